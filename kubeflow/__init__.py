@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines: compiling and submitting the graph of ``pipeline.pipeline``."""

@@ -1,0 +1,1 @@
+"""The one graph and everything that runs it: configuration, runners, command line."""

@@ -1,0 +1,53 @@
+"""The darkroom package.
+
+``pip install darkroom`` brings the command line's light core; the extras bring the rest, so
+that a model server is not made to install TFX. Exact versions that were tested together are
+in ``locks/``.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+TENSORFLOW = "tensorflow>=2.16,<2.22"
+# TFX 1.16 runs on Python 3.10 and 3.11, TFX 1.21 on glibc 2.39 or newer; locks/ has both.
+TFX = [
+    "tfx>=1.16,<1.22",
+    TENSORFLOW,
+    "tensorflow-transform",
+    "tensorflow-model-analysis",
+    "tensorflow-data-validation",
+    "keras>=3.8",
+    "keras-tuner>=1.4.7",
+    "apache-beam",
+    "tensorboard",  # KerasTuner's trials fail without it, and TensorFlow 2.21 no longer brings it
+    "dill",  # Beam pickles with it, and TFX 1.16 does not declare it
+    "scikit-learn",  # the bundled digits
+    "pillow",
+]
+SERVING = [TENSORFLOW, "tensorflow-serving-api"]
+
+setup(
+    name="darkroom",
+    version="0.1.0",
+    description="From labelled images to a gated, versioned, served model: a TFX pipeline",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(
+        include=[
+            p + s for p in ("pipeline", "components", "serving", "kubeflow") for s in ("", ".*")
+        ]
+    ),
+    package_data={"pipeline": ["configs/*.yaml"]},
+    install_requires=["google-crc32c", "protobuf", "pydantic>=2.7", "pyyaml", "rich"],
+    extras_require={
+        "pipeline": [*TFX, "tensorflow-serving-api", "ml-metadata"],
+        "serving": SERVING,
+        "kubeflow": [*TFX, "kfp>=2.11,<3"],
+        "airflow": [*TFX, "apache-airflow>=2.9,<3"],
+        "dev": ["hypothesis", "mypy", "psutil", "pytest", "ruff", "types-PyYAML"],
+    },
+    entry_points={"console_scripts": ["darkroom = pipeline.cli:main"]},
+)
