@@ -1,0 +1,386 @@
+"""The configuration: one typed tree, every default written once, here.
+
+Files and ``--set`` only override. Unknown keys and wrong values fail on load, naming the file,
+the dotted path, what was expected, what was found and the closest key. Light to import: nothing
+here needs TensorFlow.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from components import features
+from components.errors import DarkroomError, closest
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class ConfigError(DarkroomError):
+    """The configuration can't be used as written."""
+
+
+class Section(BaseModel):
+    """A branch of the tree: immutable, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+
+class Splits(Section):
+    train: str = "train/*"
+    """Files of the training split, a glob pattern below `data.path`."""
+    eval: str = "eval/*"
+    """Files of the evaluation split, a glob pattern below `data.path`."""
+
+
+class Data(Section):
+    path: str | None = None
+    """Folder that holds the TFRecord files of tf.Examples."""
+    bundled: Literal["digits"] | None = None
+    """Instead of a path: scikit-learn's handwritten digits, written as TFRecords on first use."""
+    splits: Splits = Splits()
+    """Which files make which split."""
+    image_key: str = features.IMAGE_KEY
+    """Feature that holds the encoded image (PNG, JPEG, GIF or BMP bytes)."""
+    label_key: str = features.LABEL_KEY
+    """Feature that holds the class name."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Data":
+        if (self.path is None) == (self.bundled is None):
+            raise ValueError("set exactly one of data.path and data.bundled")
+        return self
+
+
+class Preprocessing(Section):
+    height: int = Field(32, ge=1)
+    """Pixels; every image is resized to height × width."""
+    width: int = Field(32, ge=1)
+    """Pixels; every image is resized to height × width."""
+    channels: Literal[1, 3] = 3
+    """1: grey, 3: RGB. Images of another kind are converted, alpha is dropped."""
+    resize: Literal["stretch", "pad"] = "stretch"
+    """stretch: to the target size; pad: keep the proportions and fill with black."""
+    normalization: Literal["standardize", "rescale"] = "standardize"
+    """standardize: by the training split's mean and deviation per channel; rescale: to [0, 1]."""
+
+
+class Model(Section):
+    name: Literal["cnn", "dense"] = "cnn"
+    """cnn: blocks of convolution, batch normalisation, pooling; dense: dense layers only."""
+    build_fn: str | None = None
+    """Your own `build_model(hp, config, num_classes)` by dotted path, used instead of `name`."""
+    filters: list[int] = Field([32, 64], min_length=1)
+    """cnn: filters of each block; every block halves height and width."""
+    kernel_size: int = Field(3, ge=1)
+    """cnn: height and width of the convolutions' kernels."""
+    units: list[int] = [128]
+    """Units of each dense layer before the classifier."""
+    activation: Literal["relu", "tanh", "sigmoid", "gelu"] = "relu"
+    """Activation of the convolutions and dense layers."""
+    dropout: float = Field(0.25, ge=0, lt=1)
+    """Share of values dropped before each dense layer and before the classifier."""
+
+
+class Training(Section):
+    epochs: int = Field(10, ge=1)
+    """Passes over the training split, at most."""
+    steps_per_epoch: int | None = Field(None, ge=1)
+    """Batches in an epoch; empty: the whole training split."""
+    batch_size: int = Field(64, ge=1)
+    """Examples in a batch, over all replicas together."""
+    optimizer: Literal["adam", "adagrad", "rmsprop", "sgd"] = "adam"
+    """Keras optimizer; sgd has a momentum of 0.9."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Step size of the optimizer."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """cosine: the learning rate falls from epoch to epoch, to almost 0 in the last one."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after so many epochs without a better validation loss; empty: train all epochs."""
+    seed: int = Field(0, ge=0)
+    """Seed of initial weights, dropout and shuffling."""
+    jit_compile: bool = False
+    """Compile the training step with XLA; on a CPU it was measured to be slower."""
+    steps_per_execution: int = Field(8, ge=1)
+    """Batches that run in one call of the graph: less overhead for small models."""
+
+
+class Range(Section):
+    """The values of one hyperparameter: `choices`, or `min` and `max`."""
+
+    choices: list[bool | int | float | str] | None = Field(None, min_length=1)
+    """The values to choose from."""
+    min: float | int | None = None
+    """The smallest value."""
+    max: float | int | None = None
+    """The largest value."""
+    step: float | int | None = Field(None, gt=0)
+    """Distance of two values; empty: any value between."""
+    sampling: Literal["linear", "log"] = "linear"
+    """log: every order of magnitude is equally likely."""
+
+    @model_validator(mode="after")
+    def _choices_or_bounds(self) -> "Range":
+        bounds = self.min is not None and self.max is not None
+        if (self.choices is None) == (not bounds) or (self.choices is not None and bounds):
+            raise ValueError("set either choices, or both min and max")
+        if self.min is not None and self.max is not None and not self.min < self.max:
+            raise ValueError(f"min must be below max, got min {self.min} and max {self.max}")
+        if self.sampling == "log" and self.min is not None and self.min <= 0:
+            raise ValueError(f"log sampling needs min above 0, got {self.min}")
+        return self
+
+
+class Tuner(Section):
+    enabled: bool = False
+    """Search hyperparameters with KerasTuner; off: the values of this configuration are used."""
+    max_trials: int = Field(4, ge=1)
+    """Trials of the random search."""
+    epochs: int | None = Field(None, ge=1)
+    """Epochs of each trial; empty: as `training.epochs`."""
+    objective: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    """What the best trial is best at."""
+    space: dict[str, Range] = {}
+    """Hyperparameters by their key in this tree, such as `training.learning_rate`."""
+
+
+class Evaluation(Section):
+    min_accuracy: float = Field(0.8, ge=0, le=1)
+    """A model with a lower accuracy on the eval split is not blessed."""
+    max_accuracy_drop: float = Field(0.01, ge=0, le=1)
+    """A model whose accuracy is lower than the last blessed one's by more is not blessed."""
+
+
+class Beam(Section):
+    direct_running_mode: Literal["auto", "in_memory", "multi_threading", "multi_processing"] = (
+        "auto"
+    )
+    """Of Beam's direct runner; auto: in_memory up to `multi_processing_from_gib` of data."""
+    direct_num_workers: int = Field(0, ge=0)
+    """Workers of the direct runner where the mode has several; 0: one per core."""
+    multi_processing_from_gib: float = Field(4.0, gt=0)
+    """GiB of TFRecords from which `auto` starts worker processes."""
+
+
+class Config(Section):
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=63)
+    """Name of the pipeline and of the served model: lower case, digits, dashes."""
+    root: str = "runs"
+    """Folder for everything the pipeline writes, in a folder of its own by `name`."""
+    runner: Literal["beam", "local"] = "beam"
+    """beam: TFX's BeamDagRunner; local: TFX's LocalDagRunner."""
+    data: Data
+    """Where the examples are and what is in them."""
+    preprocessing: Preprocessing = Preprocessing()
+    """What the transform graph does to an image, in training and in serving."""
+    model: Model = Model()
+    """The network."""
+    training: Training = Training()
+    """How the network is trained."""
+    tuner: Tuner = Tuner()
+    """The hyperparameter search before training."""
+    evaluation: Evaluation = Evaluation()
+    """What a model must reach to be pushed."""
+    beam: Beam = Beam()
+    """How Beam runs the data steps."""
+
+    @model_validator(mode="after")
+    def _space_is_in_the_tree(self) -> "Config":
+        for key, values in self.tuner.space.items():
+            ends = values.choices if values.choices is not None else [values.min, values.max]
+            for value in ends:
+                if isinstance(_lookup(self, key), int) and isinstance(value, float):
+                    value = int(value) if value.is_integer() else value
+                _check_hyperparameter(self, key, value)
+        return self
+
+    @property
+    def home(self) -> Path:
+        """The folder of this pipeline: data, artifacts, metadata, logs and pushed models."""
+        return Path(os.path.abspath(os.path.expanduser(self.root))) / self.name
+
+    @property
+    def data_path(self) -> Path:
+        """The folder of the TFRecords."""
+        if self.data.path is None:
+            return self.home / "data"
+        return Path(os.path.abspath(os.path.expanduser(self.data.path)))
+
+    @property
+    def pipeline_root(self) -> Path:
+        """TFX's folder of artifacts."""
+        return self.home / "artifacts"
+
+    @property
+    def metadata_path(self) -> Path:
+        """The SQLite file of ML Metadata."""
+        return self.home / "metadata.sqlite"
+
+    @property
+    def push_path(self) -> Path:
+        """The folder that a model server watches: one sub-folder per version."""
+        return self.home / "pushed" / self.name
+
+
+def load(path: str | Path, overrides: list[str] | None = None) -> Config:
+    """Reads a configuration file and applies ``dotted.key=value`` overrides.
+
+    Args:
+      path: a YAML file, or the name of a shipped configuration such as ``digits``.
+      overrides: values are YAML, as in ``training.epochs=3`` or ``model.filters=[16, 32]``.
+
+    Raises:
+      ConfigError: one sentence per problem, all problems at once.
+    """
+    path = _find(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.load(text, Loader=_Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read: {error}.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigError(f"{path}{where}: not valid YAML: {problem}.") from error
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {_kind(tree)}.")
+    origins: dict[str, str] = {}
+    for override in overrides or []:
+        _override(tree, override, origins)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence(e, path, origins) for e in error.errors())) from None
+
+
+def with_values(tree: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a tree of plain dicts with the values at their dotted keys replaced."""
+    for key, value in values.items():
+        head, _, rest = key.partition(".")
+        tree = {**tree, head: with_values(tree[head], {rest: value}) if rest else value}
+    return tree
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: 1e-3 is a number, which YAML 1.1 takes for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _find(path: str | Path) -> Path:
+    if Path(path).is_dir():
+        raise ConfigError(f"{path}: expected a YAML file, found a folder.")
+    shipped = CONFIGS / f"{path}.yaml"
+    if not Path(path).exists() and shipped.exists():
+        return shipped
+    if not Path(path).exists():
+        names = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
+        raise ConfigError(
+            f"{path}: no such configuration file, and no shipped configuration of that name "
+            f"(there are {', '.join(names)}).{closest(str(path), names)}"
+        )
+    return Path(path)
+
+
+def _override(tree: dict[str, Any], override: str, origins: dict[str, str]) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(
+            f"--set {override}: expected dotted.key=value, such as training.epochs=3."
+        )
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML.") from error
+    branch = tree
+    *parents, leaf = key.split(".")
+    if parents[:2] == ["tuner", "space"]:  # a hyperparameter's own key has dots
+        parents, leaf = parents[:2], ".".join([*parents[2:], leaf])
+    for parent in parents:
+        if branch.get(parent) is None:
+            branch[parent] = {}
+        branch = branch[parent]
+        if not isinstance(branch, dict):
+            raise ConfigError(f"--set {override}: {parent} holds a value, no further keys.")
+    branch[leaf] = value
+    origins[key] = f"--set {override}"
+
+
+def _sentence(error: Any, path: Path, origins: dict[str, str]) -> str:
+    """One of pydantic's errors as a sentence with the file, the key and the remedy."""
+    key = ".".join(
+        str(part) for part in error["loc"] if part not in ("int", "float", "str", "bool")
+    )
+    origin = next((o for k, o in origins.items() if key == k or key.startswith(f"{k}.")), str(path))
+    found, message = error["input"], error["msg"]
+    if error["type"] == "extra_forbidden":
+        *parents, word = [str(part) for part in error["loc"]]
+        valid = _keys(parents)
+        prefix = ".".join(parents)
+        near = closest(word, valid) or (f" {prefix or 'The top level'} has {', '.join(valid)}.")
+        return f"{origin}: {key}: unknown key.{near}"
+    if error["type"] == "missing":
+        return f"{origin}: {key}: missing, and it has no default."
+    if error["type"] == "value_error":
+        return f"{origin}: {key + ': ' if key else ''}{message.removeprefix('Value error, ')}."
+    expected = message.removeprefix("Input should ").removeprefix("be ").removeprefix("have ")
+    return f"{origin}: {key}: expected {expected}, found {found!r}."
+
+
+def _keys(parents: list[str]) -> list[str]:
+    section: Any = Config
+    for parent in parents:
+        field = getattr(section, "model_fields", {}).get(parent)
+        if field is None:
+            return []
+        section = field.annotation
+    return list(getattr(section, "model_fields", {}))
+
+
+def _kind(value: object) -> str:
+    return "a list" if isinstance(value, list) else repr(value)
+
+
+# Only what one trial can change without the data being prepared again.
+_SEARCHABLE = ("model", "training")
+
+
+def _lookup(config: Config, key: str) -> Any:
+    section, _, name = key.partition(".")
+    if section not in _SEARCHABLE:
+        raise ValueError(
+            f"tuner.space.{key}: only keys of {' and '.join(_SEARCHABLE)} can be searched, "
+            "such as training.learning_rate"
+        )
+    branch = cast(Section, getattr(config, section))
+    valid = list(type(branch).model_fields)
+    if name not in valid:
+        raise ValueError(
+            f"tuner.space.{key}: no such key.{closest(name, valid)} "
+            f"{section} has {', '.join(valid)}"
+        )
+    return getattr(branch, name)
+
+
+def _check_hyperparameter(config: Config, key: str, value: Any) -> None:
+    section, _, name = key.partition(".")
+    branch = cast(Section, getattr(config, section))
+    try:
+        type(branch).model_validate({**branch.model_dump(), name: value})
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Input should be ")
+        raise ValueError(
+            f"tuner.space.{key}: expected values that are {message}, found {value!r}"
+        ) from None

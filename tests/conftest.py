@@ -1,0 +1,142 @@
+"""Shared by all tests: small real data, and the command line as a user calls it."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from components import features, tfrecord
+from pipeline import digits
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# How long a check takes says nothing on a shared machine.
+hypothesis.settings.register_profile("darkroom", deadline=None)
+hypothesis.settings.load_profile("darkroom")
+
+# Seconds after which a hanging command fails its test; no statement about speed.
+PATIENCE = 300
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pipeline.cli", *arguments]
+
+
+def environment(source: Path = REPOSITORY) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(source), "COLUMNS": "100", "NO_COLOR": "1"}
+
+
+def darkroom(*arguments: str, cwd: Path, source: Path = REPOSITORY) -> Any:
+    """Runs a command to its end; stdout and stderr together in ``stdout``."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env=environment(source),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+@dataclass
+class Project:
+    """A folder of a user's, with a configuration file in it."""
+
+    folder: Path
+    options: tuple[str, ...] = ("--config", "config.yaml")
+
+    def run(self, *overrides: str, source: Path = REPOSITORY) -> Any:
+        return darkroom("run", *self._with(overrides), cwd=self.folder, source=source)
+
+    def status(self, *overrides: str) -> dict[str, Any]:
+        result = darkroom("status", "--json", *self._with(overrides), cwd=self.folder)
+        assert result.returncode == 0, result.stdout
+        status: dict[str, Any] = json.loads(result.stdout)
+        return status
+
+    def states(self) -> dict[str, str]:
+        return {node["id"]: node["state"] for node in self.status()["nodes"]}
+
+    def _with(self, overrides: Sequence[str]) -> list[str]:
+        return [*self.options, *(word for o in overrides for word in ("--set", o))]
+
+
+# A search of two trials and a training of a few epochs on the real digits.
+SMALL_CONFIG = """
+name: small
+data: {bundled: digits}
+preprocessing: {height: 8, width: 8, channels: 1}
+model: {filters: [16], units: [32]}
+training: {epochs: 4, batch_size: 32, learning_rate: 3e-3}
+tuner:
+  enabled: true
+  max_trials: 2
+  epochs: 1
+  space:
+    training.learning_rate: {min: 1e-3, max: 1e-2, sampling: log}
+    training.batch_size: {choices: [32, 64]}
+evaluation: {min_accuracy: 0.5}
+"""
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose pipeline has run once; nobody may change it."""
+    project = Project(tmp_path_factory.mktemp("small"))
+    (project.folder / "config.yaml").write_text(SMALL_CONFIG)
+    result = project.run()
+    assert result.returncode == 0, result.stdout
+    (project.folder / "first_run.txt").write_text(result.stdout, encoding="utf-8")
+    return project
+
+
+@pytest.fixture(scope="session")
+def digit_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the bundled digits' TFRecords."""
+    folder = tmp_path_factory.mktemp("digits") / "data"
+    digits.write(folder)
+    return folder
+
+
+def encoded(pixels: np.ndarray, file_format: str = "PNG") -> bytes:
+    """An image file of pixels."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format=file_format)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def write_photos() -> Callable[..., None]:
+    """Writes TFRecords of JPEG patches, cut from scikit-learn's two photographs."""
+    photos = dict(zip(("china", "flower"), load_sample_images().images, strict=True))
+
+    def write(path: Path, classes: dict[str, str], count: int, seed: int) -> None:
+        generator = np.random.default_rng(seed)
+        records = []
+        for number in range(count):
+            label, photo = list(classes.items())[number % len(classes)]
+            pixels = photos[photo]
+            y, x = (generator.integers(0, size - 48) for size in pixels.shape[:2])
+            height, width = generator.integers(24, 48, size=2)
+            values = {
+                features.IMAGE_KEY: encoded(pixels[y : y + height, x : x + width], "JPEG"),
+                features.LABEL_KEY: label.encode(),
+            }
+            records.append(tfrecord.encode_example(values))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tfrecord.write(path, records)
+
+    return write

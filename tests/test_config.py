@@ -1,0 +1,165 @@
+import contextlib
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import config
+from pipeline.config import Config, ConfigError, load, with_values
+from tests.conftest import REPOSITORY, darkroom
+
+
+@pytest.mark.parametrize("path", sorted(config.CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configurations_load(path: Path) -> None:
+    assert load(path).name == path.stem
+    assert load(path.stem) == load(path)
+
+
+def test_defaults_come_from_the_tree() -> None:
+    loaded = load("mnist")
+    assert loaded.model.kernel_size == Config.model_fields["model"].default.kernel_size
+    assert loaded.data.splits.train == "train/*"
+
+
+def test_every_key_has_a_sentence() -> None:
+    def sections(section: type) -> list[type]:
+        nested = [f.annotation for f in section.model_fields.values()]  # type: ignore[attr-defined]
+        below = [s for n in nested if hasattr(n, "model_fields") for s in sections(n)]
+        return [section, *below]
+
+    for section in [*sections(Config), config.Range]:
+        for key, field in section.model_fields.items():  # type: ignore[attr-defined]
+            if key != "name":
+                assert field.description, f"{section.__name__}.{key}"
+
+
+def test_overrides_are_yaml() -> None:
+    loaded = load("digits", ["training.learning_rate=1e-3", "model.filters=[8, 16]", "name=other"])
+    assert loaded.training.learning_rate == 0.001
+    assert loaded.model.filters == [8, 16]
+    assert loaded.home.name == "other"
+
+
+def test_a_hyperparameter_keeps_its_dotted_key() -> None:
+    loaded = load("digits", ["tuner.space.training.batch_size={choices: [32, 64]}"])
+    assert loaded.tuner.space["training.batch_size"].choices == [32, 64]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.epocs=3", ["training.epocs", "unknown key", "Did you mean 'epochs'?"]),
+        ("training.epochs=ten", ["training.epochs", "expected a valid integer", "found 'ten'"]),
+        ("training.epochs=0", ["training.epochs", "greater than or equal to 1", "found 0"]),
+        ("trainning.epochs=3", ["trainning", "unknown key", "Did you mean 'training'?"]),
+        ("preprocessing.channels=2", ["preprocessing.channels", "1 or 3", "found 2"]),
+        ("name=My Model", ["name", "found 'My Model'"]),
+        ("data.path=x", ["data", "exactly one of data.path and data.bundled"]),
+        ("tuner.space.training.lr={min: 1, max: 2}", ["tuner.space.training.lr", "no such key"]),
+        ("tuner.space.data.path={choices: [a]}", ["only keys of model and training"]),
+        ("tuner.space.model.dropout={min: 0.1, max: 2}", ["tuner.space.model.dropout", "found 2"]),
+        ("tuner.space.model.dropout={min: 0.5, max: 0.1}", ["min must be below max"]),
+        ("tuner.space.model.dropout={min: 0.5}", ["either choices, or both min and max"]),
+        ("tuner.space.model.dropout={min: 0, max: 0.5, sampling: log}", ["min above 0"]),
+        ("training.epochs", ["expected dotted.key=value"]),
+        ("training.epochs={", ["not valid YAML"]),
+        ("name.x.y=3", ["name holds a value"]),
+    ],
+)
+def test_a_wrong_value_is_a_sentence(override: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load("digits", [override])
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_the_file_and_all_problems_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\ndata: {path: x}\ntraining: {epocs: 3, batch_size: -1}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"{path}: training.") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a: [1, 2", ["line 1", "not valid YAML"]),
+        ("- a\n- b\n", ["expected keys and values", "found a list"]),
+        ("name: x\n", ["data: missing"]),
+        ("", ["name: missing"]),
+    ],
+)
+def test_an_unreadable_file_is_a_sentence(tmp_path: Path, content: str, words: list[str]) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    for word in [str(path), *words]:
+        assert word in str(caught.value)
+
+
+def test_a_missing_file_names_the_closest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'digits'"):
+        load("digit")
+    with pytest.raises(ConfigError, match="found a folder"):
+        load(tmp_path)
+
+
+def test_a_wrong_configuration_fails_before_tensorflow_is_imported(tmp_path: Path) -> None:
+    result = darkroom("run", "--set", "training.epocs=3", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Did you mean 'epochs'?" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_configuration_opens_with_its_command() -> None:
+    for path in config.CONFIGS.glob("*.yaml"):
+        head = path.read_text().split("\nname:")[0]
+        assert "darkroom run" in head, path
+        assert "accuracy" in head, path
+
+
+def test_the_shipped_configurations_set_no_default_again() -> None:
+    def repeated(tree: dict, defaults: dict, prefix: str = "") -> list[str]:
+        found = []
+        for key, value in tree.items():
+            if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+                found += repeated(value, defaults[key], f"{prefix}{key}.")
+            elif key in defaults and defaults[key] == value:
+                found.append(prefix + key)
+        return found
+
+    defaults = Config(name="x", data={"path": "x"}).model_dump()
+    defaults["data"]["path"] = None
+    for path in config.CONFIGS.glob("*.yaml"):
+        assert repeated(yaml.safe_load(path.read_text()), defaults) == [], path
+
+
+keys = st.text("abc", min_size=1, max_size=2)
+trees = st.recursive(st.integers(), lambda t: st.dictionaries(keys, t, max_size=3), max_leaves=8)
+
+
+@given(st.dictionaries(keys, trees, min_size=1), st.data(), st.integers())
+def test_with_values_changes_that_key_only(tree: dict, data: st.DataObject, value: int) -> None:
+    path, branch = [], tree
+    while isinstance(branch, dict) and branch:
+        path.append(data.draw(st.sampled_from(sorted(branch))))
+        branch = branch[path[-1]]
+    before = str(tree)
+    changed = with_values(tree, {".".join(path): value})
+    assert str(tree) == before
+    for part in path:
+        changed = changed[part]
+    assert changed == value
+
+
+@given(st.text(max_size=40))
+def test_any_override_loads_or_is_a_sentence(text: str) -> None:
+    with contextlib.suppress(ConfigError):
+        load(REPOSITORY / "pipeline" / "configs" / "digits.yaml", [text])

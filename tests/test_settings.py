@@ -1,0 +1,16 @@
+from components import settings
+
+TREE = {"model": {"units": [8], "dropout": 0.1}, "training": {"epochs": 3}, "data": {"path": "x"}}
+
+
+def test_a_node_gets_its_sections_only() -> None:
+    assert set(settings.pack(TREE, "model", "training")) == {"model", "training"}
+
+
+def test_values_of_a_trial_are_in_the_configuration() -> None:
+    packed = settings.pack(TREE, "model", "training")
+    config = settings.unpack(packed, {"training.epochs": 9, "of_the_user": 1, "model.mine": 2})
+    assert config.training.epochs == 9
+    assert config.model.units == [8]
+    assert not hasattr(config.model, "mine")
+    assert TREE["training"]["epochs"] == 3
