@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+
+from components import tfrecord
+from components.errors import DarkroomError
+from pipeline import preflight
+from pipeline.config import Config, load
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    for split in ("train", "eval"):
+        (tmp_path / split).mkdir()
+        values = {"image/encoded": b"x", "image/class/text": b"cat"}
+        tfrecord.write(tmp_path / split / "a.tfrecord", [tfrecord.encode_example(values)])
+    return configuration(tmp_path)
+
+
+def configuration(folder: Path, *overrides: str) -> Config:
+    return load("mnist", [f"data.path={folder}", "data.splits.eval=eval/*", *overrides])
+
+
+def complaint(config: Config) -> str:
+    with pytest.raises(DarkroomError) as caught:
+        preflight.check(config)
+    return str(caught.value)
+
+
+def test_good_data_passes_and_is_measured(config: Config) -> None:
+    files = config.data_path.glob("*/*")
+    assert preflight.check(config) == sum(file.stat().st_size for file in files)
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    text = complaint(configuration(tmp_path / "nowhere"))
+    assert "nowhere doesn't exist" in text
+    assert "--set data.path" in text
+
+
+def test_a_file_where_a_folder_is_expected(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "expected a folder" in complaint(configuration(tmp_path / "file"))
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    assert "nothing in it" in complaint(configuration(tmp_path))
+
+
+def test_a_split_without_files(config: Config) -> None:
+    text = complaint(configuration(config.data_path, "data.splits.eval=test/*"))
+    assert "No files for the eval split" in text
+    assert "eval, train" in text
+
+
+def test_empty_files(config: Config) -> None:
+    (config.data_path / "eval" / "a.tfrecord").write_bytes(b"")
+    assert "eval split is empty" in complaint(config)
+
+
+def test_a_file_that_is_no_tfrecord(config: Config) -> None:
+    (config.data_path / "train" / "README.md").write_text("# About these images\n")
+    assert "README.md: not a TFRecord file" in complaint(config)
+
+
+def test_a_truncated_file(config: Config) -> None:
+    path = config.data_path / "train" / "a.tfrecord"
+    path.write_bytes(path.read_bytes()[:-3])
+    assert "cut off" in complaint(config)
+
+
+def test_records_that_are_no_examples(config: Config) -> None:
+    tfrecord.write(config.data_path / "train" / "a.tfrecord", [b"\xff\xff\xff"])
+    assert "not a tf.Example" in complaint(config)
+
+
+def test_a_key_that_is_not_there_names_those_that_are(config: Config) -> None:
+    text = complaint(configuration(config.data_path, "data.label_key=image/class/label"))
+    assert "data.label_key is 'image/class/label'" in text
+    assert "they have image/class/text, image/encoded" in text
+    assert "Did you mean 'image/class/text'?" in text
+
+
+def test_a_key_of_another_type(config: Config) -> None:
+    import tensorflow as tf
+
+    example = tf.train.Example()
+    example.features.feature["image/encoded"].bytes_list.value.append(b"x")
+    example.features.feature["image/class/text"].int64_list.value.append(3)
+    tfrecord.write(config.data_path / "train" / "a.tfrecord", [example.SerializeToString()])
+    assert "expected bytes there, found int64" in complaint(config)
+
+
+def test_a_build_fn_that_is_not_there_is_found_before_anything_runs(config: Config) -> None:
+    text = complaint(configuration(config.data_path, "model.build_fn=nowhere.build_model"))
+    assert "'nowhere', which can't be found" in text
