@@ -1,0 +1,63 @@
+"""From the examples of a split to batches for ``keras.Model.fit``."""
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components import features
+
+# Examples that are parsed and preprocessed together, before the batches of training are made.
+_CHUNK = 256
+
+
+def preprocessed(file_patterns: list[str], transform: tft.TFTransformOutput) -> tf.data.Dataset:
+    """The examples of a split, run through the transform graph once and kept in memory.
+
+    Args:
+      file_patterns: the split's TFRecord files, as in TFX's ``FnArgs.train_files``.
+      transform: output of the Transform node.
+
+    Returns:
+      Unbatched pairs of image float32 [height, width, channels] and label int64 [], of known
+      cardinality, so that Keras knows the number of steps from the first epoch on.
+    """
+    raw_spec = transform.raw_feature_spec()
+    layer = transform.transform_features_layer()
+
+    def transformed(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        outputs = layer(tf.io.parse_example(serialized, raw_spec))
+        return outputs[features.IMAGE], outputs[features.LABEL]
+
+    examples = (
+        _records(file_patterns)
+        .batch(_CHUNK)
+        .map(transformed, num_parallel_calls=tf.data.AUTOTUNE)
+        .unbatch()
+        .cache()
+    )
+    count = sum(1 for _ in examples)  # fills the cache
+    return examples.apply(tf.data.experimental.assert_cardinality(count))
+
+
+def batches(
+    examples: tf.data.Dataset, batch_size: int, shuffle_seed: int | None = None
+) -> tf.data.Dataset:
+    """Batches of a split, shuffled anew in every epoch where a seed is given."""
+    if shuffle_seed is not None:
+        # The examples are in memory anyway, and the buffer only holds references to them.
+        examples = examples.shuffle(examples.cardinality(), seed=shuffle_seed)
+    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def sample_images(
+    file_patterns: list[str], transform: tft.TFTransformOutput, image_key: str, count: int
+) -> list[bytes]:
+    """The first ``count`` encoded images of a split, untouched."""
+    spec = {image_key: transform.raw_feature_spec()[image_key]}
+    parsed = _records(file_patterns).take(count).map(lambda s: tf.io.parse_single_example(s, spec))
+    return [example[image_key].numpy().item() for example in parsed]
+
+
+def _records(file_patterns: list[str]) -> tf.data.Dataset:
+    files = sorted(name for pattern in file_patterns for name in tf.io.gfile.glob(pattern))
+    compression = "GZIP" if files and files[0].endswith(".gz") else ""
+    return tf.data.TFRecordDataset(files, compression)

@@ -1,0 +1,110 @@
+"""The Evaluator node: TFMA's metrics, the gate, and its verdict in words."""
+
+import json
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+from tfx import types
+from tfx.components import Evaluator as StockEvaluator
+from tfx.components.evaluator import executor as evaluator
+from tfx.dsl.components.base import executor_spec
+from tfx.types import artifact_utils
+
+from components import features
+
+# Custom property of the blessing: JSON of the metrics and of the reasons why not blessed.
+VERDICT_PROPERTY = "verdict"
+
+ACCURACY = "accuracy"
+LOSS = "loss"
+
+
+def eval_config(min_accuracy: float, max_accuracy_drop: float) -> tfma.EvalConfig:
+    """What TFMA computes, and what a model must reach to be blessed.
+
+    Args:
+      min_accuracy: lowest accuracy on the eval split.
+      max_accuracy_drop: how much lower than the last blessed model's accuracy it may be.
+    """
+    model = {
+        "signature_name": features.EXAMPLES_SIGNATURE,
+        "preprocessing_function_names": [features.TRANSFORM_SIGNATURE],
+        "prediction_key": features.SCORES,
+        "label_key": features.LABEL,
+    }
+    threshold = tfma.MetricThreshold(
+        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": min_accuracy}),
+        change_threshold=tfma.GenericChangeThreshold(
+            direction=tfma.MetricDirection.HIGHER_IS_BETTER, absolute={"value": -max_accuracy_drop}
+        ),
+    )
+    metrics = [
+        tfma.MetricConfig(
+            class_name="SparseCategoricalAccuracy",
+            config=json.dumps({"name": ACCURACY}),
+            threshold=threshold,
+        ),
+        tfma.MetricConfig(
+            class_name="SparseCategoricalCrossentropy", config=json.dumps({"name": LOSS})
+        ),
+        tfma.MetricConfig(class_name="ExampleCount"),
+    ]
+    return tfma.EvalConfig(
+        model_specs=[tfma.ModelSpec(**model)],
+        slicing_specs=[tfma.SlicingSpec()],
+        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+    )
+
+
+class Executor(evaluator.Executor):
+    """TFX's Evaluator, which says that a model is not blessed, made to say why."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Evaluates the model and puts the verdict on the blessing."""
+        super().Do(input_dict, output_dict, exec_properties)
+        evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        # TFMA names the models only where there are two.
+        candidate = tfma.CANDIDATE_KEY if input_dict.get("baseline_model") else None
+        verdict = {"metrics": _metrics(evaluation, candidate), "reasons": _reasons(evaluation)}
+        blessing.set_string_custom_property(VERDICT_PROPERTY, json.dumps(verdict))
+
+
+def _metrics(evaluation: str, model_name: str | None) -> dict[str, float]:
+    """Name to value over the whole eval split."""
+    result = tfma.load_eval_result(evaluation, model_name=model_name)
+    values = result.get_metrics_for_slice() or {}
+    return {name: value["doubleValue"] for name, value in values.items() if "doubleValue" in value}
+
+
+def _reasons(evaluation: str) -> list[str]:
+    """A sentence for every threshold that was missed."""
+    validation = tfma.load_validation_result(evaluation)
+    reasons = []
+    for in_slice in validation.metric_validations_per_slice:
+        for failure in in_slice.failures:
+            name, value = (failure.metric_key.name, failure.metric_value.double_value.value)
+            threshold = failure.metric_threshold
+            if failure.metric_key.is_diff:
+                allowed = -threshold.change_threshold.absolute.value
+                reasons.append(
+                    f"{name} is {-value:.4f} lower than the last blessed model's; "
+                    f"at most {allowed:.4f} is allowed"
+                )
+            else:
+                lowest = threshold.value_threshold.lower_bound.value
+                reasons.append(f"{name} is {value:.4f}, must be at least {lowest:.4f}")
+    if not validation.validation_ok and not reasons:
+        reasons.append("the eval split gave no metrics to compare with the thresholds")
+    return reasons
+
+
+class Evaluator(StockEvaluator):
+    """TFX's component with the executor above."""
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)

@@ -1,0 +1,98 @@
+"""The SavedModel that Trainer hands on: three signatures over one preprocessing graph."""
+
+import os
+import shutil
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from components import features
+
+WARMUP_PATH = os.path.join("assets.extra", "tf_serving_warmup_requests")
+# TensorFlow Serving replays at most 1000; a few batch sizes are enough to trace and allocate.
+_WARMUP_BATCHES = (1, 8)
+
+
+class ServingModel(tf.Module):
+    """A trained network together with its preprocessing graph and its class names."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        transform: tft.TFTransformOutput,
+        classes: list[str],
+        image_key: str,
+    ):
+        super().__init__()
+        self.model = model
+        self.preprocess = transform.transform_features_layer()  # tracked, or saving fails
+        self._classes = tf.constant(classes)
+        self._image_key = image_key
+        self._raw_spec = transform.raw_feature_spec()
+        activation = getattr(model.layers[-1], "activation", None)
+        self._gives_scores = activation is keras.activations.softmax
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """The signatures by name."""
+        images = tf.TensorSpec([None], tf.string, features.IMAGE_BYTES)
+        examples = tf.TensorSpec([None], tf.string, features.EXAMPLES)
+        return {
+            features.SERVING_SIGNATURE: self.serve_images.get_concrete_function(images),
+            features.EXAMPLES_SIGNATURE: self.serve_examples.get_concrete_function(examples),
+            features.TRANSFORM_SIGNATURE: self.transform_features.get_concrete_function(examples),
+        }
+
+    @tf.function
+    def serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Encoded images, string [batch], to class names and scores [batch, num_classes]."""
+        raw = {self._image_key: image_bytes[:, tf.newaxis]}
+        return self._predict(self.preprocess(raw)[features.IMAGE])
+
+    @tf.function
+    def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialised tf.Examples, string [batch], to the same; the label may be missing."""
+        spec = {self._image_key: self._raw_spec[self._image_key]}
+        raw = tf.io.parse_example(examples, spec)
+        return self._predict(self.preprocess(raw)[features.IMAGE])
+
+    @tf.function
+    def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialised tf.Examples, string [batch], to the label, for TFMA."""
+        raw = tf.io.parse_example(examples, self._raw_spec)
+        return {features.LABEL: self.preprocess(raw)[features.LABEL]}
+
+    def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = self.model(images, training=False)
+        scores = outputs if self._gives_scores else tf.nn.softmax(outputs)
+        classes = tf.repeat(self._classes[tf.newaxis], tf.shape(scores)[0], axis=0)
+        return {features.CLASSES: classes, features.SCORES: tf.cast(scores, tf.float32)}
+
+
+def save(serving_model: ServingModel, directory: str, sample_images: list[bytes]) -> None:
+    """Writes the SavedModel, with warm-up requests made of real images.
+
+    Args:
+      serving_model: what to export.
+      directory: where; what is there is replaced.
+      sample_images: a few encoded images of the eval split.
+    """
+    if os.path.isdir(directory):
+        shutil.rmtree(directory)
+    tf.saved_model.save(serving_model, directory, signatures=serving_model.signatures())
+    path = os.path.join(directory, WARMUP_PATH)
+    os.makedirs(os.path.dirname(path))
+    with tf.io.TFRecordWriter(path) as writer:
+        for batch_size in _WARMUP_BATCHES:
+            images = (sample_images * batch_size)[:batch_size]
+            writer.write(_predict_log(images).SerializeToString())
+
+
+def _predict_log(images: list[bytes]) -> prediction_log_pb2.PredictionLog:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.signature_name = features.SERVING_SIGNATURE
+    request.inputs[features.IMAGE_BYTES].CopyFrom(tf.make_tensor_proto(images, tf.string))
+    return prediction_log_pb2.PredictionLog(
+        predict_log=prediction_log_pb2.PredictLog(request=request)
+    )

@@ -1,0 +1,80 @@
+"""The preprocessing graph of the Transform node: from encoded images to model input.
+
+It exists once: training, evaluation and serving all run the graph that this function traces.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components import features, settings
+
+
+def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
+    """Decodes, resizes and normalises images, and turns class names into indices.
+
+    Args:
+      inputs: the raw features, string tensors of shape [batch, 1].
+      custom_config: the ``data`` and ``preprocessing`` sections.
+
+    Returns:
+      ``image`` float32 [batch, height, width, channels] and ``label`` int64 [batch], the index
+      in the label vocabulary of the training split (most frequent class first), -1 if unknown.
+    """
+    config = settings.unpack(custom_config)
+    encoded = tf.reshape(inputs[config.data.image_key], [-1])
+    labels = tf.reshape(inputs[config.data.label_key], [-1])
+    shape = (config.preprocessing.height, config.preprocessing.width, config.preprocessing.channels)
+    images = tf.map_fn(
+        lambda image: decode(image, config.preprocessing),
+        encoded,
+        fn_output_signature=tf.TensorSpec(shape, tf.float32),
+    )
+    return {
+        features.IMAGE: tf.ensure_shape(normalize(images, config.preprocessing), [None, *shape]),
+        features.LABEL: tft.compute_and_apply_vocabulary(
+            labels, vocab_filename=features.LABEL_VOCABULARY
+        ),
+    }
+
+
+def decode(encoded: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
+    """One image file (PNG, JPEG, GIF, BMP) to float32 [height, width, channels] in [0, 255]."""
+    image = tf.io.decode_image(encoded, preprocessing.channels, expand_animations=False)
+    image.set_shape([None, None, preprocessing.channels])
+    size = tf.constant([preprocessing.height, preprocessing.width])
+    return tf.cond(
+        tf.reduce_all(tf.shape(image)[:2] == size),
+        lambda: tf.cast(image, tf.float32),
+        lambda: _resize(image, size, pad=preprocessing.resize == "pad"),
+    )
+
+
+def _resize(image: tf.Tensor, size: tf.Tensor, pad: bool) -> tf.Tensor:
+    target = size
+    if pad:
+        shape = tf.cast(tf.shape(image)[:2], tf.float32)
+        scale = tf.reduce_min(tf.cast(size, tf.float32) / shape)
+        target = tf.maximum(tf.cast(tf.round(shape * scale), tf.int32), 1)
+    # Area averages every pixel when shrinking, cubic draws smooth edges when enlarging.
+    image = tf.cond(
+        tf.reduce_any(tf.shape(image)[:2] > target),
+        lambda: tf.image.resize(image, target, "area"),
+        lambda: tf.clip_by_value(tf.image.resize(image, target, "bicubic"), 0.0, 255.0),
+    )
+    if pad:
+        image = tf.image.resize_with_crop_or_pad(image, size[0], size[1])
+    return image
+
+
+def normalize(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
+    """Images in [0, 255] to [0, 1], or to mean 0 and deviation 1 in each channel."""
+    if preprocessing.normalization == "rescale":
+        return images / 255.0
+    # Elementwise over [pixels, channels] is per channel; a constant channel becomes 0.
+    pixels = tft.scale_to_z_score(
+        tf.reshape(images, [-1, preprocessing.channels]), elementwise=True
+    )
+    return tf.reshape(pixels, tf.shape(images))

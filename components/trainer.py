@@ -1,0 +1,41 @@
+"""The Trainer node: fit under MirroredStrategy, export."""
+
+import json
+import os
+
+import keras
+import keras_tuner
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from components import dataset, export, models, progress, settings, training
+
+HISTORY_FILE = "history.json"
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains the configured model and exports it; called by TFX's Trainer.
+
+    Writes the SavedModel to ``fn_args.serving_model_dir`` and the metrics of every epoch to
+    ``history.json`` in ``fn_args.model_run_dir``.
+    """
+    best = fn_args.hyperparameters or {"space": [], "values": {}}
+    config = settings.unpack(fn_args.custom_config, best["values"])
+    hp = keras_tuner.HyperParameters.from_config(best)
+    transform = tft.TFTransformOutput(fn_args.transform_output)
+    classes = training.class_names(transform)
+    train = dataset.preprocessed(fn_args.train_files, transform)
+    evaluation = dataset.preprocessed(fn_args.eval_files, transform)
+
+    keras.utils.set_random_seed(config.training.seed)
+    with tf.distribute.MirroredStrategy().scope():
+        model = models.build_model(hp, config, len(classes))
+    history = training.fit(model, config, train, evaluation, [progress.ReportEpochs("Trainer")])
+
+    os.makedirs(fn_args.model_run_dir, exist_ok=True)
+    with open(os.path.join(fn_args.model_run_dir, HISTORY_FILE), "w", encoding="utf-8") as file:
+        json.dump(history, file)
+    serving_model = export.ServingModel(model, transform, classes, config.data.image_key)
+    samples = dataset.sample_images(fn_args.eval_files, transform, config.data.image_key, count=8)
+    export.save(serving_model, fn_args.serving_model_dir, samples)

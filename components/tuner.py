@@ -1,0 +1,127 @@
+"""The Tuner node: a KerasTuner search over keys of the configuration."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import keras_tuner
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.v1.components import TunerFnResult
+
+from components import dataset, models, progress, settings, training
+
+
+def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
+    """The search that TFX's Tuner runs, and what its trials are fitted on."""
+    config = settings.unpack(fn_args.custom_config)
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    candidate = Candidate(
+        fn_args.custom_config,
+        train=dataset.preprocessed(fn_args.train_files, transform),
+        validation=dataset.preprocessed(fn_args.eval_files, transform),
+        num_classes=len(training.class_names(transform)),
+    )
+    space = search_space(config)
+    # A model that can't be built fails here with its cause, not as so many failed trials.
+    candidate.build(space.copy())
+    search = RandomSearch(
+        candidate,
+        objective=config.tuner.objective,
+        max_trials=config.tuner.max_trials,
+        hyperparameters=space,
+        seed=config.training.seed,
+        directory=fn_args.working_dir,
+        project_name="search",
+    )
+    return TunerFnResult(tuner=search, fit_kwargs={"verbose": 0})
+
+
+def search_space(config: SimpleNamespace) -> keras_tuner.HyperParameters:
+    """KerasTuner's declaration of ``tuner.space``; the configured values are the defaults."""
+    hp = keras_tuner.HyperParameters()
+    for key, values in vars(config.tuner.space).items():
+        section, _, name = key.partition(".")
+        default = getattr(getattr(config, section), name)
+        if values.choices is not None:
+            default = default if default in values.choices else values.choices[0]
+            hp.Choice(key, values.choices, default=default)
+        elif isinstance(default, int):
+            default = min(max(default, int(values.min)), int(values.max))
+            hp.Int(
+                key,
+                int(values.min),
+                int(values.max),
+                step=None if values.step is None else int(values.step),
+                sampling=values.sampling,
+                default=default,
+            )
+        else:
+            default = min(max(default, values.min), values.max)
+            hp.Float(
+                key, values.min, values.max, values.step, sampling=values.sampling, default=default
+            )
+    return hp
+
+
+class Candidate(keras_tuner.HyperModel):
+    """One trial: the configuration with the trial's values in it, built and fitted."""
+
+    def __init__(
+        self,
+        custom_config: dict[str, Any],
+        train: tf.data.Dataset,
+        validation: tf.data.Dataset,
+        num_classes: int,
+    ):
+        """The examples are preprocessed once and shared by all trials."""
+        super().__init__()
+        self._custom_config = custom_config
+        self._train, self._validation = train, validation
+        self._num_classes = num_classes
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """The compiled model of a trial."""
+        config = settings.unpack(self._custom_config, hp.values)
+        keras.utils.set_random_seed(config.training.seed)
+        with tf.distribute.MirroredStrategy().scope():
+            return models.build_model(hp, config, self._num_classes)
+
+    def fit(
+        self,
+        hp: keras_tuner.HyperParameters,
+        model: keras.Model,
+        *args: Any,
+        callbacks: list[keras.callbacks.Callback],
+        **kwargs: Any,
+    ) -> dict[str, float]:
+        """Fits the model and returns the metrics of its best epoch."""
+        config = settings.unpack(self._custom_config, hp.values)
+        history = training.fit(
+            model, config, self._train, self._validation, callbacks, config.tuner.epochs
+        )
+        best = max if config.tuner.objective == "val_accuracy" else min
+        return {config.tuner.objective: best(history[config.tuner.objective])}
+
+
+class RandomSearch(keras_tuner.RandomSearch):
+    """KerasTuner's random search that says which trial runs and what is best so far."""
+
+    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
+        """Fits one trial, with progress."""
+        number = len(self.oracle.trials)
+        best = self.oracle.get_best_trials(1)
+        so_far = f"best so far {best[0].score:.4f}, " if best and best[0].score is not None else ""
+        reporter = progress.ReportEpochs(
+            "Tuner",
+            prefix=f"trial {number}/{self.oracle.max_trials}, {so_far}",
+            start=(number - 1) / self.oracle.max_trials,
+            share=1 / self.oracle.max_trials,
+        )
+        # Not among the search's callbacks, which KerasTuner copies for every execution.
+        return self.hypermodel.fit(
+            trial.hyperparameters,
+            self.hypermodel.build(trial.hyperparameters),
+            callbacks=[reporter],
+        )
