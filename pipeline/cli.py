@@ -1,0 +1,181 @@
+"""The command ``darkroom``. Nothing heavy is imported before it is known to be needed."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
+_INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
+    from components.errors import DarkroomError
+    from serving.predictor import PredictionError
+
+    try:
+        code: int = options.command(options)
+        return code
+    except (DarkroomError, PredictionError) as error:
+        print(f"darkroom: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # the reader, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="darkroom", description="From labelled images to a gated, versioned, served model."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--config", default="digits", metavar="FILE",
+        help="YAML file, or the name of a shipped one: digits (default), mnist, cifar10",
+    )  # fmt: skip
+    shared.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+        help="override a key, as in training.epochs=3; can be repeated",
+    )  # fmt: skip
+
+    run = commands.add_parser("run", parents=[shared], help="run the whole pipeline")
+    run.set_defaults(command=_run)
+    status = commands.add_parser(
+        "status", parents=[shared], help="what the last run did, and what is pushed"
+    )
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(command=_status)
+    predict = commands.add_parser(
+        "predict", parents=[shared], help="classify images with the newest pushed model"
+    )
+    predict.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, GIF or BMP file")
+    predict.add_argument("--top", type=int, default=3, metavar="N", help="classes shown (3)")
+    predict.add_argument("--json", action="store_true", help="for programs")
+    predict.set_defaults(command=_predict)
+    config = commands.add_parser(
+        "config", parents=[shared], help="print the whole configuration, defaults included"
+    )
+    config.set_defaults(command=_config)
+    return parser
+
+
+def _load(options: argparse.Namespace) -> "Config":
+    from pipeline.config import load
+
+    return load(options.config, options.overrides)
+
+
+def _config_argument(options: argparse.Namespace) -> str:
+    words = [] if options.config == "digits" else ["--config", options.config]
+    for override in options.overrides:
+        if override.partition("=")[0] in ("root", "name"):
+            words += ["--set", override]
+    return "".join(f" {word}" for word in words)
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from components.errors import DarkroomError, explain
+    from pipeline import display, runner
+
+    runner.raise_on_signals()
+    log, terminal = runner.log_to_file(config)
+    code = 1
+    shown = display.Display(terminal)
+    try:
+        with shown:
+            status = runner.run(config, shown)
+        display.summary(shown.console, status, _config_argument(options))
+        code = 0
+    except runner.RunFailed as error:
+        shown.console.print(f"darkroom: {error}\nThe log is {log}", markup=False)
+    except DarkroomError as error:
+        shown.console.print(f"darkroom: {error}", markup=False)
+    except Exception as error:
+        logging.getLogger("darkroom").exception("the run failed")
+        shown.console.print(f"darkroom: {explain(error)}\nThe log is {log}", markup=False)
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+        shown.console.print(
+            "darkroom: interrupted. The next run goes on from the nodes that are done."
+        )
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends now: threads of Beam and TensorFlow that still run would hold the process for long."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _status(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from pipeline import runner, status
+
+    alive = config.home.exists() and runner.is_running(config)
+    found = status.latest(config, alive)
+    if options.json:
+        print(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+        return 0
+    from rich.console import Console
+
+    from pipeline import display
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{found.pipeline}, run {found.run}{', going on' if alive else ''}")
+    for node in found.nodes:
+        display.print_node(console, node)
+    display.summary(console, found, _config_argument(options))
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from serving import predictor
+
+    version = predictor.newest_version(config.push_path)
+    images = predictor.read_images(options.images)
+    model = predictor.Predictor(version)
+    answers, failed = [], False
+    for name, image in zip(options.images, images, strict=True):
+        try:
+            answers.append((name, model.predict(name, image)))
+        except predictor.PredictionError as error:
+            print(f"darkroom: {error}", file=sys.stderr)
+            failed = True
+    if options.json:
+        rows = [
+            {"image": n, "version": version.name, "classes": p.classes, "scores": p.scores}
+            for n, p in answers
+        ]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        for name, prediction in answers:
+            best = list(zip(prediction.classes, prediction.scores, strict=True))[: options.top]
+            words = "  ".join(f"{label} {score:.4f}" for label, score in best)
+            print(f"{Path(name).name}: {words}")
+    return 1 if failed else 0
+
+
+def _config(options: argparse.Namespace) -> int:
+    import yaml
+
+    print(yaml.safe_dump(_load(options).model_dump(), sort_keys=False, allow_unicode=True), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

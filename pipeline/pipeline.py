@@ -1,0 +1,133 @@
+"""The whole graph, from top to bottom in the order in which it runs."""
+
+from collections.abc import Sequence
+
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.v1 import dsl, proto
+from tfx.v1.components import ImportExampleGen, StatisticsGen, Trainer, Transform, Tuner
+from tfx.v1.types.standard_artifacts import Model, ModelBlessing
+
+from components import settings, statistics
+from components.baseline import LatestBlessedBefore
+from components.evaluation import Evaluator, eval_config
+from components.pusher import Pusher
+from components.schema import SchemaGen
+from components.validation import ExampleValidator
+from pipeline.config import Config
+from pipeline.fingerprint import fingerprint
+
+
+def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> dsl.Pipeline:
+    """The TFX pipeline of a configuration, the same object for every runner.
+
+    Args:
+      config: the whole tree; every node gets only the sections that it uses.
+      beam_pipeline_args: options of Beam, chosen by the runner.
+    """
+    tree = config.model_dump()
+    data, evaluation = config.data, config.evaluation
+    build_fn = [] if config.model.build_fn is None else [config.model.build_fn.rpartition(".")[0]]
+
+    # Read the TFRecords into the train and eval splits.
+    example_gen = ImportExampleGen(
+        input_base=str(config.data_path),
+        input_config=proto.Input(
+            splits=[
+                proto.Input.Split(name="train", pattern=data.splits.train),
+                proto.Input.Split(name="eval", pattern=data.splits.eval),
+            ]
+        ),
+    )
+    examples = example_gen.outputs["examples"]
+
+    # Look at the labels, write down what the training split has, and hold every split against it.
+    statistics_gen = StatisticsGen(
+        examples=examples, stats_options=statistics.label_only(data.label_key)
+    )
+    statistics_of_splits = statistics_gen.outputs["statistics"]
+    schema_gen = SchemaGen(statistics=statistics_of_splits, image_key=data.image_key)
+    schema = schema_gen.outputs["schema"]
+    example_validator = ExampleValidator(statistics=statistics_of_splits, schema=schema)
+
+    # Compute mean, deviation and label vocabulary, and trace the preprocessing graph.
+    transform = Transform(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn="components.preprocessing.preprocessing_fn",
+        custom_config=settings.pack(tree, "data", "preprocessing"),
+        materialize=False,
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(example_validator)  # no work on data that failed the gate
+    transform_graph = transform.outputs["transform_graph"]
+
+    # Search hyperparameters, where that is asked for.
+    tuner = Tuner(
+        examples=examples,
+        transform_graph=transform_graph,
+        tuner_fn="components.tuner.tuner_fn",
+        train_args=proto.TrainArgs(),
+        eval_args=proto.EvalArgs(),
+        custom_config=settings.pack(tree, "preprocessing", "model", "training", "tuner"),
+    )
+
+    # Train and export.
+    trainer = Trainer(
+        examples=examples,
+        transform_graph=transform_graph,
+        hyperparameters=tuner.outputs["best_hyperparameters"] if config.tuner.enabled else None,
+        run_fn="components.trainer.run_fn",
+        train_args=proto.TrainArgs(),
+        eval_args=proto.EvalArgs(),
+        custom_config=settings.pack(tree, "data", "preprocessing", "model", "training"),
+    )
+    model = trainer.outputs["model"]
+
+    # Compare with the thresholds and with the last blessed model.
+    baseline = dsl.Resolver(
+        strategy_class=LatestBlessedBefore,
+        model=dsl.Channel(type=Model),
+        model_blessing=dsl.Channel(type=ModelBlessing),
+        candidate=model,
+    ).with_id("Resolver")
+    evaluator = Evaluator(
+        examples=examples,
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        eval_config=eval_config(evaluation.min_accuracy, evaluation.max_accuracy_drop),
+    )
+
+    # Hand what is blessed to the model server.
+    pusher = Pusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=proto.PushDestination(
+            filesystem=proto.PushDestination.Filesystem(base_directory=str(config.push_path))
+        ),
+    )
+
+    # TFX's cache doesn't look into code: the code's fingerprint becomes part of each node's key.
+    sources: list[tuple[BaseComponent, list[str]]] = [
+        (schema_gen, ["components.schema"]),
+        (example_validator, ["components.validation"]),
+        (transform, ["components.preprocessing"]),
+        (tuner, ["components.tuner", *build_fn]),
+        (trainer, ["components.trainer", *build_fn]),
+        (evaluator, ["components.evaluation"]),
+        (pusher, ["components.pusher"]),
+    ]
+    for component, modules in sources:
+        component.executor_spec.add_extra_flags([f"--source={fingerprint(*modules)}"])
+
+    nodes = [example_gen, statistics_gen, schema_gen, example_validator, transform]
+    nodes += [tuner] if config.tuner.enabled else []
+    nodes += [trainer, baseline, evaluator, pusher]
+    return dsl.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(config.pipeline_root),
+        metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_path)),
+        components=nodes,
+        enable_cache=True,
+        beam_pipeline_args=list(beam_pipeline_args),
+    )

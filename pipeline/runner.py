@@ -1,0 +1,217 @@
+"""Runs the graph here: one run at a time, output to a log file, a line per node."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from components.errors import DarkroomError, explain
+from pipeline import preflight, status
+from pipeline.config import Beam, Config
+from pipeline.display import Display
+
+_GIB = 2**30
+
+
+class RunFailed(DarkroomError):
+    """A node failed: which, why, and where the log is."""
+
+
+def run(config: Config, display: Display) -> status.Status:
+    """Runs the whole pipeline, nodes that need not run again from the cache.
+
+    Args:
+      config: of the pipeline.
+      display: is told of every node.
+
+    Raises:
+      DarkroomError: the data or the configuration can't be used, or another run is going on.
+      RunFailed: a node failed. What was finished before is kept and reused by the next run.
+    """
+    with _alone(config), _temporary_folder(config):
+        size = preflight.check(config)
+        display.started("loading TFX")
+        pipeline = _create(config, size)
+        display.ended("loading TFX", "complete")
+        _run_nodes(config, pipeline, display)
+        return status.latest(config)
+
+
+def is_running(config: Config) -> bool:
+    """Whether a run of this pipeline is going on."""
+    try:
+        with _alone(config):
+            return False
+    except DarkroomError:
+        return True
+
+
+def beam_arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
+    """Options of Beam's direct runner.
+
+    Args:
+      beam: the configuration.
+      data_bytes: size of the TFRecords.
+      cores: of this machine.
+    """
+    mode = beam.direct_running_mode
+    if mode == "auto":
+        big = data_bytes >= beam.multi_processing_from_gib * _GIB and cores > 1
+        mode = "multi_processing" if big else "in_memory"
+    if mode == "in_memory":
+        # Beam's default; with any option at all, TFX builds a source package of itself for
+        # remote workers in every Beam node, at 45 MB and some seconds each.
+        return []
+    return [
+        f"--direct_running_mode={mode}",
+        f"--direct_num_workers={beam.direct_num_workers}",
+        # The workers run in this environment: keeps TFX from building that package.
+        "--sdk_container_image=local",
+    ]
+
+
+def log_to_file(config: Config) -> tuple[Path, Any]:
+    """Sends everything that is printed or logged, also by C++, to a new log file.
+
+    Returns:
+      The file's path, and a stream to the terminal that was before.
+    """
+    folder = config.home / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}.log"
+    terminal = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, sys.stdout.fileno())
+    os.dup2(file, sys.stderr.fileno())
+    os.close(file)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    return path, terminal
+
+
+def _create(config: Config, data_bytes: int) -> Any:
+    try:
+        import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
+
+        from pipeline.pipeline import create_pipeline
+    except ImportError as error:
+        raise DarkroomError(
+            f"darkroom run needs TFX, and {error.name} can't be imported: "
+            "pip install 'darkroom[pipeline]', with locks/ as constraints."
+        ) from error
+    return create_pipeline(config, beam_arguments(config.beam, data_bytes, os.cpu_count() or 1))
+
+
+def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
+    from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.portable import launcher
+
+    failure: list[tuple[str, BaseException]] = []
+
+    class ReportingLauncher(launcher.Launcher):
+        """TFX's launcher of one node, which tells the display."""
+
+        def launch(self) -> Any:
+            node = self._pipeline_node.node_info.id
+            display.started(node)
+            try:
+                info = super().launch()
+                state, result = self._outcome(node, info.execution_id)
+            except BaseException as error:
+                if not failure:
+                    failure.append((node, error))
+                    display.ended(node, "failed")
+                raise
+            display.ended(node, state, result)
+            return info
+
+        def _outcome(self, node: str, execution_id: int) -> tuple[str, str]:
+            with self._mlmd_connection as metadata:
+                [execution] = metadata.store.get_executions_by_id([execution_id])
+                _, outputs = status.node_outputs(metadata.store, execution)
+            if execution.last_known_state == execution.FAILED:
+                # TFX publishes this and goes on, with every later node failing the same way.
+                raise RuntimeError(f"{node}: its inputs could not be resolved")
+            cached = execution.last_known_state == execution.CACHED and node != "Resolver"
+            made = status.Status(config.name, str(config.home), "", push_path=str(config.push_path))
+            result = status.read_outputs(made, node, outputs)
+            return "cached" if cached else "complete", result
+
+    runner = BeamDagRunner() if config.runner == "beam" else LocalDagRunner()
+    # Both runners look the launcher up here for each node; it is TFX's one place that they share.
+    stock, launcher.Launcher = launcher.Launcher, ReportingLauncher
+    progress_log = logging.getLogger("darkroom.progress")
+    progress_log.addHandler(display)
+    try:
+        runner.run(pipeline)
+    except Exception as error:
+        node, cause = failure[0] if failure else ("the runner", error)
+        logging.getLogger("darkroom").exception("%s failed", node)
+        raise RunFailed(f"{node} failed. {explain(cause)}") from error
+    finally:
+        launcher.Launcher = stock
+        progress_log.removeHandler(display)
+
+
+@contextlib.contextmanager
+def _alone(config: Config) -> Iterator[None]:
+    """Holds the pipeline's lock; a killed process loses it by itself."""
+    try:
+        config.home.mkdir(parents=True, exist_ok=True)
+        lock = open(config.home / "lock", "a+", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise DarkroomError(
+            f"root: {config.home} can't be written: {error.strerror}. "
+            "Set root to a folder of yours."
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise DarkroomError(
+                f"Another run of {config.name} is going on (process {lock.read() or 'unknown'}). "
+                "Wait for it, or give this one another root or name."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@contextlib.contextmanager
+def _temporary_folder(config: Config) -> Iterator[None]:
+    """A temporary folder of the run's own: TFX and Beam leave files behind, so do killed runs."""
+    folder = config.home / "tmp"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def raise_on_signals() -> None:
+    """SIGTERM ends a run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)

@@ -1,0 +1,187 @@
+"""What a run did and what it made, read from ML Metadata and from the artifacts.
+
+Light to import: ``darkroom status`` answers without TensorFlow.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.errors import DarkroomError
+from pipeline.config import Config
+
+# Execution states of ML Metadata in the words of the command line.
+_STATES = {1: "pending", 2: "running", 3: "complete", 4: "failed", 5: "cached", 6: "canceled"}
+
+
+@dataclass
+class Node:
+    """One node of a run."""
+
+    id: str
+    state: str  # complete, cached, failed, running, interrupted
+    seconds: float
+    result: str = ""  # the one number that matters, in words
+
+
+@dataclass
+class Status:
+    """A run, and what is pushed."""
+
+    pipeline: str
+    home: str
+    run: str
+    nodes: list[Node] = field(default_factory=list)
+    examples: dict[str, dict[str, int]] = field(default_factory=dict)  # split → class → images
+    best_trial: dict[str, Any] | None = None  # hyperparameters by key, and score
+    metrics: dict[str, float] = field(default_factory=dict)
+    blessed: bool | None = None  # None: not evaluated
+    reasons: list[str] = field(default_factory=list)  # why not blessed
+    pushed_version: str | None = None  # by this run
+    versions: list[str] = field(default_factory=list)  # all that are there, newest first
+    push_path: str = ""
+    log: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def latest(config: Config, alive: bool = False) -> Status:
+    """The status of the newest run.
+
+    Args:
+      config: of the pipeline.
+      alive: whether a run is going on now; else what is marked as running was interrupted.
+
+    Raises:
+      DarkroomError: nothing has run yet.
+    """
+    if not config.metadata_path.exists():
+        raise DarkroomError(f"{config.name} has not run yet: {config.metadata_path} isn't there.")
+    store = open_store(config)
+    runs = store.get_contexts_by_type("pipeline_run")
+    if not runs:
+        raise DarkroomError(f"{config.name} has not run yet: no run is in {config.metadata_path}.")
+    newest = max(runs, key=lambda run: run.create_time_since_epoch)
+    status = Status(
+        pipeline=config.name,
+        home=str(config.home),
+        run=newest.name,
+        versions=versions(config.push_path),
+        push_path=str(config.push_path),
+        log=_newest_log(config),
+    )
+    executions = store.get_executions_by_context(newest.id)
+    for execution in sorted(executions, key=lambda e: e.id):
+        node_id, outputs = node_outputs(store, execution)
+        state = _STATES.get(execution.last_known_state, "unknown")
+        if state == "running" and not alive:
+            state = "interrupted"
+        if execution.type.endswith(".Resolver") and state == "cached":
+            state = "complete"  # ML Metadata's mark for every resolver, run anew each time
+        took = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+        done = state in ("complete", "cached")
+        result = read_outputs(status, node_id, outputs) if done else ""
+        status.nodes.append(Node(node_id, state, took / 1000, result))
+    return status
+
+
+def open_store(config: Config) -> Any:
+    """ML Metadata's store of the pipeline."""
+    try:
+        from ml_metadata.metadata_store import metadata_store
+        from ml_metadata.proto import metadata_store_pb2
+    except ImportError as error:
+        raise DarkroomError(
+            f"This command needs {error.name}: pip install 'darkroom[pipeline]'."
+        ) from error
+
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(config.metadata_path)
+    return metadata_store.MetadataStore(connection)
+
+
+def node_outputs(store: Any, execution: Any) -> tuple[str, dict[str, Any]]:
+    """The node's id and its output artifacts by key."""
+    contexts = store.get_contexts_by_execution(execution.id)
+    node_id = next((c.name.split(".", 1)[1] for c in contexts if c.type == "node"), "?")
+    events = [
+        e for e in store.get_events_by_execution_ids([execution.id]) if e.type in (4, 7)
+    ]  # OUTPUT, and PENDING_OUTPUT of an interrupted run
+    artifacts = {a.id: a for a in store.get_artifacts_by_id([e.artifact_id for e in events])}
+    return node_id, {e.path.steps[0].key: artifacts[e.artifact_id] for e in events}
+
+
+def read_outputs(status: Status, node_id: str, outputs: dict[str, Any]) -> str:
+    """Adds what a node made to ``status``; returns the one number that matters, in words."""
+    if node_id == "StatisticsGen":
+        status.examples = _examples(outputs["statistics"])
+        counts = {split: sum(labels.values()) for split, labels in status.examples.items()}
+        classes = len(next(iter(status.examples.values()), {}))
+        words = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+        return f"{words} examples, {classes} classes"
+    if node_id == "Tuner":
+        status.best_trial = _best_trial(outputs)
+        return f"best trial {status.best_trial['score']:.4f} of {status.best_trial['trials']}"
+    if node_id == "Trainer":
+        history = _read_json(Path(outputs["model_run"].uri) / "history.json")
+        return f"val_accuracy {history['val_accuracy'][-1]:.4f}, {len(history['loss'])} epochs"
+    if node_id == "Resolver":
+        return "has a baseline" if "model" in outputs else "no baseline yet"
+    if node_id == "Evaluator":
+        properties = outputs["blessing"].custom_properties
+        verdict = json.loads(properties["verdict"].string_value)
+        status.blessed = properties["blessed"].int_value == 1
+        status.metrics, status.reasons = verdict["metrics"], verdict["reasons"]
+        word = "blessed" if status.blessed else "not blessed: " + "; ".join(status.reasons)
+        return f"accuracy {status.metrics['accuracy']:.4f}, {word}"
+    if node_id == "Pusher":
+        properties = outputs["pushed_model"].custom_properties
+        if properties["pushed"].int_value != 1:
+            return "not pushed"
+        status.pushed_version = properties["pushed_version"].string_value
+        gone = (
+            "" if status.pushed_version in versions(Path(status.push_path)) else ", removed since"
+        )
+        return f"version {status.pushed_version}{gone}"
+    return ""
+
+
+def versions(push_path: Path) -> list[str]:
+    """The pushed versions, newest first."""
+    if not push_path.is_dir():
+        return []
+    return sorted((p.name for p in push_path.iterdir() if p.name.isdigit()), key=int, reverse=True)
+
+
+def _examples(statistics: Any) -> dict[str, dict[str, int]]:
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    examples = {}
+    for split in json.loads(statistics.properties["split_names"].string_value):
+        listed = statistics_pb2.DatasetFeatureStatisticsList()
+        listed.ParseFromString(
+            (Path(statistics.uri) / f"Split-{split}" / "FeatureStats.pb").read_bytes()
+        )
+        features = listed.datasets[0].features
+        buckets = features[0].string_stats.rank_histogram.buckets if features else []
+        examples[split] = {bucket.label: int(bucket.sample_count) for bucket in buckets}
+    return examples
+
+
+def _best_trial(outputs: dict[str, Any]) -> dict[str, Any]:
+    best = _read_json(Path(outputs["best_hyperparameters"].uri) / "best_hyperparameters.txt")
+    results = _read_json(Path(outputs["tuner_results"].uri) / "tuner_results.json")
+    return {"values": best["values"], "score": results[0]["score"], "trials": len(results)}
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _newest_log(config: Config) -> str | None:
+    logs = sorted((config.home / "logs").glob("*.log"), key=os.path.getmtime)
+    return str(logs[-1]) if logs else None

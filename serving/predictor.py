@@ -1,0 +1,92 @@
+"""Answers from a pushed model, in this process."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class PredictionError(Exception):
+    """A sentence for the user: no model, or an image that can't be used."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The scores of one image, best first."""
+
+    classes: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+def newest_version(model_folder: Path) -> Path:
+    """The folder of the newest version below a model's folder, as TensorFlow Serving picks it.
+
+    Raises:
+      PredictionError: no version is there.
+    """
+    versions = []
+    if model_folder.is_dir():
+        versions = [path for path in model_folder.iterdir() if path.name.isdigit()]
+    if not versions:
+        raise PredictionError(
+            f"No model has been pushed to {model_folder}. Run darkroom run first."
+        )
+    return max(versions, key=lambda path: int(path.name))
+
+
+def read_images(paths: Sequence[str]) -> list[bytes]:
+    """The bytes of image files.
+
+    Raises:
+      PredictionError: a file that isn't there or can't be read.
+    """
+    images = []
+    for path in paths:
+        try:
+            images.append(Path(path).read_bytes())
+        except OSError as error:
+            raise PredictionError(f"{path}: can't be read: {error.strerror}.") from error
+    return images
+
+
+class Predictor:
+    """A loaded SavedModel."""
+
+    def __init__(self, version_folder: Path):
+        """Loads the model; TensorFlow is imported here."""
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        try:
+            import tensorflow as tf
+        except ImportError as error:
+            raise PredictionError(
+                "Predictions need TensorFlow: pip install 'darkroom[serving]'."
+            ) from error
+        self._tf = tf
+        try:
+            self._model = tf.saved_model.load(str(version_folder))
+            self._serve = self._model.signatures["serving_default"]
+        except (OSError, KeyError) as error:
+            raise PredictionError(
+                f"{version_folder} is not a model that can serve images: {error}."
+            ) from error
+
+    def predict(self, name: str, image: bytes) -> Prediction:
+        """Scores one encoded image (PNG, JPEG, GIF or BMP).
+
+        Args:
+          name: of the image, for the message.
+          image: content of the file.
+
+        Raises:
+          PredictionError: the image can't be decoded.
+        """
+        try:
+            answer = self._serve(image_bytes=self._tf.constant([image]))
+        except self._tf.errors.InvalidArgumentError as error:
+            raise PredictionError(
+                f"{name}: can't be decoded; expected a PNG, JPEG, GIF or BMP image."
+            ) from error
+        classes = [c.decode("utf-8") for c in answer["classes"].numpy()[0]]
+        scores = answer["scores"].numpy()[0]
+        order = (-scores).argsort()
+        return Prediction(tuple(classes[i] for i in order), tuple(float(scores[i]) for i in order))

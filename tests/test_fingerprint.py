@@ -1,0 +1,47 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.fingerprint import fingerprint
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "their_package"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "models.py").write_text("from their_package.blocks import block\nimport json\n")
+    (folder / "blocks.py").write_text("from . import sizes\ndef block(): return sizes.SIZE\n")
+    (folder / "sizes.py").write_text("SIZE = 3\n")
+    (folder / "other.py").write_text("raise RuntimeError('finding is not importing')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [n for n in sys.modules if n.split(".")[0] == "their_package"]:
+        monkeypatch.delitem(sys.modules, name)  # of another test's folder
+    return folder
+
+
+@pytest.mark.parametrize("changed", ["models.py", "blocks.py", "sizes.py", "__init__.py"])
+def test_any_imported_source_counts(package: Path, changed: str) -> None:
+    before = fingerprint("their_package.models")
+    assert fingerprint("their_package.models") == before
+    (package / changed).write_text((package / changed).read_text() + "X = 1\n")
+    assert fingerprint("their_package.models") != before
+
+
+def test_other_sources_do_not_count(package: Path) -> None:
+    before = fingerprint("their_package.models")
+    (package / "other.py").write_text("Y = 2\n")
+    assert fingerprint("their_package.models") == before
+
+
+def test_nodes_have_fingerprints_of_their_own() -> None:
+    nodes = ["preprocessing", "tuner", "trainer", "evaluation", "pusher", "schema", "validation"]
+    assert len({fingerprint(f"components.{node}") for node in nodes}) == len(nodes)
+
+
+def test_the_users_module_counts_beside_ours(package: Path) -> None:
+    before = fingerprint("components.trainer", "their_package.models")
+    assert before != fingerprint("components.trainer")
+    (package / "blocks.py").write_text("def block(): return 4\n")
+    assert fingerprint("components.trainer", "their_package.models") != before
