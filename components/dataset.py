@@ -34,7 +34,8 @@ def preprocessed(file_patterns: list[str], transform: tft.TFTransformOutput) -> 
         .unbatch()
         .cache()
     )
-    count = sum(1 for _ in examples)  # fills the cache
+    # Counts and fills the cache in one pass, without a Python object per example.
+    count = examples.reduce(tf.constant(0, tf.int64), lambda number, _: number + 1)
     return examples.apply(tf.data.experimental.assert_cardinality(count))
 
 

@@ -58,6 +58,7 @@ def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
         hidden = keras.layers.Activation(config.model.activation)(hidden)
         # "same" lets images shrink to one pixel instead of failing at odd sizes.
         hidden = keras.layers.MaxPooling2D(padding="same")(hidden)
+    hidden = keras.layers.Dropout(config.model.dropout)(hidden)
     return keras.Model(images, _classifier(hidden, config, num_classes), name="cnn")
 
 
@@ -89,7 +90,6 @@ def _classifier(
 ) -> keras.KerasTensor:
     hidden = keras.layers.Flatten()(hidden)
     for units in config.model.units:
-        hidden = keras.layers.Dropout(config.model.dropout)(hidden)
         hidden = keras.layers.Dense(units, config.model.activation)(hidden)
-    hidden = keras.layers.Dropout(config.model.dropout)(hidden)
+        hidden = keras.layers.Dropout(config.model.dropout)(hidden)
     return keras.layers.Dense(num_classes, name="logits")(hidden)

@@ -84,7 +84,7 @@ class Model(Section):
     activation: Literal["relu", "tanh", "sigmoid", "gelu"] = "relu"
     """Activation of the convolutions and dense layers."""
     dropout: float = Field(0.25, ge=0, lt=1)
-    """Share of values dropped before each dense layer and before the classifier."""
+    """Share of values dropped after the convolutions and after each dense layer."""
 
 
 class Training(Section):

@@ -160,6 +160,8 @@ def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
         runner.run(pipeline)
     except Exception as error:
         node, cause = failure[0] if failure else ("the runner", error)
+        if isinstance(cause, KeyboardInterrupt):  # Beam wraps what comes out of a node
+            raise cause from None
         logging.getLogger("darkroom").exception("%s failed", node)
         raise RunFailed(f"{node} failed. {explain(cause)}") from error
     finally:

@@ -1,0 +1,131 @@
+"""Parity: the same encoded images through every way in give equal scores."""
+
+import sqlite3
+from pathlib import Path
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+from tensorflow_serving.apis import prediction_log_pb2
+
+from components import dataset, export, features, models, settings, tfrecord, training
+from pipeline.config import load
+from tests.conftest import Project
+
+
+def transform_of(project: Project) -> tft.TFTransformOutput:
+    database = sqlite3.connect(project.folder / "runs" / "small" / "metadata.sqlite")
+    query = "select uri from Artifact where uri like '%/transform_graph/%' order by id desc"
+    [uri] = database.execute(query).fetchmany(1)[0]
+    return tft.TFTransformOutput(uri)
+
+
+@pytest.fixture(scope="module")
+def eval_file(small: Project) -> Path:
+    [path] = (small.folder / "runs" / "small" / "data" / "eval").iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(
+    small: Project, eval_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[keras.Model, tf.data.Dataset, object]:
+    """A model, what it was trained on, and its export loaded again."""
+    tree = load(small.folder / "config.yaml").model_dump()
+    config = settings.unpack(settings.pack(tree, "data", "preprocessing", "model", "training"))
+    transform = transform_of(small)
+    classes = training.class_names(transform)
+    examples = dataset.preprocessed([str(eval_file)], transform)
+    keras.utils.set_random_seed(0)
+    model = models.build_model(keras_tuner.HyperParameters(), config, len(classes))
+    training.fit(model, config, examples, examples, [], epochs=2)
+    folder = tmp_path_factory.mktemp("export") / "model"
+    samples = dataset.sample_images([str(eval_file)], transform, config.data.image_key, 8)
+    serving_model = export.ServingModel(model, transform, classes, config.data.image_key)
+    export.save(serving_model, str(folder), samples)
+    return model, examples, tf.saved_model.load(str(folder))
+
+
+def test_parity(trained: tuple, eval_file: Path) -> None:
+    model, examples, loaded = trained
+    records = list(tfrecord.read(eval_file))
+    images = [
+        tf.train.Example.FromString(r).features.feature[features.IMAGE_KEY].bytes_list.value[0]
+        for r in records
+    ]
+    batch = next(iter(examples.batch(len(records))))
+    trained_scores = tf.nn.softmax(model(batch[0], training=False)).numpy()
+    of_images = loaded.signatures[features.SERVING_SIGNATURE](image_bytes=tf.constant(images))
+    of_examples = loaded.signatures[features.EXAMPLES_SIGNATURE](examples=tf.constant(records))
+    np.testing.assert_array_equal(of_images["scores"], of_examples["scores"])
+    np.testing.assert_array_equal(of_images["classes"], of_examples["classes"])
+    np.testing.assert_allclose(of_images["scores"], trained_scores, atol=1e-6)
+    assert np.ptp(trained_scores[:, 0]) > 0.01  # scores that differ from image to image
+
+    labels = loaded.signatures[features.TRANSFORM_SIGNATURE](examples=tf.constant(records))
+    np.testing.assert_array_equal(labels[features.LABEL], batch[1])
+
+
+def test_signatures_are_tensorflow_servings(trained: tuple) -> None:
+    signature = trained[2].signatures[features.SERVING_SIGNATURE]
+    [image_bytes] = signature.structured_input_signature[1].values()
+    assert image_bytes.dtype == tf.string
+    assert image_bytes.shape.as_list() == [None]
+    outputs = {
+        name: (t.dtype, t.shape.as_list()) for name, t in signature.structured_outputs.items()
+    }
+    assert outputs["classes"][0] == tf.string
+    assert outputs["scores"] == (tf.float32, [None, 10])
+
+
+def test_classes_are_names_in_the_vocabularys_order(trained: tuple, small: Project) -> None:
+    loaded = trained[2]
+    answer = loaded.signatures[features.SERVING_SIGNATURE](
+        image_bytes=tf.constant([_png(np.zeros((8, 8), np.uint8))] * 2)
+    )
+    names = [c.decode() for c in answer["classes"].numpy()[0]]
+    assert names == training.class_names(transform_of(small))
+    assert sorted(names) == [str(digit) for digit in range(10)]
+    np.testing.assert_allclose(answer["scores"].numpy().sum(axis=1), 1, atol=1e-5)
+
+
+def test_an_example_without_a_label_can_be_served(trained: tuple) -> None:
+    image = _png(np.full((8, 8), 200, np.uint8))
+    unlabelled = tfrecord.encode_example({features.IMAGE_KEY: image})
+    answer = trained[2].signatures[features.EXAMPLES_SIGNATURE](examples=tf.constant([unlabelled]))
+    direct = trained[2].signatures[features.SERVING_SIGNATURE](image_bytes=tf.constant([image]))
+    np.testing.assert_array_equal(answer["scores"], direct["scores"])
+
+
+def test_warmup_requests_are_answered(small: Project) -> None:
+    [version] = (small.folder / "runs" / "small" / "pushed" / "small").iterdir()
+    loaded = tf.saved_model.load(str(version))
+    sizes = []
+    for record in tfrecord.read(version / export.WARMUP_PATH):
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        signature = loaded.signatures[request.model_spec.signature_name]
+        images = tf.make_ndarray(request.inputs[features.IMAGE_BYTES])
+        sizes.append(signature(image_bytes=tf.constant(images))["scores"].shape[0])
+    assert sizes == [1, 8]
+
+
+def test_a_model_that_ends_in_softmax_is_exported_as_it_is(small: Project, eval_file: Path) -> None:
+    transform = transform_of(small)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    serving_model = export.ServingModel(model, transform, ["x"] * 10, features.IMAGE_KEY)
+    batch = next(iter(dataset.preprocessed([str(eval_file)], transform).batch(5)))[0]
+    np.testing.assert_array_equal(serving_model._predict(batch)["scores"], model(batch))
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    encoded: bytes = tf.io.encode_png(pixels[..., np.newaxis]).numpy()
+    return encoded

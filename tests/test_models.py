@@ -1,0 +1,65 @@
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from components import models, settings
+from components.errors import DarkroomError
+from pipeline.config import load
+
+
+def configuration(*overrides: str) -> object:
+    tree = load("cifar10", list(overrides)).model_dump()
+    return settings.unpack(settings.pack(tree, "preprocessing", "model", "training"))
+
+
+def build(*overrides: str, num_classes: int = 5) -> keras.Model:
+    return models.build_model(keras_tuner.HyperParameters(), configuration(*overrides), num_classes)
+
+
+def test_cnn_has_the_configured_layers() -> None:
+    model = build("model.filters=[8, 16]", "model.units=[20]", "model.kernel_size=5")
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in convolutions] == [8, 16]
+    assert [layer.kernel_size for layer in convolutions] == [(5, 5), (5, 5)]
+    dense = [layer.units for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    assert dense == [20, 5]
+    assert model.output_shape == (None, 5)
+
+
+def test_dense_has_the_configured_layers() -> None:
+    model = build("model.name=dense", "model.units=[30, 20]", "model.activation=tanh")
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    assert [layer.units for layer in layers] == [30, 20, 5]
+    assert layers[0].activation is keras.activations.tanh
+    assert not any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad", "rmsprop", "sgd"])
+def test_optimizers_learn(optimizer: str) -> None:
+    keras.utils.set_random_seed(0)
+    model = build(
+        f"training.optimizer={optimizer}", "training.learning_rate=1e-3", "model.name=dense"
+    )
+    images = np.random.default_rng(0).normal(size=(32, 32, 32, 3)).astype("float32")
+    labels = np.arange(32) % 5
+    losses = model.fit(images, labels, epochs=6, verbose=0).history["loss"]
+    assert min(losses[1:]) < losses[0]
+    assert type(model.optimizer).__name__.lower() == optimizer
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.001)
+
+
+def test_any_image_size_goes_through_any_number_of_blocks() -> None:
+    model = build(
+        "preprocessing.height=3", "preprocessing.width=9", "model.filters=[4, 4, 4, 4, 4]"
+    )
+    assert model(np.zeros((2, 3, 9, 3), "float32")).shape == (2, 5)
+
+
+def uncompiled(hp: object, config: object, num_classes: int) -> keras.Model:
+    return keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
+
+
+def test_a_users_model_must_be_compiled() -> None:
+    with pytest.raises(DarkroomError, match="one that is not compiled"):
+        build("model.build_fn=tests.test_models.uncompiled")

@@ -1,0 +1,349 @@
+"""The pipeline from end to end, through the command line, on real images."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import (
+    PATIENCE,
+    REPOSITORY,
+    SMALL_CONFIG,
+    Project,
+    command,
+    darkroom,
+    environment,
+)
+
+NODES = [
+    "ImportExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "Tuner",
+    "Trainer",
+    "Resolver",
+    "Evaluator",
+    "Pusher",
+]
+# Without a search, so that little is left to run.
+QUICK = ("tuner.enabled=false", "training.epochs=2", "evaluation.min_accuracy=0.1")
+
+
+def project(folder: Path, config: str = SMALL_CONFIG) -> Project:
+    (folder / "config.yaml").write_text(config)
+    return Project(folder)
+
+
+def rerun(states: dict[str, str]) -> list[str]:
+    """The nodes that were not taken from the cache, but for the Resolver, which never is."""
+    return [node for node, state in states.items() if state != "cached" and node != "Resolver"]
+
+
+def test_a_first_run_ends_in_a_pushed_model(small: Project) -> None:
+    status = small.status()
+    assert [node["id"] for node in status["nodes"]] == NODES
+    assert {node["state"] for node in status["nodes"]} == {"complete"}
+    assert {s: sum(c.values()) for s, c in status["examples"].items()} == {
+        "train": 1617,
+        "eval": 180,
+    }
+    assert len(status["examples"]["train"]) == 10
+    assert status["blessed"] is True
+    assert status["metrics"]["accuracy"] > 0.7
+    assert status["metrics"]["example_count"] == 180
+    assert status["best_trial"]["trials"] == 2
+    assert 1e-3 <= status["best_trial"]["values"]["training.learning_rate"] <= 1e-2
+    [version] = status["versions"]
+    assert status["pushed_version"] == version
+    assert (Path(status["push_path"]) / version / "saved_model.pb").exists()
+
+
+def test_its_output_is_a_line_per_node_and_a_summary(small: Project) -> None:
+    output = (small.folder / "first_run.txt").read_text(encoding="utf-8")
+    lines = output.splitlines()
+    assert len(lines) < 30
+    starts = [line.split()[1] for line in lines[1 : 1 + len(NODES)]]
+    assert starts == NODES
+    status = small.status()
+    for words in (
+        "train split  1,617 examples, 10 classes of 156 to 165",
+        "eval split   180 examples, 10 classes of 18 to 18",
+        "best trial   ",
+        f"metrics      accuracy {status['metrics']['accuracy']:.4g}",
+        "blessed      yes",
+        f"pushed       version {status['pushed_version']}",
+        f"log          {status['log']}",
+        "next         darkroom predict --config config.yaml IMAGE.png",
+    ):
+        assert words in output
+
+
+def test_the_libraries_lines_are_in_the_log(small: Project) -> None:
+    log = Path(small.status()["log"])
+    text = log.read_text(encoding="utf-8")
+    assert "Running launcher for" in text  # TFX
+    assert "loss:" in text  # Keras
+    assert len(text.splitlines()) > 200
+
+
+def test_status_for_people_shows_what_the_run_showed(small: Project) -> None:
+    result = darkroom("status", *small.options, cwd=small.folder)
+    first = (small.folder / "first_run.txt").read_text(encoding="utf-8")
+    assert result.returncode == 0
+    for line in first.splitlines()[-8:]:
+        assert line in result.stdout
+
+
+def test_nothing_is_left_in_temporary_folders(small: Project) -> None:
+    left = sorted(path.name for path in (small.folder / "runs" / "small").iterdir())
+    assert left == ["artifacts", "data", "lock", "logs", "metadata.sqlite", "pushed"]
+
+
+# --- caching: one project through a chain of changes, each run after the one above it ---
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that ran once, with the sources that it ran from beside it."""
+    made = project(tmp_path_factory.mktemp("chain"))
+    for package in ("pipeline", "components", "serving", "kubeflow"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / package, made.folder / "source" / package, ignore=ignored)
+    result = made.run(source=made.folder / "source")
+    assert result.returncode == 0, result.stdout
+    return made
+
+
+def states_after(chain: Project, *overrides: str) -> dict[str, str]:
+    result = chain.run(*overrides, source=chain.folder / "source")
+    assert result.returncode == 0, result.stdout
+    return chain.states()
+
+
+def test_an_unchanged_run_reruns_nothing(chain: Project) -> None:
+    before = chain.status()
+    assert rerun(states_after(chain)) == []
+    after = chain.status()
+    assert after["versions"] == before["versions"]
+    assert after["metrics"] == before["metrics"]
+    assert rerun(states_after(chain, "runner=local")) == []  # the same pipeline object
+
+
+def test_a_changed_learning_rate_reruns_the_search_but_not_transform(chain: Project) -> None:
+    changed = rerun(states_after(chain, "training.learning_rate=2e-3"))
+    assert changed == ["Tuner", "Trainer", "Evaluator", "Pusher"]
+
+
+def test_without_a_search_it_reruns_the_trainer(chain: Project) -> None:
+    assert rerun(states_after(chain, *QUICK)) == ["Trainer", "Evaluator", "Pusher"]
+    changed = rerun(states_after(chain, *QUICK, "training.learning_rate=4e-3"))
+    assert changed == ["Trainer", "Evaluator", "Pusher"]
+
+
+def test_a_changed_threshold_reruns_the_gate_and_pushes_nothing_unworthy(chain: Project) -> None:
+    before = chain.status()["versions"]
+    result = chain.run(*QUICK, "evaluation.min_accuracy=1.0", source=chain.folder / "source")
+    assert result.returncode == 0
+    status = chain.status()
+    assert rerun(chain.states()) == ["Evaluator", "Pusher"]
+    assert status["blessed"] is False
+    accuracy = status["metrics"]["accuracy"]
+    reason = f"accuracy is {accuracy:.4f}, must be at least 1.0000"
+    assert reason in status["reasons"]
+    assert reason in result.stdout
+    assert status["pushed_version"] is None
+    assert status["versions"] == before
+    assert f"nothing new; version {before[0]} stays in place" in result.stdout
+
+
+def test_a_model_worse_than_the_last_blessed_one_is_not_blessed(chain: Project) -> None:
+    result = chain.run(
+        *QUICK, "training.epochs=1", "training.learning_rate=1e-6", "evaluation.min_accuracy=0.0",
+        source=chain.folder / "source",
+    )  # fmt: skip
+    status = chain.status()
+    assert status["blessed"] is False, result.stdout
+    [reason] = status["reasons"]
+    assert "lower than the last blessed model's; at most 0.0100 is allowed" in reason
+    assert status["pushed_version"] is None
+
+
+def test_changed_preprocessing_code_reruns_transform_and_what_follows(chain: Project) -> None:
+    assert "Transform" not in rerun(states_after(chain, *QUICK))
+    path = chain.folder / "source" / "components" / "preprocessing.py"
+    source = path.read_text()
+    assert "return images / 255.0" in source
+    path.write_text(source.replace("return images / 255.0", "return images / 256.0"))
+    changed = rerun(states_after(chain, *QUICK))
+    assert changed == ["Transform", "Trainer", "Evaluator", "Pusher"]
+
+
+# --- interruptions ---
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    words = [word for override in overrides for word in ("--set", override)]
+    return subprocess.Popen(
+        command("run", "--config", "config.yaml", *words),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+
+
+def wait_for_training(process: subprocess.Popen[str], home: Path) -> None:
+    """Until the Trainer has logged its first epoch."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        logs = sorted((home / "logs").glob("*.log"))
+        if logs and " - loss: " in logs[-1].read_text(encoding="utf-8"):
+            return
+        time.sleep(0.1)
+    raise AssertionError("no training within the time")
+
+
+def test_after_a_kill_the_next_run_goes_on_from_the_finished_nodes(tmp_path: Path) -> None:
+    made = project(tmp_path)
+    home = tmp_path / "runs" / "small"
+    killed = start(tmp_path, *QUICK, "training.epochs=5000")
+    wait_for_training(killed, home)
+    status = made.status()
+    assert status["nodes"][-1]["id"] == "Trainer"
+    assert status["nodes"][-1]["state"] == "running"  # seen from outside while it runs
+    other = made.run(*QUICK)
+    assert other.returncode == 1
+    assert f"process {killed.pid}" in other.stdout
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert made.status()["nodes"][-1]["state"] == "interrupted"
+    assert (home / "tmp").exists()  # what a killed run leaves behind …
+
+    result = made.run(*QUICK)
+    assert result.returncode == 0, result.stdout
+    assert rerun(made.states()) == ["Trainer", "Evaluator", "Pusher"]
+    assert not (home / "tmp").exists()  # … the next one clears away
+
+    # The same with Ctrl-C, and with a model in place that must stay.
+    before = {p: p.stat().st_mtime_ns for p in (home / "pushed").rglob("*")}
+    interrupted = start(tmp_path, *QUICK, "training.epochs=5000")
+    while sum(" - loss: " in p.read_text() for p in (home / "logs").glob("*.log")) < 3:
+        assert interrupted.poll() is None
+        time.sleep(0.1)
+    interrupted.send_signal(signal.SIGINT)
+    output, _ = interrupted.communicate(timeout=PATIENCE)
+    assert interrupted.returncode == 130
+    assert "interrupted. The next run goes on" in output
+    assert "Traceback" not in output
+    assert {p: p.stat().st_mtime_ns for p in (home / "pushed").rglob("*")} == before
+    assert not (home / "tmp").exists()
+
+
+def test_a_full_disk_is_said_and_leaves_what_was_pushed(tmp_path: Path) -> None:
+    """A real small disk: a tmpfs in a mount namespace of its own."""
+    project(tmp_path)
+    script = (
+        "set -e; mkdir disk; mount -t tmpfs -o size=1400k tmpfs disk; "
+        "mkdir -p disk/small/pushed/small/7; echo old > disk/small/pushed/small/7/saved_model.pb; "
+        'set +e; "$@" --set root=disk; echo "exit $?"; ls disk/small/pushed/small; '
+        "cat disk/small/pushed/small/7/saved_model.pb"
+    )
+    namespace = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh"]
+    words = [word for override in QUICK for word in ("--set", override)]
+    result = subprocess.run(
+        [*namespace, *command("run", "--config", "config.yaml", *words)],
+        cwd=tmp_path, env=environment(), encoding="utf-8", timeout=PATIENCE,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert "The disk is full" in result.stdout, result.stdout
+    assert "exit 1" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert result.stdout.rstrip().endswith("old")
+    pushed = result.stdout.split("exit 1\n")[1].split()
+    assert [name for name in pushed if name.isdigit()] == ["7"]
+
+
+# --- bad input that only the data show ---
+
+
+PHOTOS = """
+name: photos
+data: {path: data}
+preprocessing: {height: 16, width: 16, resize: pad, normalization: rescale}
+model: {name: dense, units: [16]}
+training: {epochs: 2, batch_size: 16}
+evaluation: {min_accuracy: 0.0}
+"""
+
+
+def test_colour_photos_of_any_size_with_the_local_runner(
+    tmp_path: Path, write_photos: Callable[..., None]
+) -> None:
+    classes = {"pagode à l'étang": "china", "花": "flower"}
+    made = project(tmp_path, PHOTOS)
+    write_photos(tmp_path / "data" / "train" / "a.tfrecord", classes, 48, seed=1)
+    write_photos(tmp_path / "data" / "eval" / "a.tfrecord", classes, 16, seed=2)
+    result = made.run("runner=local")
+    assert result.returncode == 0, result.stdout
+    status = made.status()
+    assert status["examples"]["train"] == dict.fromkeys(classes, 24)
+    assert len(status["versions"]) == 1
+
+
+def test_a_class_in_eval_only_is_named(tmp_path: Path, write_photos: Callable[..., None]) -> None:
+    made = project(tmp_path, PHOTOS)
+    write_photos(tmp_path / "data" / "train" / "a.tfrecord", {"a": "china", "b": "flower"}, 8, 1)
+    write_photos(tmp_path / "data" / "eval" / "a.tfrecord", {"a": "china", "zebra": "flower"}, 8, 2)
+    result = made.run()
+    assert result.returncode == 1
+    assert "ExampleValidator failed. The eval split has images of 'zebra'" in result.stdout
+    assert "it has 'a', 'b'" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert not (tmp_path / "runs" / "photos" / "pushed").exists()
+    assert made.status()["nodes"][-1]["state"] == "failed"
+
+    write_photos(tmp_path / "data" / "eval" / "a.tfrecord", {"a": "china"}, 8, 2)
+    write_photos(tmp_path / "data" / "train" / "a.tfrecord", {"a": "china"}, 8, 2)
+    result = made.run()
+    assert result.returncode == 1
+    assert "All images of the train split are of one class, 'a'" in result.stdout
+
+
+BUILD_FN = """
+def build_model(hp, config, num_classes):
+    return make(num_classes)
+
+def make(size):
+    raise ValueError(f"no network for {size} classes yet")
+"""
+
+
+def test_a_failing_build_fn_shows_the_users_own_traceback(small: Project, tmp_path: Path) -> None:
+    made = project(tmp_path)
+    (tmp_path / "networks.py").write_text(BUILD_FN)
+    result = made.run(*QUICK, "model.build_fn=networks.build_model")
+    assert result.returncode == 1
+    assert "Trainer failed. networks.build_model failed:" in result.stdout
+    assert result.stdout.count("File ") == 2
+    assert "ValueError: no network for 10 classes yet" in result.stdout
+    result = made.run("model.build_fn=networks.build_model")
+    assert "Tuner failed. networks.build_model failed:" in result.stdout
+    assert "ValueError: no network for 10 classes yet" in result.stdout
+    # Mended, the run goes on from where it can.
+    (tmp_path / "networks.py").write_text(
+        "from components import models\n"
+        "def build_model(hp, config, num_classes):\n"
+        "    return models.compiled(models.dense(config, num_classes), config)\n"
+    )
+    result = made.run(*QUICK, "model.build_fn=networks.build_model")
+    assert result.returncode == 0, result.stdout
+    assert rerun(made.states()) == ["Trainer", "Evaluator", "Pusher"]

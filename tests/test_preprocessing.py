@@ -1,0 +1,109 @@
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform.beam as tft_beam
+from PIL import Image
+from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+
+from components import features, preprocessing
+from tests.conftest import encoded
+
+GENERATOR = np.random.default_rng(0)
+RGB = GENERATOR.integers(0, 256, (12, 20, 3), dtype=np.uint8)
+GREY = RGB[..., 0]
+
+
+def options(height: int, width: int, channels: int, resize: str = "stretch") -> SimpleNamespace:
+    return SimpleNamespace(
+        height=height, width=width, channels=channels, resize=resize, normalization="rescale"
+    )
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "BMP"])
+def test_an_image_of_the_target_size_keeps_its_pixels(file_format: str) -> None:
+    decoded = preprocessing.decode(encoded(RGB, file_format), options(12, 20, 3))
+    np.testing.assert_array_equal(decoded, RGB.astype(np.float32))
+
+
+def test_jpeg_decodes_as_pillow_does() -> None:
+    image = encoded(RGB, "JPEG")
+    decoded = preprocessing.decode(image, options(12, 20, 3)).numpy()
+    pillow = np.asarray(Image.open(io.BytesIO(image)), dtype=np.float32)
+    assert np.abs(decoded - pillow).mean() < 2  # decoders may round differently
+
+
+def test_grey_becomes_rgb_and_rgb_grey() -> None:
+    decoded = preprocessing.decode(encoded(GREY), options(12, 20, 3)).numpy()
+    np.testing.assert_array_equal(decoded, np.stack([GREY] * 3, axis=-1))
+    decoded = preprocessing.decode(encoded(RGB), options(12, 20, 1)).numpy()
+    assert decoded.shape == (12, 20, 1)
+    pillow = np.asarray(Image.fromarray(RGB).convert("L"), dtype=np.float32)
+    assert np.abs(decoded[..., 0] - pillow).max() < 2
+
+
+def test_alpha_is_dropped_and_16_bits_scaled() -> None:
+    rgba = np.concatenate([RGB, np.full((12, 20, 1), 99, np.uint8)], axis=-1)
+    decoded = preprocessing.decode(encoded(rgba), options(12, 20, 3))
+    np.testing.assert_array_equal(decoded, RGB.astype(np.float32))
+    deep = (GREY.astype(np.uint16) << 8) + 17
+    decoded = preprocessing.decode(encoded(deep), options(12, 20, 1)).numpy()
+    np.testing.assert_array_equal(decoded[..., 0], GREY)
+
+
+def test_of_a_gif_the_first_frame() -> None:
+    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, format="GIF", save_all=True, append_images=frames[1:])
+    decoded = preprocessing.decode(buffer.getvalue(), options(12, 20, 3)).numpy()
+    np.testing.assert_array_equal(decoded[..., 0], GREY)
+
+
+def test_shrinking_averages_and_enlarging_stays_in_range() -> None:
+    small = preprocessing.decode(encoded(RGB), options(6, 10, 3)).numpy()
+    expected = RGB.reshape(6, 2, 10, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(small, expected, atol=1e-3)
+    large = preprocessing.decode(encoded(RGB), options(50, 70, 3)).numpy()
+    assert large.shape == (50, 70, 3)
+    assert large.min() >= 0
+    assert large.max() <= 255
+
+
+def test_padding_keeps_proportions() -> None:
+    white = np.full((12, 24, 3), 255, np.uint8)
+    padded = preprocessing.decode(encoded(white), options(16, 16, 3, "pad")).numpy()
+    assert padded[4:12].min() > 254
+    assert padded[:4].max() == 0
+    assert padded[12:].max() == 0
+
+
+@pytest.mark.parametrize("normalization", ["standardize", "rescale"])
+def test_the_graph_of_the_training_set(normalization: str, tmp_path: object) -> None:
+    images = GENERATOR.integers(0, 256, (40, 5, 7, 3)).astype(np.uint8)
+    images[..., 2] = 77  # a constant channel
+    labels = [b"cat", b"dog", b"cat", b"owl"] * 10
+    data = [
+        {"i": np.array([encoded(image)]), "l": np.array([label])}
+        for image, label in zip(images, labels, strict=True)
+    ]
+    spec = {key: tf.io.FixedLenFeature([1], tf.string) for key in ("i", "l")}
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
+    config = {
+        "data": {"image_key": "i", "label_key": "l"},
+        "preprocessing": vars(options(5, 7, 3)) | {"normalization": normalization},
+    }
+    with tft_beam.Context(temp_dir=str(tmp_path)):
+        (transformed, out), _ = (data, metadata) | tft_beam.AnalyzeAndTransformDataset(
+            lambda inputs: preprocessing.preprocessing_fn(inputs, config)
+        )
+    result = np.stack([row[features.IMAGE] for row in transformed])
+    assert {row[features.LABEL] for row in transformed} == {0, 1, 2}
+    assert transformed[0][features.LABEL] == 0  # the most frequent class comes first
+    assert out.schema.feature[0].name == features.IMAGE
+    expected = images / np.float32(255)
+    if normalization == "standardize":
+        deviation = images.std((0, 1, 2))
+        expected = (images - images.mean((0, 1, 2))) / np.where(deviation == 0, 1, deviation)
+    np.testing.assert_allclose(result, expected, atol=1e-4)

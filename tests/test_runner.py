@@ -1,0 +1,57 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.errors import DarkroomError
+from pipeline import runner
+from pipeline.config import Beam, load
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "cores", "expected"),
+    [
+        ("auto", GIB, 8, "in_memory"),
+        ("auto", 5 * GIB, 1, "in_memory"),
+        ("auto", 5 * GIB, 8, "multi_processing"),
+        ("in_memory", 5 * GIB, 8, "in_memory"),
+        ("multi_threading", GIB, 8, "multi_threading"),
+    ],
+)
+def test_beams_mode_follows_size_and_cores(mode: str, size: int, cores: int, expected: str) -> None:
+    beam = Beam.model_validate({"direct_running_mode": mode, "direct_num_workers": 3})
+    arguments = runner.beam_arguments(beam, size, cores)
+    if expected == "in_memory":
+        assert arguments == []
+    else:
+        assert f"--direct_running_mode={expected}" in arguments
+        assert "--direct_num_workers=3" in arguments
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    config = load("digits", [f"root={tmp_path}"])
+    assert not runner.is_running(config)
+    with runner._alone(config):
+        code = (
+            "import sys; from pipeline import runner; from pipeline.config import load\n"
+            "config = load('digits', [f'root={sys.argv[1]}'])\n"
+            "print(runner.is_running(config))\n"
+            "with runner._alone(config): pass"
+        )
+        other = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, encoding="utf-8"
+        )
+        assert other.stdout == "True\n"
+        assert f"Another run of digits is going on (process {os.getpid()})" in other.stderr
+    assert not runner.is_running(config)
+
+
+def test_a_root_that_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    config = load("digits", [f"root={tmp_path / 'file'}"])
+    with pytest.raises(DarkroomError, match="can't be written"), runner._alone(config):
+        pass

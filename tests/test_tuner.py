@@ -1,0 +1,73 @@
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components import settings, tuner
+from pipeline.config import load
+
+
+def packed(*overrides: str) -> dict:
+    tree = load("digits", ["tuner.space={}", *overrides]).model_dump()
+    return settings.pack(tree, "preprocessing", "model", "training", "tuner")
+
+
+def test_the_space_is_kerastuners() -> None:
+    config = settings.unpack(
+        packed(
+            "tuner.space.training.learning_rate={min: 1e-4, max: 1e-2, sampling: log}",
+            "tuner.space.training.batch_size={min: 32, max: 128, step: 32}",
+            "tuner.space.model.activation={choices: [tanh, sigmoid]}",
+        )
+    )
+    space = {hp.name: hp for hp in tuner.search_space(config).space}
+    rate = space["training.learning_rate"]
+    assert isinstance(rate, keras_tuner.engine.hyperparameters.Float)
+    assert (rate.min_value, rate.max_value, rate.sampling) == (1e-4, 1e-2, "log")
+    assert rate.default == config.training.learning_rate
+    size = space["training.batch_size"]
+    assert isinstance(size, keras_tuner.engine.hyperparameters.Int)
+    assert list(size.values) == [32, 64, 96, 128]
+    assert (
+        space["model.activation"].default == "tanh"
+    )  # relu, the configured one, is not among them
+
+
+@pytest.fixture
+def candidate() -> tuner.Candidate:
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(64, 8, 8, 1)).astype("float32")
+    labels = np.arange(64, dtype="int64") % 3
+    examples = tf.data.Dataset.from_tensor_slices((images, labels))
+    return tuner.Candidate(packed("tuner.epochs=2"), examples, examples, num_classes=3)
+
+
+def test_a_trial_uses_its_values(candidate: tuner.Candidate) -> None:
+    hp = keras_tuner.HyperParameters()
+    hp.Fixed("training.learning_rate", 0.02)
+    hp.Fixed("model.dropout", 0.5)
+    model = candidate.build(hp)
+    assert keras.ops.convert_to_numpy(model.optimizer.learning_rate) == pytest.approx(0.02)
+    dropouts = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    assert set(dropouts) == {0.5}
+
+
+def test_a_search_finds_the_best_epoch(candidate: tuner.Candidate, tmp_path: object) -> None:
+    space = keras_tuner.HyperParameters()
+    space.Float("training.learning_rate", 1e-3, 1e-2, sampling="log")
+    search = tuner.RandomSearch(
+        candidate,
+        objective="val_accuracy",
+        max_trials=3,
+        hyperparameters=space,
+        seed=1,
+        directory=str(tmp_path),
+        project_name="search",
+    )
+    search.search(verbose=0)
+    trials = search.oracle.get_best_trials(3)
+    assert len(trials) == 3
+    assert len({t.hyperparameters.get("training.learning_rate") for t in trials}) == 3
+    scores = [trial.score for trial in trials]
+    assert scores == sorted(scores, reverse=True)
