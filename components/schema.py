@@ -26,10 +26,23 @@ def label_values(statistics: Any, split: str) -> dict[str, int]:
       statistics: TFX's ExampleStatistics artifact.
       split: name of the split.
     """
-    feature = stats_artifact_utils.load_statistics(statistics, split).proto().datasets[0].features
-    # The one feature there are statistics of is the label.
-    buckets = feature[0].string_stats.rank_histogram.buckets if feature else []
-    return {bucket.label: int(bucket.sample_count) for bucket in buckets}
+    return {
+        bucket.label: int(bucket.sample_count)
+        for label in _label_statistics(statistics, split)
+        for bucket in label.string_stats.rank_histogram.buckets
+    }
+
+
+def missing_labels(statistics: Any, split: str) -> int:
+    """Examples of a split that have no label."""
+    labels = _label_statistics(statistics, split)
+    return sum(int(label.string_stats.common_stats.num_missing) for label in labels)
+
+
+def _label_statistics(statistics: Any, split: str) -> list[Any]:
+    """One, as there are statistics of the label only; none of an empty split."""
+    [dataset] = stats_artifact_utils.load_statistics(statistics, split).proto().datasets
+    return list(dataset.features)
 
 
 class Executor(schema_gen.Executor):

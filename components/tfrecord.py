@@ -185,5 +185,9 @@ def _example_class() -> Any:
     entry.options.map_entry = True
     message("Example", ("features", one, field.TYPE_MESSAGE, "Features"))
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("darkroom.Example"))
+    pool.AddSerializedFile(file.SerializeToString())
+    example = pool.FindMessageTypeByName("darkroom.Example")
+    if hasattr(message_factory, "GetMessageClass"):
+        return message_factory.GetMessageClass(example)
+    # protobuf 3.20, which TFX 1.16 needs on Python 3.10
+    return message_factory.MessageFactory(pool).GetPrototype(example)

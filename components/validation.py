@@ -25,13 +25,19 @@ class Executor(example_validator.Executor):
         """Validates every split against the schema.
 
         Raises:
-          DarkroomError: classes in the eval split only, a single class, an empty split, or any
-            other anomaly that TFDV reports as an error.
+          DarkroomError: classes in the eval split only, a single class, an empty split, examples
+            without a label, or any other anomaly that TFDV reports as an error.
         """
         statistics = artifact_utils.get_single_instance(input_dict["statistics"])
         splits = artifact_utils.decode_split_names(statistics.split_names)
         counts = {split: schema.label_values(statistics, split) for split in splits}
         for split, labels in counts.items():
+            missing = schema.missing_labels(statistics, split)
+            if missing and labels:
+                raise DarkroomError(
+                    f"{missing:,} examples of the {split} split have no label. Give them one, or "
+                    "leave them out."
+                )
             if not labels:
                 raise DarkroomError(
                     f"The {split} split has no labelled examples. "

@@ -40,10 +40,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="darkroom", description="From labelled images to a gated, versioned, served model."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    shipped = sorted(path.stem for path in Path(__file__).parent.glob("configs/*.yaml"))
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--config", default="digits", metavar="FILE",
-        help="YAML file, or the name of a shipped one: digits (default), mnist, cifar10",
+        help=f"YAML file, or the name of a shipped one: {', '.join(shipped)} (default: digits)",
     )  # fmt: skip
     shared.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",

@@ -40,7 +40,7 @@ class Splits(Section):
 
 class Data(Section):
     path: str | None = None
-    """Folder that holds the TFRecord files of tf.Examples."""
+    """Folder that holds the TFRecord files of tf.Examples; relative to the current folder."""
     bundled: Literal["digits"] | None = None
     """Instead of a path: scikit-learn's handwritten digits, written as TFRecords on first use."""
     splits: Splits = Splits()
@@ -171,7 +171,7 @@ class Config(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=63)
     """Name of the pipeline and of the served model: lower case, digits, dashes."""
     root: str = "runs"
-    """Folder for everything the pipeline writes, in a folder of its own by `name`."""
+    """Folder below which everything is written, in a folder named as the pipeline."""
     runner: Literal["beam", "local"] = "beam"
     """beam: TFX's BeamDagRunner; local: TFX's LocalDagRunner."""
     data: Data
@@ -258,14 +258,6 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("\n".join(_sentence(e, path, origins) for e in error.errors())) from None
-
-
-def with_values(tree: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a tree of plain dicts with the values at their dotted keys replaced."""
-    for key, value in values.items():
-        head, _, rest = key.partition(".")
-        tree = {**tree, head: with_values(tree[head], {rest: value}) if rest else value}
-    return tree
 
 
 class _Loader(yaml.SafeLoader):

@@ -48,10 +48,15 @@ def run(config: Config, display: Display) -> status.Status:
 def is_running(config: Config) -> bool:
     """Whether a run of this pipeline is going on."""
     try:
-        with _alone(config):
-            return False
-    except DarkroomError:
-        return True
+        lock = open(config.home / "lock", encoding="utf-8")  # noqa: SIM115
+    except FileNotFoundError:
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def beam_arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
@@ -83,14 +88,22 @@ def log_to_file(config: Config) -> tuple[Path, Any]:
 
     Returns:
       The file's path, and a stream to the terminal that was before.
+
+    Raises:
+      DarkroomError: the pipeline's folder can't be written.
     """
-    folder = config.home / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}.log"
+    path = config.home / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise DarkroomError(
+            f"root: {config.home} can't be written: {error.strerror}. "
+            "Set root to a folder of yours."
+        ) from error
     terminal = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
     sys.stdout.flush()
     sys.stderr.flush()
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, sys.stdout.fileno())
     os.dup2(file, sys.stderr.fileno())
     os.close(file)
@@ -172,23 +185,20 @@ def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
 @contextlib.contextmanager
 def _alone(config: Config) -> Iterator[None]:
     """Holds the pipeline's lock; a killed process loses it by itself."""
-    try:
-        config.home.mkdir(parents=True, exist_ok=True)
-        lock = open(config.home / "lock", "a+", encoding="utf-8")  # noqa: SIM115
-    except OSError as error:
-        raise DarkroomError(
-            f"root: {config.home} can't be written: {error.strerror}. "
-            "Set root to a folder of yours."
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            raise DarkroomError(
-                f"Another run of {config.name} is going on (process {lock.read() or 'unknown'}). "
-                "Wait for it, or give this one another root or name."
-            ) from None
+    with open(config.home / "lock", "a+", encoding="utf-8") as lock:
+        for attempt in range(10):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if attempt == 9:
+                    lock.seek(0)
+                    raise DarkroomError(
+                        f"Another run of {config.name} is going on (process "
+                        f"{lock.read() or 'unknown'}). Wait for it, or give this one another root "
+                        "or name."
+                    ) from None
+                time.sleep(0.1)  # darkroom status holds the lock for a moment
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

@@ -108,9 +108,8 @@ def node_outputs(store: Any, execution: Any) -> tuple[str, dict[str, Any]]:
     """The node's id and its output artifacts by key."""
     contexts = store.get_contexts_by_execution(execution.id)
     node_id = next((c.name.split(".", 1)[1] for c in contexts if c.type == "node"), "?")
-    events = [
-        e for e in store.get_events_by_execution_ids([execution.id]) if e.type in (4, 7)
-    ]  # OUTPUT, and PENDING_OUTPUT of an interrupted run
+    events = store.get_events_by_execution_ids([execution.id])
+    events = [e for e in events if e.type in (e.OUTPUT, e.INTERNAL_OUTPUT)]  # a resolver's
     artifacts = {a.id: a for a in store.get_artifacts_by_id([e.artifact_id for e in events])}
     return node_id, {e.path.steps[0].key: artifacts[e.artifact_id] for e in events}
 

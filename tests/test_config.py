@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import config
-from pipeline.config import Config, ConfigError, load, with_values
+from pipeline.config import Config, ConfigError, load
 from tests.conftest import REPOSITORY, darkroom
 
 
@@ -139,24 +139,6 @@ def test_the_shipped_configurations_set_no_default_again() -> None:
     defaults["data"]["path"] = None
     for path in config.CONFIGS.glob("*.yaml"):
         assert repeated(yaml.safe_load(path.read_text()), defaults) == [], path
-
-
-keys = st.text("abc", min_size=1, max_size=2)
-trees = st.recursive(st.integers(), lambda t: st.dictionaries(keys, t, max_size=3), max_leaves=8)
-
-
-@given(st.dictionaries(keys, trees, min_size=1), st.data(), st.integers())
-def test_with_values_changes_that_key_only(tree: dict, data: st.DataObject, value: int) -> None:
-    path, branch = [], tree
-    while isinstance(branch, dict) and branch:
-        path.append(data.draw(st.sampled_from(sorted(branch))))
-        branch = branch[path[-1]]
-    before = str(tree)
-    changed = with_values(tree, {".".join(path): value})
-    assert str(tree) == before
-    for part in path:
-        changed = changed[part]
-    assert changed == value
 
 
 @given(st.text(max_size=40))

@@ -170,6 +170,7 @@ def test_a_model_worse_than_the_last_blessed_one_is_not_blessed(chain: Project) 
     )  # fmt: skip
     status = chain.status()
     assert status["blessed"] is False, result.stdout
+    assert "has a baseline" in result.stdout
     [reason] = status["reasons"]
     assert "lower than the last blessed model's; at most 0.0100 is allowed" in reason
     assert status["pushed_version"] is None

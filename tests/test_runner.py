@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import DarkroomError
 from pipeline import runner
 from pipeline.config import Beam, load
+from tests.conftest import darkroom
 
 GIB = 2**30
 
@@ -35,6 +35,7 @@ def test_beams_mode_follows_size_and_cores(mode: str, size: int, cores: int, exp
 def test_one_run_at_a_time(tmp_path: Path) -> None:
     config = load("digits", [f"root={tmp_path}"])
     assert not runner.is_running(config)
+    config.home.mkdir()
     with runner._alone(config):
         code = (
             "import sys; from pipeline import runner; from pipeline.config import load\n"
@@ -52,6 +53,7 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
 
 def test_a_root_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    config = load("digits", [f"root={tmp_path / 'file'}"])
-    with pytest.raises(DarkroomError, match="can't be written"), runner._alone(config):
-        pass
+    result = darkroom("run", "--set", "root=file", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stdout.startswith(f"darkroom: root: {tmp_path}/file/digits can't be written")
+    assert len(result.stdout.splitlines()) == 1

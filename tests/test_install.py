@@ -1,0 +1,131 @@
+import importlib.util
+import re
+from importlib import metadata
+from types import ModuleType
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.conftest import REPOSITORY
+
+LOCKS = sorted((REPOSITORY / "locks").glob("*.txt"))
+
+
+@pytest.fixture
+def install() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("install", REPOSITORY / "locks" / "install.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def machine(
+    monkeypatch: pytest.MonkeyPatch,
+    install: ModuleType,
+    glibc: str,
+    pythons: list[tuple[int, int]],
+    system: str = "Linux",
+) -> None:
+    monkeypatch.setattr(install.platform, "system", lambda: system)
+    monkeypatch.setattr(install.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(install.platform, "libc_ver", lambda: ("glibc", glibc))
+    found = [(version, f"python{version[0]}.{version[1]}") for version in pythons]
+    monkeypatch.setattr(install, "interpreters", lambda: found)
+
+
+@pytest.mark.parametrize(
+    ("glibc", "pythons", "expected"),
+    [
+        ("2.36", [(3, 11), (3, 12)], ("python3.11", "tfx-1.16.txt")),
+        ("2.31", [(3, 9), (3, 10)], ("python3.10", "tfx-1.16.txt")),
+        ("2.41", [(3, 12), (3, 13)], ("python3.13", "tfx-1.21.txt")),
+        ("2.39", [(3, 12)], ("python3.12", "tfx-1.21.txt")),
+        ("2.41", [(3, 11), (3, 13)], ("python3.11", "tfx-1.16.txt")),
+    ],
+)
+def test_the_lock_fits_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+    install: ModuleType,
+    glibc: str,
+    pythons: list[tuple[int, int]],
+    expected: tuple[str, str],
+) -> None:
+    machine(monkeypatch, install, glibc, pythons)
+    assert install.choose() == expected
+    assert (REPOSITORY / "locks" / expected[1]).exists()
+
+
+@pytest.mark.parametrize(
+    ("glibc", "pythons", "system", "words"),
+    [
+        (
+            "2.36",
+            [(3, 12), (3, 13)],
+            "Linux",
+            ["here it is 2.36", "found Python 3.12, Python 3.13"],
+        ),
+        ("2.41", [], "Linux", ["no Python that can be used", "apt-get install python3.11"]),
+        ("", [(3, 11)], "Darwin", ["needs Linux on x86_64", "this is Darwin"]),
+    ],
+)
+def test_what_is_missing_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    install: ModuleType,
+    glibc: str,
+    pythons: list[tuple[int, int]],
+    system: str,
+    words: list[str],
+) -> None:
+    machine(monkeypatch, install, glibc, pythons, system)
+    with pytest.raises(SystemExit) as caught:
+        install.choose()
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_interpreters_are_real_and_can_make_an_environment(install: ModuleType) -> None:
+    found = list(install.interpreters())
+    assert found
+    assert all(version >= (3, 4) for version, _ in found)
+
+
+def requirements(path: object) -> list[Requirement]:
+    lines = path.read_text().splitlines()  # type: ignore[attr-defined]
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_every_direct_dependency_is_locked(lock: object) -> None:
+    locked = {requirement.name for requirement in requirements(lock)}
+    needed = metadata.requires("darkroom") or []
+    extras = ("pipeline", "serving", "dev")
+    for line in needed:
+        requirement = Requirement(line)
+        wanted = requirement.marker is None or any(
+            requirement.marker.evaluate({"extra": extra}) for extra in extras
+        )
+        if wanted:
+            assert canonical(requirement.name) in {canonical(name) for name in locked}
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_a_lock_is_names_and_exact_versions(lock: object) -> None:
+    for requirement in requirements(lock):
+        assert re.fullmatch(r"==[\w.]+", str(requirement.specifier)), requirement
+        assert requirement.url is None
+
+
+def test_this_environment_is_a_locked_one() -> None:
+    tfx = metadata.version("tfx")
+    lock = REPOSITORY / "locks" / f"tfx-{'.'.join(tfx.split('.')[:2])}.txt"
+    for requirement in requirements(lock):
+        if requirement.marker is None or requirement.marker.evaluate():
+            [specifier] = requirement.specifier
+            assert metadata.version(requirement.name) == specifier.version
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
