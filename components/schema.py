@@ -11,38 +11,12 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import types
 from tfx.components.schema_gen import executor as schema_gen
-from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ExecutionParameter
 
+from components import labels
 from components.features import LABEL
-
-
-def label_values(statistics: Any, split: str) -> dict[str, int]:
-    """Images per class of a split.
-
-    Args:
-      statistics: TFX's ExampleStatistics artifact.
-      split: name of the split.
-    """
-    return {
-        bucket.label: int(bucket.sample_count)
-        for label in _label_statistics(statistics, split)
-        for bucket in label.string_stats.rank_histogram.buckets
-    }
-
-
-def missing_labels(statistics: Any, split: str) -> int:
-    """Examples of a split that have no label."""
-    labels = _label_statistics(statistics, split)
-    return sum(int(label.string_stats.common_stats.num_missing) for label in labels)
-
-
-def _label_statistics(statistics: Any, split: str) -> list[Any]:
-    """One, as there are statistics of the label only; none of an empty split."""
-    [dataset] = stats_artifact_utils.load_statistics(statistics, split).proto().datasets
-    return list(dataset.features)
 
 
 class Executor(schema_gen.Executor):
@@ -56,7 +30,7 @@ class Executor(schema_gen.Executor):
     ) -> None:
         """Infers the schema, and writes it with the additions."""
         super().Do(input_dict, output_dict, exec_properties)
-        statistics = artifact_utils.get_single_instance(input_dict["statistics"])
+        statistics = artifact_utils.get_single_uri(input_dict["statistics"])
         path = os.path.join(
             artifact_utils.get_single_uri(output_dict["schema"]), schema_gen.DEFAULT_FILE_NAME
         )
@@ -66,7 +40,7 @@ class Executor(schema_gen.Executor):
         label.ClearField("domain_info")
         del schema.string_domain[:]
         label.string_domain.name = LABEL
-        label.string_domain.value.extend(sorted(label_values(statistics, "train")))
+        label.string_domain.value.extend(sorted(labels.counts(statistics, "train")))
         schema.feature.append(_image_feature(exec_properties["image_key"]))
         tfdv.write_schema_text(schema, path)
 

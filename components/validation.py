@@ -9,7 +9,7 @@ from tfx.components.example_validator import executor as example_validator
 from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils
 
-from components import schema
+from components import labels
 from components.errors import DarkroomError
 
 
@@ -30,22 +30,22 @@ class Executor(example_validator.Executor):
         """
         statistics = artifact_utils.get_single_instance(input_dict["statistics"])
         splits = artifact_utils.decode_split_names(statistics.split_names)
-        counts = {split: schema.label_values(statistics, split) for split in splits}
-        for split, labels in counts.items():
-            missing = schema.missing_labels(statistics, split)
-            if missing and labels:
+        counts = {split: labels.counts(statistics.uri, split) for split in splits}
+        for split, classes in counts.items():
+            missing = labels.missing(statistics.uri, split)
+            if missing and classes:
                 raise DarkroomError(
                     f"{missing:,} examples of the {split} split have no label. Give them one, or "
                     "leave them out."
                 )
-            if not labels:
+            if not classes:
                 raise DarkroomError(
                     f"The {split} split has no labelled examples. "
                     f"Check data.splits.{split} and data.label_key."
                 )
         train = counts.pop("train")
-        for split, labels in counts.items():
-            unknown = sorted(set(labels) - set(train))
+        for split, classes in counts.items():
+            unknown = sorted(set(classes) - set(train))
             if unknown:
                 raise DarkroomError(
                     f"The {split} split has images of {_quoted(unknown)}, of which the train "

@@ -157,18 +157,10 @@ def versions(push_path: Path) -> list[str]:
 
 
 def _examples(statistics: Any) -> dict[str, dict[str, int]]:
-    from tensorflow_metadata.proto.v0 import statistics_pb2
+    from components import labels
 
-    examples = {}
-    for split in json.loads(statistics.properties["split_names"].string_value):
-        listed = statistics_pb2.DatasetFeatureStatisticsList()
-        listed.ParseFromString(
-            (Path(statistics.uri) / f"Split-{split}" / "FeatureStats.pb").read_bytes()
-        )
-        features = listed.datasets[0].features
-        buckets = features[0].string_stats.rank_histogram.buckets if features else []
-        examples[split] = {bucket.label: int(bucket.sample_count) for bucket in buckets}
-    return examples
+    splits = json.loads(statistics.properties["split_names"].string_value)
+    return {split: labels.counts(statistics.uri, split) for split in splits}
 
 
 def _best_trial(outputs: dict[str, Any]) -> dict[str, Any]:
