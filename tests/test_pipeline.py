@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from components import features, tfrecord
 from tests.conftest import (
     PATIENCE,
     REPOSITORY,
@@ -317,6 +318,13 @@ def test_a_class_in_eval_only_is_named(tmp_path: Path, write_photos: Callable[..
     result = made.run()
     assert result.returncode == 1
     assert "All images of the train split are of one class, 'a'" in result.stdout
+
+    unlabelled = tfrecord.encode_example({features.IMAGE_KEY: b""})
+    labelled = list(tfrecord.read(tmp_path / "data" / "train" / "a.tfrecord"))
+    tfrecord.write(tmp_path / "data" / "train" / "a.tfrecord", [*labelled, unlabelled])
+    result = made.run()
+    assert result.returncode == 1
+    assert "1 examples of the train split have no label" in result.stdout
 
 
 BUILD_FN = """
