@@ -2,7 +2,9 @@
 
 from tfx import types
 from tfx.dsl.components.common import resolver
-from tfx.v1.dsl.experimental import LatestBlessedModelStrategy
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
+    LatestBlessedModelStrategy,
+)
 
 
 class LatestBlessedBefore(resolver.ResolverStrategy):

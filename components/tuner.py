@@ -8,7 +8,7 @@ import keras_tuner
 import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
-from tfx.v1.components import TunerFnResult
+from tfx.components.tuner.component import TunerFnResult
 
 from components import dataset, models, progress, settings, training
 

@@ -2,11 +2,17 @@
 
 from collections.abc import Sequence
 
+# Not from tfx.v1, which imports Google Cloud's client for nothing: a second and a half.
+from tfx.components import ImportExampleGen, StatisticsGen, Trainer, Transform, Tuner
 from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
-from tfx.v1 import dsl, proto
-from tfx.v1.components import ImportExampleGen, StatisticsGen, Trainer, Transform, Tuner
-from tfx.v1.types.standard_artifacts import Model, ModelBlessing
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto.example_gen_pb2 import Input
+from tfx.proto.pusher_pb2 import PushDestination
+from tfx.proto.trainer_pb2 import EvalArgs, TrainArgs
+from tfx.types.channel import Channel
+from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components import settings, statistics
 from components.baseline import LatestBlessedBefore
@@ -18,7 +24,7 @@ from pipeline.config import Config
 from pipeline.fingerprint import fingerprint
 
 
-def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> dsl.Pipeline:
+def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> Pipeline:
     """The TFX pipeline of a configuration, the same object for every runner.
 
     Args:
@@ -32,10 +38,10 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> d
     # Read the TFRecords into the train and eval splits.
     example_gen = ImportExampleGen(
         input_base=str(config.data_path),
-        input_config=proto.Input(
+        input_config=Input(
             splits=[
-                proto.Input.Split(name="train", pattern=data.splits.train),
-                proto.Input.Split(name="eval", pattern=data.splits.eval),
+                Input.Split(name="train", pattern=data.splits.train),
+                Input.Split(name="eval", pattern=data.splits.eval),
             ]
         ),
     )
@@ -67,8 +73,8 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> d
         examples=examples,
         transform_graph=transform_graph,
         tuner_fn="components.tuner.tuner_fn",
-        train_args=proto.TrainArgs(),
-        eval_args=proto.EvalArgs(),
+        train_args=TrainArgs(),
+        eval_args=EvalArgs(),
         custom_config=settings.pack(tree, "preprocessing", "model", "training", "tuner"),
     )
 
@@ -78,17 +84,17 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> d
         transform_graph=transform_graph,
         hyperparameters=tuner.outputs["best_hyperparameters"] if config.tuner.enabled else None,
         run_fn="components.trainer.run_fn",
-        train_args=proto.TrainArgs(),
-        eval_args=proto.EvalArgs(),
+        train_args=TrainArgs(),
+        eval_args=EvalArgs(),
         custom_config=settings.pack(tree, "data", "preprocessing", "model", "training"),
     )
     model = trainer.outputs["model"]
 
     # Compare with the thresholds and with the last blessed model.
-    baseline = dsl.Resolver(
+    baseline = Resolver(
         strategy_class=LatestBlessedBefore,
-        model=dsl.Channel(type=Model),
-        model_blessing=dsl.Channel(type=ModelBlessing),
+        model=Channel(type=Model),
+        model_blessing=Channel(type=ModelBlessing),
         candidate=model,
     ).with_id("Resolver")
     evaluator = Evaluator(
@@ -102,8 +108,8 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> d
     pusher = Pusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
-        push_destination=proto.PushDestination(
-            filesystem=proto.PushDestination.Filesystem(base_directory=str(config.push_path))
+        push_destination=PushDestination(
+            filesystem=PushDestination.Filesystem(base_directory=str(config.push_path))
         ),
     )
 
@@ -123,7 +129,7 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> d
     nodes = [example_gen, statistics_gen, schema_gen, example_validator, transform]
     nodes += [tuner] if config.tuner.enabled else []
     nodes += [trainer, baseline, evaluator, pusher]
-    return dsl.Pipeline(
+    return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.pipeline_root),
         metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_path)),
