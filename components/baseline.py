@@ -1,17 +1,25 @@
-"""The Resolver node's question: which model is the one to beat?"""
+"""The Resolver node: which model is the one to beat."""
+
+import json
+import os
 
 from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
+from tfx.dsl.io import fileio
+from tfx.utils import path_utils
+
+from components import results
 
 
 class LatestBlessedBefore(resolver.ResolverStrategy):
-    """The latest blessed model that is not the candidate itself.
+    """The latest blessed model that is not the candidate itself, and can be compared with it.
 
     TFX's LatestBlessedModelStrategy resolves to the candidate as soon as that is blessed, so an
-    unchanged second run would compare the model with itself, and would never be cached.
+    unchanged second run would compare the model with itself, and would never be cached. A model
+    of other classes, or of other keys in the raw examples, can't be evaluated on the same data.
     """
 
     def resolve_artifacts(
@@ -23,10 +31,24 @@ class LatestBlessedBefore(resolver.ResolverStrategy):
           store: the metadata store, not used.
           input_dict: all models, all blessings, and the candidate model of this run.
         """
-        candidates = {artifact.id for artifact in input_dict["candidate"]}
+        [candidate] = input_dict["candidate"]
+        contract = _contract(candidate)
         others = {
-            "model": [m for m in input_dict["model"] if m.id not in candidates],
+            "model": [
+                model
+                for model in input_dict["model"]
+                if model.id != candidate.id and _contract(model) == contract
+            ],
             "model_blessing": input_dict["model_blessing"],
         }
         baseline = LatestBlessedModelStrategy().resolve_artifacts(store, others)
-        return {**(baseline or {key: [] for key in others}), "candidate": input_dict["candidate"]}
+        return {**(baseline or {key: [] for key in others}), "candidate": [candidate]}
+
+
+def _contract(model: types.Artifact) -> object:
+    """Classes and raw keys of a model; None of one that was exported without."""
+    path = os.path.join(path_utils.serving_model_path(model.uri), results.CONTRACT_PATH)
+    if not fileio.exists(path):
+        return None
+    with fileio.open(path) as file:
+        return json.load(file)

@@ -1,5 +1,6 @@
 """The errors that are the user's to mend, and how they are said."""
 
+import re
 import traceback
 
 
@@ -11,12 +12,15 @@ class DarkroomError(Exception):
 
 
 class UserCodeError(DarkroomError):
-    """The user's own function raised; carries the user's traceback, without our frames."""
+    """The user's own code raised; carries the user's traceback, without our frames."""
 
-    def __init__(self, dotted_path: str, error: BaseException, source_file: str):
-        frames = traceback.extract_tb(error.__traceback__)
-        own = next((i for i, frame in enumerate(frames) if frame.filename == source_file), 0)
-        shown = traceback.format_list(frames[own:]) + traceback.format_exception_only(error)
+    def __init__(self, dotted_path: str, error: BaseException):
+        frames = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if "user_code.py" not in frame.filename and "importlib" not in frame.filename
+        ]
+        shown = traceback.format_list(frames) + traceback.format_exception_only(error)
         super().__init__(f"{dotted_path} failed:\n{''.join(shown).rstrip()}")
 
 
@@ -44,5 +48,16 @@ def explain(error: BaseException) -> str:
         return "The disk is full. Free some space, or point `root` at another disk, and run again."
     if any(isinstance(link, MemoryError) for link in chain):
         return "Out of memory. Lower training.batch_size or preprocessing.height and width."
-    first_line = (str(error).strip() or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {first_line}"
+    # TensorFlow's image decoder.
+    if re.search(r"Unknown image file format|Invalid PNG|Invalid JPEG|Expected image", text):
+        return (
+            "An image of the data can't be decoded; expected PNG, JPEG, GIF or BMP. Take it out, "
+            "or mend it."
+        )
+    text = str(error).strip() or "no message"
+    if "Traceback (most recent call last)" in text:
+        # Beam and KerasTuner hand on an error as the text of its traceback.
+        causes = re.findall(r"^[A-Za-z_][\w.]*(?:Error|Exception): .*", text, re.MULTILINE)
+        if causes:
+            return re.sub(r" \[while running .*", "", causes[-1])
+    return f"{type(error).__name__}: {text.splitlines()[0]}"

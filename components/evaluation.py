@@ -10,13 +10,8 @@ from tfx.components.evaluator import executor as evaluator
 from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils
 
-from components import features
-
-# Custom property of the blessing: JSON of the metrics and of the reasons why not blessed.
-VERDICT_PROPERTY = "verdict"
-
-ACCURACY = "accuracy"
-LOSS = "loss"
+from components import features, results
+from serving import signatures
 
 
 def eval_config(min_accuracy: float, max_accuracy_drop: float) -> tfma.EvalConfig:
@@ -27,9 +22,9 @@ def eval_config(min_accuracy: float, max_accuracy_drop: float) -> tfma.EvalConfi
       max_accuracy_drop: how much lower than the last blessed model's accuracy it may be.
     """
     model = {
-        "signature_name": features.EXAMPLES_SIGNATURE,
-        "preprocessing_function_names": [features.TRANSFORM_SIGNATURE],
-        "prediction_key": features.SCORES,
+        "signature_name": signatures.EXAMPLES,
+        "preprocessing_function_names": [signatures.TRANSFORM],
+        "prediction_key": signatures.SCORES,
         "label_key": features.LABEL,
     }
     threshold = tfma.MetricThreshold(
@@ -41,11 +36,11 @@ def eval_config(min_accuracy: float, max_accuracy_drop: float) -> tfma.EvalConfi
     metrics = [
         tfma.MetricConfig(
             class_name="SparseCategoricalAccuracy",
-            config=json.dumps({"name": ACCURACY}),
+            config=json.dumps({"name": results.ACCURACY}),
             threshold=threshold,
         ),
         tfma.MetricConfig(
-            class_name="SparseCategoricalCrossentropy", config=json.dumps({"name": LOSS})
+            class_name="SparseCategoricalCrossentropy", config=json.dumps({"name": results.LOSS})
         ),
         tfma.MetricConfig(class_name="ExampleCount"),
     ]
@@ -72,7 +67,7 @@ class Executor(evaluator.Executor):
         # TFMA names the models only where there are two.
         candidate = tfma.CANDIDATE_KEY if input_dict.get("baseline_model") else None
         verdict = {"metrics": _metrics(evaluation, candidate), "reasons": _reasons(evaluation)}
-        blessing.set_string_custom_property(VERDICT_PROPERTY, json.dumps(verdict))
+        blessing.set_string_custom_property(results.VERDICT_PROPERTY, json.dumps(verdict))
 
 
 def _metrics(evaluation: str, model_name: str | None) -> dict[str, float]:

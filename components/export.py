@@ -1,5 +1,6 @@
 """The SavedModel that Trainer hands on: three signatures over one preprocessing graph."""
 
+import json
 import os
 import shutil
 
@@ -8,7 +9,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from components import features
+from components import features, results
+from serving import signatures
 
 WARMUP_PATH = os.path.join("assets.extra", "tf_serving_warmup_requests")
 # TensorFlow Serving replays at most 1000; a few batch sizes are enough to trace and allocate.
@@ -28,20 +30,23 @@ class ServingModel(tf.Module):
         super().__init__()
         self.model = model
         self.preprocess = transform.transform_features_layer()  # tracked, or saving fails
+        self.contract = {
+            "classes": sorted(classes),
+            "raw_keys": sorted(transform.raw_feature_spec()),
+        }
         self._classes = tf.constant(classes)
         self._image_key = image_key
         self._raw_spec = transform.raw_feature_spec()
-        activation = getattr(model.layers[-1], "activation", None)
-        self._gives_scores = activation is keras.activations.softmax
+        self._gives_scores = _ends_in_softmax(model)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """The signatures by name."""
-        images = tf.TensorSpec([None], tf.string, features.IMAGE_BYTES)
-        examples = tf.TensorSpec([None], tf.string, features.EXAMPLES)
+        images = tf.TensorSpec([None], tf.string, signatures.IMAGE_BYTES)
+        examples = tf.TensorSpec([None], tf.string, signatures.EXAMPLES_INPUT)
         return {
-            features.SERVING_SIGNATURE: self.serve_images.get_concrete_function(images),
-            features.EXAMPLES_SIGNATURE: self.serve_examples.get_concrete_function(examples),
-            features.TRANSFORM_SIGNATURE: self.transform_features.get_concrete_function(examples),
+            signatures.SERVING: self.serve_images.get_concrete_function(images),
+            signatures.EXAMPLES: self.serve_examples.get_concrete_function(examples),
+            signatures.TRANSFORM: self.transform_features.get_concrete_function(examples),
         }
 
     @tf.function
@@ -67,7 +72,7 @@ class ServingModel(tf.Module):
         outputs = self.model(images, training=False)
         scores = outputs if self._gives_scores else tf.nn.softmax(outputs)
         classes = tf.repeat(self._classes[tf.newaxis], tf.shape(scores)[0], axis=0)
-        return {features.CLASSES: classes, features.SCORES: tf.cast(scores, tf.float32)}
+        return {signatures.CLASSES: classes, signatures.SCORES: tf.cast(scores, tf.float32)}
 
 
 def save(serving_model: ServingModel, directory: str, sample_images: list[bytes]) -> None:
@@ -83,16 +88,26 @@ def save(serving_model: ServingModel, directory: str, sample_images: list[bytes]
     tf.saved_model.save(serving_model, directory, signatures=serving_model.signatures())
     path = os.path.join(directory, WARMUP_PATH)
     os.makedirs(os.path.dirname(path))
+    with open(os.path.join(directory, results.CONTRACT_PATH), "w", encoding="utf-8") as file:
+        json.dump(serving_model.contract, file)
     with tf.io.TFRecordWriter(path) as writer:
         for batch_size in _WARMUP_BATCHES:
             images = (sample_images * batch_size)[:batch_size]
             writer.write(_predict_log(images).SerializeToString())
 
 
+def _ends_in_softmax(layer: keras.Layer) -> bool:
+    while isinstance(layer, keras.Model):
+        layer = layer.layers[-1]
+    if isinstance(layer, keras.layers.Softmax):
+        return True
+    return getattr(layer, "activation", None) is keras.activations.softmax
+
+
 def _predict_log(images: list[bytes]) -> prediction_log_pb2.PredictionLog:
     request = predict_pb2.PredictRequest()
-    request.model_spec.signature_name = features.SERVING_SIGNATURE
-    request.inputs[features.IMAGE_BYTES].CopyFrom(tf.make_tensor_proto(images, tf.string))
+    request.model_spec.signature_name = signatures.SERVING
+    request.inputs[signatures.IMAGE_BYTES].CopyFrom(tf.make_tensor_proto(images, tf.string))
     return prediction_log_pb2.PredictionLog(
         predict_log=prediction_log_pb2.PredictLog(request=request)
     )

@@ -1,7 +1,7 @@
-"""Every feature key and signature name of the pipeline, once.
+"""Every feature key of the pipeline, once.
 
 The raw keys of the user's own TFRecords are configuration (``data.image_key`` and
-``data.label_key``); these are their defaults, and the names of everything downstream.
+``data.label_key``); these are their defaults, and the names downstream.
 """
 
 # Raw features, the ecosystem's own keys (tf.Example of TensorFlow's image data sets).
@@ -13,12 +13,3 @@ FILENAME_KEY = "image/filename"
 IMAGE = "image"
 LABEL = "label"
 LABEL_VOCABULARY = "labels"  # file name of the label vocabulary in the transform graph
-
-# Signatures of the exported model, and their inputs and outputs.
-SERVING_SIGNATURE = "serving_default"
-EXAMPLES_SIGNATURE = "serving_examples"
-TRANSFORM_SIGNATURE = "transform_features"
-IMAGE_BYTES = "image_bytes"  # string [batch], encoded image files
-EXAMPLES = "examples"  # string [batch], serialised tf.Examples
-CLASSES = "classes"  # string [batch, num_classes]
-SCORES = "scores"  # float32 [batch, num_classes]

@@ -7,6 +7,7 @@ The same function serves fixed training and search. Hyperparameters that the sea
 configuration key arrive in ``config``; others are asked for with KerasTuner's ``hp.Float(...)``.
 """
 
+import math
 from types import SimpleNamespace
 
 import keras
@@ -75,7 +76,10 @@ def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         jit_compile=config.training.jit_compile,
-        steps_per_execution=config.training.steps_per_execution,
+        # Keras runs whole executions only: one must divide the steps of an epoch.
+        steps_per_execution=math.gcd(
+            config.training.steps_per_execution, config.training.steps_per_epoch or 0
+        ),
     )
     return model
 

@@ -42,7 +42,17 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
 def decode(encoded: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
     """One image file (PNG, JPEG, GIF, BMP) to float32 [height, width, channels] in [0, 255]."""
-    image = tf.io.decode_image(encoded, preprocessing.channels, expand_animations=False)
+    # With the file's own channels: the decoders of GIF and BMP can't convert.
+    image = tf.io.decode_image(encoded, expand_animations=False)
+    in_colour = tf.shape(image)[2] >= 3
+    if preprocessing.channels == 3:
+        image = tf.cond(
+            in_colour, lambda: image[..., :3], lambda: tf.repeat(image[..., :1], 3, axis=-1)
+        )
+    else:
+        image = tf.cond(
+            in_colour, lambda: tf.image.rgb_to_grayscale(image[..., :3]), lambda: image[..., :1]
+        )
     image.set_shape([None, None, preprocessing.channels])
     size = tf.constant([preprocessing.height, preprocessing.width])
     return tf.cond(

@@ -47,11 +47,13 @@ class Executor(pusher.Executor):
         version = str(max(int(time.time()), newest + 1))
         staging = os.path.join(base, _STAGING_PREFIX + version)
         target = os.path.join(base, version)
-        io_utils.copy_dir(self.GetModelPath(input_dict), staging)
+        model_path = self.GetModelPath(input_dict)
+        # TFX's contract: the artifact holds the pushed model too. First, so that nothing that can
+        # fail comes after the version is in place.
+        io_utils.copy_dir(model_path, pushed_model.uri)
+        io_utils.copy_dir(model_path, staging)
         fileio.rename(staging, target)
         logging.info("Model pushed to %s.", target)
-        # TFX's contract: the artifact holds the pushed model too.
-        io_utils.copy_dir(target, pushed_model.uri)
         self._MarkPushed(pushed_model, pushed_destination=target, pushed_version=version)
 
 

@@ -9,9 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components import dataset, export, models, progress, settings, training
-
-HISTORY_FILE = "history.json"
+from components import dataset, export, models, progress, results, settings, training
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -33,9 +31,13 @@ def run_fn(fn_args: FnArgs) -> None:
         model = models.build_model(hp, config, len(classes))
     history = training.fit(model, config, train, evaluation, [progress.ReportEpochs("Trainer")])
 
+    losses = history["val_loss"]
+    restored = config.training.patience is not None  # then the best epoch's weights are
+    epoch = losses.index(min(losses)) if restored else len(losses) - 1
     os.makedirs(fn_args.model_run_dir, exist_ok=True)
-    with open(os.path.join(fn_args.model_run_dir, HISTORY_FILE), "w", encoding="utf-8") as file:
-        json.dump(history, file)
+    path = os.path.join(fn_args.model_run_dir, results.HISTORY_FILE)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"history": history, "exported_epoch": epoch}, file)
     serving_model = export.ServingModel(model, transform, classes, config.data.image_key)
     samples = dataset.sample_images(fn_args.eval_files, transform, config.data.image_key, count=8)
     export.save(serving_model, fn_args.serving_model_dir, samples)

@@ -11,6 +11,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
 from components import dataset, models, progress, settings, training
+from components.errors import DarkroomError, explain
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
@@ -45,23 +46,18 @@ def search_space(config: SimpleNamespace) -> keras_tuner.HyperParameters:
         section, _, name = key.partition(".")
         default = getattr(getattr(config, section), name)
         if values.choices is not None:
-            default = default if default in values.choices else values.choices[0]
-            hp.Choice(key, values.choices, default=default)
-        elif isinstance(default, int):
-            default = min(max(default, int(values.min)), int(values.max))
-            hp.Int(
-                key,
-                int(values.min),
-                int(values.max),
-                step=None if values.step is None else int(values.step),
-                sampling=values.sampling,
-                default=default,
-            )
-        else:
+            choices = [float(c) if isinstance(default, float) else c for c in values.choices]
+            hp.Choice(key, choices, default=default if default in choices else choices[0])
+        elif isinstance(default, float):
             default = min(max(default, values.min), values.max)
             hp.Float(
                 key, values.min, values.max, values.step, sampling=values.sampling, default=default
             )
+        else:  # a whole number, or nothing where a whole number can stand
+            low, high = int(values.min), int(values.max)
+            step = None if values.step is None else int(values.step)
+            default = low if default is None else min(max(default, low), high)
+            hp.Int(key, low, high, step, sampling=values.sampling, default=default)
     return hp
 
 
@@ -101,6 +97,11 @@ class Candidate(keras_tuner.HyperModel):
         history = training.fit(
             model, config, self._train, self._validation, callbacks, config.tuner.epochs
         )
+        if config.tuner.objective not in history:
+            raise DarkroomError(
+                f"tuner.objective: the model has no metric {config.tuner.objective!r}, it has "
+                f"{', '.join(history)}. Compile it with metrics=['accuracy']."
+            )
         best = max if config.tuner.objective == "val_accuracy" else min
         return {config.tuner.objective: best(history[config.tuner.objective])}
 
@@ -119,9 +120,21 @@ class RandomSearch(keras_tuner.RandomSearch):
             start=(number - 1) / self.oracle.max_trials,
             share=1 / self.oracle.max_trials,
         )
-        # Not among the search's callbacks, which KerasTuner copies for every execution.
-        return self.hypermodel.fit(
-            trial.hyperparameters,
-            self.hypermodel.build(trial.hyperparameters),
-            callbacks=[reporter],
-        )
+        hp = trial.hyperparameters
+        try:
+            # Not among the search's callbacks, which KerasTuner copies for every execution.
+            return self.hypermodel.fit(hp, self.hypermodel.build(hp), callbacks=[reporter])
+        except DarkroomError as error:  # KerasTuner would go on, and lose the cause
+            raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
+
+    def search(self, *args: Any, **kwargs: Any) -> None:
+        """Runs all trials.
+
+        Raises:
+          DarkroomError: none of them finished.
+        """
+        super().search(*args, **kwargs)
+        if not self.oracle.get_best_trials(1):
+            messages = [trial.message or "no message" for trial in self.oracle.trials.values()]
+            cause = explain(RuntimeError(messages[0]))
+            raise DarkroomError(f"None of the {len(messages)} trials finished. {cause}")

@@ -1,6 +1,6 @@
 """Functions that a user names in the configuration by dotted path."""
 
-import importlib.util
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -33,9 +33,9 @@ def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
                 f"{key}: {dotted_path!r} names the module {error.name!r}, which can't be found. "
                 "Install its package, or run darkroom from the folder that holds it."
             ) from error
-        raise _failed(module_name, error) from error
+        raise UserCodeError(module_name, error) from error
     except Exception as error:
-        raise _failed(module_name, error) from error
+        raise UserCodeError(module_name, error) from error
     if not callable(getattr(module, name, None)):
         functions = [n for n, _ in inspect.getmembers(module, inspect.isfunction)]
         raise DarkroomError(
@@ -45,15 +45,9 @@ def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
     return getattr(module, name)  # type: ignore[no-any-return]  # checked to be callable
 
 
-def _failed(module_name: str, error: BaseException) -> UserCodeError:
-    spec = importlib.util.find_spec(module_name)
-    return UserCodeError(module_name, error, (spec.origin if spec else None) or "")
-
-
 def call(function: Callable[..., Any], dotted_path: str, *args: Any) -> Any:
     """Calls a user's function; what it raises comes back with the user's traceback alone."""
     try:
         return function(*args)
     except Exception as error:
-        source = inspect.unwrap(function).__code__.co_filename
-        raise UserCodeError(dotted_path, error, source) from error
+        raise UserCodeError(dotted_path, error) from error

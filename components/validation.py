@@ -33,12 +33,13 @@ class Executor(example_validator.Executor):
         counts = {split: labels.counts(statistics.uri, split) for split in splits}
         for split, classes in counts.items():
             missing = labels.missing(statistics.uri, split)
-            if missing and classes:
+            missing += sum(count for name, count in classes.items() if not name.strip())
+            if missing and any(classes):
                 raise DarkroomError(
                     f"{missing:,} examples of the {split} split have no label. Give them one, or "
                     "leave them out."
                 )
-            if not classes:
+            if not any(classes):
                 raise DarkroomError(
                     f"The {split} split has no labelled examples. "
                     f"Check data.splits.{split} and data.label_key."

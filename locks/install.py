@@ -25,6 +25,8 @@ def main():
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / ".venv").absolute()
     python, lock = choose()
     print("Python %s and locks/%s go into %s" % (python, lock, folder), flush=True)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
+        sys.exit("%s is not empty and no Python environment; name another folder." % folder)
     shutil.rmtree(str(folder), ignore_errors=True)
     run(python, "-m", "venv", str(folder))
     inside = str(folder / "bin" / "python")

@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
     options = _parser().parse_args(arguments)
     sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
-    from components.errors import DarkroomError
+    from components.errors import DarkroomError, explain
     from serving.predictor import PredictionError
 
     try:
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        print(f"darkroom: {explain(error)}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,7 +87,7 @@ def _config_argument(options: argparse.Namespace) -> str:
     for override in options.overrides:
         if override.partition("=")[0] in ("root", "name"):
             words += ["--set", override]
-    return "".join(f" {word}" for word in words)
+    return "".join(f" {shlex.quote(word)}" for word in words)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -104,6 +108,7 @@ def _run(options: argparse.Namespace) -> int:
         shown.console.print(f"darkroom: {error}\nThe log is {log}", markup=False)
     except DarkroomError as error:
         shown.console.print(f"darkroom: {error}", markup=False)
+        log.unlink(missing_ok=True)  # nothing ran
     except Exception as error:
         logging.getLogger("darkroom").exception("the run failed")
         shown.console.print(f"darkroom: {explain(error)}\nThe log is {log}", markup=False)

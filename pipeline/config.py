@@ -32,9 +32,9 @@ class Section(BaseModel):
 
 
 class Splits(Section):
-    train: str = "train/*"
+    train: str = Field("train/*", pattern="^[^/]")
     """Files of the training split, a glob pattern below `data.path`."""
-    eval: str = "eval/*"
+    eval: str = Field("eval/*", pattern="^[^/]")
     """Files of the evaluation split, a glob pattern below `data.path`."""
 
 
@@ -163,8 +163,8 @@ class Beam(Section):
     """Of Beam's direct runner; auto: in_memory up to `multi_processing_from_gib` of data."""
     direct_num_workers: int = Field(0, ge=0)
     """Workers of the direct runner where the mode has several; 0: one per core."""
-    multi_processing_from_gib: float = Field(4.0, gt=0)
-    """GiB of TFRecords from which `auto` starts worker processes."""
+    multi_processing_from_gib: float = Field(1.0, gt=0)
+    """GiB of TFRecords from which `auto` starts worker processes (docs/benchmarks.md: why)."""
 
 
 class Config(Section):
@@ -191,6 +191,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _space_is_in_the_tree(self) -> "Config":
+        if self.tuner.enabled and not self.tuner.space and self.model.build_fn is None:
+            raise ValueError("tuner.space: empty, there is nothing to search")
+        if self.tuner.epochs is not None and "training.epochs" in self.tuner.space:
+            raise ValueError("set either tuner.epochs, or training.epochs in tuner.space")
         for key, values in self.tuner.space.items():
             ends = values.choices if values.choices is not None else [values.min, values.max]
             for value in ends:
@@ -243,7 +247,7 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Config:
         tree = yaml.load(text, Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read: {error}.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: 2024-13-01 is no date
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
@@ -272,11 +276,11 @@ _Loader.add_implicit_resolver(
 
 
 def _find(path: str | Path) -> Path:
+    shipped = CONFIGS / f"{path}.yaml"
+    if not Path(path).is_file() and shipped.exists():
+        return shipped
     if Path(path).is_dir():
         raise ConfigError(f"{path}: expected a YAML file, found a folder.")
-    shipped = CONFIGS / f"{path}.yaml"
-    if not Path(path).exists() and shipped.exists():
-        return shipped
     if not Path(path).exists():
         names = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
         raise ConfigError(
@@ -294,7 +298,7 @@ def _override(tree: dict[str, Any], override: str, origins: dict[str, str]) -> N
         )
     try:
         value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML.") from error
     branch = tree
     *parents, leaf = key.split(".")
@@ -315,7 +319,7 @@ def _sentence(error: Any, path: Path, origins: dict[str, str]) -> str:
     key = ".".join(
         str(part) for part in error["loc"] if part not in ("int", "float", "str", "bool")
     )
-    origin = next((o for k, o in origins.items() if key == k or key.startswith(f"{k}.")), str(path))
+    origin = next((o for k, o in origins.items() if _related(key, k)), str(path))
     found, message = error["input"], error["msg"]
     if error["type"] == "extra_forbidden":
         *parents, word = [str(part) for part in error["loc"]]
@@ -329,6 +333,10 @@ def _sentence(error: Any, path: Path, origins: dict[str, str]) -> str:
         return f"{origin}: {key + ': ' if key else ''}{message.removeprefix('Value error, ')}."
     expected = message.removeprefix("Input should ").removeprefix("be ").removeprefix("have ")
     return f"{origin}: {key}: expected {expected}, found {found!r}."
+
+
+def _related(key: str, other: str) -> bool:
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
 def _keys(parents: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from components import results
 from pipeline.status import Node, Status
 
 _MARKS = {
@@ -90,12 +91,15 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
         values = ", ".join(f"{k}={_short(v)}" for k, v in status.best_trial["values"].items())
         rows.append(("best trial", f"{status.best_trial['score']:.4f} with {values}"))
     if status.metrics:
-        shown = (f"{k} {_short(v)}" for k, v in status.metrics.items() if k in ("accuracy", "loss"))
+        names = [name for name in (results.ACCURACY, results.LOSS) if name in status.metrics]
+        shown = (f"{name} {_short(status.metrics[name])}" for name in names)
         rows.append(("metrics", ", ".join(shown)))
     if status.blessed is not None:
         rows.append(("blessed", "yes" if status.blessed else f"no: {'; '.join(status.reasons)}"))
     if status.pushed_version is not None:
-        rows.append(("pushed", f"version {status.pushed_version}"))
+        newest = status.versions[0]
+        newer = "" if newest == status.pushed_version else f"; version {newest} is newer"
+        rows.append(("pushed", f"version {status.pushed_version}{newer}"))
         rows.append(("", f"{status.push_path}/{status.pushed_version}"))
     elif status.versions:
         rows.append(("pushed", f"nothing new; version {status.versions[0]} stays in place"))

@@ -7,32 +7,44 @@ reuse what the old code made.
 import ast
 import hashlib
 import importlib.util
+import sysconfig
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 # What the results depend on besides our own and the user's sources.
-_LIBRARIES = ("tfx", "tensorflow", "tensorflow-transform", "keras")
+_LIBRARIES = (
+    "tfx",
+    "tensorflow",
+    "tensorflow-transform",
+    "tensorflow-model-analysis",
+    "tensorflow-data-validation",
+    "keras",
+    "keras-tuner",
+)
 
 
 def fingerprint(*modules: str) -> str:
-    """Hashes the sources of modules and of what they import from their own top-level packages.
+    """Hashes the sources of modules and of all that they import which is no installed library.
 
     Args:
-      modules: dotted module names; they are found, not imported (their parent packages are).
+      modules: dotted module names; they are found in the file system, not imported.
 
     Returns:
       16 hexadecimal digits.
     """
     digest = hashlib.sha256()
-    sources = {}
+    sources: dict[str, bytes] = {}
+    own = {name.split(".")[0] for name in modules}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        source = _source(name)
-        if name in sources or source is None:
+        path = _find(name)
+        top = name.split(".")[0]
+        if name in sources or path is None or (top not in own and _is_library(path)):
             continue
-        sources[name] = source
-        waiting.extend(_imports(name, source))
+        sources[name] = path.read_bytes()
+        waiting.extend(_imports(name, path, sources[name]))
         waiting.append(name.rpartition(".")[0])  # importing a module runs its package too
     for name in sorted(sources):
         digest.update(f"{name}\0{len(sources[name])}\0".encode() + sources[name])
@@ -41,34 +53,45 @@ def fingerprint(*modules: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _imports(name: str, source: bytes) -> Iterator[str]:
-    """Modules of the same top-level package that a module imports; some may be no modules."""
-    package = name.split(".")[0]
+def _imports(name: str, path: Path, source: bytes) -> Iterator[str]:
+    """The modules that a module imports, and names that may be modules."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                parents = name.split(".")[: -node.level]
+                # One dot is the package itself: of a package, its own name.
+                up = node.level - (path.name == "__init__.py")
+                parents = name.split(".")[: -up or None]
                 base = ".".join([*parents, base] if base else parents)
-            found = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        yield from (module for module in found if module.split(".")[0] == package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _source(name: str) -> bytes | None:
-    if not name:
-        return None
+def _find(name: str) -> Path | None:
+    """The source file of a module, without importing its packages."""
+    top, *rest = name.split(".")
     try:
-        spec = importlib.util.find_spec(name)
-    except (ModuleNotFoundError, ValueError):
-        return None  # a name that is a class or function of its module
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        spec = importlib.util.find_spec(top) if top else None
+    except (ImportError, ValueError):
         return None
-    with open(spec.origin, "rb") as file:
-        return file.read()
+    if spec is None:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    for location in spec.submodule_search_locations or []:
+        inside = Path(location, *rest)
+        for path in (inside / "__init__.py", inside.with_suffix(".py")):
+            if path.is_file():
+                return path
+    return None
+
+
+def _is_library(path: Path) -> bool:
+    """Whether a source is Python's own or an installed library's: its version tells enough."""
+    folders = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
+    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def _version(library: str) -> str:

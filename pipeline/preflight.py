@@ -1,6 +1,5 @@
 """Checks before anything heavy is imported: is the data there, and can it be read?"""
 
-import glob
 import os
 from pathlib import Path
 
@@ -30,6 +29,11 @@ def check(config: Config) -> int:
             f"The data folder {folder} doesn't exist. Set data.path to the folder with the "
             "TFRecord files, as in --set data.path=FOLDER."
         )
+    if any(character in str(folder) for character in "*?["):
+        raise DarkroomError(
+            f"The data folder {folder} has a character in its name that Beam takes for a pattern "
+            "(one of * ? [). Rename the folder."
+        )
     if not folder.is_dir():
         raise DarkroomError(f"data.path: expected a folder of TFRecord files, {folder} is a file.")
     sizes = [
@@ -40,8 +44,7 @@ def check(config: Config) -> int:
 
 
 def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:
-    files = [Path(name) for name in sorted(glob.glob(str(folder / pattern)))]
-    files = [file for file in files if file.is_file()]
+    files = sorted(path for path in folder.glob(pattern) if path.is_file())
     if not files:
         found = sorted(str(p.relative_to(folder)) for p in folder.glob("*"))[:10]
         raise DarkroomError(

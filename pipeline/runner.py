@@ -147,7 +147,8 @@ def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
             except BaseException as error:
                 if not failure:
                     failure.append((node, error))
-                    display.ended(node, "failed")
+                    interrupted = isinstance(error, KeyboardInterrupt)
+                    display.ended(node, "interrupted" if interrupted else "failed")
                 raise
             display.ended(node, state, result)
             return info

@@ -5,12 +5,16 @@ Light to import: ``darkroom status`` answers without TensorFlow.
 
 import json
 import os
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components import results
 from components.errors import DarkroomError
 from pipeline.config import Config
+from serving.predictor import versions
 
 # Execution states of ML Metadata in the words of the command line.
 _STATES = {1: "pending", 2: "running", 3: "complete", 4: "failed", 5: "cached", 6: "canceled"}
@@ -70,7 +74,7 @@ def latest(config: Config, alive: bool = False) -> Status:
         pipeline=config.name,
         home=str(config.home),
         run=newest.name,
-        versions=versions(config.push_path),
+        versions=[path.name for path in versions(config.push_path)],
         push_path=str(config.push_path),
         log=_newest_log(config),
     )
@@ -82,7 +86,10 @@ def latest(config: Config, alive: bool = False) -> Status:
             state = "interrupted"
         if execution.type.endswith(".Resolver") and state == "cached":
             state = "complete"  # ML Metadata's mark for every resolver, run anew each time
-        took = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+        ended = execution.last_update_time_since_epoch
+        if state == "running":
+            ended = int(time.time() * 1000)
+        took = ended - execution.create_time_since_epoch
         done = state in ("complete", "cached")
         result = read_outputs(status, node_id, outputs) if done else ""
         status.nodes.append(Node(node_id, state, took / 1000, result))
@@ -116,57 +123,77 @@ def node_outputs(store: Any, execution: Any) -> tuple[str, dict[str, Any]]:
 
 def read_outputs(status: Status, node_id: str, outputs: dict[str, Any]) -> str:
     """Adds what a node made to ``status``; returns the one number that matters, in words."""
-    if node_id == "StatisticsGen":
-        status.examples = _examples(outputs["statistics"])
-        counts = {split: sum(labels.values()) for split, labels in status.examples.items()}
-        classes = len(next(iter(status.examples.values()), {}))
-        words = ", ".join(f"{split} {count:,}" for split, count in counts.items())
-        return f"{words} examples, {classes} classes"
-    if node_id == "Tuner":
-        status.best_trial = _best_trial(outputs)
-        return f"best trial {status.best_trial['score']:.4f} of {status.best_trial['trials']}"
-    if node_id == "Trainer":
-        history = _read_json(Path(outputs["model_run"].uri) / "history.json")
-        return f"val_accuracy {history['val_accuracy'][-1]:.4f}, {len(history['loss'])} epochs"
-    if node_id == "Resolver":
-        return "has a baseline" if "model" in outputs else "no baseline yet"
-    if node_id == "Evaluator":
-        properties = outputs["blessing"].custom_properties
-        verdict = json.loads(properties["verdict"].string_value)
-        status.blessed = properties["blessed"].int_value == 1
-        status.metrics, status.reasons = verdict["metrics"], verdict["reasons"]
-        word = "blessed" if status.blessed else "not blessed: " + "; ".join(status.reasons)
-        return f"accuracy {status.metrics['accuracy']:.4f}, {word}"
-    if node_id == "Pusher":
-        properties = outputs["pushed_model"].custom_properties
-        if properties["pushed"].int_value != 1:
-            return "not pushed"
-        status.pushed_version = properties["pushed_version"].string_value
-        gone = (
-            "" if status.pushed_version in versions(Path(status.push_path)) else ", removed since"
-        )
-        return f"version {status.pushed_version}{gone}"
-    return ""
+    reader = _READERS.get(node_id)
+    if reader is None:
+        return ""
+    try:
+        return reader(status, outputs)
+    except (OSError, LookupError, ValueError):
+        # A result that can't be read any more doesn't make a finished node a failed one.
+        return "done, but its results can't be read"
 
 
-def versions(push_path: Path) -> list[str]:
-    """The pushed versions, newest first."""
-    if not push_path.is_dir():
-        return []
-    return sorted((p.name for p in push_path.iterdir() if p.name.isdigit()), key=int, reverse=True)
-
-
-def _examples(statistics: Any) -> dict[str, dict[str, int]]:
+def _read_statistics(status: Status, outputs: dict[str, Any]) -> str:
     from components import labels
 
+    statistics = outputs["statistics"]
     splits = json.loads(statistics.properties["split_names"].string_value)
-    return {split: labels.counts(statistics.uri, split) for split in splits}
+    status.examples = {split: labels.counts(statistics.uri, split) for split in splits}
+    counts = {split: sum(classes.values()) for split, classes in status.examples.items()}
+    words = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+    return f"{words} examples, {len(status.examples['train'])} classes"
 
 
-def _best_trial(outputs: dict[str, Any]) -> dict[str, Any]:
+def _read_tuner(status: Status, outputs: dict[str, Any]) -> str:
     best = _read_json(Path(outputs["best_hyperparameters"].uri) / "best_hyperparameters.txt")
-    results = _read_json(Path(outputs["tuner_results"].uri) / "tuner_results.json")
-    return {"values": best["values"], "score": results[0]["score"], "trials": len(results)}
+    trials = _read_json(Path(outputs["tuner_results"].uri) / "tuner_results.json")
+    score = trials[0]["score"]
+    status.best_trial = {"values": best["values"], "score": score, "trials": len(trials)}
+    return f"best trial {score:.4f} of {len(trials)}"
+
+
+def _read_trainer(status: Status, outputs: dict[str, Any]) -> str:
+    found = _read_json(Path(outputs["model_run"].uri) / results.HISTORY_FILE)
+    history, epoch = found["history"], found["exported_epoch"]
+    metric = next(m for m in ("val_accuracy", "val_loss") if m in history)
+    return f"{metric} {history[metric][epoch]:.4f}, {len(history[metric])} epochs"
+
+
+def _read_resolver(status: Status, outputs: dict[str, Any]) -> str:
+    return "has a baseline" if "model" in outputs else "no baseline"
+
+
+def _read_evaluator(status: Status, outputs: dict[str, Any]) -> str:
+    properties = outputs["blessing"].custom_properties
+    verdict = json.loads(properties[results.VERDICT_PROPERTY].string_value)
+    status.blessed = properties["blessed"].int_value == 1
+    status.metrics, status.reasons = verdict["metrics"], verdict["reasons"]
+    word = "blessed" if status.blessed else "not blessed: " + "; ".join(status.reasons)
+    return f"accuracy {status.metrics[results.ACCURACY]:.4f}, {word}"
+
+
+def _read_pusher(status: Status, outputs: dict[str, Any]) -> str:
+    properties = outputs["pushed_model"].custom_properties
+    if properties["pushed"].int_value != 1:
+        return "not pushed"
+    version = properties["pushed_version"].string_value
+    there = [path.name for path in versions(Path(status.push_path))]
+    if version not in there:
+        return f"version {version}, removed since"
+    status.pushed_version = version
+    newer = "" if version == there[0] else f"; {there[0]}, pushed from other settings, is newer"
+    return f"version {version}{newer}"
+
+
+# What each node leaves behind, by the node's id.
+_READERS: dict[str, Callable[[Status, dict[str, Any]], str]] = {
+    "StatisticsGen": _read_statistics,
+    "Tuner": _read_tuner,
+    "Trainer": _read_trainer,
+    "Resolver": _read_resolver,
+    "Evaluator": _read_evaluator,
+    "Pusher": _read_pusher,
+}
 
 
 def _read_json(path: Path) -> Any:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving import signatures
+
 
 class PredictionError(Exception):
     """A sentence for the user: no model, or an image that can't be used."""
@@ -18,20 +20,26 @@ class Prediction:
     scores: tuple[float, ...]
 
 
+def versions(model_folder: Path) -> list[Path]:
+    """The folders of the versions below a model's folder, newest first, as a server sees them."""
+    if not model_folder.is_dir():
+        return []
+    numbered = [path for path in model_folder.iterdir() if path.name.isdigit()]
+    return sorted(numbered, key=lambda path: int(path.name), reverse=True)
+
+
 def newest_version(model_folder: Path) -> Path:
-    """The folder of the newest version below a model's folder, as TensorFlow Serving picks it.
+    """The folder of the newest version.
 
     Raises:
       PredictionError: no version is there.
     """
-    versions = []
-    if model_folder.is_dir():
-        versions = [path for path in model_folder.iterdir() if path.name.isdigit()]
-    if not versions:
+    found = versions(model_folder)
+    if not found:
         raise PredictionError(
             f"No model has been pushed to {model_folder}. Run darkroom run first."
         )
-    return max(versions, key=lambda path: int(path.name))
+    return found[0]
 
 
 def read_images(paths: Sequence[str]) -> list[bytes]:
@@ -64,7 +72,7 @@ class Predictor:
         self._tf = tf
         try:
             self._model = tf.saved_model.load(str(version_folder))
-            self._serve = self._model.signatures["serving_default"]
+            self._serve = self._model.signatures[signatures.SERVING]
         except (OSError, KeyError) as error:
             raise PredictionError(
                 f"{version_folder} is not a model that can serve images: {error}."
@@ -81,12 +89,12 @@ class Predictor:
           PredictionError: the image can't be decoded.
         """
         try:
-            answer = self._serve(image_bytes=self._tf.constant([image]))
+            answer = self._serve(**{signatures.IMAGE_BYTES: self._tf.constant([image])})
         except self._tf.errors.InvalidArgumentError as error:
             raise PredictionError(
                 f"{name}: can't be decoded; expected a PNG, JPEG, GIF or BMP image."
             ) from error
-        classes = [c.decode("utf-8") for c in answer["classes"].numpy()[0]]
-        scores = answer["scores"].numpy()[0]
+        classes = [c.decode("utf-8") for c in answer[signatures.CLASSES].numpy()[0]]
+        scores = answer[signatures.SCORES].numpy()[0]
         order = (-scores).argsort()
         return Prediction(tuple(classes[i] for i in order), tuple(float(scores[i]) for i in order))

@@ -1,11 +1,20 @@
+import json
+from pathlib import Path
+
 from tfx.types import standard_artifacts
 
+from components import results
 from components.baseline import LatestBlessedBefore
 
 
-def model(number: int) -> standard_artifacts.Model:
+def model(number: int, folder: Path | None = None, **contract: list[str]) -> object:
     artifact = standard_artifacts.Model()
     artifact.id = number
+    if folder is not None:
+        artifact.uri = str(folder / str(number))
+        path = folder / str(number) / "Format-Serving" / results.CONTRACT_PATH
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(contract))
     return artifact
 
 
@@ -17,10 +26,11 @@ def blessing(model_id: int, blessed: bool) -> standard_artifacts.ModelBlessing:
     return artifact
 
 
-def resolve(models: list, blessings: list, candidate: int) -> list[int]:
-    inputs = {"model": models, "model_blessing": blessings, "candidate": [model(candidate)]}
+def resolve(models: list, blessings: list, candidate: int | object) -> list[int]:
+    candidate = model(candidate) if isinstance(candidate, int) else candidate
+    inputs = {"model": models, "model_blessing": blessings, "candidate": [candidate]}
     resolved = LatestBlessedBefore().resolve_artifacts(None, inputs)
-    assert [artifact.id for artifact in resolved["candidate"]] == [candidate]
+    assert resolved["candidate"] == [candidate]
     return [artifact.id for artifact in resolved["model"]]
 
 
@@ -39,3 +49,15 @@ def test_the_latest_blessed_one_counts() -> None:
     blessings = [blessing(1, True), blessing(2, True), blessing(3, False)]
     assert resolve(models, blessings, candidate=4) == [2]
     assert resolve(models, [blessing(3, False)], candidate=4) == []
+
+
+def test_a_model_of_other_classes_or_keys_can_not_be_compared(tmp_path: Path) -> None:
+    same = {"classes": ["cat", "dog"], "raw_keys": ["i", "l"]}
+    models = [
+        model(1, tmp_path, **same),
+        model(2, tmp_path, classes=["cat"], raw_keys=["i", "l"]),
+        model(3, tmp_path, classes=["cat", "dog"], raw_keys=["x", "l"]),
+    ]
+    blessings = [blessing(number, True) for number in (1, 2, 3)]
+    assert resolve(models, blessings, model(4, tmp_path, **same)) == [1]
+    assert resolve(models, blessings, model(5, tmp_path, classes=["owl"], raw_keys=["i"])) == []

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline import config
 from pipeline.config import Config, ConfigError, load
-from tests.conftest import REPOSITORY, darkroom
+from tests.conftest import darkroom
 
 
 @pytest.mark.parametrize("path", sorted(config.CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
@@ -63,6 +63,11 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
         ("tuner.space.model.dropout={min: 0.5, max: 0.1}", ["min must be below max"]),
         ("tuner.space.model.dropout={min: 0.5}", ["either choices, or both min and max"]),
         ("tuner.space.model.dropout={min: 0, max: 0.5, sampling: log}", ["min above 0"]),
+        ("tuner.space=", ["tuner", "valid dictionary"]),
+        ("tuner.space={}", ["tuner.space: empty"]),
+        ("tuner.space.training.epochs={choices: [3]}", ["either tuner.epochs, or training.epochs"]),
+        ("name=2024-13-01", ["not valid YAML"]),
+        ("data.splits.train=/train/*", ["data.splits.train", "found '/train/*'"]),
         ("training.epochs", ["expected dotted.key=value"]),
         ("training.epochs={", ["not valid YAML"]),
         ("name.x.y=3", ["name holds a value"]),
@@ -122,7 +127,7 @@ def test_every_configuration_opens_with_its_command() -> None:
     for path in config.CONFIGS.glob("*.yaml"):
         head = path.read_text().split("\nname:")[0]
         assert "darkroom run" in head, path
-        assert "accuracy" in head, path
+        assert "accuracy 0.9" in head or "accuracy 0.7" in head, path
 
 
 def test_the_shipped_configurations_set_no_default_again() -> None:
@@ -141,7 +146,22 @@ def test_the_shipped_configurations_set_no_default_again() -> None:
         assert repeated(yaml.safe_load(path.read_text()), defaults) == [], path
 
 
-@given(st.text(max_size=40))
-def test_any_override_loads_or_is_a_sentence(text: str) -> None:
+KEYS = ["name", "data.path", "training.epochs", "model.filters", "tuner.space.model.dropout", "x.y"]
+
+
+@given(st.sampled_from(KEYS), st.text(max_size=20) | st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text("abc-:{}[]0123", max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abcmin"), inner),
+    max_leaves=4,
+).map(str))  # fmt: skip
+def test_any_override_loads_or_is_a_sentence(key: str, value: str) -> None:
     with contextlib.suppress(ConfigError):
-        load(REPOSITORY / "pipeline" / "configs" / "digits.yaml", [text])
+        load("digits", [f"{key}={value}"])
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    assert load("mnist").name == "mnist"

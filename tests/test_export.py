@@ -1,6 +1,7 @@
 """Parity: the same encoded images through every way in give equal scores."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -13,6 +14,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components import dataset, export, features, models, settings, tfrecord, training
 from pipeline.config import load
+from serving import signatures
 from tests.conftest import Project
 
 
@@ -58,19 +60,19 @@ def test_parity(trained: tuple, eval_file: Path) -> None:
     ]
     batch = next(iter(examples.batch(len(records))))
     trained_scores = tf.nn.softmax(model(batch[0], training=False)).numpy()
-    of_images = loaded.signatures[features.SERVING_SIGNATURE](image_bytes=tf.constant(images))
-    of_examples = loaded.signatures[features.EXAMPLES_SIGNATURE](examples=tf.constant(records))
+    of_images = loaded.signatures[signatures.SERVING](image_bytes=tf.constant(images))
+    of_examples = loaded.signatures[signatures.EXAMPLES](examples=tf.constant(records))
     np.testing.assert_array_equal(of_images["scores"], of_examples["scores"])
     np.testing.assert_array_equal(of_images["classes"], of_examples["classes"])
     np.testing.assert_allclose(of_images["scores"], trained_scores, atol=1e-6)
     assert np.ptp(trained_scores[:, 0]) > 0.01  # scores that differ from image to image
 
-    labels = loaded.signatures[features.TRANSFORM_SIGNATURE](examples=tf.constant(records))
+    labels = loaded.signatures[signatures.TRANSFORM](examples=tf.constant(records))
     np.testing.assert_array_equal(labels[features.LABEL], batch[1])
 
 
 def test_signatures_are_tensorflow_servings(trained: tuple) -> None:
-    signature = trained[2].signatures[features.SERVING_SIGNATURE]
+    signature = trained[2].signatures[signatures.SERVING]
     [image_bytes] = signature.structured_input_signature[1].values()
     assert image_bytes.dtype == tf.string
     assert image_bytes.shape.as_list() == [None]
@@ -83,7 +85,7 @@ def test_signatures_are_tensorflow_servings(trained: tuple) -> None:
 
 def test_classes_are_names_in_the_vocabularys_order(trained: tuple, small: Project) -> None:
     loaded = trained[2]
-    answer = loaded.signatures[features.SERVING_SIGNATURE](
+    answer = loaded.signatures[signatures.SERVING](
         image_bytes=tf.constant([_png(np.zeros((8, 8), np.uint8))] * 2)
     )
     names = [c.decode() for c in answer["classes"].numpy()[0]]
@@ -95,8 +97,8 @@ def test_classes_are_names_in_the_vocabularys_order(trained: tuple, small: Proje
 def test_an_example_without_a_label_can_be_served(trained: tuple) -> None:
     image = _png(np.full((8, 8), 200, np.uint8))
     unlabelled = tfrecord.encode_example({features.IMAGE_KEY: image})
-    answer = trained[2].signatures[features.EXAMPLES_SIGNATURE](examples=tf.constant([unlabelled]))
-    direct = trained[2].signatures[features.SERVING_SIGNATURE](image_bytes=tf.constant([image]))
+    answer = trained[2].signatures[signatures.EXAMPLES](examples=tf.constant([unlabelled]))
+    direct = trained[2].signatures[signatures.SERVING](image_bytes=tf.constant([image]))
     np.testing.assert_array_equal(answer["scores"], direct["scores"])
 
 
@@ -107,20 +109,26 @@ def test_warmup_requests_are_answered(small: Project) -> None:
     for record in tfrecord.read(version / export.WARMUP_PATH):
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         signature = loaded.signatures[request.model_spec.signature_name]
-        images = tf.make_ndarray(request.inputs[features.IMAGE_BYTES])
+        images = tf.make_ndarray(request.inputs[signatures.IMAGE_BYTES])
         sizes.append(signature(image_bytes=tf.constant(images))["scores"].shape[0])
     assert sizes == [1, 8]
 
 
-def test_a_model_that_ends_in_softmax_is_exported_as_it_is(small: Project, eval_file: Path) -> None:
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda: [keras.layers.Dense(10, activation="softmax")],
+        lambda: [keras.layers.Dense(10), keras.layers.Softmax()],
+        lambda: [keras.layers.Dense(10), keras.layers.Activation("softmax")],
+        lambda: [keras.Sequential([keras.layers.Dense(10, activation="softmax")])],
+    ],
+    ids=["dense", "layer", "activation", "nested"],
+)
+def test_a_model_that_ends_in_softmax_is_exported_as_it_is(
+    small: Project, eval_file: Path, last: Callable[[], list]
+) -> None:
     transform = transform_of(small)
-    model = keras.Sequential(
-        [
-            keras.Input((8, 8, 1)),
-            keras.layers.Flatten(),
-            keras.layers.Dense(10, activation="softmax"),
-        ]
-    )
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *last()])
     serving_model = export.ServingModel(model, transform, ["x"] * 10, features.IMAGE_KEY)
     batch = next(iter(dataset.preprocessed([str(eval_file)], transform).batch(5)))[0]
     np.testing.assert_array_equal(serving_model._predict(batch)["scores"], model(batch))

@@ -10,7 +10,9 @@ from pipeline.fingerprint import fingerprint
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "their_package"
     folder.mkdir()
-    (folder / "__init__.py").write_text("")
+    (folder / "__init__.py").write_text("from .exported import build\n")
+    (folder / "exported.py").write_text("def build(): pass\n")
+    (tmp_path / "beside.py").write_text("import their_package.models\n")
     (folder / "models.py").write_text("from their_package.blocks import block\nimport json\n")
     (folder / "blocks.py").write_text("from . import sizes\ndef block(): return sizes.SIZE\n")
     (folder / "sizes.py").write_text("SIZE = 3\n")
@@ -21,10 +23,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("changed", ["models.py", "blocks.py", "sizes.py", "__init__.py"])
+@pytest.mark.parametrize(
+    "changed", ["models.py", "blocks.py", "sizes.py", "__init__.py", "exported.py"]
+)
 def test_any_imported_source_counts(package: Path, changed: str) -> None:
     before = fingerprint("their_package.models")
     assert fingerprint("their_package.models") == before
+    assert "their_package" not in sys.modules  # found, not imported
     (package / changed).write_text((package / changed).read_text() + "X = 1\n")
     assert fingerprint("their_package.models") != before
 
@@ -45,3 +50,9 @@ def test_the_users_module_counts_beside_ours(package: Path) -> None:
     assert before != fingerprint("components.trainer")
     (package / "blocks.py").write_text("def block(): return 4\n")
     assert fingerprint("components.trainer", "their_package.models") != before
+
+
+def test_modules_beside_each_other_count_too(package: Path) -> None:
+    before = fingerprint("beside")
+    (package / "sizes.py").write_text("SIZE = 5\n")
+    assert fingerprint("beside") != before

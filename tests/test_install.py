@@ -1,6 +1,7 @@
 import importlib.util
 import re
 from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -129,3 +130,13 @@ def test_this_environment_is_a_locked_one() -> None:
 
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, install: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    monkeypatch.setattr(install.sys, "argv", ["install.py", str(tmp_path)])
+    with pytest.raises(SystemExit, match="not empty and no Python environment"):
+        install.main()
+    assert (tmp_path / "thesis.tex").exists()

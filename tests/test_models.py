@@ -63,3 +63,8 @@ def uncompiled(hp: object, config: object, num_classes: int) -> keras.Model:
 def test_a_users_model_must_be_compiled() -> None:
     with pytest.raises(DarkroomError, match="one that is not compiled"):
         build("model.build_fn=tests.test_models.uncompiled")
+
+
+@pytest.mark.parametrize(("steps", "expected"), [("null", 8), ("5000", 8), ("12", 4), ("7", 1)])
+def test_an_epochs_steps_are_kept(steps: str, expected: int) -> None:
+    assert build(f"training.steps_per_epoch={steps}").steps_per_execution == expected

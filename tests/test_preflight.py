@@ -94,3 +94,14 @@ def test_a_key_of_another_type(config: Config) -> None:
 def test_a_build_fn_that_is_not_there_is_found_before_anything_runs(config: Config) -> None:
     text = complaint(configuration(config.data_path, "model.build_fn=nowhere.build_model"))
     assert "'nowhere', which can't be found" in text
+
+
+def test_a_hidden_file_that_beam_would_read_is_seen(config: Config) -> None:
+    (config.data_path / "train" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1" * 4)
+    assert ".DS_Store: not a TFRecord file" in complaint(config)
+
+
+def test_a_folder_that_beam_takes_for_a_pattern(config: Config, tmp_path: Path) -> None:
+    config.data_path.rename(tmp_path.parent / f"{tmp_path.name} [1]")
+    text = complaint(configuration(tmp_path.parent / f"{tmp_path.name} [1]"))
+    assert "Rename the folder" in text

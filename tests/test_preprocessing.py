@@ -53,6 +53,24 @@ def test_alpha_is_dropped_and_16_bits_scaled() -> None:
     np.testing.assert_array_equal(decoded[..., 0], GREY)
 
 
+@pytest.mark.parametrize("file_format", ["GIF", "BMP", "PNG", "JPEG"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "1"])
+def test_every_format_in_every_number_of_channels(
+    file_format: str, channels: int, mode: str
+) -> None:
+    image = Image.fromarray(RGB).convert(mode)
+    if (file_format, mode) in {("JPEG", "P"), ("BMP", "P"), ("BMP", "1")}:
+        return  # there are no such files, or TensorFlow reads none with a palette
+    buffer = io.BytesIO()
+    image.save(buffer, format=file_format)
+    decoded = preprocessing.decode(buffer.getvalue(), options(12, 20, channels)).numpy()
+    expected = np.asarray(image.convert("RGB"), np.float32)
+    if channels == 1:
+        expected = np.asarray(image.convert("RGB").convert("L"), np.float32)[..., np.newaxis]
+    assert np.abs(decoded - expected).mean() < 4
+
+
 def test_of_a_gif_the_first_frame() -> None:
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     buffer = io.BytesIO()

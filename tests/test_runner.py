@@ -15,7 +15,7 @@ GIB = 2**30
 @pytest.mark.parametrize(
     ("mode", "size", "cores", "expected"),
     [
-        ("auto", GIB, 8, "in_memory"),
+        ("auto", GIB // 2, 8, "in_memory"),
         ("auto", 5 * GIB, 1, "in_memory"),
         ("auto", 5 * GIB, 8, "multi_processing"),
         ("in_memory", 5 * GIB, 8, "in_memory"),

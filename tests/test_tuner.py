@@ -5,11 +5,12 @@ import pytest
 import tensorflow as tf
 
 from components import settings, tuner
+from components.errors import DarkroomError, UserCodeError
 from pipeline.config import load
 
 
 def packed(*overrides: str) -> dict:
-    tree = load("digits", ["tuner.space={}", *overrides]).model_dump()
+    tree = load("digits", ["tuner.enabled=false", "tuner.space={}", *overrides]).model_dump()
     return settings.pack(tree, "preprocessing", "model", "training", "tuner")
 
 
@@ -19,6 +20,8 @@ def test_the_space_is_kerastuners() -> None:
             "tuner.space.training.learning_rate={min: 1e-4, max: 1e-2, sampling: log}",
             "tuner.space.training.batch_size={min: 32, max: 128, step: 32}",
             "tuner.space.model.activation={choices: [tanh, sigmoid]}",
+            "tuner.space.model.dropout={choices: [0, 0.5]}",
+            "tuner.space.training.patience={min: 2, max: 4}",
         )
     )
     space = {hp.name: hp for hp in tuner.search_space(config).space}
@@ -71,3 +74,42 @@ def test_a_search_finds_the_best_epoch(candidate: tuner.Candidate, tmp_path: obj
     assert len({t.hyperparameters.get("training.learning_rate") for t in trials}) == 3
     scores = [trial.score for trial in trials]
     assert scores == sorted(scores, reverse=True)
+
+
+def failing(hp: object, config: object, num_classes: int) -> object:
+    if getattr(failing, "built", False):
+        raise ValueError("only the first one could be built")
+    failing.built = True  # type: ignore[attr-defined]
+    return keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+
+
+def search_with(candidate: tuner.Candidate, folder: object) -> tuner.RandomSearch:
+    return tuner.RandomSearch(
+        candidate,
+        objective="val_accuracy",
+        max_trials=2,
+        hyperparameters=keras_tuner.HyperParameters(),
+        directory=str(folder),
+        project_name="search",
+    )
+
+
+def test_a_users_error_in_a_trial_is_the_searchs(
+    candidate: tuner.Candidate, tmp_path: object
+) -> None:
+    failing.built = True  # type: ignore[attr-defined]
+    candidate._custom_config["model"]["build_fn"] = "tests.test_tuner.failing"
+    with pytest.raises(RuntimeError, match="only the first one could be built") as caught:
+        search_with(candidate, tmp_path).search(verbose=0)
+    assert isinstance(caught.value.__cause__, UserCodeError)
+
+
+def test_when_every_trial_fails_the_first_cause_is_said(
+    candidate: tuner.Candidate, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*args: object, **kwargs: object) -> None:
+        raise MemoryError("no room for the weights")
+
+    monkeypatch.setattr(candidate, "fit", explode)
+    with pytest.raises(DarkroomError, match=r"None of the 2 trials finished\. .*no room"):
+        search_with(candidate, tmp_path).search(verbose=0)

@@ -1,3 +1,4 @@
+import functools
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     (tmp_path / f"{name}.py").write_text(SOURCE)
     (tmp_path / f"{name}_broken.py").write_text("import no_such_library\n")
     (tmp_path / f"{name}_typo.py").write_text("undefined_name\n")
+    (tmp_path / f"{name}_syntax.py").write_text("def build_model(:\n")
+    (tmp_path / f"{name}_package").mkdir()
+    (tmp_path / f"{name}_package" / "__init__.py").write_text("import no_such_library\n")
     monkeypatch.syspath_prepend(tmp_path)
     return name
 
@@ -49,12 +53,18 @@ def test_a_wrong_path_says_which_part(theirs: str, path: str, message: str) -> N
 
 @pytest.mark.parametrize(
     ("ending", "message"),
-    [("_broken", "No module named 'no_such_library'"), ("_typo", "name 'undefined_name'")],
+    [
+        ("_broken", "No module named 'no_such_library'"),
+        ("_typo", "name 'undefined_name'"),
+        ("_syntax", "SyntaxError: invalid syntax"),
+        ("_package.models", "No module named 'no_such_library'"),
+    ],
 )
 def test_an_error_inside_the_module_is_the_modules(theirs: str, ending: str, message: str) -> None:
     with pytest.raises(UserCodeError, match=message) as caught:
         user_code.resolve(f"{theirs}{ending}.build_model", "model.build_fn")
-    assert f'{theirs}{ending}.py", line 1' in str(caught.value)
+    assert f"{theirs}{ending.removesuffix('.models')}" in str(caught.value)
+    assert "line 1" in str(caught.value)
     assert "importlib" not in str(caught.value)
 
 
@@ -69,6 +79,12 @@ def test_a_failing_function_shows_the_users_lines_alone(theirs: str) -> None:
     assert "user_code.py" not in text
 
 
+def test_any_callable_can_fail(theirs: str) -> None:
+    partial = functools.partial(int, "no number")
+    with pytest.raises(UserCodeError, match="ValueError: invalid literal"):
+        user_code.call(partial, "their.partial")
+
+
 def test_the_cause_is_found_below_other_errors() -> None:
     wrapped = RuntimeError("wrapped by Beam")
     wrapped.__cause__ = DarkroomError("the cause")
@@ -76,3 +92,9 @@ def test_the_cause_is_found_below_other_errors() -> None:
     assert "disk is full" in explain(OSError(28, "No space left on device"))
     assert explain(KeyError("x")) == "KeyError: 'x'"
     assert explain(ValueError("a\nb")) == "ValueError: a"
+    beam = RuntimeError(
+        'Traceback (most recent call last):\n  File "x.py", line 1, in f\n'
+        "tensorflow.errors.InvalidArgumentError: Matrix is singular. "
+        "[while running 'Transform/Decode']\n\nsome more\n"
+    )
+    assert explain(beam) == "tensorflow.errors.InvalidArgumentError: Matrix is singular."

@@ -1,0 +1,10 @@
+"""Names of the exported model's signatures, inputs and outputs, once."""
+
+SERVING = "serving_default"  # encoded images to classes and scores, for people
+EXAMPLES = "serving_examples"  # serialised tf.Examples to the same, for TFX
+TRANSFORM = "transform_features"  # serialised tf.Examples to the label, for evaluation
+
+IMAGE_BYTES = "image_bytes"  # input, string [batch]: encoded image files
+EXAMPLES_INPUT = "examples"  # input, string [batch]: serialised tf.Examples
+CLASSES = "classes"  # output, string [batch, num_classes]
+SCORES = "scores"  # output, float32 [batch, num_classes]
