@@ -49,20 +49,20 @@ class ServingModel(tf.Module):
             signatures.TRANSFORM: self.transform_features.get_concrete_function(examples),
         }
 
-    @tf.function
+    @tf.function(autograph=False)
     def serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoded images, string [batch], to class names and scores [batch, num_classes]."""
         raw = {self._image_key: image_bytes[:, tf.newaxis]}
         return self._predict(self.preprocess(raw)[features.IMAGE])
 
-    @tf.function
+    @tf.function(autograph=False)
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Examples, string [batch], to the same; the label may be missing."""
         spec = {self._image_key: self._raw_spec[self._image_key]}
         raw = tf.io.parse_example(examples, spec)
         return self._predict(self.preprocess(raw)[features.IMAGE])
 
-    @tf.function
+    @tf.function(autograph=False)
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Examples, string [batch], to the label, for TFMA."""
         raw = tf.io.parse_example(examples, self._raw_spec)

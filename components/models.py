@@ -7,7 +7,6 @@ The same function serves fixed training and search. Hyperparameters that the sea
 configuration key arrive in ``config``; others are asked for with KerasTuner's ``hp.Float(...)``.
 """
 
-import math
 from types import SimpleNamespace
 
 import keras
@@ -76,12 +75,17 @@ def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         jit_compile=config.training.jit_compile,
-        # Keras runs whole executions only: one must divide the steps of an epoch.
-        steps_per_execution=math.gcd(
-            config.training.steps_per_execution, config.training.steps_per_epoch or 0
-        ),
+        steps_per_execution=_steps_per_execution(config.training),
     )
     return model
+
+
+def _steps_per_execution(training: SimpleNamespace) -> int:
+    """As configured, or less: Keras runs whole executions only, one must divide an epoch."""
+    most: int = training.steps_per_execution
+    if training.steps_per_epoch is None:
+        return most
+    return max(n for n in range(1, most + 1) if training.steps_per_epoch % n == 0)
 
 
 def _input(config: SimpleNamespace) -> keras.KerasTensor:

@@ -106,7 +106,7 @@ class Training(Section):
     """Seed of initial weights, dropout and shuffling."""
     jit_compile: bool = False
     """Compile the training step with XLA; on a CPU it was measured to be slower."""
-    steps_per_execution: int = Field(8, ge=1)
+    steps_per_execution: int = Field(32, ge=1)
     """Batches that run in one call of the graph: less overhead for small models."""
 
 

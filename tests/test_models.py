@@ -65,6 +65,6 @@ def test_a_users_model_must_be_compiled() -> None:
         build("model.build_fn=tests.test_models.uncompiled")
 
 
-@pytest.mark.parametrize(("steps", "expected"), [("null", 8), ("5000", 8), ("12", 4), ("7", 1)])
+@pytest.mark.parametrize(("steps", "expected"), [("null", 32), ("5000", 25), ("12", 12), ("37", 1)])
 def test_an_epochs_steps_are_kept(steps: str, expected: int) -> None:
     assert build(f"training.steps_per_epoch={steps}").steps_per_execution == expected
