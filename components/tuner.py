@@ -134,7 +134,8 @@ class RandomSearch(keras_tuner.RandomSearch):
           DarkroomError: none of them finished.
         """
         super().search(*args, **kwargs)
-        if not self.oracle.get_best_trials(1):
-            messages = [trial.message or "no message" for trial in self.oracle.trials.values()]
-            cause = explain(RuntimeError(messages[0]))
-            raise DarkroomError(f"None of the {len(messages)} trials finished. {cause}")
+        trials = list(self.oracle.trials.values())
+        # KerasTuner itself would go on and name a failed trial as the best.
+        if not any(trial.status == "COMPLETED" for trial in trials):
+            cause = explain(RuntimeError(trials[0].message))
+            raise DarkroomError(f"None of the trials finished, {len(trials)} failed. {cause}")

@@ -21,7 +21,8 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_the_commands_of_the_readme_exist(tmp_path: Path) -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    names = set(re.findall(r"^darkroom (\w+)", text, re.MULTILINE))
+    code = "\n".join(re.findall(r"```(.*?)```", text, re.DOTALL))
+    names = set(re.findall(r"^darkroom (\w+)", code, re.MULTILINE))
     assert names == {"run", "status", "predict", "config"}
     for name in names:
         assert darkroom(name, "--help", cwd=tmp_path).returncode == 0

@@ -60,14 +60,18 @@ def test_versions_grow_even_when_the_clock_goes_back(
     assert versions(tmp_path) == ["5000", "5001", "5002"]
 
 
+@pytest.mark.parametrize("fails_at", ["artifact", "incoming-"])
 def test_a_failed_copy_leaves_the_old_versions_and_no_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str
 ) -> None:
     push(tmp_path)
     [old] = versions(tmp_path)
+    whole_copy = pusher.io_utils.copy_dir
 
     def half_a_copy(source: str, target: str) -> None:
-        Path(target).mkdir()
+        if fails_at not in target:
+            return whole_copy(source, target)
+        Path(target).mkdir(exist_ok=True)
         (Path(target) / "saved_model.pb").write_text("gra")
         raise OSError(28, "No space left on device")
 
