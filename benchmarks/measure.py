@@ -152,7 +152,7 @@ def report(script: str, rows: list[dict[str, Any]], **more: Any) -> None:
     results = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
-        "command": shlex.join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]),
+        "command": _command(name),
         "rows": rows,
         **more,
     }
@@ -160,6 +160,14 @@ def report(script: str, rows: list[dict[str, Any]], **more: Any) -> None:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(f"written to {os.path.relpath(path)}")
+
+
+def _command(name: str) -> str:
+    """The command to repeat it, without this machine's folder of data."""
+    words = list(sys.argv[1:])
+    if "--data" in words:
+        words[words.index("--data") + 1] = "FOLDER"
+    return shlex.join(["python", f"benchmarks/{name}.py", *words])
 
 
 def machine() -> dict[str, Any]:
