@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         code: int = options.command(options)
+        sys.stdout.flush()  # a reader that has left shows here, not at the interpreter's end
         return code
     except (DarkroomError, PredictionError) as error:
         print(f"darkroom: {error}", file=sys.stderr)
