@@ -33,11 +33,8 @@ def count(path: Path) -> int:
     Raises:
       TFRecordError: with the file, and the record and byte at which it can't be read.
     """
-    number = 0
     with _open(path) as file:
-        for number, _ in enumerate(_headers(file, path), start=1):  # noqa: B007
-            pass
-    return number
+        return sum(1 for _ in _headers(file, path))
 
 
 def read(path: Path) -> Iterator[bytes]:
