@@ -27,6 +27,9 @@ GIB = 2**30
 _SECONDS_BETWEEN_POLLS = 0.2
 _LIBRARIES = ("tfx", "tensorflow", "keras", "tf-keras", "tensorflow-transform", "apache-beam")
 
+# Nodes that run anew each time, as they only look things up.
+RESOLVERS = ("Resolver", "LastStatistics")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -67,9 +70,9 @@ class Pipeline:
 
     @property
     def all_cached(self) -> bool:
-        """Whether nothing ran anew; the Resolver always does."""
+        """Whether nothing ran anew; resolvers always do."""
         nodes = self.status["nodes"]
-        return all(node["state"] == "cached" for node in nodes if node["id"] != "Resolver")
+        return all(node["state"] == "cached" for node in nodes if node["id"] not in RESOLVERS)
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""The Resolver node: which model is the one to beat."""
+"""The Resolver nodes: which model is the one to beat, and which data were the last."""
 
 import json
 import os
@@ -19,7 +19,7 @@ class LatestBlessedBefore(resolver.ResolverStrategy):
 
     TFX's LatestBlessedModelStrategy resolves to the candidate as soon as that is blessed, so an
     unchanged second run would compare the model with itself, and would never be cached. A model
-    of other classes, or of other keys in the raw examples, can't be evaluated on the same data.
+    of other classes can't be evaluated on the same data.
     """
 
     def resolve_artifacts(
@@ -45,8 +45,32 @@ class LatestBlessedBefore(resolver.ResolverStrategy):
         return {**(baseline or {key: [] for key in others}), "candidate": [candidate]}
 
 
+class LatestBefore(resolver.ResolverStrategy):
+    """The latest artifact that is older than this run's own, the ``candidate``.
+
+    An unchanged run so resolves to what the run before it did, and stays cached.
+    """
+
+    def resolve_artifacts(
+        self, store: object, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]]:
+        """Picks from the artifacts of each key.
+
+        Args:
+          store: the metadata store, not used.
+          input_dict: all artifacts by key, and the candidate.
+        """
+        [candidate] = input_dict["candidate"]
+        chosen = {"candidate": [candidate]}
+        for key, artifacts in input_dict.items():
+            if key != "candidate":
+                older = [artifact for artifact in artifacts if artifact.id < candidate.id]
+                chosen[key] = sorted(older, key=lambda artifact: artifact.id)[-1:]
+        return chosen
+
+
 def _contract(model: types.Artifact) -> object:
-    """Classes and raw keys of a model; None of one that was exported without."""
+    """Classes of a model; None of one that was exported without."""
     path = os.path.join(path_utils.serving_model_path(model.uri), results.CONTRACT_PATH)
     if not fileio.exists(path):
         return None

@@ -29,7 +29,8 @@ def preprocessed(file_patterns: list[str], transform: tft.TFTransformOutput) -> 
       Unbatched pairs of image float32 [height, width, channels] and label int64 [], of known
       cardinality, so that Keras knows the number of steps from the first epoch on.
     """
-    raw_spec = transform.raw_feature_spec()
+    spec = transform.raw_feature_spec()
+    raw_spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
     layer = transform.transform_features_layer()
 
     @tf.autograph.experimental.do_not_convert  # it would rewrite all of Keras's layer call: 2.5 s
@@ -61,12 +62,12 @@ def batches(
 
 
 def sample_images(
-    file_patterns: list[str], transform: tft.TFTransformOutput, image_key: str, count: int
+    file_patterns: list[str], transform: tft.TFTransformOutput, count: int
 ) -> list[bytes]:
     """The first ``count`` encoded images of a split, untouched."""
-    spec = {image_key: transform.raw_feature_spec()[image_key]}
+    spec = {features.IMAGE_KEY: transform.raw_feature_spec()[features.IMAGE_KEY]}
     parsed = _records(file_patterns).take(count).map(lambda s: tf.io.parse_single_example(s, spec))
-    return [example[image_key].numpy().item() for example in parsed]
+    return [example[features.IMAGE_KEY].numpy().item() for example in parsed]
 
 
 def _records(file_patterns: list[str]) -> tf.data.Dataset:

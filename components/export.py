@@ -25,18 +25,14 @@ class ServingModel(tf.Module):
         model: keras.Model,
         transform: tft.TFTransformOutput,
         classes: list[str],
-        image_key: str,
     ):
         super().__init__()
         self.model = model
         self.preprocess = transform.transform_features_layer()  # tracked, or saving fails
-        self.contract = {
-            "classes": sorted(classes),
-            "raw_keys": sorted(transform.raw_feature_spec()),
-        }
+        self.contract = {"classes": sorted(classes)}
         self._classes = tf.constant(classes)
-        self._image_key = image_key
-        self._raw_spec = transform.raw_feature_spec()
+        spec = transform.raw_feature_spec()
+        self._raw_spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
         self._gives_scores = _ends_in_softmax(model)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
@@ -52,13 +48,13 @@ class ServingModel(tf.Module):
     @tf.function(autograph=False)
     def serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoded images, string [batch], to class names and scores [batch, num_classes]."""
-        raw = {self._image_key: image_bytes[:, tf.newaxis]}
+        raw = {features.IMAGE_KEY: image_bytes[:, tf.newaxis]}
         return self._predict(self.preprocess(raw)[features.IMAGE])
 
     @tf.function(autograph=False)
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Examples, string [batch], to the same; the label may be missing."""
-        spec = {self._image_key: self._raw_spec[self._image_key]}
+        spec = {features.IMAGE_KEY: self._raw_spec[features.IMAGE_KEY]}
         raw = tf.io.parse_example(examples, spec)
         return self._predict(self.preprocess(raw)[features.IMAGE])
 

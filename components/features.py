@@ -1,13 +1,31 @@
 """Every feature key of the pipeline, once.
 
-The raw keys of the user's own TFRecords are configuration (``data.image_key`` and
-``data.label_key``); these are their defaults, and the names downstream.
+The keys of the user's own TFRecords are configuration (``data.image_key`` and
+``data.label_key``), with the first two here as defaults; ImportExampleGen writes these.
 """
 
-# Raw features, the ecosystem's own keys (tf.Example of TensorFlow's image data sets).
+# The ecosystem's own keys (tf.Example of TensorFlow's image data sets).
 IMAGE_KEY = "image/encoded"
 LABEL_KEY = "image/class/text"
 FILENAME_KEY = "image/filename"
+
+# What ImportExampleGen saw in the image (components/inspection.py says in which units).
+FORMAT_KEY = "image/format"
+HEIGHT_KEY = "image/height"
+WIDTH_KEY = "image/width"
+CHANNELS_KEY = "image/channels"
+BIT_DEPTH_KEY = "image/bit_depth"
+ASPECT_RATIO_KEY = "image/aspect_ratio"  # width / height
+BRIGHTNESS_KEY = "image/brightness"
+CONTRAST_KEY = "image/contrast"
+ENCODED_SIZE_KEY = "image/encoded_size"  # bytes
+CONTENT_KEY = "image/content_hash"
+
+# A record in quarantine: why, from where, and what it was.
+REASON_KEY = "quarantine/reason"
+SOURCE_KEY = "quarantine/source"  # file
+POSITION_KEY = "quarantine/position"  # number of the record in the file, from 0
+RECORD_KEY = "quarantine/record"
 
 # What the transform graph gives: image float32 [height, width, channels], label int64 [].
 IMAGE = "image"

@@ -10,25 +10,26 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components import features, settings
+from components.decoding import decode
 
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
     """Decodes, resizes and normalises images, and turns class names into indices.
 
     Args:
-      inputs: the raw features, string tensors of shape [batch, 1].
-      custom_config: the ``data`` and ``preprocessing`` sections.
+      inputs: the raw features, tensors of shape [batch, 1].
+      custom_config: the ``preprocessing`` section.
 
     Returns:
       ``image`` float32 [batch, height, width, channels] and ``label`` int64 [batch], the index
       in the label vocabulary of the training split (most frequent class first), -1 if unknown.
     """
     config = settings.unpack(custom_config)
-    encoded = tf.reshape(inputs[config.data.image_key], [-1])
-    labels = tf.reshape(inputs[config.data.label_key], [-1])
+    encoded = tf.reshape(inputs[features.IMAGE_KEY], [-1])
+    labels = tf.reshape(inputs[features.LABEL_KEY], [-1])
     shape = (config.preprocessing.height, config.preprocessing.width, config.preprocessing.channels)
     images = tf.map_fn(
-        lambda image: decode(image, config.preprocessing),
+        lambda image: fit(decode(image), config.preprocessing),
         encoded,
         fn_output_signature=tf.TensorSpec(shape, tf.float32),
     )
@@ -40,24 +41,18 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     }
 
 
-def decode(encoded: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
-    """One image file (PNG, JPEG, GIF, BMP) to float32 [height, width, channels] in [0, 255]."""
-    # With the file's own channels: the decoders of GIF and BMP can't convert.
-    image = tf.io.decode_image(encoded, expand_animations=False)
-    in_colour = tf.shape(image)[2] >= 3
+def fit(image: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
+    """Any decoded image, float32 [height, width, 1 or 3], to the configured size and channels."""
+    in_colour = tf.shape(image)[2] == 3
     if preprocessing.channels == 3:
-        image = tf.cond(
-            in_colour, lambda: image[..., :3], lambda: tf.repeat(image[..., :1], 3, axis=-1)
-        )
+        image = tf.cond(in_colour, lambda: image, lambda: tf.repeat(image[..., :1], 3, axis=-1))
     else:
-        image = tf.cond(
-            in_colour, lambda: tf.image.rgb_to_grayscale(image[..., :3]), lambda: image[..., :1]
-        )
+        image = tf.cond(in_colour, lambda: tf.image.rgb_to_grayscale(image[..., :3]), lambda: image)
     image.set_shape([None, None, preprocessing.channels])
     size = tf.constant([preprocessing.height, preprocessing.width])
     return tf.cond(
         tf.reduce_all(tf.shape(image)[:2] == size),
-        lambda: tf.cast(image, tf.float32),
+        lambda: image,
         lambda: _resize(image, size, pad=preprocessing.resize == "pad"),
     )
 

@@ -1,8 +1,15 @@
 """Names under which nodes leave their results, for whoever reads them without TensorFlow."""
 
+# ImportExampleGen's examples: JSON of what the inspection counted, and the records set aside.
+INSPECTION_FILE = "inspection.json"
+QUARANTINE_FOLDER = "quarantine"
+# Custom property of SchemaGen's schema: 1 if it was inferred, 0 if it is the user's own.
+INFERRED_PROPERTY = "inferred"
+# Custom property of ExampleValidator's anomalies: JSON of a sentence for each.
+ANOMALIES_PROPERTY = "sentences"
 # Trainer's model_run: JSON of Keras's history, and the epoch (from 0) whose weights are exported.
 HISTORY_FILE = "history.json"
-# Exported model, below assets.extra: JSON of its class names and of the raw keys that it parses.
+# Exported model, below assets.extra: JSON of its class names.
 CONTRACT_PATH = "assets.extra/contract.json"
 # Custom property of Evaluator's blessing: JSON of metrics, and of the reasons why not blessed.
 VERDICT_PROPERTY = "verdict"

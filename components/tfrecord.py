@@ -5,10 +5,9 @@ and writing the bundled data, should not have to wait for that.
 """
 
 import gzip
-import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -24,59 +23,102 @@ _FOOTER = struct.Struct("<I")
 
 
 class TFRecordError(DarkroomError):
-    """A file that is no TFRecord file, or is cut off."""
+    """A file that is no TFRecord file, or can't be read."""
 
 
-def count(path: Path) -> int:
-    """The number of records in a file, reading the record headers only.
+class BrokenFile(TFRecordError):
+    """A file that is cut off, or damaged so that no further record can be found."""
 
-    Raises:
-      TFRecordError: with the file, and the record and byte at which it can't be read.
-    """
-    with _open(path) as file:
-        return sum(1 for _ in _headers(file, path))
+    def __init__(self, sentence: str, position: int):
+        super().__init__(sentence)
+        self.position = position  # byte up to which there are whole records
 
 
 def read(path: Path) -> Iterator[bytes]:
-    """The records of a file, their data checked against its CRC.
+    """The records of a file, as ``records`` gives them, whatever their checksums."""
+    with _open(path) as file:
+        for data, _ in records(file, str(path)):
+            yield data
+
+
+def records(file: IO[bytes], name: str) -> Iterator[tuple[bytes, bool]]:
+    """The whole records of an open file, one after the other.
+
+    Args:
+      file: uncompressed, or uncompressing.
+      name: of the file, for the message.
+
+    Yields:
+      A record's data, and whether they match their checksum.
 
     Raises:
-      TFRecordError: as ``count``.
+      BrokenFile: what was before the break has been given by then.
+      TFRecordError: not a TFRecord file.
     """
-    with _open(path) as file:
-        for start, length in _headers(file, path, skip_data=False):
-            data = file.read(length)
-            footer = file.read(_FOOTER.size)
-            if len(data) < length or len(footer) < _FOOTER.size:
-                raise _cut_off(path, start)
-            if _FOOTER.unpack(footer)[0] != _masked_crc(data):
-                raise TFRecordError(
-                    f"{path}: the record at byte {start} is damaged: its checksum doesn't match. "
-                    "Copy the file again from its source."
+    position = 0
+    try:
+        while header := file.read(_HEADER.size):
+            if len(header) < _HEADER.size:
+                raise _cut_off(name, position)
+            length, crc = _HEADER.unpack(header)
+            if crc != _masked_crc(header[:8]):
+                if position == 0:
+                    raise TFRecordError(
+                        f"{name}: not a TFRecord file: it starts with {header!r}. Point the "
+                        "splits of data.splits at TFRecord files of tf.Examples only."
+                    )
+                raise BrokenFile(
+                    f"{name}: the record at byte {position} is damaged: the checksum of its "
+                    "length doesn't match. Copy the file again from its source.",
+                    position,
                 )
-            yield data
+            data, footer = file.read(length), file.read(_FOOTER.size)
+            if len(data) < length or len(footer) < _FOOTER.size:
+                raise _cut_off(name, position)
+            yield data, _FOOTER.unpack(footer)[0] == _masked_crc(data)
+            position += _HEADER.size + length + _FOOTER.size
+    except (EOFError, zlib.error) as error:
+        raise _cut_off(name, position) from error
+    except gzip.BadGzipFile as error:
+        raise TFRecordError(f"{name}: not a gzip file, though its name ends with .gz.") from error
 
 
 def write(path: Path, records: Iterable[bytes]) -> None:
     """Writes records to an uncompressed file."""
     with open(path, "wb") as file:
         for data in records:
-            length = struct.pack("<Q", len(data))
-            file.write(length + _FOOTER.pack(_masked_crc(length)))
-            file.write(data + _FOOTER.pack(_masked_crc(data)))
+            file.write(frame(data))
 
 
-def encode_example(values: dict[str, bytes]) -> bytes:
-    """A serialised tf.Example of one bytes value per feature."""
+def frame(data: bytes) -> bytes:
+    """A record as it stands in a file: length, checksum, data, checksum."""
+    length = struct.pack("<Q", len(data))
+    return b"".join(
+        (length, _FOOTER.pack(_masked_crc(length)), data, _FOOTER.pack(_masked_crc(data)))
+    )
+
+
+def encode_example(values: Mapping[str, bytes | int | float]) -> bytes:
+    """A serialised tf.Example of one value per feature."""
     example = _example_class()()
+    features = example.features.feature
     for key, value in values.items():
-        example.features.feature[key].bytes_list.value.append(value)
+        if isinstance(value, bytes):
+            features[key].bytes_list.value.append(value)
+        elif isinstance(value, int):
+            features[key].int64_list.value.append(value)
+        else:
+            features[key].float_list.value.append(value)
     serialized: bytes = example.SerializeToString(deterministic=True)
     return serialized
 
 
-def feature_kinds(record: bytes) -> dict[str, str]:
-    """Feature keys of a serialised tf.Example, with ``bytes``, ``float`` or ``int64``.
+def decode_example(record: bytes) -> dict[str, tuple[str, Any]]:
+    """Features of a serialised tf.Example by key: their kind, and their values.
+
+    Returns:
+      Kinds are ``bytes``, ``float``, ``int64``, or empty for a feature without a value; values
+      are a sequence.
 
     Raises:
       ValueError: the record is not a tf.Example.
@@ -86,47 +128,20 @@ def feature_kinds(record: bytes) -> dict[str, str]:
         example.ParseFromString(record)
     except Exception as error:  # protobuf's DecodeError has changed its place between versions
         raise ValueError("not a tf.Example") from error
-    return {
-        key: (feature.WhichOneof("kind") or "").removesuffix("_list")
-        for key, feature in example.features.feature.items()
-    }
+    features = {}
+    for key, feature in example.features.feature.items():
+        kind = feature.WhichOneof("kind")
+        features[key] = (
+            (kind.removesuffix("_list"), getattr(feature, kind).value) if kind else ("", ())
+        )
+    return features
 
 
-def _headers(file: IO[bytes], path: Path, skip_data: bool = True) -> Iterator[tuple[int, int]]:
-    """Start and data length of every record; the caller reads the data unless it is skipped."""
-    size = None if isinstance(file, gzip.GzipFile) else os.fstat(file.fileno()).st_size
-    position = 0
-    try:
-        while header := file.read(_HEADER.size):
-            if len(header) < _HEADER.size:
-                raise _cut_off(path, position)
-            length, crc = _HEADER.unpack(header)
-            if crc != _masked_crc(header[:8]):
-                if position == 0:
-                    raise TFRecordError(
-                        f"{path}: not a TFRecord file: it starts with {header!r}. Point the "
-                        "splits of data.splits at TFRecord files of tf.Examples only."
-                    )
-                raise TFRecordError(
-                    f"{path}: the record at byte {position} is damaged: the checksum of its "
-                    "length doesn't match. Copy the file again from its source."
-                )
-            start, position = position, position + _HEADER.size + length + _FOOTER.size
-            if size is not None and position > size:
-                raise _cut_off(path, start)
-            yield start, length
-            if skip_data and file.seek(position) != position:
-                raise _cut_off(path, start)
-    except (EOFError, zlib.error) as error:
-        raise _cut_off(path, position) from error
-    except gzip.BadGzipFile as error:
-        raise TFRecordError(f"{path}: not a gzip file, though its name ends with .gz.") from error
-
-
-def _cut_off(path: Path, position: int) -> TFRecordError:
-    return TFRecordError(
-        f"{path}: the file is cut off in the record that starts at byte {position}. "
-        "Copy it again from its source."
+def _cut_off(name: str, position: int) -> BrokenFile:
+    return BrokenFile(
+        f"{name}: the file is cut off in the record that starts at byte {position}. "
+        "Copy it again from its source.",
+        position,
     )
 
 

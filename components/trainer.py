@@ -38,6 +38,6 @@ def run_fn(fn_args: FnArgs) -> None:
     path = os.path.join(fn_args.model_run_dir, results.HISTORY_FILE)
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"history": history, "exported_epoch": epoch}, file)
-    serving_model = export.ServingModel(model, transform, classes, config.data.image_key)
-    samples = dataset.sample_images(fn_args.eval_files, transform, config.data.image_key, count=8)
+    serving_model = export.ServingModel(model, transform, classes)
+    samples = dataset.sample_images(fn_args.eval_files, transform, count=8)
     export.save(serving_model, fn_args.serving_model_dir, samples)

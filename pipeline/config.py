@@ -34,8 +34,18 @@ class Section(BaseModel):
 class Splits(Section):
     train: str = Field("train/*", pattern="^[^/]")
     """Files of the training split, a glob pattern below `data.path`."""
-    eval: str = Field("eval/*", pattern="^[^/]")
-    """Files of the evaluation split, a glob pattern below `data.path`."""
+    eval: str | None = Field("eval/*", pattern="^[^/]")
+    """Files of the evaluation split; empty: `eval_share` of the training files' images."""
+    test: str | None = Field(None, pattern="^[^/]")
+    """Files of a test split, of which nothing is learnt and by which nothing is chosen."""
+    eval_share: float = Field(0.1, gt=0, lt=1)
+    """Where `eval` is empty: the share of images, chosen by the hash of their pixels."""
+
+    @property
+    def patterns(self) -> dict[str, str]:
+        """The splits that have files of their own, with their patterns."""
+        named = {"train": self.train, "eval": self.eval, "test": self.test}
+        return {name: pattern for name, pattern in named.items() if pattern is not None}
 
 
 class Data(Section):
@@ -46,14 +56,37 @@ class Data(Section):
     splits: Splits = Splits()
     """Which files make which split."""
     image_key: str = features.IMAGE_KEY
-    """Feature that holds the encoded image (PNG, JPEG, GIF or BMP bytes)."""
+    """Feature that holds the image."""
     label_key: str = features.LABEL_KEY
-    """Feature that holds the class name."""
+    """Feature that holds the class: its name, or an integer."""
+    class_names: str | None = None
+    """File with the names of integer classes, one in a line, from 0; empty: the numbers."""
+    form: Literal["encoded", "uint8", "float32"] = "encoded"
+    """encoded: PNG, JPEG, GIF or BMP files; uint8, float32: pixels, row by row."""
+    shape: list[int] | None = Field(None, min_length=2, max_length=3)
+    """uint8 and float32: height, width and channels (1 if left out) of all images."""
+    shape_keys: list[str] = []
+    """Instead of `shape`: the features that hold it, in this order, one or several."""
+    float_range: list[float] = Field([0.0, 1.0], min_length=2, max_length=2)
+    """float32: the values of black and white."""
+    max_corrupt_fraction: float = Field(0.01, ge=0, le=1)
+    """Share of images that may be unusable; they are set aside. With more, the run fails."""
+    leaks: Literal["drop", "report", "fail"] = "drop"
+    """What to do where the same image is in two splits; drop: from train (or eval, if in test)."""
+    schema_path: str | None = None
+    """Your edited schema (docs/data.md); empty: inferred from the examples in each run."""
 
     @model_validator(mode="after")
-    def _one_source(self) -> "Data":
+    def _consistent(self) -> "Data":
         if (self.path is None) == (self.bundled is None):
             raise ValueError("set exactly one of data.path and data.bundled")
+        if self.form == "encoded" and (self.shape or self.shape_keys):
+            raise ValueError("data.shape is for pixels: set data.form to uint8 or float32")
+        if self.form != "encoded" and bool(self.shape) == bool(self.shape_keys):
+            raise ValueError(f"data.form {self.form}: set either data.shape or data.shape_keys")
+        low, high = self.float_range
+        if not low < high:
+            raise ValueError(f"data.float_range: expected low before high, found {low}, {high}")
         return self
 
 
@@ -215,6 +248,24 @@ class Config(Section):
             return self.home / "data"
         return Path(os.path.abspath(os.path.expanduser(self.data.path)))
 
+    def inspection(self) -> dict[str, Any]:
+        """What ImportExampleGen reads of the ``data`` section, with the class names themselves."""
+        elsewhere = {"path", "bundled", "splits", "schema_path"}
+        return {**self.data.model_dump(exclude=elsewhere), "class_names": self.class_names()}
+
+    def class_names(self) -> list[str] | None:
+        """The names of integer classes, read from their file."""
+        if self.data.class_names is None:
+            return None
+        text = _read("data.class_names", self.data.class_names)
+        # TensorFlow's own data sets write "0:name".
+        return [re.sub(r"^\d+:", "", line).strip() for line in text.splitlines() if line.strip()]
+
+    def schema_text(self) -> str:
+        """The user's schema; empty where there is none."""
+        path = self.data.schema_path
+        return "" if path is None else _read("data.schema_path", path)
+
     @property
     def pipeline_root(self) -> Path:
         """TFX's folder of artifacts."""
@@ -273,6 +324,14 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
     list("-+0123456789."),
 )
+
+
+def _read(key: str, path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise ConfigError(f"{key}: {path} can't be read: {reason}.") from None
 
 
 def _find(path: str | Path) -> Path:

@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 
 # Not from tfx.v1, which imports Google Cloud's client for nothing: a second and a half.
-from tfx.components import ImportExampleGen, StatisticsGen, Trainer, Transform, Tuner
+from tfx.components import StatisticsGen, Trainer, Transform, Tuner
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto.example_gen_pb2 import Input
 from tfx.proto.pusher_pb2 import PushDestination
 from tfx.proto.trainer_pb2 import EvalArgs, TrainArgs
 from tfx.types.channel import Channel
-from tfx.types.standard_artifacts import Model, ModelBlessing
+from tfx.types.standard_artifacts import ExampleStatistics, Model, ModelBlessing
 
 from components import settings, statistics
-from components.baseline import LatestBlessedBefore
+from components.baseline import LatestBefore, LatestBlessedBefore
 from components.evaluation import Evaluator, eval_config
+from components.example_gen import ImportExampleGen
 from components.pusher import Pusher
 from components.schema import SchemaGen
 from components.validation import ExampleValidator
@@ -35,33 +35,37 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
     data, evaluation = config.data, config.evaluation
     build_fn = [] if config.model.build_fn is None else [config.model.build_fn.rpartition(".")[0]]
 
-    # Read the TFRecords into the train and eval splits.
+    # Read the TFRecords, look at every image, and set aside what can't be used.
     example_gen = ImportExampleGen(
         input_base=str(config.data_path),
-        input_config=Input(
-            splits=[
-                Input.Split(name="train", pattern=data.splits.train),
-                Input.Split(name="eval", pattern=data.splits.eval),
-            ]
-        ),
+        patterns=data.splits.patterns,
+        eval_share=data.splits.eval_share,
+        data=config.inspection(),
     )
     examples = example_gen.outputs["examples"]
 
-    # Look at the labels, write down what the training split has, and hold every split against it.
-    statistics_gen = StatisticsGen(
-        examples=examples, stats_options=statistics.label_only(data.label_key)
-    )
+    # Count labels and what was seen, and hold that against the schema and against the last run.
+    statistics_gen = StatisticsGen(examples=examples, stats_options=statistics.options())
     statistics_of_splits = statistics_gen.outputs["statistics"]
-    schema_gen = SchemaGen(statistics=statistics_of_splits, image_key=data.image_key)
+    schema_gen = SchemaGen(statistics=statistics_of_splits, schema_text=config.schema_text())
     schema = schema_gen.outputs["schema"]
-    example_validator = ExampleValidator(statistics=statistics_of_splits, schema=schema)
+    last_statistics = Resolver(
+        strategy_class=LatestBefore,
+        statistics=Channel(type=ExampleStatistics),
+        candidate=statistics_of_splits,
+    ).with_id("LastStatistics")
+    example_validator = ExampleValidator(
+        statistics=statistics_of_splits,
+        schema=schema,
+        previous_statistics=last_statistics.outputs["statistics"],
+    )
 
     # Compute mean, deviation and label vocabulary, and trace the preprocessing graph.
     transform = Transform(
         examples=examples,
         schema=schema,
         preprocessing_fn="components.preprocessing.preprocessing_fn",
-        custom_config=settings.pack(tree, "data", "preprocessing"),
+        custom_config=settings.pack(tree, "preprocessing"),
         materialize=False,
         disable_statistics=True,
     )
@@ -86,7 +90,7 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
         run_fn="components.trainer.run_fn",
         train_args=TrainArgs(),
         eval_args=EvalArgs(),
-        custom_config=settings.pack(tree, "data", "preprocessing", "model", "training"),
+        custom_config=settings.pack(tree, "preprocessing", "model", "training"),
     )
     model = trainer.outputs["model"]
 
@@ -115,6 +119,7 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
 
     # TFX's cache doesn't look into code: the code's fingerprint becomes part of each node's key.
     sources: list[tuple[BaseComponent, list[str]]] = [
+        (example_gen, ["components.example_gen"]),
         (schema_gen, ["components.schema"]),
         (example_validator, ["components.validation"]),
         (transform, ["components.preprocessing"]),
@@ -126,7 +131,7 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
     for component, modules in sources:
         component.executor_spec.add_extra_flags([f"--source={fingerprint(*modules)}"])
 
-    nodes = [example_gen, statistics_gen, schema_gen, example_validator, transform]
+    nodes = [example_gen, statistics_gen, schema_gen, last_statistics, example_validator, transform]
     nodes += [tuner] if config.tuner.enabled else []
     nodes += [trainer, baseline, evaluator, pusher]
     return Pipeline(

@@ -8,6 +8,13 @@ from components.errors import DarkroomError, closest
 from pipeline import digits
 from pipeline.config import Config
 
+# What a feature with the image may hold.
+_IMAGE_KINDS = {
+    "encoded": ("bytes",),
+    "uint8": ("bytes", "int64"),
+    "float32": ("float", "bytes"),
+}
+
 
 def check(config: Config) -> int:
     """Writes the bundled data where that is configured, and checks what the run will need.
@@ -16,11 +23,14 @@ def check(config: Config) -> int:
       The size of the data, in bytes.
 
     Raises:
-      DarkroomError: a missing or empty folder, a file that is no TFRecord file or is cut off, a
-        feature key that isn't there, a ``build_fn`` that can't be imported.
+      DarkroomError: a missing or empty folder, a file that is no TFRecord file, a feature key that
+        isn't there or has another type, a ``build_fn`` that can't be imported, a file of class
+        names or a schema that can't be read.
     """
     if config.model.build_fn is not None:
         user_code.resolve(config.model.build_fn, "model.build_fn")
+    config.class_names()
+    config.schema_text()
     if config.data.bundled is not None:
         digits.write(config.data_path)
     folder = config.data_path
@@ -38,7 +48,7 @@ def check(config: Config) -> int:
         raise DarkroomError(f"data.path: expected a folder of TFRecord files, {folder} is a file.")
     sizes = [
         _check_split(config, folder, split, pattern)
-        for split, pattern in config.data.splits.model_dump().items()
+        for split, pattern in config.data.splits.patterns.items()
     ]
     return sum(sizes)
 
@@ -51,30 +61,48 @@ def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:
             f"No files for the {split} split: data.splits.{split} is {pattern!r}, and {folder} has "
             f"{', '.join(found) if found else 'nothing in it'}."
         )
-    for file in files:
-        if tfrecord.count(file) > 0:
-            _check_keys(config, file)
-    if all(os.path.getsize(file) == 0 for file in files):
+    # A broken file is read up to the break; one without a whole record has nothing to give.
+    with_records = [file for file in files if _check_first_record(config, file)]
+    if not with_records:
         raise DarkroomError(f"The {split} split is empty: {folder / pattern} has no records.")
     return sum(os.path.getsize(file) for file in files)
 
 
-def _check_keys(config: Config, file: Path) -> None:
+def _check_first_record(config: Config, file: Path) -> bool:
+    """Whether there is one; raises where it isn't what the configuration says."""
     try:
-        kinds = tfrecord.feature_kinds(next(tfrecord.read(file)))
+        record = next(tfrecord.read(file), None)
+    except tfrecord.BrokenFile:
+        return False
+    if record is None:
+        return False
+    try:
+        kinds = {key: kind for key, (kind, _) in tfrecord.decode_example(record).items()}
     except ValueError:
         raise DarkroomError(
             f"{file}: its first record is not a tf.Example. darkroom reads TFRecord files of "
             "tf.Examples."
         ) from None
-    for name in ("image_key", "label_key"):
-        key = getattr(config.data, name)
+    data = config.data
+    expected = {
+        "image_key": _IMAGE_KINDS[data.form],
+        "label_key": ("bytes", "int64"),
+        **{f"shape_keys.{number}": ("int64",) for number, _ in enumerate(data.shape_keys)},
+    }
+    keys = [data.image_key, data.label_key, *data.shape_keys]
+    for (name, allowed), key in zip(expected.items(), keys, strict=True):
         if key not in kinds:
             raise DarkroomError(
                 f"{file}: data.{name} is {key!r}, which its examples don't have; they have "
                 f"{', '.join(sorted(kinds))}.{closest(key, list(kinds))}"
             )
-        if kinds[key] != "bytes":
+        # An empty feature of the first record says nothing about the others.
+        if kinds[key] and kinds[key] not in allowed:
+            form = ""
+            if name == "image_key" and kinds[key] == "float":
+                form = " Are these pixels? Set data.form to float32, with data.shape."
             raise DarkroomError(
-                f"{file}: data.{name} is {key!r}, expected bytes there, found {kinds[key]}."
+                f"{file}: data.{name} is {key!r}, expected {' or '.join(allowed)} there, found "
+                f"{kinds[key]}.{form}"
             )
+    return True

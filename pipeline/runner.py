@@ -160,7 +160,9 @@ def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
             if execution.last_known_state == execution.FAILED:
                 # TFX publishes this and goes on, with every later node failing the same way.
                 raise RuntimeError(f"{node}: its inputs could not be resolved")
-            cached = execution.last_known_state == execution.CACHED and node != "Resolver"
+            # ML Metadata marks every resolver so, though it runs anew each time.
+            resolver = execution.type.endswith(".Resolver")
+            cached = execution.last_known_state == execution.CACHED and not resolver
             made = status.Status(config.name, str(config.home), "", push_path=str(config.push_path))
             result = status.read_outputs(made, node, outputs)
             return "cached" if cached else "complete", result

@@ -39,6 +39,10 @@ class Status:
     run: str
     nodes: list[Node] = field(default_factory=list)
     examples: dict[str, dict[str, int]] = field(default_factory=dict)  # split → class → images
+    inspection: dict[str, Any] | None = None  # what ImportExampleGen counted and set aside
+    quarantine: str | None = None  # the folder of what was set aside
+    anomalies: list[str] = field(default_factory=list)  # of the data, in words
+    schema: str | None = None  # the file
     best_trial: dict[str, Any] | None = None  # hyperparameters by key, and score
     metrics: dict[str, float] = field(default_factory=dict)
     blessed: bool | None = None  # None: not evaluated
@@ -133,15 +137,46 @@ def read_outputs(status: Status, node_id: str, outputs: dict[str, Any]) -> str:
         return "done, but its results can't be read"
 
 
+def _read_example_gen(status: Status, outputs: dict[str, Any]) -> str:
+    folder = Path(outputs["examples"].uri)
+    inspection = _read_json(folder / results.INSPECTION_FILE)
+    status.inspection, splits = inspection, inspection["splits"]
+    words = ", ".join(f"{split} {found['images']:,}" for split, found in splits.items()) + " images"
+    bad = sum(sum(found["quarantined"].values()) for found in splits.values())
+    if bad:
+        status.quarantine = str(folder / results.QUARANTINE_FOLDER)
+        words += f", {bad:,} in quarantine"
+    return words
+
+
+def _read_schema_gen(status: Status, outputs: dict[str, Any]) -> str:
+    schema = outputs["schema"]
+    status.schema = str(Path(schema.uri) / "schema.pbtxt")
+    return "inferred" if schema.custom_properties[results.INFERRED_PROPERTY].int_value else "yours"
+
+
+def _read_last_statistics(status: Status, outputs: dict[str, Any]) -> str:
+    return "of an earlier run" if "statistics" in outputs else "none"
+
+
+def _read_example_validator(status: Status, outputs: dict[str, Any]) -> str:
+    properties = outputs["anomalies"].custom_properties
+    status.anomalies = json.loads(properties[results.ANOMALIES_PROPERTY].string_value)
+    count = len(status.anomalies)
+    return f"{count} anomal{'y' if count == 1 else 'ies'}" if count else "no anomalies"
+
+
 def _read_statistics(status: Status, outputs: dict[str, Any]) -> str:
-    from components import labels
+    from components import counts
 
     statistics = outputs["statistics"]
     splits = json.loads(statistics.properties["split_names"].string_value)
-    status.examples = {split: labels.counts(statistics.uri, split) for split in splits}
-    counts = {split: sum(classes.values()) for split, classes in status.examples.items()}
-    words = ", ".join(f"{split} {count:,}" for split, count in counts.items())
-    return f"{words} examples, {len(status.examples['train'])} classes"
+    status.examples = {
+        split: counts.of_classes(counts.load(statistics.uri, split)) for split in splits
+    }
+    of_train = status.examples["train"]
+    ends = f" of {min(of_train.values()):,} to {max(of_train.values()):,}" if of_train else ""
+    return f"{len(of_train)} classes{ends} in train"
 
 
 def _read_tuner(status: Status, outputs: dict[str, Any]) -> str:
@@ -187,7 +222,11 @@ def _read_pusher(status: Status, outputs: dict[str, Any]) -> str:
 
 # What each node leaves behind, by the node's id.
 _READERS: dict[str, Callable[[Status, dict[str, Any]], str]] = {
+    "ImportExampleGen": _read_example_gen,
     "StatisticsGen": _read_statistics,
+    "SchemaGen": _read_schema_gen,
+    "LastStatistics": _read_last_statistics,
+    "ExampleValidator": _read_example_validator,
     "Tuner": _read_tuner,
     "Trainer": _read_trainer,
     "Resolver": _read_resolver,

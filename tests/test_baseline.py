@@ -4,7 +4,7 @@ from pathlib import Path
 from tfx.types import standard_artifacts
 
 from components import results
-from components.baseline import LatestBlessedBefore
+from components.baseline import LatestBefore, LatestBlessedBefore
 
 
 def model(number: int, folder: Path | None = None, **contract: list[str]) -> object:
@@ -51,13 +51,23 @@ def test_the_latest_blessed_one_counts() -> None:
     assert resolve(models, [blessing(3, False)], candidate=4) == []
 
 
-def test_a_model_of_other_classes_or_keys_can_not_be_compared(tmp_path: Path) -> None:
-    same = {"classes": ["cat", "dog"], "raw_keys": ["i", "l"]}
+def test_a_model_of_other_classes_can_not_be_compared(tmp_path: Path) -> None:
     models = [
-        model(1, tmp_path, **same),
-        model(2, tmp_path, classes=["cat"], raw_keys=["i", "l"]),
-        model(3, tmp_path, classes=["cat", "dog"], raw_keys=["x", "l"]),
+        model(1, tmp_path, classes=["cat", "dog"]),
+        model(2, tmp_path, classes=["cat"]),
     ]
-    blessings = [blessing(number, True) for number in (1, 2, 3)]
-    assert resolve(models, blessings, model(4, tmp_path, **same)) == [1]
-    assert resolve(models, blessings, model(5, tmp_path, classes=["owl"], raw_keys=["i"])) == []
+    blessings = [blessing(number, True) for number in (1, 2)]
+    assert resolve(models, blessings, model(4, tmp_path, classes=["cat", "dog"])) == [1]
+    assert resolve(models, blessings, model(5, tmp_path, classes=["owl"])) == []
+
+
+def test_the_last_artifact_is_older_than_the_candidate() -> None:
+    def last(numbers: list[int], candidate: int) -> list[int]:
+        inputs = {"statistics": [model(n) for n in numbers], "candidate": [model(candidate)]}
+        resolved = LatestBefore().resolve_artifacts(None, inputs)
+        assert [artifact.id for artifact in resolved["candidate"]] == [candidate]
+        return [artifact.id for artifact in resolved["statistics"]]
+
+    assert last([3], candidate=3) == []
+    assert last([9, 3, 5], candidate=9) == [5]
+    assert last([3, 5, 9], candidate=5) == [3]

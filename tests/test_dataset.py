@@ -15,11 +15,12 @@ class Transform:
         self.calls = tf.Variable(0)
 
     def raw_feature_spec(self) -> dict:
-        return {"number": tf.io.FixedLenFeature([1], tf.string)}
+        keys = (features.IMAGE_KEY, features.LABEL_KEY, features.HEIGHT_KEY)
+        return {key: tf.io.FixedLenFeature([1], tf.string) for key in keys}
 
     def transform_features_layer(self) -> object:
         def layer(raw: dict) -> dict:
-            numbers = tf.strings.to_number(raw["number"][:, 0], tf.int64)
+            numbers = tf.strings.to_number(raw[features.IMAGE_KEY][:, 0], tf.int64)
             self.calls.assign_add(tf.size(numbers))
             return {features.IMAGE: tf.cast(numbers, tf.float32), features.LABEL: numbers}
 
@@ -33,7 +34,8 @@ def files(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
         path = str(tmp_path / f"{part}.{request.param}")
         with tf.io.TFRecordWriter(path, options) as writer:
             for number in range(part * 100, part * 100 + 100):
-                writer.write(tfrecord.encode_example({"number": str(number).encode()}))
+                values = {features.IMAGE_KEY: str(number).encode(), features.LABEL_KEY: b"a"}
+                writer.write(tfrecord.encode_example(values))
     return [str(tmp_path / "*")]
 
 
@@ -67,5 +69,5 @@ def test_without_a_seed_the_order_stays(files: list[str]) -> None:
 
 def test_sample_images_are_untouched(files: list[str]) -> None:
     transform = SimpleNamespace(raw_feature_spec=Transform().raw_feature_spec)
-    samples = dataset.sample_images(files, transform, "number", count=3)
+    samples = dataset.sample_images(files, transform, count=3)
     assert samples == [b"0", b"1", b"2"]

@@ -37,7 +37,7 @@ def trained(
 ) -> tuple[keras.Model, tf.data.Dataset, object]:
     """A model, what it was trained on, and its export loaded again."""
     tree = load(small.folder / "config.yaml").model_dump()
-    config = settings.unpack(settings.pack(tree, "data", "preprocessing", "model", "training"))
+    config = settings.unpack(settings.pack(tree, "preprocessing", "model", "training"))
     transform = transform_of(small)
     classes = training.class_names(transform)
     examples = dataset.preprocessed([str(eval_file)], transform)
@@ -45,8 +45,8 @@ def trained(
     model = models.build_model(keras_tuner.HyperParameters(), config, len(classes))
     training.fit(model, config, examples, examples, [], epochs=2)
     folder = tmp_path_factory.mktemp("export") / "model"
-    samples = dataset.sample_images([str(eval_file)], transform, config.data.image_key, 8)
-    serving_model = export.ServingModel(model, transform, classes, config.data.image_key)
+    samples = dataset.sample_images([str(eval_file)], transform, 8)
+    serving_model = export.ServingModel(model, transform, classes)
     export.save(serving_model, str(folder), samples)
     return model, examples, tf.saved_model.load(str(folder))
 

@@ -63,10 +63,10 @@ def test_a_file_that_is_no_tfrecord(config: Config) -> None:
     assert "README.md: not a TFRecord file" in complaint(config)
 
 
-def test_a_truncated_file(config: Config) -> None:
+def test_a_split_of_which_no_record_is_whole(config: Config) -> None:
     path = config.data_path / "train" / "a.tfrecord"
     path.write_bytes(path.read_bytes()[:-3])
-    assert "cut off" in complaint(config)
+    assert "train split is empty" in complaint(config)
 
 
 def test_records_that_are_no_examples(config: Config) -> None:
@@ -82,13 +82,33 @@ def test_a_key_that_is_not_there_names_those_that_are(config: Config) -> None:
 
 
 def test_a_key_of_another_type(config: Config) -> None:
-    import tensorflow as tf
+    def found(**overrides: object) -> str:
+        values = {"image/encoded": b"x", "image/class/text": b"cat", "h": 3, **overrides}
+        tfrecord.write(config.data_path / "train" / "a.tfrecord", [tfrecord.encode_example(values)])
+        return complaint(config)
 
-    example = tf.train.Example()
-    example.features.feature["image/encoded"].bytes_list.value.append(b"x")
-    example.features.feature["image/class/text"].int64_list.value.append(3)
-    tfrecord.write(config.data_path / "train" / "a.tfrecord", [example.SerializeToString()])
-    assert "expected bytes there, found int64" in complaint(config)
+    text = found(**{"image/class/text": 0.5})
+    assert (
+        "data.label_key is 'image/class/text', expected bytes or int64 there, found float" in text
+    )
+    text = found(**{"image/encoded": 0.5})
+    assert "data.image_key is 'image/encoded', expected bytes there, found float" in text
+    assert "Set data.form to float32" in text
+
+
+def test_pixels_need_their_shapes_features(config: Config) -> None:
+    text = complaint(
+        configuration(config.data_path, "data.form=uint8", "data.shape_keys=[height, width]")
+    )
+    assert "data.shape_keys.0 is 'height', which its examples don't have" in text
+
+
+def test_files_that_the_configuration_names(config: Config, tmp_path: Path) -> None:
+    missing = tmp_path / "names.txt"
+    text = complaint(configuration(config.data_path, f"data.class_names={missing}"))
+    assert f"data.class_names: {missing} can't be read: No such file" in text
+    text = complaint(configuration(config.data_path, f"data.schema_path={missing}"))
+    assert f"data.schema_path: {missing} can't be read" in text
 
 
 def test_a_build_fn_that_is_not_there_is_found_before_anything_runs(config: Config) -> None:

@@ -8,7 +8,7 @@ import tensorflow_transform.beam as tft_beam
 from PIL import Image
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
-from components import features, preprocessing
+from components import decoding, features, preprocessing
 from tests.conftest import encoded
 
 GENERATOR = np.random.default_rng(0)
@@ -22,35 +22,39 @@ def options(height: int, width: int, channels: int, resize: str = "stretch") -> 
     )
 
 
+def prepared(image: bytes, config: SimpleNamespace) -> tf.Tensor:
+    return preprocessing.fit(decoding.decode(tf.constant(image)), config)
+
+
 @pytest.mark.parametrize("file_format", ["PNG", "BMP"])
 def test_an_image_of_the_target_size_keeps_its_pixels(file_format: str) -> None:
-    decoded = preprocessing.decode(encoded(RGB, file_format), options(12, 20, 3))
+    decoded = prepared(encoded(RGB, file_format), options(12, 20, 3))
     np.testing.assert_array_equal(decoded, RGB.astype(np.float32))
 
 
 def test_jpeg_decodes_as_pillow_does() -> None:
     image = encoded(RGB, "JPEG")
-    decoded = preprocessing.decode(image, options(12, 20, 3)).numpy()
+    decoded = prepared(image, options(12, 20, 3)).numpy()
     pillow = np.asarray(Image.open(io.BytesIO(image)), dtype=np.float32)
     assert np.abs(decoded - pillow).mean() < 2  # decoders may round differently
 
 
 def test_grey_becomes_rgb_and_rgb_grey() -> None:
-    decoded = preprocessing.decode(encoded(GREY), options(12, 20, 3)).numpy()
+    decoded = prepared(encoded(GREY), options(12, 20, 3)).numpy()
     np.testing.assert_array_equal(decoded, np.stack([GREY] * 3, axis=-1))
-    decoded = preprocessing.decode(encoded(RGB), options(12, 20, 1)).numpy()
+    decoded = prepared(encoded(RGB), options(12, 20, 1)).numpy()
     assert decoded.shape == (12, 20, 1)
     pillow = np.asarray(Image.fromarray(RGB).convert("L"), dtype=np.float32)
     assert np.abs(decoded[..., 0] - pillow).max() < 2
 
 
-def test_alpha_is_dropped_and_16_bits_scaled() -> None:
+def test_alpha_is_dropped_and_16_bits_keep_their_precision() -> None:
     rgba = np.concatenate([RGB, np.full((12, 20, 1), 99, np.uint8)], axis=-1)
-    decoded = preprocessing.decode(encoded(rgba), options(12, 20, 3))
+    decoded = prepared(encoded(rgba), options(12, 20, 3))
     np.testing.assert_array_equal(decoded, RGB.astype(np.float32))
     deep = (GREY.astype(np.uint16) << 8) + 17
-    decoded = preprocessing.decode(encoded(deep), options(12, 20, 1)).numpy()
-    np.testing.assert_array_equal(decoded[..., 0], GREY)
+    decoded = prepared(encoded(deep), options(12, 20, 1)).numpy()
+    np.testing.assert_allclose(decoded[..., 0], deep / 257, rtol=1e-6)
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "BMP", "PNG", "JPEG"])
@@ -64,7 +68,7 @@ def test_every_format_in_every_number_of_channels(
         return  # there are no such files, or TensorFlow reads none with a palette
     buffer = io.BytesIO()
     image.save(buffer, format=file_format)
-    decoded = preprocessing.decode(buffer.getvalue(), options(12, 20, channels)).numpy()
+    decoded = prepared(buffer.getvalue(), options(12, 20, channels)).numpy()
     written = Image.open(buffer).convert("RGB")
     expected = np.asarray(written, np.float32)
     if channels == 1:
@@ -76,15 +80,15 @@ def test_of_a_gif_the_first_frame() -> None:
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     buffer = io.BytesIO()
     frames[0].save(buffer, format="GIF", save_all=True, append_images=frames[1:])
-    decoded = preprocessing.decode(buffer.getvalue(), options(12, 20, 3)).numpy()
+    decoded = prepared(buffer.getvalue(), options(12, 20, 3)).numpy()
     np.testing.assert_array_equal(decoded[..., 0], GREY)
 
 
 def test_shrinking_averages_and_enlarging_stays_in_range() -> None:
-    small = preprocessing.decode(encoded(RGB), options(6, 10, 3)).numpy()
+    small = prepared(encoded(RGB), options(6, 10, 3)).numpy()
     expected = RGB.reshape(6, 2, 10, 2, 3).mean((1, 3))
     np.testing.assert_allclose(small, expected, atol=1e-3)
-    large = preprocessing.decode(encoded(RGB), options(50, 70, 3)).numpy()
+    large = prepared(encoded(RGB), options(50, 70, 3)).numpy()
     assert large.shape == (50, 70, 3)
     assert large.min() >= 0
     assert large.max() <= 255
@@ -92,7 +96,7 @@ def test_shrinking_averages_and_enlarging_stays_in_range() -> None:
 
 def test_padding_keeps_proportions() -> None:
     white = np.full((12, 24, 3), 255, np.uint8)
-    padded = preprocessing.decode(encoded(white), options(16, 16, 3, "pad")).numpy()
+    padded = prepared(encoded(white), options(16, 16, 3, "pad")).numpy()
     assert padded[4:12].min() > 254
     assert padded[:4].max() == 0
     assert padded[12:].max() == 0
@@ -104,15 +108,12 @@ def test_the_graph_of_the_training_set(normalization: str, tmp_path: object) -> 
     images[..., 2] = 77  # a constant channel
     labels = [b"cat", b"dog", b"cat", b"owl"] * 10
     data = [
-        {"i": np.array([encoded(image)]), "l": np.array([label])}
+        {features.IMAGE_KEY: np.array([encoded(image)]), features.LABEL_KEY: np.array([label])}
         for image, label in zip(images, labels, strict=True)
     ]
-    spec = {key: tf.io.FixedLenFeature([1], tf.string) for key in ("i", "l")}
+    spec = {key: tf.io.FixedLenFeature([1], tf.string) for key in data[0]}
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
-    config = {
-        "data": {"image_key": "i", "label_key": "l"},
-        "preprocessing": vars(options(5, 7, 3)) | {"normalization": normalization},
-    }
+    config = {"preprocessing": vars(options(5, 7, 3)) | {"normalization": normalization}}
     with tft_beam.Context(temp_dir=str(tmp_path)):
         (transformed, out), _ = (data, metadata) | tft_beam.AnalyzeAndTransformDataset(
             lambda inputs: preprocessing.preprocessing_fn(inputs, config)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import tfrecord
-from components.tfrecord import TFRecordError
+from components.tfrecord import BrokenFile, TFRecordError
 
 RECORDS = [b"one", b"", b"three" * 100]
 
@@ -23,7 +23,6 @@ def written(path: Path, records: list[bytes]) -> Path:
 def test_reads_what_tensorflow_writes(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tfrecord", RECORDS)
     assert list(tfrecord.read(path)) == RECORDS
-    assert tfrecord.count(path) == 3
 
 
 def test_reads_gzip(tmp_path: Path) -> None:
@@ -31,7 +30,6 @@ def test_reads_gzip(tmp_path: Path) -> None:
     path = tmp_path / "a.tfrecord.gz"
     path.write_bytes(gzip.compress(plain.read_bytes()))
     assert list(tfrecord.read(path)) == RECORDS
-    assert tfrecord.count(path) == 3
 
 
 @given(st.lists(st.binary(max_size=300), max_size=8))
@@ -49,7 +47,18 @@ def test_an_example_is_tensorflows(values: dict[str, bytes]) -> None:
     example = tf.train.Example.FromString(serialized)
     read = {k: f.bytes_list.value[0] for k, f in example.features.feature.items()}
     assert read == values
-    assert tfrecord.feature_kinds(serialized) == dict.fromkeys(values, "bytes")
+    decoded = tfrecord.decode_example(serialized)
+    assert {key: (kind, list(v)) for key, (kind, v) in decoded.items()} == {
+        key: ("bytes", [value]) for key, value in values.items()
+    }
+
+
+def test_an_example_of_every_kind() -> None:
+    serialized = tfrecord.encode_example({"b": b"x", "i": -3, "f": 0.5})
+    example = tf.train.Example.FromString(serialized).features.feature
+    assert example["b"].bytes_list.value[0] == b"x"
+    assert example["i"].int64_list.value[0] == -3
+    assert example["f"].float_list.value[0] == 0.5
 
 
 def test_kinds_of_features() -> None:
@@ -57,10 +66,10 @@ def test_kinds_of_features() -> None:
     example.features.feature["f"].float_list.value.append(1.5)
     example.features.feature["i"].int64_list.value.append(-3)
     example.features.feature["none"].SetInParent()
-    kinds = tfrecord.feature_kinds(example.SerializeToString())
-    assert kinds == {"f": "float", "i": "int64", "none": ""}
+    decoded = tfrecord.decode_example(example.SerializeToString())
+    assert {k: kind for k, (kind, _) in decoded.items()} == {"f": "float", "i": "int64", "none": ""}
     with pytest.raises(ValueError, match=r"not a tf\.Example"):
-        tfrecord.feature_kinds(b"\xff\xff\xff\xff")
+        tfrecord.decode_example(b"\xff\xff\xff\xff")
 
 
 def test_every_cut_is_noticed(tmp_path: Path) -> None:
@@ -70,12 +79,15 @@ def test_every_cut_is_noticed(tmp_path: Path) -> None:
         path = tmp_path / "cut.tfrecord"
         path.write_bytes(content[:length])
         if length in ends_of_records:
-            tfrecord.count(path)
+            assert list(tfrecord.read(path)) == [b"one", b"three"][: (length > 0) + (length > 19)]
             continue
         start = 0 if length < 19 else 19
-        for look in (tfrecord.count, lambda p: list(tfrecord.read(p))):
-            with pytest.raises(TFRecordError, match=rf"cut\.tfrecord: .* cut off .* byte {start}"):
-                look(path)
+        records = tfrecord.read(path)
+        if start:
+            assert next(records) == b"one"  # what is whole comes first
+        with pytest.raises(BrokenFile, match=rf"cut\.tfrecord: .* cut off .* byte {start}") as cut:
+            next(records)
+        assert cut.value.position == start
 
 
 def test_every_damaged_byte_is_noticed(tmp_path: Path) -> None:
@@ -85,21 +97,28 @@ def test_every_damaged_byte_is_noticed(tmp_path: Path) -> None:
         damaged = bytearray(content)
         damaged[position] ^= 0x40
         path.write_bytes(damaged)
-        with pytest.raises(TFRecordError, match="damaged"):
-            list(tfrecord.read(path))
+        in_data = position in range(12, 19) or position in range(31, len(content))
+        with open(path, "rb") as file:
+            records = tfrecord.records(file, "damaged.tfrecord")
+            if in_data:  # the other record is not lost
+                intact = [whole for _, whole in records]
+                assert intact == ([False, True] if position < 19 else [True, False])
+            else:
+                with pytest.raises(TFRecordError, match="damaged"):
+                    list(records)
 
 
 def test_another_kind_of_file_is_said(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("these are my notes, not records")
     with pytest.raises(TFRecordError, match=r"notes\.txt: not a TFRecord file"):
-        tfrecord.count(path)
+        list(tfrecord.read(path))
     path = tmp_path / "a.tfrecord.gz"
     path.write_text("no gzip either")
     with pytest.raises(TFRecordError, match="not a gzip file"):
-        tfrecord.count(path)
+        list(tfrecord.read(path))
     path.write_bytes(gzip.compress(b"x" * 1000)[:-12])
     with pytest.raises(TFRecordError):
-        tfrecord.count(path)
+        list(tfrecord.read(path))
     with pytest.raises(TFRecordError, match="No such file"):
-        tfrecord.count(tmp_path / "missing.tfrecord")
+        list(tfrecord.read(tmp_path / "missing.tfrecord"))
