@@ -58,6 +58,30 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", parents=[shared], help="run the whole pipeline")
     run.set_defaults(command=_run)
+    ingest = commands.add_parser(
+        "ingest", help="make TFRecords of image files",
+        description="Makes TFRecords of image files, in a train, an eval and a test split. A "
+        "second time it adds what is new; an image never changes its split.",
+    )  # fmt: skip
+    ingest.add_argument(
+        "source", metavar="SRC", type=Path,
+        help="folder with a folder for each class (or for each split, and in it for each class), "
+        "or a CSV manifest with the columns path, label and, optionally, split",
+    )  # fmt: skip
+    ingest.add_argument("target", metavar="DST", type=Path, help="folder for the TFRecords")
+    ingest.add_argument(
+        "--method", choices=("stratified", "random"),
+        help="stratified keeps the shares in every class (the default)",
+    )  # fmt: skip
+    usual = "(default: 0.2 below 1,000 images, 0.1 below 10,000, else 0.05)"
+    ingest.add_argument("--eval-share", type=_share, metavar="SHARE", help=usual)
+    ingest.add_argument("--test-share", type=_share, metavar="SHARE", help=usual)
+    ingest.add_argument("--seed", type=int, help="which images are drawn for which split (0)")
+    ingest.set_defaults(command=_ingest)
+    schema = commands.add_parser(
+        "schema", parents=[shared], help="print the schema of the last run's data, to edit it"
+    )
+    schema.set_defaults(command=_schema)
     status = commands.add_parser(
         "status", parents=[shared], help="what the last run did, and what is pushed"
     )
@@ -126,6 +150,37 @@ def _leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to below 1, found {text}")
+    return value
+
+
+def _ingest(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from pipeline import display, ingest
+
+    chosen = ingest.Options(options.method, options.eval_share, options.test_share, options.seed)
+    with display.Bar(Console(stderr=True)) as bar:
+        summary = ingest.ingest(options.source, options.target, chosen, bar.update)
+    display.ingested(Console(highlight=False, soft_wrap=True), summary, options.target)
+    return 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from components.errors import DarkroomError
+    from pipeline import status
+
+    path = status.latest(config).schema
+    if path is None:
+        raise DarkroomError("The last run didn't get to a schema: darkroom status tells why.")
+    print(Path(path).read_text(encoding="utf-8"), end="")
+    return 0
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -1,17 +1,36 @@
 """What a person sees of a run: a line per node, moving while it works, and a summary."""
 
 import logging
+import re
+import shlex
 import time
+from collections import Counter
+from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
 
 from components import results
 from pipeline.status import Node, Status
 
+if TYPE_CHECKING:
+    from pipeline.ingest import Summary
+
+# More classes than fit a screen are in `darkroom status --json`.
+_CLASSES_SHOWN = 20
+# Of what was left out so many are named.
+_NAMED = 10
 _MARKS = {
     "complete": "[green]✓[/]",
     "cached": "[cyan]=[/]",
@@ -80,6 +99,66 @@ class Display(logging.Handler):
             self._task = None
 
 
+class Bar:
+    """A progress bar of one job, on a terminal only."""
+
+    def __init__(self, console: Console):
+        self._progress = Progress(
+            TextColumn("{task.description:<17}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def update(self, words: str, done: int, total: int) -> None:
+        """Says how many of how many are done."""
+        if words not in self._tasks:
+            self._tasks[words] = self._progress.add_task(words, total=total)
+        self._progress.update(self._tasks[words], completed=done, total=total)
+
+
+def ingested(console: Console, summary: "Summary", target: Path) -> None:
+    """The end of an ingest: what is there now, and what was left out."""
+    splits = {split: dict(labels) for split, labels in summary.images.items() if labels}
+    if len({label for labels in splits.values() for label in labels}) <= _CLASSES_SHOWN:
+        console.print(_classes(splits))
+        console.print()
+    totals = ", ".join(f"{split} {sum(labels.values()):,}" for split, labels in splits.items())
+    rows = [
+        ("images", totals),
+        ("added", f"{summary.added:,}" + (f"; {summary.known:,} were there" * bool(summary.known))),
+    ]
+    if summary.duplicates:
+        rows.append(("left out", f"{summary.duplicates:,} files that show what another shows"))
+    if summary.ignored:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.ignored.most_common(5))
+        rows.append(("no images", kinds))
+    if summary.refused:
+        reasons = Counter(reason for _, reason in summary.refused)
+        words = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+        rows.append(("refused", words))
+        rows += [("", f"{name}: {reason}") for name, reason in summary.refused[:_NAMED]]
+        if len(summary.refused) > _NAMED:
+            rows.append(("", f"and {len(summary.refused) - _NAMED:,} more"))
+    rows += [("note", sentence) for sentence in summary.notes[:_NAMED]]
+    test = " --set data.splits.test='test/*'" if "test" in splits else ""
+    folder = shlex.quote(str(target))
+    rows.append(("next", f"darkroom run --config FILE --set data.path={folder}{test}"))
+    for name, words in rows:
+        console.print(f"[bold]{name:<12}[/] {escape(words)}")
+
+
 def summary(console: Console, status: Status, config_argument: str) -> None:
     """The end of a run: what came in, what was found, whether it is pushed, what to do next."""
     rows = []
@@ -87,6 +166,7 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
         ends = f"{min(labels.values()):,} to {max(labels.values()):,}" if labels else "none"
         total = sum(labels.values())
         rows.append((f"{split} split", f"{total:,} examples, {len(labels)} classes of {ends}"))
+    rows += [("data", sentence) for sentence in _about_data(status)]
     if status.best_trial is not None:
         values = ", ".join(f"{k}={_short(v)}" for k, v in status.best_trial["values"].items())
         rows.append(("best trial", f"{status.best_trial['score']:.4f} with {values}"))
@@ -110,8 +190,54 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
     if status.versions:
         rows.append(("next", f"darkroom predict{config_argument} IMAGE.png"))
     console.print()
+    if 0 < len(status.examples.get("train", {})) <= _CLASSES_SHOWN:
+        console.print(_classes(status.examples))
     for name, words in rows:
         console.print(f"[bold]{name:<12}[/] {escape(words)}")
+
+
+def _classes(examples: dict[str, dict[str, int]]) -> Table:
+    """Images per class and split."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class", min_width=11)
+    for split in examples:
+        table.add_column(split, justify="right", min_width=7)
+    names = {name for classes in examples.values() for name in classes}
+    for name in sorted(names, key=_natural):
+        counts = [f"{classes.get(name, 0):,}" for classes in examples.values()]
+        table.add_row(escape(name), *counts)
+    return table
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """So that 10 comes after 9."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _about_data(status: Status) -> list[str]:
+    """What was set aside and what is odd, a sentence each."""
+    found = status.inspection or {"splits": {}}
+    sentences = list(found.get("first_broken_files", []))
+    for split, of_split in found["splits"].items():
+        if of_split["quarantined"]:
+            reasons = (f"{count:,} {reason}" for reason, count in of_split["quarantined"].items())
+            sentences.append(f"In quarantine from the {split} split: {', '.join(reasons)}.")
+        if of_split["in_two_splits"]:
+            sentences.append(
+                f"{of_split['in_two_splits']:,} images of the {split} split are in another split "
+                f"too: {'; '.join(found['first_in_two_splits'][:3])}."
+            )
+        if of_split["duplicates"]:
+            sentences.append(
+                f"{of_split['duplicates']:,} images of the {split} split are there twice."
+            )
+        if of_split["with_two_labels"]:
+            sentences.append(
+                f"{of_split['with_two_labels']:,} images of the {split} split have two labels."
+            )
+    if status.quarantine:
+        sentences.append(f"The quarantine is {status.quarantine}")
+    return sentences + status.anomalies
 
 
 def print_node(console: Console, node: Node) -> None:

@@ -1,0 +1,243 @@
+"""``darkroom ingest`` as a user calls it, on real image files."""
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import time
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components import features, tfrecord
+from pipeline.ingest import INDEX_FILE
+from tests.conftest import command, darkroom, encoded, environment
+
+
+def picture(seed: int, file_format: str = "JPEG") -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return encoded(np.kron(pixels, np.ones((6, 6, 1), np.uint8)), file_format)
+
+
+def fill(folder: Path, count: int, first: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + count):
+        seed = zlib.crc32(folder.name.encode()) + number
+        (folder / f"{number:03}.jpg").write_bytes(picture(seed))
+
+
+def ingest(cwd: Path, *arguments: str, code: int = 0) -> str:
+    result = darkroom("ingest", *arguments, cwd=cwd)
+    assert result.returncode == code, result.stdout
+    assert "Traceback" not in result.stdout
+    output: str = result.stdout
+    return output
+
+
+def records(target: Path) -> dict[str, list[dict[str, Any]]]:
+    """Values of the examples of each split."""
+    return {
+        split: [
+            {key: value[0] for key, (_, value) in tfrecord.decode_example(record).items()}
+            for file in sorted((target / split).glob("*.tfrecord"))
+            for record in tfrecord.read(file)
+        ]
+        for split in ("train", "eval", "test")
+    }
+
+
+def counts(target: Path) -> dict[str, Counter[str]]:
+    return {
+        split: Counter(values[features.LABEL_KEY].decode() for values in found)
+        for split, found in records(target).items()
+    }
+
+
+def placed(target: Path) -> dict[str, str]:
+    """Split by file name."""
+    return {
+        values[features.FILENAME_KEY].decode(): split
+        for split, found in records(target).items()
+        for values in found
+    }
+
+
+@pytest.fixture
+def fruit(tmp_path: Path) -> Path:
+    fill(tmp_path / "fruit" / "fraise fraîche", 40)
+    fill(tmp_path / "fruit" / "桃", 20)
+    return tmp_path
+
+
+def test_folders_of_classes(fruit: Path) -> None:
+    output = ingest(fruit, "fruit", "records")
+    expected = {
+        "train": {"fraise fraîche": 24, "桃": 12},  # 20 % each for eval and test below 1,000
+        "eval": {"fraise fraîche": 8, "桃": 4},
+        "test": {"fraise fraîche": 8, "桃": 4},
+    }
+    assert counts(fruit / "records") == expected
+    for split, values in records(fruit / "records").items():
+        for value in values:
+            name = value[features.FILENAME_KEY].decode()
+            assert value[features.IMAGE_KEY] == (fruit / "fruit" / name).read_bytes(), split
+    assert "images       train 36, eval 12, test 12" in output
+    lines = [line.split() for line in output.splitlines()]
+    assert ["class", "train", "eval", "test"] in lines
+    assert ["桃", "12", "4", "4"] in lines
+    assert "next         darkroom run --config FILE --set data.path=records" in output
+
+
+def test_a_second_run_adds_what_is_new_and_moves_nothing(fruit: Path) -> None:
+    ingest(fruit, "fruit", "records")
+    before = placed(fruit / "records")
+    files = {p: p.stat().st_mtime_ns for p in (fruit / "records").rglob("*.tfrecord")}
+    output = ingest(fruit, "fruit", "records")
+    assert "added        0; 60 were there" in output
+    assert {p: p.stat().st_mtime_ns for p in (fruit / "records").rglob("*.tfrecord")} == files
+    fill(fruit / "fruit" / "桃", 20, first=100)
+    fill(fruit / "fruit" / "poire", 10)
+    output = ingest(fruit, "fruit", "records")
+    assert "added        30; 60 were there" in output
+    after = placed(fruit / "records")
+    assert {name: after[name] for name in before} == before
+    assert counts(fruit / "records")["eval"] == {"fraise fraîche": 8, "桃": 8, "poire": 2}
+    assert sum(map(len, records(fruit / "records").values())) == 90
+
+
+def test_the_first_division_stands(fruit: Path) -> None:
+    ingest(fruit, "fruit", "records", "--eval-share", "0.3", "--test-share", "0", "--seed", "7")
+    assert counts(fruit / "records")["eval"] == {"fraise fraîche": 12, "桃": 6}
+    assert not counts(fruit / "records")["test"]
+    output = ingest(fruit, "fruit", "records", "--eval-share", "0.1", code=1)
+    assert "was divided with eval_share 0.3, and images keep their split" in output
+    ingest(fruit, "fruit", "records", "--eval-share", "0.3")
+
+
+def test_split_folders_stand_and_eval_comes_from_train(fruit: Path) -> None:
+    for split in ("TRAIN", "TEST"):
+        for label, count in (("NEUTROPHIL", 20), ("MONOCYTE", 10)):
+            fill(fruit / "cells" / split / label, count, first=100 * (split == "TEST"))
+    ingest(fruit, "cells", "records")
+    found = counts(fruit / "records")
+    assert found["test"] == {"NEUTROPHIL": 20, "MONOCYTE": 10}
+    assert found["eval"] == {"NEUTROPHIL": 4, "MONOCYTE": 2}
+    assert found["train"] == {"NEUTROPHIL": 16, "MONOCYTE": 8}
+
+
+def test_a_manifest_and_random_shares(fruit: Path) -> None:
+    rows = [["path", "label", "split"]]
+    for folder in (fruit / "fruit").iterdir():
+        rows += [[str(p.relative_to(fruit)), folder.name, ""] for p in folder.iterdir()]
+    rows.append(["fruit/nowhere.jpg", "桃", ""])
+    with open(fruit / "list.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    output = ingest(fruit, "list.csv", "records", "--method", "random")
+    assert {split: len(found) for split, found in records(fruit / "records").items()} == {
+        "train": 36,
+        "eval": 12,
+        "test": 12,
+    }
+    assert "refused      1 No such file or directory" in output
+
+
+def test_bad_files_are_named_and_the_others_kept(fruit: Path) -> None:
+    bad = fruit / "fruit" / "桃"
+    (bad / "text.jpg").write_text("hello")
+    (bad / "empty.png").write_bytes(b"")
+    (bad / "cut é.jpg").write_bytes(picture(1)[:-40])
+    (bad / "dangling.jpg").symlink_to("nowhere")
+    (bad / "notes.txt").write_text("no image")
+    (bad / "twin.png").write_bytes(encoded(np.asarray(Image.open(bad / "000.jpg")), "PNG"))
+    (fruit / "fruit" / "poire").mkdir()
+    (fruit / "fruit" / "poire" / "same.jpg").write_bytes((bad / "001.jpg").read_bytes())
+    fill(fruit / "fruit" / "kiwi", 2)
+    output = ingest(fruit, "fruit", "records")
+    assert sum(map(len, records(fruit / "records").values())) == 62
+    assert "桃/text.jpg: not an image" in output
+    assert "桃/empty.png: empty" in output
+    assert "桃/cut é.jpg: cut off" in output
+    assert "桃/dangling.jpg: No such file" in output
+    assert "no images    1 .txt" in output
+    assert "left out     2 files that show what another shows" in output
+    assert "shows the same as" in output
+    assert "'kiwi' has 2 images, too few to be in every split" in output
+    assert counts(fruit / "records")["train"]["kiwi"] == 2
+
+
+def test_a_file_without_permission(fruit: Path) -> None:
+    (fruit / "fruit" / "桃" / "000.jpg").chmod(0)
+    # Root may read everything, but not in a user namespace that gives it no rights.
+    without_rights = ["unshare", "--user"] if os.geteuid() == 0 else []
+    result = subprocess.run(
+        [*without_rights, *command("ingest", "fruit", "records")],
+        cwd=fruit,
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "桃/000.jpg: Permission denied" in result.stdout
+    assert sum(map(len, records(fruit / "records").values())) == 59
+
+
+def test_nothing_to_ingest(fruit: Path) -> None:
+    (fruit / "bad" / "a").mkdir(parents=True)
+    (fruit / "bad" / "a" / "1.jpg").write_text("no image")
+    output = ingest(fruit, "bad", "records", code=1)
+    assert "None of 1 images can be used. a/1.jpg: not an image" in output
+    assert "is inside" in ingest(fruit, "fruit", "fruit/records", code=1)
+    assert "no images found" in ingest(fruit, "records", "other", code=1)
+    assert "expected a share" in ingest(fruit, "fruit", "x", "--eval-share", "2", code=2)
+
+
+def test_a_killed_ingest_leaves_nothing_half_done(tmp_path: Path) -> None:
+    for label in "abcd":
+        fill(tmp_path / "set" / label, 250)
+    target = tmp_path / "records"
+    moments = (0.3, 0.6, 0.9, 1.2)
+    for moment in moments:
+        process = subprocess.Popen(
+            command("ingest", "set", "records"),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL if moment != moments[1] else signal.SIGINT)
+        process.wait()
+        whole = (target / INDEX_FILE).exists()
+        assert whole or not list(target.glob("*/*.tfrecord"))
+    ingest(tmp_path, "set", "records")
+    assert sum(map(len, records(target).values())) == 1000
+    assert {split: sum(c.values()) for split, c in counts(target).items()} == {
+        "train": 800,
+        "eval": 100,
+        "test": 100,
+    }
+    assert not (target / ".incoming").exists()
+
+
+def test_photos_of_other_kinds_can_be_read_by_the_graph(tmp_path: Path) -> None:
+    from components.decoding import decode
+
+    folder = tmp_path / "set" / "a"
+    folder.mkdir(parents=True)
+    for number, file_format in enumerate(("WEBP", "TIFF", "BMP", "GIF", "PNG", "JPEG")):
+        (folder / f"{number}.{file_format.lower()}").write_bytes(picture(number, file_format))
+    ingest(tmp_path, "set", "records", "--test-share", "0", "--eval-share", "0")
+    values = records(tmp_path / "records")["train"]
+    assert len(values) == 6
+    for value in values:
+        name = value[features.FILENAME_KEY].decode()
+        original = Image.open(io.BytesIO((tmp_path / "set" / name).read_bytes())).convert("RGB")
+        decoded = decode(value[features.IMAGE_KEY]).numpy()
+        assert np.abs(decoded - np.asarray(original)).mean() < 3
