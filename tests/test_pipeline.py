@@ -323,7 +323,12 @@ def test_a_new_class_starts_without_a_baseline(
     result = made.run()
     assert result.returncode == 0, result.stdout
     assert "no baseline" in result.stdout
-    assert len(made.status()["versions"]) == 2
+    assert "of an earlier run" in result.stdout
+    status = made.status()
+    assert len(status["versions"]) == 2
+    drift = "'c' is 33.3% of the train split and 0.0% of the last run"
+    assert any(sentence.startswith(drift) for sentence in status["anomalies"])
+    assert drift in result.stdout
 
 
 def add(path: Path, *values: dict[str, bytes]) -> None:
