@@ -8,11 +8,13 @@ configuration key arrive in ``config``; others are asked for with KerasTuner's `
 """
 
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import keras_tuner
 
 from components import user_code
+from components.architectures import ARCHITECTURES
 from components.errors import DarkroomError
 
 _OPTIMIZERS = {
@@ -35,7 +37,8 @@ def build_model(
     """
     path = config.model.build_fn
     if path is None:
-        network = {"cnn": cnn, "dense": dense}[config.model.name]
+        networks = {"cnn": cnn, "dense": dense, "residual": residual}
+        network = networks.get(config.model.name, application)
         return compiled(network(config, num_classes), config)
     build_fn = user_code.resolve(path, "model.build_fn")
     model = user_code.call(build_fn, path, hp, config, num_classes)
@@ -48,18 +51,106 @@ def build_model(
 
 
 def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
-    """Blocks of convolution, batch normalisation and pooling, then dense layers."""
+    """Blocks of convolutions, batch normalisation and pooling, then dense layers."""
     images = hidden = _input(config)
-    for filters in config.model.filters:
-        hidden = keras.layers.Conv2D(
-            filters, config.model.kernel_size, padding="same", use_bias=False
-        )(hidden)
-        hidden = keras.layers.BatchNormalization()(hidden)
-        hidden = keras.layers.Activation(config.model.activation)(hidden)
-        # "same" lets images shrink to one pixel instead of failing at odd sizes.
-        hidden = keras.layers.MaxPooling2D(padding="same")(hidden)
+    blocks = [_listed(block) for block in config.model.filters]
+    pooled = config.model.pooled_blocks
+    for number, block in enumerate(blocks):
+        for place, filters in enumerate(block):
+            size = config.model.first_kernel_size if number == place == 0 else None
+            # Batch normalisation follows the last one, and has a bias of its own.
+            last = place == len(block) - 1
+            hidden = keras.layers.Conv2D(
+                filters, size or config.model.kernel_size, padding="same", use_bias=not last
+            )(hidden)
+            if last:
+                hidden = keras.layers.BatchNormalization()(hidden)
+            hidden = keras.layers.Activation(config.model.activation)(hidden)
+        if pooled is None or number < pooled:
+            # "same" lets images shrink to one pixel instead of failing at odd sizes.
+            hidden = keras.layers.MaxPooling2D(padding="same")(hidden)
     hidden = keras.layers.Dropout(config.model.dropout)(hidden)
     return keras.Model(images, _classifier(hidden, config, num_classes), name="cnn")
+
+
+def residual(config: SimpleNamespace, num_classes: int) -> keras.Model:
+    """Stages of pre-activated residual blocks (He et al. 2016), then the mean over all places.
+
+    Stage after stage has the next of ``model.filters`` and half the height and width.
+    """
+    images = _input(config)
+    widths = [width for group in config.model.filters for width in _listed(group)]
+    hidden = keras.layers.Conv2D(widths[0], 3, padding="same", use_bias=False)(images)
+    for stage, width in enumerate(widths):
+        for block in range(config.model.blocks):
+            stride = 2 if stage and not block else 1
+            hidden = _residual_block(hidden, width, stride, config.model.activation)
+    hidden = keras.layers.BatchNormalization()(hidden)
+    hidden = keras.layers.Activation(config.model.activation)(hidden)
+    hidden = keras.layers.GlobalAveragePooling2D()(hidden)
+    hidden = keras.layers.Dropout(config.model.dropout)(hidden)
+    return keras.Model(images, _classifier(hidden, config, num_classes), name="residual")
+
+
+def _residual_block(
+    hidden: keras.KerasTensor, width: int, stride: int, activation: str
+) -> keras.KerasTensor:
+    shortcut = hidden
+    hidden = keras.layers.BatchNormalization()(hidden)
+    hidden = keras.layers.Activation(activation)(hidden)
+    if stride > 1 or shortcut.shape[-1] != width:
+        shortcut = keras.layers.Conv2D(width, 1, stride, use_bias=False)(hidden)
+    hidden = keras.layers.Conv2D(width, 3, stride, padding="same", use_bias=False)(hidden)
+    hidden = keras.layers.BatchNormalization()(hidden)
+    hidden = keras.layers.Activation(activation)(hidden)
+    hidden = keras.layers.Conv2D(width, 3, padding="same", use_bias=False)(hidden)
+    return keras.layers.Add()([shortcut, hidden])
+
+
+def application(config: SimpleNamespace, num_classes: int) -> keras.Model:
+    """An architecture of ``keras.applications`` from random weights, with a classifier of ours.
+
+    It gets pixels in the range that it was made for, whatever the transform graph gives: so
+    another architecture is another name, and nothing else.
+    """
+    name = config.model.name
+    build = getattr(keras.applications, name)
+    images = _input(config)
+    size = config.preprocessing
+    shape = (size.height, size.width, size.channels)
+    backbone = build(include_top=False, weights=None, input_shape=shape)
+    hidden = backbone(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(images))
+    hidden = keras.layers.GlobalAveragePooling2D()(hidden)
+    hidden = keras.layers.Dropout(config.model.dropout)(hidden)
+    return keras.Model(images, _classifier(hidden, config, num_classes), name=name.lower())
+
+
+@keras.saving.register_keras_serializable("darkroom")
+class _Pixels(keras.layers.Layer):
+    """Images in [0, 1] to the range that an architecture was made for."""
+
+    # Mean and deviation of ImageNet's pixels in [0, 1], as in keras.applications' "torch" mode;
+    # the means in [0, 255] of its "caffe" mode.
+    _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    _BGR_MEAN = (103.939, 116.779, 123.68)
+
+    def __init__(self, pixels: str, **options: Any):
+        super().__init__(**options)
+        self.pixels = pixels
+
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        """float32 [batch, height, width, 3] to the same shape."""
+        if self.pixels == "signed":
+            return images * 2.0 - 1.0
+        if self.pixels == "bytes":
+            return images * 255.0
+        if self.pixels == "imagenet":
+            return (images - list(self._MEAN)) / list(self._DEVIATION)
+        return images[..., ::-1] * 255.0 - list(self._BGR_MEAN)
+
+    def get_config(self) -> dict[str, Any]:
+        """For saving."""
+        return {**super().get_config(), "pixels": self.pixels}
 
 
 def dense(config: SimpleNamespace, num_classes: int) -> keras.Model:
@@ -86,6 +177,10 @@ def _steps_per_execution(training: SimpleNamespace) -> int:
     if training.steps_per_epoch is None:
         return most
     return max(n for n in range(1, most + 1) if training.steps_per_epoch % n == 0)
+
+
+def _listed(group: int | list[int]) -> list[int]:
+    return group if isinstance(group, list) else [group]
 
 
 def _input(config: SimpleNamespace) -> keras.KerasTensor:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components import features
+from components.architectures import ARCHITECTURES
 from components.errors import DarkroomError, closest
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -104,20 +105,34 @@ class Preprocessing(Section):
 
 
 class Model(Section):
-    name: Literal["cnn", "dense"] = "cnn"
-    """cnn: blocks of convolution, batch normalisation, pooling; dense: dense layers only."""
+    name: str = "cnn"
+    """cnn, dense, residual, or an architecture of keras.applications, such as ResNet50V2."""
     build_fn: str | None = None
     """Your own `build_model(hp, config, num_classes)` by dotted path, used instead of `name`."""
-    filters: list[int] = Field([32, 64], min_length=1)
-    """cnn: filters of each block; every block halves height and width."""
+    filters: list[int | list[int]] = Field([32, 64], min_length=1)
+    """cnn: filters of each block, a list for several convolutions; residual: of each stage."""
     kernel_size: int = Field(3, ge=1)
     """cnn: height and width of the convolutions' kernels."""
+    first_kernel_size: int | None = Field(None, ge=1)
+    """cnn: the same for the very first convolution; empty: as `kernel_size`."""
+    pooled_blocks: int | None = Field(None, ge=0)
+    """cnn: so many blocks end in pooling, which halves height and width; empty: all of them."""
+    blocks: int = Field(2, ge=1)
+    """residual: blocks in each stage; every stage but the first halves height and width."""
     units: list[int] = [128]
     """Units of each dense layer before the classifier."""
     activation: Literal["relu", "tanh", "sigmoid", "gelu"] = "relu"
     """Activation of the convolutions and dense layers."""
     dropout: float = Field(0.25, ge=0, lt=1)
     """Share of values dropped after the convolutions and after each dense layer."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        known = ["cnn", "dense", "residual", *ARCHITECTURES]
+        if name not in known:
+            raise ValueError(f"no such model, found {name!r}.{closest(name, known)}")
+        return name
 
 
 class Training(Section):
@@ -221,6 +236,25 @@ class Config(Section):
     """What a model must reach to be pushed."""
     beam: Beam = Beam()
     """How Beam runs the data steps."""
+
+    @model_validator(mode="after")
+    def _fits_the_architecture(self) -> "Config":
+        architecture = ARCHITECTURES.get(self.model.name)
+        if architecture is None or self.model.build_fn is not None:
+            return self
+        prepared = self.preprocessing
+        if min(prepared.height, prepared.width) < architecture.smallest:
+            raise ValueError(
+                f"preprocessing: {self.model.name} needs images of at least "
+                f"{architecture.smallest}×{architecture.smallest} pixels, found "
+                f"{prepared.height}×{prepared.width}"
+            )
+        if prepared.channels != 3 or prepared.normalization != "rescale":
+            raise ValueError(
+                f"preprocessing: {self.model.name} scales RGB pixels itself: set channels to 3 and "
+                f"normalization to rescale, found {prepared.channels} and {prepared.normalization}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _space_is_in_the_tree(self) -> "Config":

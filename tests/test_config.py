@@ -54,6 +54,8 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
         ("training.epochs=ten", ["training.epochs", "expected a valid integer", "found 'ten'"]),
         ("training.epochs=0", ["training.epochs", "greater than or equal to 1", "found 0"]),
         ("trainning.epochs=3", ["trainning", "unknown key", "Did you mean 'training'?"]),
+        ("model.name=ResNet50v2", ["model.name", "no such model", "Did you mean 'ResNet50V2'?"]),
+        ("model.name=VGG16", ["preprocessing", "at least 32×32", "found 8×8"]),
         ("preprocessing.channels=2", ["preprocessing.channels", "1 or 3", "found 2"]),
         ("name=My Model", ["name", "found 'My Model'"]),
         ("data.path=x", ["data", "exactly one of data.path and data.bundled"]),

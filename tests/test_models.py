@@ -68,3 +68,88 @@ def test_a_users_model_must_be_compiled() -> None:
 @pytest.mark.parametrize(("steps", "expected"), [("null", 32), ("5000", 25), ("12", 12), ("37", 1)])
 def test_an_epochs_steps_are_kept(steps: str, expected: int) -> None:
     assert build(f"training.steps_per_epoch={steps}").steps_per_execution == expected
+
+
+def layers(model: keras.Model, *kinds: type) -> list[keras.layers.Layer]:
+    return [layer for layer in model.layers if isinstance(layer, kinds)]
+
+
+def test_the_blood_cells_network_is_expressible() -> None:
+    model = build(
+        "preprocessing.height=224",
+        "preprocessing.width=224",
+        "model.filters=[[32, 64], 128, 256]",
+        "model.first_kernel_size=5",
+        "model.pooled_blocks=2",
+        "model.units=[192]",
+        "model.dropout=0.0",
+        num_classes=4,
+    )
+    kinds = (
+        keras.layers.Conv2D,
+        keras.layers.BatchNormalization,
+        keras.layers.MaxPooling2D,
+        keras.layers.Flatten,
+        keras.layers.Dense,
+    )
+    words = [
+        f"{type(layer).__name__} {getattr(layer, 'filters', getattr(layer, 'units', ''))}".strip()
+        for layer in layers(model, *kinds)
+    ]
+    assert words == [
+        "Conv2D 32", "Conv2D 64", "BatchNormalization", "MaxPooling2D",
+        "Conv2D 128", "BatchNormalization", "MaxPooling2D",
+        "Conv2D 256", "BatchNormalization",
+        "Flatten", "Dense 192", "Dense 4",
+    ]  # fmt: skip
+    sizes = [layer.kernel_size[0] for layer in layers(model, keras.layers.Conv2D)]
+    assert sizes == [5, 3, 3, 3]
+
+
+def test_residual_halves_the_image_at_every_stage_but_the_first() -> None:
+    model = build("model.name=residual", "model.filters=[8, 16, 32]", "model.blocks=2")
+    adds = layers(model, keras.layers.Add)
+    assert [layer.output.shape[1:] for layer in adds] == [
+        (32, 32, 8), (32, 32, 8), (16, 16, 16), (16, 16, 16), (8, 8, 32), (8, 8, 32),
+    ]  # fmt: skip
+    assert model(np.zeros((2, 32, 32, 3), "float32")).shape == (2, 5)
+
+
+RESCALE = ("preprocessing.normalization=rescale",)
+
+
+@pytest.mark.parametrize("name", ["ResNet50V2", "MobileNetV3Small", "EfficientNetV2B0"])
+def test_an_architecture_of_keras(name: str) -> None:
+    model = build(f"model.name={name}", *RESCALE)
+    assert model(np.zeros((2, 32, 32, 3), "float32")).shape == (2, 5)
+    [backbone] = layers(model, keras.Model)
+    assert model.name == name.lower()
+    if name == "ResNet50V2":
+        assert backbone.count_params() == 23_564_800  # as the write-up reports
+
+
+@pytest.mark.parametrize(
+    ("module", "pixels"),
+    [
+        ("resnet_v2", "signed"),
+        ("mobilenet_v2", "signed"),
+        ("inception_v3", "signed"),
+        ("densenet", "imagenet"),
+        ("resnet", "bgr"),
+        ("vgg16", "bgr"),
+        ("efficientnet", "bytes"),
+        ("mobilenet_v3", "bytes"),
+        ("convnext", "bytes"),
+    ],
+)
+def test_pixels_are_scaled_as_kerass_own_preprocessing_does(module: str, pixels: str) -> None:
+    images = np.random.default_rng(0).uniform(0, 255, (2, 4, 4, 3)).astype("float32")
+    expected = getattr(keras.applications, module).preprocess_input(images.copy())
+    np.testing.assert_allclose(models._Pixels(pixels)(images / 255), expected, atol=1e-3)
+
+
+def test_all_architectures_are_kerass() -> None:
+    from components.architectures import ARCHITECTURES
+
+    functions = {name for name in dir(keras.applications) if name[0].isupper()}
+    assert set(ARCHITECTURES) == functions
