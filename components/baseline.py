@@ -11,7 +11,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
-from components import results
+from serving import description
 
 
 class LatestBlessedBefore(resolver.ResolverStrategy):
@@ -71,7 +71,7 @@ class LatestBefore(resolver.ResolverStrategy):
 
 def _contract(model: types.Artifact) -> object:
     """Classes of a model; None of one that was exported without."""
-    path = os.path.join(path_utils.serving_model_path(model.uri), results.CONTRACT_PATH)
+    path = os.path.join(path_utils.serving_model_path(model.uri), description.CONTRACT_PATH)
     if not fileio.exists(path):
         return None
     with fileio.open(path) as file:

@@ -1,5 +1,7 @@
 """From the examples of a split to batches for ``keras.Model.fit``."""
 
+from collections import Counter
+
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -59,6 +61,14 @@ def batches(
         # The examples are in memory anyway, and the buffer only holds references to them.
         examples = examples.shuffle(examples.cardinality(), seed=shuffle_seed)
     return examples.batch(batch_size).prefetch(_PREFETCHED).with_options(_OPTIONS)
+
+
+def class_counts(examples: tf.data.Dataset) -> Counter[int]:
+    """Examples of each label in a dataset of unbatched pairs."""
+    counts: Counter[int] = Counter()
+    for labels in examples.map(lambda image, label: label).batch(10_000):
+        counts.update(labels.numpy().tolist())
+    return counts
 
 
 def sample_images(

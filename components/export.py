@@ -3,14 +3,15 @@
 import json
 import os
 import shutil
+from typing import Any
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from components import features, results
-from serving import signatures
+from components import features
+from serving import description, signatures
 
 WARMUP_PATH = os.path.join("assets.extra", "tf_serving_warmup_requests")
 # TensorFlow Serving replays at most 1000; a few batch sizes are enough to trace and allocate.
@@ -71,21 +72,31 @@ class ServingModel(tf.Module):
         return {signatures.CLASSES: classes, signatures.SCORES: tf.cast(scores, tf.float32)}
 
 
-def save(serving_model: ServingModel, directory: str, sample_images: list[bytes]) -> None:
+def save(
+    serving_model: ServingModel,
+    directory: str,
+    sample_images: list[bytes],
+    facts: dict[str, Any] | None = None,
+) -> None:
     """Writes the SavedModel, with warm-up requests made of real images.
 
     Args:
       serving_model: what to export.
       directory: where; what is there is replaced.
       sample_images: a few encoded images of the eval split.
+      facts: about the training, for ``darkroom inspect``.
     """
     if os.path.isdir(directory):
         shutil.rmtree(directory)
     tf.saved_model.save(serving_model, directory, signatures=serving_model.signatures())
     path = os.path.join(directory, WARMUP_PATH)
     os.makedirs(os.path.dirname(path))
-    with open(os.path.join(directory, results.CONTRACT_PATH), "w", encoding="utf-8") as file:
-        json.dump(serving_model.contract, file)
+    for name, content in (
+        (description.CONTRACT_PATH, serving_model.contract),
+        (description.FACTS_PATH, facts or {}),
+    ):
+        with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
     with tf.io.TFRecordWriter(path) as writer:
         for batch_size in _WARMUP_BATCHES:
             images = (sample_images * batch_size)[:batch_size]

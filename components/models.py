@@ -21,7 +21,7 @@ _OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
     "adagrad": keras.optimizers.Adagrad,
     "rmsprop": keras.optimizers.RMSprop,
-    "sgd": lambda learning_rate: keras.optimizers.SGD(learning_rate, momentum=0.9),
+    "sgd": keras.optimizers.SGD,
 }
 
 
@@ -161,14 +161,40 @@ def dense(config: SimpleNamespace, num_classes: int) -> keras.Model:
 
 def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:
     """The model with the configured optimizer, cross-entropy from logits, and accuracy."""
+    training = config.training
+    options = {"momentum": training.momentum} if training.optimizer == "sgd" else {}
     model.compile(
-        optimizer=_OPTIMIZERS[config.training.optimizer](config.training.learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        optimizer=_OPTIMIZERS[training.optimizer](
+            training.learning_rate, weight_decay=training.weight_decay or None, **options
+        ),
+        loss=SmoothedCrossentropy(training.label_smoothing),
         metrics=["accuracy"],
         jit_compile=config.training.jit_compile,
         steps_per_execution=_steps_per_execution(config.training),
     )
     return model
+
+
+@keras.saving.register_keras_serializable("darkroom")
+class SmoothedCrossentropy(keras.losses.Loss):
+    """Cross-entropy of integer labels and logits, with label smoothing, which Keras's lacks."""
+
+    def __init__(self, label_smoothing: float = 0.0, **options: Any):
+        super().__init__(**{"name": "smoothed_crossentropy", **options})
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Labels int [batch], logits float32 [batch, num_classes], to float32 [batch]."""
+        exact = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        if not self.label_smoothing:
+            return exact
+        # The smoothed label is a mixture, and so is its cross-entropy.
+        spread = -keras.ops.mean(keras.ops.log_softmax(y_pred), axis=-1)
+        return (1 - self.label_smoothing) * exact + self.label_smoothing * spread
+
+    def get_config(self) -> dict[str, Any]:
+        """For saving."""
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
 def _steps_per_execution(training: SimpleNamespace) -> int:

@@ -9,8 +9,8 @@ INFERRED_PROPERTY = "inferred"
 ANOMALIES_PROPERTY = "sentences"
 # Trainer's model_run: JSON of Keras's history, and the epoch (from 0) whose weights are exported.
 HISTORY_FILE = "history.json"
-# Exported model, below assets.extra: JSON of its class names.
-CONTRACT_PATH = "assets.extra/contract.json"
+# Beside it: a picture of training images, and of what augmentation makes of them.
+CONTACT_SHEET = "augmentation.png"
 # Custom property of Evaluator's blessing: JSON of metrics, and of the reasons why not blessed.
 VERDICT_PROPERTY = "verdict"
 # Metrics' names in the verdict.

@@ -124,6 +124,8 @@ class RandomSearch(keras_tuner.RandomSearch):
         try:
             # Not among the search's callbacks, which KerasTuner copies for every execution.
             return self.hypermodel.fit(hp, self.hypermodel.build(hp), callbacks=[reporter])
+        except training.Diverged as error:  # this trial's own fault
+            raise keras_tuner.errors.FailedTrialError(str(error)) from error
         except DarkroomError as error:  # KerasTuner would go on, and lose the cause
             raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
 

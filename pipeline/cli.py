@@ -94,6 +94,15 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--top", type=int, default=3, metavar="N", help="classes shown (3)")
     predict.add_argument("--json", action="store_true", help="for programs")
     predict.set_defaults(command=_predict)
+    inspect = commands.add_parser(
+        "inspect", parents=[shared], help="signatures, parameters, classes and training of a model"
+    )
+    inspect.add_argument(
+        "model", nargs="?", type=Path, metavar="MODEL",
+        help="folder of a SavedModel (default: the newest pushed one)",
+    )  # fmt: skip
+    inspect.add_argument("--json", action="store_true", help="for programs")
+    inspect.set_defaults(command=_inspect)
     config = commands.add_parser(
         "config", parents=[shared], help="print the whole configuration, defaults included"
     )
@@ -230,6 +239,28 @@ def _predict(options: argparse.Namespace) -> int:
             words = "  ".join(f"{label} {score:.4f}" for label, score in best)
             print(f"{Path(name).name}: {words}")
     return 1 if failed else 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from serving import description, predictor
+
+    folder = options.model or predictor.newest_version(_load(options).push_path)
+    found = description.describe(folder)
+    if options.json:
+        signatures = [
+            {**s._asdict(), "inputs": [t._asdict() for t in s.inputs],
+             "outputs": [t._asdict() for t in s.outputs]}
+            for s in found.signatures
+        ]  # fmt: skip
+        shown = {**found._asdict(), "signatures": signatures}
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
+        return 0
+    from rich.console import Console
+
+    from pipeline import display
+
+    display.description(Console(highlight=False, soft_wrap=True), found)
+    return 0
 
 
 def _config(options: argparse.Namespace) -> int:

@@ -135,6 +135,35 @@ class Model(Section):
         return name
 
 
+class Augmentation(Section):
+    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    """Mirror images at random."""
+    rotation: float = Field(0.0, ge=0, le=0.5)
+    """Turn by up to this share of a full turn, either way: 0.1 is 36 degrees."""
+    zoom: float | list[float] = 0.0
+    """Up to this share smaller or larger; or the two ends: [0, 0.3] only makes smaller."""
+    shear: float = Field(0.0, ge=0, le=1)
+    """Slant by up to this share."""
+    translation: float = Field(0.0, ge=0, le=1)
+    """Move by up to this share of height and width, either way."""
+    fill: Literal["reflect", "nearest", "constant", "wrap"] = "reflect"
+    """What comes in from outside where an image was turned, zoomed, slanted or moved."""
+    brightness: float = Field(0.0, ge=0, le=1)
+    """Lighter or darker by up to this share of an image's own range."""
+    contrast: float = Field(0.0, ge=0, lt=1)
+    """Stronger or weaker by up to this share."""
+    cutout: float = Field(0.0, ge=0, lt=1)
+    """Paint over a square of this share of the sides."""
+
+    @field_validator("zoom")
+    @classmethod
+    def _two_ends(cls, zoom: float | list[float]) -> float | list[float]:
+        ends = zoom if isinstance(zoom, list) else [-zoom, zoom]
+        if len(ends) != 2 or not -1 < ends[0] <= ends[1] < 1:
+            raise ValueError(f"expected a share below 1, or two ends in order, found {zoom}")
+        return zoom
+
+
 class Training(Section):
     epochs: int = Field(10, ge=1)
     """Passes over the training split, at most."""
@@ -146,10 +175,26 @@ class Training(Section):
     """Keras optimizer; sgd has a momentum of 0.9."""
     learning_rate: float = Field(1e-3, gt=0)
     """Step size of the optimizer."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """cosine: the learning rate falls from epoch to epoch, to almost 0 in the last one."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """sgd: share of the last step that goes into the next."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Share of each weight taken off in each step, in units of the learning rate."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the label that is spread over all classes."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: an image weighs the more, the fewer its class has."""
+    schedule: Literal["constant", "step", "exponential", "cosine"] = "constant"
+    """How the learning rate falls from epoch to epoch; cosine: to almost 0 in the last one."""
+    decay: float = Field(0.1, gt=0, lt=1)
+    """step, exponential: what is left of the learning rate after `decay_epochs`."""
+    decay_epochs: int = Field(10, ge=1)
+    """step: at once every so many epochs; exponential: evenly over so many."""
+    warmup_epochs: int = Field(0, ge=0)
+    """The learning rate rises evenly over so many epochs first."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many epochs without a better validation loss; empty: train all epochs."""
+    min_delta: float = Field(0.0, ge=0)
+    """By how much the validation loss must be lower to count as better."""
     seed: int = Field(0, ge=0)
     """Seed of initial weights, dropout and shuffling."""
     jit_compile: bool = False
@@ -228,6 +273,8 @@ class Config(Section):
     """What the transform graph does to an image, in training and in serving."""
     model: Model = Model()
     """The network."""
+    augmentation: Augmentation = Augmentation()
+    """How training images are changed at random."""
     training: Training = Training()
     """How the network is trained."""
     tuner: Tuner = Tuner()
@@ -447,14 +494,14 @@ def _kind(value: object) -> str:
 
 
 # Only what one trial can change without the data being prepared again.
-_SEARCHABLE = ("model", "training")
+_SEARCHABLE = ("model", "augmentation", "training")
 
 
 def _lookup(config: Config, key: str) -> Any:
     section, _, name = key.partition(".")
     if section not in _SEARCHABLE:
         raise ValueError(
-            f"tuner.space.{key}: only keys of {' and '.join(_SEARCHABLE)} can be searched, "
+            f"tuner.space.{key}: only keys of {', '.join(_SEARCHABLE)} can be searched, "
             "such as training.learning_rate"
         )
     branch = cast(Section, getattr(config, section))

@@ -26,6 +26,7 @@ from pipeline.status import Node, Status
 
 if TYPE_CHECKING:
     from pipeline.ingest import Summary
+    from serving.description import Description
 
 # More classes than fit a screen are in `darkroom status --json`.
 _CLASSES_SHOWN = 20
@@ -170,6 +171,7 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
     if status.best_trial is not None:
         values = ", ".join(f"{k}={_short(v)}" for k, v in status.best_trial["values"].items())
         rows.append(("best trial", f"{status.best_trial['score']:.4f} with {values}"))
+    rows += [("training", sentence) for sentence in status.diagnosis]
     if status.metrics:
         names = [name for name in (results.ACCURACY, results.LOSS) if name in status.metrics]
         shown = (f"{name} {_short(status.metrics[name])}" for name in names)
@@ -238,6 +240,37 @@ def _about_data(status: Status) -> list[str]:
     if status.quarantine:
         sentences.append(f"The quarantine is {status.quarantine}")
     return sentences + status.anomalies
+
+
+def description(console: Console, found: "Description") -> None:
+    """What a model is, for people."""
+    console.print(f"[bold]{escape(found.path)}[/]")
+    for signature in found.signatures:
+        console.print(f"\n[bold]{escape(signature.name)}[/]")
+        for word, tensors in (("takes", signature.inputs), ("gives", signature.outputs)):
+            for tensor in tensors:
+                shape = ", ".join("any" if size is None else str(size) for size in tensor.shape)
+                line = f"  {word:<6}{tensor.name:<14}{tensor.dtype:<9}[{shape}]"
+                console.print(line, markup=False)
+    rows = [("parameters", f"{found.parameters:,}")]
+    if found.classes:
+        names = ", ".join(found.classes[:_CLASSES_SHOWN])
+        more = len(found.classes) - _CLASSES_SHOWN
+        rows.append(
+            ("classes", f"{len(found.classes)}: {names}" + f" and {more} more" * (more > 0))
+        )
+    facts = found.facts
+    if facts:
+        epochs = f"{facts['epochs']} epochs on {facts['examples']:,} examples"
+        rows.append(("network", facts["network"]))
+        rows.append(("training", f"{epochs}, exported as after epoch {facts['exported_epoch']}"))
+        metrics = (f"{name} {_short(value)}" for name, value in facts["metrics"].items())
+        rows.append(("", ", ".join(metrics)))
+        chosen = (f"{name}={_short(value)}" for name, value in facts["settings"].items())
+        rows.append(("settings", ", ".join(chosen)))
+    console.print()
+    for name, words in rows:
+        console.print(f"[bold]{name:<12}[/] {escape(words)}")
 
 
 def print_node(console: Console, node: Node) -> None:

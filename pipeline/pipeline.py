@@ -79,7 +79,9 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
         tuner_fn="components.tuner.tuner_fn",
         train_args=TrainArgs(),
         eval_args=EvalArgs(),
-        custom_config=settings.pack(tree, "preprocessing", "model", "training", "tuner"),
+        custom_config=settings.pack(
+            tree, "preprocessing", "model", "augmentation", "training", "tuner"
+        ),
     )
 
     # Train and export.
@@ -90,7 +92,7 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
         run_fn="components.trainer.run_fn",
         train_args=TrainArgs(),
         eval_args=EvalArgs(),
-        custom_config=settings.pack(tree, "preprocessing", "model", "training"),
+        custom_config=settings.pack(tree, "preprocessing", "model", "augmentation", "training"),
     )
     model = trainer.outputs["model"]
 

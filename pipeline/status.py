@@ -44,6 +44,8 @@ class Status:
     anomalies: list[str] = field(default_factory=list)  # of the data, in words
     schema: str | None = None  # the file
     best_trial: dict[str, Any] | None = None  # hyperparameters by key, and score
+    diagnosis: list[str] = field(default_factory=list)  # of the training, in words
+    augmentation: str | None = None  # a picture of augmented training images
     metrics: dict[str, float] = field(default_factory=dict)
     blessed: bool | None = None  # None: not evaluated
     reasons: list[str] = field(default_factory=list)  # why not blessed
@@ -188,7 +190,10 @@ def _read_tuner(status: Status, outputs: dict[str, Any]) -> str:
 
 
 def _read_trainer(status: Status, outputs: dict[str, Any]) -> str:
-    found = _read_json(Path(outputs["model_run"].uri) / results.HISTORY_FILE)
+    folder = Path(outputs["model_run"].uri)
+    found = _read_json(folder / results.HISTORY_FILE)
+    status.diagnosis = found["diagnosis"]
+    status.augmentation = str(folder / results.CONTACT_SHEET)
     history, epoch = found["history"], found["exported_epoch"]
     metric = next(m for m in ("val_accuracy", "val_loss") if m in history)
     return f"{metric} {history[metric][epoch]:.4f}, {len(history[metric])} epochs"

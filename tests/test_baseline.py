@@ -3,8 +3,8 @@ from pathlib import Path
 
 from tfx.types import standard_artifacts
 
-from components import results
 from components.baseline import LatestBefore, LatestBlessedBefore
+from serving import description
 
 
 def model(number: int, folder: Path | None = None, **contract: list[str]) -> object:
@@ -12,7 +12,7 @@ def model(number: int, folder: Path | None = None, **contract: list[str]) -> obj
     artifact.id = number
     if folder is not None:
         artifact.uri = str(folder / str(number))
-        path = folder / str(number) / "Format-Serving" / results.CONTRACT_PATH
+        path = folder / str(number) / "Format-Serving" / description.CONTRACT_PATH
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(contract))
     return artifact

@@ -60,7 +60,7 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
         ("name=My Model", ["name", "found 'My Model'"]),
         ("data.path=x", ["data", "exactly one of data.path and data.bundled"]),
         ("tuner.space.training.lr={min: 1, max: 2}", ["tuner.space.training.lr", "no such key"]),
-        ("tuner.space.data.path={choices: [a]}", ["only keys of model and training"]),
+        ("tuner.space.data.path={choices: [a]}", ["only keys of model, augmentation, training"]),
         ("tuner.space.model.dropout={min: 0.1, max: 2}", ["tuner.space.model.dropout", "found 2"]),
         ("tuner.space.model.dropout={min: 0.5, max: 0.1}", ["min must be below max"]),
         ("tuner.space.model.dropout={min: 0.5}", ["either choices, or both min and max"]),

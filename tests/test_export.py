@@ -37,7 +37,9 @@ def trained(
 ) -> tuple[keras.Model, tf.data.Dataset, object]:
     """A model, what it was trained on, and its export loaded again."""
     tree = load(small.folder / "config.yaml").model_dump()
-    config = settings.unpack(settings.pack(tree, "preprocessing", "model", "training"))
+    config = settings.unpack(
+        settings.pack(tree, "preprocessing", "model", "augmentation", "training")
+    )
     transform = transform_of(small)
     classes = training.class_names(transform)
     examples = dataset.preprocessed([str(eval_file)], transform)
@@ -129,7 +131,7 @@ def test_a_model_that_ends_in_softmax_is_exported_as_it_is(
 ) -> None:
     transform = transform_of(small)
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *last()])
-    serving_model = export.ServingModel(model, transform, ["x"] * 10, features.IMAGE_KEY)
+    serving_model = export.ServingModel(model, transform, ["x"] * 10)
     batch = next(iter(dataset.preprocessed([str(eval_file)], transform).batch(5)))[0]
     np.testing.assert_array_equal(serving_model._predict(batch)["scores"], model(batch))
 

@@ -153,3 +153,22 @@ def test_all_architectures_are_kerass() -> None:
 
     functions = {name for name in dir(keras.applications) if name[0].isupper()}
     assert set(ARCHITECTURES) == functions
+
+
+def test_label_smoothing_is_kerass() -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(20, 5)).astype("float32")
+    labels = generator.integers(0, 5, 20)
+    for smoothing in (0.0, 0.1, 0.5):
+        expected = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=smoothing
+        )(keras.ops.one_hot(labels, 5), logits)
+        found = models.SmoothedCrossentropy(smoothing)(labels, logits)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_optimizers_options_reach_it() -> None:
+    sgd = ("training.optimizer=sgd", "training.momentum=0.5", "training.weight_decay=0.01")
+    optimizer = build(*sgd).optimizer
+    assert (optimizer.momentum, optimizer.weight_decay) == (0.5, 0.01)
+    assert build().optimizer.weight_decay is None

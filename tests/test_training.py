@@ -17,7 +17,7 @@ def examples() -> tf.data.Dataset:
 
 def fit(examples: tf.data.Dataset, *overrides: str) -> dict[str, list[float]]:
     tree = load("digits", ["training.batch_size=32", *overrides]).model_dump()
-    config = settings.unpack(settings.pack(tree, "training"))
+    config = settings.unpack(settings.pack(tree, "augmentation", "training"))
     keras.utils.set_random_seed(config.training.seed)
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
     model.compile(
@@ -56,9 +56,50 @@ def test_an_epoch_can_be_a_number_of_batches(examples: tf.data.Dataset) -> None:
             counted.append(batch)
 
     tree = load("digits", ["training.steps_per_epoch=7", "training.epochs=2"]).model_dump()
-    config = settings.unpack(settings.pack(tree, "training"))
+    config = settings.unpack(settings.pack(tree, "augmentation", "training"))
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"])
     training.fit(model, config, examples, examples, [Count()])
     assert len(counted) == 14
+
+
+def section(*overrides: str) -> object:
+    return settings.unpack(
+        settings.pack(load("digits", list(overrides)).model_dump(), "training")
+    ).training
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["training.schedule=constant"], [1.0] * 6),
+        (["training.schedule=step", "training.decay_epochs=2"], [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        (
+            ["training.schedule=exponential", "training.decay=0.25", "training.decay_epochs=2"],
+            [1, 0.5, 0.25, 0.125, 0.0625, 0.03125],
+        ),
+        (["training.warmup_epochs=3", "training.schedule=constant"], [0.25, 0.5, 0.75, 1, 1, 1]),
+        (["training.warmup_epochs=1", "training.schedule=step", "training.decay_epochs=2"],
+         [0.5, 1, 1, 0.1, 0.1, 0.01]),
+    ],
+)  # fmt: skip
+def test_schedules(overrides: list[str], expected: list[float]) -> None:
+    configured = section("training.learning_rate=1.0", *overrides)
+    rates = [training.learning_rate(configured, epoch, 6) for epoch in range(6)]
+    np.testing.assert_allclose(rates, expected)
+
+
+def test_classes_of_few_images_weigh_more() -> None:
+    labels = np.array([0] * 60 + [1] * 30 + [2] * 6)
+    examples = tf.data.Dataset.from_tensor_slices((np.zeros((96, 6), "float32"), labels))
+    weights = training._balanced(examples)
+    assert weights == pytest.approx({0: 96 / 180, 1: 96 / 90, 2: 96 / 18})
+    assert sum(weights[label] for label in labels) / 96 == pytest.approx(1)
+    fit(examples, "training.epochs=1", "training.class_weights=balanced")
+
+
+def test_a_loss_that_is_no_number_ends_the_training(examples: tf.data.Dataset) -> None:
+    broken = examples.map(lambda image, label: (image * np.inf, label))
+    with pytest.raises(training.Diverged, match=r"by step 1 of epoch 1, at a learning rate of"):
+        fit(broken, "training.epochs=3")

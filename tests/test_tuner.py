@@ -11,7 +11,7 @@ from pipeline.config import load
 
 def packed(*overrides: str) -> dict:
     tree = load("digits", ["tuner.enabled=false", "tuner.space={}", *overrides]).model_dump()
-    return settings.pack(tree, "preprocessing", "model", "training", "tuner")
+    return settings.pack(tree, "preprocessing", "model", "augmentation", "training", "tuner")
 
 
 def test_the_space_is_kerastuners() -> None:

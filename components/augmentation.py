@@ -1,0 +1,144 @@
+"""Random changes of training images, so that a network can't learn them by heart.
+
+They come after the preprocessing that is kept in memory, and never in evaluation or serving.
+"""
+
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+# Rows and columns of the contact sheet: originals, and in each row what became of one.
+_SHEET_ROWS, _SHEET_COLUMNS = 8, 10
+
+
+def augment(examples: tf.data.Dataset, config: SimpleNamespace, seed: int) -> tf.data.Dataset:
+    """Changes every batch of images at random, anew in each epoch.
+
+    Args:
+      examples: batches of image float32 [batch, height, width, channels] and label.
+      config: the ``augmentation`` section.
+      seed: what is drawn.
+
+    Returns:
+      The same, with images changed; the very same dataset where nothing is configured.
+    """
+    layers = _layers(config, seed)
+    if not layers:
+        return examples
+
+    def change(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        for layer in layers:
+            images = layer(images, training=True)
+        return images, labels
+
+    # The layers' generators have a state, and so an order: no parallel calls.
+    return examples.map(tf.autograph.experimental.do_not_convert(change))
+
+
+def contact_sheet(images: np.ndarray, config: SimpleNamespace, seed: int, path: str) -> None:
+    """Writes a picture of what the network sees: a row for each image, the original first.
+
+    Args:
+      images: float32 [count, height, width, channels], preprocessed.
+      config: the ``augmentation`` section.
+      seed: what is drawn.
+      path: of the PNG file.
+    """
+    images = images[:_SHEET_ROWS]
+    batches = tf.data.Dataset.from_tensors((images, np.zeros(len(images))))
+    changed = augment(batches.repeat(_SHEET_COLUMNS - 1), config, seed)
+    columns = [images, *(batch.numpy() for batch, _ in changed)]
+    sheet = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
+    low, high = float(images.min()), float(images.max())
+    pixels = np.clip((sheet - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    scale = max(1, 64 // images.shape[1])  # small images are hard to see
+    size = (picture.width * scale, picture.height * scale)
+    picture.resize(size, Image.Resampling.NEAREST).save(path)
+
+
+def _layers(config: SimpleNamespace, seed: int) -> list[keras.Layer]:
+    """Keras's layers of what is configured, in the order of the section's keys."""
+    spatial = {"fill_mode": config.fill, "interpolation": "bilinear"}
+    made: list[keras.Layer] = []
+
+    def add(kind: type[keras.Layer], *values: object, **options: object) -> None:
+        made.append(kind(*values, seed=seed + len(made), **options))
+
+    # One for each direction: Keras draws once for both where it is told "horizontal_and_vertical".
+    if config.flip in ("horizontal", "both"):
+        add(keras.layers.RandomFlip, "horizontal")
+    if config.flip in ("vertical", "both"):
+        add(keras.layers.RandomFlip, "vertical")
+    if config.rotation:
+        add(keras.layers.RandomRotation, config.rotation, **spatial)
+    if config.zoom != 0:
+        low, high = config.zoom if isinstance(config.zoom, list) else (-config.zoom, config.zoom)
+        # Both axes alike, as a camera does.
+        add(keras.layers.RandomZoom, (low, high), **spatial)
+    if config.shear:
+        add(keras.layers.RandomShear, config.shear, config.shear, **spatial)
+    if config.translation:
+        add(keras.layers.RandomTranslation, config.translation, config.translation, **spatial)
+    if config.brightness:
+        add(RandomBrightness, config.brightness)
+    if config.contrast:
+        add(RandomContrast, config.contrast)
+    if config.cutout:
+        add(Cutout, config.cutout)
+    return made
+
+
+class _OfImage(keras.layers.Layer):
+    """A layer that draws a number for each image; Keras's own want pixels in a known range."""
+
+    def __init__(self, amount: float, seed: int):
+        super().__init__()
+        self.amount = amount
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def draw(self, images: tf.Tensor, *shape: int) -> tf.Tensor:
+        """Numbers from -amount to amount, float32 [batch, *shape]."""
+        sizes = (tf.shape(images)[0], *shape)
+        return keras.random.uniform(sizes, -self.amount, self.amount, seed=self.generator)
+
+
+class RandomBrightness(_OfImage):
+    """Adds up to ``amount`` of an image's range between its darkest and its brightest value."""
+
+    def call(self, images: tf.Tensor, training: bool = True) -> tf.Tensor:
+        """float32 [batch, height, width, channels] to the same."""
+        ends = [
+            reduce(images, axis=(1, 2, 3), keepdims=True)
+            for reduce in (tf.reduce_min, tf.reduce_max)
+        ]
+        return images + self.draw(images, 1, 1, 1) * (ends[1] - ends[0])
+
+
+class RandomContrast(_OfImage):
+    """Stretches values away from an image's mean, or towards it, by up to ``amount``."""
+
+    def call(self, images: tf.Tensor, training: bool = True) -> tf.Tensor:
+        """float32 [batch, height, width, channels] to the same."""
+        mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
+        return mean + (images - mean) * (1.0 + self.draw(images, 1, 1, 1))
+
+
+class Cutout(_OfImage):
+    """Puts the image's mean into a square of ``amount`` of its sides, at a random place."""
+
+    def call(self, images: tf.Tensor, training: bool = True) -> tf.Tensor:
+        """float32 [batch, height, width, channels] to the same."""
+        height, width = images.shape[1], images.shape[2]
+        # In units of the sides; the centre may be anywhere inside.
+        centre = 0.5 + self.draw(images, 2) * (0.5 / self.amount)
+        rows = (tf.range(height, dtype=tf.float32) + 0.5) / height
+        columns = (tf.range(width, dtype=tf.float32) + 0.5) / width
+        in_rows = tf.abs(rows[tf.newaxis, :] - centre[:, :1]) < self.amount / 2
+        in_columns = tf.abs(columns[tf.newaxis, :] - centre[:, 1:]) < self.amount / 2
+        inside = in_rows[:, :, tf.newaxis, tf.newaxis] & in_columns[:, tf.newaxis, :, tf.newaxis]
+        mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
+        return tf.where(inside, mean, images)

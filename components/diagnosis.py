@@ -1,0 +1,75 @@
+"""What the curves of a training say, in words, with what to try; light to import."""
+
+import math
+from collections.abc import Sequence
+
+History = dict[str, list[float]]
+
+# An accuracy is at chance where it is not above the largest class's share by more than this.
+_CHANCE_MARGIN = 0.02
+# The loss doesn't fall where it fell by less than this share of where it began.
+_LEAST_FALL = 0.02
+# Validation falls behind where its loss has risen by this share of its best.
+_RISE = 0.1
+# A plateau: over the last third of the epochs, but three at least, the loss fell by less.
+_PLATEAU_FALL = 0.005
+
+
+def diagnose(history: History, largest_share: float) -> list[str]:
+    """Sentences about a training; empty where there is nothing to say.
+
+    Args:
+      history: Keras's metrics by name, a number per epoch; ``loss`` at least.
+      largest_share: of the largest class in the train split: what guessing reaches.
+    """
+    losses = history["loss"]
+    if any(not math.isfinite(loss) for loss in losses):
+        epoch = next(n for n, loss in enumerate(losses, 1) if not math.isfinite(loss))
+        return [
+            f"The loss is no number any more in epoch {epoch}. Try a tenth of "
+            "training.learning_rate, and look for images that are all one value."
+        ]
+    sentences = []
+    at_chance = history.get("accuracy", [1.0])[-1] <= largest_share + _CHANCE_MARGIN
+    falls = len(losses) < 2 or losses[-1] < losses[0] * (1 - _LEAST_FALL)
+    if at_chance:
+        sentences.append(
+            f"The accuracy is at chance ({history['accuracy'][-1]:.2f}; always guessing the "
+            f"largest class gives {largest_share:.2f}): nothing was learnt. Try another "
+            "training.learning_rate, and check that the labels belong to the images."
+        )
+    elif not falls:
+        sentences.append(
+            f"The training loss doesn't fall ({losses[0]:.3g} to {losses[-1]:.3g}). Try a higher "
+            "or a lower training.learning_rate, or a larger model."
+        )
+    since = _overfits_since(history.get("val_loss", []), losses)
+    if since is not None:
+        best = min(history["val_loss"])
+        sentences.append(
+            f"Overfitting since epoch {since + 1}: the validation loss rises from {best:.3g} to "
+            f"{history['val_loss'][-1]:.3g} while the training loss falls. Try augmentation, a "
+            "higher model.dropout, training.patience, or more images."
+        )
+    elif falls and not at_chance and _is_flat(losses):
+        sentences.append(
+            f"The training loss has stood still at {losses[-1]:.3g} for the last third of the "
+            "epochs. Fewer epochs would do, or try training.schedule: cosine."
+        )
+    return sentences
+
+
+def _overfits_since(validation: Sequence[float], losses: Sequence[float]) -> int | None:
+    """The epoch (from 0) of the best validation loss, if it was left behind since."""
+    if len(validation) < 3 or not all(map(math.isfinite, validation)):
+        return None
+    best = min(range(len(validation)), key=lambda epoch: validation[epoch])
+    rose = validation[-1] > validation[best] * (1 + _RISE)
+    return best if rose and losses[-1] < losses[best] else None
+
+
+def _is_flat(losses: Sequence[float]) -> bool:
+    last = max(3, len(losses) // 3)
+    if len(losses) < 2 * last:
+        return False
+    return losses[-1] > losses[-last] * (1 - _PLATEAU_FALL)

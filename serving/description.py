@@ -1,0 +1,118 @@
+"""What a SavedModel is: its signatures, parameters, classes, and how it was trained."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from serving.predictor import PredictionError
+
+# Below the model's folder; written by the exporting Trainer.
+CONTRACT_PATH = "assets.extra/contract.json"
+FACTS_PATH = "assets.extra/training.json"
+
+
+class Tensor(NamedTuple):
+    """An input or output of a signature."""
+
+    name: str
+    dtype: str
+    shape: list[int | None]  # None: any; of unknown rank: empty with dtype "?"
+
+
+class Signature(NamedTuple):
+    """A function that the model serves."""
+
+    name: str
+    method: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+class Description(NamedTuple):
+    """A SavedModel in words and numbers."""
+
+    path: str
+    signatures: list[Signature]
+    parameters: int  # values in all variables of the network
+    classes: list[str]  # sorted; empty where the model doesn't tell
+    facts: dict[str, Any]  # of its training; empty where it doesn't tell
+
+
+def describe(folder: Path) -> Description:
+    """Reads a SavedModel without loading its graph.
+
+    Args:
+      folder: with ``saved_model.pb`` in it.
+
+    Raises:
+      PredictionError: it isn't one.
+    """
+    path = folder / "saved_model.pb"
+    if not path.is_file():
+        raise PredictionError(
+            f"{folder} is not a SavedModel: there is no saved_model.pb in it. Name the folder of a "
+            "version, such as runs/digits/pushed/digits/1."
+        )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import tensorflow as tf
+        from google.protobuf.message import DecodeError
+        from tensorflow.core.protobuf import saved_model_pb2
+    except ImportError as error:
+        raise PredictionError(
+            "Looking into a model needs TensorFlow: pip install 'darkroom[serving]'."
+        ) from error
+    model = saved_model_pb2.SavedModel()
+    try:
+        model.ParseFromString(path.read_bytes())
+        served = next(g for g in model.meta_graphs if "serve" in g.meta_info_def.tags)
+        variables = tf.train.list_variables(str(folder / "variables" / "variables"))
+    except (DecodeError, StopIteration, tf.errors.OpError) as error:
+        raise PredictionError(
+            f"{folder} is not a SavedModel that can be served: {error}."
+        ) from error
+    contract = _read(folder / CONTRACT_PATH)
+    return Description(
+        str(folder),
+        [
+            Signature(
+                name, found.method_name, _tensors(tf, found.inputs), _tensors(tf, found.outputs)
+            )
+            for name, found in sorted(served.signature_def.items())
+            if not name.startswith("__")
+        ],
+        sum(math.prod(shape) for name, shape in variables if _is_of_network(name)),
+        contract.get("classes", []),
+        _read(folder / FACTS_PATH),
+    )
+
+
+def _tensors(tf: Any, named: Any) -> list[Tensor]:
+    return [
+        Tensor(name, tf.as_dtype(info.dtype).name, [_size(d) for d in info.tensor_shape.dim])
+        for name, info in sorted(named.items())
+    ]
+
+
+def _size(dim: Any) -> int | None:
+    return None if dim.size < 0 else int(dim.size)
+
+
+def _is_of_network(name: str) -> bool:
+    """Not the optimizer's, nor bookkeeping of the checkpoint, nor random generators."""
+    return (
+        name.endswith("VARIABLE_VALUE")
+        and "optimizer" not in name
+        and "seed_generator" not in name
+        and not name.startswith(("save_counter", "_CHECKPOINT"))
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return read

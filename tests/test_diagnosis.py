@@ -1,0 +1,60 @@
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.diagnosis import diagnose
+
+
+def curve(start: float, end: float, epochs: int) -> list[float]:
+    return [start + (end - start) * epoch / (epochs - 1) for epoch in range(epochs)]
+
+
+def history(**curves: list[float]) -> dict[str, list[float]]:
+    return {"loss": curve(2.0, 0.2, 12), "accuracy": curve(0.3, 0.9, 12), **curves}
+
+
+def test_a_good_training_needs_no_words() -> None:
+    assert diagnose(history(val_loss=curve(2.0, 0.3, 12)), 0.1) == []
+    assert diagnose({"loss": [2.0], "accuracy": [0.9]}, 0.1) == []
+
+
+def test_a_loss_that_is_no_number() -> None:
+    [sentence] = diagnose(history(loss=[2.0, 1.5, math.nan, math.nan]), 0.1)
+    assert "no number any more in epoch 3" in sentence
+    assert "training.learning_rate" in sentence
+
+
+def test_at_chance() -> None:
+    [sentence] = diagnose(history(loss=curve(2.31, 2.30, 12), accuracy=[0.26] * 12), 0.25)
+    assert "at chance (0.26; always guessing the largest class gives 0.25)" in sentence
+
+
+def test_a_loss_that_does_not_fall() -> None:
+    [sentence] = diagnose(history(loss=[0.5] * 12), 0.1)
+    assert "doesn't fall (0.5 to 0.5)" in sentence
+
+
+def test_overfitting_is_dated() -> None:
+    validation = [*curve(2.0, 0.5, 7), *curve(0.6, 1.2, 5)]
+    [sentence] = diagnose(history(val_loss=validation), 0.1)
+    assert "Overfitting since epoch 7: the validation loss rises from 0.5 to 1.2" in sentence
+    assert "augmentation" in sentence
+
+
+def test_a_plateau() -> None:
+    [sentence] = diagnose(history(loss=[*curve(2.0, 0.3, 8), *[0.3] * 8]), 0.1)
+    assert "stood still at 0.3" in sentence
+
+
+@given(
+    st.lists(st.floats(allow_nan=True), min_size=1, max_size=30),
+    st.lists(st.floats(allow_nan=True), max_size=30),
+    st.floats(0, 1),
+)
+def test_any_curve_gets_sentences(
+    losses: list[float], validation: list[float], share: float
+) -> None:
+    found = diagnose({"loss": losses, "val_loss": validation, "accuracy": [0.5]}, share)
+    assert all(sentence.endswith(".") for sentence in found)
+    assert len(found) <= 2
