@@ -4,6 +4,7 @@ They come after the preprocessing that is kept in memory, and never in evaluatio
 """
 
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,17 +26,38 @@ def augment(examples: tf.data.Dataset, config: SimpleNamespace, seed: int) -> tf
     Returns:
       The same, with images changed; the very same dataset where nothing is configured.
     """
-    layers = _layers(config, seed)
+    layers = _layers(config)
     if not layers:
         return examples
 
-    def change(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def change(batch: tuple[tf.Tensor, tf.Tensor], drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = batch
+        seeds = _Seeds(drawn)
         for layer in layers:
-            images = layer(images, training=True)
+            chosen = layer.get_random_transformation(images, training=True, seed=seeds)
+            images = layer.transform_images(images, chosen, training=True)
         return images, labels
 
-    # The layers' generators have a state, and so an order: no parallel calls.
-    return examples.map(tf.autograph.experimental.do_not_convert(change))
+    numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+    return tf.data.Dataset.zip(examples, numbers).map(
+        tf.autograph.experimental.do_not_convert(change), num_parallel_calls=tf.data.AUTOTUNE
+    )
+
+
+class _Seeds(keras.random.SeedGenerator):
+    """Seeds from a number that tf.data drew.
+
+    Keras's own generator keeps a variable, which would put the batches into an order, one after the
+    other; and what it draws would depend on how often it drew before.
+    """
+
+    def __init__(self, drawn: tf.Tensor):
+        self._seed, self._count = tf.stack([drawn, 0]), 0
+
+    def next(self, ordered: bool = True) -> tf.Tensor:
+        """Another seed each time, int64 [2]."""
+        self._count += 1
+        return tf.random.experimental.stateless_fold_in(self._seed, self._count)
 
 
 def contact_sheet(images: np.ndarray, config: SimpleNamespace, seed: int, path: str) -> None:
@@ -60,13 +82,13 @@ def contact_sheet(images: np.ndarray, config: SimpleNamespace, seed: int, path: 
     picture.resize(size, Image.Resampling.NEAREST).save(path)
 
 
-def _layers(config: SimpleNamespace, seed: int) -> list[keras.Layer]:
+def _layers(config: SimpleNamespace) -> list[Any]:
     """Keras's layers of what is configured, in the order of the section's keys."""
     spatial = {"fill_mode": config.fill, "interpolation": "bilinear"}
-    made: list[keras.Layer] = []
+    made: list[Any] = []
 
-    def add(kind: type[keras.Layer], *values: object, **options: object) -> None:
-        made.append(kind(*values, seed=seed + len(made), **options))
+    def add(kind: type[Any], *values: object, **options: object) -> None:
+        made.append(kind(*values, **options))
 
     # One for each direction: Keras draws once for both where it is told "horizontal_and_vertical".
     if config.flip in ("horizontal", "both"):
@@ -92,49 +114,45 @@ def _layers(config: SimpleNamespace, seed: int) -> list[keras.Layer]:
     return made
 
 
-class _OfImage(keras.layers.Layer):
-    """A layer that draws a number for each image; Keras's own want pixels in a known range."""
+class _OfImage:
+    """One random change, as Keras's layers have it; theirs want pixels in a known range."""
 
-    def __init__(self, amount: float, seed: int):
-        super().__init__()
+    def __init__(self, amount: float):
         self.amount = amount
-        self.generator = keras.random.SeedGenerator(seed)
 
-    def draw(self, images: tf.Tensor, *shape: int) -> tf.Tensor:
-        """Numbers from -amount to amount, float32 [batch, *shape]."""
-        sizes = (tf.shape(images)[0], *shape)
-        return keras.random.uniform(sizes, -self.amount, self.amount, seed=self.generator)
+    def get_random_transformation(
+        self, images: tf.Tensor, training: bool, seed: _Seeds
+    ) -> tf.Tensor:
+        """Two numbers for each image from -1 to 1, float32 [batch, 2]."""
+        return tf.random.stateless_uniform((tf.shape(images)[0], 2), seed.next(), -1.0, 1.0)
 
 
 class RandomBrightness(_OfImage):
     """Adds up to ``amount`` of an image's range between its darkest and its brightest value."""
 
-    def call(self, images: tf.Tensor, training: bool = True) -> tf.Tensor:
+    def transform_images(self, images: tf.Tensor, chosen: tf.Tensor, training: bool) -> tf.Tensor:
         """float32 [batch, height, width, channels] to the same."""
-        ends = [
-            reduce(images, axis=(1, 2, 3), keepdims=True)
-            for reduce in (tf.reduce_min, tf.reduce_max)
-        ]
-        return images + self.draw(images, 1, 1, 1) * (ends[1] - ends[0])
+        low = tf.reduce_min(images, axis=(1, 2, 3), keepdims=True)
+        high = tf.reduce_max(images, axis=(1, 2, 3), keepdims=True)
+        return images + self.amount * _per_image(chosen) * (high - low)
 
 
 class RandomContrast(_OfImage):
     """Stretches values away from an image's mean, or towards it, by up to ``amount``."""
 
-    def call(self, images: tf.Tensor, training: bool = True) -> tf.Tensor:
+    def transform_images(self, images: tf.Tensor, chosen: tf.Tensor, training: bool) -> tf.Tensor:
         """float32 [batch, height, width, channels] to the same."""
         mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
-        return mean + (images - mean) * (1.0 + self.draw(images, 1, 1, 1))
+        return mean + (images - mean) * (1.0 + self.amount * _per_image(chosen))
 
 
 class Cutout(_OfImage):
     """Puts the image's mean into a square of ``amount`` of its sides, at a random place."""
 
-    def call(self, images: tf.Tensor, training: bool = True) -> tf.Tensor:
+    def transform_images(self, images: tf.Tensor, chosen: tf.Tensor, training: bool) -> tf.Tensor:
         """float32 [batch, height, width, channels] to the same."""
         height, width = images.shape[1], images.shape[2]
-        # In units of the sides; the centre may be anywhere inside.
-        centre = 0.5 + self.draw(images, 2) * (0.5 / self.amount)
+        centre = 0.5 + 0.5 * chosen  # in units of the sides; it may be anywhere
         rows = (tf.range(height, dtype=tf.float32) + 0.5) / height
         columns = (tf.range(width, dtype=tf.float32) + 0.5) / width
         in_rows = tf.abs(rows[tf.newaxis, :] - centre[:, :1]) < self.amount / 2
@@ -142,3 +160,7 @@ class Cutout(_OfImage):
         inside = in_rows[:, :, tf.newaxis, tf.newaxis] & in_columns[:, tf.newaxis, :, tf.newaxis]
         mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
         return tf.where(inside, mean, images)
+
+
+def _per_image(chosen: tf.Tensor) -> tf.Tensor:
+    return chosen[:, 0, tf.newaxis, tf.newaxis, tf.newaxis]

@@ -23,7 +23,7 @@ def test_the_commands_of_the_readme_exist(tmp_path: Path) -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"```(.*?)```", text, re.DOTALL))
     names = set(re.findall(r"^darkroom (\w+)", code, re.MULTILINE))
-    assert names == {"run", "status", "predict", "config", "ingest", "schema"}
+    assert names == {"run", "status", "predict", "config", "ingest", "schema", "inspect"}
     for name in names:
         assert darkroom(name, "--help", cwd=tmp_path).returncode == 0
 

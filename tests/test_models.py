@@ -172,3 +172,12 @@ def test_the_optimizers_options_reach_it() -> None:
     optimizer = build(*sgd).optimizer
     assert (optimizer.momentum, optimizer.weight_decay) == (0.5, 0.01)
     assert build().optimizer.weight_decay is None
+
+
+@pytest.mark.parametrize("filters", ["[8, 16]", "[3, 5, 7]", "[16, 32]"])
+def test_residual_trains(filters: str) -> None:
+    size = ("preprocessing.height=16", "preprocessing.width=16", "preprocessing.channels=1")
+    model = build("model.name=residual", f"model.filters={filters}", "model.blocks=1", *size)
+    images = np.random.default_rng(0).normal(size=(256, 16, 16, 1)).astype("float32")
+    losses = model.fit(images, np.arange(256) % 5, batch_size=64, epochs=3, verbose=0).history
+    assert np.isfinite(losses["loss"]).all()
