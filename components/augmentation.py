@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from components import dataset
+
 # Rows and columns of the contact sheet: originals, and in each row what became of one.
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 10
 
@@ -39,9 +41,10 @@ def augment(examples: tf.data.Dataset, config: SimpleNamespace, seed: int) -> tf
         return images, labels
 
     numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
-    return tf.data.Dataset.zip(examples, numbers).map(
+    changed = tf.data.Dataset.zip(examples, numbers).map(
         tf.autograph.experimental.do_not_convert(change), num_parallel_calls=tf.data.AUTOTUNE
     )
+    return changed.prefetch(dataset.PREFETCHED).with_options(dataset.OPTIONS)
 
 
 class _Seeds(keras.random.SeedGenerator):

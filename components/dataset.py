@@ -10,14 +10,14 @@ from components import features
 # Examples that are parsed and preprocessed together, before the batches of training are made.
 _CHUNK = 256
 # Batches that are ready before they are asked for.
-_PREFETCHED = 4
+PREFETCHED = 4
 # tf.data's own care for speed costs more here than it gives, as the examples are in memory.
-_OPTIONS = tf.data.Options()
+OPTIONS = tf.data.Options()
 # An iterator with autotuning waits at its end until the tuner's next turn, which comes after
 # 5, 10, 20, 41 s: every epoch would end with an idle wait of a third of its time.
-_OPTIONS.autotune.enabled = False
+OPTIONS.autotune.enabled = False
 # Every new iterator would optimise the whole transform graph again: half a second per epoch.
-_OPTIONS.experimental_optimization.apply_default_optimizations = False
+OPTIONS.experimental_optimization.apply_default_optimizations = False
 
 
 def preprocessed(file_patterns: list[str], transform: tft.TFTransformOutput) -> tf.data.Dataset:
@@ -46,7 +46,7 @@ def preprocessed(file_patterns: list[str], transform: tft.TFTransformOutput) -> 
         .map(transformed, num_parallel_calls=tf.data.AUTOTUNE)
         .unbatch()
         .cache()
-        .with_options(_OPTIONS)
+        .with_options(OPTIONS)
     )
     # Counts and fills the cache in one pass, without a Python object per example.
     count = examples.reduce(tf.constant(0, tf.int64), lambda number, _: number + 1)
@@ -60,7 +60,7 @@ def batches(
     if shuffle_seed is not None:
         # The examples are in memory anyway, and the buffer only holds references to them.
         examples = examples.shuffle(examples.cardinality(), seed=shuffle_seed)
-    return examples.batch(batch_size).prefetch(_PREFETCHED).with_options(_OPTIONS)
+    return examples.batch(batch_size).prefetch(PREFETCHED).with_options(OPTIONS)
 
 
 def class_counts(examples: tf.data.Dataset) -> Counter[int]:

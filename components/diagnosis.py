@@ -9,8 +9,8 @@ History = dict[str, list[float]]
 _CHANCE_MARGIN = 0.02
 # The loss doesn't fall where it fell by less than this share of where it began.
 _LEAST_FALL = 0.02
-# Validation falls behind where its loss has risen by this share of its best.
-_RISE = 0.1
+# Validation falls behind where its loss has risen by this share of its best, and by this much.
+_RISE, _LEAST_RISE = 0.1, 0.05
 # A plateau: over the last third of the epochs, but three at least, the loss fell by less.
 _PLATEAU_FALL = 0.005
 
@@ -61,10 +61,10 @@ def diagnose(history: History, largest_share: float) -> list[str]:
 
 def _overfits_since(validation: Sequence[float], losses: Sequence[float]) -> int | None:
     """The epoch (from 0) of the best validation loss, if it was left behind since."""
-    if len(validation) < 3 or not all(map(math.isfinite, validation)):
+    if not 3 <= len(validation) == len(losses) or not all(map(math.isfinite, validation)):
         return None
     best = min(range(len(validation)), key=lambda epoch: validation[epoch])
-    rose = validation[-1] > validation[best] * (1 + _RISE)
+    rose = validation[-1] > max(validation[best] * (1 + _RISE), validation[best] + _LEAST_RISE)
     return best if rose and losses[-1] < losses[best] else None
 
 

@@ -58,3 +58,7 @@ def test_any_curve_gets_sentences(
     found = diagnose({"loss": losses, "val_loss": validation, "accuracy": [0.5]}, share)
     assert all(sentence.endswith(".") for sentence in found)
     assert len(found) <= 2
+
+
+def test_noise_around_a_loss_of_almost_nothing_is_no_overfitting() -> None:
+    assert diagnose(history(val_loss=[*curve(2.0, 0.015, 9), 0.03, 0.02, 0.03]), 0.1) == []
