@@ -3,6 +3,9 @@
 import re
 import traceback
 
+# What Beam adds to the message of an error that comes out of a step.
+_BEAMS_PLACE = re.compile(r" \[while running .*")
+
 
 class DarkroomError(Exception):
     """A sentence for the user: what happened, where, expected, received, and the remedy.
@@ -41,23 +44,17 @@ def explain(error: BaseException) -> str:
         link = link.__cause__ or link.__context__
     for link in chain:
         if isinstance(link, DarkroomError):
-            return str(link)
+            return _BEAMS_PLACE.sub("", str(link))
     text = " ".join(str(link) for link in chain)
     # The file system, SQLite and TensorFlow each word a full disk in their own way.
     if any(s in text for s in ("No space left on device", "disk is full", "disk I/O error")):
         return "The disk is full. Free some space, or point `root` at another disk, and run again."
     if any(isinstance(link, MemoryError) for link in chain):
         return "Out of memory. Lower training.batch_size or preprocessing.height and width."
-    # TensorFlow's image decoder.
-    if re.search(r"Unknown image file format|Invalid PNG|Invalid JPEG|Expected image", text):
-        return (
-            "An image of the data can't be decoded; expected PNG, JPEG, GIF or BMP. Take it out, "
-            "or mend it."
-        )
     text = str(error).strip() or "no message"
     if "Traceback (most recent call last)" in text:
         # Beam and KerasTuner hand on an error as the text of its traceback.
         causes = re.findall(r"^[A-Za-z_][\w.]*(?:Error|Exception): .*", text, re.MULTILINE)
         if causes:
-            return re.sub(r" \[while running .*", "", causes[-1])
+            return re.sub(r"^components\.errors\.\w+: ", "", _BEAMS_PLACE.sub("", causes[-1]))
     return f"{type(error).__name__}: {text.splitlines()[0]}"

@@ -1,0 +1,35 @@
+import pytest
+
+from components.errors import DarkroomError, explain
+
+
+def from_beam(message: str) -> Exception:
+    return RuntimeError(
+        'Traceback (most recent call last):\n  File "x.py", line 1, in process\n'
+        f"components.errors.DarkroomError: {message}\n"
+    )
+
+
+def test_ours_are_said_as_they_are() -> None:
+    assert explain(DarkroomError("The label is gone. Bring it back.")) == (
+        "The label is gone. Bring it back."
+    )
+
+
+@pytest.mark.parametrize("place", ["", " [while running 'Inspect[eval]/ParDo(_Inspect)']"])
+def test_beam_hands_them_on_in_its_own_ways(place: str) -> None:
+    sentence = "data.label_key is 'l', expected text or an integer there, found float."
+    assert explain(DarkroomError(sentence + place)) == sentence
+    assert explain(from_beam(sentence + place)) == sentence
+
+
+def test_a_cause_behind_another_error() -> None:
+    error = ValueError("something else")
+    error.__cause__ = DarkroomError("The cause.")
+    assert explain(error) == "The cause."
+
+
+def test_known_causes_and_others() -> None:
+    assert explain(OSError("[Errno 28] No space left on device")).startswith("The disk is full.")
+    assert explain(MemoryError()).startswith("Out of memory.")
+    assert explain(KeyError("x")) == "KeyError: 'x'"
