@@ -17,45 +17,44 @@ from components import dataset
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 10
 
 
-def augment(examples: tf.data.Dataset, config: SimpleNamespace, seed: int) -> tf.data.Dataset:
-    """Changes every batch of images at random, anew in each epoch.
+def augment(steps: tf.data.Dataset, config: SimpleNamespace | None, seed: int) -> tf.data.Dataset:
+    """Changes every batch of images at random, each step in its own way.
 
     Args:
-      examples: batches of image float32 [batch, height, width, channels] and label.
-      config: the ``augmentation`` section.
-      seed: what is drawn.
+      steps: triples of step int64 [], image float32 [batch, height, width, channels] and label,
+        as ``dataset.Feed`` makes them.
+      config: the ``augmentation`` section; None: nothing is changed.
+      seed: what is drawn, together with the step.
 
     Returns:
-      The same, with images changed; the very same dataset where nothing is configured.
+      Pairs of image and label.
     """
-    layers = _layers(config)
-    if not layers:
-        return examples
+    layers = _layers(config) if config else []
 
-    def change(batch: tuple[tf.Tensor, tf.Tensor], drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images, labels = batch
-        seeds = _Seeds(drawn)
+    def change(step: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        seeds = _Seeds(tf.stack([tf.constant(seed, tf.int64), step]))
         for layer in layers:
             chosen = layer.get_random_transformation(images, training=True, seed=seeds)
             images = layer.transform_images(images, chosen, training=True)
         return images, labels
 
-    numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
-    changed = tf.data.Dataset.zip(examples, numbers).map(
-        tf.autograph.experimental.do_not_convert(change), num_parallel_calls=tf.data.AUTOTUNE
-    )
+    change = tf.autograph.experimental.do_not_convert(change)
+    if not layers:
+        return steps.map(change)
+    changed = steps.map(change, num_parallel_calls=tf.data.AUTOTUNE)
     return changed.prefetch(dataset.PREFETCHED).with_options(dataset.OPTIONS)
 
 
 class _Seeds(keras.random.SeedGenerator):
-    """Seeds from a number that tf.data drew.
+    """Seeds from the training's seed and the step.
 
     Keras's own generator keeps a variable, which would put the batches into an order, one after the
     other; and what it draws would depend on how often it drew before.
     """
 
-    def __init__(self, drawn: tf.Tensor):
-        self._seed, self._count = tf.stack([drawn, 0]), 0
+    def __init__(self, seed: tf.Tensor):
+        """Begins with int64 [2]."""
+        self._seed, self._count = seed, 0
 
     def next(self, ordered: bool = True) -> tf.Tensor:
         """Another seed each time, int64 [2]."""
@@ -73,8 +72,9 @@ def contact_sheet(images: np.ndarray, config: SimpleNamespace, seed: int, path: 
       path: of the PNG file.
     """
     images = images[:_SHEET_ROWS]
-    batches = tf.data.Dataset.from_tensors((images, np.zeros(len(images))))
-    changed = augment(batches.repeat(_SHEET_COLUMNS - 1), config, seed)
+    batch = tf.data.Dataset.from_tensors((images, np.zeros(len(images)))).repeat()
+    steps = tf.data.Dataset.zip(tf.data.Dataset.range(_SHEET_COLUMNS - 1), batch)
+    changed = augment(steps.map(lambda step, pair: (step, *pair)), config, seed)
     columns = [images, *(batch.numpy() for batch, _ in changed)]
     sheet = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
     low, high = float(images.min()), float(images.max())

@@ -1,74 +1,291 @@
 """From the examples of a split to batches for ``keras.Model.fit``."""
 
+import os
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
+from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components import features
+from components import features, tfrecord
 
 # Examples that are parsed and preprocessed together, before the batches of training are made.
 _CHUNK = 256
 # Batches that are ready before they are asked for.
 PREFETCHED = 4
-# tf.data's own care for speed costs more here than it gives, as the examples are in memory.
+# tf.data's own care for speed costs more here than it gives, as the examples are at hand.
 OPTIONS = tf.data.Options()
 # An iterator with autotuning waits at its end until the tuner's next turn, which comes after
 # 5, 10, 20, 41 s: every epoch would end with an idle wait of a third of its time.
 OPTIONS.autotune.enabled = False
 # Every new iterator would optimise the whole transform graph again: half a second per epoch.
 OPTIONS.experimental_optimization.apply_default_optimizations = False
+# How far from a whole level, of 255, a value may be that is kept as uint8.
+_LEVEL_TOLERANCE = 1e-3
 
 
-def preprocessed(file_patterns: list[str], transform: tft.TFTransformOutput) -> tf.data.Dataset:
-    """The examples of a split, run through the transform graph once and kept in memory.
+class Rows:
+    """Arrays of one shape and type: in memory as far as the budget goes, the rest in a file."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, budget: int):
+        """Keeps up to ``budget`` bytes in memory."""
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._row_bytes = max(1, int(np.prod(shape)) * self.dtype.itemsize)
+        # Only the pages that are written to take memory.
+        self._memory = np.empty((budget // self._row_bytes, *shape), dtype)
+        # Without a name: gone when the process is, however it ends.
+        self._file: Any = None
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes in memory."""
+        return min(self._count, len(self._memory)) * self._row_bytes
+
+    def append(self, rows: np.ndarray) -> None:
+        """Adds rows [count, *shape]."""
+        rows = np.ascontiguousarray(rows, self.dtype)
+        fitting = rows[: max(0, len(self._memory) - self._count)]
+        self._memory[self._count : self._count + len(fitting)] = fitting
+        if len(fitting) < len(rows):
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="examples-")  # noqa: SIM115
+            self._file.write(rows[len(fitting) :].tobytes())
+            self._file.flush()
+        self._count += len(rows)
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """The rows of these numbers, [len(indices), *shape]."""
+        if self._file is None:
+            taken: np.ndarray = self._memory.take(indices, axis=0)
+            return taken
+        rows = np.empty((len(indices), *self.shape), self.dtype)
+        for place, index in enumerate(indices):
+            behind = int(index) - len(self._memory)
+            if behind < 0:
+                rows[place] = self._memory[index]
+            else:
+                # Not by mmap, whose pages would count as memory of this process.
+                position = behind * self._row_bytes
+                os.preadv(self._file.fileno(), [rows[place : place + 1].data], position)
+        return rows
+
+
+class Coding:
+    """How images are kept: as uint8 where that loses nothing, else as float16.
+
+    float16 has 11 bits: its error is below a tenth of a step of 8-bit images.
+    """
+
+    def __init__(self, black: np.ndarray | None, white: np.ndarray | None):
+        """For images whose values go from ``black`` to ``white``, [channels]; None: float16."""
+        self._black, self._white = black, white
+        self.dtype = np.float16 if black is None else np.uint8
+
+    def encode(self, images: np.ndarray) -> np.ndarray | None:
+        """float32 [count, height, width, channels] to ``dtype``; None if that loses something."""
+        if self._black is None or self._white is None:
+            return images.astype(np.float16)
+        levels = (images - self._black) * (255.0 / (self._white - self._black))
+        whole = np.rint(levels)
+        if whole.min() < 0 or whole.max() > 255 or abs(levels - whole).max() > _LEVEL_TOLERANCE:
+            return None
+        exact: np.ndarray = whole.astype(np.uint8)
+        return exact
+
+    def decode(self, kept: tf.Tensor) -> tf.Tensor:
+        """The other way."""
+        images = tf.cast(kept, tf.float32)
+        if self._black is None or self._white is None:
+            return images
+        return images * ((self._white - self._black) / 255.0) + self._black
+
+
+class Examples:
+    """The preprocessed examples of a split, at hand in any order."""
+
+    def __init__(
+        self, inputs: Rows, labels: np.ndarray, coding: Coding | None = None, copies: int = 1
+    ):
+        """Keeps what was made already.
+
+        Args:
+          inputs: of the network, [copies × count, ...], as ``coding`` encodes them.
+          labels: [count, ...].
+          coding: None: ``inputs`` are as the network takes them.
+          copies: the inputs have each example so often, in different augmentations.
+        """
+        self.inputs, self.labels, self._coding, self.copies = inputs, labels, coding, copies
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def counts(self) -> Counter[int]:
+        """Examples of each label."""
+        return Counter(self.labels.tolist())
+
+    def load(self, numbered: tf.data.Dataset) -> tf.data.Dataset:
+        """Pairs of anything and row numbers [batch], to triples of it, inputs and labels."""
+        kept = tf.as_dtype(self.inputs.dtype)
+        label = tf.as_dtype(self.labels.dtype)
+
+        def take(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return self.inputs.take(rows), self.labels[rows % len(self)]
+
+        def loaded(step: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            inputs, labels = tf.numpy_function(take, [rows], [kept, label], stateful=False)
+            inputs = tf.ensure_shape(inputs, [None, *self.inputs.shape])
+            labels = tf.ensure_shape(labels, [None, *self.labels.shape[1:]])
+            return step, self._coding.decode(inputs) if self._coding else inputs, labels
+
+        loaded = tf.autograph.experimental.do_not_convert(loaded)
+        return numbered.map(loaded, num_parallel_calls=2)
+
+    def first(self, count: int) -> np.ndarray:
+        """The inputs of the first examples, [count, ...]."""
+        rows = tf.data.Dataset.from_tensors((0, np.arange(min(count, len(self)))))
+        return next(iter(self.load(rows)))[1].numpy()  # type: ignore[no-any-return]  # an array
+
+
+def of_arrays(inputs: np.ndarray, labels: np.ndarray, copies: int = 1) -> Examples:
+    """Examples that are in memory already."""
+    rows = Rows(inputs.shape[1:], inputs.dtype, inputs.nbytes)
+    rows.append(inputs)
+    return Examples(rows, labels, copies=copies)
+
+
+def splits(
+    fn_args: FnArgs, transform: tft.TFTransformOutput, budget: int
+) -> tuple[Examples, Examples]:
+    """The preprocessed examples of train and eval, which share ``budget`` bytes of memory."""
+    train = preprocessed(fn_args.train_files, transform, budget)
+    evaluation = preprocessed(fn_args.eval_files, transform, budget - train.inputs.held_bytes)
+    return train, evaluation
+
+
+def preprocessed(
+    file_patterns: list[str], transform: tft.TFTransformOutput, budget: int
+) -> Examples:
+    """The examples of a split, run through the transform graph once.
 
     Args:
       file_patterns: the split's TFRecord files, as in TFX's ``FnArgs.train_files``.
       transform: output of the Transform node.
-
-    Returns:
-      Unbatched pairs of image float32 [height, width, channels] and label int64 [], of known
-      cardinality, so that Keras knows the number of steps from the first epoch on.
+      budget: bytes of memory for them; what is more goes into a temporary file.
     """
+    records = _records(file_patterns).batch(_CHUNK)
+    chunks = _transformed(records, transform)
+    coding = _coding(chunks.element_spec[0].shape[1:], transform)
+    examples = _fill(chunks, coding, budget)
+    if examples is None:  # images were resized, or changed by a function of the user's
+        examples = _fill(chunks, Coding(None, None), budget)
+    assert examples is not None  # float16 takes anything
+    return examples
+
+
+def _transformed(serialized: tf.data.Dataset, transform: tft.TFTransformOutput) -> tf.data.Dataset:
+    """Batches of serialised tf.Examples to images and labels."""
     spec = transform.raw_feature_spec()
-    raw_spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
+    spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
     layer = transform.transform_features_layer()
 
     @tf.autograph.experimental.do_not_convert  # it would rewrite all of Keras's layer call: 2.5 s
-    def transformed(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        outputs = layer(tf.io.parse_example(serialized, raw_spec))
+    def transformed(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        outputs = layer(tf.io.parse_example(batch, spec))
         return outputs[features.IMAGE], outputs[features.LABEL]
 
-    examples = (
-        _records(file_patterns)
-        .batch(_CHUNK)
-        .map(transformed, num_parallel_calls=tf.data.AUTOTUNE)
-        .unbatch()
-        .cache()
-        .with_options(OPTIONS)
+    images = serialized.map(transformed, num_parallel_calls=tf.data.AUTOTUNE)
+    return images.prefetch(1).with_options(OPTIONS)
+
+
+def _coding(shape: tf.TensorShape, transform: tft.TFTransformOutput) -> Coding:
+    """uint8 between what the transform graph makes of black and of white, where it is one value."""
+    ends = []
+    for level in (0, 255):
+        picture = tf.io.encode_png(tf.fill(shape, tf.cast(level, tf.uint8))).numpy()
+        ends.append(
+            tfrecord.encode_example({features.IMAGE_KEY: picture, features.LABEL_KEY: b"none"})
+        )
+    images, _ = next(iter(_transformed(tf.data.Dataset.from_tensors(ends), transform)))
+    black, white = images.numpy()
+    plain = max(np.ptp(black, axis=(0, 1)).max(), np.ptp(white, axis=(0, 1)).max()) == 0
+    if not plain or not (white > black).all():
+        return Coding(None, None)
+    return Coding(black[0, 0], white[0, 0])
+
+
+def _fill(chunks: tf.data.Dataset, coding: Coding, budget: int) -> Examples | None:
+    """None where the coding would lose something."""
+    shape = chunks.element_spec[0].shape[1:].as_list()
+    rows, labels = Rows(tuple(shape), coding.dtype, budget), []
+    for images, label in chunks.as_numpy_iterator():
+        kept = coding.encode(images)
+        if kept is None:
+            return None
+        rows.append(kept)
+        labels.append(label)
+    return Examples(rows, np.concatenate(labels) if labels else np.empty(0, np.int64), coding)
+
+
+class Feed:
+    """The batches of a training: shuffled, and a function of the seed and of the step alone.
+
+    So a training that goes on in its seventh epoch sees what it would have seen.
+    """
+
+    def __init__(
+        self, examples: Examples, batch_size: int, seed: int, steps_per_epoch: int | None = None
+    ):
+        """An epoch has ``steps_per_epoch`` batches; None: all examples."""
+        self.epoch = 0  # which one an iterator begins with
+        self._examples, self._batch_size, self._seed = examples, batch_size, seed
+        self._in_pass = -(-len(examples) // batch_size)
+        self._endless = steps_per_epoch is not None
+        self.steps = steps_per_epoch or self._in_pass
+
+    def _numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The step, from the beginning of the training, and its examples' row numbers."""
+        step, count = self.epoch * self.steps, len(self._examples)
+        while True:
+            generator = np.random.default_rng([self._seed, step // self._in_pass])
+            order = generator.permutation(count)
+            order += count * generator.integers(self._examples.copies, size=count)
+            for start in range(step % self._in_pass * self._batch_size, count, self._batch_size):
+                yield step, order[start : start + self._batch_size]
+                step += 1
+            if not self._endless:
+                return
+
+    def batches(self) -> tf.data.Dataset:
+        """Triples of step int64 [], inputs [batch, ...] and labels, from ``epoch`` on.
+
+        An iterator yields one epoch where that is all examples, else it has no end.
+        """
+        numbers = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
+        numbered = tf.data.Dataset.from_generator(self._numbered, output_signature=numbers)
+        length = tf.data.INFINITE_CARDINALITY if self._endless else self.steps
+        batches = self._examples.load(numbered).apply(
+            tf.data.experimental.assert_cardinality(length)
+        )
+        return batches.prefetch(PREFETCHED).with_options(OPTIONS)
+
+
+def batches(examples: Examples, batch_size: int) -> tf.data.Dataset:
+    """Pairs of inputs [batch, ...] and labels, in the examples' order."""
+    count = len(examples)
+    starts = tf.data.Dataset.range(0, count, batch_size)
+    numbered = starts.map(
+        lambda start: (start, tf.range(start, tf.minimum(start + batch_size, count)))
     )
-    # Counts and fills the cache in one pass, without a Python object per example.
-    count = examples.reduce(tf.constant(0, tf.int64), lambda number, _: number + 1)
-    return examples.apply(tf.data.experimental.assert_cardinality(count))
-
-
-def batches(
-    examples: tf.data.Dataset, batch_size: int, shuffle_seed: int | None = None
-) -> tf.data.Dataset:
-    """Batches of a split, shuffled anew in every epoch where a seed is given."""
-    if shuffle_seed is not None:
-        # The examples are in memory anyway, and the buffer only holds references to them.
-        examples = examples.shuffle(examples.cardinality(), seed=shuffle_seed)
-    return examples.batch(batch_size).prefetch(PREFETCHED).with_options(OPTIONS)
-
-
-def class_counts(examples: tf.data.Dataset) -> Counter[int]:
-    """Examples of each label in a dataset of unbatched pairs."""
-    counts: Counter[int] = Counter()
-    for labels in examples.map(lambda image, label: label).batch(10_000):
-        counts.update(labels.numpy().tolist())
-    return counts
+    loaded = examples.load(numbered).map(lambda start, inputs, labels: (inputs, labels))
+    return loaded.prefetch(PREFETCHED).with_options(OPTIONS)
 
 
 def sample_images(

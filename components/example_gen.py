@@ -97,7 +97,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             _check(json.load(file), data)
 
 
-class _Inspect(beam.DoFn):  # type: ignore[misc]
+class _Inspect(beam.DoFn):  # type: ignore[misc]  # Beam's base has no types
     """A file of TFRecords to examples, quarantined records and a tally."""
 
     def __init__(self, source: str, buckets: dict[str, int], data: SimpleNamespace):

@@ -49,12 +49,12 @@ def read_header(encoded: bytes) -> Header:
     return Header(name, height, width, channels, bit_depth)
 
 
-def open_image(encoded: bytes, formats: tuple[str, ...] | None = None) -> Image.Image:
+def open_image(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:
     """Pillow's image, not decoded yet.
 
     Args:
       encoded: the file's content.
-      formats: Pillow's names of those that are welcome; empty: all that it knows.
+      formats: Pillow's names of those that are welcome.
 
     Raises:
       ImageError: as ``read_header``.
@@ -64,7 +64,7 @@ def open_image(encoded: bytes, formats: tuple[str, ...] | None = None) -> Image.
     try:
         image = Image.open(io.BytesIO(encoded), formats=formats)
     except Exception:  # Pillow's plugins raise whatever a damaged header makes them
-        raise ImageError(_why_not_opened(encoded, formats)) from None
+        raise ImageError(_why_not_opened(encoded)) from None
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError("too many pixels")
@@ -93,10 +93,9 @@ def orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _why_not_opened(encoded: bytes, formats: tuple[str, ...] | None) -> str:
-    if formats is not None:
-        try:
-            return f"format not supported ({Image.open(io.BytesIO(encoded)).format})"
-        except Exception:
-            pass
+def _why_not_opened(encoded: bytes) -> str:
+    try:
+        return f"format not supported ({Image.open(io.BytesIO(encoded)).format})"
+    except Exception:
+        pass
     return "damaged" if encoded.startswith(_SIGNATURES) else "not an image"

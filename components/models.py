@@ -7,6 +7,8 @@ The same function serves fixed training and search. Hyperparameters that the sea
 configuration key arrive in ``config``; others are asked for with KerasTuner's ``hp.Float(...)``.
 """
 
+import os
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,9 @@ import keras_tuner
 from components import user_code
 from components.architectures import ARCHITECTURES
 from components.errors import DarkroomError
+
+# The two parts of each of our networks.
+PARTS = BACKBONE, CLASSIFIER = "backbone", "classifier"
 
 _OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -53,6 +58,7 @@ def build_model(
 def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
     """Blocks of convolutions, batch normalisation and pooling, then dense layers."""
     images = hidden = _input(config)
+    initializer = config.model.initializer
     blocks = [_listed(block) for block in config.model.filters]
     pooled = config.model.pooled_blocks
     for number, block in enumerate(blocks):
@@ -61,7 +67,11 @@ def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
             # Batch normalisation follows the last one, and has a bias of its own.
             last = place == len(block) - 1
             hidden = keras.layers.Conv2D(
-                filters, size or config.model.kernel_size, padding="same", use_bias=not last
+                filters,
+                size or config.model.kernel_size,
+                padding="same",
+                use_bias=not last,
+                kernel_initializer=initializer,
             )(hidden)
             if last:
                 hidden = keras.layers.BatchNormalization()(hidden)
@@ -69,8 +79,7 @@ def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
         if pooled is None or number < pooled:
             # "same" lets images shrink to one pixel instead of failing at odd sizes.
             hidden = keras.layers.MaxPooling2D(padding="same")(hidden)
-    hidden = keras.layers.Dropout(config.model.dropout)(hidden)
-    return keras.Model(images, _classifier(hidden, config, num_classes), name="cnn")
+    return _whole("cnn", images, keras.layers.Flatten()(hidden), config, num_classes)
 
 
 def residual(config: SimpleNamespace, num_classes: int) -> keras.Model:
@@ -80,54 +89,81 @@ def residual(config: SimpleNamespace, num_classes: int) -> keras.Model:
     """
     images = _input(config)
     widths = [width for group in config.model.filters for width in _listed(group)]
-    hidden = keras.layers.Conv2D(widths[0], 3, padding="same", use_bias=False)(images)
+    hidden = _convolution(images, widths[0], 3, 1, config.model)
     for stage, width in enumerate(widths):
         for block in range(config.model.blocks):
             stride = 2 if stage and not block else 1
-            hidden = _residual_block(hidden, width, stride, config.model.activation)
+            hidden = _residual_block(hidden, width, stride, config.model)
     hidden = keras.layers.BatchNormalization()(hidden)
     hidden = keras.layers.Activation(config.model.activation)(hidden)
     hidden = keras.layers.GlobalAveragePooling2D()(hidden)
-    hidden = keras.layers.Dropout(config.model.dropout)(hidden)
-    return keras.Model(images, _classifier(hidden, config, num_classes), name="residual")
+    return _whole("residual", images, hidden, config, num_classes)
 
 
 def _residual_block(
-    hidden: keras.KerasTensor, width: int, stride: int, activation: str
+    hidden: keras.KerasTensor, width: int, stride: int, model: SimpleNamespace
 ) -> keras.KerasTensor:
     shortcut = hidden
     hidden = keras.layers.BatchNormalization()(hidden)
-    hidden = keras.layers.Activation(activation)(hidden)
+    hidden = keras.layers.Activation(model.activation)(hidden)
     if stride > 1 or shortcut.shape[-1] != width:
         shortcut = hidden
         if stride > 1:
             # Instead of a convolution that looks at every fourth place only (He et al. 2019), and
             # with which TensorFlow 2.16's oneDNN corrupted memory where it has 8 channels.
             shortcut = keras.layers.AveragePooling2D(stride, padding="same")(hidden)
-        shortcut = keras.layers.Conv2D(width, 1, use_bias=False)(shortcut)
-    hidden = keras.layers.Conv2D(width, 3, stride, padding="same", use_bias=False)(hidden)
+        shortcut = _convolution(shortcut, width, 1, 1, model)
+    hidden = _convolution(hidden, width, 3, stride, model)
     hidden = keras.layers.BatchNormalization()(hidden)
-    hidden = keras.layers.Activation(activation)(hidden)
-    hidden = keras.layers.Conv2D(width, 3, padding="same", use_bias=False)(hidden)
+    hidden = keras.layers.Activation(model.activation)(hidden)
+    hidden = _convolution(hidden, width, 3, 1, model)
     return keras.layers.Add()([shortcut, hidden])
 
 
+def _convolution(
+    hidden: keras.KerasTensor, width: int, size: int, stride: int, model: SimpleNamespace
+) -> keras.KerasTensor:
+    # Without a bias: batch normalisation, which has one, follows somewhere.
+    return keras.layers.Conv2D(
+        width,
+        size,
+        stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=model.initializer,
+    )(hidden)
+
+
 def application(config: SimpleNamespace, num_classes: int) -> keras.Model:
-    """An architecture of ``keras.applications`` from random weights, with a classifier of ours.
+    """An architecture of ``keras.applications`` with a classifier of ours.
 
     It gets pixels in the range that it was made for, whatever the transform graph gives: so
     another architecture is another name, and nothing else.
     """
     name = config.model.name
-    build = getattr(keras.applications, name)
     images = _input(config)
     size = config.preprocessing
     shape = (size.height, size.width, size.channels)
-    backbone = build(include_top=False, weights=None, input_shape=shape)
-    hidden = backbone(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(images))
-    hidden = keras.layers.GlobalAveragePooling2D()(hidden)
-    hidden = keras.layers.Dropout(config.model.dropout)(hidden)
-    return keras.Model(images, _classifier(hidden, config, num_classes), name=name.lower())
+    weights = "imagenet" if config.model.weights == "imagenet" else None
+    try:
+        made = getattr(keras.applications, name)(
+            include_top=False, weights=weights, input_shape=shape
+        )
+    except Exception as error:
+        url = re.search(r"https?://\S+/([^/\s:]+)", str(error))
+        if weights is None or url is None:
+            raise
+        raise DarkroomError(
+            f"model.weights: ImageNet's weights of {name} can't be downloaded. Put the file "
+            f"{url[1]} of keras.applications into "
+            f"{os.path.join(keras.config.keras_home(), 'models')}."
+        ) from error
+    hidden = made(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(images))
+    if config.model.pooling == "average":
+        hidden = keras.layers.GlobalAveragePooling2D()(hidden)
+    else:
+        hidden = keras.layers.Flatten()(hidden)
+    return _whole(name.lower(), images, hidden, config, num_classes)
 
 
 @keras.saving.register_keras_serializable("darkroom")
@@ -161,7 +197,14 @@ class _Pixels(keras.layers.Layer):
 def dense(config: SimpleNamespace, num_classes: int) -> keras.Model:
     """Dense layers on the flattened image."""
     images = _input(config)
-    return keras.Model(images, _classifier(images, config, num_classes), name="dense")
+    return _whole("dense", images, keras.layers.Flatten()(images), config, num_classes)
+
+
+def leaves(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers of a model, of its models, and so on, from the input on."""
+    if not isinstance(layer, keras.Model):
+        return [layer]
+    return [leaf for inner in layer.layers for leaf in leaves(inner)]
 
 
 def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:
@@ -219,11 +262,25 @@ def _input(config: SimpleNamespace) -> keras.KerasTensor:
     return keras.Input((size.height, size.width, size.channels), name="image")
 
 
-def _classifier(
-    hidden: keras.KerasTensor, config: SimpleNamespace, num_classes: int
-) -> keras.KerasTensor:
-    hidden = keras.layers.Flatten()(hidden)
-    for units in config.model.units:
-        hidden = keras.layers.Dense(units, config.model.activation)(hidden)
+def _whole(
+    name: str,
+    images: keras.KerasTensor,
+    hidden: keras.KerasTensor,
+    config: SimpleNamespace,
+    num_classes: int,
+) -> keras.Model:
+    """The network in two parts, which transfer learning trains apart: backbone and classifier."""
+    backbone = keras.Model(images, hidden, name=BACKBONE)
+    inputs = hidden = keras.Input(backbone.output_shape[1:], name="hidden")
+    if name != "dense":
         hidden = keras.layers.Dropout(config.model.dropout)(hidden)
-    return keras.layers.Dense(num_classes, name="logits")(hidden)
+    for units in config.model.units:
+        hidden = keras.layers.Dense(
+            units, config.model.activation, kernel_initializer=config.model.initializer
+        )(hidden)
+        hidden = keras.layers.Dropout(config.model.dropout)(hidden)
+    # In float32 also where the rest computes with 16 bits, which a softmax is too fine for.
+    logits = keras.layers.Dense(num_classes, name="logits", dtype="float32")(hidden)
+    classifier = keras.Model(inputs, logits, name=CLASSIFIER)
+    image = _input(config)
+    return keras.Model(image, classifier(backbone(image)), name=name)

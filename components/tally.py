@@ -96,7 +96,7 @@ class Tally:
             self._named[kind].append(name)
 
 
-class Sum(beam.CombineFn):  # type: ignore[misc]
+class Sum(beam.CombineFn):  # type: ignore[misc]  # Beam's base has no types
     """Adds tallies up."""
 
     def create_accumulator(self) -> Tally:

@@ -1,66 +1,114 @@
 """Fitting a model: the same in the Trainer node and in every trial of the Tuner."""
 
 import math
+from collections import Counter
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
-import tensorflow as tf
 import tensorflow_transform as tft
 
-from components import augmentation, dataset, features
+from components import augmentation, checkpoint, dataset, features
 from components.errors import DarkroomError
+
+
+class Fitted(NamedTuple):
+    """What a fit came to."""
+
+    history: dict[str, list[float]]  # metrics by name, a number per epoch, as in Keras's History
+    epoch: int  # from 0: the one whose weights the model has now
 
 
 def fit(
     model: keras.Model,
     config: SimpleNamespace,
-    train: tf.data.Dataset,
-    validation: tf.data.Dataset,
+    train: dataset.Examples,
+    validation: dataset.Examples,
     callbacks: list[keras.callbacks.Callback],
-    epochs: int | None = None,
-) -> dict[str, list[float]]:
+    augmented: bool = True,
+    keep: Any = None,
+    until: int | None = None,
+) -> Fitted:
     """Fits a model on preprocessed examples.
 
     Args:
       model: compiled.
       config: the ``training`` and ``augmentation`` sections are used.
-      train, validation: made by ``dataset.preprocessed``.
+      train, validation: the splits.
       callbacks: added to early stopping.
-      epochs: instead of ``training.epochs``.
-
-    Returns:
-      The metrics by name, one number per epoch, as in ``keras.callbacks.History.history``.
+      augmented: whether training examples are changed as ``augmentation`` says.
+      keep: called with Keras's EarlyStopping, returns the ``checkpoint.Keep`` of this fit.
+      until: stop after so many of the ``training.epochs``.
     """
     training = config.training
-    steps = training.steps_per_epoch
-    batches = dataset.batches(train, training.batch_size, shuffle_seed=training.seed)
-    batches = augmentation.augment(batches, config.augmentation, training.seed)
-    if steps is not None:
-        batches = batches.repeat()
-    if training.patience is not None:
-        stopping = keras.callbacks.EarlyStopping(
-            patience=training.patience, min_delta=training.min_delta, restore_best_weights=True
-        )
-        callbacks = [stopping, *callbacks]
-    epochs = epochs or training.epochs
+    feed = dataset.Feed(train, training.batch_size, training.seed, training.steps_per_epoch)
+    stopping = keras.callbacks.EarlyStopping(
+        monitor=training.monitor,
+        mode="max" if training.monitor == "val_accuracy" else "min",
+        patience=training.patience or training.epochs,
+        min_delta=training.min_delta,
+        restore_best_weights=training.export_epoch == "best",
+    )
+    before = [StopAtNaN(), _FromEpoch(feed), stopping]
+    _check(model, training, len(train))
     if training.schedule != "constant" or training.warmup_epochs:
-        scheduler = keras.callbacks.LearningRateScheduler(
-            lambda epoch: learning_rate(training, epoch, epochs)
-        )
-        callbacks = [scheduler, *callbacks]
-    callbacks = [StopAtNaN(), *callbacks]
+        schedule = lambda epoch: learning_rate(training, epoch, training.epochs)  # noqa: E731
+        before.append(keras.callbacks.LearningRateScheduler(schedule))
+    kept: checkpoint.Keep | None = keep(stopping) if keep else None
+    state = kept.state if kept else None
+    first = state.epoch if state else 0
+    changes = config.augmentation if augmented else None
     fitted = model.fit(
-        batches,
-        epochs=epochs,
-        steps_per_epoch=steps,
+        augmentation.augment(feed.batches(), changes, training.seed),
+        initial_epoch=first,
+        epochs=first if state and state.over else until or training.epochs,
+        steps_per_epoch=training.steps_per_epoch,
         validation_data=dataset.batches(validation, max(training.batch_size, 256)),
-        callbacks=callbacks,
-        class_weight=_balanced(train) if training.class_weights == "balanced" else None,
+        callbacks=[*before, *callbacks, *([kept] if kept else [])],
+        class_weight=_balanced(train.counts()) if training.class_weights == "balanced" else None,
         verbose=2,
     )
-    history: dict[str, list[Any]] = fitted.history
-    return {name: [float(value) for value in values] for name, values in history.items()}
+    history: dict[str, list[Any]] = kept.state.history if kept and kept.state else fitted.history
+    history = {name: [float(value) for value in values] for name, values in history.items()}
+    last = len(history["loss"]) - 1
+    return Fitted(history, stopping.best_epoch if training.export_epoch == "best" else last)
+
+
+def budget(training: SimpleNamespace) -> int:
+    """Bytes of ``training.cache_budget``."""
+    return int(training.cache_budget * 2**30)
+
+
+def _check(model: keras.Model, training: SimpleNamespace, examples: int) -> None:
+    if training.batch_size > examples:
+        raise DarkroomError(
+            f"training.batch_size is {training.batch_size}, more than the {examples} examples of "
+            f"the train split. Set it to {examples} or less."
+        )
+    scheduled = training.schedule != "constant" or training.warmup_epochs
+    if scheduled and not hasattr(model.optimizer.learning_rate, "assign"):
+        raise DarkroomError(
+            f"training.schedule is {training.schedule}, and the optimizer of the model has a "
+            "schedule of its own. Set schedule to constant and warmup_epochs to 0, or give the "
+            "optimizer a number as its learning rate."
+        )
+
+
+def losing(fitted: Fitted, training: SimpleNamespace) -> float:
+    """How far a fit is from the best: the lower, the better."""
+    value = fitted.history[training.monitor][fitted.epoch]
+    return -value if training.monitor == "val_accuracy" else value
+
+
+class _FromEpoch(keras.callbacks.Callback):
+    """Tells the feed which epoch begins; Keras asks for an iterator after that."""
+
+    def __init__(self, feed: dataset.Feed):
+        super().__init__()
+        self._feed = feed
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._feed.epoch = epoch
 
 
 def learning_rate(training: SimpleNamespace, epoch: int, epochs: int) -> float:
@@ -84,10 +132,9 @@ def learning_rate(training: SimpleNamespace, epoch: int, epochs: int) -> float:
     return peak
 
 
-def _balanced(train: tf.data.Dataset) -> dict[int, float]:
+def _balanced(counts: Counter[int]) -> dict[int, float]:
     """A weight for each class: all classes weigh the same together, and images 1 on average."""
-    counts = dataset.class_counts(train)
-    total = sum(counts.values())
+    total = counts.total()
     return {label: total / (len(counts) * count) for label, count in sorted(counts.items())}
 
 

@@ -5,12 +5,11 @@ from typing import Any
 
 import keras
 import keras_tuner
-import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from components import dataset, models, progress, settings, training
+from components import dataset, devices, models, progress, settings, training
 from components.errors import DarkroomError, explain
 
 
@@ -18,10 +17,11 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """The search that TFX's Tuner runs, and what its trials are fitted on."""
     config = settings.unpack(fn_args.custom_config)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    train, validation = dataset.splits(fn_args, transform, training.budget(config.training))
     candidate = Candidate(
         fn_args.custom_config,
-        train=dataset.preprocessed(fn_args.train_files, transform),
-        validation=dataset.preprocessed(fn_args.eval_files, transform),
+        train,
+        validation,
         num_classes=len(training.class_names(transform)),
     )
     space = search_space(config)
@@ -67,8 +67,8 @@ class Candidate(keras_tuner.HyperModel):
     def __init__(
         self,
         custom_config: dict[str, Any],
-        train: tf.data.Dataset,
-        validation: tf.data.Dataset,
+        train: dataset.Examples,
+        validation: dataset.Examples,
         num_classes: int,
     ):
         """The examples are preprocessed once and shared by all trials."""
@@ -81,7 +81,7 @@ class Candidate(keras_tuner.HyperModel):
         """The compiled model of a trial."""
         config = settings.unpack(self._custom_config, hp.values)
         keras.utils.set_random_seed(config.training.seed)
-        with tf.distribute.MirroredStrategy().scope():
+        with devices.strategy(config.training).scope(), devices.dtype_policy(config.training):
             return models.build_model(hp, config, self._num_classes)
 
     def fit(
@@ -94,9 +94,8 @@ class Candidate(keras_tuner.HyperModel):
     ) -> dict[str, float]:
         """Fits the model and returns the metrics of its best epoch."""
         config = settings.unpack(self._custom_config, hp.values)
-        history = training.fit(
-            model, config, self._train, self._validation, callbacks, config.tuner.epochs
-        )
+        config.training.epochs = config.tuner.epochs or config.training.epochs
+        history = training.fit(model, config, self._train, self._validation, callbacks).history
         if config.tuner.objective not in history:
             raise DarkroomError(
                 f"tuner.objective: the model has no metric {config.tuner.objective!r}, it has "

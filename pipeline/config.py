@@ -119,12 +119,20 @@ class Model(Section):
     """cnn: so many blocks end in pooling, which halves height and width; empty: all of them."""
     blocks: int = Field(2, ge=1)
     """residual: blocks in each stage; every stage but the first halves height and width."""
+    pooling: Literal["average", "flatten"] = "average"
+    """keras.applications: what the classifier sees: the mean over all places, or every place."""
     units: list[int] = [128]
     """Units of each dense layer before the classifier."""
     activation: Literal["relu", "tanh", "sigmoid", "gelu"] = "relu"
     """Activation of the convolutions and dense layers."""
     dropout: float = Field(0.25, ge=0, lt=1)
     """Share of values dropped after the convolutions and after each dense layer."""
+    initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"] = (
+        "glorot_uniform"
+    )
+    """Initial weights of the convolutions and dense layers."""
+    weights: str | None = None
+    """Start from: imagenet, a .weights.h5 or .keras file, or the folder of a pushed version."""
 
     @field_validator("name")
     @classmethod
@@ -154,6 +162,8 @@ class Augmentation(Section):
     """Stronger or weaker by up to this share."""
     cutout: float = Field(0.0, ge=0, lt=1)
     """Paint over a square of this share of the sides."""
+    copies: int = Field(1, ge=1)
+    """Where a frozen backbone's outputs are kept: of so many changed copies of each image."""
 
     @field_validator("zoom")
     @classmethod
@@ -172,7 +182,7 @@ class Training(Section):
     batch_size: int = Field(64, ge=1)
     """Examples in a batch, over all replicas together."""
     optimizer: Literal["adam", "adagrad", "rmsprop", "sgd"] = "adam"
-    """Keras optimizer; sgd has a momentum of 0.9."""
+    """Keras optimizer."""
     learning_rate: float = Field(1e-3, gt=0)
     """Step size of the optimizer."""
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -192,15 +202,50 @@ class Training(Section):
     warmup_epochs: int = Field(0, ge=0)
     """The learning rate rises evenly over so many epochs first."""
     patience: int | None = Field(None, ge=1)
-    """Stop after so many epochs without a better validation loss; empty: train all epochs."""
+    """Stop after so many epochs without a better `monitor`; empty: train all epochs."""
     min_delta: float = Field(0.0, ge=0)
-    """By how much the validation loss must be lower to count as better."""
+    """By how much `monitor` must be better to count."""
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    """What the best epoch is best at."""
+    export_epoch: Literal["best", "last"] = "best"
+    """Whose weights are exported."""
+    keep_every: int | None = Field(None, ge=1)
+    """Keep the weights of every so many epochs as .weights.h5 files beside the history."""
+    starts: int = Field(1, ge=1)
+    """Begin so often from other initial weights; only the best of them goes on."""
+    start_epochs: int = Field(1, ge=1)
+    """Where there are several starts: they are compared after so many epochs."""
+    warm_start_epochs: int = Field(0, ge=0)
+    """Train so many epochs with the two values below first, then from those weights."""
+    warm_start_dropout: float = Field(0.5, ge=0, lt=1)
+    """`model.dropout` of the warm start."""
+    warm_start_weight_decay: float = Field(0.01, ge=0)
+    """`weight_decay` of the warm start."""
     seed: int = Field(0, ge=0)
-    """Seed of initial weights, dropout and shuffling."""
+    """Seed of initial weights, dropout, shuffling and augmentation."""
+    cache_budget: float = Field(4.0, gt=0)
+    """GiB of memory for preprocessed images; what is more goes into a temporary file."""
+    cpu_replicas: int = Field(1, ge=1)
+    """Where there is no GPU: devices of the CPU that share each batch, to try that out."""
+    precision: Literal["float32", "mixed"] = "float32"
+    """mixed: compute with 16 bits where all GPUs have tensor cores; elsewhere it is float32."""
     jit_compile: bool = False
     """Compile the training step with XLA; on a CPU it was measured to be slower."""
     steps_per_execution: int = Field(32, ge=1)
     """Batches that run in one call of the graph: less overhead for small models."""
+
+
+class Transfer(Section):
+    mode: Literal["none", "similar", "distinct"] = "none"
+    """similar: train the classifier on a frozen backbone; distinct: then the backbone as well."""
+    groups: int | None = Field(None, ge=1)
+    """distinct: so many groups of layers, from the top; empty: all, the stem last."""
+    group_epochs: int = Field(3, ge=1)
+    """distinct: epochs after each further group is unfrozen."""
+    group_learning_rate: float = Field(1e-4, gt=0)
+    """distinct: learning rate of those epochs."""
+    scratch_epochs: int = Field(0, ge=0)
+    """Train so many epochs from random weights as well, and say if that does better."""
 
 
 class Range(Section):
@@ -277,6 +322,8 @@ class Config(Section):
     """How training images are changed at random."""
     training: Training = Training()
     """How the network is trained."""
+    transfer: Transfer = Transfer()
+    """What is trained of a network that starts from another task's weights."""
     tuner: Tuner = Tuner()
     """The hyperparameter search before training."""
     evaluation: Evaluation = Evaluation()
@@ -301,6 +348,28 @@ class Config(Section):
                 f"preprocessing: {self.model.name} scales RGB pixels itself: set channels to 3 and "
                 f"normalization to rescale, found {prepared.channels} and {prepared.normalization}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _transfers_something(self) -> "Config":
+        if self.transfer.mode != "none" and self.model.weights is None:
+            raise ValueError(
+                f"transfer.mode is {self.transfer.mode}, which needs model.weights to start from: "
+                "imagenet, a file, or the folder of a pushed version"
+            )
+        own = self.model.build_fn is not None
+        if own and (self.model.weights is not None or self.transfer.mode != "none"):
+            raise ValueError(
+                "model.weights and transfer are for the networks of model.name; load weights in "
+                "model.build_fn instead"
+            )
+        if self.model.weights == "imagenet" and self.model.name not in ARCHITECTURES:
+            raise ValueError(
+                f"model.weights: imagenet is for the architectures of keras.applications, found "
+                f"model.name {self.model.name}"
+            )
+        if self.training.starts > 1 and self.model.weights is not None:
+            raise ValueError("training.starts: there is one start only where model.weights is set")
         return self
 
     @model_validator(mode="after")

@@ -92,7 +92,11 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
         run_fn="components.trainer.run_fn",
         train_args=TrainArgs(),
         eval_args=EvalArgs(),
-        custom_config=settings.pack(tree, "preprocessing", "model", "augmentation", "training"),
+        custom_config={
+            **settings.pack(tree, "preprocessing", "model", "augmentation", "training", "transfer"),
+            # A training that other code began is not gone on with.
+            "source": fingerprint("components.trainer", *build_fn),
+        },
     )
     model = trainer.outputs["model"]
 
@@ -126,7 +130,6 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
         (example_validator, ["components.validation"]),
         (transform, ["components.preprocessing"]),
         (tuner, ["components.tuner", *build_fn]),
-        (trainer, ["components.trainer", *build_fn]),
         (evaluator, ["components.evaluation"]),
         (pusher, ["components.pusher"]),
     ]

@@ -119,12 +119,14 @@ def _create(config: Config, data_bytes: int) -> Any:
     try:
         import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 
+        from components import devices
         from pipeline.pipeline import create_pipeline
     except ImportError as error:
         raise DarkroomError(
             f"darkroom run needs TFX, and {error.name} can't be imported: "
             "pip install 'darkroom[pipeline]', with locks/ as constraints."
         ) from error
+    devices.split_cpu(config.training.cpu_replicas)  # before a node has used TensorFlow
     return create_pipeline(config, beam_arguments(config.beam, data_bytes, os.cpu_count() or 1))
 
 
@@ -157,15 +159,13 @@ def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
             with self._mlmd_connection as metadata:
                 [execution] = metadata.store.get_executions_by_id([execution_id])
                 _, outputs = status.node_outputs(metadata.store, execution)
-            if execution.last_known_state == execution.FAILED:
+            state = status.state_of(execution)
+            if state == "failed":
                 # TFX publishes this and goes on, with every later node failing the same way.
                 raise RuntimeError(f"{node}: its inputs could not be resolved")
-            # ML Metadata marks every resolver so, though it runs anew each time.
-            resolver = execution.type.endswith(".Resolver")
-            cached = execution.last_known_state == execution.CACHED and not resolver
             made = status.Status(config.name, str(config.home), "", push_path=str(config.push_path))
             result = status.read_outputs(made, node, outputs)
-            return "cached" if cached else "complete", result
+            return state, result
 
     runner = BeamDagRunner() if config.runner == "beam" else LocalDagRunner()
     # Both runners look the launcher up here for each node; it is TFX's one place that they share.

@@ -87,11 +87,9 @@ def latest(config: Config, alive: bool = False) -> Status:
     executions = store.get_executions_by_context(newest.id)
     for execution in sorted(executions, key=lambda e: e.id):
         node_id, outputs = node_outputs(store, execution)
-        state = _STATES.get(execution.last_known_state, "unknown")
+        state = state_of(execution)
         if state == "running" and not alive:
             state = "interrupted"
-        if execution.type.endswith(".Resolver") and state == "cached":
-            state = "complete"  # ML Metadata's mark for every resolver, run anew each time
         ended = execution.last_update_time_since_epoch
         if state == "running":
             ended = int(time.time() * 1000)
@@ -115,6 +113,13 @@ def open_store(config: Config) -> Any:
     connection = metadata_store_pb2.ConnectionConfig()
     connection.sqlite.filename_uri = str(config.metadata_path)
     return metadata_store.MetadataStore(connection)
+
+
+def state_of(execution: Any) -> str:
+    """The state of a node's execution, in a word."""
+    if execution.type.endswith(".Resolver") and execution.last_known_state == execution.CACHED:
+        return "complete"  # ML Metadata marks every resolver so, though it runs anew each time
+    return _STATES.get(execution.last_known_state, "unknown")
 
 
 def node_outputs(store: Any, execution: Any) -> tuple[str, dict[str, Any]]:
@@ -196,7 +201,9 @@ def _read_trainer(status: Status, outputs: dict[str, Any]) -> str:
     status.augmentation = str(folder / results.CONTACT_SHEET)
     history, epoch = found["history"], found["exported_epoch"]
     metric = next(m for m in ("val_accuracy", "val_loss") if m in history)
-    return f"{metric} {history[metric][epoch]:.4f}, {len(history[metric])} epochs"
+    resumed = found["resumed_at"]
+    words = f", the first {resumed} of them in an interrupted run" if resumed else ""
+    return f"{metric} {history[metric][epoch]:.4f}, {len(history[metric])} epochs{words}"
 
 
 def _read_resolver(status: Status, outputs: dict[str, Any]) -> str:

@@ -140,3 +140,14 @@ def write_photos() -> Callable[..., None]:
         tfrecord.write(path, records)
 
     return write
+
+
+@pytest.fixture
+def examples() -> Any:
+    """96 points in three classes, as the network takes them."""
+    from components import dataset  # TensorFlow only where it is needed
+
+    generator = np.random.default_rng(0)
+    labels = np.arange(96) % 3
+    points = generator.normal(size=(96, 6)) + np.eye(3)[labels].repeat(2, axis=1)
+    return dataset.of_arrays(points.astype("float32"), labels)

@@ -1,18 +1,28 @@
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components import dataset, features, tfrecord
+from tests.conftest import encoded
+
+SHAPE = (2, 3, 1)
+GIB = 2**30
 
 
 class Transform:
-    """The transform graph's two faces that feeding uses, over a graph of one line."""
+    """The transform graph's faces that feeding uses, over a graph of a few lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, change: Any = lambda images: images / 255.0) -> None:
         self.calls = tf.Variable(0)
+        self._change = change
 
     def raw_feature_spec(self) -> dict:
         keys = (features.IMAGE_KEY, features.LABEL_KEY, features.HEIGHT_KEY)
@@ -20,54 +30,161 @@ class Transform:
 
     def transform_features_layer(self) -> object:
         def layer(raw: dict) -> dict:
-            numbers = tf.strings.to_number(raw[features.IMAGE_KEY][:, 0], tf.int64)
-            self.calls.assign_add(tf.size(numbers))
-            return {features.IMAGE: tf.cast(numbers, tf.float32), features.LABEL: numbers}
+            files = raw[features.IMAGE_KEY][:, 0]
+            images = tf.map_fn(
+                lambda file: tf.cast(tf.io.decode_png(file), tf.float32),
+                files,
+                fn_output_signature=tf.TensorSpec(SHAPE, tf.float32),
+            )
+            self.calls.assign_add(tf.size(files))
+            labels = tf.cast(images[:, 0, 0, 0], tf.int64)
+            return {features.IMAGE: self._change(images), features.LABEL: labels}
 
         return layer
+
+
+# Image n has the value n everywhere.
+IMAGES = np.arange(200, dtype=np.uint8)[:, None, None, None] * np.ones(SHAPE, np.uint8)
 
 
 @pytest.fixture(params=["tfrecord", "tfrecord.gz"])
 def files(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
     options = "GZIP" if request.param.endswith("gz") else ""
-    for part in range(3):
+    for part in range(2):
         path = str(tmp_path / f"{part}.{request.param}")
         with tf.io.TFRecordWriter(path, options) as writer:
-            for number in range(part * 100, part * 100 + 100):
-                values = {features.IMAGE_KEY: str(number).encode(), features.LABEL_KEY: b"a"}
+            for pixels in IMAGES[part * 100 : part * 100 + 100]:
+                values = {
+                    features.IMAGE_KEY: encoded(pixels[..., 0]),
+                    features.LABEL_KEY: b"a",
+                }
                 writer.write(tfrecord.encode_example(values))
     return [str(tmp_path / "*")]
 
 
 def test_every_example_is_preprocessed_once(files: list[str]) -> None:
     transform = Transform()
-    examples = dataset.preprocessed(files, transform)
-    assert int(examples.cardinality()) == 300
+    examples = dataset.preprocessed(files, transform, GIB)
+    assert len(examples) == 200
     for _ in range(3):
-        labels = [int(label) for _, label in examples]
-        assert labels == list(range(300))
-    assert int(transform.calls) == 300
+        pairs = list(dataset.batches(examples, 64).as_numpy_iterator())
+        assert [len(labels) for _, labels in pairs] == [64, 64, 64, 8]
+        np.testing.assert_array_equal(np.concatenate([labels for _, labels in pairs]), range(200))
+        images = np.concatenate([images for images, _ in pairs])
+        np.testing.assert_allclose(images, IMAGES / 255.0, atol=1e-7)
+    assert int(transform.calls) == 200 + 2  # black and white
 
 
-def test_batches_are_shuffled_anew_in_each_epoch_and_alike_for_a_seed(files: list[str]) -> None:
-    def epochs(seed: int) -> list[list[int]]:
-        batches = dataset.batches(dataset.preprocessed(files, Transform()), 64, seed)
-        assert int(batches.cardinality()) == 5
-        return [[int(n) for _, labels in batches for n in labels] for _ in range(2)]
+def as_resizing_does(images: tf.Tensor) -> tf.Tensor:
+    """Black and white are whole levels, grey isn't."""
+    return tf.where((images > 0) & (images < 255), images + 0.4, images) / 255.0
 
-    first, second = epochs(seed=1)
+
+@pytest.mark.parametrize(
+    ("change", "dtype"),
+    [
+        (lambda images: images / 255.0, np.uint8),
+        (lambda images: (images - 33.3) / 71.7, np.uint8),
+        (lambda images: (images - 33.3) / 0.5, np.uint8),
+        (as_resizing_does, np.float16),
+        (lambda images: tf.sqrt(images), np.float16),
+        (lambda images: images * 0.0, np.float16),  # a channel without contrast
+        (lambda images: images + tf.range(3.0)[:, tf.newaxis], np.float16),
+    ],
+)
+def test_images_are_kept_in_as_few_bits_as_lose_nothing(
+    files: list[str], change: Any, dtype: Any
+) -> None:
+    examples = dataset.preprocessed(files, Transform(change), GIB)
+    assert examples.inputs.dtype == dtype
+    images = np.concatenate([i for i, _ in dataset.batches(examples, 64).as_numpy_iterator()])
+    expected = change(tf.constant(IMAGES, tf.float32)).numpy()
+    steps = np.abs(expected).max() / 255
+    tolerance = 1e-5 * steps if dtype == np.uint8 else 0.1 * steps
+    np.testing.assert_allclose(images, expected, rtol=1e-6, atol=max(tolerance, 1e-6))
+
+
+@pytest.mark.parametrize("budget", [GIB, 0, 90 * 6])
+def test_what_the_budget_does_not_hold_is_on_disk(files: list[str], budget: int) -> None:
+    examples = dataset.preprocessed(files, Transform(), budget)
+    assert examples.inputs.held_bytes == min(budget, 200 * 6)
+    labels, sums = [], []
+    for _, inputs, label in dataset.Feed(examples, 32, seed=3).batches().as_numpy_iterator():
+        labels.extend(label.tolist())
+        sums.extend((inputs.mean(axis=(1, 2, 3)) * 255).round().astype(int).tolist())
+    assert sums == labels != sorted(labels)
+    assert sorted(labels) == list(range(200))
+
+
+@given(
+    count=st.integers(1, 40),
+    held=st.integers(0, 50),
+    parts=st.lists(st.integers(0, 40), max_size=4),
+    shape=st.sampled_from([(), (3,), (2, 2, 1)]),
+)
+def test_rows_are_what_was_put_in(
+    count: int, held: int, parts: list[int], shape: tuple[int, ...]
+) -> None:
+    values = np.arange(count * int(np.prod(shape)), dtype=np.float32).reshape(count, *shape)
+    rows = dataset.Rows(shape, np.float32, held * values[0].nbytes)
+    ends = sorted({0, count, *(min(part, count) for part in parts)})
+    for begin, end in pairwise(ends):
+        rows.append(values[begin:end])
+    order = np.random.default_rng(0).integers(count, size=2 * count)
+    np.testing.assert_array_equal(rows.take(order), values[order])
+    assert len(rows) == count
+    assert rows.held_bytes <= held * values[0].nbytes
+
+
+def epochs(feed: dataset.Feed, numbers: list[int]) -> list[list[int]]:
+    """The labels of whole epochs, each from an iterator of its own as Keras makes them."""
+    found = []
+    for feed.epoch in numbers:
+        found.append([int(n) for _, _, labels in feed.batches() for n in labels])
+    return found
+
+
+def of_numbers(count: int, copies: int = 1) -> dataset.Examples:
+    return dataset.of_arrays(np.arange(count * copies), np.arange(count), copies)
+
+
+def test_epochs_are_shuffled_anew_and_alike_for_a_seed() -> None:
+    first, second = epochs(dataset.Feed(of_numbers(300), 64, seed=1), [0, 1])
     assert sorted(first) == sorted(second) == list(range(300))
     assert first != second
-    assert epochs(seed=1) == [first, second]
-    assert epochs(seed=2) != [first, second]
+    assert epochs(dataset.Feed(of_numbers(300), 64, seed=1), [1, 0]) == [second, first]
+    assert epochs(dataset.Feed(of_numbers(300), 64, seed=2), [0, 1]) != [first, second]
 
 
-def test_without_a_seed_the_order_stays(files: list[str]) -> None:
-    batches = dataset.batches(dataset.preprocessed(files, Transform()), 128)
-    np.testing.assert_array_equal(np.concatenate([b[1] for b in batches]), np.arange(300))
+@pytest.mark.parametrize("steps", [3, 5, 7])
+def test_epochs_of_a_number_of_batches_go_on_from_any(steps: int) -> None:
+    feed = dataset.Feed(of_numbers(300), 64, seed=1, steps_per_epoch=steps)
+    whole = list(feed.batches().take(4 * steps).as_numpy_iterator())
+    feed.epoch = 2
+    later = list(feed.batches().take(2 * steps).as_numpy_iterator())
+    assert [step for step, _, _ in later] == list(range(2 * steps, 4 * steps))
+    for a, b in zip(whole[2 * steps :], later, strict=True):
+        np.testing.assert_array_equal(a[1], b[1])
+    passed = np.concatenate([labels for _, _, labels in whole[:5]])
+    np.testing.assert_array_equal(np.sort(passed), np.arange(300))
+
+
+def test_one_of_the_copies_is_drawn_for_each_example() -> None:
+    examples = of_numbers(300, copies=3)
+    seen: Counter[int] = Counter()
+    for _, inputs, labels in dataset.Feed(examples, 64, seed=1).batches().as_numpy_iterator():
+        np.testing.assert_array_equal(inputs % 300, labels)
+        seen.update((inputs // 300).tolist())
+    assert seen.total() == 300
+    assert min(seen[copy] for copy in range(3)) > 60
+
+
+def test_classes_are_counted() -> None:
+    labels = np.array([2, 0, 2, 2])
+    assert dataset.of_arrays(np.zeros((4, 1)), labels).counts() == {2: 3, 0: 1}
 
 
 def test_sample_images_are_untouched(files: list[str]) -> None:
     transform = SimpleNamespace(raw_feature_spec=Transform().raw_feature_spec)
     samples = dataset.sample_images(files, transform, count=3)
-    assert samples == [b"0", b"1", b"2"]
+    assert samples == [encoded(pixels[..., 0]) for pixels in IMAGES[:3]]

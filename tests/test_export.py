@@ -34,7 +34,7 @@ def eval_file(small: Project) -> Path:
 @pytest.fixture(scope="module")
 def trained(
     small: Project, eval_file: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[keras.Model, tf.data.Dataset, object]:
+) -> tuple[keras.Model, dataset.Examples, object]:
     """A model, what it was trained on, and its export loaded again."""
     tree = load(small.folder / "config.yaml").model_dump()
     config = settings.unpack(
@@ -42,10 +42,10 @@ def trained(
     )
     transform = transform_of(small)
     classes = training.class_names(transform)
-    examples = dataset.preprocessed([str(eval_file)], transform)
+    examples = dataset.preprocessed([str(eval_file)], transform, 2**30)
     keras.utils.set_random_seed(0)
     model = models.build_model(keras_tuner.HyperParameters(), config, len(classes))
-    training.fit(model, config, examples, examples, [], epochs=2)
+    training.fit(model, config, examples, examples, [], until=2)
     folder = tmp_path_factory.mktemp("export") / "model"
     samples = dataset.sample_images([str(eval_file)], transform, 8)
     serving_model = export.ServingModel(model, transform, classes)
@@ -60,7 +60,7 @@ def test_parity(trained: tuple, eval_file: Path) -> None:
         tf.train.Example.FromString(r).features.feature[features.IMAGE_KEY].bytes_list.value[0]
         for r in records
     ]
-    batch = next(iter(examples.batch(len(records))))
+    batch = next(iter(dataset.batches(examples, len(records))))
     trained_scores = tf.nn.softmax(model(batch[0], training=False)).numpy()
     of_images = loaded.signatures[signatures.SERVING](image_bytes=tf.constant(images))
     of_examples = loaded.signatures[signatures.EXAMPLES](examples=tf.constant(records))
@@ -132,7 +132,7 @@ def test_a_model_that_ends_in_softmax_is_exported_as_it_is(
     transform = transform_of(small)
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *last()])
     serving_model = export.ServingModel(model, transform, ["x"] * 10)
-    batch = next(iter(dataset.preprocessed([str(eval_file)], transform).batch(5)))[0]
+    batch = dataset.preprocessed([str(eval_file)], transform, 2**30).first(5)
     np.testing.assert_array_equal(serving_model._predict(batch)["scores"], model(batch))
 
 

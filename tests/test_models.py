@@ -19,20 +19,20 @@ def build(*overrides: str, num_classes: int = 5) -> keras.Model:
 
 def test_cnn_has_the_configured_layers() -> None:
     model = build("model.filters=[8, 16]", "model.units=[20]", "model.kernel_size=5")
-    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    convolutions = layers(model, keras.layers.Conv2D)
     assert [layer.filters for layer in convolutions] == [8, 16]
     assert [layer.kernel_size for layer in convolutions] == [(5, 5), (5, 5)]
-    dense = [layer.units for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    dense = [layer.units for layer in layers(model, keras.layers.Dense)]
     assert dense == [20, 5]
     assert model.output_shape == (None, 5)
 
 
 def test_dense_has_the_configured_layers() -> None:
     model = build("model.name=dense", "model.units=[30, 20]", "model.activation=tanh")
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    assert [layer.units for layer in layers] == [30, 20, 5]
-    assert layers[0].activation is keras.activations.tanh
-    assert not any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
+    found = layers(model, keras.layers.Dense)
+    assert [layer.units for layer in found] == [30, 20, 5]
+    assert found[0].activation is keras.activations.tanh
+    assert not layers(model, keras.layers.Conv2D)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad", "rmsprop", "sgd"])
@@ -71,7 +71,7 @@ def test_an_epochs_steps_are_kept(steps: str, expected: int) -> None:
 
 
 def layers(model: keras.Model, *kinds: type) -> list[keras.layers.Layer]:
-    return [layer for layer in model.layers if isinstance(layer, kinds)]
+    return [layer for layer in models.leaves(model) if isinstance(layer, kinds)]
 
 
 def test_the_blood_cells_network_is_expressible() -> None:
@@ -122,7 +122,7 @@ RESCALE = ("preprocessing.normalization=rescale",)
 def test_an_architecture_of_keras(name: str) -> None:
     model = build(f"model.name={name}", *RESCALE)
     assert model(np.zeros((2, 32, 32, 3), "float32")).shape == (2, 5)
-    [backbone] = layers(model, keras.Model)
+    backbone = model.get_layer(models.BACKBONE)
     assert model.name == name.lower()
     if name == "ResNet50V2":
         assert backbone.count_params() == 23_564_800  # as the write-up reports

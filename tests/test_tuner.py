@@ -2,9 +2,8 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from components import settings, tuner
+from components import dataset, models, settings, tuner
 from components.errors import DarkroomError, UserCodeError
 from pipeline.config import load
 
@@ -42,7 +41,7 @@ def candidate() -> tuner.Candidate:
     generator = np.random.default_rng(0)
     images = generator.normal(size=(64, 8, 8, 1)).astype("float32")
     labels = np.arange(64, dtype="int64") % 3
-    examples = tf.data.Dataset.from_tensor_slices((images, labels))
+    examples = dataset.of_arrays(images, labels)
     return tuner.Candidate(packed("tuner.epochs=2"), examples, examples, num_classes=3)
 
 
@@ -52,7 +51,9 @@ def test_a_trial_uses_its_values(candidate: tuner.Candidate) -> None:
     hp.Fixed("model.dropout", 0.5)
     model = candidate.build(hp)
     assert keras.ops.convert_to_numpy(model.optimizer.learning_rate) == pytest.approx(0.02)
-    dropouts = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    dropouts = [
+        layer.rate for layer in models.leaves(model) if isinstance(layer, keras.layers.Dropout)
+    ]
     assert set(dropouts) == {0.5}
 
 

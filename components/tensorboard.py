@@ -1,0 +1,41 @@
+"""The curves of a training for TensorBoard."""
+
+import os
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class Curves(keras.callbacks.Callback):
+    """Writes metrics under the names that Keras's TensorBoard callback gives them.
+
+    That one can't write what an interrupted run had done before, nor count over several fits.
+    """
+
+    def __init__(self, folder: str):
+        """Writes to the folders ``train`` and ``validation`` below ``folder``."""
+        super().__init__()
+        self.before = 0  # epochs that were done before the fit
+        self._folder = folder
+        self._writers: dict[str, Any] = {}
+
+    def write(self, history: dict[str, list[float]], before: int) -> None:
+        """Writes epochs that were done, the first of them as number ``before``."""
+        for name, values in history.items():
+            for epoch, value in enumerate(values, before):
+                self._write(name, value, epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for name, value in (logs or {}).items():
+            self._write(name, float(value), self.before + epoch)
+        for writer in self._writers.values():
+            writer.flush()
+
+    def _write(self, name: str, value: float, epoch: int) -> None:
+        split = "validation" if name.startswith("val_") else "train"
+        if split not in self._writers:
+            path = os.path.join(self._folder, split)
+            self._writers[split] = tf.summary.create_file_writer(path)
+        with self._writers[split].as_default():
+            tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value, step=epoch)
