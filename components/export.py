@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from components import features, models
+from components import features, parts
 from serving import description, signatures
 
 WARMUP_PATH = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -31,8 +31,8 @@ class ServingModel(tf.Module):
         self.model = model
         self.preprocess = transform.transform_features_layer()  # tracked, or saving fails
         # For weights.load: which of the variables are backbone and classifier, in their order.
-        parts = [layer for layer in model.layers if layer.name in models.PARTS]
-        self.parts = [list(part.weights) for part in parts]
+        own = [layer for layer in model.layers if layer.name in parts.NAMES]
+        self.parts = [list(part.weights) for part in own]
         self.contract = {"classes": sorted(classes)}
         self._classes = tf.constant(classes)
         spec = transform.raw_feature_spec()

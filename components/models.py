@@ -14,13 +14,11 @@ from typing import Any
 
 import keras
 import keras_tuner
+import tensorflow as tf
 
-from components import user_code
+from components import parts, user_code, weights
 from components.architectures import ARCHITECTURES
 from components.errors import DarkroomError
-
-# The two parts of each of our networks.
-PARTS = BACKBONE, CLASSIFIER = "backbone", "classifier"
 
 _OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -44,7 +42,10 @@ def build_model(
     if path is None:
         networks = {"cnn": cnn, "dense": dense, "residual": residual}
         network = networks.get(config.model.name, application)
-        return compiled(network(config, num_classes), config)
+        model = compiled(network(config, num_classes), config)
+        if config.model.weights not in (None, "imagenet"):
+            weights.load(model, config.model.weights)
+        return model
     build_fn = user_code.resolve(path, "model.build_fn")
     model = user_code.call(build_fn, path, hp, config, num_classes)
     if not isinstance(model, keras.Model) or not model.compiled:
@@ -144,14 +145,14 @@ def application(config: SimpleNamespace, num_classes: int) -> keras.Model:
     images = _input(config)
     size = config.preprocessing
     shape = (size.height, size.width, size.channels)
-    weights = "imagenet" if config.model.weights == "imagenet" else None
+    pretrained = "imagenet" if config.model.weights == "imagenet" else None
     try:
         made = getattr(keras.applications, name)(
-            include_top=False, weights=weights, input_shape=shape
+            include_top=False, weights=pretrained, input_shape=shape
         )
     except Exception as error:
         url = re.search(r"https?://\S+/([^/\s:]+)", str(error))
-        if weights is None or url is None:
+        if pretrained is None or url is None:
             raise
         raise DarkroomError(
             f"model.weights: ImageNet's weights of {name} can't be downloaded. Put the file "
@@ -200,13 +201,6 @@ def dense(config: SimpleNamespace, num_classes: int) -> keras.Model:
     return _whole("dense", images, keras.layers.Flatten()(images), config, num_classes)
 
 
-def leaves(layer: keras.Layer) -> list[keras.Layer]:
-    """The layers of a model, of its models, and so on, from the input on."""
-    if not isinstance(layer, keras.Model):
-        return [layer]
-    return [leaf for inner in layer.layers for leaf in leaves(inner)]
-
-
 def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:
     """The model with the configured optimizer, cross-entropy from logits, and accuracy."""
     training = config.training
@@ -247,6 +241,8 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
 def _steps_per_execution(training: SimpleNamespace) -> int:
     """As configured, or less: Keras runs whole executions only, one must divide an epoch."""
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        return 1  # Keras 3.8's loop of steps fails in TensorFlow where an iterator has replicas
     most: int = training.steps_per_execution
     if training.steps_per_epoch is None:
         return most
@@ -270,7 +266,7 @@ def _whole(
     num_classes: int,
 ) -> keras.Model:
     """The network in two parts, which transfer learning trains apart: backbone and classifier."""
-    backbone = keras.Model(images, hidden, name=BACKBONE)
+    backbone = keras.Model(images, hidden, name=parts.BACKBONE)
     inputs = hidden = keras.Input(backbone.output_shape[1:], name="hidden")
     if name != "dense":
         hidden = keras.layers.Dropout(config.model.dropout)(hidden)
@@ -281,6 +277,6 @@ def _whole(
         hidden = keras.layers.Dropout(config.model.dropout)(hidden)
     # In float32 also where the rest computes with 16 bits, which a softmax is too fine for.
     logits = keras.layers.Dense(num_classes, name="logits", dtype="float32")(hidden)
-    classifier = keras.Model(inputs, logits, name=CLASSIFIER)
+    classifier = keras.Model(inputs, logits, name=parts.CLASSIFIER)
     image = _input(config)
     return keras.Model(image, classifier(backbone(image)), name=name)

@@ -11,11 +11,11 @@ from components import (
     dataset,
     devices,
     models,
+    parts,
     progress,
     tensorboard,
     training,
     transfer,
-    weights,
 )
 
 
@@ -103,8 +103,8 @@ class Training:
         model, splits, config = self.model, (self._train, self._validation), stage.config
         frozen = stage.unfrozen == []
         if frozen:
-            model = self.model.get_layer(models.CLASSIFIER)
-            backbone = self.model.get_layer(models.BACKBONE)
+            model = self.model.get_layer(parts.CLASSIFIER)
+            backbone = self.model.get_layer(parts.BACKBONE)
             splits = transfer.frozen_splits(backbone, splits, config)
         if stage.unfrozen is not None:
             transfer.unfreeze(self.model, stage.unfrozen)
@@ -134,10 +134,7 @@ class Training:
     def _built(self, config: SimpleNamespace) -> keras.Model:
         keras.utils.set_random_seed(config.training.seed)
         with self._strategy.scope(), devices.dtype_policy(config.training):
-            model = models.build_model(self._hp, config, self._num_classes)
-        if config.model.weights not in (None, "imagenet"):
-            weights.load(model, config.model.weights)
-        return model
+            return models.build_model(self._hp, config, self._num_classes)
 
     def _checkpoint_of(self, name: str) -> checkpoint.Checkpoint:
         return checkpoint.Checkpoint(self._folder, name=name, **self._determined_by)
@@ -220,7 +217,7 @@ def _plan(model: keras.Model, config: SimpleNamespace) -> list[Stage]:
                 warmup_epochs=0,
             ),
         )
-        groups = transfer.groups(model.get_layer(models.BACKBONE))[: plan.groups]
+        groups = transfer.groups(model.get_layer(parts.BACKBONE))[: plan.groups]
         for number, group in enumerate(groups, 1):
             unfrozen = [*unfrozen, *group]
             stages.append(Stage(f"group {number}/{len(groups)}", unfrozen, later))

@@ -22,8 +22,9 @@ class Curves(keras.callbacks.Callback):
 
     def write(self, history: dict[str, list[float]], before: int) -> None:
         """Writes epochs that were done, the first of them as number ``before``."""
-        for name, values in history.items():
-            for epoch, value in enumerate(values, before):
+        # Epoch by epoch: a step that is lower than the one before looks like a restart.
+        for epoch, values in enumerate(zip(*history.values(), strict=True), before):
+            for name, value in zip(history, values, strict=True):
                 self._write(name, value, epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components import augmentation, dataset, models, progress, training
-from components.models import leaves
+from components import augmentation, dataset, parts, progress, training
+from components.parts import leaves
 
 
 def frozen_splits(
@@ -93,7 +93,7 @@ def _places(layer: keras.Layer) -> int:
 
 def unfreeze(model: keras.Model, layers: list[keras.Layer]) -> None:
     """Makes the classifier and these layers of the backbone trainable, and no others."""
-    backbone = model.get_layer(models.BACKBONE)
+    backbone = model.get_layer(parts.BACKBONE)
     backbone.trainable = bool(layers)
     for leaf in leaves(backbone):
         leaf.trainable = leaf in layers

@@ -1,6 +1,7 @@
 """Initial weights from a file, or from an earlier pushed model of this pipeline."""
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components import models
-from components.errors import DarkroomError
+from components import parts
+from components.errors import DarkroomError, explain
 
 
 def load(model: keras.Model, source: str) -> None:
@@ -24,16 +25,21 @@ def load(model: keras.Model, source: str) -> None:
     Raises:
       DarkroomError: they are not there, or belong to another network.
     """
-    backbone = model.get_layer(models.BACKBONE)
-    classifier = model.get_layer(models.CLASSIFIER)
+    backbone = model.get_layer(parts.BACKBONE)
+    classifier = model.get_layer(parts.CLASSIFIER)
     if source.endswith(".weights.h5"):
         _load_h5(model, backbone, source)
         return
     if source.endswith(".keras"):
-        donor = keras.models.load_model(source, compile=False)
+        try:
+            donor = keras.models.load_model(source, compile=False)
+        except Exception as error:  # Keras's own differ from one kind of damage to the next
+            raise DarkroomError(
+                f"model.weights: {source} can't be read as a Keras model. {explain(error)}"
+            ) from error
         names = [layer.name for layer in donor.layers]
-        parts = [donor.get_layer(n) for n in models.PARTS if n in names]
-        found = [[weight.numpy() for weight in part.weights] for part in parts or [donor]]
+        own = [donor.get_layer(name) for name in parts.NAMES if name in names]
+        found = [[weight.numpy() for weight in part.weights] for part in own or [donor]]
     else:
         found = _pushed(source)
     _assign(backbone, found[0], source)
@@ -49,39 +55,54 @@ def _pushed(folder: str) -> list[list[np.ndarray]]:
             "saved_model.pb, such as runs/NAME/pushed/NAME/VERSION."
         )
     # The network of an earlier version, without the optimizer, which is not exported.
-    parts = getattr(tf.saved_model.load(folder), "parts", None)
-    if not parts:
+    kept = getattr(tf.saved_model.load(folder), "parts", None)
+    if not kept:
         raise DarkroomError(
             f"model.weights: {folder} was not made from one of darkroom's own networks, so it "
             "isn't known which of its weights are which."
         )
-    return [[variable.numpy() for variable in part] for part in parts]
+    return [[variable.numpy() for variable in part] for part in kept]
 
 
 def _load_h5(model: keras.Model, backbone: keras.Model, source: str) -> None:
-    """The whole model's, or the backbone's; a classifier of other classes is left as it is."""
-    errors = []
-    for part in (model, backbone):
+    """The whole model's, the backbone's, or those of the architecture of keras.applications in it.
+
+    A classifier of other classes is left as it is.
+    """
+    architectures = [layer for layer in backbone.layers if isinstance(layer, keras.Model)]
+    reasons = []
+    for part in (model, backbone, *architectures):
         before = part.get_weights()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
                 part.load_weights(source, skip_mismatch=True)
+                reason = next((r for w in caught if (r := _reason(str(w.message)))), None)
             except (ValueError, OSError, KeyError) as error:
-                caught.append(warnings.WarningMessage(str(error), UserWarning, "", 0))
-        skipped = [str(w.message) for w in caught if "logits" not in str(w.message)]
-        if not skipped:
+                reason = explain(error)
+        if reason is None:
             return
         part.set_weights(before)
-        errors.append(skipped[0].splitlines()[0])
+        reasons.append(reason)
     raise DarkroomError(
-        f"model.weights: {source} doesn't match {model.name}: {errors[0]} Set model to what the "
-        "weights were trained with."
+        f"model.weights: {source} doesn't match {model.name}: {reasons[0]} Set model and "
+        "preprocessing to what the weights were trained with."
     )
 
 
+def _reason(warning: str) -> str | None:
+    """What Keras says of layers that it left out, without their values; None of logits alone."""
+    if set(re.findall(r"<\w+ name=([^,]+), built", warning)) == {"logits"}:
+        return None
+    [layer, *_] = re.findall(r"for object <\w+ name=([^,]+),", warning) or ["a layer"]
+    shapes = re.search(r"variable.shape=(\(.*?\)), Received: value.shape=(\(.*?\))", warning)
+    if shapes is not None:
+        return f"the layer {layer} has shape {shapes[1]}, the file {shapes[2]} in its place."
+    return warning.partition("\n\n")[2].partition("\n")[0] or warning
+
+
 def _assign(part: keras.Model, found: Sequence[np.ndarray], source: str) -> None:
-    owners = [(layer, weight) for layer in models.leaves(part) for weight in layer.weights]
+    owners = [(layer, weight) for layer in parts.leaves(part) for weight in layer.weights]
     if len(owners) != len(found):
         raise DarkroomError(
             f"model.weights: {source} has {len(found)} arrays of weights, the network's backbone "

@@ -142,6 +142,13 @@ class Model(Section):
             raise ValueError(f"no such model, found {name!r}.{closest(name, known)}")
         return name
 
+    @field_validator("weights")
+    @classmethod
+    def _found_from_everywhere(cls, source: str | None) -> str | None:
+        if source in (None, "imagenet"):
+            return source
+        return os.path.abspath(os.path.expanduser(source))
+
 
 class Augmentation(Section):
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
@@ -351,6 +358,21 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _epochs_are_enough(self) -> "Config":
+        training = self.training
+        if training.warmup_epochs >= training.epochs:
+            raise ValueError(
+                f"training.warmup_epochs is {training.warmup_epochs}, which leaves none of the "
+                f"{training.epochs} training.epochs for the schedule"
+            )
+        if training.starts > 1 and training.start_epochs > training.epochs:
+            raise ValueError(
+                f"training.start_epochs is {training.start_epochs}, more than the "
+                f"{training.epochs} training.epochs"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _transfers_something(self) -> "Config":
         if self.transfer.mode != "none" and self.model.weights is None:
             raise ValueError(
@@ -368,8 +390,16 @@ class Config(Section):
                 f"model.weights: imagenet is for the architectures of keras.applications, found "
                 f"model.name {self.model.name}"
             )
-        if self.training.starts > 1 and self.model.weights is not None:
-            raise ValueError("training.starts: there is one start only where model.weights is set")
+        begins = self.training.starts > 1 or self.training.warm_start_epochs
+        if begins and self.model.weights is not None:
+            raise ValueError(
+                "training.starts and warm_start_epochs are for random weights; model.weights is set"
+            )
+        if self.transfer.scratch_epochs > self.training.epochs:
+            raise ValueError(
+                f"transfer.scratch_epochs is {self.transfer.scratch_epochs}, more than the "
+                f"{self.training.epochs} training.epochs that it is compared with"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""A hash of the code that a node runs, for TFX's cache key.
+"""Hashes of the code that a node runs and of files that it reads, for TFX's cache key.
 
 TFX names code by dotted path and doesn't look into it: without this, edited code would silently
 reuse what the old code made.
@@ -24,7 +24,7 @@ _LIBRARIES = (
 )
 
 
-def fingerprint(*modules: str) -> str:
+def of_modules(*modules: str) -> str:
     """Hashes the sources of modules and of all that they import which is no installed library.
 
     Args:
@@ -50,6 +50,16 @@ def fingerprint(*modules: str) -> str:
         digest.update(f"{name}\0{len(sources[name])}\0".encode() + sources[name])
     for library in _LIBRARIES:
         digest.update(f"{library}=={_version(library)}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def of_files(path: str) -> str:
+    """Hashes what a file holds, or all files of a folder; 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    files = sorted(p for p in Path(path).rglob("*") if p.is_file()) or [Path(path)]
+    for file in files:
+        digest.update(f"{file.relative_to(path)}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 

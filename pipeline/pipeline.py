@@ -20,8 +20,8 @@ from components.example_gen import ImportExampleGen
 from components.pusher import Pusher
 from components.schema import SchemaGen
 from components.validation import ExampleValidator
+from pipeline import fingerprint
 from pipeline.config import Config
-from pipeline.fingerprint import fingerprint
 
 
 def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> Pipeline:
@@ -34,6 +34,10 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
     tree = config.model_dump()
     data, evaluation = config.data, config.evaluation
     build_fn = [] if config.model.build_fn is None else [config.model.build_fn.rpartition(".")[0]]
+    # The file may be another one by the next run.
+    source = config.model.weights
+    if source is not None and source != "imagenet":
+        source = fingerprint.of_files(source)
 
     # Read the TFRecords, look at every image, and set aside what can't be used.
     example_gen = ImportExampleGen(
@@ -79,9 +83,10 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
         tuner_fn="components.tuner.tuner_fn",
         train_args=TrainArgs(),
         eval_args=EvalArgs(),
-        custom_config=settings.pack(
-            tree, "preprocessing", "model", "augmentation", "training", "tuner"
-        ),
+        custom_config={
+            **settings.pack(tree, "preprocessing", "model", "augmentation", "training", "tuner"),
+            "weights": source,
+        },
     )
 
     # Train and export.
@@ -94,8 +99,9 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
         eval_args=EvalArgs(),
         custom_config={
             **settings.pack(tree, "preprocessing", "model", "augmentation", "training", "transfer"),
+            "weights": source,
             # A training that other code began is not gone on with.
-            "source": fingerprint("components.trainer", *build_fn),
+            "source": fingerprint.of_modules("components.trainer", *build_fn),
         },
     )
     model = trainer.outputs["model"]
@@ -134,7 +140,7 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
         (pusher, ["components.pusher"]),
     ]
     for component, modules in sources:
-        component.executor_spec.add_extra_flags([f"--source={fingerprint(*modules)}"])
+        component.executor_spec.add_extra_flags([f"--source={fingerprint.of_modules(*modules)}"])
 
     nodes = [example_gen, statistics_gen, schema_gen, last_statistics, example_validator, transform]
     nodes += [tuner] if config.tuner.enabled else []

@@ -29,6 +29,7 @@ def check(config: Config) -> int:
     """
     if config.model.build_fn is not None:
         user_code.resolve(config.model.build_fn, "model.build_fn")
+    _check_weights(config.model.weights)
     config.class_names()
     config.schema_text()
     if config.data.bundled is not None:
@@ -51,6 +52,25 @@ def check(config: Config) -> int:
         for split, pattern in config.data.splits.patterns.items()
     ]
     return sum(sizes)
+
+
+def _check_weights(source: str | None) -> None:
+    if source in (None, "imagenet"):
+        return
+    if os.path.isdir(source):
+        expected = os.path.join(source, "saved_model.pb")
+    elif source.endswith((".weights.h5", ".keras")):
+        expected = source
+    else:
+        raise DarkroomError(
+            f"model.weights: expected imagenet, a .weights.h5 or .keras file, or the folder of a "
+            f"pushed version, received {source}."
+        )
+    if not os.path.isfile(expected):
+        raise DarkroomError(
+            f"model.weights: {expected} isn't there. Set it to a file of weights, or to the folder "
+            "of a pushed version, such as runs/NAME/pushed/NAME/VERSION."
+        )
 
 
 def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.fingerprint import fingerprint
+from pipeline import fingerprint
 
 
 @pytest.fixture
@@ -27,32 +27,45 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "changed", ["models.py", "blocks.py", "sizes.py", "__init__.py", "exported.py"]
 )
 def test_any_imported_source_counts(package: Path, changed: str) -> None:
-    before = fingerprint("their_package.models")
-    assert fingerprint("their_package.models") == before
+    before = fingerprint.of_modules("their_package.models")
+    assert fingerprint.of_modules("their_package.models") == before
     assert "their_package" not in sys.modules  # found, not imported
     (package / changed).write_text((package / changed).read_text() + "X = 1\n")
-    assert fingerprint("their_package.models") != before
+    assert fingerprint.of_modules("their_package.models") != before
 
 
 def test_other_sources_do_not_count(package: Path) -> None:
-    before = fingerprint("their_package.models")
+    before = fingerprint.of_modules("their_package.models")
     (package / "other.py").write_text("Y = 2\n")
-    assert fingerprint("their_package.models") == before
+    assert fingerprint.of_modules("their_package.models") == before
 
 
 def test_nodes_have_fingerprints_of_their_own() -> None:
     nodes = ["preprocessing", "tuner", "trainer", "evaluation", "pusher", "schema", "validation"]
-    assert len({fingerprint(f"components.{node}") for node in nodes}) == len(nodes)
+    assert len({fingerprint.of_modules(f"components.{node}") for node in nodes}) == len(nodes)
 
 
 def test_the_users_module_counts_beside_ours(package: Path) -> None:
-    before = fingerprint("components.trainer", "their_package.models")
-    assert before != fingerprint("components.trainer")
+    before = fingerprint.of_modules("components.trainer", "their_package.models")
+    assert before != fingerprint.of_modules("components.trainer")
     (package / "blocks.py").write_text("def block(): return 4\n")
-    assert fingerprint("components.trainer", "their_package.models") != before
+    assert fingerprint.of_modules("components.trainer", "their_package.models") != before
 
 
 def test_modules_beside_each_other_count_too(package: Path) -> None:
-    before = fingerprint("beside")
+    before = fingerprint.of_modules("beside")
     (package / "sizes.py").write_text("SIZE = 5\n")
-    assert fingerprint("beside") != before
+    assert fingerprint.of_modules("beside") != before
+
+
+def test_files_are_known_by_their_content(tmp_path: Path) -> None:
+    file = tmp_path / "a.weights.h5"
+    file.write_bytes(b"1")
+    alone, folder = fingerprint.of_files(str(file)), fingerprint.of_files(str(tmp_path))
+    file.touch()
+    assert fingerprint.of_files(str(file)) == alone
+    file.write_bytes(b"2")
+    assert fingerprint.of_files(str(file)) != alone
+    file.write_bytes(b"1")
+    file.rename(tmp_path / "b.weights.h5")
+    assert fingerprint.of_files(str(tmp_path)) != folder

@@ -3,7 +3,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from components import models, settings
+from components import models, parts, settings
 from components.errors import DarkroomError
 from pipeline.config import load
 
@@ -71,7 +71,7 @@ def test_an_epochs_steps_are_kept(steps: str, expected: int) -> None:
 
 
 def layers(model: keras.Model, *kinds: type) -> list[keras.layers.Layer]:
-    return [layer for layer in models.leaves(model) if isinstance(layer, kinds)]
+    return [layer for layer in parts.leaves(model) if isinstance(layer, kinds)]
 
 
 def test_the_blood_cells_network_is_expressible() -> None:
@@ -122,7 +122,7 @@ RESCALE = ("preprocessing.normalization=rescale",)
 def test_an_architecture_of_keras(name: str) -> None:
     model = build(f"model.name={name}", *RESCALE)
     assert model(np.zeros((2, 32, 32, 3), "float32")).shape == (2, 5)
-    backbone = model.get_layer(models.BACKBONE)
+    backbone = model.get_layer(parts.BACKBONE)
     assert model.name == name.lower()
     if name == "ResNet50V2":
         assert backbone.count_params() == 23_564_800  # as the write-up reports

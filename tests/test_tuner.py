@@ -3,7 +3,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from components import dataset, models, settings, tuner
+from components import dataset, parts, settings, tuner
 from components.errors import DarkroomError, UserCodeError
 from pipeline.config import load
 
@@ -52,7 +52,7 @@ def test_a_trial_uses_its_values(candidate: tuner.Candidate) -> None:
     model = candidate.build(hp)
     assert keras.ops.convert_to_numpy(model.optimizer.learning_rate) == pytest.approx(0.02)
     dropouts = [
-        layer.rate for layer in models.leaves(model) if isinstance(layer, keras.layers.Dropout)
+        layer.rate for layer in parts.leaves(model) if isinstance(layer, keras.layers.Dropout)
     ]
     assert set(dropouts) == {0.5}
 

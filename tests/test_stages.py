@@ -1,0 +1,213 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from components import checkpoint, dataset, models, parts, settings, stages, training
+from pipeline.config import load
+from tests.test_checkpoint import Killed
+from tests.test_tensorboard import curves
+
+SMALL = [
+    "preprocessing.height=8",
+    "preprocessing.width=8",
+    "preprocessing.channels=1",
+    "model.filters=[4, 8]",
+    "model.units=[]",
+    "training.batch_size=20",
+    "training.learning_rate=0.01",
+    "training.epochs=3",
+]
+
+
+@pytest.fixture(scope="module")
+def splits() -> tuple[dataset.Examples, dataset.Examples]:
+    generator = np.random.default_rng(0)
+    labels = np.arange(100) % 2
+    images = generator.normal(size=(100, 8, 8, 1)) + labels[:, None, None, None]
+    made = dataset.of_arrays(images.astype("float32"), labels)
+    return made, made
+
+
+@pytest.fixture
+def donor(tmp_path: Path) -> str:
+    path = tmp_path / "donor.weights.h5"
+    keras.utils.set_random_seed(5)
+    model = models.build_model(keras_tuner.HyperParameters(), configured(), 3)
+    model.save_weights(path)
+    return str(path)
+
+
+def configured(*overrides: str) -> SimpleNamespace:
+    tree = load("cifar10", [*SMALL, *overrides]).model_dump()
+    return settings.unpack(
+        settings.pack(tree, "preprocessing", "model", "augmentation", "training", "transfer")
+    )
+
+
+def prepared(
+    folder: Path,
+    splits: tuple[dataset.Examples, dataset.Examples],
+    *overrides: str,
+    run: str = "run",
+) -> stages.Training:
+    return stages.Training(
+        keras_tuner.HyperParameters(),
+        configured(*overrides),
+        2,
+        splits,
+        run_folder=str(folder / run),
+        checkpoint_folder=str(folder / "checkpoints"),
+        determined_by={"overrides": overrides},
+    )
+
+
+def test_one_stage_is_a_plain_fit(tmp_path: Path, splits: tuple) -> None:
+    config = configured()
+    keras.utils.set_random_seed(config.training.seed)
+    plain = models.build_model(keras_tuner.HyperParameters(), config, 2)
+    expected = training.fit(plain, config, *splits, [])
+    mine = prepared(tmp_path, splits)
+    found = mine.run()
+    assert found == expected
+    assert mine.stages == [["", 0]]
+    assert mine.resumed_at is None
+    steps = [step for step, _ in curves(tmp_path / "run" / "train", "epoch_loss")]
+    assert steps == [0, 1, 2]
+    assert (tmp_path / "checkpoints").exists()
+    mine.forget()
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_similar_trains_the_classifier_alone(tmp_path: Path, splits: tuple, donor: str) -> None:
+    mine = prepared(tmp_path, splits, f"model.weights={donor}", "transfer.mode=similar")
+    before = mine.model.get_layer(parts.BACKBONE).get_weights()
+    history, epoch = mine.run()
+    after = mine.model.get_layer(parts.BACKBONE).get_weights()
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert history["loss"][-1] < history["loss"][0]
+    # The whole network scores as its classifier did on what was kept.
+    loss, accuracy = score(mine.model, splits[1])
+    assert loss == pytest.approx(history["val_loss"][epoch], rel=1e-4)
+    assert accuracy == pytest.approx(history["val_accuracy"][epoch])
+    assert mine.stages == [["classifier", 0]]
+
+
+def score(model: keras.Model, examples: dataset.Examples) -> tuple[float, float]:
+    images = examples.inputs.take(np.arange(len(examples)))
+    logits = keras.ops.convert_to_numpy(model(images, training=False))
+    loss = keras.losses.sparse_categorical_crossentropy(examples.labels, logits, from_logits=True)
+    return float(np.mean(loss)), float(np.mean(logits.argmax(axis=1) == examples.labels))
+
+
+DISTINCT = ["transfer.mode=distinct", "transfer.group_epochs=2", "training.keep_every=3"]
+
+
+def test_distinct_goes_on_with_the_backbone_from_the_top(
+    tmp_path: Path, splits: tuple, donor: str
+) -> None:
+    mine = prepared(tmp_path, splits, f"model.weights={donor}", *DISTINCT)
+    before = mine.model.get_layer(parts.BACKBONE).get_weights()
+    history, epoch = mine.run()
+    assert mine.stages == [["classifier", 0], ["group 1/2", 3], ["group 2/2", 5]]
+    assert {len(values) for values in history.values()} == {7}
+    after = mine.model.get_layer(parts.BACKBONE).get_weights()
+    assert any(not np.array_equal(one, two) for one, two in zip(before, after, strict=True))
+    loss, _ = score(mine.model, splits[1])
+    assert loss == pytest.approx(min(history["val_loss"]), rel=1e-4)
+    assert epoch == int(np.argmin(history["val_loss"]))
+    kept = sorted(path.name for path in (tmp_path / "run").glob("*.weights.h5"))
+    assert kept == ["epoch-0003.weights.h5", "epoch-0006.weights.h5"]
+    # Batch normalisation's statistics are the donor's.
+    norm = [
+        layer
+        for layer in parts.leaves(mine.model.get_layer(parts.BACKBONE))
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    assert not any(layer.trainable for layer in norm)
+
+
+def test_groups_can_be_few(tmp_path: Path, splits: tuple, donor: str) -> None:
+    few = [f"model.weights={donor}", "transfer.mode=distinct", "transfer.groups=1"]
+    mine = prepared(tmp_path, splits, *few)
+    config = mine._config
+    assert [stage.name for stage in stages._plan(mine.model, config)] == ["classifier", "group 1/1"]
+
+
+class Interrupts(stages.progress.ReportEpochs):
+    """Ends the process's work in an epoch of a stage."""
+
+    where = ("", 0)
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        if (self._prefix, self._epoch) == self.where:
+            raise Killed
+
+
+def test_an_interrupted_plan_ends_as_an_uninterrupted_one(
+    tmp_path: Path, splits: tuple, donor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint.Keep.__init__, "__defaults__", (1e9,))  # write every epoch
+    monkeypatch.setattr(stages.progress, "ReportEpochs", Interrupts)
+    overrides = [f"model.weights={donor}", *DISTINCT, "augmentation.flip=both"]
+    whole = prepared(tmp_path, splits, *overrides)
+    expected = whole.run()
+    for where, done in [(("classifier, ", 1), 1), (("group 1/2, ", 0), 3), (("group 2/2, ", 1), 6)]:
+        folder = tmp_path / str(done)
+        Interrupts.where = where
+        with pytest.raises(Killed):
+            prepared(folder, splits, *overrides).run()
+        Interrupts.where = ("", 0)
+        again = prepared(folder, splits, *overrides, run="again")
+        found = again.run()
+        assert again.resumed_at == done
+        assert again.stages == whole.stages
+        assert found.epoch == expected.epoch
+        for name, values in expected.history.items():
+            np.testing.assert_allclose(found.history[name], values, rtol=1e-4)
+        for one, other in zip(again.model.get_weights(), whole.model.get_weights(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+        steps = [step for step, _ in curves(folder / "again" / "train", "epoch_loss")]
+        assert steps == list(range(7))
+
+
+def test_the_best_of_several_starts_goes_on(tmp_path: Path, splits: tuple) -> None:
+    several = ["training.starts=3", "training.start_epochs=1"]
+    found = prepared(tmp_path / "several", splits, *several).run()
+    firsts = {}
+    for seed in range(3):
+        config = configured(f"training.seed={seed}")
+        keras.utils.set_random_seed(seed)
+        model = models.build_model(keras_tuner.HyperParameters(), config, 2)
+        config.training.seed = 0  # of shuffling, the same for all starts
+        firsts[seed] = training.fit(model, config, *splits, [], until=1).history["val_loss"][0]
+    assert len({round(value, 6) for value in firsts.values()}) == 3
+    assert found.history["val_loss"][0] == pytest.approx(min(firsts.values()), rel=1e-4)
+    assert len(found.history["loss"]) == 3
+
+
+def test_a_warm_start_is_no_part_of_the_history(tmp_path: Path, splits: tuple) -> None:
+    plain = prepared(tmp_path / "plain", splits).run()
+    warm = prepared(tmp_path / "warm", splits, "training.warm_start_epochs=2").run()
+    assert len(warm.history["loss"]) == len(plain.history["loss"]) == 3
+    assert warm.history["loss"][0] < plain.history["loss"][0]
+
+
+def test_weights_that_do_worse_than_random_ones_are_said(
+    tmp_path: Path, splits: tuple, donor: str
+) -> None:
+    path = tmp_path / "zeros.weights.h5"
+    model = models.build_model(keras_tuner.HyperParameters(), configured(), 2)
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    model.save_weights(path)
+    mine = prepared(
+        tmp_path, splits, f"model.weights={path}", "transfer.mode=similar",
+        "transfer.scratch_epochs=3", "training.learning_rate=0.03",
+    )  # fmt: skip
+    mine.run()
+    [words] = mine.notes
+    assert words.startswith("Negative transfer: after 3 epochs the best val_accuracy is 0.5")
