@@ -23,6 +23,7 @@ TFX = [
     "tensorboard",  # KerasTuner's trials fail without it, and TensorFlow 2.21 no longer brings it
     "dill",  # Beam pickles with it, and TFX 1.16 does not declare it
     "scikit-learn",  # the bundled digits
+    "matplotlib",  # pictures for people
     "pillow",
 ]
 SERVING = [TENSORFLOW, "tensorflow-serving-api"]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import features, tfrecord
 
@@ -162,11 +161,14 @@ def of_arrays(inputs: np.ndarray, labels: np.ndarray, copies: int = 1) -> Exampl
 
 
 def splits(
-    fn_args: FnArgs, transform: tft.TFTransformOutput, budget: int
+    train_files: list[str],
+    eval_files: list[str],
+    transform: tft.TFTransformOutput,
+    budget: int,
 ) -> tuple[Examples, Examples]:
     """The preprocessed examples of train and eval, which share ``budget`` bytes of memory."""
-    train = preprocessed(fn_args.train_files, transform, budget)
-    evaluation = preprocessed(fn_args.eval_files, transform, budget - train.inputs.held_bytes)
+    train = preprocessed(train_files, transform, budget)
+    evaluation = preprocessed(eval_files, transform, budget - train.inputs.held_bytes)
     return train, evaluation
 
 

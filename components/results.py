@@ -11,6 +11,9 @@ ANOMALIES_PROPERTY = "sentences"
 HISTORY_FILE = "history.json"
 # Beside it: a picture of training images, and of what augmentation makes of them.
 CONTACT_SHEET = "augmentation.png"
+# LearningRateScan's model_run: JSON of each rate's metrics and the best rate, and a picture.
+SCAN_FILE = "lr_scan.json"
+SCAN_PICTURE = "lr_scan.png"
 # Custom property of Evaluator's blessing: JSON of metrics, and of the reasons why not blessed.
 VERDICT_PROPERTY = "verdict"
 # Metrics' names in the verdict.

@@ -30,7 +30,9 @@ def run_fn(fn_args: FnArgs) -> None:
     config = settings.unpack(fn_args.custom_config, best["values"])
     transform = tft.TFTransformOutput(fn_args.transform_output)
     classes = training.class_names(transform)
-    train, evaluation = dataset.splits(fn_args, transform, training.budget(config.training))
+    train, evaluation = dataset.splits(
+        fn_args.train_files, fn_args.eval_files, transform, training.budget(config.training)
+    )
     run = Training(
         keras_tuner.HyperParameters.from_config(best),
         config,

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 import tensorflow_transform as tft
 
 from components import augmentation, checkpoint, dataset, features
@@ -155,7 +156,8 @@ class StopAtNaN(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
-            rate = float(self.model.optimizer.learning_rate)
+            # Under a strategy it is a variable of several replicas, which is no number by itself.
+            rate = float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
             raise Diverged(
                 f"The loss is {loss} by step {batch + 1} of epoch {self._epoch + 1}, at a learning "
                 f"rate of {rate:.3g}. Try a tenth of training.learning_rate."

@@ -17,7 +17,9 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """The search that TFX's Tuner runs, and what its trials are fitted on."""
     config = settings.unpack(fn_args.custom_config)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    train, validation = dataset.splits(fn_args, transform, training.budget(config.training))
+    train, validation = dataset.splits(
+        fn_args.train_files, fn_args.eval_files, transform, training.budget(config.training)
+    )
     candidate = Candidate(
         fn_args.custom_config,
         train,

@@ -57,7 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
 
     run = commands.add_parser("run", parents=[shared], help="run the whole pipeline")
-    run.set_defaults(command=_run)
+    run.set_defaults(command=_run, scan=False)
+    scan = commands.add_parser(
+        "lr-scan", parents=[shared], help="train shortly at many learning rates, and suggest one"
+    )
+    scan.set_defaults(command=_run, scan=True)
+    tensorboard = commands.add_parser(
+        "tensorboard", parents=[shared], help="the curves of all trainings side by side"
+    )
+    tensorboard.add_argument("--port", type=int, default=6006, help="of the page (6006)")
+    tensorboard.set_defaults(command=_tensorboard)
     ingest = commands.add_parser(
         "ingest", help="make TFRecords of image files",
         description="Makes TFRecords of image files, in a train, an eval and a test split. A "
@@ -135,7 +144,7 @@ def _run(options: argparse.Namespace) -> int:
     shown = display.Display(terminal)
     try:
         with shown:
-            status = runner.run(config, shown)
+            status = runner.run(config, shown, options.scan)
         display.summary(shown.console, status, _config_argument(options))
         code = 0
     except runner.RunFailed as error:
@@ -211,6 +220,18 @@ def _status(options: argparse.Namespace) -> int:
         display.print_node(console, node)
     display.summary(console, found, _config_argument(options))
     return 0
+
+
+def _tensorboard(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from components.errors import DarkroomError
+
+    folder = config.pipeline_root / "Trainer" / "model_run"
+    if not folder.exists():
+        raise DarkroomError(f"{config.name} has trained nothing yet: {folder} isn't there.")
+    sys.stdout.flush()
+    module = [sys.executable, "-m", "tensorboard.main"]
+    os.execv(sys.executable, [*module, "--logdir", str(folder), "--port", str(options.port)])
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -294,6 +294,23 @@ class Tuner(Section):
     """Hyperparameters by their key in this tree, such as `training.learning_rate`."""
 
 
+class LearningRateScan(Section):
+    min: float = Field(1e-5, gt=0)
+    """The lowest learning rate of `darkroom lr-scan`."""
+    max: float = Field(1.0, gt=0)
+    """The highest one."""
+    points: int = Field(11, ge=2)
+    """Learning rates, evenly spread on a log scale."""
+    epochs: int = Field(2, ge=1)
+    """Epochs at each of them."""
+
+    @model_validator(mode="after")
+    def _has_a_width(self) -> "LearningRateScan":
+        if self.min >= self.max:
+            raise ValueError(f"expected min below max, found {self.min:g} and {self.max:g}")
+        return self
+
+
 class Evaluation(Section):
     min_accuracy: float = Field(0.8, ge=0, le=1)
     """A model with a lower accuracy on the eval split is not blessed."""
@@ -331,6 +348,8 @@ class Config(Section):
     """How the network is trained."""
     transfer: Transfer = Transfer()
     """What is trained of a network that starts from another task's weights."""
+    lr_scan: LearningRateScan = LearningRateScan()
+    """What `darkroom lr-scan` tries."""
     tuner: Tuner = Tuner()
     """The hyperparameter search before training."""
     evaluation: Evaluation = Evaluation()

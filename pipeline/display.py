@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _CLASSES_SHOWN = 20
 # Of what was left out so many are named.
 _NAMED = 10
+# Of a scan of learning rates.
+_SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy")
 _MARKS = {
     "complete": "[green]✓[/]",
     "cached": "[cyan]=[/]",
@@ -171,6 +173,9 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
     if status.best_trial is not None:
         values = ", ".join(f"{k}={_short(v)}" for k, v in status.best_trial["values"].items())
         rows.append(("best trial", f"{status.best_trial['score']:.4f} with {values}"))
+    if status.lr_scan is not None:
+        rows.append(("scan", status.lr_scan["words"]))
+        rows.append(("", status.lr_scan["picture"]))
     rows += [("training", sentence) for sentence in status.diagnosis]
     if status.metrics:
         names = [name for name in (results.ACCURACY, results.LOSS) if name in status.metrics]
@@ -183,19 +188,41 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
         newer = "" if newest == status.pushed_version else f"; version {newest} is newer"
         rows.append(("pushed", f"version {status.pushed_version}{newer}"))
         rows.append(("", f"{status.push_path}/{status.pushed_version}"))
+    elif status.lr_scan is not None:
+        pass  # no run that could have pushed
     elif status.versions:
         rows.append(("pushed", f"nothing new; version {status.versions[0]} stays in place"))
     else:
         rows.append(("pushed", "nothing"))
     if status.log:
         rows.append(("log", status.log))
-    if status.versions:
+    if status.lr_scan is not None:
+        rate = status.lr_scan["suggestion"] or "RATE"
+        chosen = rate if isinstance(rate, str) else f"{rate:.2g}"
+        words = f"darkroom run{config_argument} --set training.learning_rate={chosen}"
+        rows.append(("next", words))
+    elif status.versions:
         rows.append(("next", f"darkroom predict{config_argument} IMAGE.png"))
     console.print()
+    if status.lr_scan is not None:
+        console.print(_rates(status.lr_scan["points"]))
     if 0 < len(status.examples.get("train", {})) <= _CLASSES_SHOWN:
         console.print(_classes(status.examples))
     for name, words in rows:
         console.print(f"[bold]{name:<12}[/] {escape(words)}")
+
+
+def _rates(points: list[dict[str, Any]]) -> Table:
+    """Metrics by learning rate."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    names = [name for name in _SCANNED if any(name in (p["metrics"] or {}) for p in points)]
+    for name in ("learning rate", *names):
+        table.add_column(name, justify="right")
+    for point in points:
+        metrics = point["metrics"] or {}
+        cells = (_short(metrics[name]) if name in metrics else "no number" for name in names)
+        table.add_row(f"{point['rate']:.2g}", *cells)
+    return table
 
 
 def _classes(examples: dict[str, dict[str, int]]) -> Table:

@@ -17,6 +17,7 @@ from components import settings, statistics
 from components.baseline import LatestBefore, LatestBlessedBefore
 from components.evaluation import Evaluator, eval_config
 from components.example_gen import ImportExampleGen
+from components.lr_scan import LearningRateScan
 from components.pusher import Pusher
 from components.schema import SchemaGen
 from components.validation import ExampleValidator
@@ -24,12 +25,15 @@ from pipeline import fingerprint
 from pipeline.config import Config
 
 
-def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> Pipeline:
+def create_pipeline(
+    config: Config, beam_pipeline_args: Sequence[str] = (), scan: bool = False
+) -> Pipeline:
     """The TFX pipeline of a configuration, the same object for every runner.
 
     Args:
       config: the whole tree; every node gets only the sections that it uses.
       beam_pipeline_args: options of Beam, chosen by the runner.
+      scan: end in a scan of learning rates, instead of training.
     """
     tree = config.model_dump()
     data, evaluation = config.data, config.evaluation
@@ -76,6 +80,18 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
     transform.add_upstream_node(example_validator)  # no work on data that failed the gate
     transform_graph = transform.outputs["transform_graph"]
 
+    sections = ["preprocessing", "model", "augmentation", "training"]
+
+    # Look for a learning rate, where that is asked for.
+    learning_rate_scan = LearningRateScan(
+        examples=examples,
+        transform_graph=transform_graph,
+        custom_config={
+            **settings.pack(tree, *sections, "transfer", "lr_scan"),
+            "weights": source,
+        },
+    )
+
     # Search hyperparameters, where that is asked for.
     tuner = Tuner(
         examples=examples,
@@ -84,7 +100,7 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
         train_args=TrainArgs(),
         eval_args=EvalArgs(),
         custom_config={
-            **settings.pack(tree, "preprocessing", "model", "augmentation", "training", "tuner"),
+            **settings.pack(tree, *sections, "tuner"),
             "weights": source,
         },
     )
@@ -98,7 +114,7 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
         train_args=TrainArgs(),
         eval_args=EvalArgs(),
         custom_config={
-            **settings.pack(tree, "preprocessing", "model", "augmentation", "training", "transfer"),
+            **settings.pack(tree, *sections, "transfer"),
             "weights": source,
             # A training that other code began is not gone on with.
             "source": fingerprint.of_modules("components.trainer", *build_fn),
@@ -135,6 +151,7 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
         (schema_gen, ["components.schema"]),
         (example_validator, ["components.validation"]),
         (transform, ["components.preprocessing"]),
+        (learning_rate_scan, ["components.lr_scan", *build_fn]),
         (tuner, ["components.tuner", *build_fn]),
         (evaluator, ["components.evaluation"]),
         (pusher, ["components.pusher"]),
@@ -143,8 +160,11 @@ def create_pipeline(config: Config, beam_pipeline_args: Sequence[str] = ()) -> P
         component.executor_spec.add_extra_flags([f"--source={fingerprint.of_modules(*modules)}"])
 
     nodes = [example_gen, statistics_gen, schema_gen, last_statistics, example_validator, transform]
-    nodes += [tuner] if config.tuner.enabled else []
-    nodes += [trainer, baseline, evaluator, pusher]
+    if scan:
+        nodes += [learning_rate_scan]
+    else:
+        nodes += [tuner] if config.tuner.enabled else []
+        nodes += [trainer, baseline, evaluator, pusher]
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.pipeline_root),

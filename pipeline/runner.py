@@ -25,12 +25,13 @@ class RunFailed(DarkroomError):
     """A node failed: which, why, and where the log is."""
 
 
-def run(config: Config, display: Display) -> status.Status:
+def run(config: Config, display: Display, scan: bool = False) -> status.Status:
     """Runs the whole pipeline, nodes that need not run again from the cache.
 
     Args:
       config: of the pipeline.
       display: is told of every node.
+      scan: end in a scan of learning rates, instead of training.
 
     Raises:
       DarkroomError: the data or the configuration can't be used, or another run is going on.
@@ -39,7 +40,7 @@ def run(config: Config, display: Display) -> status.Status:
     with _alone(config), _temporary_folder(config):
         size = preflight.check(config)
         display.started("loading TFX")
-        pipeline = _create(config, size)
+        pipeline = _create(config, size, scan)
         display.ended("loading TFX", "complete")
         _run_nodes(config, pipeline, display)
         return status.latest(config)
@@ -115,7 +116,7 @@ def log_to_file(config: Config) -> tuple[Path, Any]:
     return path, terminal
 
 
-def _create(config: Config, data_bytes: int) -> Any:
+def _create(config: Config, data_bytes: int, scan: bool) -> Any:
     try:
         import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 
@@ -127,7 +128,8 @@ def _create(config: Config, data_bytes: int) -> Any:
             "pip install 'darkroom[pipeline]', with locks/ as constraints."
         ) from error
     devices.split_cpu(config.training.cpu_replicas)  # before a node has used TensorFlow
-    return create_pipeline(config, beam_arguments(config.beam, data_bytes, os.cpu_count() or 1))
+    beam = beam_arguments(config.beam, data_bytes, os.cpu_count() or 1)
+    return create_pipeline(config, beam, scan)
 
 
 def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:

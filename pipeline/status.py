@@ -44,6 +44,7 @@ class Status:
     anomalies: list[str] = field(default_factory=list)  # of the data, in words
     schema: str | None = None  # the file
     best_trial: dict[str, Any] | None = None  # hyperparameters by key, and score
+    lr_scan: dict[str, Any] | None = None  # each rate's metrics, the best rate, in words, picture
     diagnosis: list[str] = field(default_factory=list)  # of the training, in words
     augmentation: str | None = None  # a picture of augmented training images
     metrics: dict[str, float] = field(default_factory=dict)
@@ -194,6 +195,14 @@ def _read_tuner(status: Status, outputs: dict[str, Any]) -> str:
     return f"best trial {score:.4f} of {len(trials)}"
 
 
+def _read_lr_scan(status: Status, outputs: dict[str, Any]) -> str:
+    folder = Path(outputs["model_run"].uri)
+    found = _read_json(folder / results.SCAN_FILE)
+    status.lr_scan = {**found, "picture": str(folder / results.SCAN_PICTURE)}
+    best = found["suggestion"]
+    return "no rate learns" if best is None else f"best {best:.2g} of {len(found['points'])}"
+
+
 def _read_trainer(status: Status, outputs: dict[str, Any]) -> str:
     folder = Path(outputs["model_run"].uri)
     found = _read_json(folder / results.HISTORY_FILE)
@@ -239,6 +248,7 @@ _READERS: dict[str, Callable[[Status, dict[str, Any]], str]] = {
     "SchemaGen": _read_schema_gen,
     "LastStatistics": _read_last_statistics,
     "ExampleValidator": _read_example_validator,
+    "LearningRateScan": _read_lr_scan,
     "Tuner": _read_tuner,
     "Trainer": _read_trainer,
     "Resolver": _read_resolver,

@@ -1,4 +1,5 @@
 import contextlib
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.conftest import darkroom
 
 @pytest.mark.parametrize("path", sorted(config.CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_configurations_load(path: Path) -> None:
-    assert load(path).name == path.stem
+    assert load(path).name == path.stem.replace("_", "-")
     assert load(path.stem) == load(path)
 
 
@@ -129,7 +130,7 @@ def test_every_configuration_opens_with_its_command() -> None:
     for path in config.CONFIGS.glob("*.yaml"):
         head = path.read_text().split("\nname:")[0]
         assert "darkroom run" in head, path
-        assert "accuracy 0.9" in head or "accuracy 0.7" in head, path
+        assert re.search(r"accuracy 0\.\d", head), path
 
 
 def test_the_shipped_configurations_set_no_default_again() -> None:

@@ -1,5 +1,6 @@
 """The pipeline from end to end, through the command line, on real images."""
 
+import json
 import os
 import shutil
 import signal
@@ -219,10 +220,19 @@ def wait_for_training(process: subprocess.Popen[str], home: Path) -> None:
     raise AssertionError("no training within the time")
 
 
+def history(home: Path) -> dict:
+    """What the newest training came to."""
+    paths = (home / "artifacts" / "Trainer" / "model_run").glob("*/history.json")
+    newest = max(paths, key=lambda path: int(path.parent.name))
+    found: dict = json.loads(newest.read_text())
+    return found
+
+
 def test_after_a_kill_the_next_run_goes_on_from_the_finished_nodes(tmp_path: Path) -> None:
     made = project(tmp_path)
     home = tmp_path / "runs" / "small"
-    killed = start(tmp_path, *QUICK, "training.epochs=5000")
+    long = (*QUICK, "training.epochs=50")
+    killed = start(tmp_path, *long)
     wait_for_training(killed, home)
     status = made.status()
     assert status["nodes"][-1]["id"] == "Trainer"
@@ -235,15 +245,26 @@ def test_after_a_kill_the_next_run_goes_on_from_the_finished_nodes(tmp_path: Pat
     assert made.status()["nodes"][-1]["state"] == "interrupted"
     assert (home / "tmp").exists()  # what a killed run leaves behind …
 
-    result = made.run(*QUICK)
+    result = made.run(*long)
     assert result.returncode == 0, result.stdout
     assert rerun(made.states()) == ["Trainer", "Evaluator", "Pusher"]
     assert not (home / "tmp").exists()  # … the next one clears away
+    resumed = history(home)
+    assert 1 <= resumed["resumed_at"] < 50
+    assert f"the first {resumed['resumed_at']} of them in an interrupted run" in result.stdout
+
+    # The curve is that of a training that was not interrupted.
+    assert made.run(*long, "training.cache_budget=1").returncode == 0
+    whole = history(home)
+    assert whole["resumed_at"] is None
+    assert whole["exported_epoch"] == resumed["exported_epoch"]
+    for name, values in whole["history"].items():
+        assert resumed["history"][name] == pytest.approx(values, rel=1e-3, abs=1e-4)
 
     # The same with Ctrl-C, and with a model in place that must stay.
     before = {p: p.stat().st_mtime_ns for p in (home / "pushed").rglob("*")}
     interrupted = start(tmp_path, *QUICK, "training.epochs=5000")
-    while sum(" - loss: " in p.read_text() for p in (home / "logs").glob("*.log")) < 3:
+    while sum(" - loss: " in p.read_text() for p in (home / "logs").glob("*.log")) < 4:
         assert interrupted.poll() is None
         time.sleep(0.1)
     interrupted.send_signal(signal.SIGINT)

@@ -1,3 +1,8 @@
+import json
+import socket
+import subprocess
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -23,3 +28,35 @@ def test_curves_count_over_an_interruption_and_over_stages(tmp_path: Path) -> No
     assert curves(tmp_path / "train", "epoch_loss") == [(0, 3.0), (1, 2.0), (2, 1.0)]
     assert curves(tmp_path / "validation", "epoch_loss") == [(0, 3.5), (1, 2.5), (2, 1.5)]
     assert curves(tmp_path / "validation", "epoch_accuracy") == [(2, pytest.approx(0.5))]
+
+
+def test_one_command_shows_every_training(small: Project) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command_line = command("tensorboard", *small.options, "--port", str(port))
+    with subprocess.Popen(command_line, cwd=small.folder, env=environment()) as server:
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                try:
+                    url = f"http://127.0.0.1:{port}/data/plugin/timeseries/tags"
+                    tags = json.load(urllib.request.urlopen(url))
+                    if tags["scalars"]["runTagInfo"]:
+                        break
+                except OSError:
+                    pass  # not up yet
+                time.sleep(0.3)
+        finally:
+            server.terminate()
+    runs = tags["scalars"]["runTagInfo"]
+    assert {Path(run).name for run in runs} == {"train", "validation"}
+    assert all({"epoch_loss", "epoch_accuracy"} <= set(names) for names in runs.values())
+
+
+def test_before_a_training_there_is_nothing_to_show(tmp_path: Path) -> None:
+    result = darkroom("tensorboard", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "digits has trained nothing yet" in result.stdout
