@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from components.tensorboard import Curves
+from tests.conftest import PATIENCE, Project, command, darkroom, environment
 
 
 def curves(folder: Path, name: str) -> list[tuple[int, float]]:
