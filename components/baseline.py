@@ -11,7 +11,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
-from serving import description
+from serving import signatures
 
 
 class LatestBlessedBefore(resolver.ResolverStrategy):
@@ -70,9 +70,9 @@ class LatestBefore(resolver.ResolverStrategy):
 
 
 def _contract(model: types.Artifact) -> object:
-    """Classes of a model; None of one that was exported without."""
-    path = os.path.join(path_utils.serving_model_path(model.uri), description.CONTRACT_PATH)
+    """Classes of a model and what its scores mean; None of one that was exported without."""
+    path = os.path.join(path_utils.serving_model_path(model.uri), signatures.CONTRACT_PATH)
     if not fileio.exists(path):
         return None
     with fileio.open(path) as file:
-        return json.load(file)
+        return {"multi_label": False, **json.load(file)}  # which older models don't say

@@ -26,6 +26,11 @@ def by_feature(listed: Any) -> dict[str, Any]:
     return {feature.path.step[0]: feature for feature in listed.datasets[0].features}
 
 
+def images(listed: Any) -> int:
+    """Images in the split."""
+    return int(listed.datasets[0].num_examples)
+
+
 def of_classes(listed: Any) -> dict[str, int]:
     """Images per class."""
     label = by_feature(listed).get(features.LABEL_KEY)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components import features, tfrecord
+from components import features, preprocessing, tfrecord
 
 # Examples that are parsed and preprocessed together, before the batches of training are made.
 _CHUNK = 256
@@ -117,7 +117,7 @@ class Examples:
 
         Args:
           inputs: of the network, [copies × count, ...], as ``coding`` encodes them.
-          labels: [count, ...].
+          labels: class numbers [count], or of multi-label data 0 and 1 [count, num_classes].
           coding: None: ``inputs`` are as the network takes them.
           copies: the inputs have each example so often, in different augmentations.
         """
@@ -127,8 +127,17 @@ class Examples:
         return len(self.labels)
 
     def counts(self) -> Counter[int]:
-        """Examples of each label."""
-        return Counter(self.labels.tolist())
+        """Examples of each class."""
+        if self.labels.ndim == 1:
+            return Counter(self.labels.tolist())
+        return Counter(dict(enumerate(self.labels.sum(axis=0).astype(int).tolist())))
+
+    def constant_accuracy(self) -> float:
+        """The best accuracy of a model that gives the same answer to every image."""
+        counts = np.array(list(self.counts().values()))
+        if self.labels.ndim > 1:  # yes or no to each class
+            return float(np.maximum(counts, len(self) - counts).mean() / len(self))
+        return float(counts.max() / len(self))
 
     def load(self, numbered: tf.data.Dataset) -> tf.data.Dataset:
         """Pairs of anything and row numbers [batch], to triples of it, inputs and labels."""
@@ -193,15 +202,16 @@ def preprocessed(
 
 
 def _transformed(serialized: tf.data.Dataset, transform: tft.TFTransformOutput) -> tf.data.Dataset:
-    """Batches of serialised tf.Examples to images and labels."""
+    """Batches of serialised tf.Examples to images and what the network's outputs should be."""
     spec = transform.raw_feature_spec()
     spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
     layer = transform.transform_features_layer()
+    num_classes = transform.vocabulary_size_by_name(features.LABEL_VOCABULARY)
 
     @tf.autograph.experimental.do_not_convert  # it would rewrite all of Keras's layer call: 2.5 s
     def transformed(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         outputs = layer(tf.io.parse_example(batch, spec))
-        return outputs[features.IMAGE], outputs[features.LABEL]
+        return outputs[features.IMAGE], preprocessing.target(outputs, num_classes)
 
     images = serialized.map(transformed, num_parallel_calls=tf.data.AUTOTUNE)
     return images.prefetch(1).with_options(OPTIONS)

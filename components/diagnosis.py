@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 History = dict[str, list[float]]
 
-# An accuracy is at chance where it is not above the largest class's share by more than this.
+# An accuracy is at chance where it has not more than this share of what a constant answer lacks.
 _CHANCE_MARGIN = 0.02
 # The loss doesn't fall where it fell by less than this share of where it began.
 _LEAST_FALL = 0.02
@@ -15,12 +15,12 @@ _RISE, _LEAST_RISE = 0.1, 0.05
 _PLATEAU_FALL = 0.005
 
 
-def diagnose(history: History, largest_share: float) -> list[str]:
+def diagnose(history: History, constant_accuracy: float) -> list[str]:
     """Sentences about a training; empty where there is nothing to say.
 
     Args:
       history: Keras's metrics by name, a number per epoch; ``loss`` at least.
-      largest_share: of the largest class in the train split: what guessing reaches.
+      constant_accuracy: what always giving the same answer reaches in the train split.
     """
     losses = history["loss"]
     if any(not math.isfinite(loss) for loss in losses):
@@ -30,12 +30,13 @@ def diagnose(history: History, largest_share: float) -> list[str]:
             "training.learning_rate, and look for images that are all one value."
         ]
     sentences = []
-    at_chance = history.get("accuracy", [1.0])[-1] <= largest_share + _CHANCE_MARGIN
+    at_chance_up_to = constant_accuracy + _CHANCE_MARGIN * (1 - constant_accuracy)
+    at_chance = history.get("accuracy", [1.0])[-1] <= at_chance_up_to
     falls = len(losses) < 2 or losses[-1] < losses[0] * (1 - _LEAST_FALL)
     if at_chance:
         sentences.append(
-            f"The accuracy is at chance ({history['accuracy'][-1]:.2f}; always guessing the "
-            f"largest class gives {largest_share:.2f}): nothing was learnt. Try another "
+            f"The accuracy is at chance ({history['accuracy'][-1]:.2f}; always the "
+            f"same answer gives {constant_accuracy:.2f}): nothing was learnt. Try another "
             "training.learning_rate, and check that the labels belong to the images."
         )
     elif not falls:

@@ -14,12 +14,15 @@ from components import features, results
 from serving import signatures
 
 
-def eval_config(min_accuracy: float, max_accuracy_drop: float) -> tfma.EvalConfig:
+def eval_config(
+    min_accuracy: float, max_accuracy_drop: float, multi_label: bool
+) -> tfma.EvalConfig:
     """What TFMA computes, and what a model must reach to be blessed.
 
     Args:
       min_accuracy: lowest accuracy on the eval split.
       max_accuracy_drop: how much lower than the last blessed model's accuracy it may be.
+      multi_label: accuracy is the share of right answers, yes or no to each class of each image.
     """
     model = {
         "signature_name": signatures.EXAMPLES,
@@ -33,21 +36,30 @@ def eval_config(min_accuracy: float, max_accuracy_drop: float) -> tfma.EvalConfi
             direction=tfma.MetricDirection.HIGHER_IS_BETTER, absolute={"value": -max_accuracy_drop}
         ),
     )
+    kind = "Binary" if multi_label else "SparseCategorical"
     metrics = [
         tfma.MetricConfig(
-            class_name="SparseCategoricalAccuracy",
+            class_name=f"{kind}Accuracy",
             config=json.dumps({"name": results.ACCURACY}),
             threshold=threshold,
         ),
         tfma.MetricConfig(
-            class_name="SparseCategoricalCrossentropy", config=json.dumps({"name": results.LOSS})
+            class_name=f"{kind}Crossentropy", config=json.dumps({"name": results.LOSS})
         ),
-        tfma.MetricConfig(class_name="ExampleCount"),
     ]
+    specs = tfma.MetricsSpec(metrics=metrics)
+    if multi_label:
+        # Where most answers are no, the accuracy alone says little.
+        specs.metrics.extend(
+            tfma.MetricConfig(class_name=name.capitalize(), config=json.dumps({"name": name}))
+            for name in ("precision", "recall")
+        )
+        specs.aggregate.micro_average = True  # each answer counts as an example
+    count = tfma.MetricsSpec(metrics=[tfma.MetricConfig(class_name="ExampleCount")])
     return tfma.EvalConfig(
         model_specs=[tfma.ModelSpec(**model)],
         slicing_specs=[tfma.SlicingSpec()],
-        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+        metrics_specs=[specs, count],
     )
 
 
@@ -65,16 +77,19 @@ class Executor(evaluator.Executor):
         evaluation = artifact_utils.get_single_uri(output_dict["evaluation"])
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         # TFMA names the models only where there are two.
-        candidate = tfma.CANDIDATE_KEY if input_dict.get("baseline_model") else None
+        candidate = tfma.CANDIDATE_KEY if input_dict.get("baseline_model") else ""
         verdict = {"metrics": _metrics(evaluation, candidate), "reasons": _reasons(evaluation)}
         blessing.set_string_custom_property(results.VERDICT_PROPERTY, json.dumps(verdict))
 
 
-def _metrics(evaluation: str, model_name: str | None) -> dict[str, float]:
+def _metrics(evaluation: str, model_name: str) -> dict[str, float]:
     """Name to value over the whole eval split."""
-    result = tfma.load_eval_result(evaluation, model_name=model_name)
-    values = result.get_metrics_for_slice() or {}
-    return {name: value["doubleValue"] for name, value in values.items() if "doubleValue" in value}
+    [whole] = tfma.load_metrics(evaluation)
+    return {
+        pair.key.name + "_diff" * pair.key.is_diff: pair.value.double_value.value
+        for pair in whole.metric_keys_and_values
+        if pair.key.model_name == model_name and pair.value.HasField("double_value")
+    }
 
 
 def _reasons(evaluation: str) -> list[str]:

@@ -21,6 +21,7 @@ from components import features, forms, inspection, progress, results, settings,
 from components.errors import DarkroomError
 from components.images import ImageError
 from components.tally import Sum, Tally
+from serving import signatures
 
 # Images that are inspected together: enough for TensorFlow's threads, little to hold.
 _BATCH_IMAGES = 256
@@ -28,6 +29,7 @@ _BATCH_BYTES = 16 * 2**20
 # An image that is in two splits is wanted in the later one, which measures the model.
 _SPLITS = ("train", "eval", "test")
 _HASH_BUCKETS = 10_000
+_SEPARATOR = signatures.LABEL_SEPARATOR.encode()
 # Tags of outputs beside the splits.
 _QUARANTINE, _TALLY = "quarantine", "tally"
 
@@ -156,7 +158,7 @@ class _Inspect(beam.DoFn):  # type: ignore[misc]  # Beam's base has no types
                 tally.found_twice(self._source, _name(path, number, image.filename))
                 if self._data.leaks == "drop":
                     continue
-            tally.keep(split, found.content, image.label)
+            tally.keep(split, found.content, _SEPARATOR.join(image.labels))
             yield beam.pvalue.TaggedOutput(split, _example(image, found))
         for number, record, reason, filename in refused:
             tally.set_aside(self._source, reason, _name(path, number, filename))
@@ -189,7 +191,7 @@ def _example(image: forms.LabelledImage, seen: inspection.Inspection) -> bytes:
     return tfrecord.encode_example(
         {
             features.IMAGE_KEY: image.encoded,
-            features.LABEL_KEY: image.label,
+            features.LABEL_KEY: image.labels,
             features.FILENAME_KEY: image.filename,
             features.FORMAT_KEY: seen.header.format.encode(),
             features.HEIGHT_KEY: seen.height,

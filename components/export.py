@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from components import features, parts
+from components import features, parts, preprocessing
 from serving import description, signatures
 
 WARMUP_PATH = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -19,13 +19,17 @@ _WARMUP_BATCHES = (1, 8)
 
 
 class ServingModel(tf.Module):
-    """A trained network together with its preprocessing graph and its class names."""
+    """A trained network together with its preprocessing graph and its class names.
+
+    ``head`` is ``model.head``, or ``multi-label``.
+    """
 
     def __init__(
         self,
         model: keras.Model,
         transform: tft.TFTransformOutput,
         classes: list[str],
+        head: str,
     ):
         super().__init__()
         self.model = model
@@ -33,11 +37,12 @@ class ServingModel(tf.Module):
         # For weights.load: which of the variables are backbone and classifier, in their order.
         own = [layer for layer in model.layers if layer.name in parts.NAMES]
         self.parts = [list(part.weights) for part in own]
-        self.contract = {"classes": sorted(classes)}
+        self.contract = {"classes": sorted(classes), "multi_label": head == "multi-label"}
         self._classes = tf.constant(classes)
         spec = transform.raw_feature_spec()
         self._raw_spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
-        self._gives_scores = _ends_in_softmax(model)
+        self._head = head
+        self._gives_scores = _ends_in(model, "softmax" if head == "softmax" else "sigmoid")
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """The signatures by name."""
@@ -51,7 +56,10 @@ class ServingModel(tf.Module):
 
     @tf.function(autograph=False)
     def serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Encoded images, string [batch], to class names and scores [batch, num_classes]."""
+        """Encoded images, string [batch], to class names and scores [batch, num_classes].
+
+        The scores of an image sum to 1, but for multi-label, where each is a class's own.
+        """
         raw = {features.IMAGE_KEY: image_bytes[:, tf.newaxis]}
         return self._predict(self.preprocess(raw)[features.IMAGE])
 
@@ -66,11 +74,15 @@ class ServingModel(tf.Module):
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised tf.Examples, string [batch], to the label, for TFMA."""
         raw = tf.io.parse_example(examples, self._raw_spec)
-        return {features.LABEL: self.preprocess(raw)[features.LABEL]}
+        return {features.LABEL: preprocessing.target(self.preprocess(raw), len(self._classes))}
 
     def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = self.model(images, training=False)
-        scores = outputs if self._gives_scores else tf.nn.softmax(outputs)
+        if self._head == "binary":  # the first class has what the second hasn't
+            first = 1.0 - outputs if self._gives_scores else tf.zeros_like(outputs)
+            outputs = tf.concat([first, outputs], axis=1)
+        activation = tf.sigmoid if self._head == "multi-label" else tf.nn.softmax
+        scores = outputs if self._gives_scores else activation(outputs)
         classes = tf.repeat(self._classes[tf.newaxis], tf.shape(scores)[0], axis=0)
         return {signatures.CLASSES: classes, signatures.SCORES: tf.cast(scores, tf.float32)}
 
@@ -95,7 +107,7 @@ def save(
     path = os.path.join(directory, WARMUP_PATH)
     os.makedirs(os.path.dirname(path))
     for name, content in (
-        (description.CONTRACT_PATH, serving_model.contract),
+        (signatures.CONTRACT_PATH, serving_model.contract),
         (description.FACTS_PATH, facts or {}),
     ):
         with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
@@ -106,12 +118,12 @@ def save(
             writer.write(_predict_log(images).SerializeToString())
 
 
-def _ends_in_softmax(layer: keras.Layer) -> bool:
+def _ends_in(layer: keras.Layer, activation: str) -> bool:
     while isinstance(layer, keras.Model):
         layer = layer.layers[-1]
     if isinstance(layer, keras.layers.Softmax):
-        return True
-    return getattr(layer, "activation", None) is keras.activations.softmax
+        return activation == "softmax"
+    return getattr(layer, "activation", None) is keras.activations.get(activation)
 
 
 def _predict_log(images: list[bytes]) -> prediction_log_pb2.PredictionLog:

@@ -4,6 +4,8 @@ The keys of the user's own TFRecords are configuration (``data.image_key`` and
 ``data.label_key``), with the first two here as defaults; ImportExampleGen writes these.
 """
 
+from serving import signatures
+
 # The ecosystem's own keys (tf.Example of TensorFlow's image data sets).
 IMAGE_KEY = "image/encoded"
 LABEL_KEY = "image/class/text"
@@ -27,7 +29,13 @@ SOURCE_KEY = "quarantine/source"  # file
 POSITION_KEY = "quarantine/position"  # number of the record in the file, from 0
 RECORD_KEY = "quarantine/record"
 
-# What the transform graph gives: image float32 [height, width, channels], label int64 [].
+# What the transform graph gives: image float32 [height, width, channels], label int64 [], or of
+# multi-label data the numbers of an example's labels, sparse int64 [any].
 IMAGE = "image"
 LABEL = "label"
 LABEL_VOCABULARY = "labels"  # file name of the label vocabulary in the transform graph
+
+
+def split_labels(text: str) -> list[str]:
+    """The labels of a multi-label text such as ``a|b``, sorted, each once; none of an empty one."""
+    return sorted({label.strip() for label in text.split(signatures.LABEL_SEPARATOR)} - {""})

@@ -1,6 +1,7 @@
 """The forms in which TFRecords hold an image and its label, and the one that the pipeline uses."""
 
 import math
+import os
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 from components import features, tfrecord
 from components.errors import DarkroomError, closest
 from components.images import ImageError
+from serving import signatures
 
 _UINT16 = 65535
 # How near to a level of grey floats must be to have been 8 bits once: float32 keeps 7 digits.
@@ -20,7 +22,7 @@ class LabelledImage(NamedTuple):
     """One example, whatever form it had."""
 
     encoded: bytes  # an image file
-    label: bytes  # name of the class
+    labels: tuple[bytes, ...]  # names of its classes: one, or any number where data are multi-label
     filename: bytes  # where it came from; may be empty
 
 
@@ -44,29 +46,34 @@ def read(record: bytes, data: SimpleNamespace) -> LabelledImage:
     kind, value = values.get(data.image_key, ("", ()))
     if not len(value):
         raise ImageError("no image")
-    label = _label(values, data)
+    labels = _labels(values, data)
     if data.form == "encoded":
         if kind != "bytes":
             raise ImageError(f"{kind} values where an encoded image is expected")
         encoded = value[0]
     else:
         encoded = _encode_png(_pixels(kind, value, _shape(values, data), data))
-    return LabelledImage(encoded, label, _filename(values))
+    return LabelledImage(encoded, labels, _filename(values))
 
 
-def _label(values: dict[str, tuple[str, Any]], data: SimpleNamespace) -> bytes:
+def _labels(values: dict[str, tuple[str, Any]], data: SimpleNamespace) -> tuple[bytes, ...]:
     kind, value = values.get(data.label_key, ("", ()))
     if kind == "float":
         raise DarkroomError(
             f"data.label_key is {data.label_key!r}, expected text or an integer there, found "
             f"float.{closest(data.label_key, [k for k in values if k != data.label_key])}"
         )
+    if data.multi_label:
+        texts = value if kind == "bytes" else [_class_name(number, data) for number in value]
+        joined = signatures.LABEL_SEPARATOR.join(map(os.fsdecode, texts))
+        return tuple(map(os.fsencode, features.split_labels(joined)))
     if not len(value) or (kind == "bytes" and not value[0].strip()):
         raise ImageError("no label")
-    if kind == "bytes":
-        label: bytes = value[0]
-        return label
-    number = int(value[0])
+    return (value[0] if kind == "bytes" else _class_name(value[0], data),)
+
+
+def _class_name(number: int, data: SimpleNamespace) -> bytes:
+    """The name of an integer class."""
     if data.class_names is None:
         return str(number).encode()
     if not 0 <= number < len(data.class_names):

@@ -3,6 +3,11 @@
 The contract, also for a user's own ``model.build_fn``: ``build_model(hp, config, num_classes)``
 returns a compiled ``keras.Model`` from images [batch, height, width, channels], as the transform
 graph makes them, to logits [batch, num_classes], or to scores where the last layer has a softmax.
+
+``config.model.head`` says what the outputs mean: ``softmax``, one of the classes; ``multi-label``,
+yes or no to each; ``binary``, one output [batch, 1], for the second of two classes. The scores of
+the latter two come from a sigmoid.
+
 The same function serves fixed training and search. Hyperparameters that the search space names by
 configuration key arrive in ``config``; others are asked for with KerasTuner's ``hp.Float(...)``.
 """
@@ -38,6 +43,11 @@ def build_model(
       config: the ``preprocessing``, ``model`` and ``training`` sections, the trial's values in it.
       num_classes: size of the label vocabulary.
     """
+    if config.model.head == "binary" and num_classes != 2:
+        raise DarkroomError(
+            f"model.head is binary, which is for two classes, and the train split has "
+            f"{num_classes}. Set it to softmax, or take the other classes out of the data."
+        )
     path = config.model.build_fn
     if path is None:
         networks = {"cnn": cnn, "dense": dense, "residual": residual}
@@ -53,7 +63,21 @@ def build_model(
             f"model.build_fn: expected {path} to return a compiled keras.Model, "
             f"received {'one that is not compiled' if isinstance(model, keras.Model) else model!r}."
         )
+    expected = _outputs(config, num_classes)
+    # A subclassed model tells its shape only after the first batch.
+    shape = getattr(model, "output_shape", (None, expected))
+    if shape != (None, expected):
+        raise DarkroomError(
+            f"model.build_fn: expected {path} to return a model with the output shape "
+            f"{(None, expected)} for model.head {config.model.head} and {num_classes} classes, "
+            f"received {shape}."
+        )
     return model
+
+
+def _outputs(config: SimpleNamespace, num_classes: int) -> int:
+    """How many outputs a network has."""
+    return 1 if config.model.head == "binary" else num_classes
 
 
 def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
@@ -204,13 +228,17 @@ def dense(config: SimpleNamespace, num_classes: int) -> keras.Model:
 def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:
     """The model with the configured optimizer, cross-entropy from logits, and accuracy."""
     training = config.training
+    loss, accuracy = SmoothedCrossentropy(training.label_smoothing), "accuracy"
+    if config.model.head != "softmax":
+        loss = SmoothedBinaryCrossentropy(training.label_smoothing)
+        accuracy = keras.metrics.MeanMetricWrapper(_binary_accuracy, name="accuracy")
     options = {"momentum": training.momentum} if training.optimizer == "sgd" else {}
     model.compile(
         optimizer=_OPTIMIZERS[training.optimizer](
             training.learning_rate, weight_decay=training.weight_decay or None, **options
         ),
-        loss=SmoothedCrossentropy(training.label_smoothing),
-        metrics=["accuracy"],
+        loss=loss,
+        metrics=[accuracy],
         jit_compile=config.training.jit_compile,
         steps_per_execution=_steps_per_execution(config.training),
     )
@@ -237,6 +265,30 @@ class SmoothedCrossentropy(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         """For saving."""
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable("darkroom")
+class SmoothedBinaryCrossentropy(keras.losses.Loss):
+    """Cross-entropy of yes or no to each class; each can be weighted, where Keras's has a mean."""
+
+    def __init__(self, label_smoothing: float = 0.0, **options: Any):
+        super().__init__(**{"name": "smoothed_binary_crossentropy", **options})
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Labels 0 or 1 [batch, outputs] (or [batch] of one), and logits, to the logits' shape."""
+        y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))
+        y_true = y_true * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
+        return keras.ops.softplus(y_pred) - y_true * y_pred
+
+    def get_config(self) -> dict[str, Any]:
+        """For saving."""
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+def _binary_accuracy(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+    """The share of right answers; a logit above 0 is a yes."""
+    return keras.metrics.binary_accuracy(y_true, y_pred, threshold=0.0)
 
 
 def _steps_per_execution(training: SimpleNamespace) -> int:
@@ -276,7 +328,8 @@ def _whole(
         )(hidden)
         hidden = keras.layers.Dropout(config.model.dropout)(hidden)
     # In float32 also where the rest computes with 16 bits, which a softmax is too fine for.
-    logits = keras.layers.Dense(num_classes, name="logits", dtype="float32")(hidden)
+    outputs = _outputs(config, num_classes)
+    logits = keras.layers.Dense(outputs, name="logits", dtype="float32")(hidden)
     classifier = keras.Model(inputs, logits, name=parts.CLASSIFIER)
     image = _input(config)
     return keras.Model(image, classifier(backbone(image)), name=name)

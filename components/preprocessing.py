@@ -17,16 +17,20 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     """Decodes, resizes and normalises images, and turns class names into indices.
 
     Args:
-      inputs: the raw features, tensors of shape [batch, 1].
+      inputs: the raw features, tensors of shape [batch, 1]; of multi-label data the label is a
+        sparse [batch, any].
       custom_config: the ``preprocessing`` section.
 
     Returns:
       ``image`` float32 [batch, height, width, channels] and ``label`` int64 [batch], the index
-      in the label vocabulary of the training split (most frequent class first), -1 if unknown.
+      in the label vocabulary of the training split (most frequent class first), -1 if unknown;
+      of multi-label data sparse [batch, any].
     """
     config = settings.unpack(custom_config)
     encoded = tf.reshape(inputs[features.IMAGE_KEY], [-1])
-    labels = tf.reshape(inputs[features.LABEL_KEY], [-1])
+    labels = inputs[features.LABEL_KEY]
+    if isinstance(labels, tf.Tensor):
+        labels = tf.reshape(labels, [-1])
     shape = (config.preprocessing.height, config.preprocessing.width, config.preprocessing.channels)
     images = tf.map_fn(
         lambda image: fit(decode(image), config.preprocessing),
@@ -39,6 +43,20 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
             labels, vocab_filename=features.LABEL_VOCABULARY
         ),
     }
+
+
+def target(transformed: dict[str, Any], num_classes: int) -> tf.Tensor:
+    """What the network's outputs are compared with, of what the transform graph gives.
+
+    Returns:
+      int64 [batch], the index in the label vocabulary; of multi-label data float32
+      [batch, num_classes], 1 for each label that an image has, else 0.
+    """
+    label = transformed[features.LABEL]
+    if isinstance(label, tf.Tensor):
+        return label
+    numbers = tf.sparse.to_dense(label, default_value=-1)  # of which there is no class
+    return tf.reduce_sum(tf.one_hot(numbers, num_classes), axis=1)
 
 
 def fit(image: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:

@@ -133,12 +133,13 @@ class SchemaGen(base_component.BaseComponent):
     SPEC_CLASS = SchemaGenSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, statistics: types.BaseChannel, schema_text: str):
+    def __init__(self, statistics: types.BaseChannel, schema_text: str, multi_label: bool):
         """Takes the user's ``schema_text``; where that is empty, infers from ``statistics``."""
         spec = SchemaGenSpec(
             statistics=statistics,
             schema_text=schema_text,
-            infer_feature_shape=1,
+            # A shape would be that of the labels that the examples happen to have.
+            infer_feature_shape=int(not multi_label),
             exclude_splits="[]",
             schema=types.Channel(type=standard_artifacts.Schema),
         )

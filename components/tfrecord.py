@@ -7,7 +7,7 @@ and writing the bundled data, should not have to wait for that.
 import gzip
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -98,8 +98,8 @@ def frame(data: bytes) -> bytes:
     )
 
 
-def encode_example(values: Mapping[str, bytes | int | float]) -> bytes:
-    """A serialised tf.Example of one value per feature."""
+def encode_example(values: Mapping[str, bytes | int | float | Sequence[bytes]]) -> bytes:
+    """A serialised tf.Example of one value per feature, or of several texts."""
     example = _example_class()()
     features = example.features.feature
     for key, value in values.items():
@@ -107,8 +107,10 @@ def encode_example(values: Mapping[str, bytes | int | float]) -> bytes:
             features[key].bytes_list.value.append(value)
         elif isinstance(value, int):
             features[key].int64_list.value.append(value)
-        else:
+        elif isinstance(value, float):
             features[key].float_list.value.append(value)
+        else:
+            features[key].bytes_list.value.extend(value)
     serialized: bytes = example.SerializeToString(deterministic=True)
     return serialized
 

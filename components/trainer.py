@@ -54,8 +54,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
     history, epoch = run.run()
 
-    counts = train.counts()
-    sentences = diagnosis.diagnose(history, max(counts.values()) / counts.total())
+    sentences = diagnosis.diagnose(history, train.constant_accuracy())
     written = {
         "history": history,
         "exported_epoch": epoch,
@@ -66,10 +65,11 @@ def run_fn(fn_args: FnArgs) -> None:
     path = os.path.join(fn_args.model_run_dir, results.HISTORY_FILE)
     with open(path, "w", encoding="utf-8") as file:
         json.dump(written, file)
-    serving_model = export.ServingModel(run.model, transform, classes)
+    serving_model = export.ServingModel(run.model, transform, classes, config.model.head)
     samples = dataset.sample_images(fn_args.eval_files, transform, count=8)
     facts = {
         "network": run.model.name,
+        "head": config.model.head,
         "examples": len(train),
         "epochs": len(history["loss"]),
         "exported_epoch": epoch + 1,

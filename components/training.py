@@ -2,10 +2,12 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -59,14 +61,21 @@ def fit(
     state = kept.state if kept else None
     first = state.epoch if state else 0
     changes = config.augmentation if augmented else None
+    batches = augmentation.augment(feed.batches(), changes, training.seed)
+    class_weights = None
+    if training.class_weights == "balanced":
+        if train.labels.ndim == 1:
+            class_weights = _balanced(train.counts())
+        else:
+            batches = batches.map(_weighing(train))
     fitted = model.fit(
-        augmentation.augment(feed.batches(), changes, training.seed),
+        batches,
         initial_epoch=first,
         epochs=first if state and state.over else until or training.epochs,
         steps_per_epoch=training.steps_per_epoch,
         validation_data=dataset.batches(validation, max(training.batch_size, 256)),
         callbacks=[*before, *callbacks, *([kept] if kept else [])],
-        class_weight=_balanced(train.counts()) if training.class_weights == "balanced" else None,
+        class_weight=class_weights,
         verbose=2,
     )
     history: dict[str, list[Any]] = kept.state.history if kept and kept.state else fitted.history
@@ -137,6 +146,18 @@ def _balanced(counts: Counter[int]) -> dict[int, float]:
     """A weight for each class: all classes weigh the same together, and images 1 on average."""
     total = counts.total()
     return {label: total / (len(counts) * count) for label, count in sorted(counts.items())}
+
+
+def _weighing(train: dataset.Examples) -> Callable[..., Any]:
+    """Adds weights to multi-hot labels: yes and no to a class weigh the same together."""
+    yes = np.array([count for _, count in sorted(train.counts().items())])
+    no = len(train) - yes
+    weights = (len(train) / (2 * np.maximum([no, yes], 1))).astype("float32")
+
+    def weigh(inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return inputs, labels, tf.where(labels > 0, weights[1], weights[0])
+
+    return weigh
 
 
 class Diverged(DarkroomError):

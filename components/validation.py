@@ -106,7 +106,7 @@ def _require_classes(splits: dict[str, dict[str, int]]) -> None:
             )
     if len(train) == 1:
         raise DarkroomError(
-            f"All images of the train split are of one class, {_quoted(list(train))}: there "
+            f"The train split has a single class, {_quoted(list(train))}: there "
             "is nothing to tell apart. Check data.label_key, and that every class is there."
         )
 

@@ -86,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument("--eval-share", type=_share, metavar="SHARE", help=usual)
     ingest.add_argument("--test-share", type=_share, metavar="SHARE", help=usual)
     ingest.add_argument("--seed", type=int, help="which images are drawn for which split (0)")
+    ingest.add_argument(
+        "--multi-label", action="store_const", const=True,
+        help="an image has any number of labels: a manifest's label is none, or several, as in a|b",
+    )  # fmt: skip
     ingest.set_defaults(command=_ingest)
     schema = commands.add_parser(
         "schema", parents=[shared], help="print the schema of the last run's data, to edit it"
@@ -182,7 +186,13 @@ def _ingest(options: argparse.Namespace) -> int:
 
     from pipeline import display, ingest
 
-    chosen = ingest.Options(options.method, options.eval_share, options.test_share, options.seed)
+    chosen = ingest.Options(
+        options.method,
+        options.eval_share,
+        options.test_share,
+        options.seed,
+        options.multi_label,
+    )
     with display.Bar(Console(stderr=True)) as bar:
         summary = ingest.ingest(options.source, options.target, chosen, bar.update)
     display.ingested(Console(highlight=False, soft_wrap=True), summary, options.target)
@@ -249,15 +259,14 @@ def _predict(options: argparse.Namespace) -> int:
             print(f"darkroom: {error}", file=sys.stderr)
             failed = True
     if options.json:
-        rows = [
-            {"image": n, "version": version.name, "classes": p.classes, "scores": p.scores}
-            for n, p in answers
-        ]
+        rows = [{"image": n, "version": version.name, **vars(p)} for n, p in answers]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
         for name, prediction in answers:
             best = list(zip(prediction.classes, prediction.scores, strict=True))[: options.top]
             words = "  ".join(f"{label} {score:.4f}" for label, score in best)
+            if model.multi_label:
+                words = f"{prediction.label or 'no label'} ({words})"
             print(f"{Path(name).name}: {words}")
     return 1 if failed else 0
 

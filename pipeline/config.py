@@ -60,6 +60,8 @@ class Data(Section):
     """Feature that holds the image."""
     label_key: str = features.LABEL_KEY
     """Feature that holds the class: its name, or an integer."""
+    multi_label: bool = False
+    """Images have any number of labels, joined by | in the label feature."""
     class_names: str | None = None
     """File with the names of integer classes, one in a line, from 0; empty: the numbers."""
     form: Literal["encoded", "uint8", "float32"] = "encoded"
@@ -109,6 +111,8 @@ class Model(Section):
     """cnn, dense, residual, or an architecture of keras.applications, such as ResNet50V2."""
     build_fn: str | None = None
     """Your own `build_model(hp, config, num_classes)` by dotted path, used instead of `name`."""
+    head: Literal["softmax", "binary"] = "softmax"
+    """softmax: one output for each class; binary: one sigmoid output for two classes."""
     filters: list[int | list[int]] = Field([32, 64], min_length=1)
     """cnn: filters of each block, a list for several convolutions; residual: of each stage."""
     kernel_size: int = Field(3, ge=1)
@@ -419,6 +423,17 @@ class Config(Section):
                 f"transfer.scratch_epochs is {self.transfer.scratch_epochs}, more than the "
                 f"{self.training.epochs} training.epochs that it is compared with"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_head(self) -> "Config":
+        if self.data.multi_label and self.model.head == "binary":
+            raise ValueError(
+                "model.head: binary is for images of one of two classes, and data.multi_label is "
+                "set: leave head as softmax, multi-label data have a sigmoid for each class"
+            )
+        if self.data.multi_label and "model.head" in self.tuner.space:
+            raise ValueError("tuner.space.model.head: data.multi_label leaves nothing to choose")
         return self
 
     @model_validator(mode="after")

@@ -133,11 +133,12 @@ class Bar:
 
 def ingested(console: Console, summary: "Summary", target: Path) -> None:
     """The end of an ingest: what is there now, and what was left out."""
-    splits = {split: dict(labels) for split, labels in summary.images.items() if labels}
+    images = {split: count for split, count in summary.images.items() if count}
+    splits = {split: dict(summary.labels[split]) for split in images}
     if len({label for labels in splits.values() for label in labels}) <= _CLASSES_SHOWN:
         console.print(_classes(splits))
         console.print()
-    totals = ", ".join(f"{split} {sum(labels.values()):,}" for split, labels in splits.items())
+    totals = ", ".join(f"{split} {count:,}" for split, count in images.items())
     rows = [
         ("images", totals),
         ("added", f"{summary.added:,}" + (f"; {summary.known:,} were there" * bool(summary.known))),
@@ -156,8 +157,9 @@ def ingested(console: Console, summary: "Summary", target: Path) -> None:
             rows.append(("", f"and {len(summary.refused) - _NAMED:,} more"))
     rows += [("note", sentence) for sentence in summary.notes[:_NAMED]]
     test = " --set data.splits.test='test/*'" if "test" in splits else ""
+    several = " --set data.multi_label=true" * summary.multi_label
     folder = shlex.quote(str(target))
-    rows.append(("next", f"darkroom run --config FILE --set data.path={folder}{test}"))
+    rows.append(("next", f"darkroom run --config FILE --set data.path={folder}{test}{several}"))
     for name, words in rows:
         console.print(f"[bold]{name:<12}[/] {escape(words)}")
 
@@ -167,8 +169,12 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
     rows = []
     for split, labels in status.examples.items():
         ends = f"{min(labels.values()):,} to {max(labels.values()):,}" if labels else "none"
-        total = sum(labels.values())
-        rows.append((f"{split} split", f"{total:,} examples, {len(labels)} classes of {ends}"))
+        rows.append(
+            (
+                f"{split} split",
+                f"{status.images[split]:,} examples, {len(labels)} classes of {ends}",
+            )
+        )
     rows += [("data", sentence) for sentence in _about_data(status)]
     if status.best_trial is not None:
         values = ", ".join(f"{k}={_short(v)}" for k, v in status.best_trial["values"].items())
@@ -262,7 +268,8 @@ def _about_data(status: Status) -> list[str]:
             )
         if of_split["with_two_labels"]:
             sentences.append(
-                f"{of_split['with_two_labels']:,} images of the {split} split have two labels."
+                f"{of_split['with_two_labels']:,} images of the {split} split are there with "
+                "different labels."
             )
     if status.quarantine:
         sentences.append(f"The quarantine is {status.quarantine}")
@@ -290,6 +297,7 @@ def description(console: Console, found: "Description") -> None:
     if facts:
         epochs = f"{facts['epochs']} epochs on {facts['examples']:,} examples"
         rows.append(("network", facts["network"]))
+        rows.append(("head", facts.get("head", "softmax")))  # which older models don't say
         rows.append(("training", f"{epochs}, exported as after epoch {facts['exported_epoch']}"))
         metrics = (f"{name} {_short(value)}" for name, value in facts["metrics"].items())
         rows.append(("", ", ".join(metrics)))

@@ -43,6 +43,7 @@ class Options(NamedTuple):
     eval_share: float | None = None
     test_share: float | None = None
     seed: int | None = None
+    multi_label: bool | None = None  # a label is any number of labels, as in a|b
 
 
 class Entry(NamedTuple):
@@ -60,7 +61,9 @@ class Entry(NamedTuple):
 class Summary:
     """What an ingest did, and what is in the target now."""
 
-    images: dict[str, Counter[str]]  # split → label → number, all
+    multi_label: bool
+    images: dict[str, int] = field(default_factory=dict)  # of each split, all
+    labels: dict[str, Counter[str]] = field(default_factory=dict)  # split → label → images
     added: int = 0
     known: int = 0  # files that were ingested before
     duplicates: int = 0  # files whose picture is there already
@@ -87,7 +90,9 @@ def ingest(source: Path, target: Path, options: Options, progress: Progress) -> 
             f"{target} is inside {source}, where its folders would be taken for classes. "
             "Choose a target elsewhere."
         )
-    found = sources.find(source)
+    multi_label = options.multi_label or _stored(target).get("multi_label", False)
+    options = options._replace(multi_label=multi_label)
+    found = sources.find(source, multi_label)
     target.mkdir(parents=True, exist_ok=True)
     with open(target / ".lock", "w", encoding="utf-8") as lock:
         try:
@@ -100,7 +105,8 @@ def ingest(source: Path, target: Path, options: Options, progress: Progress) -> 
 
 def _ingest(found: sources.Found, target: Path, options: Options, progress: Progress) -> Summary:
     index = _read_index(target)
-    summary = Summary({}, refused=list(found.refused), ignored=found.ignored)
+    multi_label = bool(options.multi_label)
+    summary = Summary(multi_label, refused=list(found.refused), ignored=found.ignored)
     by_path = {entry.path: entry for entry in index}
     new = [file for file in found.files if not _is_known(file, by_path.get(file.name))]
     summary.known = len(found.files) - len(new)
@@ -115,11 +121,13 @@ def _ingest(found: sources.Found, target: Path, options: Options, progress: Prog
         first = "; ".join(f"{name}: {reason}" for name, reason in summary.refused[:10])
         raise DarkroomError(f"None of {len(found.files):,} images can be used. {first}.")
     summary.added = len(added)
-    summary.images = {split: Counter() for split in sources.SPLITS}
+    summary.images = dict.fromkeys(sources.SPLITS, 0)
+    summary.labels = {split: Counter() for split in sources.SPLITS}
     for entry in [*index, *(entry for _, entry in added)]:
-        summary.images[entry.split][entry.label] += 1
-    for label, count in sum(summary.images.values(), Counter()).items():
-        if count < len(sources.SPLITS) and not all(c[label] for c in summary.images.values()):
+        summary.images[entry.split] += 1
+        summary.labels[entry.split].update(_labels(entry.label, multi_label))
+    for label, count in sum(summary.labels.values(), Counter()).items():
+        if count < len(sources.SPLITS) and not all(c[label] for c in summary.labels.values()):
             summary.notes.append(
                 f"{label!r} has {count} image{'s' * (count > 1)}, too few to be in every split. "
                 "Add more of them."
@@ -202,10 +210,8 @@ def _unique(
 
 def _settings(target: Path, options: Options, images: int) -> dict[str, Any]:
     """How this target is divided: decided the first time, the same ever after."""
-    path = target / SETTINGS_FILE
     given = {key: value for key, value in options._asdict().items() if value is not None}
-    if path.exists():
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if settings := _stored(target):
         for key, value in given.items():
             if settings[key] != value:
                 raise DarkroomError(
@@ -221,6 +227,18 @@ def _settings(target: Path, options: Options, images: int) -> dict[str, Any]:
     return settings
 
 
+def _stored(target: Path) -> dict[str, Any]:
+    """The settings of the first time; empty where this is it."""
+    path = target / SETTINGS_FILE
+    if not path.exists():
+        return {}
+    return {"multi_label": False, **json.loads(path.read_text(encoding="utf-8"))}
+
+
+def _labels(label: str, multi_label: bool) -> list[str]:
+    return features.split_labels(label) if multi_label else [label]
+
+
 def _assigned(
     unique: dict[str, tuple[sources.Source, _Look]], index: list[Entry], settings: dict[str, Any]
 ) -> list[tuple[str, Entry]]:
@@ -231,13 +249,18 @@ def _assigned(
         eval=0 if "eval" in given else settings["eval_share"],
         test=0 if given else settings["test_share"],
     )
+    free = [
+        (content, file.label)
+        for content, (file, _) in unique.items()
+        if file.split is None or (file.split == "train" and "eval" not in given)
+    ]
+    labels = [label for _, label in free] + [entry.label for entry in index]
+    strata = (
+        splits.strata(labels) if settings["multi_label"] else {label: label for label in labels}
+    )
     divided = splits.assign(
-        [
-            (content, file.label)
-            for content, (file, _) in unique.items()
-            if file.split is None or (file.split == "train" and "eval" not in given)
-        ],
-        [(entry.label, entry.split) for entry in index],
+        [(content, strata[label]) for content, label in free],
+        [(strata[entry.label], entry.split) for entry in index],
         shares,
         settings["seed"],
         settings["method"] == "stratified",

@@ -36,6 +36,8 @@ def create_pipeline(
       scan: end in a scan of learning rates, instead of training.
     """
     tree = config.model_dump()
+    if config.data.multi_label:
+        tree["model"]["head"] = "multi-label"  # what the network's outputs mean
     data, evaluation = config.data, config.evaluation
     build_fn = [] if config.model.build_fn is None else [config.model.build_fn.rpartition(".")[0]]
     # The file may be another one by the next run.
@@ -55,7 +57,11 @@ def create_pipeline(
     # Count labels and what was seen, and hold that against the schema and against the last run.
     statistics_gen = StatisticsGen(examples=examples, stats_options=statistics.options())
     statistics_of_splits = statistics_gen.outputs["statistics"]
-    schema_gen = SchemaGen(statistics=statistics_of_splits, schema_text=config.schema_text())
+    schema_gen = SchemaGen(
+        statistics=statistics_of_splits,
+        schema_text=config.schema_text(),
+        multi_label=data.multi_label,
+    )
     schema = schema_gen.outputs["schema"]
     last_statistics = Resolver(
         strategy_class=LatestBefore,
@@ -133,7 +139,9 @@ def create_pipeline(
         examples=examples,
         model=model,
         baseline_model=baseline.outputs["model"],
-        eval_config=eval_config(evaluation.min_accuracy, evaluation.max_accuracy_drop),
+        eval_config=eval_config(
+            evaluation.min_accuracy, evaluation.max_accuracy_drop, data.multi_label
+        ),
     )
 
     # Hand what is blessed to the model server.

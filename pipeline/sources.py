@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from components import features
 from components.errors import DarkroomError, closest
+from serving import signatures
 
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm"
 SUFFIXES = frozenset(_SUFFIXES.split(" "))
@@ -27,7 +29,7 @@ class Source(NamedTuple):
 
     path: str  # absolute
     name: str  # relative to the source's root, for people and for the index
-    label: str
+    label: str  # of several, as in a|b: sorted
     split: str | None  # where the source says it
 
 
@@ -39,13 +41,22 @@ class Found(NamedTuple):
     ignored: Counter[str]  # files that are no images, by their suffix
 
 
-def find(source: Path) -> Found:
+def find(source: Path, multi_label: bool = False) -> Found:
     """Lists the images of a folder or of a manifest.
+
+    Args:
+      source: a folder or a CSV file.
+      multi_label: a manifest's label is any number of labels, as in ``a|b``.
 
     Raises:
       DarkroomError: nothing is there, or a manifest without the needed columns.
     """
     if source.is_dir():
+        if multi_label:
+            raise DarkroomError(
+                f"{source}: a folder has one class for each image. For several labels give a CSV "
+                "manifest with the columns path and label, where a label is such as a|b."
+            )
         found = _folder(source)
         if not found.files and not found.refused:
             raise DarkroomError(
@@ -60,7 +71,7 @@ def find(source: Path) -> Found:
         raise DarkroomError(
             f"{source}: expected a folder, or a manifest whose name ends with .csv."
         )
-    return _manifest(source)
+    return _manifest(source, multi_label)
 
 
 def _folder(root: Path) -> Found:
@@ -124,7 +135,7 @@ def _identity(path: str | Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _manifest(path: Path) -> Found:
+def _manifest(path: Path, multi_label: bool) -> Found:
     root = path.parent.resolve()
     found = Found([], [], Counter())
     try:
@@ -139,7 +150,7 @@ def _manifest(path: Path) -> Found:
                         f"{closest(needed, list(columns))}"
                     )
             for row in reader:
-                _add_row(found, root, row, reader.line_num)
+                _add_row(found, root, row, reader.line_num, multi_label)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DarkroomError(f"{path}: can't be read as CSV in UTF-8: {error}.") from error
     if not found.files and not found.refused:
@@ -147,11 +158,15 @@ def _manifest(path: Path) -> Found:
     return found
 
 
-def _add_row(found: Found, root: Path, row: dict[str, str | None], line: int) -> None:
+def _add_row(
+    found: Found, root: Path, row: dict[str, str | None], line: int, multi_label: bool
+) -> None:
     name, label, split = ((row.get(column) or "").strip() for column in _COLUMNS)
+    if multi_label:
+        label = signatures.LABEL_SEPARATOR.join(features.split_labels(label))
     where = f"line {line}, {name or 'no path'}"
     path = os.path.normpath(os.path.join(root, name))
-    if not name or not label:
+    if not name or not (label or multi_label):
         found.refused.append((where, "no path" if not name else "no label"))
     elif not Path(os.path.realpath(path)).is_relative_to(root):
         found.refused.append((where, f"outside {root}, the manifest's folder"))

@@ -2,8 +2,10 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
+
+from components import features
 
 
 class Shares(NamedTuple):
@@ -64,6 +66,20 @@ def _count(share: float, total: int) -> int:
     if share == 0 or total < 3:
         return 0
     return max(1, int(share * total + 0.5))
+
+
+def strata(labels: Collection[str]) -> dict[str, str]:
+    """By which to stratify labels such as ``a|b``: of each the one that the fewest images have.
+
+    So the shares of a rare label are exact, and those of a common one, which is in many strata,
+    come close.
+    """
+    split = {text: features.split_labels(text) for text in labels}
+    counts = Counter(label for text in labels for label in split[text])
+    return {
+        text: min(several, key=lambda label: (counts[label], label), default="")
+        for text, several in split.items()
+    }
 
 
 def draw(content: str, seed: int) -> bytes:

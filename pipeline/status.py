@@ -38,6 +38,7 @@ class Status:
     home: str
     run: str
     nodes: list[Node] = field(default_factory=list)
+    images: dict[str, int] = field(default_factory=dict)  # of each split
     examples: dict[str, dict[str, int]] = field(default_factory=dict)  # split → class → images
     inspection: dict[str, Any] | None = None  # what ImportExampleGen counted and set aside
     quarantine: str | None = None  # the folder of what was set aside
@@ -179,9 +180,9 @@ def _read_statistics(status: Status, outputs: dict[str, Any]) -> str:
 
     statistics = outputs["statistics"]
     splits = json.loads(statistics.properties["split_names"].string_value)
-    status.examples = {
-        split: counts.of_classes(counts.load(statistics.uri, split)) for split in splits
-    }
+    loaded = {split: counts.load(statistics.uri, split) for split in splits}
+    status.images = {split: counts.images(listed) for split, listed in loaded.items()}
+    status.examples = {split: counts.of_classes(listed) for split, listed in loaded.items()}
     of_train = status.examples["train"]
     ends = f" of {min(of_train.values()):,} to {max(of_train.values()):,}" if of_train else ""
     return f"{len(of_train)} classes{ends} in train"

@@ -1,15 +1,14 @@
 """What a SavedModel is: its signatures, parameters, classes, and how it was trained."""
 
-import json
 import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from serving.predictor import PredictionError
+from serving import signatures
+from serving.predictor import PredictionError, read_json
 
 # Below the model's folder; written by the exporting Trainer.
-CONTRACT_PATH = "assets.extra/contract.json"
 FACTS_PATH = "assets.extra/training.json"
 
 
@@ -73,7 +72,7 @@ def describe(folder: Path) -> Description:
         raise PredictionError(
             f"{folder} is not a SavedModel that can be served: {error}."
         ) from error
-    contract = _read(folder / CONTRACT_PATH)
+    contract = read_json(folder / signatures.CONTRACT_PATH)
     return Description(
         str(folder),
         [
@@ -85,7 +84,7 @@ def describe(folder: Path) -> Description:
         ],
         sum(math.prod(shape) for name, shape in variables if _is_of_network(name)),
         contract.get("classes", []),
-        _read(folder / FACTS_PATH),
+        read_json(folder / FACTS_PATH),
     )
 
 
@@ -108,11 +107,3 @@ def _is_of_network(name: str) -> bool:
         and "seed_generator" not in name
         and not name.startswith(("save_counter", "_CHECKPOINT"))
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return read

@@ -1,9 +1,11 @@
 """Answers from a pushed model, in this process."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from serving import signatures
 
@@ -16,6 +18,7 @@ class PredictionError(Exception):
 class Prediction:
     """The scores of one image, best first."""
 
+    label: str  # the best class; of a multi-label model all above 0.5, as in a|b, may be empty
     classes: tuple[str, ...]
     scores: tuple[float, ...]
 
@@ -57,6 +60,15 @@ def read_images(paths: Sequence[str]) -> list[bytes]:
     return images
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A file beside a model; empty where it isn't there, as of models from elsewhere."""
+    try:
+        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return read
+
+
 class Predictor:
     """A loaded SavedModel."""
 
@@ -77,6 +89,8 @@ class Predictor:
             raise PredictionError(
                 f"{version_folder} is not a model that can serve images: {error}."
             ) from error
+        contract = read_json(version_folder / signatures.CONTRACT_PATH)
+        self.multi_label: bool = contract.get("multi_label", False)
 
     def predict(self, name: str, image: bytes) -> Prediction:
         """Scores one encoded image (PNG, JPEG, GIF or BMP).
@@ -94,7 +108,12 @@ class Predictor:
             raise PredictionError(
                 f"{name}: can't be decoded; expected a PNG, JPEG, GIF or BMP image."
             ) from error
-        classes = [c.decode("utf-8") for c in answer[signatures.CLASSES].numpy()[0]]
-        scores = answer[signatures.SCORES].numpy()[0]
-        order = (-scores).argsort()
-        return Prediction(tuple(classes[i] for i in order), tuple(float(scores[i]) for i in order))
+        names = [c.decode("utf-8") for c in answer[signatures.CLASSES].numpy()[0]]
+        scores = answer[signatures.SCORES].numpy()[0].tolist()
+        pairs = sorted(zip(names, scores, strict=True), key=lambda pair: -pair[1])
+        label = pairs[0][0]
+        if self.multi_label:
+            chosen = sorted(name for name, score in pairs if score > 0.5)
+            label = signatures.LABEL_SEPARATOR.join(chosen)
+        classes, scores = zip(*pairs, strict=True)
+        return Prediction(label, classes, scores)

@@ -1,4 +1,4 @@
-"""Names of the exported model's signatures, inputs and outputs, once."""
+"""Names of the exported model's signatures, inputs, outputs and contract, once."""
 
 SERVING = "serving_default"  # encoded images to classes and scores, for people
 EXAMPLES = "serving_examples"  # serialised tf.Examples to the same, for TFX
@@ -8,3 +8,7 @@ IMAGE_BYTES = "image_bytes"  # input, string [batch]: encoded image files
 EXAMPLES_INPUT = "examples"  # input, string [batch]: serialised tf.Examples
 CLASSES = "classes"  # output, string [batch, num_classes]
 SCORES = "scores"  # output, float32 [batch, num_classes]
+
+# Below the model's folder: its classes, and whether an image has any number of them.
+CONTRACT_PATH = "assets.extra/contract.json"
+LABEL_SEPARATOR = "|"  # of several labels in one text

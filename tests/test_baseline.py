@@ -4,15 +4,15 @@ from pathlib import Path
 from tfx.types import standard_artifacts
 
 from components.baseline import LatestBefore, LatestBlessedBefore
-from serving import description
+from serving import signatures
 
 
-def model(number: int, folder: Path | None = None, **contract: list[str]) -> object:
+def model(number: int, folder: Path | None = None, **contract: object) -> object:
     artifact = standard_artifacts.Model()
     artifact.id = number
     if folder is not None:
         artifact.uri = str(folder / str(number))
-        path = folder / str(number) / "Format-Serving" / description.CONTRACT_PATH
+        path = folder / str(number) / "Format-Serving" / signatures.CONTRACT_PATH
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(contract))
     return artifact
@@ -57,6 +57,8 @@ def test_a_model_of_other_classes_can_not_be_compared(tmp_path: Path) -> None:
         model(2, tmp_path, classes=["cat"]),
     ]
     blessings = [blessing(number, True) for number in (1, 2)]
+    several = model(6, tmp_path, classes=["cat", "dog"], multi_label=True)
+    assert resolve(models, blessings, several) == []
     assert resolve(models, blessings, model(4, tmp_path, classes=["cat", "dog"])) == [1]
     assert resolve(models, blessings, model(5, tmp_path, classes=["owl"])) == []
 

@@ -69,6 +69,7 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
         ("tuner.space=", ["tuner", "valid dictionary"]),
         ("tuner.space={}", ["tuner.space: empty"]),
         ("tuner.space.training.epochs={choices: [3]}", ["either tuner.epochs, or training.epochs"]),
+        ("model.head=sigmoid", ["model.head", "'softmax' or 'binary'", "found 'sigmoid'"]),
         ("name=2024-13-01", ["not valid YAML"]),
         ("data.splits.train=/train/*", ["data.splits.train", "found '/train/*'"]),
         ("training.epochs", ["expected dotted.key=value"]),
@@ -81,6 +82,13 @@ def test_a_wrong_value_is_a_sentence(override: str, words: list[str]) -> None:
         load("digits", [override])
     for word in words:
         assert word in str(caught.value)
+
+
+def test_several_labels_need_a_sigmoid_for_each_class() -> None:
+    assert load("digits", ["data.multi_label=true"]).model.head == "softmax"
+    for override in ("model.head=binary", "tuner.space.model.head={choices: [softmax, binary]}"):
+        with pytest.raises(ConfigError, match=r"model\.head: .*data\.multi_label"):
+            load("digits", ["data.multi_label=true", override])
 
 
 def test_the_file_and_all_problems_are_named(tmp_path: Path) -> None:

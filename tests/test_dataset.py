@@ -181,7 +181,13 @@ def test_one_of_the_copies_is_drawn_for_each_example() -> None:
 
 def test_classes_are_counted() -> None:
     labels = np.array([2, 0, 2, 2])
-    assert dataset.of_arrays(np.zeros((4, 1)), labels).counts() == {2: 3, 0: 1}
+    examples = dataset.of_arrays(np.zeros((4, 1)), labels)
+    assert examples.counts() == {2: 3, 0: 1}
+    assert examples.constant_accuracy() == 0.75
+    several = np.array([[1, 0, 0], [1, 0, 1], [1, 0, 0], [0, 0, 0]], np.float32)
+    examples = dataset.of_arrays(np.zeros((4, 1)), several)
+    assert examples.counts() == {0: 3, 1: 0, 2: 1}
+    assert examples.constant_accuracy() == pytest.approx((0.75 + 1 + 0.75) / 3)
 
 
 def test_sample_images_are_untouched(files: list[str]) -> None:

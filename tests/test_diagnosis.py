@@ -27,7 +27,13 @@ def test_a_loss_that_is_no_number() -> None:
 
 def test_at_chance() -> None:
     [sentence] = diagnose(history(loss=curve(2.31, 2.30, 12), accuracy=[0.26] * 12), 0.25)
-    assert "at chance (0.26; always guessing the largest class gives 0.25)" in sentence
+    assert "at chance (0.26; always the same answer gives 0.25)" in sentence
+
+
+def test_what_a_constant_answer_leaves_is_what_counts() -> None:
+    assert diagnose(history(accuracy=[0.985] * 12), 0.975) == []  # of many classes that are rare
+    [sentence] = diagnose(history(accuracy=[0.975] * 12), 0.975)
+    assert "at chance" in sentence
 
 
 def test_a_loss_that_does_not_fall() -> None:

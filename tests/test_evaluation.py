@@ -1,11 +1,13 @@
+import pytest
 import tensorflow_model_analysis as tfma
 
 from components import evaluation, features
 from serving import signatures
 
 
-def test_the_gate_is_tfmas() -> None:
-    config = evaluation.eval_config(min_accuracy=0.9, max_accuracy_drop=0.02)
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_gate_is_tfmas(multi_label: bool) -> None:
+    config = evaluation.eval_config(0.9, 0.02, multi_label)
     tfma.utils.verify_eval_config(config)
     [model] = config.model_specs
     assert model.signature_name == signatures.EXAMPLES

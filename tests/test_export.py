@@ -48,7 +48,7 @@ def trained(
     training.fit(model, config, examples, examples, [], until=2)
     folder = tmp_path_factory.mktemp("export") / "model"
     samples = dataset.sample_images([str(eval_file)], transform, 8)
-    serving_model = export.ServingModel(model, transform, classes)
+    serving_model = export.ServingModel(model, transform, classes, "softmax")
     export.save(serving_model, str(folder), samples)
     return model, examples, tf.saved_model.load(str(folder))
 
@@ -131,9 +131,28 @@ def test_a_model_that_ends_in_softmax_is_exported_as_it_is(
 ) -> None:
     transform = transform_of(small)
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *last()])
-    serving_model = export.ServingModel(model, transform, ["x"] * 10)
+    serving_model = export.ServingModel(model, transform, ["x"] * 10, "softmax")
     batch = dataset.preprocessed([str(eval_file)], transform, 2**30).first(5)
     np.testing.assert_array_equal(serving_model._predict(batch)["scores"], model(batch))
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+def test_scores_of_the_other_heads(small: Project, activation: str | None) -> None:
+    transform = transform_of(small)
+    images = np.random.default_rng(0).normal(size=(5, 8, 8, 1)).astype("float32")
+
+    def scores(head: str, classes: list[str], outputs: int) -> tuple[np.ndarray, np.ndarray]:
+        layers = [keras.layers.Flatten(), keras.layers.Dense(outputs, activation)]
+        model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+        made = export.ServingModel(model, transform, classes, head)
+        assert made.contract["multi_label"] == (head == "multi-label")
+        outputs = model(images) if activation else tf.sigmoid(model(images))
+        return made._predict(images)["scores"].numpy(), outputs.numpy()
+
+    found, expected = scores("binary", ["no", "yes"], 1)
+    np.testing.assert_allclose(found, np.hstack([1 - expected, expected]), atol=1e-6)
+    found, expected = scores("multi-label", ["a", "b", "c"], 3)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -49,7 +49,7 @@ def reason(record: bytes, config: SimpleNamespace) -> str:
 
 def test_an_encoded_image_stays_untouched() -> None:
     read = forms.read(example(i=b"\xff\xd8 whatever", l=b"cat"), data())
-    assert read == (b"\xff\xd8 whatever", b"cat", b"")
+    assert read == (b"\xff\xd8 whatever", (b"cat",), b"")
     record = example(**{"i": b"x", "l": b"cat", "image/filename": b"a b.jpg"})
     assert forms.read(record, data()).filename == b"a b.jpg"
 
@@ -100,14 +100,23 @@ def test_pixels_that_do_not_fit() -> None:
 
 
 def test_labels() -> None:
-    assert forms.read(example(i=b"x", l="fraise fraîche".encode()), data()).label.decode() == (
-        "fraise fraîche"
-    )
-    assert forms.read(example(i=b"x", l=7), data()).label == b"7"
+    def labels(label: Any, config: SimpleNamespace) -> list[str]:
+        return [name.decode() for name in forms.read(example(i=b"x", l=label), config).labels]
+
+    assert labels("fraise fraîche".encode(), data()) == ["fraise fraîche"]
+    assert labels(b"a|b", data()) == ["a|b"]
+    assert labels(7, data()) == ["7"]
     named = data()
     named.class_names = ["cat", "dog"]
-    assert forms.read(example(i=b"x", l=1), named).label == b"dog"
+    assert labels(1, named) == ["dog"]
     assert "label 2" in reason(example(i=b"x", l=2), named)
+    several = data("data.multi_label=true")
+    assert labels("ü | a|ü|".encode(), several) == ["a", "ü"]
+    assert labels([b"b", b"a|c"], several) == ["a", "b", "c"]
+    assert labels(b"", several) == []
+    assert forms.read(example(i=b"x"), several).labels == ()
+    several.class_names = ["cat", "dog", "owl"]
+    assert labels([2, 0], several) == ["cat", "owl"]
     assert reason(example(i=b"x"), data()) == "no label"
     assert reason(example(i=b"x", l=b" "), data()) == "no label"
     assert reason(example(l=b"a"), data()) == "no image"

@@ -131,6 +131,30 @@ def test_split_folders_stand_and_eval_comes_from_train(fruit: Path) -> None:
     assert found["train"] == {"NEUTROPHIL": 16, "MONOCYTE": 8}
 
 
+def test_a_manifest_of_several_labels(fruit: Path) -> None:
+    photos = sorted(str(path.relative_to(fruit)) for path in fruit.rglob("*.jpg"))
+    labels = ["ripe|apple", "apple|ripe", "apple", "", "ripe"] * 12
+    with open(fruit / "list.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("path", "label"), *zip(photos, labels, strict=True)])
+    output = ingest(fruit, "list.csv", "records", "--multi-label")
+    held_out = {"apple|ripe": 5, "apple": 2, "ripe": 3, "": 2}
+    found = counts(fruit / "records")
+    assert sum(found["eval"].values()) == 12
+    assert set(found["eval"]) <= set(held_out)
+    lines = [line.split() for line in output.splitlines()]
+    # Each class has 36 of the 60 images, and a fifth of them are held out.
+    [apple] = [line for line in lines if line[:1] == ["apple"]]
+    assert sum(map(int, apple[1:])) == 36
+    assert apple[2:] == ["7", "7"]
+    assert "images       train 36, eval 12, test 12" in output
+    assert output.rstrip().endswith("--set data.multi_label=true")
+    # The second time it knows.
+    assert "added        0; 60 were there" in ingest(fruit, "list.csv", "records")
+    output = ingest(fruit, "fruit", "classes")
+    output = ingest(fruit, "list.csv", "classes", "--multi-label", code=1)
+    assert "was divided with multi_label False" in output
+
+
 def test_a_manifest_and_random_shares(fruit: Path) -> None:
     rows = [["path", "label", "split"]]
     for folder in (fruit / "fruit").iterdir():

@@ -167,6 +167,43 @@ def test_label_smoothing_is_kerass() -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_cross_entropy_of_yes_and_no_is_kerass(smoothing: float) -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(20, 5)).astype("float32")
+    several = generator.integers(0, 2, (20, 5)).astype("float32")
+    of_keras = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
+    mine = models.SmoothedBinaryCrossentropy(smoothing)
+    np.testing.assert_allclose(mine(several, logits), of_keras(several, logits), rtol=1e-5)
+    one, logit = several[:, 0].astype("int64"), logits[:, :1]
+    np.testing.assert_allclose(mine(one, logit), of_keras(one, logit), rtol=1e-5)
+    weights = generator.uniform(size=20).astype("float32")
+    found, expected = mine(one, logit, weights), of_keras(one, logit, weights)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_two_classes_need_one_output() -> None:
+    binary = ("model.head=binary", "model.name=dense", "model.units=[4]")
+    model = build(*binary, num_classes=2)
+    assert model.output_shape == (None, 1)
+    images = np.random.default_rng(0).normal(size=(64, 32, 32, 3)).astype("float32")
+    labels = (images.mean((1, 2, 3)) > 0).astype("int64")
+    found = model.evaluate(images, labels, verbose=0, return_dict=True)
+    answers = model.predict(images, verbose=0)[:, 0] > 0
+    assert found["accuracy"] == pytest.approx((answers == labels).mean())
+    with pytest.raises(DarkroomError, match="for two classes, and the train split has 3"):
+        build(*binary, num_classes=3)
+    with pytest.raises(DarkroomError, match=r"output shape \(None, 1\) for model.head binary"):
+        build(*binary, "model.build_fn=tests.test_models.two_outputs", num_classes=2)
+
+
+def two_outputs(hp: object, config: object, num_classes: int) -> keras.Model:
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(2))
+    model.compile("sgd", "mse")
+    return model
+
+
 def test_the_optimizers_options_reach_it() -> None:
     sgd = ("training.optimizer=sgd", "training.momentum=0.5", "training.weight_decay=0.01")
     optimizer = build(*sgd).optimizer

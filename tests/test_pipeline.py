@@ -437,7 +437,7 @@ def test_a_class_in_eval_only_is_named(tmp_path: Path, write_photos: Callable[..
     write_photos(tmp_path / "data" / "train" / "a.tfrecord", {"a": "china"}, 8, 3)
     result = made.run()
     assert result.returncode == 1
-    assert "All images of the train split are of one class, 'a'" in result.stdout
+    assert "The train split has a single class, 'a'" in result.stdout
 
 
 BUILD_FN = """

@@ -127,3 +127,13 @@ def test_the_graph_of_the_training_set(normalization: str, tmp_path: object) -> 
         deviation = images.std((0, 1, 2))
         expected = (images - images.mean((0, 1, 2))) / np.where(deviation == 0, 1, deviation)
     np.testing.assert_allclose(result, expected, atol=1e-4)
+
+
+def test_several_labels_become_ones_and_zeros() -> None:
+    numbers = tf.ragged.constant([[2, 0], [], [1, -1]], dtype=tf.int64).to_sparse()
+    labels = preprocessing.target({features.LABEL: numbers}, num_classes=3)
+    np.testing.assert_array_equal(labels, [[1, 0, 1], [0, 0, 0], [0, 1, 0]])
+    none = tf.ragged.constant([[], []], dtype=tf.int64, ragged_rank=1).to_sparse()
+    np.testing.assert_array_equal(
+        preprocessing.target({features.LABEL: none}, num_classes=3), np.zeros((2, 3))
+    )

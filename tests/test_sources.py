@@ -99,6 +99,18 @@ def test_a_manifest(tmp_path: Path) -> None:
     ]
 
 
+def test_a_manifest_of_several_labels(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "path,label", "a.jpg,dog | cat", "b.jpg,", "c.jpg,cat|cat")
+    files = sources.find(path, multi_label=True).files
+    assert [(file.name, file.label) for file in files] == [
+        ("a.jpg", "cat|dog"),
+        ("b.jpg", ""),
+        ("c.jpg", "cat"),
+    ]
+    with pytest.raises(DarkroomError, match="For several labels give a CSV manifest"):
+        sources.find(tmp_path, multi_label=True)
+
+
 def test_rows_that_can_not_be_used_do_not_lose_the_others(tmp_path: Path) -> None:
     path = manifest(
         tmp_path,

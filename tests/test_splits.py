@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.splits import Shares, assign, default_share
+from pipeline.splits import Shares, assign, default_share, strata
 
 LABELS = st.lists(st.sampled_from("abc"), max_size=60)
 SHARES = st.tuples(st.floats(0, 0.4), st.floats(0, 0.4)).map(lambda pair: Shares(*pair))
@@ -64,3 +64,8 @@ def test_random_meets_the_share_of_all_but_not_of_each() -> None:
     new = named(["a"] * 190 + ["b"] * 10)
     splits = assign(new, [], Shares(0.1, 0.1), 3, stratified=False)
     assert Counter(splits.values()) == {"train": 160, "eval": 20, "test": 20}
+
+
+def test_several_labels_are_stratified_by_the_rarest() -> None:
+    labels = ["a"] * 5 + ["a|b"] * 3 + ["b|c"] * 2 + [""]
+    assert strata(labels) == {"a": "a", "a|b": "b", "b|c": "c", "": ""}

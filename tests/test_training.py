@@ -10,7 +10,7 @@ from pipeline.config import load
 
 def configured(*overrides: str) -> SimpleNamespace:
     tree = load("digits", ["training.batch_size=32", *overrides]).model_dump()
-    return settings.unpack(settings.pack(tree, "augmentation", "training"))
+    return settings.unpack(settings.pack(tree, "model", "augmentation", "training"))
 
 
 def network(config: SimpleNamespace) -> keras.Model:
@@ -93,6 +93,23 @@ def test_classes_of_few_images_weigh_more() -> None:
     assert weights == pytest.approx({0: 96 / 180, 1: 96 / 90, 2: 96 / 18})
     assert sum(weights[label] for label in labels) / 96 == pytest.approx(1)
     fit(examples, "training.epochs=1", "training.class_weights=balanced")
+
+
+def test_of_several_labels_yes_and_no_weigh_the_same() -> None:
+    generator = np.random.default_rng(0)
+    labels = (generator.uniform(size=(96, 3)) < [0.5, 0.1, 0.02]).astype("float32")
+    labels[0] = 1
+    points = generator.normal(size=(96, 6)) + labels.repeat(2, axis=1)
+    examples = dataset.of_arrays(points.astype("float32"), labels)
+    _, _, weights = training._weighing(examples)(points, labels)
+    assert weights.shape == labels.shape
+    np.testing.assert_allclose((weights * labels).numpy().sum(axis=0), 48, rtol=1e-5)
+    np.testing.assert_allclose((weights * (1 - labels)).numpy().sum(axis=0), 48, rtol=1e-5)
+    config = configured("training.class_weights=balanced", "training.epochs=3")
+    config.model.head = "multi-label"
+    history = training.fit(network(config), config, examples, examples, []).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert 0 < history["val_accuracy"][-1] <= 1
 
 
 def test_a_loss_that_is_no_number_ends_the_training(examples: dataset.Examples) -> None:
