@@ -28,6 +28,9 @@ class Transform:
         keys = (features.IMAGE_KEY, features.LABEL_KEY, features.HEIGHT_KEY)
         return {key: tf.io.FixedLenFeature([1], tf.string) for key in keys}
 
+    def vocabulary_size_by_name(self, name: str) -> int:
+        return len(IMAGES)
+
     def transform_features_layer(self) -> object:
         def layer(raw: dict) -> dict:
             files = raw[features.IMAGE_KEY][:, 0]

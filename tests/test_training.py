@@ -105,7 +105,8 @@ def test_of_several_labels_yes_and_no_weigh_the_same() -> None:
     assert weights.shape == labels.shape
     np.testing.assert_allclose((weights * labels).numpy().sum(axis=0), 48, rtol=1e-5)
     np.testing.assert_allclose((weights * (1 - labels)).numpy().sum(axis=0), 48, rtol=1e-5)
-    config = configured("training.class_weights=balanced", "training.epochs=3")
+    fast = ("training.epochs=3", "training.learning_rate=0.01")
+    config = configured("training.class_weights=balanced", *fast)
     config.model.head = "multi-label"
     history = training.fit(network(config), config, examples, examples, []).history
     assert history["loss"][-1] < history["loss"][0]
