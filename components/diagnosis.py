@@ -15,8 +15,8 @@ _RISE, _LEAST_RISE = 0.1, 0.05
 _PLATEAU_FALL = 0.005
 
 
-def diagnose(history: History, constant_accuracy: float) -> list[str]:
-    """Sentences about a training; empty where there is nothing to say.
+def diagnose(history: History, constant_accuracy: float) -> dict[str, str]:
+    """What is wrong with a training, a sentence for each rule; empty where nothing is.
 
     Args:
       history: Keras's metrics by name, a number per epoch; ``loss`` at least.
@@ -25,39 +25,40 @@ def diagnose(history: History, constant_accuracy: float) -> list[str]:
     losses = history["loss"]
     if any(not math.isfinite(loss) for loss in losses):
         epoch = next(n for n, loss in enumerate(losses, 1) if not math.isfinite(loss))
-        return [
+        words = (
             f"The loss is no number any more in epoch {epoch}. Try a tenth of "
             "training.learning_rate, and look for images that are all one value."
-        ]
-    sentences = []
+        )
+        return {"no number": words}
+    found = {}
     at_chance_up_to = constant_accuracy + _CHANCE_MARGIN * (1 - constant_accuracy)
     at_chance = history.get("accuracy", [1.0])[-1] <= at_chance_up_to
     falls = len(losses) < 2 or losses[-1] < losses[0] * (1 - _LEAST_FALL)
     if at_chance:
-        sentences.append(
+        found["at chance"] = (
             f"The accuracy is at chance ({history['accuracy'][-1]:.2f}; always the "
             f"same answer gives {constant_accuracy:.2f}): nothing was learnt. Try another "
             "training.learning_rate, and check that the labels belong to the images."
         )
     elif not falls:
-        sentences.append(
+        found["not falling"] = (
             f"The training loss doesn't fall ({losses[0]:.3g} to {losses[-1]:.3g}). Try a higher "
             "or a lower training.learning_rate, or a larger model."
         )
     since = _overfits_since(history.get("val_loss", []), losses)
     if since is not None:
         best = min(history["val_loss"])
-        sentences.append(
+        found["overfitting"] = (
             f"Overfitting since epoch {since + 1}: the validation loss rises from {best:.3g} to "
             f"{history['val_loss'][-1]:.3g} while the training loss falls. Try augmentation, a "
             "higher model.dropout, training.patience, or more images."
         )
     elif falls and not at_chance and _is_flat(losses):
-        sentences.append(
+        found["plateau"] = (
             f"The training loss has stood still at {losses[-1]:.3g} for the last third of the "
             "epochs. Fewer epochs would do, or try training.schedule: cosine."
         )
-    return sentences
+    return found
 
 
 def _overfits_since(validation: Sequence[float], losses: Sequence[float]) -> int | None:

@@ -10,8 +10,12 @@ from typing import Any
 
 import keras
 
+from components import diagnosis
+
 LOGGER = logging.getLogger("darkroom.progress")
 _SECONDS_BETWEEN_REPORTS = 0.2
+# Many trainings have learnt nothing yet after the first.
+_EPOCHS_BEFORE_WORDS = 3
 
 
 def report(node: str, text: str, fraction: float | None = None) -> None:
@@ -23,6 +27,32 @@ def report(node: str, text: str, fraction: float | None = None) -> None:
       fraction: share of the work that is done, from 0 to 1, where known.
     """
     LOGGER.info("%s: %s", node, text, extra={"progress": (node, text, fraction)})
+
+
+def warn(node: str, text: str) -> None:
+    """Says in a sentence what a person will want to know before the node is done."""
+    LOGGER.warning("%s: %s", node, text)
+
+
+class Diagnose(keras.callbacks.Callback):
+    """Says what is wrong with a training as soon as its curves show it, each thing once."""
+
+    def __init__(self, node: str, constant_accuracy: float):
+        """Reports for ``node``; what is wrong is ``diagnosis.diagnose``'s to say."""
+        super().__init__()
+        self._node, self._constant_accuracy = node, constant_accuracy
+        self._history: dict[str, list[float]] = {}
+        self._said: set[str] = set()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for name, value in (logs or {}).items():
+            self._history.setdefault(name, []).append(float(value))
+        if len(self._history["loss"]) < _EPOCHS_BEFORE_WORDS:
+            return
+        found = diagnosis.diagnose(self._history, self._constant_accuracy)
+        for rule in found.keys() - self._said:
+            warn(self._node, f"after epoch {epoch + 1}: {found[rule]}")
+        self._said |= found.keys()
 
 
 class ReportEpochs(keras.callbacks.Callback):

@@ -113,6 +113,7 @@ class Training:
         curves.before = before = _length(earlier)
         callbacks = [
             progress.ReportEpochs("Trainer", f"{stage.name}, " if stage.name else ""),
+            progress.Diagnose("Trainer", self._train.constant_accuracy()),
             curves,
         ]
         if config.training.keep_every is not None:

@@ -54,13 +54,13 @@ def run_fn(fn_args: FnArgs) -> None:
 
     history, epoch = run.run()
 
-    sentences = diagnosis.diagnose(history, train.constant_accuracy())
+    found = diagnosis.diagnose(history, train.constant_accuracy())
     written = {
         "history": history,
         "exported_epoch": epoch,
         "resumed_at": run.resumed_at,
         "stages": run.stages,
-        "diagnosis": [*run.notes, *sentences],
+        "diagnosis": [*run.notes, *found.values()],
     }
     path = os.path.join(fn_args.model_run_dir, results.HISTORY_FILE)
     with open(path, "w", encoding="utf-8") as file:

@@ -90,11 +90,13 @@ class Display(logging.Handler):
         print_node(self.console, Node(node, state, time.monotonic() - self._started, result))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Moves the running node's line."""
+        """Moves the running node's line, or prints a warning of it."""
         if (moved := getattr(record, "progress", None)) and self._task is not None:
             _, words, fraction = moved
             total = None if fraction is None else 1.0
             self._progress.update(self._task, total=total, completed=fraction or 0, words=words)
+        elif record.levelno >= logging.WARNING:
+            self.console.print(f"! {record.getMessage()}", markup=False)
 
     def _remove(self) -> None:
         if self._task is not None:
