@@ -29,10 +29,35 @@ def unpack(custom_config: dict[str, Any], values: dict[str, Any] | None = None) 
     """
     tree = custom_config
     for key, value in (values or {}).items():
-        section, _, name = key.partition(".")
-        if name in tree.get(section, {}):
-            tree = {**tree, section: {**tree[section], name: value}}
+        if "." in key:  # no name of a user's own replaces a whole section
+            tree = changed(tree, key.split("."), value)
     namespace: SimpleNamespace = json.loads(
         json.dumps(tree), object_hook=lambda branch: SimpleNamespace(**branch)
     )
     return namespace
+
+
+def changed(branch: Any, path: list[str], value: Any) -> Any:
+    """A copy of dicts and lists with another value at a path; as they are if there is no such path.
+
+    Args:
+      branch: dicts and lists.
+      path: keys of dicts, and numbers of lists' entries, from 0, as in ``["units", "0"]``.
+      value: to put there.
+    """
+    if not path:
+        return value
+    name, *rest = path
+    if isinstance(branch, dict) and name in branch:
+        return {**branch, name: changed(branch[name], rest, value)}
+    if isinstance(branch, list) and name in map(str, range(len(branch))):
+        place = int(name)
+        return [*branch[:place], changed(branch[place], rest, value), *branch[place + 1 :]]
+    return branch
+
+
+def look_up(tree: Any, key: str) -> Any:
+    """The value at a dotted key of attributes and lists, such as ``model.units.0``."""
+    for name in key.split("."):
+        tree = tree[int(name)] if isinstance(tree, list) else getattr(tree, name)
+    return tree

@@ -45,8 +45,7 @@ def search_space(config: SimpleNamespace) -> keras_tuner.HyperParameters:
     """KerasTuner's declaration of ``tuner.space``; the configured values are the defaults."""
     hp = keras_tuner.HyperParameters()
     for key, values in vars(config.tuner.space).items():
-        section, _, name = key.partition(".")
-        default = getattr(getattr(config, section), name)
+        default = settings.look_up(config, key)
         if values.choices is not None:
             choices = [float(c) if isinstance(default, float) else c for c in values.choices]
             hp.Choice(key, choices, default=default if default in choices else choices[0])

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from components import features
+from components import features, settings
 from components.architectures import ARCHITECTURES
 from components.errors import DarkroomError, closest
 
@@ -295,7 +295,7 @@ class Tuner(Section):
     objective: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     """What the best trial is best at."""
     space: dict[str, Range] = {}
-    """Hyperparameters by their key in this tree, such as `training.learning_rate`."""
+    """Hyperparameters by their key in this tree: `training.learning_rate`, `model.units.0`."""
 
 
 class LearningRateScan(Section):
@@ -631,7 +631,7 @@ _SEARCHABLE = ("model", "augmentation", "training")
 
 
 def _lookup(config: Config, key: str) -> Any:
-    section, _, name = key.partition(".")
+    section, _, path = key.partition(".")
     if section not in _SEARCHABLE:
         raise ValueError(
             f"tuner.space.{key}: only keys of {', '.join(_SEARCHABLE)} can be searched, "
@@ -639,21 +639,32 @@ def _lookup(config: Config, key: str) -> Any:
         )
     branch = cast(Section, getattr(config, section))
     valid = list(type(branch).model_fields)
+    name, *places = path.split(".")
     if name not in valid:
         raise ValueError(
             f"tuner.space.{key}: no such key.{closest(name, valid)} "
             f"{section} has {', '.join(valid)}"
         )
-    return getattr(branch, name)
+    found, owner = getattr(branch, name), f"{section}.{name}"
+    for place in places:
+        if not isinstance(found, list):
+            raise ValueError(f"tuner.space.{key}: {owner} is no list, expected {owner} alone")
+        if place not in map(str, range(len(found))):
+            numbers = f"numbers are 0 to {len(found) - 1}" if found else "list is empty"
+            raise ValueError(f"tuner.space.{key}: {owner} has no entry {place!r}, its {numbers}")
+        found, owner = found[int(place)], f"{owner}.{place}"
+    return found
 
 
 def _check_hyperparameter(config: Config, key: str, value: Any) -> None:
-    section, _, name = key.partition(".")
+    section, *path = key.split(".")
     branch = cast(Section, getattr(config, section))
     try:
-        type(branch).model_validate({**branch.model_dump(), name: value})
+        type(branch).model_validate(settings.changed(branch.model_dump(), path, value))
     except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Input should be ")
+        first = error.errors()[0]
+        message = first["msg"].removeprefix("Input should be ")
+        remedy = f"; name an entry, such as {key}.0" if first["type"] == "list_type" else ""
         raise ValueError(
-            f"tuner.space.{key}: expected values that are {message}, found {value!r}"
+            f"tuner.space.{key}: expected values that are {message}, found {value!r}{remedy}"
         ) from None

@@ -46,6 +46,8 @@ def test_overrides_are_yaml() -> None:
 def test_a_hyperparameter_keeps_its_dotted_key() -> None:
     loaded = load("digits", ["tuner.space.training.batch_size={choices: [32, 64]}"])
     assert loaded.tuner.space["training.batch_size"].choices == [32, 64]
+    loaded = load("digits", ["tuner.space.model.units.0={min: 128, max: 256, step: 64}"])
+    assert loaded.tuner.space["model.units.0"].step == 64
 
 
 @pytest.mark.parametrize(
@@ -66,6 +68,13 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
         ("tuner.space.model.dropout={min: 0.5, max: 0.1}", ["min must be below max"]),
         ("tuner.space.model.dropout={min: 0.5}", ["either choices, or both min and max"]),
         ("tuner.space.model.dropout={min: 0, max: 0.5, sampling: log}", ["min above 0"]),
+        ("tuner.space.model.units.1={min: 8, max: 64}",
+         ["tuner.space.model.units.1", "no entry '1'", "numbers are 0 to 0"]),
+        ("tuner.space.model.units.x={min: 8, max: 64}", ["model.units has no entry 'x'"]),
+        ("tuner.space.model.units.0={min: 8, max: a}", ["tuner.space.model.units.0.max"]),
+        ("tuner.space.model.units.0={choices: [8, a]}", ["valid integer", "found 'a'"]),
+        ("tuner.space.model.units={choices: [8, 16]}", ["name an entry, such as model.units.0"]),
+        ("tuner.space.model.dropout.0={min: 0, max: 1}", ["model.dropout is no list"]),
         ("tuner.space=", ["tuner", "valid dictionary"]),
         ("tuner.space={}", ["tuner.space: empty"]),
         ("tuner.space.training.epochs={choices: [3]}", ["either tuner.epochs, or training.epochs"]),
@@ -76,7 +85,7 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
         ("training.epochs={", ["not valid YAML"]),
         ("name.x.y=3", ["name holds a value"]),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_value_is_a_sentence(override: str, words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         load("digits", [override])
@@ -139,6 +148,7 @@ def test_every_configuration_opens_with_its_command() -> None:
         head = path.read_text().split("\nname:")[0]
         assert "darkroom run" in head, path
         assert re.search(r"accuracy 0\.\d", head), path
+        assert re.search(r"accuracy \d\.\d", head), path
 
 
 def test_the_shipped_configurations_set_no_default_again() -> None:

@@ -14,3 +14,13 @@ def test_values_of_a_trial_are_in_the_configuration() -> None:
     assert config.model.units == [8]
     assert not hasattr(config.model, "mine")
     assert TREE["training"]["epochs"] == 3
+
+
+def test_an_entry_of_a_list_is_named_by_its_number() -> None:
+    tree = {"model": {"units": [8, 4], "filters": [[16, 32], 64]}}
+    values = {"model.units.1": 9, "model.filters.0.1": 7, "model.units.2": 1, "model": 2}
+    config = settings.unpack(tree, values)
+    assert config.model.units == [8, 9]
+    assert config.model.filters == [[16, 7], 64]
+    assert settings.look_up(config, "model.filters.0.1") == 7
+    assert tree["model"]["units"] == [8, 4]

@@ -37,7 +37,11 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "split"),
-    [("TRAIN", "train"), ("Test", "test"), ("val", "eval"), ("validation", "eval")],
+    [
+        *[(name, "train") for name in ("TRAIN", "Training")],
+        *[(name, "eval") for name in ("val", "VALID", "validation", "Eval")],
+        *[(name, "test") for name in ("Test", "TESTING")],
+    ],
 )
 def test_split_folders(tmp_path: Path, folder: str, split: str) -> None:
     touch(tmp_path, f"{folder}/EOSINOPHIL/1.jpeg")

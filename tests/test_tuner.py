@@ -21,6 +21,7 @@ def test_the_space_is_kerastuners() -> None:
             "tuner.space.model.activation={choices: [tanh, sigmoid]}",
             "tuner.space.model.dropout={choices: [0, 0.5]}",
             "tuner.space.training.patience={min: 2, max: 4}",
+            "tuner.space.model.units.0={min: 128, max: 256, step: 64}",
         )
     )
     space = {hp.name: hp for hp in tuner.search_space(config).space}
@@ -31,6 +32,7 @@ def test_the_space_is_kerastuners() -> None:
     size = space["training.batch_size"]
     assert isinstance(size, keras_tuner.engine.hyperparameters.Int)
     assert list(size.values) == [32, 64, 96, 128]
+    assert list(space["model.units.0"].values) == [128, 192, 256]
     assert (
         space["model.activation"].default == "tanh"
     )  # relu, the configured one, is not among them
@@ -49,7 +51,9 @@ def test_a_trial_uses_its_values(candidate: tuner.Candidate) -> None:
     hp = keras_tuner.HyperParameters()
     hp.Fixed("training.learning_rate", 0.02)
     hp.Fixed("model.dropout", 0.5)
+    hp.Fixed("model.units.0", 24)
     model = candidate.build(hp)
+    assert model.get_layer(models.CLASSIFIER).layers[2].units == 24
     assert keras.ops.convert_to_numpy(model.optimizer.learning_rate) == pytest.approx(0.02)
     dropouts = [
         layer.rate for layer in parts.leaves(model) if isinstance(layer, keras.layers.Dropout)
