@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components import features, preprocessing, tfrecord
+from components.errors import DarkroomError
 
 # Examples that are parsed and preprocessed together, before the batches of training are made.
 _CHUNK = 256
@@ -89,12 +90,22 @@ class Coding:
         self.dtype = np.float16 if black is None else np.uint8
 
     def encode(self, images: np.ndarray) -> np.ndarray | None:
-        """float32 [count, height, width, channels] to ``dtype``; None if that loses something."""
+        """float32 [count, height, width, channels] to ``dtype``; None if that loses something.
+
+        Raises:
+          DarkroomError: values that are no numbers, or beyond float16.
+        """
         if self._black is None or self._white is None:
+            if not abs(images).max() <= np.finfo(np.float16).max:  # so too where it is no number
+                raise DarkroomError(
+                    "preprocessing.image_fn: expected numbers within ±65,504, "
+                    f"received {images.min()} to {images.max()}. Scale them in the function."
+                )
             return images.astype(np.float16)
         levels = (images - self._black) * (255.0 / (self._white - self._black))
         whole = np.rint(levels)
-        if whole.min() < 0 or whole.max() > 255 or abs(levels - whole).max() > _LEVEL_TOLERANCE:
+        fits = whole.min() >= 0 and whole.max() <= 255
+        if not (fits and abs(levels - whole).max() <= _LEVEL_TOLERANCE):  # so too if no numbers
             return None
         exact: np.ndarray = whole.astype(np.uint8)
         return exact

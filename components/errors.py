@@ -1,10 +1,16 @@
 """The errors that are the user's to mend, and how they are said."""
 
+import os
 import re
 import traceback
 
 # What Beam adds to the message of an error that comes out of a step.
 _BEAMS_PLACE = re.compile(r" \[while running .*")
+# Files whose lines say nothing to a user about the user's own code.
+_NOT_THEIRS = re.compile(
+    rf"^{re.escape(os.path.dirname(__file__))}|importlib|-packages.(?:keras|tensorflow)\W"
+)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class DarkroomError(Exception):
@@ -17,14 +23,15 @@ class DarkroomError(Exception):
 class UserCodeError(DarkroomError):
     """The user's own code raised; carries the user's traceback, without our frames."""
 
-    def __init__(self, dotted_path: str, error: BaseException):
+    def __init__(self, who: str, error: BaseException, failed: str = "failed"):
+        """Says ``who`` (a dotted path) ``failed``, and the traceback."""
         frames = [
             frame
             for frame in traceback.extract_tb(error.__traceback__)
-            if "user_code.py" not in frame.filename and "importlib" not in frame.filename
+            if not _NOT_THEIRS.search(frame.filename)
         ]
         shown = traceback.format_list(frames) + traceback.format_exception_only(error)
-        super().__init__(f"{dotted_path} failed:\n{''.join(shown).rstrip()}")
+        super().__init__(f"{who} {failed}:\n{_COLOURS.sub('', ''.join(shown)).rstrip()}")
 
 
 def closest(word: str, choices: list[str]) -> str:

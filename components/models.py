@@ -21,7 +21,7 @@ import keras
 import keras_tuner
 import tensorflow as tf
 
-from components import parts, user_code, weights
+from components import parts, tracing, user_code, weights
 from components.architectures import ARCHITECTURES
 from components.errors import DarkroomError
 
@@ -72,6 +72,9 @@ def build_model(
             f"{(None, expected)} for model.head {config.model.head} and {num_classes} classes, "
             f"received {shape}."
         )
+    size = config.preprocessing
+    shape = (size.height, size.width, size.channels)
+    tracing.check(model, shape, f"model.build_fn: {path}")
     return model
 
 
@@ -80,9 +83,38 @@ def _outputs(config: SimpleNamespace, num_classes: int) -> int:
     return 1 if config.model.head == "binary" else num_classes
 
 
+def begin(config: SimpleNamespace) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """A network's input, and what comes of it: the same, or what ``model.input_layer`` makes.
+
+    Args:
+      config: the ``preprocessing`` and ``model`` sections.
+
+    Raises:
+      UserCodeError: the layer raised, or can't be traced to a graph.
+      DarkroomError: it is no layer, gives no images, or calls Python from the graph.
+    """
+    images = _input(config)
+    path = config.model.input_layer
+    if path is None:
+        return images, images
+    who = f"model.input_layer: {path}"
+    layer = user_code.call(user_code.resolve(path, "model.input_layer"), who)
+    if not isinstance(layer, keras.Layer):
+        raise DarkroomError(f"{who}: expected a keras.Layer, received {layer!r}.")
+    made = user_code.call(layer, who, images, failed=tracing.FAILED)
+    if not isinstance(made, keras.KerasTensor) or len(made.shape) != 4:
+        received = f"shape {made.shape}" if isinstance(made, keras.KerasTensor) else repr(made)
+        raise DarkroomError(
+            f"{who}: expected it to give images [batch, height, width, channels], "
+            f"received {received}."
+        )
+    tracing.check(keras.Model(images, made), images.shape[1:], who)
+    return images, made
+
+
 def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
     """Blocks of convolutions, batch normalisation and pooling, then dense layers."""
-    images = hidden = _input(config)
+    images, hidden = begin(config)
     initializer = config.model.initializer
     blocks = [_listed(block) for block in config.model.filters]
     pooled = config.model.pooled_blocks
@@ -112,9 +144,9 @@ def residual(config: SimpleNamespace, num_classes: int) -> keras.Model:
 
     Stage after stage has the next of ``model.filters`` and half the height and width.
     """
-    images = _input(config)
+    images, hidden = begin(config)
     widths = [width for group in config.model.filters for width in _listed(group)]
-    hidden = _convolution(images, widths[0], 3, 1, config.model)
+    hidden = _convolution(hidden, widths[0], 3, 1, config.model)
     for stage, width in enumerate(widths):
         for block in range(config.model.blocks):
             stride = 2 if stage and not block else 1
@@ -166,9 +198,13 @@ def application(config: SimpleNamespace, num_classes: int) -> keras.Model:
     another architecture is another name, and nothing else.
     """
     name = config.model.name
-    images = _input(config)
-    size = config.preprocessing
-    shape = (size.height, size.width, size.channels)
+    images, hidden = begin(config)
+    shape = images.shape[1:]
+    if hidden.shape[1:] != shape:
+        raise DarkroomError(
+            f"model.input_layer: {config.model.input_layer}: expected it to give images of "
+            f"{name}'s shape {shape}, received {hidden.shape[1:]}."
+        )
     pretrained = "imagenet" if config.model.weights == "imagenet" else None
     try:
         made = getattr(keras.applications, name)(
@@ -183,7 +219,7 @@ def application(config: SimpleNamespace, num_classes: int) -> keras.Model:
             f"{url[1]} of keras.applications into "
             f"{os.path.join(keras.config.keras_home(), 'models')}."
         ) from error
-    hidden = made(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(images))
+    hidden = made(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(hidden))
     if config.model.pooling == "average":
         hidden = keras.layers.GlobalAveragePooling2D()(hidden)
     else:
@@ -221,8 +257,8 @@ class _Pixels(keras.layers.Layer):
 
 def dense(config: SimpleNamespace, num_classes: int) -> keras.Model:
     """Dense layers on the flattened image."""
-    images = _input(config)
-    return _whole("dense", images, keras.layers.Flatten()(images), config, num_classes)
+    images, hidden = begin(config)
+    return _whole("dense", images, keras.layers.Flatten()(hidden), config, num_classes)
 
 
 def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:

@@ -9,12 +9,15 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components import features, settings
+from components import features, settings, tracing, user_code
 from components.decoding import decode
+from components.errors import DarkroomError
 
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
     """Decodes, resizes and normalises images, and turns class names into indices.
+
+    What ``preprocessing.image_fn`` does comes last.
 
     Args:
       inputs: the raw features, tensors of shape [batch, 1]; of multi-label data the label is a
@@ -37,8 +40,9 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         encoded,
         fn_output_signature=tf.TensorSpec(shape, tf.float32),
     )
+    images = tf.ensure_shape(normalize(images, config.preprocessing), [None, *shape])
     return {
-        features.IMAGE: tf.ensure_shape(normalize(images, config.preprocessing), [None, *shape]),
+        features.IMAGE: own(images, config.preprocessing),
         features.LABEL: tft.compute_and_apply_vocabulary(
             labels, vocab_filename=features.LABEL_VOCABULARY
         ),
@@ -101,3 +105,41 @@ def normalize(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
         tf.reshape(images, [-1, preprocessing.channels]), elementwise=True
     )
     return tf.reshape(pixels, tf.shape(images))
+
+
+def own(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
+    """What ``preprocessing.image_fn`` makes of normalised images.
+
+    Args:
+      images: float32 [batch, height, width, channels], in a graph.
+      preprocessing: the section.
+
+    Returns:
+      The same shape and type.
+
+    Raises:
+      UserCodeError: the function raised, or can't be traced to a graph.
+      DarkroomError: it returned something else, or calls Python from the graph.
+    """
+    path = preprocessing.image_fn
+    if path is None:
+        return images
+    who = f"preprocessing.image_fn: {path}"
+    image_fn = user_code.resolve(path, "preprocessing.image_fn")
+    made = user_code.call(image_fn, who, images, failed=tracing.FAILED)
+    is_tensor = isinstance(made, tf.Tensor)
+    if not is_tensor or made.dtype != tf.float32 or not images.shape.is_compatible_with(made.shape):
+        received = f"{made.dtype.name} of shape {made.shape}" if is_tensor else repr(made)
+        raise DarkroomError(
+            f"{who}: expected images as it gets them, float32 of shape {images.shape}, "
+            f"received {received}."
+        )
+    tracing.refuse_python(made.graph, who)
+    return tf.ensure_shape(made, images.shape)
+
+
+def check(preprocessing: SimpleNamespace) -> None:
+    """Traces ``preprocessing.image_fn`` alone; raises as ``own`` does."""
+    shape = (None, preprocessing.height, preprocessing.width, preprocessing.channels)
+    traced = tf.function(lambda images: own(images, preprocessing), autograph=False)
+    traced.get_concrete_function(tf.TensorSpec(shape, tf.float32))

@@ -104,6 +104,8 @@ class Preprocessing(Section):
     """stretch: to the target size; pad: keep the proportions and fill with black."""
     normalization: Literal["standardize", "rescale"] = "standardize"
     """standardize: by the training split's mean and deviation per channel; rescale: to [0, 1]."""
+    image_fn: str | None = None
+    """Your own function of normalised images, by dotted path; it comes last in the graph."""
 
 
 class Model(Section):
@@ -113,6 +115,8 @@ class Model(Section):
     """Your own `build_model(hp, config, num_classes)` by dotted path, used instead of `name`."""
     head: Literal["softmax", "binary"] = "softmax"
     """softmax: one output for each class; binary: one sigmoid output for two classes."""
+    input_layer: str | None = None
+    """Your own Keras layer, by dotted path, with which the network of `name` begins."""
     filters: list[int | list[int]] = Field([32, 64], min_length=1)
     """cnn: filters of each block, a list for several convolutions; residual: of each stage."""
     kernel_size: int = Field(3, ge=1)
@@ -408,6 +412,11 @@ class Config(Section):
                 "model.weights and transfer are for the networks of model.name; load weights in "
                 "model.build_fn instead"
             )
+        if own and self.model.input_layer is not None:
+            raise ValueError(
+                "model.input_layer is for the networks of model.name; use the layer in "
+                "model.build_fn instead"
+            )
         if self.model.weights == "imagenet" and self.model.name not in ARCHITECTURES:
             raise ValueError(
                 f"model.weights: imagenet is for the architectures of keras.applications, found "
@@ -461,6 +470,16 @@ class Config(Section):
         if self.data.path is None:
             return self.home / "data"
         return Path(os.path.abspath(os.path.expanduser(self.data.path)))
+
+    @property
+    def user_code(self) -> dict[str, str]:
+        """Dotted paths of the user's functions and classes, by the keys that name them."""
+        named = {
+            "preprocessing.image_fn": self.preprocessing.image_fn,
+            "model.build_fn": self.model.build_fn,
+            "model.input_layer": self.model.input_layer,
+        }
+        return {key: path for key, path in named.items() if path is not None}
 
     def inspection(self) -> dict[str, Any]:
         """What ImportExampleGen reads of the ``data`` section, with the class names themselves."""

@@ -39,11 +39,13 @@ def create_pipeline(
     if config.data.multi_label:
         tree["model"]["head"] = "multi-label"  # what the network's outputs mean
     data, evaluation = config.data, config.evaluation
-    build_fn = [] if config.model.build_fn is None else [config.model.build_fn.rpartition(".")[0]]
     # The file may be another one by the next run.
     source = config.model.weights
     if source is not None and source != "imagenet":
         source = fingerprint.of_files(source)
+    users = {key: path.rpartition(".")[0] for key, path in config.user_code.items()}
+    users_images = [users[key] for key in users if key.startswith("preprocessing.")]
+    users_network = [users[key] for key in users if key.startswith("model.")]
 
     # Read the TFRecords, look at every image, and set aside what can't be used.
     example_gen = ImportExampleGen(
@@ -123,7 +125,7 @@ def create_pipeline(
             **settings.pack(tree, *sections, "transfer"),
             "weights": source,
             # A training that other code began is not gone on with.
-            "source": fingerprint.of_modules("components.trainer", *build_fn),
+            "source": fingerprint.of_modules("components.trainer", *users_network),
         },
     )
     model = trainer.outputs["model"]
@@ -158,9 +160,9 @@ def create_pipeline(
         (example_gen, ["components.example_gen"]),
         (schema_gen, ["components.schema"]),
         (example_validator, ["components.validation"]),
-        (transform, ["components.preprocessing"]),
-        (learning_rate_scan, ["components.lr_scan", *build_fn]),
-        (tuner, ["components.tuner", *build_fn]),
+        (transform, ["components.preprocessing", *users_images]),
+        (learning_rate_scan, ["components.lr_scan", *users_network]),
+        (tuner, ["components.tuner", *users_network]),
         (evaluator, ["components.evaluation"]),
         (pusher, ["components.pusher"]),
     ]

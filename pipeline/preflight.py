@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from components import tfrecord, user_code
+from components import settings, tfrecord, user_code
 from components.errors import DarkroomError, closest
 from pipeline import digits
 from pipeline.config import Config
@@ -24,11 +24,11 @@ def check(config: Config) -> int:
 
     Raises:
       DarkroomError: a missing or empty folder, a file that is no TFRecord file, a feature key that
-        isn't there or has another type, a ``build_fn`` that can't be imported, a file of class
-        names or a schema that can't be read.
+        isn't there or has another type, code of the user's that can't be imported, a file of
+        class names or a schema that can't be read.
     """
-    if config.model.build_fn is not None:
-        user_code.resolve(config.model.build_fn, "model.build_fn")
+    for key, path in config.user_code.items():
+        user_code.resolve(path, key)
     _check_weights(config.model.weights)
     config.class_names()
     config.schema_text()
@@ -52,6 +52,21 @@ def check(config: Config) -> int:
         for split, pattern in config.data.splits.patterns.items()
     ]
     return sum(sizes)
+
+
+def trace(config: Config) -> None:
+    """Traces the user's own code to graphs, as far as that needs no data; imports TensorFlow.
+
+    Raises:
+      DarkroomError: it can't be traced, or can't be exported.
+    """
+    if not config.user_code:
+        return
+    from components import models, preprocessing
+
+    sections = settings.unpack(settings.pack(config.model_dump(), "preprocessing", "model"))
+    preprocessing.check(sections.preprocessing)
+    models.begin(sections)
 
 
 def _check_weights(source: str | None) -> None:

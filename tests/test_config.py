@@ -186,3 +186,8 @@ def test_a_folder_of_the_same_name_does_not_hide_a_shipped_one(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mnist").mkdir()
     assert load("mnist").name == "mnist"
+
+
+def test_an_input_layer_is_for_our_own_networks() -> None:
+    with pytest.raises(ConfigError, match=r"input_layer is for the networks of model.name"):
+        load("digits", ["model.build_fn=a.b", "model.input_layer=a.B"])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import dataset, features, tfrecord
+from components.errors import DarkroomError
 from tests.conftest import encoded
 
 SHAPE = (2, 3, 1)
@@ -197,3 +198,11 @@ def test_sample_images_are_untouched(files: list[str]) -> None:
     transform = SimpleNamespace(raw_feature_spec=Transform().raw_feature_spec)
     samples = dataset.sample_images(files, transform, count=3)
     assert samples == [encoded(pixels[..., 0]) for pixels in IMAGES[:3]]
+
+
+@pytest.mark.parametrize(
+    "change", [tf.math.log, lambda images: images**2 * 1e4], ids=["log", "large"]
+)
+def test_values_that_can_not_be_kept_are_said(files: list[str], change: Any) -> None:
+    with pytest.raises(DarkroomError, match="image_fn: expected numbers within"):
+        dataset.preprocessed(files, Transform(change), GIB)

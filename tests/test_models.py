@@ -6,6 +6,7 @@ import pytest
 from components import models, parts, settings
 from components.errors import DarkroomError
 from pipeline.config import load
+from tests import users_code
 
 
 def configuration(*overrides: str) -> object:
@@ -218,3 +219,68 @@ def test_residual_trains(filters: str) -> None:
     images = np.random.default_rng(0).normal(size=(256, 16, 16, 1)).astype("float32")
     losses = model.fit(images, np.arange(256) % 5, batch_size=64, epochs=3, verbose=0).history
     assert np.isfinite(losses["loss"]).all()
+
+
+SMALL = ("preprocessing.height=8", "preprocessing.width=8", "preprocessing.channels=1")
+
+
+def theirs(name: str) -> str:
+    return f"model.input_layer=tests.users_code.{name}"
+
+
+@pytest.mark.parametrize("name", ["cnn", "dense", "residual"])
+def test_a_network_begins_with_the_users_layer(name: str) -> None:
+    model = build(f"model.name={name}", "model.filters=[4]", *SMALL, theirs("Contrast"))
+    backbone = model.get_layer(parts.BACKBONE)
+    assert type(backbone.layers[1]) is users_code.Contrast
+    assert any(weight is backbone.layers[1].gain for weight in model.trainable_weights)
+    assert model(np.zeros((2, 8, 8, 1), "float32")).shape == (2, 5)
+
+
+def test_the_users_layer_may_give_images_of_another_size() -> None:
+    model = build("model.filters=[4]", *SMALL, theirs("Halved"))
+    assert layers(model, keras.layers.Conv2D)[0].input.shape == (None, 4, 4, 1)
+    architecture = ("model.name=MobileNetV3Small", *RESCALE)
+    assert build(*architecture, theirs("Contrast")).output_shape == (None, 5)
+    words = r"MobileNetV3Small's shape \(32, 32, 3\), received \(16, 16, 3\)"
+    with pytest.raises(DarkroomError, match=words):
+        build(*architecture, theirs("Halved"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no_layer", "expected a keras.Layer, received 'a layer'"),
+        ("negative", "failed:\nTypeError: negative() missing 1 required"),
+        ("WithArguments", "failed:\nTypeError: WithArguments.__init__() missing 1 required"),
+        ("Flat", r"expected it to give images [batch, height, width, channels], received shape"),
+        ("InNumpy", "layer 'in_numpy' (InNumpy), failed while it was traced to a graph"),
+        ("InPython", "calls Python from the graph"),
+    ],
+)
+def test_a_layer_of_the_users_that_can_not_be_served(name: str, words: str) -> None:
+    keras.backend.clear_session()  # which numbers the layers' names
+    with pytest.raises(DarkroomError) as caught:
+        build(*SMALL, theirs(name))
+    assert str(caught.value).startswith(f"model.input_layer: tests.users_code.{name}")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("network_in_numpy", "layer 'in_numpy' (InNumpy), failed while it was traced to a graph"),
+        ("network_in_python", "layer 'in_python' (InPython), calls Python from the graph"),
+    ],
+)
+def test_a_network_of_the_users_that_can_not_be_served(name: str, words: str) -> None:
+    keras.backend.clear_session()
+    with pytest.raises(DarkroomError) as caught:
+        build(*SMALL, f"model.build_fn=tests.users_code.{name}")
+    assert f"model.build_fn: tests.users_code.{name}, {words}" in str(caught.value)
+
+
+def test_a_subclassed_network_can_be_served() -> None:
+    model = build(*SMALL, "model.build_fn=tests.users_code.subclassed")
+    labels = np.arange(32) % 5
+    model.fit(np.zeros((32, 8, 8, 1), "float32"), labels, verbose=0)

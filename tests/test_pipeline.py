@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from components import features, tfrecord
+from pipeline.config import load
+from pipeline.pipeline import create_pipeline
 from tests.conftest import (
     PATIENCE,
     REPOSITORY,
@@ -575,3 +578,58 @@ def test_a_single_output_for_ten_classes_is_refused(small: Project, tmp_path: Pa
     result = project(tmp_path).run("model.head=binary")
     assert result.returncode == 1
     assert "Tuner failed. model.head is binary, which is for two classes" in result.stdout
+
+
+IMAGE_FN = """
+import tensorflow as tf
+
+def edges(images):
+    return tf.image.sobel_edges(images)[..., 0]
+"""
+INPUT_LAYER = """
+import keras
+
+class Gain(keras.layers.Layer):
+    def build(self, shape):
+        self.gain = self.add_weight(shape=shape[-1:], initializer="ones")
+
+    def call(self, images):
+        return images * self.gain
+"""
+
+
+def test_an_image_function_and_a_layer_of_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = project(tmp_path)
+    (tmp_path / "their_images.py").write_text(IMAGE_FN)
+    (tmp_path / "their_layers.py").write_text(INPUT_LAYER)
+    theirs = (
+        "preprocessing.image_fn=their_images.edges",
+        "model.input_layer=their_layers.Gain",
+    )
+    result = made.run(*QUICK, *theirs)
+    assert result.returncode == 0, result.stdout
+    [version] = made.status()["versions"]
+    exported = tf.saved_model.load(str(tmp_path / "runs" / "small" / "pushed" / "small" / version))
+    assert (1,) in {tuple(variable.shape) for variable in exported.parts[0]}
+
+    monkeypatch.syspath_prepend(tmp_path)
+    before = nodes_of(made, *theirs)
+    for file, expected in (
+        ("their_layers.py", {"Tuner", "Trainer"}),
+        ("their_images.py", {"Transform"}),
+    ):
+        (tmp_path / file).write_text((tmp_path / file).read_text() + "# changed\n")
+        after = nodes_of(made, *theirs)
+        assert {node for node in after if after[node] != before[node]} == expected
+        before = after
+
+
+def nodes_of(made: Project, *overrides: str) -> dict[str, str]:
+    """What TFX's cache knows of each node itself, but for its inputs."""
+    nodes = create_pipeline(load(made.folder / "config.yaml", list(overrides))).components
+    return {
+        node.id: f"{node.exec_properties} {getattr(node.executor_spec, 'extra_flags', '')}"
+        for node in nodes
+    }

@@ -125,3 +125,17 @@ def test_a_folder_that_beam_takes_for_a_pattern(config: Config, tmp_path: Path) 
     config.data_path.rename(tmp_path.parent / f"{tmp_path.name} [1]")
     text = complaint(configuration(tmp_path.parent / f"{tmp_path.name} [1]"))
     assert "Rename the folder" in text
+
+
+def test_the_users_code_is_found_and_traced_before_anything_runs(config: Config) -> None:
+    folder = config.data_path
+    for key in ("preprocessing.image_fn", "model.input_layer"):
+        text = complaint(configuration(folder, f"{key}=tests.users_code.InNumpi"))
+        assert text.startswith(f"{key}: the module 'tests.users_code' has no function or class")
+        assert "Did you mean 'InNumpy'?" in text
+    good = ("preprocessing.image_fn=tests.users_code.negative", "model.input_layer=")
+    preflight.trace(configuration(folder, *good))
+    for bad in ("preprocessing.image_fn=tests.users_code.in_numpy",
+                "model.input_layer=tests.users_code.InNumpy"):  # fmt: skip
+        with pytest.raises(DarkroomError, match="failed while it was traced to a graph"):
+            preflight.trace(configuration(folder, bad))

@@ -9,6 +9,7 @@ from PIL import Image
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from components import decoding, features, preprocessing
+from components.errors import DarkroomError
 from tests.conftest import encoded
 
 GENERATOR = np.random.default_rng(0)
@@ -18,7 +19,12 @@ GREY = RGB[..., 0]
 
 def options(height: int, width: int, channels: int, resize: str = "stretch") -> SimpleNamespace:
     return SimpleNamespace(
-        height=height, width=width, channels=channels, resize=resize, normalization="rescale"
+        height=height,
+        width=width,
+        channels=channels,
+        resize=resize,
+        normalization="rescale",
+        image_fn=None,
     )
 
 
@@ -137,3 +143,50 @@ def test_several_labels_become_ones_and_zeros() -> None:
     np.testing.assert_array_equal(
         preprocessing.target({features.LABEL: none}, num_classes=3), np.zeros((2, 3))
     )
+
+
+def test_an_image_function_of_the_users_comes_last(tmp_path: object) -> None:
+    photos = GENERATOR.integers(0, 256, (12, 6, 8, 3)).astype(np.uint8)
+    rows = [
+        {features.IMAGE_KEY: np.array([encoded(image)]), features.LABEL_KEY: np.array([b"x"])}
+        for image in photos
+    ]
+    spec = {key: tf.io.FixedLenFeature([1], tf.string) for key in rows[0]}
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
+    config = {"preprocessing": vars(theirs("negative"))}
+    with tft_beam.Context(temp_dir=str(tmp_path)):
+        (transformed, _), _ = (rows, metadata) | tft_beam.AnalyzeAndTransformDataset(
+            lambda inputs: preprocessing.preprocessing_fn(inputs, config)
+        )
+    result = np.stack([row[features.IMAGE] for row in transformed])
+    np.testing.assert_allclose(result, 1 - photos / np.float32(255), atol=1e-6)
+
+
+def theirs(name: str) -> SimpleNamespace:
+    return SimpleNamespace(**{**vars(options(6, 8, 3)), "image_fn": f"tests.users_code.{name}"})
+
+
+def test_image_functions_that_can_be_served() -> None:
+    for name in ("negative", "per_image"):
+        preprocessing.check(theirs(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("smaller", ["float32 of shape (None, 6, 8, 3)", "received float32 of shape (None, 3, 8"]),
+        ("double", ["received float64 of shape (None, 6, 8, 3)"]),
+        ("nothing", ["received None"]),
+        ("in_numpy", ["failed while it was traced to a graph", "np.clip(images, 0, 1)"]),
+        ("with_an_if", ["failed while it was traced", "if tf.reduce_mean(images) > 0.5"]),
+        ("in_python", ["calls Python from the graph", "a model server has no Python"]),
+    ],
+)
+def test_image_functions_that_can_not_be(name: str, words: list[str]) -> None:
+    with pytest.raises(DarkroomError) as caught:
+        preprocessing.check(theirs(name))
+    text = str(caught.value)
+    assert text.startswith(f"preprocessing.image_fn: tests.users_code.{name}")
+    for word in words:
+        assert word in text
+    assert text.count("users_code.py") == ("traced" in text)

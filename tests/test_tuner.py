@@ -53,7 +53,7 @@ def test_a_trial_uses_its_values(candidate: tuner.Candidate) -> None:
     hp.Fixed("model.dropout", 0.5)
     hp.Fixed("model.units.0", 24)
     model = candidate.build(hp)
-    assert model.get_layer(models.CLASSIFIER).layers[2].units == 24
+    assert model.get_layer(parts.CLASSIFIER).layers[2].units == 24
     assert keras.ops.convert_to_numpy(model.optimizer.learning_rate) == pytest.approx(0.02)
     dropouts = [
         layer.rate for layer in parts.leaves(model) if isinstance(layer, keras.layers.Dropout)

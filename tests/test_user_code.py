@@ -40,8 +40,8 @@ def test_the_function_is_found(theirs: str) -> None:
         ("build_model", "expected a dotted path"),
         ("their models.build", "expected a dotted path"),
         ("no_such_package.build", "'no_such_package', which can't be found"),
-        ("{}.missing", "no function 'missing'; it has build_model, helper"),
-        ("{}.json", "no function 'json'"),
+        ("{}.missing", "no function or class 'missing'; it has build_model, helper"),
+        ("{}.json", "no function or class 'json'"),
     ],
 )
 def test_a_wrong_path_says_which_part(theirs: str, path: str, message: str) -> None:
