@@ -214,10 +214,10 @@ def application(config: SimpleNamespace, num_classes: int) -> keras.Model:
         url = re.search(r"https?://\S+/([^/\s:]+)", str(error))
         if pretrained is None or url is None:
             raise
+        home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
         raise DarkroomError(
             f"model.weights: ImageNet's weights of {name} can't be downloaded. Put the file "
-            f"{url[1]} of keras.applications into "
-            f"{os.path.join(keras.config.keras_home(), 'models')}."
+            f"{url[1]} of keras.applications into {os.path.join(home, 'models')}."
         ) from error
     hidden = made(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(hidden))
     if config.model.pooling == "average":

@@ -622,7 +622,10 @@ def _sentence(error: Any, path: Path, origins: dict[str, str]) -> str:
     if error["type"] == "missing":
         return f"{origin}: {key}: missing, and it has no default."
     if error["type"] == "value_error":
-        return f"{origin}: {key + ': ' if key else ''}{message.removeprefix('Value error, ')}."
+        sentence = message.removeprefix("Value error, ")
+        return (
+            f"{origin}: {key + ': ' if key else ''}{sentence}{'' if sentence[-1] == '?' else '.'}"
+        )
     expected = message.removeprefix("Input should ").removeprefix("be ").removeprefix("have ")
     return f"{origin}: {key}: expected {expected}, found {found!r}."
 

@@ -54,19 +54,22 @@ def check(config: Config) -> int:
     return sum(sizes)
 
 
-def trace(config: Config) -> None:
-    """Traces the user's own code to graphs, as far as that needs no data; imports TensorFlow.
+def rehearse(config: Config) -> None:
+    """Does what may fail late and needs no data: traces the user's code, gets ImageNet's weights.
 
     Raises:
-      DarkroomError: it can't be traced, or can't be exported.
+      DarkroomError: code that can't be traced or exported, or weights that can't be downloaded.
     """
-    if not config.user_code:
+    downloads = config.model.weights == "imagenet"
+    if not (config.user_code or downloads):
         return
     from components import models, preprocessing
 
     sections = settings.unpack(settings.pack(config.model_dump(), "preprocessing", "model"))
     preprocessing.check(sections.preprocessing)
     models.begin(sections)
+    if downloads:
+        models.application(sections, num_classes=2)
 
 
 def _check_weights(source: str | None) -> None:

@@ -128,7 +128,7 @@ def _create(config: Config, data_bytes: int, scan: bool) -> Any:
             "pip install 'darkroom[pipeline]', with locks/ as constraints."
         ) from error
     devices.split_cpu(config.training.cpu_replicas)  # before anything has used TensorFlow
-    preflight.trace(config)
+    preflight.rehearse(config)
     beam = beam_arguments(config.beam, data_bytes, os.cpu_count() or 1)
     return create_pipeline(config, beam, scan)
 

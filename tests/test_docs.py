@@ -3,8 +3,12 @@
 import re
 from pathlib import Path
 
+import keras_tuner
 import pytest
 
+from components import models, settings
+from pipeline import preflight
+from pipeline.config import load
 from tests.conftest import REPOSITORY, darkroom
 
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
@@ -34,3 +38,21 @@ def test_the_readmes_configuration_is_valid(tmp_path: Path) -> None:
     (tmp_path / "flowers.yaml").write_text(example)
     result = darkroom("config", "--config", "flowers.yaml", cwd=tmp_path)
     assert result.returncode == 0, result.stdout
+
+
+def test_the_users_code_in_the_documents_can_be_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "from_the_documents.py").write_text("\n".join(blocks))
+    monkeypatch.syspath_prepend(tmp_path)
+    overrides = [
+        "preprocessing.image_fn=from_the_documents.local_contrast",
+        "model.input_layer=from_the_documents.ChannelGain",
+    ]
+    preflight.rehearse(load("digits", overrides))
+    overrides = ["model.build_fn=from_the_documents.build_model"]
+    tree = load("digits", overrides).model_dump()
+    config = settings.unpack(settings.pack(tree, "preprocessing", "model", "training"))
+    assert models.build_model(keras_tuner.HyperParameters(), config, 7).output_shape == (None, 7)

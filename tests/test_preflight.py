@@ -134,8 +134,21 @@ def test_the_users_code_is_found_and_traced_before_anything_runs(config: Config)
         assert text.startswith(f"{key}: the module 'tests.users_code' has no function or class")
         assert "Did you mean 'InNumpy'?" in text
     good = ("preprocessing.image_fn=tests.users_code.negative", "model.input_layer=")
-    preflight.trace(configuration(folder, *good))
+    preflight.rehearse(configuration(folder, *good))
     for bad in ("preprocessing.image_fn=tests.users_code.in_numpy",
                 "model.input_layer=tests.users_code.InNumpy"):  # fmt: skip
         with pytest.raises(DarkroomError, match="failed while it was traced to a graph"):
-            preflight.trace(configuration(folder, bad))
+            preflight.rehearse(configuration(folder, bad))
+
+
+def test_weights_that_can_not_be_downloaded_are_said_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nobody answers
+    sizes = ("preprocessing.height=48", "preprocessing.width=48")
+    config = load("fruits", ["model.name=VGG19", *sizes])
+    words = (
+        r"of VGG19 can't be downloaded. Put the file vgg19\S+notop.h5 of keras.applications into"
+    )
+    with pytest.raises(DarkroomError, match=words):
+        preflight.rehearse(config)
