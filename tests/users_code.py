@@ -45,10 +45,6 @@ def in_python(images: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(tf.map_fn(one, images), images.shape)
 
 
-def infinite(images: tf.Tensor) -> tf.Tensor:
-    return images / 0.0
-
-
 class Contrast(keras.layers.Layer):
     """Learns how much to stretch each channel."""
 
