@@ -12,6 +12,7 @@ The same function serves fixed training and search. Hyperparameters that the sea
 configuration key arrive in ``config``; others are asked for with KerasTuner's ``hp.Float(...)``.
 """
 
+import math
 import os
 import re
 from types import SimpleNamespace
@@ -25,6 +26,8 @@ from components import parts, tracing, user_code, weights
 from components.architectures import ARCHITECTURES
 from components.errors import DarkroomError
 
+# Of inputs: 20 batches of 64 CIFAR-10 images, one of 32 images of 224 by 224.
+_VALUES_PER_EXECUTION = 2**22
 _OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
     "adagrad": keras.optimizers.Adagrad,
@@ -63,18 +66,18 @@ def build_model(
             f"model.build_fn: expected {path} to return a compiled keras.Model, "
             f"received {'one that is not compiled' if isinstance(model, keras.Model) else model!r}."
         )
-    expected = _outputs(config, num_classes)
-    # A subclassed model tells its shape only after the first batch.
-    shape = getattr(model, "output_shape", (None, expected))
-    if shape != (None, expected):
-        raise DarkroomError(
-            f"model.build_fn: expected {path} to return a model with the output shape "
-            f"{(None, expected)} for model.head {config.model.head} and {num_classes} classes, "
-            f"received {shape}."
-        )
     size = config.preprocessing
     shape = (size.height, size.width, size.channels)
     tracing.check(model, shape, f"model.build_fn: {path}")
+    expected = _outputs(config, num_classes)
+    # A subclassed model tells its shape only after the first batch.
+    found = getattr(model, "output_shape", (None, expected))
+    if found != (None, expected):
+        raise DarkroomError(
+            f"model.build_fn: expected {path} to return a model with the output shape "
+            f"{(None, expected)} for model.head {config.model.head} and {num_classes} classes, "
+            f"received {found}."
+        )
     return model
 
 
@@ -121,21 +124,24 @@ def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
     for number, block in enumerate(blocks):
         for place, filters in enumerate(block):
             size = config.model.first_kernel_size if number == place == 0 else None
-            # Batch normalisation follows the last one, and has a bias of its own.
+            # Batch normalisation of the last one comes right after it, with a bias of its own.
             last = place == len(block) - 1
+            before = last and config.model.normalize == "before"
             hidden = keras.layers.Conv2D(
                 filters,
                 size or config.model.kernel_size,
-                padding="same",
-                use_bias=not last,
+                padding=config.model.padding,
+                use_bias=not before,
                 kernel_initializer=initializer,
             )(hidden)
-            if last:
+            if before:
                 hidden = keras.layers.BatchNormalization()(hidden)
             hidden = keras.layers.Activation(config.model.activation)(hidden)
+            if last and not before:
+                hidden = keras.layers.BatchNormalization()(hidden)
         if pooled is None or number < pooled:
             # "same" lets images shrink to one pixel instead of failing at odd sizes.
-            hidden = keras.layers.MaxPooling2D(padding="same")(hidden)
+            hidden = keras.layers.MaxPooling2D(padding=config.model.padding)(hidden)
     return _whole("cnn", images, keras.layers.Flatten()(hidden), config, num_classes)
 
 
@@ -276,7 +282,7 @@ def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:
         loss=loss,
         metrics=[accuracy],
         jit_compile=config.training.jit_compile,
-        steps_per_execution=_steps_per_execution(config.training),
+        steps_per_execution=_steps_per_execution(model, config.training),
     )
     return model
 
@@ -327,11 +333,15 @@ def _binary_accuracy(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> ke
     return keras.metrics.binary_accuracy(y_true, y_pred, threshold=0.0)
 
 
-def _steps_per_execution(training: SimpleNamespace) -> int:
-    """As configured, or less: Keras runs whole executions only, one must divide an epoch."""
+def _steps_per_execution(model: keras.Model, training: SimpleNamespace) -> int:
+    """As configured, or less: Keras runs whole executions only, one must divide an epoch.
+
+    Of large inputs a step takes long enough by itself, and an interruption waits for its end.
+    """
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return 1  # Keras 3.8's loop of steps fails in TensorFlow where an iterator has replicas
-    most: int = training.steps_per_execution
+    values = training.batch_size * math.prod(model.input_shape[1:])
+    most: int = max(1, min(training.steps_per_execution, _VALUES_PER_EXECUTION // values))
     if training.steps_per_epoch is None:
         return most
     return max(n for n in range(1, most + 1) if training.steps_per_epoch % n == 0)

@@ -123,6 +123,10 @@ class Model(Section):
     """cnn: height and width of the convolutions' kernels."""
     first_kernel_size: int | None = Field(None, ge=1)
     """cnn: the same for the very first convolution; empty: as `kernel_size`."""
+    padding: Literal["same", "valid"] = "same"
+    """cnn: same keeps height and width in a convolution; valid loses what the kernel overlaps."""
+    normalize: Literal["before", "after"] = "before"
+    """cnn: batch normalisation before or after the activation."""
     pooled_blocks: int | None = Field(None, ge=0)
     """cnn: so many blocks end in pooling, which halves height and width; empty: all of them."""
     blocks: int = Field(2, ge=1)

@@ -66,9 +66,31 @@ def test_a_users_model_must_be_compiled() -> None:
         build("model.build_fn=tests.test_models.uncompiled")
 
 
-@pytest.mark.parametrize(("steps", "expected"), [("null", 32), ("5000", 25), ("12", 12), ("37", 1)])
+@pytest.mark.parametrize(("steps", "expected"), [("null", 21), ("5000", 20), ("12", 12), ("37", 1)])
 def test_an_epochs_steps_are_kept(steps: str, expected: int) -> None:
     assert build(f"training.steps_per_epoch={steps}").steps_per_execution == expected
+
+
+def test_the_published_network_of_blood_cells() -> None:
+    tree = load("blood_cells", ["preprocessing.height=32", "preprocessing.width=32"]).model_dump()
+    config = settings.unpack(settings.pack(tree, "preprocessing", "model", "training"))
+    model = models.build_model(keras_tuner.HyperParameters(), config, 4)
+    kinds = (
+        keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.MaxPooling2D,
+        keras.layers.Activation, keras.layers.Flatten, keras.layers.Dense,
+    )  # fmt: skip
+    found = [type(layer).__name__ for layer in layers(model, *kinds)]
+    block = ["Conv2D", "Activation", "BatchNormalization"]
+    assert found == [
+        "Conv2D", "Activation", *block, "MaxPooling2D", *block, "MaxPooling2D", *block,
+        "Flatten", "Dense", "Dense",
+    ]  # fmt: skip
+    convolutions = layers(model, keras.layers.Conv2D)
+    assert [(c.filters, c.kernel_size[0]) for c in convolutions] == [
+        (32, 5), (64, 3), (128, 3), (256, 3)
+    ]  # fmt: skip
+    # 32, 28, 26, pooled 13, 11, pooled 5, 3
+    assert model.get_layer(parts.BACKBONE).output_shape == (None, 3 * 3 * 256)
 
 
 def layers(model: keras.Model, *kinds: type) -> list[keras.layers.Layer]:
