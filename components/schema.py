@@ -43,14 +43,15 @@ class Executor(schema_gen.Executor):
         """Writes the user's schema where there is one, else infers it from all splits.
 
         Raises:
-          DarkroomError: the user's schema is none, or lacks a feature.
+          DarkroomError: the user's schema is none, lacks a feature, or is of other labels.
         """
         [artifact] = output_dict["schema"]
         path = os.path.join(artifact.uri, schema_gen.DEFAULT_FILE_NAME)
         text = exec_properties["schema_text"]
         artifact.set_int_custom_property(results.INFERRED_PROPERTY, int(not text))
         if text:
-            tfdv.write_schema_text(_parse(text), path)
+            schema = _parse(text, multi_label=not exec_properties["infer_feature_shape"])
+            tfdv.write_schema_text(schema, path)
             return
         super().Do(input_dict, output_dict, exec_properties)
         [given] = input_dict["statistics"]
@@ -60,7 +61,7 @@ class Executor(schema_gen.Executor):
         tfdv.write_schema_text(inferred, path)
 
 
-def _parse(text: str) -> schema_pb2.Schema:
+def _parse(text: str, multi_label: bool) -> schema_pb2.Schema:
     try:
         schema = text_format.Parse(text, schema_pb2.Schema())
     except text_format.ParseError as error:
@@ -68,12 +69,18 @@ def _parse(text: str) -> schema_pb2.Schema:
             f"data.schema_path: not a schema in protobuf's text format: {error}. "
             "darkroom schema prints one to start from."
         ) from None
-    there = {feature.name for feature in schema.feature}
+    there = {feature.name: feature for feature in schema.feature}
     missing = [key for key in (features.IMAGE_KEY, features.LABEL_KEY) if key not in there]
     if missing:
         raise DarkroomError(
             f"data.schema_path: the schema lacks {' and '.join(missing)}. "
             "darkroom schema prints a whole one."
+        )
+    if there[features.LABEL_KEY].HasField("shape") == multi_label:
+        raise DarkroomError(
+            f"data.schema_path: {features.LABEL_KEY} has {'a' if multi_label else 'no'} shape there, "
+            f"as where data.multi_label is {str(not multi_label).lower()}, and it is "
+            f"{str(multi_label).lower()}. darkroom schema prints one of a run with that."
         )
     return schema
 

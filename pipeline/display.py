@@ -171,12 +171,8 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
     rows = []
     for split, labels in status.examples.items():
         ends = f"{min(labels.values()):,} to {max(labels.values()):,}" if labels else "none"
-        rows.append(
-            (
-                f"{split} split",
-                f"{status.images[split]:,} examples, {len(labels)} classes of {ends}",
-            )
-        )
+        total = status.images[split]
+        rows.append((f"{split} split", f"{total:,} examples, {len(labels)} classes of {ends}"))
     rows += [("data", sentence) for sentence in _about_data(status)]
     if status.best_trial is not None:
         values = ", ".join(f"{k}={_short(v)}" for k, v in status.best_trial["values"].items())

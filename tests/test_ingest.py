@@ -142,7 +142,7 @@ def test_a_manifest_of_several_labels(fruit: Path) -> None:
     for split in ("eval", "test"):  # a fifth of the 60 images, and of the 36 of each class
         assert abs(found[split].total() - 12) <= 2
         for label in ("apple", "ripe"):
-            assert abs(found[split][label] + found[split]["apple|ripe"] - 36 / 5) <= 2
+            assert abs(found[split][label] + found[split]["apple|ripe"] - 36 / 5) <= 3
     shown = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line}
     assert sum(map(int, shown["apple"])) == sum(map(int, shown["ripe"])) == 36
     assert output.rstrip().endswith("--set data.multi_label=true")

@@ -1,6 +1,7 @@
 """SchemaGen's and ExampleValidator's executors on statistics as StatisticsGen writes them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,10 @@ def test_counts_are_light(house: House) -> None:
         *statistics.INTEGERS,
         *statistics.FLOATS,
     }
+
+
+def test_a_schema_of_other_labels(house: House) -> None:
+    house.run(train=images(), eval=images(seed=1))
+    several = re.sub(r"shape \{[^}]*\}\s*\}", "", house.schema)
+    text = house.complaint(several, train=images(), eval=images(seed=1))
+    assert "image/class/text has no shape there, as where data.multi_label is true" in text
