@@ -84,9 +84,9 @@ class Executor(evaluator.Executor):
 
 def _metrics(evaluation: str, model_name: str) -> dict[str, float]:
     """Name to value over the whole eval split."""
-    [whole] = tfma.load_metrics(evaluation)
     return {
         pair.key.name + "_diff" * pair.key.is_diff: pair.value.double_value.value
+        for whole in tfma.load_metrics(evaluation)
         for pair in whole.metric_keys_and_values
         if pair.key.model_name == model_name and pair.value.HasField("double_value")
     }

@@ -78,8 +78,8 @@ def _parse(text: str, multi_label: bool) -> schema_pb2.Schema:
         )
     if there[features.LABEL_KEY].HasField("shape") == multi_label:
         raise DarkroomError(
-            f"data.schema_path: {features.LABEL_KEY} has {'a' if multi_label else 'no'} shape there, "
-            f"as where data.multi_label is {str(not multi_label).lower()}, and it is "
+            f"data.schema_path: {features.LABEL_KEY} has {'a' if multi_label else 'no'} shape "
+            f"there, as where data.multi_label is {str(not multi_label).lower()}, and it is "
             f"{str(multi_label).lower()}. darkroom schema prints one of a run with that."
         )
     return schema
