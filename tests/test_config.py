@@ -79,6 +79,14 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
         ("tuner.space={}", ["tuner.space: empty"]),
         ("tuner.space.training.epochs={choices: [3]}", ["either tuner.epochs, or training.epochs"]),
         ("model.head=sigmoid", ["model.head", "'softmax' or 'binary'", "found 'sigmoid'"]),
+        ("training.warmup_epochs=20", ["warmup_epochs is 20", "the 20 training.epochs"]),
+        ("training={starts: 2, start_epochs: 30, epochs: 9}", ["start_epochs is 30", "than the 9"]),
+        ("training={starts: 2}\nmodel={weights: a.keras}", ["for random weights; model.weights"]),
+        ("transfer.mode=similar", ["transfer.mode is similar, which needs model.weights"]),
+        ("model.weights=imagenet", ["architectures of keras.applications", "model.name cnn"]),
+        ("model={weights: a.keras, build_fn: a.b}", ["load weights in model.build_fn instead"]),
+        ("transfer={scratch_epochs: 40}", ["scratch_epochs is 40, more than the 20"]),
+        ("lr_scan={min: 0.1, max: 0.01}", ["lr_scan", "min below max, found 0.1 and 0.01"]),
         ("name=2024-13-01", ["not valid YAML"]),
         ("data.splits.train=/train/*", ["data.splits.train", "found '/train/*'"]),
         ("training.epochs", ["expected dotted.key=value"]),
@@ -88,7 +96,7 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
 )  # fmt: skip
 def test_a_wrong_value_is_a_sentence(override: str, words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        load("digits", [override])
+        load("digits", override.splitlines())
     for word in words:
         assert word in str(caught.value)
 

@@ -111,6 +111,18 @@ def test_files_that_the_configuration_names(config: Config, tmp_path: Path) -> N
     assert f"data.schema_path: {missing} can't be read" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("gone.weights.h5", "gone.weights.h5 isn't there"),
+     ("", "saved_model.pb isn't there"),
+     ("model.onnx", "expected imagenet, a .weights.h5 or .keras file")],
+)  # fmt: skip
+def test_weights_that_are_not_there(config: Config, tmp_path: Path, name: str, words: str) -> None:
+    text = complaint(configuration(config.data_path, f"model.weights={tmp_path / name}"))
+    assert text.startswith("model.weights: ")
+    assert words in text
+
+
 def test_a_build_fn_that_is_not_there_is_found_before_anything_runs(config: Config) -> None:
     text = complaint(configuration(config.data_path, "model.build_fn=nowhere.build_model"))
     assert "'nowhere', which can't be found" in text

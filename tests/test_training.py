@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from components import dataset, models, settings, training
+from components.errors import DarkroomError
 from pipeline.config import load
 
 
@@ -123,3 +124,21 @@ def test_a_loss_that_is_no_number_ends_the_training(examples: dataset.Examples) 
             examples,
             [],
         )
+
+
+def test_a_batch_must_fit_the_split(examples: dataset.Examples) -> None:
+    words = "training.batch_size is 97, more than the 96 examples of the train split"
+    with pytest.raises(DarkroomError, match=words):
+        fit(examples, "training.batch_size=97")
+
+
+def test_a_schedule_needs_an_optimizer_without_one(examples: dataset.Examples) -> None:
+    config = configured("training.schedule=cosine", "training.epochs=2")
+    model = network(config)
+    falling = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+    model.compile(keras.optimizers.Adam(falling), model.loss)
+    with pytest.raises(DarkroomError, match=r"is cosine, and .* has a schedule of its own"):
+        training.fit(model, config, examples, examples, [])
+    config.training.schedule = "constant"
+    history = training.fit(model, config, examples, examples, []).history
+    assert len(history["loss"]) == 2
