@@ -23,11 +23,23 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert "@@" not in text
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_keys_are_in_the_tree(path: Path) -> None:
+    tree = load("digits").model_dump()
+    for code in re.findall(r"`([^`\n]+)`", path.read_text(encoding="utf-8")):
+        for section, key in re.findall(r"(?:^|\s)([a-z_]+)\.([a-z_]+)(?=[\s:=.]|$)", code):
+            if isinstance(tree.get(section), dict) and key != "png":
+                assert key in tree[section], f"{path.name}: {code}"
+
+
 def test_the_commands_of_the_readme_exist(tmp_path: Path) -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"```(.*?)```", text, re.DOTALL))
-    names = set(re.findall(r"^darkroom (\w+)", code, re.MULTILINE))
-    assert names == {"run", "status", "predict", "config", "ingest", "schema", "inspect"}
+    names = set(re.findall(r"^darkroom ([\w-]+)", code, re.MULTILINE))
+    assert names == {
+        "run", "status", "predict", "config", "ingest", "schema", "inspect", "lr-scan",
+        "tensorboard",
+    }  # fmt: skip
     for name in names:
         assert darkroom(name, "--help", cwd=tmp_path).returncode == 0
 
