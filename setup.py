@@ -48,7 +48,7 @@ setup(
         "serving": SERVING,
         "kubeflow": [*TFX, "kfp>=2.11,<3"],
         "airflow": [*TFX, "apache-airflow>=2.9,<3"],
-        "dev": ["hypothesis", "mypy", "psutil", "pytest", "ruff", "types-PyYAML"],
+        "dev": ["hypothesis", "mypy", "psutil", "pytest", "pytest-xdist", "ruff", "types-PyYAML"],
     },
     entry_points={"console_scripts": ["darkroom = pipeline.cli:main"]},
 )

@@ -32,7 +32,7 @@ def test_two_replicas_train_as_one_does() -> None:
         devices.split_cpu(2)
         for replicas in (1, 2):
             tree = load("digits", ["training.batch_size=32", "training.epochs=3"]).model_dump()
-            config = settings.unpack(settings.pack(tree, "augmentation", "training"))
+            config = settings.unpack(settings.pack(tree, "model", "augmentation", "training"))
             config.training.cpu_replicas = replicas
             strategy = devices.strategy(config.training)
             assert strategy.num_replicas_in_sync == replicas
