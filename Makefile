@@ -10,7 +10,7 @@ test: $(ready)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest --numprocesses 2 --dist loadfile
+	.venv/bin/pytest --numprocesses 2 --dist worksteal
 
 format: $(ready)
 	.venv/bin/ruff check --fix .
