@@ -68,7 +68,9 @@ def _images(generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.
 def _configured(folder: Path, options: Any) -> SimpleNamespace:
     """The example's settings; the weights are a file, as ImageNet's can't be had everywhere."""
     keras.utils.set_random_seed(1)
-    backbone = keras.applications.ResNet50V2((_SIZE, _SIZE, 3), include_top=False, weights=None)
+    backbone = keras.applications.ResNet50V2(
+        include_top=False, weights=None, input_shape=(_SIZE, _SIZE, 3)
+    )
     path = folder / "resnet50v2.weights.h5"
     backbone.save_weights(path)
     overrides = [

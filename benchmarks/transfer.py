@@ -11,7 +11,7 @@ from typing import Any
 
 import measure
 
-from components import tfrecord
+from components import features, tfrecord
 
 _PER_CLASS, _EVAL = 20, 2_000
 _SEEDS = 3
@@ -53,7 +53,7 @@ def _few(source: Path, target: Path) -> None:
         kept = []
         for file in sorted((source / split).iterdir()):
             for record in tfrecord.read(file):
-                [label] = tfrecord.decode_example(record)["label"][1]
+                [label] = tfrecord.decode_example(record)[features.LABEL_KEY][1]
                 counts[label] += 1
                 if (counts[label] if split == "train" else len(kept) + 1) <= most:
                     kept.append(record)

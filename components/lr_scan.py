@@ -125,11 +125,15 @@ def scan(
     frozen = None
     points = []
     for number, rate in enumerate(rates):
-        here = {**vars(given), "learning_rate": rate, "epochs": chosen.epochs}
-        constant = {"schedule": "constant", "warmup_epochs": 0, "export_epoch": "last"}
-        at_rate = SimpleNamespace(
-            **{**vars(config), "training": SimpleNamespace(**{**here, **constant})}
+        short = settings.with_values(
+            given,
+            learning_rate=rate,
+            epochs=chosen.epochs,
+            schedule="constant",
+            warmup_epochs=0,
+            export_epoch="last",
         )
+        at_rate = settings.with_values(config, training=short)
         keras.utils.set_random_seed(given.seed)
         with devices.strategy(given).scope(), devices.dtype_policy(given):
             model = models.build_model(keras_tuner.HyperParameters(), at_rate, num_classes)

@@ -61,3 +61,8 @@ def look_up(tree: Any, key: str) -> Any:
     for name in key.split("."):
         tree = tree[int(name)] if isinstance(tree, list) else getattr(tree, name)
     return tree
+
+
+def with_values(section: SimpleNamespace, **values: Any) -> SimpleNamespace:
+    """A copy of a section, or of all of them, with other values."""
+    return SimpleNamespace(**{**vars(section), **values})

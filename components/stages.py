@@ -13,6 +13,7 @@ from components import (
     models,
     parts,
     progress,
+    settings,
     tensorboard,
     training,
     transfer,
@@ -147,7 +148,11 @@ class Training:
         for number in range(config.training.starts):
             seed = config.training.seed + number
             mine = self._checkpoint_of(f"start {number}")
-            model = self._built(_changed(config, training=_changed(config.training, seed=seed)))
+            model = self._built(
+                settings.with_values(
+                    config, training=settings.with_values(config.training, seed=seed)
+                )
+            )
             if mine.read() is None and config.training.warm_start_epochs:
                 self._warm_start(model)
             fitted = training.fit(
@@ -168,10 +173,10 @@ class Training:
     def _warm_start(self, model: keras.Model) -> None:
         """A few epochs with strong regularisation, whose weights the model then begins with."""
         config, given = self._config, self._config.training
-        warm_config = _changed(
+        warm_config = settings.with_values(
             config,
-            model=_changed(config.model, dropout=given.warm_start_dropout),
-            training=_changed(
+            model=settings.with_values(config.model, dropout=given.warm_start_dropout),
+            training=settings.with_values(
                 given,
                 epochs=given.warm_start_epochs,
                 weight_decay=given.warm_start_weight_decay,
@@ -189,10 +194,10 @@ class Training:
         """A sentence where random weights do better in the first epochs."""
         config = self._config
         epochs = config.transfer.scratch_epochs
-        scratch_config = _changed(
+        scratch_config = settings.with_values(
             config,
-            model=_changed(config.model, weights=None),
-            training=_changed(config.training, epochs=epochs, export_epoch="last"),
+            model=settings.with_values(config.model, weights=None),
+            training=settings.with_values(config.training, epochs=epochs, export_epoch="last"),
         )
         scratch = self._built(scratch_config)
         reporter = progress.ReportEpochs("Trainer", "from scratch, ")
@@ -208,9 +213,9 @@ def _plan(model: keras.Model, config: SimpleNamespace) -> list[Stage]:
     stages = [Stage("classifier", [], config)]
     if plan.mode == "distinct":
         unfrozen: list[keras.Layer] = []
-        later = _changed(
+        later = settings.with_values(
             config,
-            training=_changed(
+            training=settings.with_values(
                 config.training,
                 epochs=plan.group_epochs,
                 learning_rate=plan.group_learning_rate,
@@ -243,7 +248,3 @@ def _joined(earlier: dict[str, Any], fitted: training.Fitted, stage: Stage) -> d
         "stages": [*earlier.get("stages", []), [stage.name, done]],
         "notes": earlier.get("notes", []),
     }
-
-
-def _changed(section: SimpleNamespace, **values: Any) -> SimpleNamespace:
-    return SimpleNamespace(**{**vars(section), **values})
