@@ -43,8 +43,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         config = _configured(Path(folder), options)
         kept = _kept(Path(folder), config, splits)
-    measured = min(options.measured, options.epochs)
-    total, of_epochs = _every_epoch(config, splits, measured)
+        measured = min(options.measured, options.epochs)
+        total, of_epochs = _every_epoch(config, splits, measured)
     every = total + (options.epochs - measured) * median(of_epochs)
     ratio = every / kept["seconds"]
     rows = [
@@ -116,11 +116,11 @@ def _kept(
     # The exported model is whole, and scores as the classifier does on outputs that were kept.
     exported = folder / "exported"
     run.model.export(exported, verbose=False)
-    serve = tf.saved_model.load(exported).serve
+    loaded = tf.saved_model.load(exported)
     backbone, classifier = (run.model.get_layer(name) for name in parts.NAMES)
     difference = 0.0
     for images, _ in dataset.batches(evaluation, _BATCH):
-        scores = tf.nn.softmax(serve(images)).numpy()
+        scores = tf.nn.softmax(loaded.serve(images)).numpy()
         expected = tf.nn.softmax(classifier(backbone(images, training=False))).numpy()
         difference = max(difference, float(abs(scores - expected).max()))
     return {"seconds": seconds, "difference": difference, "backbone": backbone_seconds}

@@ -13,11 +13,11 @@ import measure
 
 from components import features, tfrecord
 
-_PER_CLASS, _EVAL = 20, 2_000
+_PER_CLASS, _EVAL = 20, 1_000
 _SEEDS = 3
-_EPOCHS = 60
+_EPOCHS = 40
 # The groups of the distinct plan take epochs from the classifier's, so that all sides have as many.
-_GROUPS, _GROUP_EPOCHS = 3, 10
+_GROUPS, _GROUP_EPOCHS = 3, 6
 
 
 def main() -> None:
