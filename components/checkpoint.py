@@ -54,9 +54,13 @@ class Checkpoint:
         arrays = {f"variable{number}": value for number, value in enumerate(variables)}
         arrays |= {f"best{number}": value for number, value in enumerate(best)}
         os.makedirs(self._folder, exist_ok=True)
-        unfinished = f"{self._path}.{os.getpid()}"
-        with open(unfinished, "wb") as file:
-            np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
+        unfinished = f"{self._path}.unfinished"
+        try:
+            with open(unfinished, "wb") as file:
+                np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
+        except OSError:  # a full disk, which it would keep full
+            os.unlink(unfinished)
+            raise
         os.replace(unfinished, self._path)
 
     def take_over(self, other: "Checkpoint") -> None:
