@@ -1,5 +1,6 @@
 """What a training needs to go on where it was interrupted."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -59,7 +60,8 @@ class Checkpoint:
             with open(unfinished, "wb") as file:
                 np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
         except OSError:  # a full disk, which it would keep full
-            os.unlink(unfinished)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(unfinished)
             raise
         os.replace(unfinished, self._path)
 

@@ -58,6 +58,17 @@ def test_a_damaged_state_is_none(tmp_path: Path, share: float) -> None:
     assert kept.read() is None
 
 
+def test_a_full_disk_leaves_the_state_before_and_nothing_else(tmp_path: Path) -> None:
+    kept = checkpoint.Checkpoint(str(tmp_path), seed=1)
+    kept.write(state())
+    [path] = tmp_path.iterdir()
+    (tmp_path / f"{path.name}.unfinished").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        kept.write(state(epoch=8))
+    assert list(tmp_path.iterdir()) == [path]
+    assert kept.read()[1] == 7  # type: ignore[index]
+
+
 class Killed(Exception):
     """What ends a process in the middle of an epoch."""
 
