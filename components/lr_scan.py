@@ -140,7 +140,7 @@ def scan(
             if config.transfer.mode != "none":
                 backbone = model.get_layer(parts.BACKBONE)
                 frozen = frozen or transfer.frozen_splits(backbone, splits, config)
-                model = models.compiled(model.get_layer(parts.CLASSIFIER), at_rate)
+                model = transfer.classifier(model, at_rate)
         reporter = progress.ReportEpochs(
             "LearningRateScan", f"rate {rate:.2g}, ", number / len(rates), 1 / len(rates)
         )

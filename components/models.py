@@ -281,7 +281,7 @@ def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:
         ),
         loss=loss,
         metrics=[accuracy],
-        jit_compile=config.training.jit_compile,
+        jit_compile=bool(config.training.jit_compile),
         steps_per_execution=_steps_per_execution(model, config.training),
     )
     return model

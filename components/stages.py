@@ -104,13 +104,15 @@ class Training:
         model, splits, config = self.model, (self._train, self._validation), stage.config
         frozen = stage.unfrozen == []
         if frozen:
-            model = self.model.get_layer(parts.CLASSIFIER)
             backbone = self.model.get_layer(parts.BACKBONE)
             splits = transfer.frozen_splits(backbone, splits, config)
         if stage.unfrozen is not None:
             transfer.unfreeze(self.model, stage.unfrozen)
             with self._strategy.scope():
-                models.compiled(model, config)
+                if frozen:
+                    model = transfer.classifier(self.model, config)
+                else:
+                    models.compiled(self.model, config)
         curves.before = before = _length(earlier)
         callbacks = [
             progress.ReportEpochs("Trainer", f"{stage.name}, " if stage.name else ""),

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components import augmentation, dataset, parts, progress, training
+from components import augmentation, dataset, models, parts, progress, settings, training
 from components.parts import leaves
 
 
@@ -51,6 +51,18 @@ def _outputs(
         words = f"frozen backbone, {len(outputs):,} outputs"
         progress.report("Trainer", words, step / (steps * (copies or 1)))
     return dataset.Examples(outputs, examples.labels, copies=copies or 1)
+
+
+def classifier(model: keras.Model, config: SimpleNamespace) -> keras.Model:
+    """The classifier of a network, compiled to be trained alone.
+
+    With XLA, unless the configuration says otherwise: on two CPU cores it halved the time of the
+    dense layers, which the optimizer's many small operations take; convolutions take longer.
+    """
+    jit_compile = config.training.jit_compile is not False
+    alone = settings.with_values(config.training, jit_compile=jit_compile)
+    part = model.get_layer(parts.CLASSIFIER)
+    return models.compiled(part, settings.with_values(config, training=alone))
 
 
 def compared(

@@ -248,8 +248,8 @@ class Training(Section):
     """Where there is no GPU: devices of the CPU that share each batch, to try that out."""
     precision: Literal["float32", "mixed"] = "float32"
     """mixed: compute with 16 bits where all GPUs have tensor cores; elsewhere it is float32."""
-    jit_compile: bool = False
-    """Compile the training step with XLA; on a CPU it was measured to be slower."""
+    jit_compile: bool | None = None
+    """Compile the training step with XLA; empty: only of a classifier on a frozen backbone."""
     steps_per_execution: int = Field(32, ge=1)
     """Batches that run in one call of the graph: less overhead for small models."""
 
