@@ -64,14 +64,13 @@ def _few(source: Path, target: Path) -> None:
 def _row(side: str, more: list[str], data: Path, folder: Path) -> dict[str, Any]:
     accuracies, seconds = [], []
     for seed in range(_SEEDS):
-        work = folder / f"{side.split(':')[0]}-{seed}".replace(" ", "-")
-        work.mkdir()
         overrides = [
             f"data.path={data}", f"training.epochs={_EPOCHS}", f"training.seed={seed}",
             "training.batch_size=32", "training.learning_rate=0.05", "augmentation.flip=none",
             "evaluation.min_accuracy=0", *more,
         ]  # fmt: skip
-        done = measure.pipeline(work, "cifar10_residual", overrides)
+        # All in one folder: what comes before the Trainer is the same.
+        done = measure.pipeline(folder, "cifar10_residual", overrides)
         accuracies.append(done.accuracy)
         seconds.append(done.training_seconds)
     return {
