@@ -166,10 +166,11 @@ def report(script: str, rows: list[dict[str, Any]], **more: Any) -> None:
 
 
 def _command(name: str) -> str:
-    """The command to repeat it, without this machine's folder of data."""
+    """The command to repeat it, without this machine's folders."""
     words = list(sys.argv[1:])
-    if "--data" in words:
-        words[words.index("--data") + 1] = "FOLDER"
+    for option, shown in (("--data", "FOLDER"), ("--weights", "VERSION")):
+        if option in words:
+            words[words.index(option) + 1] = shown
     return shlex.join(["python", f"benchmarks/{name}.py", *words])
 
 
