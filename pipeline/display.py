@@ -201,8 +201,8 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
     if status.log:
         rows.append(("log", status.log))
     if status.lr_scan is not None:
-        rate = status.lr_scan["suggestion"] or "RATE"
-        chosen = rate if isinstance(rate, str) else f"{rate:.2g}"
+        best = status.lr_scan["suggestion"]
+        chosen = "RATE" if best is None else f"{best:.2g}"
         words = f"darkroom run{config_argument} --set training.learning_rate={chosen}"
         rows.append(("next", words))
     elif status.versions:
