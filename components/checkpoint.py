@@ -26,6 +26,19 @@ class State(NamedTuple):
     earlier: dict[str, Any]  # what the stages before came to
 
 
+def read(path: str) -> State | None:
+    """The state in a file; None where there is none, or none that can be read."""
+    try:
+        with np.load(path) as file:
+            facts = json.loads(str(file["facts"]))
+            count, best = facts.pop("counts")
+            variables = [file[f"variable{number}"] for number in range(count)]
+            best_weights = [file[f"best{number}"] for number in range(best)]
+    except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile):
+        return None
+    return State(**facts, variables=variables, best_weights=best_weights)
+
+
 class Checkpoint:
     """A file that holds the newest state of one training, and is whole or not there."""
 
@@ -33,19 +46,11 @@ class Checkpoint:
         """A training that other facts determine has another file in ``folder``."""
         text = json.dumps(determined_by, sort_keys=True)
         self._folder = folder
-        self._path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:16] + ".npz")
+        self.path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:16] + ".npz")
 
     def read(self) -> State | None:
         """The state; None where there is none, or none that can be read."""
-        try:
-            with np.load(self._path) as file:
-                facts = json.loads(str(file["facts"]))
-                count, best = facts.pop("counts")
-                variables = [file[f"variable{number}"] for number in range(count)]
-                best_weights = [file[f"best{number}"] for number in range(best)]
-        except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile):
-            return None
-        return State(**facts, variables=variables, best_weights=best_weights)
+        return read(self.path)
 
     def write(self, state: State) -> None:
         """Replaces the state in one step."""
@@ -55,7 +60,7 @@ class Checkpoint:
         arrays = {f"variable{number}": value for number, value in enumerate(variables)}
         arrays |= {f"best{number}": value for number, value in enumerate(best)}
         os.makedirs(self._folder, exist_ok=True)
-        unfinished = f"{self._path}.unfinished"
+        unfinished = f"{self.path}.{os.getpid()}.unfinished"
         try:
             with open(unfinished, "wb") as file:
                 np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
@@ -63,11 +68,11 @@ class Checkpoint:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(unfinished)
             raise
-        os.replace(unfinished, self._path)
+        os.replace(unfinished, self.path)
 
     def take_over(self, other: "Checkpoint") -> None:
         """Makes another training's state this one's."""
-        os.replace(other._path, self._path)
+        os.replace(other.path, self.path)
 
     def clear(self) -> None:
         """Removes this and every other training's state."""

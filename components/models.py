@@ -368,7 +368,7 @@ def _whole(
     inputs = hidden = keras.Input(backbone.output_shape[1:], name="hidden")
     if name != "dense":
         hidden = keras.layers.Dropout(config.model.dropout)(hidden)
-    for units in config.model.units:
+    for units in filter(None, config.model.units):
         hidden = keras.layers.Dense(
             units, config.model.activation, kernel_initializer=config.model.initializer
         )(hidden)

@@ -127,7 +127,8 @@ def _create(config: Config, data_bytes: int, scan: bool) -> Any:
             f"darkroom run needs TFX, and {error.name} can't be imported: "
             "pip install 'darkroom[pipeline]', with locks/ as constraints."
         ) from error
-    devices.split_cpu(config.training.cpu_replicas)  # before anything has used TensorFlow
+    devices.grow_memory()  # before anything has used TensorFlow
+    devices.split_cpu(config.training.cpu_replicas)
     preflight.rehearse(config)
     beam = beam_arguments(config.beam, data_bytes, os.cpu_count() or 1)
     return create_pipeline(config, beam, scan)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import keras
@@ -62,7 +63,7 @@ def test_a_full_disk_leaves_the_state_before_and_nothing_else(tmp_path: Path) ->
     kept = checkpoint.Checkpoint(str(tmp_path), seed=1)
     kept.write(state())
     [path] = tmp_path.iterdir()
-    (tmp_path / f"{path.name}.unfinished").symlink_to("/dev/full")
+    (tmp_path / f"{path.name}.{os.getpid()}.unfinished").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         kept.write(state(epoch=8))
     assert list(tmp_path.iterdir()) == [path]

@@ -1,5 +1,5 @@
 from collections import Counter
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -150,6 +150,80 @@ def epochs(feed: dataset.Feed, numbers: list[int]) -> list[list[int]]:
 
 def of_numbers(count: int, copies: int = 1) -> dataset.Examples:
     return dataset.of_arrays(np.arange(count * copies), np.arange(count), copies)
+
+
+class Kept(Transform):
+    """With a place of its own."""
+
+    transform_savedmodel_dir = "here"
+
+
+@pytest.mark.parametrize("budget", [GIB, 0, 90 * 6, 250 * 6])
+@pytest.mark.parametrize("change", [lambda images: images / 255.0, tf.sqrt])
+def test_kept_examples_are_what_they_were_and_not_decoded_again(
+    files: list[str], tmp_path: Path, budget: int, change: Any
+) -> None:
+    transform = Kept(change)
+    place = dataset.place_for(str(tmp_path / "kept"), files, files, transform)
+    before = dataset.splits(files, files, transform, GIB, place)
+    (tmp_path / "kept" / "of other data").mkdir(parents=True)
+    dataset.keep(before, place)
+    assert list((tmp_path / "kept").iterdir()) == [Path(place)]
+
+    calls = int(transform.calls)
+    after = dataset.splits(files, files, transform, budget, place)
+    assert int(transform.calls) == calls
+    assert sum(split.inputs.held_bytes for split in after) <= budget
+    for old, new in zip(before, after, strict=True):
+        assert new.inputs.dtype == old.inputs.dtype
+        for feeds in ((dataset.batches(e, 64) for e in (old, new)),
+                      (dataset.Feed(e, 32, seed=3).batches() for e in (old, new))):  # fmt: skip
+            for expected, found in zip(*(f.as_numpy_iterator() for f in feeds), strict=True):
+                for one, other in zip(expected, found, strict=True):
+                    np.testing.assert_array_equal(one, other)
+
+
+def test_other_files_have_another_place(tmp_path: Path) -> None:
+    places = {
+        dataset.place_for(str(tmp_path), ["a"], ["b"], Kept()),
+        dataset.place_for(str(tmp_path), ["a", "b"], [], Kept()),
+        dataset.place_for(str(tmp_path), ["b"], ["a"], Kept()),
+    }
+    assert len(places) == 3
+
+
+def test_a_part_has_its_rows_alone() -> None:
+    labels = np.arange(50)
+    examples = dataset.of_arrays(labels[:, None].astype("float32"), labels)
+    part = examples.part(np.array([3, 1, 41, 7, 9]))
+    assert len(part) == 5
+    assert part.first(2).ravel().tolist() == [3.0, 1.0]
+    seen = [
+        (int(x), int(y))
+        for _, inputs, outputs in dataset.Feed(part, 2, seed=0).batches().as_numpy_iterator()
+        for x, y in zip(inputs[:, 0], outputs, strict=True)
+    ]
+    assert sorted(seen) == [(n, n) for n in (1, 3, 7, 9, 41)]
+
+
+@given(
+    count=st.integers(1, 60),
+    batch=st.integers(1, 17),
+    chunk=st.integers(1, 9),
+    steps=st.none() | st.integers(1, 12),
+)
+def test_chunks_change_nothing_but_how_often_python_is_asked(
+    count: int, batch: int, chunk: int, steps: int | None
+) -> None:
+    examples = dataset.of_arrays(np.arange(count, dtype="float32")[:, None], np.arange(count))
+    feed = dataset.Feed(examples, batch, seed=1, steps_per_epoch=steps)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "_CHUNK_BATCHES", chunk)
+        chunks = list(islice(feed._chunks(), 20))
+    unpacked = [(step, rows.tolist()) for c in chunks for step, rows in zip(*c, strict=True)]
+    expected = [(step, rows.tolist()) for step, rows in islice(feed._numbered(), len(unpacked))]
+    assert unpacked == expected
+    assert max(len(steps) for steps, _ in chunks) <= chunk
 
 
 def test_epochs_are_shuffled_anew_and_alike_for_a_seed() -> None:
