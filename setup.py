@@ -22,8 +22,9 @@ TFX = [
     "apache-beam",
     "tensorboard",  # KerasTuner's trials fail without it, and TensorFlow 2.21 no longer brings it
     "dill",  # Beam pickles with it, and TFX 1.16 does not declare it
-    "scikit-learn",  # the bundled digits
+    "scikit-learn",  # the bundled digits; which hyperparameters mattered
     "matplotlib",  # pictures for people
+    "grpcio",  # trials on other machines; TFX brings it
     "pillow",
 ]
 SERVING = [TENSORFLOW, "tensorflow-serving-api"]

@@ -34,9 +34,15 @@ class Curves(keras.callbacks.Callback):
             writer.flush()
 
     def _write(self, name: str, value: float, epoch: int) -> None:
-        split = "validation" if name.startswith("val_") else "train"
+        split, tag = place(name)
         if split not in self._writers:
             path = os.path.join(self._folder, split)
             self._writers[split] = tf.summary.create_file_writer(path)
         with self._writers[split].as_default():
-            tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value, step=epoch)
+            tf.summary.scalar(tag, value, step=epoch)
+
+
+def place(metric: str) -> tuple[str, str]:
+    """The folder below a training's own that holds a metric, and the metric's tag there."""
+    split = "validation" if metric.startswith("val_") else "train"
+    return split, f"epoch_{metric.removeprefix('val_')}"
