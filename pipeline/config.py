@@ -5,10 +5,11 @@ the dotted path, what was expected, what was found and the closest key. Light to
 here needs TensorFlow.
 """
 
+import itertools
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -133,8 +134,8 @@ class Model(Section):
     """residual: blocks in each stage; every stage but the first halves height and width."""
     pooling: Literal["average", "flatten"] = "average"
     """keras.applications: what the classifier sees: the mean over all places, or every place."""
-    units: list[int] = [128]
-    """Units of each dense layer before the classifier."""
+    units: list[Annotated[int, Field(ge=0)]] = [128]
+    """Units of each dense layer before the classifier; 0 leaves a layer out."""
     activation: Literal["relu", "tanh", "sigmoid", "gelu"] = "relu"
     """Activation of the convolutions and dense layers."""
     dropout: float = Field(0.25, ge=0, lt=1)
@@ -277,7 +278,7 @@ class Range(Section):
     max: float | int | None = None
     """The largest value."""
     step: float | int | None = Field(None, gt=0)
-    """Distance of two values; empty: any value between."""
+    """Distance of two values, for log their ratio; empty: any value between (grid: 10 of them)."""
     sampling: Literal["linear", "log"] = "linear"
     """log: every order of magnitude is equally likely."""
 
@@ -290,20 +291,61 @@ class Range(Section):
             raise ValueError(f"min must be below max, got min {self.min} and max {self.max}")
         if self.sampling == "log" and self.min is not None and self.min <= 0:
             raise ValueError(f"log sampling needs min above 0, got {self.min}")
+        if self.choices is not None:
+            if len(set(self.choices)) < len(self.choices):
+                raise ValueError(f"expected choices that differ, found {self.choices}")
+            if self.step is not None or self.sampling != "linear":
+                raise ValueError("step and sampling are for min and max, not for choices")
+            if len({isinstance(c, str) for c in self.choices}) > 1:
+                raise ValueError(f"expected choices of one kind, found {self.choices}")
+        if self.step is not None and self.min is not None and self.max is not None:
+            if self.sampling == "log" and self.step <= 1:
+                raise ValueError(f"log sampling: step is a factor above 1, got {self.step}")
+            second = self.min * self.step if self.sampling == "log" else self.min + self.step
+            if second > self.max:
+                raise ValueError(
+                    f"step {self.step} leaves nothing but min {self.min} below max {self.max}"
+                )
         return self
 
 
 class Tuner(Section):
     enabled: bool = False
     """Search hyperparameters with KerasTuner; off: the values of this configuration are used."""
-    max_trials: int = Field(4, ge=1)
-    """Trials of the random search."""
-    epochs: int | None = Field(None, ge=1)
-    """Epochs of each trial; empty: as `training.epochs`."""
-    objective: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    """What the best trial is best at."""
+    algorithm: Literal["random", "grid", "hyperband", "bayesian", "list"] = "random"
+    """How values are chosen; list: those of `trials`, one after the other."""
+    objective: str = "val_accuracy"
+    """What the best trial is best at: a metric of the model's, with val_ of held-out examples."""
+    direction: Literal["max", "min"] | None = None
+    """Whether more or less of the objective is better; empty: as Keras knows of its own metrics."""
     space: dict[str, Range] = {}
     """Hyperparameters by their key in this tree: `training.learning_rate`, `model.units.0`."""
+    trials: list[dict[str, bool | int | float | str]] = []
+    """list: the trials, each of them values by their key in this tree."""
+    max_trials: int | None = Field(None, ge=1)
+    """random, bayesian: how many trials; grid: at most so many, empty: all combinations."""
+    epochs: int | None = Field(None, ge=1)
+    """Epochs of each trial, at most; empty: as `training.epochs`."""
+    patience: int | None = Field(None, ge=1)
+    """End a trial as `training.patience` says, with this number; empty: with that one."""
+    executions_per_trial: int = Field(1, ge=1)
+    """Fits of each trial, from other initial weights; the score is their mean."""
+    folds: int | None = Field(None, ge=2)
+    """Cross-validation in so many parts of the train split; empty: trials are scored on eval."""
+    factor: int = Field(3, ge=2)
+    """hyperband: one in so many trials goes on, with so many times the epochs."""
+    iterations: int = Field(1, ge=1)
+    """hyperband: how often the whole algorithm runs."""
+    initial_trials: int | None = Field(None, ge=1)
+    """bayesian: random trials before it; empty: three times the number of hyperparameters."""
+    workers: int | None = Field(None, ge=1)
+    """Trials at the same time; empty: one on each GPU, or on each core where there is none."""
+    keep_checkpoints: int = Field(3, ge=1)
+    """How many of the best trials' checkpoints stay on disk."""
+    carry_over: Literal["values", "checkpoint"] = "values"
+    """What Trainer gets; values: it trains anew; checkpoint: it goes on with the best trial's."""
+    carry_epochs: bool = False
+    """Train as many epochs as were best for the best trial, instead of `training.epochs`."""
 
 
 class LearningRateScan(Section):
@@ -450,17 +492,84 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _space_is_in_the_tree(self) -> "Config":
-        if self.tuner.enabled and not self.tuner.space and self.model.build_fn is None:
+    def _search_has_something_to_do(self) -> "Config":
+        tuner, own = self.tuner, self.model.build_fn is not None
+        if not tuner.enabled:
+            return self
+        if tuner.algorithm == "list":
+            if not tuner.trials or tuner.space:
+                raise ValueError("tuner.algorithm is list: name the trials' values in tuner.trials")
+        elif tuner.trials:
+            raise ValueError(
+                f"tuner.trials is for algorithm: list, found algorithm: {tuner.algorithm}"
+            )
+        elif not tuner.space and not own:
             raise ValueError("tuner.space: empty, there is nothing to search")
-        if self.tuner.epochs is not None and "training.epochs" in self.tuner.space:
+        if tuner.algorithm in ("random", "bayesian") and tuner.max_trials is None:
+            raise ValueError(
+                f"tuner.max_trials: empty; {tuner.algorithm} needs a number of trials, such as 10"
+            )
+        if not own and tuner.objective not in _METRICS:
+            raise ValueError(
+                f"tuner.objective: {tuner.objective} is no metric of the network; there are "
+                f"{', '.join(_METRICS)}.{closest(tuner.objective, list(_METRICS))}"
+            )
+        if tuner.folds is not None and tuner.carry_over == "checkpoint":
+            raise ValueError(
+                "tuner.carry_over: checkpoint goes on with a trial that was fitted on the whole "
+                "train split; with tuner.folds there is none: set it to values"
+            )
+        epochs = self.training.epochs
+        if tuner.carry_over == "checkpoint" and tuner.carry_epochs:
+            raise ValueError(
+                "tuner.carry_epochs: there is nothing left to train where tuner.carry_over is "
+                "checkpoint; set one of them"
+            )
+        if tuner.carry_over == "checkpoint" and (tuner.epochs or epochs) >= epochs:
+            raise ValueError(
+                f"tuner.carry_over: checkpoint goes on after the trials' {tuner.epochs or epochs} "
+                f"epochs, and training.epochs is {epochs}: nothing left to train"
+            )
+        if self.training.warmup_epochs >= (tuner.epochs or epochs):
+            raise ValueError(
+                f"tuner.epochs is {tuner.epochs}, and training.warmup_epochs is "
+                f"{self.training.warmup_epochs}: trials would end within it"
+            )
+        if self.transfer.mode != "none" and tuner.carry_over == "checkpoint":
+            raise ValueError(
+                "tuner.carry_over: checkpoint is for transfer.mode none; a trial fits the whole "
+                "network: set it to values"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _space_is_in_the_tree(self) -> "Config":
+        tuner = self.tuner
+        if tuner.algorithm == "hyperband" and "training.epochs" in tuner.space:
+            raise ValueError(
+                "tuner.space.training.epochs: hyperband chooses the epochs itself, up to "
+                "tuner.epochs; take the key out"
+            )
+        if tuner.epochs is not None and "training.epochs" in tuner.space:
             raise ValueError("set either tuner.epochs, or training.epochs in tuner.space")
-        for key, values in self.tuner.space.items():
+        if tuner.carry_epochs and "training.epochs" in tuner.space:
+            raise ValueError("set either tuner.carry_epochs, or training.epochs in tuner.space")
+        for key, values in tuner.space.items():
             ends = values.choices if values.choices is not None else [values.min, values.max]
             for value in ends:
                 if isinstance(_lookup(self, key), int) and isinstance(value, float):
                     value = int(value) if value.is_integer() else value
-                _check_hyperparameter(self, key, value)
+                _check_hyperparameter(self, f"tuner.space.{key}", key, value)
+        keys = sorted(tuner.space)
+        for key, longer in itertools.pairwise(keys):
+            if longer.startswith(f"{key}."):
+                raise ValueError(f"tuner.space: {key} and {longer} contradict each other")
+        for number, trial in enumerate(tuner.trials):
+            if not trial:
+                raise ValueError(f"tuner.trials.{number}: empty, expected values by key")
+            for key, value in trial.items():
+                _lookup(self, key, f"tuner.trials.{number}")
+                _check_hyperparameter(self, f"tuner.trials.{number}.{key}", key, value)
         return self
 
     @property
@@ -654,35 +763,43 @@ def _kind(value: object) -> str:
 
 # Only what one trial can change without the data being prepared again.
 _SEARCHABLE = ("model", "augmentation", "training")
+_CODE_AND_FILES = ("model.build_fn", "model.input_layer", "model.weights")
+# Of the networks that model.name chooses.
+_METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")
 
 
-def _lookup(config: Config, key: str) -> Any:
+def _lookup(config: Config, key: str, owner: str = "tuner.space") -> Any:
     section, _, path = key.partition(".")
+    where = f"{owner}.{key}"
     if section not in _SEARCHABLE:
         raise ValueError(
-            f"tuner.space.{key}: only keys of {', '.join(_SEARCHABLE)} can be searched, "
+            f"{where}: only keys of {', '.join(_SEARCHABLE)} can be searched, "
             "such as training.learning_rate"
+        )
+    if key in _CODE_AND_FILES:
+        raise ValueError(
+            f"{where}: code and files are checked before anything runs, and can't be searched; "
+            "choose among them with hp.Choice in model.build_fn"
         )
     branch = cast(Section, getattr(config, section))
     valid = list(type(branch).model_fields)
     name, *places = path.split(".")
     if name not in valid:
         raise ValueError(
-            f"tuner.space.{key}: no such key.{closest(name, valid)} "
-            f"{section} has {', '.join(valid)}"
+            f"{where}: no such key.{closest(name, valid)} {section} has {', '.join(valid)}"
         )
-    found, owner = getattr(branch, name), f"{section}.{name}"
+    found, named = getattr(branch, name), f"{section}.{name}"
     for place in places:
         if not isinstance(found, list):
-            raise ValueError(f"tuner.space.{key}: {owner} is no list, expected {owner} alone")
+            raise ValueError(f"{where}: {named} is no list, expected {named} alone")
         if place not in map(str, range(len(found))):
             numbers = f"numbers are 0 to {len(found) - 1}" if found else "list is empty"
-            raise ValueError(f"tuner.space.{key}: {owner} has no entry {place!r}, its {numbers}")
-        found, owner = found[int(place)], f"{owner}.{place}"
+            raise ValueError(f"{where}: {named} has no entry {place!r}, its {numbers}")
+        found, named = found[int(place)], f"{named}.{place}"
     return found
 
 
-def _check_hyperparameter(config: Config, key: str, value: Any) -> None:
+def _check_hyperparameter(config: Config, where: str, key: str, value: Any) -> None:
     section, *path = key.split(".")
     branch = cast(Section, getattr(config, section))
     try:
@@ -692,5 +809,5 @@ def _check_hyperparameter(config: Config, key: str, value: Any) -> None:
         message = first["msg"].removeprefix("Input should be ")
         remedy = f"; name an entry, such as {key}.0" if first["type"] == "list_type" else ""
         raise ValueError(
-            f"tuner.space.{key}: expected values that are {message}, found {value!r}{remedy}"
+            f"{where}: expected values that are {message}, found {value!r}{remedy}"
         ) from None
