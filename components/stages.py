@@ -18,6 +18,7 @@ from components import (
     training,
     transfer,
 )
+from components.errors import DarkroomError
 
 
 class Stage(NamedTuple):
@@ -40,6 +41,7 @@ class Training:
         run_folder: str,
         checkpoint_folder: str,
         determined_by: dict[str, Any],
+        begin_with: str | None = None,
     ):
         """Prepares it.
 
@@ -51,6 +53,7 @@ class Training:
           run_folder: for TensorBoard's logs and the weights of every n-th epoch.
           checkpoint_folder: where a later run finds this training, should it be interrupted.
           determined_by: facts without which a training is another one, for JSON.
+          begin_with: a trial's checkpoint, to go on with.
         """
         self._hp, self._config, self._num_classes = hp, config, num_classes
         self._train, self._validation = splits
@@ -58,7 +61,9 @@ class Training:
         self._run_folder = run_folder
         self._folder, self._determined_by = checkpoint_folder, determined_by
         self._checkpoint = self._checkpoint_of("training")
+        self._begin_with = begin_with
         self.resumed_at: int | None = None  # number of epochs that were done before
+        self.searched = 0  # number of epochs that were done in the search
         self.notes: list[str] = []  # sentences for people
         self.stages: list[tuple[str, int]] = []  # with the number of the first epoch of each
         self.model = self._built(config)
@@ -67,7 +72,21 @@ class Training:
         """Trains ``model``, and returns its history over all stages."""
         config = self._config.training
         state = self._checkpoint.read()
-        if state is None and config.starts > 1:
+        if self._begin_with is not None:
+            trial = checkpoint.read(self._begin_with)
+            if trial is None:
+                raise DarkroomError(
+                    f"The best trial's checkpoint, {self._begin_with}, can't be read. Run the "
+                    "search again, or set tuner.carry_over to values."
+                )
+            self.searched = trial.epoch
+            if state is None:
+                # Also where it had ended early: it is to go on.
+                stopping = {**trial.stopping, "wait": 0}
+                self._checkpoint.write(trial._replace(over=False, stopping=stopping))
+        if state is None and self._begin_with is not None:
+            state = self._checkpoint.read()
+        elif state is None and config.starts > 1:
             self._best_start()
             state = self._checkpoint.read()
         elif state is None and config.warm_start_epochs:

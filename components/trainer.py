@@ -16,6 +16,7 @@ from components import (
     results,
     settings,
     training,
+    trials,
 )
 from components.stages import Training
 
@@ -30,8 +31,11 @@ def run_fn(fn_args: FnArgs) -> None:
     config = settings.unpack(fn_args.custom_config, best["values"])
     transform = tft.TFTransformOutput(fn_args.transform_output)
     classes = training.class_names(transform)
+    root = os.path.join(fn_args.model_run_dir, *[os.pardir] * 3)
+    examples = os.path.join(root, results.SEARCHES_FOLDER, results.EXAMPLES_FOLDER)
+    data = (fn_args.train_files, fn_args.eval_files, transform)
     train, evaluation = dataset.splits(
-        fn_args.train_files, fn_args.eval_files, transform, training.budget(config.training)
+        *data, training.budget(config.training), dataset.place_for(examples, *data)
     )
     run = Training(
         keras_tuner.HyperParameters.from_config(best),
@@ -46,7 +50,9 @@ def run_fn(fn_args: FnArgs) -> None:
             "hyperparameters": best["values"],
             "files": [*fn_args.train_files, *fn_args.eval_files],
             "transform": fn_args.transform_output,
+            "begin_with": best.get("checkpoint"),
         },
+        begin_with=best.get("checkpoint"),
     )
     os.makedirs(fn_args.model_run_dir, exist_ok=True)
     sheet = os.path.join(fn_args.model_run_dir, results.CONTACT_SHEET)
@@ -59,6 +65,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "history": history,
         "exported_epoch": epoch,
         "resumed_at": run.resumed_at,
+        "searched": run.searched,
         "stages": run.stages,
         "diagnosis": [*run.notes, *found.values()],
     }
@@ -74,7 +81,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "epochs": len(history["loss"]),
         "exported_epoch": epoch + 1,
         "metrics": {name: values[epoch] for name, values in history.items()},
-        "settings": {**vars(config.training), **best["values"]},
+        "settings": {**vars(config.training), **trials.hyperparameters(best["values"])},
     }
     export.save(serving_model, fn_args.serving_model_dir, samples, facts)
     run.forget()

@@ -1,143 +1,106 @@
-"""The Tuner node: a KerasTuner search over keys of the configuration."""
+"""The Tuner node: a KerasTuner search whose trials run in parallel and survive a kill."""
 
-from types import SimpleNamespace
+import os
+import shutil
 from typing import Any
 
-import keras
-import keras_tuner
+import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 import tensorflow_transform as tft
+from tfx import types
+from tfx.components import Tuner as StockTuner
 from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.components.tuner import executor as stock
 from tfx.components.tuner.component import TunerFnResult
+from tfx.dsl.components.base import base_executor, executor_spec
+from tfx.types import artifact_utils
 
-from components import dataset, devices, models, progress, settings, training
-from components.errors import DarkroomError, explain
+from components import (
+    dataset,
+    files,
+    importance,
+    parallel_coordinates,
+    results,
+    settings,
+    training,
+)
+from components.search import Search
+from components.trial import Candidate
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """The search that TFX's Tuner runs, and what its trials are fitted on."""
-    config = settings.unpack(fn_args.custom_config)
+    """The search of TFX's Tuner contract, in a sub-folder of ``fn_args.working_dir``."""
+    custom_config = fn_args.custom_config
+    config = settings.unpack(custom_config)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    train, validation = dataset.splits(
-        fn_args.train_files, fn_args.eval_files, transform, training.budget(config.training)
-    )
-    candidate = Candidate(
-        fn_args.custom_config,
-        train,
-        validation,
-        num_classes=len(training.class_names(transform)),
-    )
-    space = search_space(config)
-    # A model that can't be built fails here with its cause, not as so many failed trials.
-    candidate.build(space.copy())
-    search = RandomSearch(
-        candidate,
-        objective=config.tuner.objective,
-        max_trials=config.tuner.max_trials,
-        hyperparameters=space,
-        seed=config.training.seed,
-        directory=fn_args.working_dir,
-        project_name="search",
-    )
-    return TunerFnResult(tuner=search, fit_kwargs={"verbose": 0})
+    data = (fn_args.train_files, fn_args.eval_files, transform)
+    place = dataset.place_for(os.path.join(fn_args.working_dir, results.EXAMPLES_FOLDER), *data)
+    candidate = Candidate(custom_config, len(training.class_names(transform)))
+
+    def prepare() -> None:
+        if not os.path.exists(place):
+            dataset.keep(dataset.splits(*data, training.budget(config.training)), place)
+
+    source = {
+        "files": [*fn_args.train_files, *fn_args.eval_files],
+        "transform": fn_args.transform_graph_path,
+    }
+    search = Search(candidate, fn_args.working_dir, source, place, prepare)
+    return TunerFnResult(tuner=search, fit_kwargs={})
 
 
-def search_space(config: SimpleNamespace) -> keras_tuner.HyperParameters:
-    """KerasTuner's declaration of ``tuner.space``; the configured values are the defaults."""
-    hp = keras_tuner.HyperParameters()
-    for key, values in vars(config.tuner.space).items():
-        default = settings.look_up(config, key)
-        if values.choices is not None:
-            choices = [float(c) if isinstance(default, float) else c for c in values.choices]
-            hp.Choice(key, choices, default=default if default in choices else choices[0])
-        elif isinstance(default, float):
-            default = min(max(default, values.min), values.max)
-            hp.Float(
-                key, values.min, values.max, values.step, sampling=values.sampling, default=default
-            )
-        else:  # a whole number, or nothing where a whole number can stand
-            low, high = int(values.min), int(values.max)
-            step = None if values.step is None else int(values.step)
-            default = low if default is None else min(max(default, low), high)
-            hp.Int(key, low, high, step, sampling=values.sampling, default=default)
-    return hp
+class Executor(base_executor.BaseExecutor):
+    """Runs the search in a folder that outlives it, and writes all that it came to."""
 
-
-class Candidate(keras_tuner.HyperModel):
-    """One trial: the configuration with the trial's values in it, built and fitted."""
-
-    def __init__(
+    def Do(
         self,
-        custom_config: dict[str, Any],
-        train: dataset.Examples,
-        validation: dataset.Examples,
-        num_classes: int,
-    ):
-        """The examples are preprocessed once and shared by all trials."""
-        super().__init__()
-        self._custom_config = custom_config
-        self._train, self._validation = train, validation
-        self._num_classes = num_classes
-
-    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """The compiled model of a trial."""
-        config = settings.unpack(self._custom_config, hp.values)
-        keras.utils.set_random_seed(config.training.seed)
-        with devices.strategy(config.training).scope(), devices.dtype_policy(config.training):
-            return models.build_model(hp, config, self._num_classes)
-
-    def fit(
-        self,
-        hp: keras_tuner.HyperParameters,
-        model: keras.Model,
-        *args: Any,
-        callbacks: list[keras.callbacks.Callback],
-        **kwargs: Any,
-    ) -> dict[str, float]:
-        """Fits the model and returns the metrics of its best epoch."""
-        config = settings.unpack(self._custom_config, hp.values)
-        config.training.epochs = config.tuner.epochs or config.training.epochs
-        history = training.fit(model, config, self._train, self._validation, callbacks).history
-        if config.tuner.objective not in history:
-            raise DarkroomError(
-                f"tuner.objective: the model has no metric {config.tuner.objective!r}, it has "
-                f"{', '.join(history)}. Compile it with metrics=['accuracy']."
-            )
-        best = max if config.tuner.objective == "val_accuracy" else min
-        return {config.tuner.objective: best(history[config.tuner.objective])}
-
-
-class RandomSearch(keras_tuner.RandomSearch):
-    """KerasTuner's random search that says which trial runs and what is best so far."""
-
-    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
-        """Fits one trial, with progress."""
-        number = len(self.oracle.trials)
-        best = self.oracle.get_best_trials(1)
-        so_far = f"best so far {best[0].score:.4f}, " if best and best[0].score is not None else ""
-        reporter = progress.ReportEpochs(
-            "Tuner",
-            prefix=f"trial {number}/{self.oracle.max_trials}, {so_far}",
-            start=(number - 1) / self.oracle.max_trials,
-            share=1 / self.oracle.max_trials,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the best hyperparameters, what each trial came to, and a picture of it."""
+        best = artifact_utils.get_single_uri(output_dict["best_hyperparameters"])
+        found = artifact_utils.get_single_uri(output_dict["tuner_results"])
+        folder = os.path.join(best, *[os.pardir] * 3, results.SEARCHES_FOLDER)
+        search = stock.search(
+            input_dict, exec_properties, os.path.abspath(folder), print_tuning_summary=False
         )
-        hp = trial.hyperparameters
-        try:
-            # Not among the search's callbacks, which KerasTuner copies for every execution.
-            return self.hypermodel.fit(hp, self.hypermodel.build(hp), callbacks=[reporter])
-        except training.Diverged as error:  # this trial's own fault
-            raise keras_tuner.errors.FailedTrialError(str(error)) from error
-        except DarkroomError as error:  # KerasTuner would go on, and lose the cause
-            raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
+        os.makedirs(best, exist_ok=True)
+        os.makedirs(found, exist_ok=True)
+        files.write_json(os.path.join(best, "best_hyperparameters.txt"), _handed_on(search, found))
+        rows = search.rows()
+        files.write_json(os.path.join(found, results.TUNER_RESULTS), rows)
+        picture = os.path.join(found, results.SEARCH_PICTURE)
+        _draw(search, rows, picture)
 
-    def search(self, *args: Any, **kwargs: Any) -> None:
-        """Runs all trials.
 
-        Raises:
-          DarkroomError: none of them finished.
-        """
-        super().search(*args, **kwargs)
-        trials = list(self.oracle.trials.values())
-        # KerasTuner itself would go on and name a failed trial as the best.
-        if not any(trial.status == "COMPLETED" for trial in trials):
-            cause = explain(RuntimeError(trials[0].message))
-            raise DarkroomError(f"None of the trials finished, {len(trials)} failed. {cause}")
+def _draw(search: Search, rows: list[dict[str, Any]], path: str) -> None:
+    """The trials, and which hyperparameters mattered."""
+    space = search.oracle.get_space().space
+    log = {entry.name for entry in space if getattr(entry, "sampling", None) == "log"}
+    done = [row for row in rows if row["score"] is not None]
+    values = [{e.name: row[e.name] for e in space if e.name in row} for row in done]
+    mattered = importance.importances(values, [row["score"] for row in done], log)
+    objective = search.oracle.objective.name
+    parallel_coordinates.draw(rows, objective, search.maximize, log, mattered, path)
+
+
+def _handed_on(search: Search, folder: str) -> dict[str, Any]:
+    """What Trainer gets: KerasTuner's HyperParameters as plain data, and more in the same dict.
+
+    A checkpoint goes to ``folder``: TFX wants a single file with the hyperparameters.
+    """
+    handed: dict[str, Any] = search.best().hyperparameters.get_config()
+    tuner = search.config.tuner
+    if tuner.carry_epochs:
+        epochs = search.rows()[0]["best_epoch"] + 1
+        handed["values"] = {**handed["values"], "training.epochs": epochs}
+    if tuner.carry_over == "checkpoint":
+        handed["checkpoint"] = os.path.join(folder, "checkpoint.npz")
+        shutil.copy(search.best_checkpoint(), handed["checkpoint"])
+    return handed
+
+
+class Tuner(StockTuner):
+    """TFX's Tuner, with its contract, and an executor of ours."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)

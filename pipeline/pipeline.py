@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 # Not from tfx.v1, which imports Google Cloud's client for nothing: a second and a half.
-from tfx.components import StatisticsGen, Trainer, Transform, Tuner
+from tfx.components import StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
@@ -20,6 +20,7 @@ from components.example_gen import ImportExampleGen
 from components.lr_scan import LearningRateScan
 from components.pusher import Pusher
 from components.schema import SchemaGen
+from components.tuner import Tuner
 from components.validation import ExampleValidator
 from pipeline import fingerprint
 from pipeline.config import Config
@@ -110,6 +111,8 @@ def create_pipeline(
         custom_config={
             **settings.pack(tree, *sections, "tuner"),
             "weights": source,
+            # Nor is a search of other code gone on with.
+            "source": fingerprint.of_modules("components.worker", *users_network),
         },
     )
 
@@ -162,7 +165,7 @@ def create_pipeline(
         (example_validator, ["components.validation"]),
         (transform, ["components.preprocessing", *users_images]),
         (learning_rate_scan, ["components.lr_scan", *users_network]),
-        (tuner, ["components.tuner", *users_network]),
+        (tuner, ["components.tuner"]),
         (evaluator, ["components.evaluation"]),
         (pusher, ["components.pusher"]),
     ]

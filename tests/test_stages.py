@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from components import checkpoint, dataset, models, parts, settings, stages, training
+from components.errors import DarkroomError
 from pipeline.config import load
 from tests.test_checkpoint import Killed
 from tests.test_tensorboard import curves
@@ -53,6 +54,7 @@ def prepared(
     splits: tuple[dataset.Examples, dataset.Examples],
     *overrides: str,
     run: str = "run",
+    begin_with: str | None = None,
 ) -> stages.Training:
     return stages.Training(
         keras_tuner.HyperParameters(),
@@ -62,7 +64,25 @@ def prepared(
         run_folder=str(folder / run),
         checkpoint_folder=str(folder / "checkpoints"),
         determined_by={"overrides": overrides},
+        begin_with=begin_with,
     )
+
+
+def test_it_goes_on_with_a_trial_even_where_that_had_ended_early(
+    tmp_path: Path, splits: tuple
+) -> None:
+    impatient = ("training.patience=1", "training.min_delta=10")
+    searched, _ = prepared(tmp_path / "trial", splits, *impatient).run()
+    assert len(searched["loss"]) == 2
+    [path] = (tmp_path / "trial" / "checkpoints").glob("*.npz")
+    mine = prepared(tmp_path, splits, "training.epochs=5", begin_with=str(path))
+    history, _ = mine.run()
+    assert (mine.searched, mine.resumed_at) == (2, None)
+    assert history["loss"][:2] == searched["loss"]
+    assert len(history["loss"]) == 5
+    path.unlink()
+    with pytest.raises(DarkroomError, match=r"best trial's checkpoint, .*, can't be read"):
+        prepared(tmp_path, splits, "training.epochs=6", begin_with=str(path)).run()
 
 
 def test_one_stage_is_a_plain_fit(tmp_path: Path, splits: tuple) -> None:

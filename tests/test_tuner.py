@@ -1,123 +1,118 @@
-import keras
+import itertools
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
 import keras_tuner
-import numpy as np
-import pytest
+import psutil
+from PIL import Image
 
-from components import dataset, parts, settings, tuner
-from components.errors import DarkroomError, UserCodeError
-from pipeline.config import load
+from components import results
+from tests.conftest import PATIENCE, SMALL_CONFIG, Project, command, environment
+
+HYPERBAND = (
+    SMALL_CONFIG.replace("max_trials: 2", "algorithm: hyperband")
+    .replace("epochs: 1", "epochs: 4")
+    .replace("training: {epochs: 4", "training: {epochs: 6")
+    .replace("  space:", "  carry_over: checkpoint\n  keep_checkpoints: 2\n  space:")
+)
 
 
-def packed(*overrides: str) -> dict:
-    tree = load("digits", ["tuner.enabled=false", "tuner.space={}", *overrides]).model_dump()
-    return settings.pack(tree, "preprocessing", "model", "augmentation", "training", "tuner")
+def artifacts(project: Project, name: str) -> Path:
+    """The newest artifact of a name of the Tuner's."""
+    folders = (project.folder / "runs" / "small" / "artifacts" / "Tuner" / name).iterdir()
+    return max(folders, key=lambda folder: int(folder.name))
 
 
-def test_the_space_is_kerastuners() -> None:
-    config = settings.unpack(
-        packed(
-            "tuner.space.training.learning_rate={min: 1e-4, max: 1e-2, sampling: log}",
-            "tuner.space.training.batch_size={min: 32, max: 128, step: 32}",
-            "tuner.space.model.activation={choices: [tanh, sigmoid]}",
-            "tuner.space.model.dropout={choices: [0, 0.5]}",
-            "tuner.space.training.patience={min: 2, max: 4}",
-            "tuner.space.model.units.0={min: 128, max: 256, step: 64}",
-        )
+def rows(project: Project) -> list[dict[str, Any]]:
+    text = (artifacts(project, "tuner_results") / results.TUNER_RESULTS).read_text()
+    found: list[dict[str, Any]] = json.loads(text)
+    return found
+
+
+def test_what_the_node_leaves_is_what_tfx_promises_and_more(small: Project) -> None:
+    best = json.loads(
+        (artifacts(small, "best_hyperparameters") / "best_hyperparameters.txt").read_text()
     )
-    space = {hp.name: hp for hp in tuner.search_space(config).space}
-    rate = space["training.learning_rate"]
-    assert isinstance(rate, keras_tuner.engine.hyperparameters.Float)
-    assert (rate.min_value, rate.max_value, rate.sampling) == (1e-4, 1e-2, "log")
-    assert rate.default == config.training.learning_rate
-    size = space["training.batch_size"]
-    assert isinstance(size, keras_tuner.engine.hyperparameters.Int)
-    assert list(size.values) == [32, 64, 96, 128]
-    assert list(space["model.units.0"].values) == [128, 192, 256]
-    assert (
-        space["model.activation"].default == "tanh"
-    )  # relu, the configured one, is not among them
+    hp = keras_tuner.HyperParameters.from_config(best)
+    first, second = rows(small)
+    for key in ("training.learning_rate", "training.batch_size"):
+        assert hp.get(key) == first[key]
+    assert first["score"] >= second["score"]
+    for row in (first, second):
+        assert row["status"] == "COMPLETED"
+        assert (row["seed"], row["epochs"], row["best_epoch"], row["message"]) == (0, 1, 0, None)
+        assert row["history"][0]["val_accuracy"] == [row["score"]]
+        assert row["seconds"] > 0
+    with Image.open(artifacts(small, "tuner_results") / results.SEARCH_PICTURE) as picture:
+        assert picture.width > 500
+    status = small.status()
+    assert [trial["score"] for trial in status["trials"]] == [first["score"], second["score"]]
+    assert status["best_trial"]["score"] == first["score"]
 
 
-@pytest.fixture
-def candidate() -> tuner.Candidate:
-    generator = np.random.default_rng(0)
-    images = generator.normal(size=(64, 8, 8, 1)).astype("float32")
-    labels = np.arange(64, dtype="int64") % 3
-    examples = dataset.of_arrays(images, labels)
-    return tuner.Candidate(packed("tuner.epochs=2"), examples, examples, num_classes=3)
+def test_images_are_kept_for_trials_and_trainer(small: Project) -> None:
+    searches = small.folder / "runs" / "small" / "artifacts" / results.SEARCHES_FOLDER
+    [place] = (searches / results.EXAMPLES_FOLDER).iterdir()
+    assert (place / "train" / "inputs").stat().st_size == 1617 * 64  # bytes of 8 by 8
 
 
-def test_a_trial_uses_its_values(candidate: tuner.Candidate) -> None:
-    hp = keras_tuner.HyperParameters()
-    hp.Fixed("training.learning_rate", 0.02)
-    hp.Fixed("model.dropout", 0.5)
-    hp.Fixed("model.units.0", 24)
-    model = candidate.build(hp)
-    assert model.get_layer(parts.CLASSIFIER).layers[2].units == 24
-    assert keras.ops.convert_to_numpy(model.optimizer.learning_rate) == pytest.approx(0.02)
-    dropouts = [
-        layer.rate for layer in parts.leaves(model) if isinstance(layer, keras.layers.Dropout)
-    ]
-    assert set(dropouts) == {0.5}
+def state(home: Path) -> dict[str, Any]:
+    for path in home.glob(f"artifacts/{results.SEARCHES_FOLDER}/*/oracle.json"):
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+    return {"end_order": [], "ongoing_trials": {}}
 
 
-def test_a_search_finds_the_best_epoch(candidate: tuner.Candidate, tmp_path: object) -> None:
-    space = keras_tuner.HyperParameters()
-    space.Float("training.learning_rate", 1e-3, 1e-2, sampling="log")
-    search = tuner.RandomSearch(
-        candidate,
-        objective="val_accuracy",
-        max_trials=3,
-        hyperparameters=space,
-        seed=1,
-        directory=str(tmp_path),
-        project_name="search",
+def test_a_killed_search_goes_on_and_trainer_goes_on_with_its_best_trial(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    (tmp_path / "config.yaml").write_text(HYPERBAND)
+    home = tmp_path / "runs" / "small"
+    killed = subprocess.Popen(
+        command("run", *project.options), cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL
     )
-    search.search(verbose=0)
-    trials = search.oracle.get_best_trials(3)
-    assert len(trials) == 3
-    assert len({t.hyperparameters.get("training.learning_rate") for t in trials}) == 3
-    scores = [trial.score for trial in trials]
-    assert scores == sorted(scores, reverse=True)
+    deadline = time.monotonic() + PATIENCE
+    while len(state(home)["end_order"]) < 3 or not state(home)["ongoing_trials"]:
+        assert killed.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = psutil.Process(killed.pid).children(recursive=True)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert workers
+    assert not alive
+    before = state(home)
 
+    result = project.run()
+    assert result.returncode == 0, result.stdout
+    done = len(before["end_order"])
+    assert f"goes on with a search of which {done} trials are done" in result.stdout
+    trials = rows(project)
+    assert len({trial["trial_id"] for trial in trials}) == len(trials) == 10
+    assert {trial["status"] for trial in trials} == {"COMPLETED"}
+    epochs = sorted((trial["initial_epoch"], trial["epochs"]) for trial in trials)
+    assert epochs == [(0, 2)] * 5 + [(0, 4)] * 3 + [(2, 4)] * 2
+    for trial in trials:
+        assert len(trial["history"][0]["loss"]) == trial["epochs"]
+    # Those that were done are as they were.
+    after = state(home)
+    assert after["end_order"][:done] == before["end_order"]
+    assert len(list(home.glob(f"artifacts/{results.SEARCHES_FOLDER}/*/trial_*/*.npz"))) == 2
 
-def failing(hp: object, config: object, num_classes: int) -> object:
-    if failing.built:  # type: ignore[attr-defined]
-        raise ValueError("only the first one could be built")
-    failing.built = True  # type: ignore[attr-defined]
-    layers = [keras.layers.Flatten(), keras.layers.Dense(num_classes)]
-    model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
-    model.compile("sgd", "mse", metrics=["accuracy"])
-    return model
-
-
-def search_with(candidate: tuner.Candidate, folder: object) -> tuner.RandomSearch:
-    return tuner.RandomSearch(
-        candidate,
-        objective="val_accuracy",
-        max_trials=2,
-        hyperparameters=keras_tuner.HyperParameters(),
-        directory=str(folder),
-        project_name="search",
-    )
-
-
-def test_a_users_error_in_a_trial_is_the_searchs(
-    candidate: tuner.Candidate, tmp_path: object
-) -> None:
-    failing.built = False  # type: ignore[attr-defined]
-    candidate._custom_config["model"]["build_fn"] = "tests.test_tuner.failing"
-    with pytest.raises(RuntimeError, match="only the first one could be built") as caught:
-        search_with(candidate, tmp_path).search(verbose=0)
-    assert isinstance(caught.value.__cause__, UserCodeError)
-
-
-def test_when_every_trial_fails_the_first_cause_is_said(
-    candidate: tuner.Candidate, tmp_path: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def explode(*args: object, **kwargs: object) -> None:
-        raise MemoryError("no room for the weights")
-
-    monkeypatch.setattr(candidate, "fit", explode)
-    with pytest.raises(DarkroomError, match=r"None of the trials finished, \d failed\. .*no room"):
-        search_with(candidate, tmp_path).search(verbose=0)
+    [model_run] = (home / "artifacts" / "Trainer" / "model_run").iterdir()
+    trained = json.loads((model_run / results.HISTORY_FILE).read_text())
+    searched = trials[0]["history"][0]["loss"]
+    assert trained["searched"] == len(searched)
+    assert trained["history"]["loss"][: len(searched)] == searched
+    assert len(trained["history"]["loss"]) == 6
+    assert max(trained["history"]["loss"][len(searched) :]) < searched[0]
+    assert f"6 epochs, the first {len(searched)} of them in the search" in result.stdout
+    lines = [line for line in result.stdout.splitlines() if line.startswith("  trial ")]
+    numbers = [int(line.split()[1]) for line in lines]
+    assert sorted(numbers) == sorted(int(trial["trial_id"]) for trial in trials)
+    assert all(a != b for a, b in itertools.pairwise(sorted(numbers)))

@@ -1,0 +1,131 @@
+"""Trials on other machines, by KerasTuner's own protocol and the environment that it reads.
+
+The machine on which the pipeline runs has KERASTUNER_TUNER_ID=chief, and the address at which the
+others find it in KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT. Theirs are any other ids, and
+they see the search's folder, which all trials write to, under the same path.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+import keras_tuner
+from keras_tuner.src import protos
+from keras_tuner.src.distribute import oracle_chief
+from keras_tuner.src.distribute import utils as environment
+
+from components import progress
+from components.errors import DarkroomError
+from components.oracles import Durable
+from components.trial import Trials
+
+_ALIVE_FOLDER = "alive"
+_SECONDS_BETWEEN_SIGNS = 5
+# A worker of which nothing is heard for so long is given up.
+_SECONDS_OF_PATIENCE = 60
+# Waiting for what others come to, without asking all the time.
+_SECONDS_BETWEEN_QUESTIONS = 0.2
+
+
+def check(folder: str) -> None:
+    """Checks that the environment doesn't say that this is another machine than the chief.
+
+    Raises:
+      DarkroomError: it does, or it lacks something.
+    """
+    try:
+        has_chief = environment.has_chief_oracle()
+    except RuntimeError as error:
+        raise DarkroomError(" ".join(str(error).split())) from error
+    if has_chief and not environment.is_chief_oracle():
+        raise DarkroomError(
+            f"KERASTUNER_TUNER_ID is {os.environ['KERASTUNER_TUNER_ID']}, and the pipeline runs on "
+            f"the chief. On this machine start: python -m components.worker {folder}"
+        )
+
+
+@contextlib.contextmanager
+def others(oracle: Durable, folder: str) -> Iterator[Callable[[], bool]]:
+    """Gives workers on other machines trials, where the environment says that this is the chief.
+
+    Yields a function that says whether others are still at work, and takes back the trials of those
+    that are gone.
+
+    Raises:
+      DarkroomError: the address is no good.
+    """
+    if not environment.has_chief_oracle():
+        yield lambda: False
+        return
+    address = f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
+    # As in KerasTuner's start_server, which waits up to 20 s at its end.
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+    service = oracle_chief.OracleServicer(oracle)
+    protos.get_service_grpc().add_OracleServicer_to_server(service, server)
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise DarkroomError(
+            f"KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT: {address} can't be listened at. Is "
+            "another search using it?"
+        ) from error
+    server.start()
+    progress.warn("Tuner", f"other machines take part with: python -m components.worker {folder}")
+    try:
+        yield lambda: _at_work(oracle, folder)
+    finally:
+        server.stop(grace=1)
+
+
+def _at_work(oracle: Durable, folder: str) -> bool:
+    ids = {worker_id for worker_id in list(oracle.tuner_ids) if not worker_id.startswith("local-")}
+    own = Path(folder, _ALIVE_FOLDER, "chief")
+    own.parent.mkdir(exist_ok=True)
+    own.touch()
+    now = own.stat().st_mtime  # by the file system's clock, as theirs
+    for worker_id in ids:
+        sign = own.with_name(worker_id)
+        if not sign.exists() or now - sign.stat().st_mtime < _SECONDS_OF_PATIENCE:
+            continue
+        oracle.tuner_ids.discard(worker_id)
+        trial = oracle.ongoing_trials.get(worker_id)
+        if trial is not None:
+            progress.warn("Tuner", f"{worker_id}, which ran trial {int(trial.trial_id)}, is gone")
+            oracle.lose_trial(trial.trial_id, f"{worker_id} was not heard of any more, twice.")
+    return bool(ids)
+
+
+class Remote(keras_tuner.engine.base_tuner.BaseTuner):
+    """A worker on another machine: KerasTuner's own loop, around trials that run as anywhere."""
+
+    def __init__(self, oracle: Durable, trials: Trials, folder: str):
+        """The oracle is asked by the network; ``oracle`` only says what the objective is."""
+        signs = os.path.join(folder, _ALIVE_FOLDER)
+        super().__init__(oracle, directory=folder, project_name=_ALIVE_FOLDER)
+        self._trials, self._sign = trials, Path(signs, self.tuner_id)
+        threading.Thread(target=self._give_signs, daemon=True).start()
+
+    def _give_signs(self) -> None:
+        while True:
+            self._sign.touch()
+            time.sleep(_SECONDS_BETWEEN_SIGNS)
+
+    def pre_create_trial(self) -> None:
+        """KerasTuner asks again at once where there is nothing to do yet."""
+        time.sleep(_SECONDS_BETWEEN_QUESTIONS)
+
+    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Runs a trial."""
+        result = self._trials.run(trial.trial_id, trial.hyperparameters)
+        if result.message is not None:
+            raise keras_tuner.errors.FailedTrialError(result.message)
+        return result.metrics
+
+    def save(self) -> None:
+        """All that there is to keep is the chief's and the trial's."""

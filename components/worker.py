@@ -1,0 +1,125 @@
+"""A process that runs trials of a search, one after the other, until its orders end.
+
+On the search's own machine ``components.workers`` starts it. On another one, which sees the same
+folder, it is started by hand or by a scheduler as ``python -m components.worker FOLDER``, with the
+environment by which KerasTuner finds the chief of a distributed search (KERASTUNER_TUNER_ID,
+KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT).
+"""
+
+import json
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+SEARCH_FILE = "search.json"  # in the search's folder: what a worker needs to know
+
+
+def main(folder: str, threads: int | None = None) -> None:
+    """Runs what the standard input says, a JSON object in each line; answers in the same way.
+
+    Args:
+      folder: of the search.
+      threads: of TensorFlow; None: all cores.
+    """
+    # Ctrl-C goes to all processes of a terminal; the search's own decides what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what Keras prints is no answer
+    orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
+
+    import keras_tuner
+
+    from components import dataset, devices, trial
+    from components.errors import explain
+
+    devices.grow_memory()
+    if threads is not None:
+        devices.limit_threads(threads)
+        dataset.OPTIONS.threading.private_threadpool_size = threads
+    trials: Any = None
+    lock = threading.Lock()
+
+    def answer(**words: Any) -> None:
+        with lock:
+            print(json.dumps(words), file=answers)
+
+    _Reporter(answer).attach()
+    answer(ready=True)
+    while True:
+        order = orders.get()
+        hp = keras_tuner.HyperParameters.from_config(order["hyperparameters"])
+        try:
+            trials = trials or _trials(folder)
+            result = trials.run(order["trial_id"], hp)
+        except Exception as error:  # before there was a trial to fail
+            result = trial.Result("FAILED", {}, [], explain(error))
+        answer(
+            status=result.status,
+            metrics=result.metrics,
+            step=result.step,
+            message=result.message,
+            hyperparameters=result.hyperparameters or order["hyperparameters"],
+        )
+
+
+def help_chief(folder: str) -> None:
+    """Runs what the chief gives, until it has no more."""
+    from components import devices, distributed, files, oracles, settings
+
+    devices.grow_memory()
+    while True:  # the search may begin later, and decode its images first
+        facts = files.read_json(os.path.join(folder, SEARCH_FILE))
+        if facts is not None and os.path.exists(facts["examples"]):
+            break
+        time.sleep(1)
+    trials = _trials(folder)
+    oracle = oracles.create(settings.unpack(facts["custom_config"]))
+    distributed.Remote(oracle, trials, folder).search()
+
+
+def _listen(orders: "queue.SimpleQueue[dict[str, Any]]") -> None:
+    """Hands orders on; ends the process when whoever gives them is gone, however that came."""
+    for line in sys.stdin:
+        orders.put(json.loads(line))
+    os._exit(1)
+
+
+def _trials(folder: str) -> Any:
+    """What runs trials, once it is written what the search is."""
+    from components import dataset, devices, files, settings, training, trial
+
+    facts = files.read_json(os.path.join(folder, SEARCH_FILE))
+    config = settings.unpack(facts["custom_config"])
+    devices.split_cpu(config.training.cpu_replicas)
+    splits = dataset.kept(facts["examples"], training.budget(config.training))
+    candidate = trial.Candidate(facts["custom_config"], facts["num_classes"])
+    return trial.Trials(candidate, splits, folder, facts["maximize"])
+
+
+class _Reporter(logging.Handler):
+    """Sends progress to the search."""
+
+    def __init__(self, answer: Any):
+        super().__init__(level=logging.INFO)
+        self._answer = answer
+
+    def attach(self) -> None:
+        from components import progress
+
+        progress.LOGGER.setLevel(logging.INFO)
+        progress.LOGGER.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if moved := getattr(record, "progress", None):
+            _, words, fraction = moved
+            self._answer(words=words, fraction=fraction)
+
+
+if __name__ == "__main__":
+    help_chief(sys.argv[1])

@@ -1,0 +1,407 @@
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from components import dataset, devices, progress, settings, tuner, workers
+from components.errors import DarkroomError
+from components.search import Search
+from components.trial import Candidate
+from pipeline.config import load
+from tests.conftest import PATIENCE, environment
+
+SMALL = (
+    "preprocessing.height=4",
+    "preprocessing.width=4",
+    "model.name=dense",
+    "model.units=[8]",
+    "training.batch_size=16",
+    "tuner.epochs=2",
+    "tuner.max_trials=3",
+    "tuner.workers=2",
+)
+SPACE = "tuner.space={training.learning_rate: {min: 1e-3, max: 1e-2, sampling: log}}"
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where preprocessed examples are kept."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(96) % 3
+    images = generator.normal(size=(96, 4, 4, 1)) + np.eye(4)[labels][:, :, None, None]
+    split = dataset.of_arrays(images.astype("float32"), labels)
+    place = str(tmp_path_factory.mktemp("kept") / "examples")
+    dataset.keep((split, split), place)
+    return place
+
+
+def packed(*overrides: str) -> dict[str, Any]:
+    tree = load("digits", [*SMALL, SPACE, *overrides]).model_dump()
+    sections = ("preprocessing", "model", "augmentation", "training", "tuner")
+    return settings.pack(tree, *sections)
+
+
+def search(folder: Path, examples: str, *overrides: str) -> Search:
+    candidate = Candidate(packed(*overrides), num_classes=3)
+    return Search(candidate, str(folder), {"files": ["a"]}, examples, lambda: None)
+
+
+def done(found: Search) -> list[str]:
+    return [row["trial_id"] for row in found.rows() if row["status"] == "COMPLETED"]
+
+
+def test_trials_run_in_processes_of_their_own_and_the_best_is_known(
+    tmp_path: Path, examples: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=progress.LOGGER.name)
+    found = search(tmp_path, examples)
+    found.search()
+    rows = found.rows()
+    assert [row["status"] for row in rows] == ["COMPLETED"] * 3
+    scores = [row["score"] for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    for row in rows:
+        assert row["score"] == max(row["history"][0]["val_accuracy"])
+        assert (row["epochs"], row["seed"], row["message"]) == (2, 0, None)
+        assert row["seconds"] > 0
+    best = found.get_best_hyperparameters()[0].values
+    assert best["training.learning_rate"] == rows[0]["training.learning_rate"]
+    assert os.path.exists(found.best_checkpoint())
+
+    tables = [record.trials for record in caplog.records if hasattr(record, "trials")]
+    assert tables[0]["planned"] == 3
+    assert max(len(table["running"]) for table in tables) == 2
+    assert [len(tables[-1][name]) for name in ("running", "ended")] == [0, 3]
+    assert tables[-1]["best"]["score"] == rows[0]["score"]
+    assert tables[-1]["remaining"] == 0
+
+    # A longer budget goes on, an equal one has nothing to do.
+    caplog.clear()
+    longer = search(
+        tmp_path,
+        examples,
+        "tuner.max_trials=4",
+        "tuner.keep_checkpoints=1",
+        "tuner.carry_epochs=true",
+    )
+    longer.search()
+    assert len(done(longer)) == 4
+    handed = tuner._handed_on(longer, str(tmp_path))["values"]
+    row = longer.rows()[0]
+    assert handed["training.learning_rate"] == row["training.learning_rate"]
+    assert handed["training.epochs"] == row["best_epoch"] + 1
+    assert "goes on with a search of which 3 trials are done" in caplog.text
+    assert len(list(Path(longer.folder).rglob("*.npz"))) == 1
+
+    # Other values are another search, which says so.
+    caplog.clear()
+    search(tmp_path, examples, "tuner.space.training.batch_size={choices: [8, 16]}")
+    assert "a new search begins: tuner.space.training.batch_size.choices" in caplog.text
+
+
+def test_of_equal_trials_the_first_is_the_best_everywhere(tmp_path: Path, examples: str) -> None:
+    found = search(tmp_path, examples)
+    first, second = (found.oracle.create_trial(name) for name in "ab")
+    for trial in (second, first):
+        found.oracle.update_trial(trial.trial_id, {"val_accuracy": 0.9})
+        trial.status = "COMPLETED"
+        found.oracle.end_trial(trial)
+    assert found.best().trial_id == found.rows()[0]["trial_id"] == first.trial_id == "0"
+
+
+def test_a_search_that_was_killed_before_its_first_trial_is_the_same_one(
+    tmp_path: Path, examples: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    killed = search(tmp_path, examples)
+    killed._begin()
+    killed._lock.close()
+    search(tmp_path, examples)
+    assert not caplog.messages
+
+
+def test_workers_share_the_gpus_that_are_to_be_used(
+    tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+
+    class Process:  # there is no GPU here
+        stdout = ()
+
+        def __init__(self, *args: Any, env: dict[str, str], **kwargs: Any) -> None:
+            given.append(env["CUDA_VISIBLE_DEVICES"])
+
+    monkeypatch.setattr(workers.subprocess, "Popen", Process)
+    for visible, expected in (("5,7", ["5", "7", "5"]), ("", ["0", "1", "0"])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        workers.Workers(search(tmp_path / visible, examples).oracle, "", 3, gpus=2).hire()
+        assert given == expected
+        given.clear()
+
+
+def killing(found: Search, monkeypatch: pytest.MonkeyPatch, times: int) -> list[str]:
+    """Kills the process that runs trial 0, as often as that; says which trials were hit."""
+    hit: list[str] = []
+    give = workers.Worker.hear
+
+    def hear(worker: workers.Worker, answer: dict[str, Any]) -> None:
+        give(worker, answer)
+        if worker.trial is not None and worker.trial.trial_id == "0" and len(hit) < times:
+            hit.append(worker.trial.trial_id)
+            os.kill(worker._process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(workers.Worker, "hear", hear)
+    return hit
+
+
+def test_a_worker_that_is_killed_costs_its_trial_a_retry(
+    tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = search(tmp_path, examples)
+    hit = killing(found, monkeypatch, times=1)
+    found.search()
+    assert hit == ["0"]
+    assert sorted(done(found)) == ["0", "1", "2"]
+
+
+def test_a_trial_whose_process_dies_twice_has_failed(
+    tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = search(tmp_path, examples)
+    killing(found, monkeypatch, times=2)
+    found.search()
+    assert sorted(done(found)) == ["1", "2"]
+    failed = found.rows()[-1]
+    assert (failed["trial_id"], failed["status"], failed["score"]) == ("0", "FAILED", None)
+    assert "killed by signal 9" in failed["message"]
+    assert found.oracle.get_best_trials(1)[0].trial_id != "0"
+
+
+def test_where_memory_is_short_fewer_run_at_a_time(
+    tmp_path: Path,
+    examples: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    free = iter([(50, 100), (1, 100)])
+    monkeypatch.setattr(devices, "free_memory", lambda: next(free, (50, 100)))
+    caplog.set_level(logging.INFO, logger=progress.LOGGER.name)
+    found = search(tmp_path, examples, "tuner.max_trials=4")
+    found.search()
+    assert sorted(done(found)) == ["0", "1", "2", "3"]
+    assert "from now on 1 at a time" in caplog.text
+    said = next(n for n, r in enumerate(caplog.records) if "from now on" in r.getMessage())
+    tables = [r.trials for r in caplog.records[said:] if hasattr(r, "trials")]
+    assert max(len(table["running"]) for table in tables) == 1
+
+
+def test_processes_that_can_t_even_begin_end_the_search(
+    tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_CODE", "raise SystemExit(3)")
+    with pytest.raises(DarkroomError, match="before they can run one: the last ended with code 3"):
+        search(tmp_path, examples).search()
+
+
+def test_a_folder_that_another_search_is_using(tmp_path: Path, examples: str) -> None:
+    first = search(tmp_path, examples)
+    with pytest.raises(DarkroomError, match=f"Another search is using .*process {os.getpid()}"):
+        search(tmp_path, examples)
+    first._lock.close()
+    search(tmp_path, examples)
+
+
+def broken_for_some(hp: Any, config: Any, num_classes: int) -> keras.Model:
+    units = hp.Choice("units", [4, 8])
+    if units == 8:
+        raise ValueError("8 units are too many")
+    images = keras.Input((4, 4, 1))
+    outputs = keras.layers.Dense(num_classes)(keras.layers.Flatten()(images))
+    model = keras.Model(images, outputs)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    return model
+
+
+def broken_for_all(hp: Any, config: Any, num_classes: int) -> keras.Model:
+    hp.Choice("units", [4, 8])
+    if Path(os.environ["DARKROOM_TEST_BROKEN"]).exists():
+        raise ValueError("no units are right")
+    return broken_for_some(type(hp)(), config, num_classes)
+
+
+def fixed(hp: Any, config: Any, num_classes: int) -> keras.Model:
+    return broken_for_some(type(hp)(), config, num_classes)
+
+
+OWN = ("tuner.space={}", "tuner.algorithm=grid", "tuner.max_trials=null")
+
+
+def test_values_with_which_nothing_can_be_built_are_failed_trials(
+    tmp_path: Path, examples: str
+) -> None:
+    own = "model.build_fn=tests.test_search.broken_for_some"
+    found = search(tmp_path, examples, own, *OWN)
+    found.search()
+    good, bad = found.rows()
+    assert (good["units"], good["status"]) == (4, "COMPLETED")
+    assert (bad["units"], bad["status"]) == (8, "FAILED")
+    assert "8 units are too many" in bad["message"]
+
+
+def layered(hp: Any, config: Any, num_classes: int) -> keras.Model:
+    for number in range(hp.Int("layers", 1, 2)):
+        hp.Choice(f"units_{number}", [4, 8])
+    return broken_for_some(type(hp)(), config, num_classes)
+
+
+def test_hyperparameters_that_a_model_asks_for_in_a_trial_are_searched_too(
+    tmp_path: Path, examples: str
+) -> None:
+    found = search(tmp_path, examples, "model.build_fn=tests.test_search.layered", *OWN)
+    assert [entry.name for entry in found.oracle.get_space().space] == ["layers", "units_0"]
+    found.search()
+    of_two = [row for row in found.rows() if row["layers"] == 2]
+    assert {(row["units_0"], row["units_1"]) for row in of_two} == {(4, 4), (4, 8), (8, 4), (8, 8)}
+
+
+def named_badly(hp: Any, config: Any, num_classes: int) -> keras.Model:
+    hp.Choice("score", [4, 8])
+    return broken_for_some(type(hp)(), config, num_classes)
+
+
+def test_a_hyperparameter_that_is_named_as_what_is_said_of_trials(
+    tmp_path: Path, examples: str
+) -> None:
+    own = "model.build_fn=tests.test_search.named_badly"
+    for _ in range(2):  # the folder is free again
+        with pytest.raises(DarkroomError, match="can't be named score"):
+            search(tmp_path, examples, own, *OWN)
+
+
+def test_examples_that_are_gone_are_the_cause(tmp_path: Path, examples: str) -> None:
+    found = search(tmp_path, examples)
+    begin = found._begin
+
+    def begin_and_lose() -> None:
+        begin()
+        path = Path(found.folder) / "search.json"
+        facts = json.loads(path.read_text())
+        path.write_text(json.dumps({**facts, "examples": str(tmp_path / "nowhere")}))
+
+    found._begin = begin_and_lose  # type: ignore[method-assign]
+    with pytest.raises(DarkroomError, match=r"None of the 3 trials finished.*nowhere"):
+        found.search()
+
+
+def test_when_every_trial_fails_the_first_cause_is_said(
+    tmp_path: Path,
+    examples: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    own, broken = "model.build_fn=tests.test_search.broken_for_all", tmp_path / "broken"
+    monkeypatch.setenv("DARKROOM_TEST_BROKEN", str(broken))
+    found = search(tmp_path, examples, own, *OWN)
+    begin = found._begin
+
+    def begin_and_break() -> None:
+        begin()
+        broken.touch()
+
+    monkeypatch.setattr(found, "_begin", begin_and_break)
+    with pytest.raises(DarkroomError, match=r"None of the 2 trials finished.*(?s:.*)no units are"):
+        found.search()
+
+    # With what made them fail out of the way they run again.
+    broken.unlink()
+    again = search(tmp_path, examples, own, *OWN)
+    assert "all 2 trials of this search have failed, and run again" in caplog.text
+    again.search()
+    assert sorted(done(again)) == ["0000", "0001"]
+
+
+def test_a_model_that_asks_for_nothing_can_t_be_searched(tmp_path: Path, examples: str) -> None:
+    own = "model.build_fn=tests.test_search.fixed"
+    with pytest.raises(DarkroomError, match="There is nothing to search"):
+        search(tmp_path, examples, own, *OWN)
+
+
+def test_an_objective_that_the_users_model_doesn_t_measure(tmp_path: Path, examples: str) -> None:
+    own = "model.build_fn=tests.test_search.broken_for_some"
+    found = search(
+        tmp_path, examples, own, *OWN, "tuner.objective=val_acuracy", "tuner.direction=max"
+    )
+    with pytest.raises(
+        DarkroomError, match=r"no metric val_acuracy; .*Did you mean 'val_accuracy'"
+    ):
+        found.search()
+
+
+def test_whether_more_is_better_must_be_said_of_an_unknown_metric(
+    tmp_path: Path, examples: str
+) -> None:
+    own = "model.build_fn=tests.test_search.broken_for_some"
+    with pytest.raises(DarkroomError, match="Set it to max or to min"):
+        search(tmp_path, examples, own, *OWN, "tuner.objective=val_sharpness")
+
+
+def test_another_machine_takes_trials_and_may_be_lost(
+    tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    from components import distributed
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+    monkeypatch.setattr(distributed, "_SECONDS_OF_PATIENCE", 12)
+    found = search(tmp_path, examples, "tuner.max_trials=24", "tuner.workers=1", "tuner.epochs=20")
+    command = [sys.executable, "-m", "components.worker", found.folder]
+    others = [
+        subprocess.Popen(command, env={**environment(), "KERASTUNER_TUNER_ID": f"far-{number}"})
+        for number in range(2)
+    ]
+    lost: list[str] = []
+    at_work = distributed._at_work
+
+    def watched(oracle: Any, folder: str) -> bool:
+        running = oracle.ongoing_trials.get("far-0")
+        if running is not None and not lost:
+            lost.append(running.trial_id)
+            others[0].kill()
+        return at_work(oracle, folder)
+
+    monkeypatch.setattr(distributed, "_at_work", watched)
+    found.search()
+    assert others[1].wait(PATIENCE) == 0
+    assert lost
+    assert len(done(found)) == 24
+    assert lost[0] in done(found)
+    by_folder = {
+        json.loads(p.read_text())["status"] for p in Path(found.folder).rglob("result.json")
+    }
+    assert by_folder == {"COMPLETED"}
+
+
+def test_a_machine_that_isn_t_the_chief_is_told_what_to_run(
+    tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    with pytest.raises(DarkroomError, match='"KERASTUNER_ORACLE_PORT" was not'):
+        search(tmp_path, examples)
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "1")
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "far-0")
+    with pytest.raises(DarkroomError, match=r"start: python -m components\.worker"):
+        search(tmp_path, examples)
