@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from components import diagnosis
+from components import trials as rows
 
 LOGGER = logging.getLogger("darkroom.progress")
 _SECONDS_BETWEEN_REPORTS = 0.2
@@ -27,6 +28,22 @@ def report(node: str, text: str, fraction: float | None = None) -> None:
       fraction: share of the work that is done, from 0 to 1, where known.
     """
     LOGGER.info("%s: %s", node, text, extra={"progress": (node, text, fraction)})
+
+
+def trials(node: str, table: dict[str, Any]) -> None:
+    """Says how far a search is.
+
+    Args:
+      node: id of the node, such as ``Tuner``.
+      table: plain data. ``names``: the hyperparameters' keys. ``running``: trials as dicts of
+        ``trial``, ``values``, ``words`` (what it is doing) and ``seconds``. ``ended``: all that
+        ended, in that order, as dicts of ``trial``, ``values``, ``score`` (None: it failed),
+        ``seconds``, ``status`` (COMPLETED or FAILED) and ``message`` (why, or None). ``best``:
+        ``trial``, ``score`` and ``values``, or None. ``objective``: the score's name.
+        ``planned``: trials in all, or None. ``elapsed`` and ``remaining``: seconds, the second
+        None where nobody knows.
+    """
+    LOGGER.info("%s: %s", node, rows.headline(table), extra={"trials": table})
 
 
 def warn(node: str, text: str) -> None:

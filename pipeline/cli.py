@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     scan.set_defaults(command=_run, scan=True)
     tensorboard = commands.add_parser(
-        "tensorboard", parents=[shared], help="the curves of all trainings side by side"
+        "tensorboard", parents=[shared], help="the curves of all trainings and trials, side by side"
     )
     tensorboard.add_argument("--port", type=int, default=6006, help="of the page (6006)")
     tensorboard.set_defaults(command=_tensorboard)
@@ -236,9 +236,9 @@ def _tensorboard(options: argparse.Namespace) -> int:
     config = _load(options)
     from components.errors import DarkroomError
 
-    folder = config.pipeline_root / "Trainer" / "model_run"
-    if not folder.exists():
-        raise DarkroomError(f"{config.name} has trained nothing yet: {folder} isn't there.")
+    folder = config.pipeline_root
+    if not any((folder / node).exists() for node in ("Tuner", "Trainer")):
+        raise DarkroomError(f"{config.name} has trained nothing yet: {folder} has no curves.")
     sys.stdout.flush()
     module = [sys.executable, "-m", "tensorboard.main"]
     os.execv(sys.executable, [*module, "--logdir", str(folder), "--port", str(options.port)])

@@ -5,11 +5,13 @@ import re
 import shlex
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -21,7 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from components import results
+from components import results, trials
 from pipeline.status import Node, Status
 
 if TYPE_CHECKING:
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
 _CLASSES_SHOWN = 20
 # Of what was left out so many are named.
 _NAMED = 10
+# Rows of a search's table while it runs, of them at most so many of running trials; and at its end.
+_TRIALS_SHOWN = 10
+_RUNNING_SHOWN = 7
+_BEST_SHOWN = 5
+_GAP = 2  # characters between columns
 # Of a scan of learning rates.
 _SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy")
 _MARKS = {
@@ -43,17 +50,29 @@ _MARKS = {
 }
 
 
+class _Moving(Progress):
+    """The bar of the running node, and what is known of its parts below it."""
+
+    below: RenderableType = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if self.below:
+            yield self.below
+
+
 class Display(logging.Handler):
     """Shows nodes as they start, move and end; takes progress from the log records of nodes.
 
-    On a terminal the running node has a bar; elsewhere every node is a line when it is done.
+    On a terminal the running node has a bar, and a search a table of its trials; elsewhere every
+    node, and every trial, is a line when it is done.
     """
 
     def __init__(self, stream: IO[str]):
         """Writes to ``stream``, which TFX's own output doesn't go to."""
         super().__init__(level=logging.INFO)
         self.console = Console(file=stream, highlight=False, soft_wrap=True)
-        self._progress = Progress(
+        self._progress = _Moving(
             TextColumn("… {task.description:<17}"),
             TimeElapsedColumn(),
             BarColumn(bar_width=20),
@@ -63,6 +82,7 @@ class Display(logging.Handler):
         )
         self._task: TaskID | None = None
         self._node, self._started = "", 0.0
+        self._told: set[str] = set()  # trials that have their line
 
     def __enter__(self) -> "Display":
         if self.console.is_terminal:
@@ -90,18 +110,34 @@ class Display(logging.Handler):
         print_node(self.console, Node(node, state, time.monotonic() - self._started, result))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Moves the running node's line, or prints a warning of it."""
+        """Moves the running node's line or its trials, or prints a warning of it."""
         if (moved := getattr(record, "progress", None)) and self._task is not None:
             _, words, fraction = moved
             total = None if fraction is None else 1.0
             self._progress.update(self._task, total=total, completed=fraction or 0, words=words)
+        elif table := getattr(record, "trials", None):
+            self._show_trials(table)
         elif record.levelno >= logging.WARNING:
             self.console.print(f"! {record.getMessage()}", markup=False)
 
+    def _show_trials(self, table: dict[str, Any]) -> None:
+        if self.console.is_terminal:
+            self._progress.below = Group(
+                f"  {trials.headline(table)}", _search(table, self.console.width)
+            )
+            return
+        for trial in table["ended"]:
+            if trial["trial"] not in self._told:
+                self._told.add(trial["trial"])
+                self.console.print(f"  {trials.ending(trial, table)}", markup=False)
+
     def _remove(self) -> None:
+        self._progress.below = ""
+        self._told.clear()
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
+        self._progress.refresh()  # or what is printed next would redraw the old table once
 
 
 class Bar:
@@ -175,15 +211,22 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
         rows.append((f"{split} split", f"{total:,} examples, {len(labels)} classes of {ends}"))
     rows += [("data", sentence) for sentence in _about_data(status)]
     if status.best_trial is not None:
-        values = ", ".join(f"{k}={_short(v)}" for k, v in status.best_trial["values"].items())
+        values = ", ".join(f"{k}={trials.brief(v)}" for k, v in status.best_trial["values"].items())
         rows.append(("best trial", f"{status.best_trial['score']:.4f} with {values}"))
+    failed = [row for row in status.trials if trials.failed(row)]
+    if failed:
+        first = " ".join((failed[0].get("message") or "it doesn't say why").split())
+        count = len(status.trials)
+        rows.append(("trials", f"{len(failed)} of {count} trials failed; the first: {first}"))
+    if status.search_picture is not None:
+        rows.append(("search", status.search_picture))
     if status.lr_scan is not None:
         rows.append(("scan", status.lr_scan["words"]))
         rows.append(("", status.lr_scan["picture"]))
     rows += [("training", sentence) for sentence in status.diagnosis]
     if status.metrics:
         names = [name for name in (results.ACCURACY, results.LOSS) if name in status.metrics]
-        shown = (f"{name} {_short(status.metrics[name])}" for name in names)
+        shown = (f"{name} {trials.brief(status.metrics[name])}" for name in names)
         rows.append(("metrics", ", ".join(shown)))
     if status.blessed is not None:
         rows.append(("blessed", "yes" if status.blessed else f"no: {'; '.join(status.reasons)}"))
@@ -208,12 +251,84 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
     elif status.versions:
         rows.append(("next", f"darkroom predict{config_argument} IMAGE.png"))
     console.print()
+    if status.best_trial is not None:
+        console.print(_best_trials(status.trials, console.width))
+        console.print()
     if status.lr_scan is not None:
         console.print(_rates(status.lr_scan["points"]))
     if 0 < len(status.examples.get("train", {})) <= _CLASSES_SHOWN:
         console.print(_classes(status.examples))
     for name, words in rows:
         console.print(f"[bold]{name:<12}[/] {escape(words)}")
+
+
+def _best_trials(rows: list[dict[str, Any]], width: int) -> Table:
+    """The first rows of a search's results."""
+    found = [(row, trials.hyperparameters(row)) for row in rows if not trials.failed(row)]
+    names = list(dict.fromkeys(name for _, values in found for name in values))
+    lines = []
+    for row, values in found[:_BEST_SHOWN]:
+        seconds = f"{row['seconds']:.1f} s" if "seconds" in row else ""
+        # KerasTuner fills its numbers with zeros, to another width for another budget.
+        number = row["trial_id"].lstrip("0") or "0"
+        lines.append((number, values, f"{row['score']:.4f}", seconds, ""))
+    return _trials(names, lines, "score", width)
+
+
+def _search(table: dict[str, Any], width: int) -> Table:
+    """The trials that run, and the best of those that ended."""
+    best = table["best"]
+    lines = [
+        (trial["trial"], trial["values"], trial["words"], f"{trial['seconds']:.0f} s", "dim")
+        for trial in table["running"][:_RUNNING_SHOWN]
+    ]
+    for trial in trials.best_first(table)[: _TRIALS_SHOWN - len(lines)]:
+        is_best = best is not None and trial["trial"] == best["trial"]
+        name, style = (f"★ {trial['trial']}", "green") if is_best else (trial["trial"], "")
+        score, seconds = f"{trial['score']:.4f}", f"{trial['seconds']:.0f} s"
+        lines.append((name, trial["values"], score, seconds, style))
+    return _trials(table["names"], lines, table["objective"], width)
+
+
+def _trials(
+    names: list[str],
+    lines: list[tuple[str, dict[str, Any], str, str, str]],
+    objective: str,
+    width: int,
+) -> Table:
+    """A table of trials with as many hyperparameters as fit.
+
+    Args:
+      names: the hyperparameters' keys.
+      lines: each trial's name, values, score or what it is doing, seconds, and style.
+      objective: the score's name.
+      width: characters.
+    """
+    short = trials.short_names(names)
+    columns = [("trial", [line[0] for line in lines])]
+    ends = [(objective, [line[2] for line in lines]), ("time", [line[3] for line in lines])]
+    left = width - sum(_width(column) for column in (*columns, *ends))
+    for number, name in enumerate(names):
+        cells = [trials.brief(line[1][name]) if name in line[1] else "" for line in lines]
+        left -= _width((short[name], cells))
+        more = f"+ {len(names) - number} more"
+        if left < (0 if number == len(names) - 1 else len(more) + _GAP):
+            columns.append((more, [""] * len(lines)))
+            break
+        columns.append((short[name], cells))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    for heading, _ in (*columns, *ends):
+        table.add_column(escape(heading), justify="right", no_wrap=True)
+    for row, line in enumerate(lines):
+        cells = [escape(cells[row]) for _, cells in (*columns, *ends)]
+        table.add_row(*cells, style=line[4])
+    return table
+
+
+def _width(column: tuple[str, list[str]]) -> int:
+    """Characters that a column takes."""
+    heading, cells = column
+    return max(map(cell_len, (heading, *cells))) + _GAP
 
 
 def _rates(points: list[dict[str, Any]]) -> Table:
@@ -224,7 +339,7 @@ def _rates(points: list[dict[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     for point in points:
         metrics = point["metrics"] or {}
-        cells = (_short(metrics[name]) if name in metrics else "no number" for name in names)
+        cells = (trials.brief(metrics[name]) if name in metrics else "no number" for name in names)
         table.add_row(f"{point['rate']:.2g}", *cells)
     return table
 
@@ -297,9 +412,9 @@ def description(console: Console, found: "Description") -> None:
         rows.append(("network", facts["network"]))
         rows.append(("head", facts.get("head", "softmax")))  # which older models don't say
         rows.append(("training", f"{epochs}, exported as after epoch {facts['exported_epoch']}"))
-        metrics = (f"{name} {_short(value)}" for name, value in facts["metrics"].items())
+        metrics = (f"{name} {trials.brief(value)}" for name, value in facts["metrics"].items())
         rows.append(("", ", ".join(metrics)))
-        chosen = (f"{name}={_short(value)}" for name, value in facts["settings"].items())
+        chosen = (f"{name}={trials.brief(value)}" for name, value in facts["settings"].items())
         rows.append(("settings", ", ".join(chosen)))
     console.print()
     for name, words in rows:
@@ -312,7 +427,3 @@ def print_node(console: Console, node: Node) -> None:
     words = node.result if node.state in ("complete", "cached") else node.state
     mark = _MARKS.get(node.state, "?")
     console.print(f"{mark} {node.id:<17} {took:>8}  {escape(words)}".rstrip())
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

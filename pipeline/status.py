@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components import results
+from components import results, trials
 from components.errors import DarkroomError
 from pipeline.config import Config
 from serving.predictor import versions
@@ -45,6 +45,8 @@ class Status:
     anomalies: list[str] = field(default_factory=list)  # of the data, in words
     schema: str | None = None  # the file
     best_trial: dict[str, Any] | None = None  # hyperparameters by key, and score
+    trials: list[dict[str, Any]] = field(default_factory=list)  # best first, failed ones last
+    search_picture: str | None = None  # of the trials, and of what mattered
     lr_scan: dict[str, Any] | None = None  # each rate's metrics, the best rate, in words, picture
     diagnosis: list[str] = field(default_factory=list)  # of the training, in words
     augmentation: str | None = None  # a picture of augmented training images
@@ -190,10 +192,18 @@ def _read_statistics(status: Status, outputs: dict[str, Any]) -> str:
 
 def _read_tuner(status: Status, outputs: dict[str, Any]) -> str:
     best = _read_json(Path(outputs["best_hyperparameters"].uri) / "best_hyperparameters.txt")
-    trials = _read_json(Path(outputs["tuner_results"].uri) / "tuner_results.json")
-    score = trials[0]["score"]
-    status.best_trial = {"values": best["values"], "score": score, "trials": len(trials)}
-    return f"best trial {score:.4f} of {len(trials)}"
+    folder = Path(outputs["tuner_results"].uri)
+    rows = _read_json(folder / results.TUNER_RESULTS)
+    status.trials = [{k: v for k, v in row.items() if k != "history"} for row in rows]
+    if (folder / results.SEARCH_PICTURE).exists():
+        status.search_picture = str(folder / results.SEARCH_PICTURE)
+    failed = sum(map(trials.failed, rows))
+    if failed == len(rows):
+        return f"no trial of {failed} finished"
+    score = rows[0]["score"]
+    values = trials.hyperparameters(best["values"])
+    status.best_trial = {"values": values, "score": score, "trials": len(rows)}
+    return f"best trial {score:.4f} of {len(rows)}" + f", {failed} failed" * bool(failed)
 
 
 def _read_lr_scan(status: Status, outputs: dict[str, Any]) -> str:
@@ -213,6 +223,8 @@ def _read_trainer(status: Status, outputs: dict[str, Any]) -> str:
     metric = next(m for m in ("val_accuracy", "val_loss") if m in history)
     resumed = found["resumed_at"]
     words = f", the first {resumed} of them in an interrupted run" if resumed else ""
+    if (searched := found.get("searched", 0)) and not resumed:
+        words = f", the first {searched} of them in the search"
     return f"{metric} {history[metric][epoch]:.4f}, {len(history[metric])} epochs{words}"
 
 

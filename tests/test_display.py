@@ -1,15 +1,22 @@
 import io
+import json
 import logging
 import os
 import pty
+import re
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
-from components import progress
+from components import progress, results
 from pipeline.display import Display, summary
-from pipeline.status import Status
+from pipeline.status import Status, read_outputs
 
 
 def run_node(display: Display) -> None:
@@ -40,7 +47,8 @@ def test_a_file_gets_a_line_per_node_when_it_is_done() -> None:
     assert "trial" not in line
 
 
-def test_on_a_terminal_the_running_node_moves() -> None:
+def on_a_terminal(run: Callable[[Display], None]) -> str:
+    """What a terminal is sent."""
     master, slave = pty.openpty()
     shown = []
 
@@ -57,10 +65,14 @@ def test_on_a_terminal_the_running_node_moves() -> None:
     reader = threading.Thread(target=read)
     reader.start()
     with open(slave, "w", encoding="utf-8") as terminal:
-        run_node(Display(terminal))
+        run(Display(terminal))
     reader.join(timeout=30)
     os.close(master)
-    text = "".join(shown)
+    return "".join(shown)
+
+
+def test_on_a_terminal_the_running_node_moves() -> None:
+    text = on_a_terminal(run_node)
     assert "trial 2/3, epoch 2/2, loss" in text
     assert "━" in text
     assert "✓" in text
@@ -72,3 +84,168 @@ def test_a_summary_without_a_pushed_model_says_so() -> None:
     text = display.console.file.getvalue()  # type: ignore[attr-defined]
     assert "pushed       nothing" in text
     assert "next" not in text
+
+
+RATE, UNITS = "training.learning_rate", "model.units.0"
+
+
+def ended(trial: int, score: float | None, message: str | None = None) -> dict[str, Any]:
+    return {
+        "trial": str(trial), "values": {RATE: 0.0012 * (trial + 1), UNITS: 128}, "score": score,
+        "seconds": 31.2, "status": "FAILED" if score is None else "COMPLETED", "message": message,
+    }  # fmt: skip
+
+
+def table(done: list[dict[str, Any]], best: dict[str, Any] | None, more: int = 0) -> dict[str, Any]:
+    """What the Tuner tells of its trials."""
+    own = [f"own.number_{i}" for i in range(more)]
+    running = {"trial": "99", "values": {RATE: 0.01, UNITS: 64} | dict.fromkeys(own, 123456789),
+               "words": "epoch 3/8, val_accuracy 0.9531", "seconds": 12.0}  # fmt: skip
+    return {
+        "names": [RATE, UNITS, *own], "running": [running], "ended": done, "best": best,
+        "objective": "val_accuracy", "planned": 30, "elapsed": 192.0, "remaining": 280.4,
+        "maximize": best is None or best["score"] == max(t["score"] or 0 for t in done),
+    }  # fmt: skip
+
+
+def run_search(*tables: dict[str, Any]) -> Callable[[Display], None]:
+    """A Tuner that tells of its trials."""
+
+    def run(display: Display) -> None:
+        logger = logging.getLogger("darkroom.progress")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(display)
+        try:
+            with display:
+                display.started("Tuner")
+                for each in tables:
+                    progress.trials("Tuner", each)
+                    display._progress.refresh()
+                display.ended("Tuner", "complete", "best trial 0.9731 of 3")
+        finally:
+            logger.removeHandler(display)
+
+    return run
+
+
+def test_a_file_gets_a_line_per_trial_when_it_has_ended() -> None:
+    first = ended(0, 0.9712)
+    done = [first, ended(1, 0.9731), ended(2, None, "The loss is\nno number [nan].")]
+    stream = io.StringIO()
+    run_search(
+        table([], None), table(done[:1], first), table(done[:1], first), table(done, done[1])
+    )(Display(stream))
+    assert stream.getvalue().splitlines()[:3] == [
+        "  trial 0  0.9712  31.2 s  learning_rate=0.0012 units.0=128  (best 0.9712)",
+        "  trial 1  0.9731  31.2 s  learning_rate=0.0024 units.0=128  (best 0.9731)",
+        "  trial 2  failed  31.2 s  learning_rate=0.0036 units.0=128  The loss is no number [nan].",
+    ]
+    assert stream.getvalue().count("\n") == 4  # and the node's
+
+
+def plain(text: str) -> str:
+    """Without colours and movements."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def test_on_a_terminal_a_search_has_a_table_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    done = [ended(i, i / 20) for i in range(19)] + [ended(19, None, "It broke.")]
+    text = plain(on_a_terminal(run_search(table(done, done[18]))))
+    headline = (
+        "20 of 30 trials, 1 failed, best 0.9000 (trial 18), elapsed 3:12, remaining about 4:40"
+    )
+    assert headline in text
+    lines = text[text.index(headline) :].splitlines()
+    assert lines[1].split() == ["trial", "learning_rate", "units.0", "val_accuracy", "time"]
+    assert lines[2].split(maxsplit=3) == [
+        "99", "0.01", "64", "epoch 3/8, val_accuracy 0.9531  12 s"
+    ]  # fmt: skip
+    assert lines[3].split() == ["★", "18", "0.0228", "128", "0.9000", "31", "s"]
+    shown = [line.split()[0] for line in lines[4:12]]
+    assert shown == [str(i) for i in range(17, 9, -1)]  # ten trials in all, the best first
+    last = text[text.rindex("✓ Tuner") :]
+    assert "trial 18" not in last
+    assert last.rstrip().endswith("best trial 0.9731 of 3")
+
+
+def test_the_lowest_score_may_be_the_best_one() -> None:
+    done = [ended(0, 0.5), ended(1, 0.1), ended(2, 0.3)]
+    text = plain(on_a_terminal(run_search(table(done, done[1]))))
+    order = re.findall(r"^ *(★ \d|\d) .*31 s", text, re.MULTILINE)
+    assert order[:3] == ["★ 1", "2", "0"]
+
+
+@pytest.mark.parametrize(("columns", "left_out"), [(300, 0), (100, 14), (80, 15), (60, 17)])
+def test_a_table_of_many_hyperparameters_fits_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, columns: int, left_out: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = plain(on_a_terminal(run_search(table([ended(0, 0.5)], None, more=15))))
+    heading = next(line for line in text.splitlines() if line.startswith("trial "))
+    assert len(heading.rstrip()) <= columns
+    assert heading.rstrip().endswith("val_accuracy  time")
+    assert (f" + {left_out} more " in heading) == bool(left_out)
+    assert all(len(line.rstrip()) <= columns for line in text.splitlines() if " 12 s" in line)
+
+
+def artifacts(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a Tuner leaves behind."""
+    (folder / results.TUNER_RESULTS).write_text(json.dumps(rows))
+    best = {"space": [], "values": {RATE: 0.001}}
+    (folder / "best_hyperparameters.txt").write_text(json.dumps(best))
+    there = SimpleNamespace(uri=str(folder))
+    return {"tuner_results": there, "best_hyperparameters": there}
+
+
+def row(trial: int, score: float | None, message: str | None = None) -> dict[str, Any]:
+    return {
+        "trial_id": f"{trial:04}", "score": score, RATE: 0.001, UNITS: 128, "seed": 0, "epochs": 8,
+        "best_epoch": 7, "status": "FAILED" if score is None else "COMPLETED", "seconds": 12.34,
+        "message": message, "history": [{"loss": [0.1]}],
+    }  # fmt: skip
+
+
+def summarized(status: Status) -> str:
+    display = Display(io.StringIO())
+    summary(display.console, status, "")
+    return display.console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_summary_shows_the_best_trials_and_why_others_failed(tmp_path: Path) -> None:
+    rows = [row(i, 0.9 - i / 100) for i in range(7)] + [row(7, None, "No\nnumber."), row(8, None)]
+    (tmp_path / results.SEARCH_PICTURE).write_bytes(b"")
+    status = Status("p", "home", "run")
+    words = read_outputs(status, "Tuner", artifacts(tmp_path, rows))
+    assert words == "best trial 0.9000 of 9, 2 failed"
+    assert status.best_trial == {"values": {RATE: 0.001}, "score": 0.9, "trials": 9}
+    assert status.trials == [{k: v for k, v in r.items() if k != "history"} for r in rows]
+    text = summarized(status)
+    lines = [line.split() for line in text.splitlines()]
+    assert ["trial", "learning_rate", "units.0", "score", "time"] in lines
+    shown = [line for line in lines if line[4:] == ["s"] or line[5:] == ["s"]]
+    assert shown[0] == ["0", "0.001", "128", "0.9000", "12.3", "s"]
+    assert [line[0] for line in shown] == ["0", "1", "2", "3", "4"]
+    assert "trials       2 of 9 trials failed; the first: No number." in text
+    assert f"search       {tmp_path / results.SEARCH_PICTURE}" in text
+
+
+def test_results_of_an_older_search_are_shown_too(tmp_path: Path) -> None:
+    rows = [{"trial_id": "1", "score": 0.75, RATE: 0.001}, {"trial_id": "0", "score": 0.5, RATE: 1}]
+    status = Status("p", "home", "run")
+    found = read_outputs(status, "Tuner", artifacts(tmp_path, rows))
+    assert found == "best trial 0.7500 of 2"
+    assert status.search_picture is None
+    text = summarized(status)
+    assert re.search(r"^ *1 +0.001 +0.7500 *$", text, re.MULTILINE)
+    assert "failed" not in text
+    assert "search " not in text
+
+
+@pytest.mark.parametrize("scores", [[None], [float("nan"), None]])
+def test_a_search_without_a_score_is_shown(tmp_path: Path, scores: list) -> None:
+    status = Status("p", "home", "run")
+    outputs = artifacts(tmp_path, [row(i, score) for i, score in enumerate(scores)])
+    assert read_outputs(status, "Tuner", outputs) == f"no trial of {len(scores)} finished"
+    assert status.best_trial is None
+    assert f"{len(scores)} of {len(scores)} trials failed; the first:" in summarized(status)
