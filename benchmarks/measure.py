@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,7 +25,9 @@ RESULTS = Path(__file__).resolve().parent / "results"
 GIB = 2**30
 
 _SECONDS_BETWEEN_POLLS = 0.2
-_LIBRARIES = ("tfx", "tensorflow", "keras", "tf-keras", "tensorflow-transform", "apache-beam")
+_LIBRARIES = (
+    "tfx", "tensorflow", "keras", "keras-tuner", "tf-keras", "tensorflow-transform", "apache-beam",
+)  # fmt: skip
 
 # Nodes that run anew each time, as they only look things up.
 RESOLVERS = ("Resolver", "LastStatistics")
@@ -90,19 +92,17 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def run(command: list[str], folder: Path) -> Run:
-    """Runs a command in ``folder`` to the end; leftovers in TMPDIR stay inside the folder.
+@contextlib.contextmanager
+def started(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in ``folder`` and in a session of its own, of which nothing is left afterwards.
 
-    Raises:
-      SystemExit: the command failed; with the end of its output.
+    Its output is in stdout.txt and stderr.txt, and what it leaves in TMPDIR stays in the folder.
     """
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(REPOSITORY)}
     out, err = folder / "stdout.txt", folder / "stderr.txt"
-    peak = 0
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        begin = time.monotonic()
         process = subprocess.Popen(
             command,
             cwd=folder,
@@ -113,17 +113,29 @@ def run(command: list[str], folder: Path) -> Run:
             start_new_session=True,
         )
         try:
-            while process.poll() is None:
-                peak = max(peak, _largest_of_tree(process.pid))
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_SECONDS_BETWEEN_POLLS)
-            seconds = time.monotonic() - begin
+            yield process
         finally:
             with contextlib.suppress(ProcessLookupError):  # workers that outlived it, or Ctrl-C
                 os.killpg(process.pid, signal.SIGKILL)
-    text = out.read_text(encoding="utf-8", errors="replace")
+
+
+def run(command: list[str], folder: Path) -> Run:
+    """Runs a command in ``folder`` to the end.
+
+    Raises:
+      SystemExit: the command failed; with the end of its output.
+    """
+    peak = 0
+    begin = time.monotonic()
+    with started(command, folder) as process:
+        while process.poll() is None:
+            peak = max(peak, _largest_of_tree(process.pid))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_SECONDS_BETWEEN_POLLS)
+        seconds = time.monotonic() - begin
+    text = (folder / "stdout.txt").read_text(encoding="utf-8", errors="replace")
     if process.returncode:
-        errors = err.read_text(encoding="utf-8", errors="replace")
+        errors = (folder / "stderr.txt").read_text(encoding="utf-8", errors="replace")
         raise SystemExit(
             f"{shlex.join(command)} ended with code {process.returncode}\n"
             f"{text[-2000:]}\n{errors[-4000:]}"
@@ -131,11 +143,15 @@ def run(command: list[str], folder: Path) -> Run:
     return Run(seconds, peak, text)
 
 
+def darkroom_command(command: str, config: str, overrides: Iterable[str], *more: str) -> list[str]:
+    """A command of darkroom that takes a configuration, such as ``run``."""
+    words = [word for override in overrides for word in ("--set", override)]
+    return [sys.executable, "-m", "pipeline.cli", command, "--config", config, *words, *more]
+
+
 def darkroom(folder: Path, command: str, config: str, overrides: Iterable[str], *more: str) -> Run:
     """Runs a command of darkroom that takes a configuration, such as ``run``."""
-    words = [word for override in overrides for word in ("--set", override)]
-    cli = [sys.executable, "-m", "pipeline.cli"]
-    return run([*cli, command, "--config", config, *words, *more], folder)
+    return run(darkroom_command(command, config, overrides, *more), folder)
 
 
 def pipeline(folder: Path, config: str, overrides: Iterable[str]) -> Pipeline:
@@ -144,6 +160,14 @@ def pipeline(folder: Path, config: str, overrides: Iterable[str]) -> Pipeline:
     measured = darkroom(folder, "run", config, overrides)
     status = darkroom(folder, "status", config, overrides, "--json")
     return Pipeline(measured, json.loads(status.stdout))
+
+
+def trials(folder: Path) -> list[dict[str, Any]]:
+    """The Tuner node's rows of the pipeline that ran in ``folder``, best first, with histories."""
+    found = folder.glob("runs/*/artifacts/Tuner/tuner_results/*/tuner_results.json")
+    newest = max(found, key=lambda path: path.stat().st_mtime)
+    rows: list[dict[str, Any]] = json.loads(newest.read_text(encoding="utf-8"))
+    return rows
 
 
 def report(script: str, rows: list[dict[str, Any]], **more: Any) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 
-def load(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """All images of a split as uint8 [count, 32, 32, 3], and their class names."""
+def load(folder: Path, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """All images of a split as uint8 [count, height, width, channels], and their class names."""
     spec = {
         "image/encoded": tf.io.FixedLenFeature([], tf.string),
         "image/class/text": tf.io.FixedLenFeature([], tf.string),
@@ -21,7 +21,8 @@ def load(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = tf.io.parse_single_example(record, spec)
-        return tf.io.decode_jpeg(example["image/encoded"], 3), example["image/class/text"]
+        # Decodes PNG as well.
+        return tf.io.decode_jpeg(example["image/encoded"], channels), example["image/class/text"]
 
     files = sorted(map(str, folder.iterdir()))
     dataset = tf.data.TFRecordDataset(files).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
