@@ -366,7 +366,7 @@ def test_another_machine_takes_trials_and_may_be_lost(
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
-    monkeypatch.setattr(distributed, "_SECONDS_OF_PATIENCE", 12)
+    monkeypatch.setattr(distributed, "_SECONDS_OF_PATIENCE", 20)
     found = search(tmp_path, examples, "tuner.max_trials=24", "tuner.workers=1", "tuner.epochs=20")
     command = [sys.executable, "-m", "components.worker", found.folder]
     others = [
