@@ -40,8 +40,9 @@ def trials(node: str, table: dict[str, Any]) -> None:
         ended, in that order, as dicts of ``trial``, ``values``, ``score`` (None: it failed),
         ``seconds``, ``status`` (COMPLETED or FAILED) and ``message`` (why, or None). ``best``:
         ``trial``, ``score`` and ``values``, or None. ``objective``: the score's name.
-        ``planned``: trials in all, or None. ``elapsed`` and ``remaining``: seconds, the second
-        None where nobody knows.
+        ``maximize``: whether more of it is better. ``planned``: trials in all, or None.
+        ``fraction``: share of the work that is done. ``elapsed`` and ``remaining``: seconds.
+        What nobody knows is None.
     """
     LOGGER.info("%s: %s", node, rows.headline(table), extra={"trials": table})
 

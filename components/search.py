@@ -275,18 +275,21 @@ class _Table:
             "objective": oracle.objective.name,
             "planned": self._plan.trials if self._plan else None,
             "elapsed": now - self._begin,
-            "remaining": self._remaining(busy),
+            **self._progress(busy),
         }
 
-    def _remaining(self, busy: list[Worker]) -> float | None:
-        """Seconds, as far as epochs take as long as those before; None where that isn't known."""
-        done = sum(self._epochs(self._search.oracle.trials[i]) for i in self._ended)
+    def _progress(self, busy: list[Worker]) -> dict[str, float | None]:
+        """The share that is done, and the seconds that remain if epochs take as long as before."""
+        ended = sum(self._epochs(self._search.oracle.trials[i]) for i in self._ended)
+        done = ended + sum(worker.fraction * self._epochs(worker.trial) for worker in busy)
+        if self._plan is None:
+            return {"fraction": None, "remaining": None}
+        fraction = min(1.0, done / self._plan.epochs)
         seconds = sum(row["seconds"] for row in self._ended.values())
-        if self._plan is None or not seconds:
-            return None
-        half_done = sum(worker.fraction * self._epochs(worker.trial) for worker in busy)
-        left = max(0.0, self._plan.epochs - done - half_done)
-        return float(left * seconds / done / max(1, len(busy)))
+        if not seconds:
+            return {"fraction": fraction, "remaining": None}
+        left = max(0.0, self._plan.epochs - done)
+        return {"fraction": fraction, "remaining": left * seconds / ended / max(1, len(busy))}
 
     def _epochs(self, trial: Any) -> int:
         return oracles.epochs_of(trial.hyperparameters, self._search.config)

@@ -125,6 +125,8 @@ class Display(logging.Handler):
             self._progress.below = Group(
                 f"  {trials.headline(table)}", _search(table, self.console.width)
             )
+            if self._task is not None and table["fraction"] is not None:
+                self._progress.update(self._task, total=1.0, completed=table["fraction"])
             return
         for trial in table["ended"]:
             if trial["trial"] not in self._told:

@@ -104,6 +104,7 @@ def table(done: list[dict[str, Any]], best: dict[str, Any] | None, more: int = 0
     return {
         "names": [RATE, UNITS, *own], "running": [running], "ended": done, "best": best,
         "objective": "val_accuracy", "planned": 30, "elapsed": 192.0, "remaining": 280.4,
+        "fraction": 0.25,
         "maximize": best is None or best["score"] == max(t["score"] or 0 for t in done),
     }  # fmt: skip
 
