@@ -33,6 +33,7 @@ def main() -> None:
     # What comes after the search is not compared.
     overrides = [
         f"data.path={options.data / 'mnist'}", "training.epochs=1", "evaluation.min_accuracy=0",
+        "tuner.carry_over=values",
     ]  # fmt: skip
     if "epochs" in options:
         overrides.append(f"tuner.epochs={options.epochs}")
