@@ -39,9 +39,9 @@ class Rows:
     def __init__(self, shape: tuple[int, ...], dtype: Any, budget: int):
         """Keeps up to ``budget`` bytes in memory."""
         self.shape, self.dtype = shape, np.dtype(dtype)
-        self._row_bytes = max(1, int(np.prod(shape)) * self.dtype.itemsize)
+        self.row_bytes = max(1, int(np.prod(shape)) * self.dtype.itemsize)
         # Only the pages that are written to take memory.
-        self._memory = np.empty((budget // self._row_bytes, *shape), dtype)
+        self._memory = np.empty((budget // self.row_bytes, *shape), dtype)
         # Without a name: gone when the process is, however it ends.
         self._file: Any = None
         self._begin = 0  # of the rows in the file
@@ -53,7 +53,7 @@ class Rows:
     @property
     def held_bytes(self) -> int:
         """Bytes in memory."""
-        return min(self._count, len(self._memory)) * self._row_bytes
+        return min(self._count, len(self._memory)) * self.row_bytes
 
     def append(self, rows: np.ndarray) -> None:
         """Adds rows [count, *shape]."""
@@ -82,12 +82,12 @@ class Rows:
         """``count`` rows that ``save`` wrote; processes share the memory of what they read."""
         rows = cls(shape, dtype, 0)
         rows._count = count
-        mapped = min(count, budget // rows._row_bytes)
+        mapped = min(count, budget // rows.row_bytes)
         if mapped:
             rows._memory = np.asarray(np.memmap(path, dtype, "r", shape=(mapped, *shape)))
         if mapped < count:
-            rows._file = open(path, "rb")  # noqa: SIM115
-            rows._begin = mapped * rows._row_bytes
+            rows._file = open(path, "rb")  # noqa: SIM115  # as long as the rows
+            rows._begin = mapped * rows.row_bytes
         return rows
 
     def take(self, indices: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ class Rows:
                 rows[place] = self._memory[index]
             else:
                 # Not by mmap, whose pages would count as memory of this process.
-                position = self._begin + behind * self._row_bytes
+                position = self._begin + behind * self.row_bytes
                 os.preadv(self._file.fileno(), [rows[place : place + 1].data], position)
         return rows
 
@@ -414,9 +414,8 @@ class Feed:
 
     def _chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Steps [chunk] and row numbers [chunk, batch]."""
-        inputs = self._examples.inputs
-        row_bytes = max(1, int(np.prod(inputs.shape)) * inputs.dtype.itemsize)
-        most = min(_CHUNK_BATCHES, max(1, _CHUNK_BYTES // (row_bytes * self._batch_size)))
+        batch_bytes = self._examples.inputs.row_bytes * self._batch_size
+        most = min(_CHUNK_BATCHES, max(1, _CHUNK_BYTES // batch_bytes))
         steps: list[int] = []
         rows: list[np.ndarray] = []
         for step, numbers in self._numbered():

@@ -210,7 +210,7 @@ class Search(keras_tuner.Tuner):
         return {
             "trial_id": trial.trial_id,
             "score": trial.score,
-            **{name: value for name, value in values.items() if not name.startswith("tuner/")},
+            **trials.hyperparameters(values),
             "status": trial.status,
             "seconds": sum(fit["seconds"] for fit in fits),
             "seed": self.config.training.seed,
@@ -296,11 +296,8 @@ class _Table:
 
 
 def _shown(trial: Any) -> dict[str, Any]:
-    values = trial.hyperparameters.values
-    return {
-        "trial": str(int(trial.trial_id)),
-        "values": {name: value for name, value in values.items() if not name.startswith("tuner/")},
-    }
+    values = trials.hyperparameters(trial.hyperparameters.values)
+    return {"trial": str(int(trial.trial_id)), "values": values}
 
 
 def _determined_by(config: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
@@ -332,7 +329,7 @@ def _check(space: keras_tuner.HyperParameters) -> None:
 
 def _locked(folder: str) -> TextIO:
     """Holds a folder for this process; a killed one loses it by itself."""
-    lock = open(os.path.join(folder, "lock"), "a+", encoding="utf-8")  # noqa: SIM115
+    lock = open(os.path.join(folder, "lock"), "a+", encoding="utf-8")  # noqa: SIM115  # held
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -57,13 +57,13 @@ class Worker:
             env={**os.environ, **devices_of_its_own},
             encoding="utf-8",
         )
-        self._ready = False
+        self.ready = False  # whether it has got so far as to run trials
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()
 
     def run(self, trial: Any) -> None:
         """Gives it a trial."""
         self.trial, self.words, self.fraction = trial, "", 0.0
-        self.begin = time.monotonic() if self._ready else None
+        self.begin = time.monotonic() if self.ready else None
         order = {
             "trial_id": trial.trial_id,
             "hyperparameters": trial.hyperparameters.get_config(),
@@ -72,15 +72,10 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):  # it has just ended, which comes as an event
             print(json.dumps(order), file=self._process.stdin, flush=True)
 
-    @property
-    def ready(self) -> bool:
-        """Whether it has got so far as to run trials."""
-        return self._ready
-
     def hear(self, answer: dict[str, Any]) -> None:
         """Takes in what it says of itself."""
         if "ready" in answer:
-            self._ready, self.begin = True, time.monotonic()
+            self.ready, self.begin = True, time.monotonic()
         else:
             self.words, self.fraction = answer["words"], answer["fraction"] or 0.0
 
