@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from components import features, parts, preprocessing
 from serving import description, signatures
@@ -33,11 +34,14 @@ class ServingModel(tf.Module):
     ):
         super().__init__()
         self.model = model
-        self.preprocess = transform.transform_features_layer()  # tracked, or saving fails
+        # What TFT's Keras layer wraps: as a Keras 2 model, that would be traced once more in every
+        # export, which takes some seconds. Tracked, or saving fails.
+        loader = SavedModelLoader(transform.transform_savedmodel_dir)
+        self.preprocess, self.resources = loader.apply_transform_model, vars(loader)
         # For weights.load: which of the variables are backbone and classifier, in their order.
         own = [layer for layer in model.layers if layer.name in parts.NAMES]
         self.parts = [list(part.weights) for part in own]
-        self.contract = {"classes": sorted(classes), "multi_label": head == "multi-label"}
+        self.contract = {"classes": classes, "multi_label": head == "multi-label"}
         self._classes = tf.constant(classes)
         spec = transform.raw_feature_spec()
         self._raw_spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}

@@ -47,7 +47,7 @@ def trained(
     model = models.build_model(keras_tuner.HyperParameters(), config, len(classes))
     training.fit(model, config, examples, examples, [], until=2)
     folder = tmp_path_factory.mktemp("export") / "model"
-    samples = dataset.sample_images([str(eval_file)], transform, 8)
+    samples = dataset.sample_images([str(eval_file)], 8)
     serving_model = export.ServingModel(model, transform, classes, "softmax")
     export.save(serving_model, str(folder), samples)
     return model, examples, tf.saved_model.load(str(folder))
