@@ -203,6 +203,7 @@ def _example(image: forms.LabelledImage, seen: inspection.Inspection) -> bytes:
             features.CONTRAST_KEY: seen.contrast,
             features.ENCODED_SIZE_KEY: len(image.encoded),
             features.CONTENT_KEY: seen.content,
+            **image.kept,
         }
     )
 

@@ -22,6 +22,28 @@ BRIGHTNESS_KEY = "image/brightness"
 CONTRAST_KEY = "image/contrast"
 ENCODED_SIZE_KEY = "image/encoded_size"  # bytes
 CONTENT_KEY = "image/content_hash"
+INSPECTED = (
+    FORMAT_KEY,
+    HEIGHT_KEY,
+    WIDTH_KEY,
+    CHANNELS_KEY,
+    BIT_DEPTH_KEY,
+    ASPECT_RATIO_KEY,
+    BRIGHTNESS_KEY,
+    CONTRAST_KEY,
+    ENCODED_SIZE_KEY,
+)
+# Of these no two images need have the same value.
+CONTINUOUS = (
+    ASPECT_RATIO_KEY,
+    BRIGHTNESS_KEY,
+    CONTRAST_KEY,
+    ENCODED_SIZE_KEY,
+    HEIGHT_KEY,
+    WIDTH_KEY,
+)
+# All that examples have of darkroom's own; others are `data.keep_features`.
+OWN = (IMAGE_KEY, LABEL_KEY, FILENAME_KEY, CONTENT_KEY, *INSPECTED)
 
 # A record in quarantine: why, from where, and what it was.
 REASON_KEY = "quarantine/reason"

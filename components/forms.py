@@ -24,6 +24,7 @@ class LabelledImage(NamedTuple):
     encoded: bytes  # an image file
     labels: tuple[bytes, ...]  # names of its classes: one, or any number where data are multi-label
     filename: bytes  # where it came from; may be empty
+    kept: dict[str, bytes]  # text of `data.keep_features`; empty where an example has none
 
 
 def read(record: bytes, data: SimpleNamespace) -> LabelledImage:
@@ -53,7 +54,8 @@ def read(record: bytes, data: SimpleNamespace) -> LabelledImage:
         encoded = value[0]
     else:
         encoded = _encode_png(_pixels(kind, value, _shape(values, data), data))
-    return LabelledImage(encoded, labels, _filename(values))
+    kept = {key: _as_text(values.get(key, ("", ()))) for key in data.keep_features}
+    return LabelledImage(encoded, labels, _filename(values), kept)
 
 
 def _labels(values: dict[str, tuple[str, Any]], data: SimpleNamespace) -> tuple[bytes, ...]:
@@ -80,6 +82,15 @@ def _class_name(number: int, data: SimpleNamespace) -> bytes:
         raise ImageError(f"label {number}, of which data.class_names has no name")
     name: str = data.class_names[number]
     return name.encode()
+
+
+def _as_text(feature: tuple[str, Any]) -> bytes:
+    """The first value, whatever its type."""
+    kind, value = feature
+    if not len(value):
+        return b""
+    first: bytes = value[0] if kind == "bytes" else f"{value[0]:.15g}".encode()
+    return first
 
 
 def _filename(values: dict[str, tuple[str, Any]]) -> bytes:

@@ -241,8 +241,8 @@ def _labels(label: str, multi_label: bool) -> list[str]:
 
 def _assigned(
     unique: dict[str, tuple[sources.Source, _Look]], index: list[Entry], settings: dict[str, Any]
-) -> list[tuple[str, Entry]]:
-    """Path and index entry of every new picture."""
+) -> list[tuple[sources.Source, Entry]]:
+    """Every new picture with its index entry."""
     # Splits that the source has stand; where it has none for eval, that is taken from train.
     given = {file.split for file, _ in unique.values() if file.split}
     shares = splits.Shares(
@@ -267,7 +267,7 @@ def _assigned(
     )
     return [
         (
-            file.path,
+            file,
             Entry(
                 file.name,
                 file.label,
@@ -283,7 +283,7 @@ def _assigned(
 
 def _write(
     workers: ProcessPoolExecutor,
-    added: list[tuple[str, Entry]],
+    added: list[tuple[sources.Source, Entry]],
     index: list[Entry],
     settings: dict[str, Any],
     target: Path,
@@ -291,7 +291,7 @@ def _write(
 ) -> None:
     """Writes everything aside, then puts it in place."""
     incoming = target / _INCOMING
-    shards: list[tuple[Path, list[tuple[str, Entry]]]] = []
+    shards: list[tuple[Path, list[tuple[sources.Source, Entry]]]] = []
     for split in sources.SPLITS:
         (incoming / split).mkdir(parents=True)
         mixed = [pair for pair in added if pair[1].split == split]
@@ -329,8 +329,10 @@ def _finish(target: Path) -> None:
     shutil.rmtree(incoming, ignore_errors=True)
 
 
-def _parts(mixed: Iterable[tuple[str, Entry]]) -> Iterator[list[tuple[str, Entry]]]:
-    part: list[tuple[str, Entry]] = []
+def _parts(
+    mixed: Iterable[tuple[sources.Source, Entry]],
+) -> Iterator[list[tuple[sources.Source, Entry]]]:
+    part: list[tuple[sources.Source, Entry]] = []
     size = 0
     for pair in mixed:
         part.append(pair)
@@ -342,15 +344,16 @@ def _parts(mixed: Iterable[tuple[str, Entry]]) -> Iterator[list[tuple[str, Entry
         yield part
 
 
-def _write_shard(path: Path, part: list[tuple[str, Entry]]) -> int:
+def _write_shard(path: Path, part: list[tuple[sources.Source, Entry]]) -> int:
     tfrecord.write(path, (_example(*pair) for pair in part))
     return len(part)
 
 
-def _example(path: str, entry: Entry) -> bytes:
-    encoded = Path(path).read_bytes()
+def _example(source: sources.Source, entry: Entry) -> bytes:
+    encoded = Path(source.path).read_bytes()
     return tfrecord.encode_example(
         {
+            **{name: value.encode() for name, value in source.columns},
             features.IMAGE_KEY: pictures.Picture(encoded).for_the_graph(),
             features.LABEL_KEY: entry.label.encode(),
             features.FILENAME_KEY: os.fsencode(entry.path),

@@ -31,6 +31,7 @@ class Source(NamedTuple):
     name: str  # relative to the source's root, for people and for the index
     label: str  # of several, as in a|b: sorted
     split: str | None  # where the source says it
+    columns: tuple[tuple[str, str], ...] = ()  # of a manifest, beside these
 
 
 class Found(NamedTuple):
@@ -149,6 +150,12 @@ def _manifest(path: Path, multi_label: bool) -> Found:
                         f"{needed} is missing, found {', '.join(columns) or 'nothing'}."
                         f"{closest(needed, list(columns))}"
                     )
+            taken = [name for name in columns if name and name in features.OWN]
+            if taken:
+                raise DarkroomError(
+                    f"{path}: the column {taken[0]} has the name of a feature that darkroom writes "
+                    "itself. Rename the column."
+                )
             for row in reader:
                 _add_row(found, root, row, reader.line_num, multi_label)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -174,7 +181,12 @@ def _add_row(
         found.refused.append((where, f"split {split!r}, expected {', '.join(SPLITS)} or nothing"))
     else:
         known = _SPLIT_FOLDERS[split.lower()] if split else None
-        found.files.append(Source(path, os.path.relpath(path, root), text(label), known))
+        further = tuple(
+            (key, (value or "").strip())
+            for key, value in row.items()
+            if key and key not in _COLUMNS
+        )
+        found.files.append(Source(path, os.path.relpath(path, root), text(label), known, further))
 
 
 def text(name: str) -> str:

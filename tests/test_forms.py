@@ -49,9 +49,16 @@ def reason(record: bytes, config: SimpleNamespace) -> str:
 
 def test_an_encoded_image_stays_untouched() -> None:
     read = forms.read(example(i=b"\xff\xd8 whatever", l=b"cat"), data())
-    assert read == (b"\xff\xd8 whatever", (b"cat",), b"")
+    assert read == (b"\xff\xd8 whatever", (b"cat",), b"", {})
     record = example(**{"i": b"x", "l": b"cat", "image/filename": b"a b.jpg"})
     assert forms.read(record, data()).filename == b"a b.jpg"
+
+
+def test_further_features_are_kept_as_text() -> None:
+    config = data("data.keep_features=[camera, year, gain, lens]")
+    record = example(i=b"x", l=b"cat", camera=b"a7", year=20230102, gain=0.5)
+    kept = forms.read(record, config).kept
+    assert kept == {"camera": b"a7", "year": b"20230102", "gain": b"0.5", "lens": b""}
 
 
 @pytest.mark.parametrize("stored", [PIXELS.tobytes(), PIXELS.ravel().astype(np.int64)])

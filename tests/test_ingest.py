@@ -154,10 +154,10 @@ def test_a_manifest_of_several_labels(fruit: Path) -> None:
 
 
 def test_a_manifest_and_random_shares(fruit: Path) -> None:
-    rows = [["path", "label", "split"]]
+    rows = [["path", "label", "split", "camera"]]
     for folder in (fruit / "fruit").iterdir():
-        rows += [[str(p.relative_to(fruit)), folder.name, ""] for p in folder.iterdir()]
-    rows.append(["fruit/nowhere.jpg", "桃", ""])
+        rows += [[str(p.relative_to(fruit)), folder.name, "", "α7"] for p in folder.iterdir()]
+    rows.append(["fruit/nowhere.jpg", "桃", "", ""])
     with open(fruit / "list.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     output = ingest(fruit, "list.csv", "records", "--method", "random")
@@ -167,6 +167,8 @@ def test_a_manifest_and_random_shares(fruit: Path) -> None:
         "test": 12,
     }
     assert "refused      1 No such file or directory" in output
+    [first, *_] = (fruit / "records" / "train").iterdir()
+    assert tfrecord.decode_example(next(tfrecord.read(first)))["camera"][1] == ["α7".encode()]
 
 
 def test_bad_files_are_named_and_the_others_kept(fruit: Path) -> None:

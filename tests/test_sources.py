@@ -103,6 +103,18 @@ def test_a_manifest(tmp_path: Path) -> None:
     ]
 
 
+def test_further_columns_come_along(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "path,label,camera,year", "a.jpg,cat, a7 ,2023", "b.jpg,dog,,2024")
+    files = sources.find(path).files
+    assert [dict(file.columns) for file in files] == [
+        {"camera": "a7", "year": "2023"},
+        {"camera": "", "year": "2024"},
+    ]
+    path = manifest(tmp_path, "path,label,image/height", "a.jpg,cat,3")
+    with pytest.raises(DarkroomError, match="the column image/height has the name of a feature"):
+        sources.find(path)
+
+
 def test_a_manifest_of_several_labels(tmp_path: Path) -> None:
     path = manifest(tmp_path, "path,label", "a.jpg,dog | cat", "b.jpg,", "c.jpg,cat|cat")
     files = sources.find(path, multi_label=True).files
