@@ -19,7 +19,7 @@ class LatestBlessedBefore(resolver.ResolverStrategy):
 
     TFX's LatestBlessedModelStrategy resolves to the candidate as soon as that is blessed, so an
     unchanged second run would compare the model with itself, and would never be cached. A model
-    of other classes can't be evaluated on the same data.
+    of other classes is compared on those that both have; one without two of them can't be.
     """
 
     def resolve_artifacts(
@@ -32,12 +32,12 @@ class LatestBlessedBefore(resolver.ResolverStrategy):
           input_dict: all models, all blessings, and the candidate model of this run.
         """
         [candidate] = input_dict["candidate"]
-        contract = _contract(candidate)
+        kind, classes = _contract(candidate)
         others = {
             "model": [
                 model
                 for model in input_dict["model"]
-                if model.id != candidate.id and _contract(model) == contract
+                if model.id != candidate.id and _comparable(_contract(model), kind, classes)
             ],
             "model_blessing": input_dict["model_blessing"],
         }
@@ -69,10 +69,15 @@ class LatestBefore(resolver.ResolverStrategy):
         return chosen
 
 
-def _contract(model: types.Artifact) -> object:
-    """Classes of a model and what its scores mean; None of one that was exported without."""
+def _comparable(contract: tuple[bool, set[str]], multi_label: bool, classes: set[str]) -> bool:
+    return contract[0] == multi_label and len(contract[1] & classes) > 1
+
+
+def _contract(model: types.Artifact) -> tuple[bool, set[str]]:
+    """Whether images have any number of classes, and the classes; none of one without contract."""
     path = os.path.join(path_utils.serving_model_path(model.uri), signatures.CONTRACT_PATH)
     if not fileio.exists(path):
-        return None
+        return False, set()
     with fileio.open(path) as file:
-        return {"multi_label": False, **json.load(file)}  # which older models don't say
+        contract = json.load(file)
+    return contract.get("multi_label", False), set(contract["classes"])

@@ -328,8 +328,7 @@ def preprocessed(
       budget: bytes of memory for them; what is more goes into a temporary file.
       coding: the first to try; None: to be found out.
     """
-    records = _records(file_patterns).batch(_CHUNK)
-    chunks = _transformed(records, transform)
+    chunks = _transformed(records(file_patterns).batch(_CHUNK), transform)
     coding = coding or _coding(chunks.element_spec[0].shape[1:], transform)
     examples = _fill(chunks, coding, budget)
     if examples is None:  # images were resized, or changed by a function of the user's
@@ -452,16 +451,15 @@ def batches(examples: Examples, batch_size: int) -> tf.data.Dataset:
     return loaded.prefetch(PREFETCHED).with_options(OPTIONS)
 
 
-def sample_images(
-    file_patterns: list[str], transform: tft.TFTransformOutput, count: int
-) -> list[bytes]:
+def sample_images(file_patterns: list[str], count: int) -> list[bytes]:
     """The first ``count`` encoded images of a split, untouched."""
-    spec = {features.IMAGE_KEY: transform.raw_feature_spec()[features.IMAGE_KEY]}
-    parsed = _records(file_patterns).take(count).map(lambda s: tf.io.parse_single_example(s, spec))
-    return [example[features.IMAGE_KEY].numpy().item() for example in parsed]
+    spec = {features.IMAGE_KEY: tf.io.FixedLenFeature([], tf.string)}
+    parsed = records(file_patterns).take(count).map(lambda s: tf.io.parse_single_example(s, spec))
+    return [example[features.IMAGE_KEY].numpy() for example in parsed]
 
 
-def _records(file_patterns: list[str]) -> tf.data.Dataset:
+def records(file_patterns: list[str]) -> tf.data.Dataset:
+    """Serialised examples, in the order of the files' names."""
     files = sorted(name for pattern in file_patterns for name in tf.io.gfile.glob(pattern))
     compression = "GZIP" if files and files[0].endswith(".gz") else ""
     return tf.data.TFRecordDataset(files, compression)

@@ -21,8 +21,23 @@ EXAMPLES_FOLDER = "examples"
 # LearningRateScan's model_run: JSON of each rate's metrics and the best rate, and a picture.
 SCAN_FILE = "lr_scan.json"
 SCAN_PICTURE = "lr_scan.png"
-# Custom property of Evaluator's blessing: JSON of metrics, and of the reasons why not blessed.
+# Evaluator's evaluation: JSON of metrics, thresholds, confusions, mistakes, and the verdict.
+EVALUATION_FILE = "evaluation.json"
+# Custom property of Evaluator's blessing: JSON of the metrics of the whole, the reasons why not
+# blessed, and remarks.
 VERDICT_PROPERTY = "verdict"
 # Metrics' names in the verdict.
 ACCURACY = "accuracy"
 LOSS = "loss"
+# Report's report: the page, the same as text, what both are made of, and a folder of pictures.
+REPORT_PAGE = "report.html"
+REPORT_TEXT = "report.md"
+REPORT_FACTS = "report.json"
+PICTURES_FOLDER = "pictures"
+# Below the pipeline's folder of artifacts: the reports of runs that didn't get to their end.
+UNFINISHED_REPORTS = "Report/unfinished"
+# Custom properties of a run: JSON of its configuration, of the versions and the commit it ran
+# with, and of the code's fingerprint by node.
+CONFIG_PROPERTY = "darkroom_config"
+ENVIRONMENT_PROPERTY = "darkroom_environment"
+SOURCES_PROPERTY = "darkroom_sources"

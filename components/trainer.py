@@ -1,6 +1,7 @@
 """The Trainer node: fit under MirroredStrategy, export."""
 
 import json
+import math
 import os
 
 import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
@@ -73,11 +74,12 @@ def run_fn(fn_args: FnArgs) -> None:
     with open(path, "w", encoding="utf-8") as file:
         json.dump(written, file)
     serving_model = export.ServingModel(run.model, transform, classes, config.model.head)
-    samples = dataset.sample_images(fn_args.eval_files, transform, count=8)
+    samples = dataset.sample_images(fn_args.eval_files, count=8)
     facts = {
         "network": run.model.name,
         "head": config.model.head,
         "examples": len(train),
+        "trainable": sum(math.prod(weight.shape) for weight in run.model.trainable_weights),
         "epochs": len(history["loss"]),
         "exported_epoch": epoch + 1,
         "metrics": {name: values[epoch] for name, values in history.items()},

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from components import features, settings
+from components import features, metrics, results, service, settings
 from components.architectures import ARCHITECTURES
 from components.errors import DarkroomError, closest
 
@@ -73,6 +73,8 @@ class Data(Section):
     """Instead of `shape`: the features that hold it, in this order, one or several."""
     float_range: list[float] = Field([0.0, 1.0], min_length=2, max_length=2)
     """float32: the values of black and white."""
+    keep_features: list[str] = []
+    """Further features of the examples, such as a manifest's columns, for `evaluation.slices`."""
     max_corrupt_fraction: float = Field(0.01, ge=0, le=1)
     """Share of images that may be unusable; they are set aside. With more, the run fails."""
     leaks: Literal["drop", "report", "fail"] = "drop"
@@ -365,11 +367,127 @@ class LearningRateScan(Section):
         return self
 
 
+class TfmaMetric(Section):
+    class_name: str
+    """A metric of `tfma.metrics` or `keras.metrics`, such as BalancedAccuracy."""
+    module: str | None = None
+    """Of a metric of your own: where its class is."""
+    config: dict[str, Any] = {}
+    """Its arguments."""
+    per_class: bool = False
+    """Compute it of each class against all others."""
+
+
+class Threshold(Section):
+    metric: str
+    """What is compared (docs/evaluation.md names all)."""
+    class_name: str | None = None
+    """Of one class; `*`: of each; empty: of all examples."""
+    slice: dict[str, str] = {}
+    """Of the examples with these values, by features of `evaluation.slices`; `*`: of each value."""
+    min: float | None = None
+    """The lowest value allowed."""
+    max: float | None = None
+    """The highest value allowed."""
+    max_drop: float | None = None
+    """How much lower than the baseline's it may be; below 0: how much higher it must be."""
+    max_rise: float | None = None
+    """How much higher than the baseline's it may be; below 0: how much lower it must be."""
+    min_examples: int = Field(1, ge=1)
+    """With fewer examples of that class or slice nothing is said; where it is named, it fails."""
+    judged_by: Literal["value", "worst", "best"] | None = None
+    """The measured value, or the worse or better end of its confidence interval. Empty: value for
+    min and max; against a baseline best, and worst where it must be better."""
+
+    @model_validator(mode="after")
+    def _has_bounds(self) -> "Threshold":
+        bounds = (self.min, self.max, self.max_drop, self.max_rise)
+        if all(bound is None for bound in bounds):
+            raise ValueError("set a bound: min, max, max_drop or max_rise")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(
+                f"contradictory bounds: nothing is at least {self.min:g} and at most {self.max:g}"
+            )
+        drop, rise = self.max_drop, self.max_rise
+        if drop is not None and rise is not None and drop + rise < 0:
+            raise ValueError(
+                f"contradictory bounds: nothing drops by at most {drop:g} and rises by at most "
+                f"{rise:g}"
+            )
+        return self
+
+    @property
+    def group(self) -> tuple[Any, ...]:
+        """What is compared, for finding others that compare the same."""
+        return self.metric, self.class_name, tuple(sorted(self.slice.items()))
+
+
 class Evaluation(Section):
+    split: Literal["eval", "test"] = "eval"
+    """The examples that a model is judged by."""
     min_accuracy: float = Field(0.8, ge=0, le=1)
-    """A model with a lower accuracy on the eval split is not blessed."""
+    """A model with a lower accuracy is not blessed."""
+    min_class_recall: float = Field(0.1, ge=0, le=1)
+    """Nor is one that recognises less of any class of at least 10 examples: it forgot the class."""
     max_accuracy_drop: float = Field(0.01, ge=0, le=1)
-    """A model whose accuracy is lower than the last blessed one's by more is not blessed."""
+    """Nor is one whose accuracy is surely lower than the last blessed one's by more than this."""
+    thresholds: list[Threshold] = []
+    """What else a model must keep."""
+    slices: dict[str, list[float]] = {}
+    """Features whose values divide the examples; of a number: the edges of its ranges."""
+    metrics: dict[str, TfmaMetric] = {}
+    """Metrics of TFMA or Keras beside those of every evaluation, by a name for them."""
+    confidence: float = Field(0.95, gt=0, le=0.99)
+    """Share of the bootstrap's draws between the ends of an interval."""
+
+    @field_validator("slices")
+    @classmethod
+    def _rising(cls, slices: dict[str, list[float]]) -> dict[str, list[float]]:
+        for key, edges in slices.items():
+            if not edges and key in features.CONTINUOUS:
+                raise ValueError(
+                    f"{key}: expected the edges of ranges, such as [64, 256], found none"
+                )
+            if any(high <= low for low, high in itertools.pairwise(edges)):
+                raise ValueError(f"{key}: expected edges in rising order, found {edges}")
+        return slices
+
+    @model_validator(mode="after")
+    def _thresholds_can_be_met(self) -> "Evaluation":
+        for number, threshold in enumerate(self.thresholds):
+            _check_metric(f"thresholds.{number}", threshold, self)
+            for key in threshold.slice:
+                if key not in self.slices:
+                    there = f"it has {', '.join(self.slices)}" if self.slices else "it is empty"
+                    raise ValueError(
+                        f"thresholds.{number}.slice: {key} is not in evaluation.slices, {there}."
+                        f"{closest(key, list(self.slices))}"
+                    )
+        taken = [name for name in self.metrics if name in _taken_names()]
+        if taken:
+            raise ValueError(
+                f"metrics.{taken[0]}: every evaluation has a metric of this name; take another"
+            )
+        for one, other in itertools.permutations(self.gate(), 2):
+            both = [one.group == other.group, one.min is not None, other.max is not None]
+            if all(both) and cast(float, one.min) > cast(float, other.max):
+                raise ValueError(
+                    f"contradictory bounds in thresholds (or min_accuracy): no {one.metric} is at "
+                    f"least {one.min:g} and at most {other.max:g}"
+                )
+        return self
+
+    def gate(self) -> list[Threshold]:
+        """All thresholds, that of the accuracy first."""
+        first = Threshold(metric="accuracy", min=self.min_accuracy, max_drop=self.max_accuracy_drop)
+        return [first, *self.thresholds]
+
+
+class Report(Section):
+    intended_use: str = ""
+    """What the model is for, and what not, in your words: a heading of the report."""
+    limits: str = ""
+    """What the model is known not to do well, in your words: a heading of the report."""
 
 
 class Beam(Section):
@@ -408,6 +526,8 @@ class Config(Section):
     """The hyperparameter search before training."""
     evaluation: Evaluation = Evaluation()
     """What a model must reach to be pushed."""
+    report: Report = Report()
+    """What a run's report says besides what is measured."""
     beam: Beam = Beam()
     """How Beam runs the data steps."""
 
@@ -478,6 +598,22 @@ class Config(Section):
                 f"transfer.scratch_epochs is {self.transfer.scratch_epochs}, more than the "
                 f"{self.training.epochs} training.epochs that it is compared with"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_evaluated(self) -> "Config":
+        taken = [key for key in self.data.keep_features if key in features.OWN]
+        if taken:
+            raise ValueError(f"data.keep_features: {taken[0]} is kept anyway; take it out")
+        if self.evaluation.split == "test" and self.data.splits.test is None:
+            raise ValueError("evaluation.split is test: set data.splits.test to its files")
+        known = [*features.INSPECTED, *self.data.keep_features]
+        for key in self.evaluation.slices:
+            if key not in known:
+                raise ValueError(
+                    f"evaluation.slices: {key} is no feature; there are {', '.join(known)}. Name "
+                    f"others of your examples in data.keep_features.{closest(key, known)}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -623,6 +759,15 @@ class Config(Section):
         return self.home / "metadata.sqlite"
 
     @property
+    def reported(self) -> dict[str, Any]:
+        """The tree as a report has it: who runs the graph changes nothing in what comes of it."""
+        return self.model_dump(exclude={"runner"})
+
+    def unfinished_report(self, run: str) -> Path:
+        """The folder of the report of a run that didn't get to its end."""
+        return self.pipeline_root / results.UNFINISHED_REPORTS / run
+
+    @property
     def push_path(self) -> Path:
         """The folder that a model server watches: one sub-folder per version."""
         return self.home / "pushed" / self.name
@@ -737,7 +882,7 @@ def _sentence(error: Any, path: Path, origins: dict[str, str]) -> str:
     if error["type"] == "value_error":
         sentence = message.removeprefix("Value error, ")
         return (
-            f"{origin}: {key + ': ' if key else ''}{sentence}{'' if sentence[-1] == '?' else '.'}"
+            f"{origin}: {key + ': ' if key else ''}{sentence}{'' if sentence[-1] in '?.' else '.'}"
         )
     expected = message.removeprefix("Input should ").removeprefix("be ").removeprefix("have ")
     return f"{origin}: {key}: expected {expected}, found {found!r}."
@@ -766,6 +911,46 @@ _SEARCHABLE = ("model", "augmentation", "training")
 _CODE_AND_FILES = ("model.build_fn", "model.input_layer", "model.weights")
 # Of the networks that model.name chooses.
 _METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")
+
+
+def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> None:
+    name, own = threshold.metric, evaluation.metrics
+    if name in own:
+        if (threshold.class_name is not None) != own[name].per_class:
+            remedy = "take class_name out" if threshold.class_name else "set class_name"
+            raise ValueError(
+                f"{where}: evaluation.metrics.{name}.per_class is {own[name].per_class}: {remedy}"
+            )
+        return
+    of_classes, overall = list(metrics.OF_CLASSES), list(metrics.OVERALL)
+    known = sorted({*of_classes, *overall, *service.METRICS, *own})
+    limits = (threshold.min, threshold.max)
+    if name not in known:
+        raise ValueError(
+            f"{where}.metric: no metric {name!r}; there are {', '.join(known)}, and those that "
+            f"evaluation.metrics names.{closest(name, known)}"
+        )
+    if name in service.METRICS:
+        more = (threshold.class_name, threshold.max_drop, threshold.max_rise, threshold.judged_by)
+        if any(value is not None for value in more) or threshold.slice:
+            raise ValueError(f"{where}: {name} is of the whole model: set max (or min) alone")
+        return
+    outside = [limit for limit in limits if limit is not None and not 0 <= limit <= 1]
+    if name != "loss" and outside:
+        raise ValueError(f"{where}: {name} is from 0 to 1, found {outside[0]:g}")
+    if threshold.class_name is None and name not in overall:
+        raise ValueError(
+            f"{where}: {name} is of a class: set class_name, to '*' for each of them, or take "
+            f"macro_{name}"
+        )
+    if threshold.class_name is not None and name not in of_classes:
+        raise ValueError(
+            f"{where}: {name} is of all classes together; of one there are {', '.join(of_classes)}"
+        )
+
+
+def _taken_names() -> set[str]:
+    return {*metrics.OVERALL, *metrics.OF_CLASSES, *service.METRICS, "example_count"}
 
 
 def _lookup(config: Config, key: str, owner: str = "tuner.space") -> Any:

@@ -58,8 +58,13 @@ def rehearse(config: Config) -> None:
     """Does what may fail late and needs no data: traces the user's code, gets ImageNet's weights.
 
     Raises:
-      DarkroomError: code that can't be traced or exported, or weights that can't be downloaded.
+      DarkroomError: code that can't be traced or exported, weights that can't be downloaded, or a
+        metric that neither TFMA nor Keras has.
     """
+    if config.evaluation.metrics:
+        from components import tfma_metrics
+
+        tfma_metrics.check(config.evaluation.metrics)
     downloads = config.model.weights == "imagenet"
     if not (config.user_code or downloads):
         return
@@ -126,8 +131,12 @@ def _check_first_record(config: Config, file: Path) -> bool:
         "image_key": _IMAGE_KINDS[data.form],
         "label_key": ("bytes", "int64"),
         **{f"shape_keys.{number}": ("int64",) for number, _ in enumerate(data.shape_keys)},
+        **{
+            f"keep_features.{number}": ("bytes", "int64", "float")
+            for number, _ in enumerate(data.keep_features)
+        },
     }
-    keys = [data.image_key, data.label_key, *data.shape_keys]
+    keys = [data.image_key, data.label_key, *data.shape_keys, *data.keep_features]
     for (name, allowed), key in zip(expected.items(), keys, strict=True):
         if key not in kinds:
             raise DarkroomError(

@@ -83,7 +83,7 @@ def describe(folder: Path) -> Description:
             if not name.startswith("__")
         ],
         sum(math.prod(shape) for name, shape in variables if _is_of_network(name)),
-        contract.get("classes", []),
+        sorted(contract.get("classes", [])),
         read_json(folder / FACTS_PATH),
     )
 

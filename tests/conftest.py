@@ -18,6 +18,7 @@ from sklearn.datasets import load_sample_images
 
 from components import features, tfrecord
 from pipeline import digits
+from pipeline.config import Config, load
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -103,12 +104,26 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
+@pytest.fixture
+def small_config(small: Project) -> Config:
+    """Its configuration, from wherever."""
+    return load(small.folder / "config.yaml", [f"root={small.folder / 'runs'}"])
+
+
 @pytest.fixture(scope="session")
 def digit_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the bundled digits' TFRecords."""
     folder = tmp_path_factory.mktemp("digits") / "data"
     digits.write(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def digit_images(digit_records: Path) -> list[bytes]:
+    """The encoded images of the digits' eval split."""
+    [file] = (digit_records / "eval").iterdir()
+    examples = map(tfrecord.decode_example, tfrecord.read(file))
+    return [example[features.IMAGE_KEY][1][0] for example in examples]
 
 
 def encoded(pixels: np.ndarray, file_format: str = "PNG") -> bytes:

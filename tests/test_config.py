@@ -1,4 +1,5 @@
 import contextlib
+import json
 import re
 from pathlib import Path
 
@@ -229,3 +230,74 @@ def test_a_folder_of_the_same_name_does_not_hide_a_shipped_one(
 def test_an_input_layer_is_for_our_own_networks() -> None:
     with pytest.raises(ConfigError, match=r"input_layer is for the networks of model.name"):
         load("digits", ["model.build_fn=a.b", "model.input_layer=a.B"])
+
+
+def evaluation(**changes: object) -> str:
+    return f"evaluation={json.dumps(changes)}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"thresholds": [{"metric": "acuracy", "min": 0.5}]}, "Did you mean 'accuracy'?"),
+        ({"thresholds": [{"metric": "accuracy"}]}, "set a bound: min, max, max_drop or max_rise"),
+        (
+            {"thresholds": [{"metric": "recall", "min": 0.5}]},
+            "recall is of a class: set class_name",
+        ),
+        (
+            {"thresholds": [{"metric": "loss", "class_name": "a", "max": 0.5}]},
+            "loss is of all classes together; of one there are precision, recall, f1, auc",
+        ),
+        ({"thresholds": [{"metric": "auc", "min": 80}]}, "auc is from 0 to 1, found 80"),
+        (
+            {"thresholds": [{"metric": "auc", "min": 0.9, "max": 0.5}]},
+            "contradictory bounds: nothing is at least 0.9 and at most 0.5",
+        ),
+        (
+            {"thresholds": [{"metric": "auc", "max": 0.5}, {"metric": "auc", "min": 0.9}]},
+            "contradictory bounds in thresholds (or min_accuracy): no auc is at least 0.9",
+        ),
+        (
+            {"thresholds": [{"metric": "loss", "max_drop": -0.2, "max_rise": 0.1}]},
+            "contradictory bounds: nothing drops by at most -0.2 and rises by at most 0.1",
+        ),
+        (
+            {"thresholds": [{"metric": "size_mib", "max": 5, "judged_by": "worst"}]},
+            "size_mib is of the whole model",
+        ),
+        (
+            {"thresholds": [{"metric": "auc", "slice": {"image/format": "png"}, "min": 0.5}]},
+            "image/format is not in evaluation.slices, it is empty.",
+        ),
+        ({"slices": {"image/heigt": [1.0]}}, "Did you mean 'image/height'?"),
+        (
+            {"slices": {"image/height": []}},
+            "such as [64, 256], found none",
+        ),
+        ({"slices": {"image/height": [2.0, 1.0]}}, "expected edges in rising order"),
+        ({"metrics": {"auc": {"class_name": "AUC"}}}, "every evaluation has a metric of this name"),
+        (
+            {
+                "metrics": {"mine": {"class_name": "AUC", "per_class": True}},
+                "thresholds": [{"metric": "mine", "min": 0.5}],
+            },
+            "evaluation.metrics.mine.per_class is True: set class_name",
+        ),
+        ({"split": "test"}, "evaluation.split is test: set data.splits.test to its files"),
+    ],
+)
+def test_a_gate_that_can_not_be_is_refused_on_load(changes: dict, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load("digits", [evaluation(**changes)])
+    assert expected in str(caught.value)
+    assert ".." not in str(caught.value).replace("...", "")
+
+
+def test_kept_features_can_slice() -> None:
+    keep = "data.keep_features=[camera]"
+    assert load("digits", [keep, evaluation(slices={"camera": []})]).evaluation.slices
+    with pytest.raises(ConfigError, match="camera is no feature"):
+        load("digits", [evaluation(slices={"camera": []})])
+    with pytest.raises(ConfigError, match="image/height is kept anyway"):
+        load("digits", ["data.keep_features=[image/height]"])

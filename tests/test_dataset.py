@@ -269,8 +269,8 @@ def test_classes_are_counted() -> None:
 
 
 def test_sample_images_are_untouched(files: list[str]) -> None:
-    transform = SimpleNamespace(raw_feature_spec=Transform().raw_feature_spec)
-    samples = dataset.sample_images(files, transform, count=3)
+    SimpleNamespace(raw_feature_spec=Transform().raw_feature_spec)
+    samples = dataset.sample_images(files, count=3)
     assert samples == [encoded(pixels[..., 0]) for pixels in IMAGES[:3]]
 
 

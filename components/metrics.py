@@ -1,0 +1,300 @@
+"""The metrics of a classifier, exactly, from the scores of all examples: with NumPy alone.
+
+Every metric is computed for many weightings of the examples at once: with all weights 1 it is the
+metric itself, with random ones its bootstrap.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+import numpy as np
+
+# Numbers of classes of which one must be right; more classes than that there must be.
+_TOP = (3, 5)
+# Of the calibration error, as in Guo et al. 2017, https://arxiv.org/abs/1706.04599.
+_BINS = 10
+# What a replicate of all examples may take of memory at a time, in bytes.
+_CHUNK = 2**26
+
+
+class Outcome:
+    """What a model said of examples, and what is true; float64 for products with weights."""
+
+    def __init__(
+        self,
+        truth: np.ndarray,
+        scores: np.ndarray,
+        multi_label: bool = False,
+        predicted: np.ndarray | None = None,
+    ):
+        """Takes what is known of each example.
+
+        Args:
+          truth: 0 or 1 [examples, classes].
+          scores: float64 [examples, classes].
+          multi_label: whether an example has any number of classes.
+          predicted: 0 or 1 [examples, classes]; None: the best class or, multi-label, all above
+            0.5; of scores that are no numbers none.
+        """
+        self.truth, self.scores = np.asarray(truth, float), scores
+        self.multi_label = multi_label
+        if predicted is None:
+            usable = np.isfinite(scores).all(axis=1)
+            if multi_label:
+                predicted = scores > 0.5
+            else:
+                predicted = np.zeros(scores.shape)
+                predicted[usable, scores[usable].argmax(axis=1)] = 1
+        self.predicted = np.asarray(predicted, float)
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Float64 [examples]: 1 or 0; multi-label: the share of right answers."""
+        right = self.predicted == self.truth
+        shares: np.ndarray = right.mean(axis=1) if self.multi_label else right.all(axis=1) * 1.0
+        return shares
+
+    @cached_property
+    def hits(self) -> np.ndarray:
+        """Float64 [examples, classes]: 1 where a class is predicted and true."""
+        found: np.ndarray = self.predicted * self.truth
+        return found
+
+    def part(self, examples: np.ndarray, classes: list[int] | None = None) -> "Outcome":
+        """Of some examples, and of some of the classes; an answer of another class stays wrong."""
+        arrays = [array[examples] for array in (self.truth, self.scores, self.predicted)]
+        if classes is not None:
+            arrays = [array[:, classes] for array in arrays]
+        truth, scores, predicted = arrays
+        return Outcome(truth, scores, self.multi_label, predicted)
+
+
+# Weights are float64 [weightings, examples]. A metric of the whole is float64 [weightings], one
+# of each class [weightings, classes]; what is not defined is NaN.
+Metric = Callable[[Outcome, np.ndarray], np.ndarray]
+
+
+def accuracy(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    """Share of examples, or of multi-label data of answers, that are right."""
+    return _mean(outcome.right, weights)
+
+
+def loss(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    """Cross-entropy, or log loss, in nats; multi-label: mean over all answers."""
+    tiny = np.finfo(float).eps  # as scikit-learn clips
+    scores = np.clip(outcome.scores, tiny, 1 - tiny)
+    if outcome.multi_label:
+        answers = np.where(outcome.truth > 0, scores, 1 - scores)
+        return _mean(-np.log(answers).mean(axis=1), weights)
+    of_truth = (outcome.truth * scores).sum(axis=1)
+    with np.errstate(divide="ignore"):
+        return _mean(-np.log(of_truth), weights)
+
+
+def calibration_error(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    """How far scores are from the share of right answers, on average (ECE, 10 bins)."""
+    bins, scores, right = _answers(outcome)
+    members = np.eye(_BINS)[bins]
+    apart = _answer_weights(outcome, weights) @ (members * (right - scores)[:, np.newaxis])
+    return _divide(np.abs(apart).sum(axis=1), _answer_weights(outcome, weights).sum(axis=1))
+
+
+def auc_of_classes(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of each class against all others."""
+    areas = np.empty((len(weights), outcome.scores.shape[1]))
+    for number, scores in enumerate(outcome.scores.T):
+        order = np.argsort(scores, kind="stable")
+        starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # of equal scores
+        if not len(order) or np.isnan(scores).any():
+            areas[:, number] = np.nan
+            continue
+        of_class = outcome.truth[order, number]
+        ordered = weights[:, order]
+        yes = np.add.reduceat(ordered * of_class, starts, axis=1)
+        no = np.add.reduceat(ordered * (1 - of_class), starts, axis=1)
+        lower = np.cumsum(no, axis=1) - no / 2
+        areas[:, number] = _divide((yes * lower).sum(axis=1), yes.sum(axis=1) * no.sum(axis=1))
+    return areas
+
+
+def auc(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    """Mean of ``auc_of_classes`` over the classes that have examples."""
+    areas = auc_of_classes(outcome, weights)
+    if areas.shape[1] == 2 and not outcome.multi_label:
+        # One is the other's mirror, but for ties by rounding: as scikit-learn, the second.
+        areas = areas[:, 1:]
+    defined = ~np.isnan(areas)
+    return _divide(np.where(defined, areas, 0).sum(axis=1), defined.sum(axis=1))
+
+
+def precision_of_classes(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    """Share of a class's predictions that are right; 0 of a class that is never predicted."""
+    return _divide(*_precision_terms(outcome, weights), otherwise=0)
+
+
+def recall_of_classes(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    """Share of a class's examples that are recognised."""
+    return _divide(*_recall_terms(outcome, weights))
+
+
+def f1_of_classes(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    """Harmonic mean of precision and recall."""
+    return _divide(*_f1_terms(outcome, weights), otherwise=0)
+
+
+def top_accuracy(number: int) -> Metric:
+    """Share of examples whose class is among the ``number`` best."""
+
+    def top(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+        of_truth = (outcome.truth * outcome.scores).sum(axis=1, keepdims=True)
+        # Of equal scores the first class is the better one, as argmax has it.
+        places = np.arange(outcome.scores.shape[1])
+        place = outcome.truth.argmax(axis=1)[:, np.newaxis]
+        equal = (outcome.scores == of_truth) & (places < place)
+        better = (outcome.scores > of_truth).sum(axis=1) + equal.sum(axis=1)
+        among = (better < number) & np.isfinite(outcome.scores).all(axis=1)
+        return _mean(among * 1.0, weights)
+
+    return top
+
+
+def _precision_terms(outcome: Outcome, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return weights @ outcome.hits, weights @ outcome.predicted
+
+
+def _recall_terms(outcome: Outcome, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return weights @ outcome.hits, weights @ outcome.truth
+
+
+def _f1_terms(outcome: Outcome, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    hits, predicted = _precision_terms(outcome, weights)
+    return 2 * hits, predicted + weights @ outcome.truth
+
+
+_TERMS = {"precision": _precision_terms, "recall": _recall_terms, "f1": _f1_terms}
+
+
+def _averaged(name: str, kind: str) -> Metric:
+    """Macro, weighted or micro average over classes, as scikit-learn averages."""
+    terms = _TERMS[name]
+
+    def average(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+        hits, total = terms(outcome, weights)
+        if kind == "micro":
+            return _divide(hits.sum(axis=1), total.sum(axis=1), otherwise=0)
+        support = weights @ outcome.truth
+        # Of several labels scikit-learn takes all, else those that are true or predicted.
+        there = (support + weights @ outcome.predicted > 0) | outcome.multi_label
+        shares = support if kind == "weighted" else there.astype(float)
+        values = np.where(there, _divide(hits, total, otherwise=0), 0)
+        return _divide((values * shares).sum(axis=1), shares.sum(axis=1))
+
+    return average
+
+
+# What a threshold can name, of the whole and of each class.
+OVERALL: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "loss": loss,
+    "auc": auc,
+    "calibration_error": calibration_error,
+    **{f"top_{number}_accuracy": top_accuracy(number) for number in _TOP},
+    **{
+        f"{kind}_{name}": _averaged(name, kind)
+        for kind in ("macro", "weighted", "micro")
+        for name in _TERMS
+    },
+}
+OF_CLASSES: dict[str, Metric] = {
+    "precision": precision_of_classes,
+    "recall": recall_of_classes,
+    "f1": f1_of_classes,
+    "auc": auc_of_classes,
+}
+
+
+def names(classes: int, multi_label: bool) -> list[str]:
+    """The metrics of the whole that say something about so many classes."""
+    left_out = {"micro_precision", "micro_recall", "micro_f1"}  # all the same as the accuracy
+    if multi_label:
+        left_out = {f"top_{number}_accuracy" for number in _TOP}
+    left_out |= {f"top_{number}_accuracy" for number in _TOP if number >= classes}
+    return [name for name in OVERALL if name not in left_out]
+
+
+def value(metric: Metric, outcome: Outcome) -> np.ndarray:
+    """The metric itself: a float64, or float64 [classes]."""
+    found: np.ndarray = metric(outcome, np.ones((1, len(outcome))))[0]
+    return found if len(outcome) else found * np.nan
+
+
+def replicates(
+    metric: Metric, outcomes: list[Outcome], count: int, seed: int = 0
+) -> list[np.ndarray]:
+    """The metric of the same random draws of examples, for each of several models.
+
+    A draw weighs each example with a Poisson number of mean 1 (the Poisson bootstrap, as TFMA's).
+
+    Returns:
+      Of each outcome float64 [count], or [count, classes].
+    """
+    examples = len(outcomes[0])
+    rows = max(1, _CHUNK // (8 * max(examples, 1) * outcomes[0].scores.shape[1]))
+    found: list[list[np.ndarray]] = [[] for _ in outcomes]
+    generator = np.random.default_rng(seed)
+    for start in range(0, count, rows):
+        weights = generator.poisson(1.0, (min(rows, count - start), examples)).astype(float)
+        for outcome, parts in zip(outcomes, found, strict=True):
+            parts.append(metric(outcome, weights))
+    return [np.concatenate(parts) for parts in found]
+
+
+def interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
+    """The ends between which that share of the replicates lies; NaN where none is defined."""
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def calibration(outcome: Outcome) -> Iterator[dict[str, float]]:
+    """Of each bin of scores that has any: its ends, how many, their mean and share of right."""
+    bins, scores, right = _answers(outcome)
+    usable = np.isfinite(scores)
+    for number in np.unique(bins[usable]):
+        inside = usable & (bins == number)
+        yield {
+            "low": number / _BINS,
+            "high": (number + 1) / _BINS,
+            "examples": int(inside.sum()),
+            "score": float(scores[inside].mean()),
+            "correct": float(right[inside].mean()),
+        }
+
+
+def _answers(outcome: Outcome) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bin, score and rightness of every answer: the best class, or each class if multi-label."""
+    if outcome.multi_label:
+        scores, right = outcome.scores.ravel(), outcome.truth.ravel()
+    else:
+        scores, right = outcome.scores.max(axis=1, initial=0), outcome.right
+    bins = np.clip(np.nan_to_num(scores) * _BINS, 0, _BINS - 1).astype(int)
+    return bins, scores, right
+
+
+def _answer_weights(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    if outcome.multi_label:
+        return np.repeat(weights, outcome.truth.shape[1], axis=1)
+    return weights
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return _divide(weights @ values, weights.sum(axis=1))
+
+
+def _divide(above: np.ndarray, below: np.ndarray, otherwise: float = np.nan) -> np.ndarray:
+    return np.divide(above, below, out=np.full(np.shape(below), otherwise, float), where=below != 0)
