@@ -1,16 +1,23 @@
 # make run: from images to a pushed model.   make test: everything that CI checks.
-.PHONY: run test format clean
+.PHONY: run test browser format clean
 
 ready := .venv/ready
 
 run: $(ready)
 	.venv/bin/darkroom run
 
-test: $(ready)
+test: $(ready) browser
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest --numprocesses 2 --dist worksteal
+
+# Pages are tested in a real browser.
+browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { \
+	    echo "The tests need Chromium; as root: apt-get install chromium chromium-driver fonts-dejavu-core" >&2; exit 1; }; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-dejavu-core; }
 
 format: $(ready)
 	.venv/bin/ruff check --fix .

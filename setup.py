@@ -26,6 +26,9 @@ TFX = [
     "matplotlib",  # pictures for people
     "grpcio",  # trials on other machines; TFX brings it
     "pillow",
+    "jinja2",  # the page of a run's report
+    "pyarrow",  # the file of all predictions; TFX brings it
+    "scipy",  # confidence intervals, and which classes are mixed up; scikit-learn brings it
 ]
 SERVING = [TENSORFLOW, "tensorflow-serving-api"]
 
@@ -42,14 +45,23 @@ setup(
             p + s for p in ("pipeline", "components", "serving", "kubeflow") for s in ("", ".*")
         ]
     ),
-    package_data={"pipeline": ["configs/*.yaml"]},
+    package_data={"pipeline": ["configs/*.yaml"], "components.report": ["*.jinja"]},
     install_requires=["google-crc32c", "protobuf", "pydantic>=2.7", "pyyaml", "rich"],
     extras_require={
         "pipeline": [*TFX, "tensorflow-serving-api", "ml-metadata"],
         "serving": SERVING,
         "kubeflow": [*TFX, "kfp>=2.11,<3"],
         "airflow": [*TFX, "apache-airflow>=2.9,<3"],
-        "dev": ["hypothesis", "mypy", "psutil", "pytest", "pytest-xdist", "ruff", "types-PyYAML"],
+        "dev": [
+            "hypothesis",
+            "mypy",
+            "psutil",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "selenium",  # drives the browser that the report is tested in
+            "types-PyYAML",
+        ],
     },
     entry_points={"console_scripts": ["darkroom = pipeline.cli:main"]},
 )

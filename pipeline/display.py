@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Table
 
 from components import results, trials
-from pipeline.status import Node, Status
+from components.summary import Node, Status
 
 if TYPE_CHECKING:
     from pipeline.ingest import Summary
@@ -81,7 +81,7 @@ class Display(logging.Handler):
             transient=True,
         )
         self._task: TaskID | None = None
-        self._node, self._started = "", 0.0
+        self.node, self._started = "", 0.0  # of the one that runs, or ran last
         self._told: set[str] = set()  # trials that have their line
 
     def __enter__(self) -> "Display":
@@ -101,13 +101,17 @@ class Display(logging.Handler):
     def started(self, node: str) -> None:
         """A node, or a step such as loading TensorFlow, begins."""
         self._remove()
-        self._node, self._started = node, time.monotonic()
+        self.node, self._started = node, time.monotonic()
         self._task = self._progress.add_task(node, total=None, words="")
 
     def ended(self, node: str, state: str, result: str = "") -> None:
         """A node is done; its line stays."""
         self._remove()
         print_node(self.console, Node(node, state, time.monotonic() - self._started, result))
+
+    def say(self, sentence: str) -> None:
+        """Prints a line."""
+        self.console.print(sentence, markup=False)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Moves the running node's line or its trials, or prints a warning of it."""
@@ -231,7 +235,9 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
         shown = (f"{name} {trials.brief(status.metrics[name])}" for name in names)
         rows.append(("metrics", ", ".join(shown)))
     if status.blessed is not None:
-        rows.append(("blessed", "yes" if status.blessed else f"no: {'; '.join(status.reasons)}"))
+        rows.append(("blessed", "yes" if status.blessed else f"no: {status.reasons[0]}"))
+        rows += [("", reason) for reason in status.reasons[1:]]
+        rows += [("remark", remark) for remark in status.remarks]
     if status.pushed_version is not None:
         newest = status.versions[0]
         newer = "" if newest == status.pushed_version else f"; version {newest} is newer"
@@ -243,6 +249,8 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
         rows.append(("pushed", f"nothing new; version {status.versions[0]} stays in place"))
     else:
         rows.append(("pushed", "nothing"))
+    if status.report:
+        rows.append(("report", status.report))
     if status.log:
         rows.append(("log", status.log))
     if status.lr_scan is not None:

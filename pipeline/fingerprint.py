@@ -27,6 +27,8 @@ _LIBRARIES = (
 def of_modules(*modules: str) -> str:
     """Hashes the sources of modules and of all that they import which is no installed library.
 
+    The templates of a package belong to its sources.
+
     Args:
       modules: dotted module names; they are found in the file system, not imported.
 
@@ -44,6 +46,9 @@ def of_modules(*modules: str) -> str:
         if name in sources or path is None or (top not in own and _is_library(path)):
             continue
         sources[name] = path.read_bytes()
+        if path.name == "__init__.py":
+            templates = sorted(path.parent.glob("*.jinja"))
+            sources |= {f"{name}/{found.name}": found.read_bytes() for found in templates}
         waiting.extend(_imports(name, path, sources[name]))
         waiting.append(name.rpartition(".")[0])  # importing a module runs its package too
     for name in sorted(sources):

@@ -15,10 +15,12 @@ from tfx.types.standard_artifacts import ExampleStatistics, Model, ModelBlessing
 
 from components import settings, statistics
 from components.baseline import LatestBefore, LatestBlessedBefore
-from components.evaluation import Evaluator, eval_config
+from components.evaluation import Evaluator
 from components.example_gen import ImportExampleGen
 from components.lr_scan import LearningRateScan
 from components.pusher import Pusher
+from components.rehearsal import Rehearsal
+from components.report.component import Report
 from components.schema import SchemaGen
 from components.tuner import Tuner
 from components.validation import ExampleValidator
@@ -39,13 +41,15 @@ def create_pipeline(
     tree = config.model_dump()
     if config.data.multi_label:
         tree["model"]["head"] = "multi-label"  # what the network's outputs mean
-    data, evaluation = config.data, config.evaluation
+    tree["evaluation"]["thresholds"] = [t.model_dump() for t in config.evaluation.gate()]
+    data = config.data
     # The file may be another one by the next run.
     source = config.model.weights
     if source is not None and source != "imagenet":
         source = fingerprint.of_files(source)
     users = {key: path.rpartition(".")[0] for key, path in config.user_code.items()}
     users_images = [users[key] for key in users if key.startswith("preprocessing.")]
+    users_metrics = [m.module for m in config.evaluation.metrics.values() if m.module is not None]
     users_network = [users[key] for key in users if key.startswith("model.")]
 
     # Read the TFRecords, look at every image, and set aside what can't be used.
@@ -101,6 +105,16 @@ def create_pipeline(
         },
     )
 
+    # Try the evaluation on a few examples, so that it can't fail after hours of training.
+    rehearsal = Rehearsal(
+        examples=examples,
+        transform_graph=transform_graph,
+        custom_config={
+            **settings.pack(tree, "evaluation", "preprocessing"),
+            "model": {"head": tree["model"]["head"]},
+        },
+    )
+
     # Search hyperparameters, where that is asked for.
     tuner = Tuner(
         examples=examples,
@@ -131,6 +145,8 @@ def create_pipeline(
             "source": fingerprint.of_modules("components.trainer", *users_network),
         },
     )
+    for node in [*([tuner] if config.tuner.enabled else []), trainer]:
+        node.add_upstream_node(rehearsal)
     model = trainer.outputs["model"]
 
     # Compare with the thresholds and with the last blessed model.
@@ -144,9 +160,7 @@ def create_pipeline(
         examples=examples,
         model=model,
         baseline_model=baseline.outputs["model"],
-        eval_config=eval_config(
-            evaluation.min_accuracy, evaluation.max_accuracy_drop, data.multi_label
-        ),
+        custom_config=settings.pack(tree, "evaluation"),
     )
 
     # Hand what is blessed to the model server.
@@ -158,6 +172,22 @@ def create_pipeline(
         ),
     )
 
+    # Write down what came of it all.
+    channels = {
+        "examples": examples,
+        "statistics": statistics_of_splits,
+        "anomalies": example_validator.outputs["anomalies"],
+        "transform_graph": transform_graph,
+        "model": model,
+        "model_run": trainer.outputs["model_run"],
+        "evaluation": evaluator.outputs["evaluation"],
+        "blessing": evaluator.outputs["blessing"],
+        "pushed_model": pusher.outputs["pushed_model"],
+    }
+    if config.tuner.enabled:
+        channels |= {key: tuner.outputs[key] for key in ("best_hyperparameters", "tuner_results")}
+    report = Report(channels, config.reported, metadata_path=str(config.metadata_path))
+
     # TFX's cache doesn't look into code: the code's fingerprint becomes part of each node's key.
     sources: list[tuple[BaseComponent, list[str]]] = [
         (example_gen, ["components.example_gen"]),
@@ -165,9 +195,11 @@ def create_pipeline(
         (example_validator, ["components.validation"]),
         (transform, ["components.preprocessing", *users_images]),
         (learning_rate_scan, ["components.lr_scan", *users_network]),
+        (rehearsal, ["components.rehearsal", *users_metrics]),
         (tuner, ["components.tuner"]),
-        (evaluator, ["components.evaluation"]),
+        (evaluator, ["components.evaluation", *users_metrics]),
         (pusher, ["components.pusher"]),
+        (report, ["components.report.component"]),
     ]
     for component, modules in sources:
         component.executor_spec.add_extra_flags([f"--source={fingerprint.of_modules(*modules)}"])
@@ -176,8 +208,8 @@ def create_pipeline(
     if scan:
         nodes += [learning_rate_scan]
     else:
-        nodes += [tuner] if config.tuner.enabled else []
-        nodes += [trainer, baseline, evaluator, pusher]
+        nodes += [rehearsal, *([tuner] if config.tuner.enabled else [])]
+        nodes += [trainer, baseline, evaluator, pusher, report]
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.pipeline_root),

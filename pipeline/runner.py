@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
 import shutil
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from components import environment, lineage, results, summary
 from components.errors import DarkroomError, explain
-from pipeline import preflight, status
+from pipeline import preflight, reports, status
 from pipeline.config import Beam, Config
 from pipeline.display import Display
 
@@ -22,10 +24,15 @@ _GIB = 2**30
 
 
 class RunFailed(DarkroomError):
-    """A node failed: which, why, and where the log is."""
+    """A node failed: which, and why."""
+
+    def __init__(self, node: str, sentence: str, report: str = ""):
+        """Says what failed and, in a line of its own, where the report is."""
+        super().__init__(f"{node} failed. {sentence}" + f"\n{report}" * bool(report))
+        self.node, self.sentence = node, sentence
 
 
-def run(config: Config, display: Display, scan: bool = False) -> status.Status:
+def run(config: Config, display: Display, scan: bool = False) -> summary.Status:
     """Runs the whole pipeline, nodes that need not run again from the cache.
 
     Args:
@@ -42,7 +49,10 @@ def run(config: Config, display: Display, scan: bool = False) -> status.Status:
         display.started("loading TFX")
         pipeline = _create(config, size, scan)
         display.ended("loading TFX", "complete")
-        _run_nodes(config, pipeline, display)
+        if scan:  # which has a summary, and nothing to report
+            _run_nodes(config, pipeline, display)
+        else:
+            _run_reported(config, pipeline, display)
         return status.latest(config)
 
 
@@ -134,12 +144,50 @@ def _create(config: Config, data_bytes: int, scan: bool) -> Any:
     return create_pipeline(config, beam, scan)
 
 
+def _run_reported(config: Config, pipeline: Any, display: Display) -> None:
+    """Runs the nodes; writes the report of a run that doesn't get to its Report node."""
+    began = time.time()
+    ended: RunFailed | KeyboardInterrupt
+    try:
+        _run_nodes(config, pipeline, display)
+        return
+    except (RunFailed, KeyboardInterrupt) as error:
+        ended = error
+    # Not while that is handled: what then went wrong with the report would be laid to it.
+    if isinstance(ended, RunFailed):
+        failure = {"node": ended.node, "sentence": ended.sentence}
+        report = reports.write_unfinished(config, failure, began)
+        raise RunFailed(ended.node, ended.sentence, report) from ended
+    failure = {"node": display.node, "sentence": "The run was interrupted."}
+    display.say(reports.write_unfinished(config, failure, began))
+    raise ended
+
+
+def _record(config: Config, pipeline: Any, run: Any, store: Any) -> None:
+    """Notes on the run, in ML Metadata, what ``darkroom lineage`` tells of it."""
+    sources = {
+        node.id: flag.removeprefix("--source=")
+        for node in pipeline.components
+        for flag in getattr(node.executor_spec, "extra_flags", None) or []
+        if flag.startswith("--source=")
+    }
+    noted = {
+        results.CONFIG_PROPERTY: config.model_dump(),
+        results.ENVIRONMENT_PROPERTY: environment.describe(),
+        results.SOURCES_PROPERTY: sources,
+    }
+    for name, value in noted.items():
+        run.custom_properties[name].string_value = json.dumps(value)
+    store.put_contexts([run])
+
+
 def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
     from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
     from tfx.orchestration.portable import launcher
 
     failure: list[tuple[str, BaseException]] = []
+    recorded: list[str] = []
 
     class ReportingLauncher(launcher.Launcher):
         """TFX's launcher of one node, which tells the display."""
@@ -161,15 +209,16 @@ def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
 
         def _outcome(self, node: str, execution_id: int) -> tuple[str, str]:
             with self._mlmd_connection as metadata:
-                [execution] = metadata.store.get_executions_by_id([execution_id])
-                _, outputs = status.node_outputs(metadata.store, execution)
-            state = status.state_of(execution)
-            if state == "failed":
+                ran = lineage.node(metadata.store, execution_id)
+                if not recorded:  # now there is a run to note it on
+                    run = lineage.run_of(metadata.store, execution_id)
+                    _record(config, pipeline, run, metadata.store)
+                    recorded.append(run.name)
+            if ran.state == "failed":
                 # TFX publishes this and goes on, with every later node failing the same way.
                 raise RuntimeError(f"{node}: its inputs could not be resolved")
-            made = status.Status(config.name, str(config.home), "", push_path=str(config.push_path))
-            result = status.read_outputs(made, node, outputs)
-            return state, result
+            made = summary.Status(config.name, str(config.home), "")
+            return ran.state, summary.read_outputs(made, node, ran.made)
 
     runner = BeamDagRunner() if config.runner == "beam" else LocalDagRunner()
     # Both runners look the launcher up here for each node; it is TFX's one place that they share.
@@ -183,7 +232,7 @@ def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
         if isinstance(cause, KeyboardInterrupt):  # Beam wraps what comes out of a node
             raise cause from None
         logging.getLogger("darkroom").exception("%s failed", node)
-        raise RunFailed(f"{node} failed. {explain(cause)}") from error
+        raise RunFailed(node, explain(cause)) from error
     finally:
         launcher.Launcher = stock
         progress_log.removeHandler(display)

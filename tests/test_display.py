@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from components import progress, results
+from components.summary import Status, read_outputs
 from pipeline.display import Display, summary
-from pipeline.status import Status, read_outputs
 
 
 def run_node(display: Display) -> None:

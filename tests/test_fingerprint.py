@@ -17,6 +17,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "blocks.py").write_text("from . import sizes\ndef block(): return sizes.SIZE\n")
     (folder / "sizes.py").write_text("SIZE = 3\n")
     (folder / "other.py").write_text("raise RuntimeError('finding is not importing')\n")
+    (folder / "page.html.jinja").write_text("{{ words }}")
     monkeypatch.syspath_prepend(tmp_path)
     for name in [n for n in sys.modules if n.split(".")[0] == "their_package"]:
         monkeypatch.delitem(sys.modules, name)  # of another test's folder
@@ -24,7 +25,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "changed", ["models.py", "blocks.py", "sizes.py", "__init__.py", "exported.py"]
+    "changed",
+    ["models.py", "blocks.py", "sizes.py", "__init__.py", "exported.py", "page.html.jinja"],
 )
 def test_any_imported_source_counts(package: Path, changed: str) -> None:
     before = fingerprint.of_modules("their_package.models")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,14 +38,21 @@ NODES = [
     "LastStatistics",
     "ExampleValidator",
     "Transform",
+    "Rehearsal",
     "Tuner",
     "Trainer",
     "Resolver",
     "Evaluator",
     "Pusher",
+    "Report",
 ]
 # Without a search, so that little is left to run.
-QUICK = ("tuner.enabled=false", "training.epochs=2", "evaluation.min_accuracy=0.1")
+QUICK = (
+    "tuner.enabled=false",
+    "training.epochs=2",
+    "evaluation.min_accuracy=0.1",
+    "evaluation.min_class_recall=0.0",
+)
 
 
 def project(folder: Path, config: str = SMALL_CONFIG) -> Project:
@@ -153,13 +161,14 @@ def test_an_unchanged_run_reruns_nothing(chain: Project) -> None:
 
 def test_a_changed_learning_rate_reruns_the_search_but_not_transform(chain: Project) -> None:
     changed = rerun(states_after(chain, "training.learning_rate=2e-3"))
-    assert changed == ["Tuner", "Trainer", "Evaluator", "Pusher"]
+    assert changed == ["Tuner", "Trainer", "Evaluator", "Pusher", "Report"]
 
 
 def test_without_a_search_it_reruns_the_trainer(chain: Project) -> None:
-    assert rerun(states_after(chain, *QUICK)) == ["Trainer", "Evaluator", "Pusher"]
+    changed = rerun(states_after(chain, *QUICK))
+    assert changed == ["Rehearsal", "Trainer", "Evaluator", "Pusher", "Report"]
     changed = rerun(states_after(chain, *QUICK, "training.learning_rate=4e-3"))
-    assert changed == ["Trainer", "Evaluator", "Pusher"]
+    assert changed == ["Trainer", "Evaluator", "Pusher", "Report"]
 
 
 def test_a_changed_threshold_reruns_the_gate_and_pushes_nothing_unworthy(chain: Project) -> None:
@@ -167,11 +176,17 @@ def test_a_changed_threshold_reruns_the_gate_and_pushes_nothing_unworthy(chain: 
     result = chain.run(*QUICK, "evaluation.min_accuracy=1.0", source=chain.folder / "source")
     assert result.returncode == 0
     status = chain.status()
-    assert rerun(chain.states()) == ["Evaluator", "Pusher"]
+    assert rerun(chain.states()) == ["Rehearsal", "Evaluator", "Pusher", "Report"]
     assert status["blessed"] is False
     accuracy = status["metrics"]["accuracy"]
-    reason = f"accuracy is {accuracy:.4f}, must be at least 1.0000"
-    assert reason in status["reasons"]
+    again = darkroom(
+        "run", "--require-blessed",
+        *chain._with([*QUICK, "evaluation.min_accuracy=1.0"]),
+        cwd=chain.folder, source=chain.folder / "source",
+    )  # fmt: skip
+    assert again.returncode == 3
+    reason = f"accuracy is {accuracy:.4g}, must be at least 1"
+    assert status["reasons"][0].startswith(reason)
     assert reason in result.stdout
     assert status["pushed_version"] is None
     assert status["versions"] == before
@@ -186,9 +201,22 @@ def test_a_model_worse_than_the_last_blessed_one_is_not_blessed(chain: Project) 
     status = chain.status()
     assert status["blessed"] is False, result.stdout
     assert "has a baseline" in result.stdout
-    [reason] = status["reasons"]
-    assert "lower than the last blessed model's; at most 0.0100 is allowed" in reason
+    reason = status["reasons"][0]
+    assert "lower than the baseline's" in reason
+    assert reason.endswith("at most 0.01 is allowed")
     assert status["pushed_version"] is None
+
+
+def test_an_evaluation_that_can_not_be_is_refused_before_training(chain: Project) -> None:
+    thresholds = "evaluation.thresholds=[{metric: recall, class_name: seven, min: 0.5}]"
+    result = chain.run(*QUICK, thresholds, source=chain.folder / "source")
+    assert result.returncode == 1
+    assert "the class 'seven', which isn't there; the classes are 0, 1, 2" in result.stdout
+    arguments = "evaluation.metrics.top={class_name: TopKCategoricalAccuracy, config: {kk: 3}}"
+    result = chain.run(*QUICK, arguments, source=chain.folder / "source")
+    assert result.returncode == 1
+    assert "The evaluation fails as it is configured, tried on 10 examples" in result.stdout
+    assert "Trainer" not in chain.states()
 
 
 def test_changed_preprocessing_code_reruns_transform_and_what_follows(chain: Project) -> None:
@@ -198,7 +226,7 @@ def test_changed_preprocessing_code_reruns_transform_and_what_follows(chain: Pro
     assert "return images / 255.0" in source
     path.write_text(source.replace("return images / 255.0", "return images / 256.0"))
     changed = rerun(states_after(chain, *QUICK))
-    assert changed == ["Transform", "Trainer", "Evaluator", "Pusher"]
+    assert changed == ["Transform", "Rehearsal", "Trainer", "Evaluator", "Pusher", "Report"]
 
 
 # --- interruptions ---
@@ -255,7 +283,7 @@ def test_after_a_kill_the_next_run_goes_on_from_the_finished_nodes(tmp_path: Pat
 
     result = made.run(*long)
     assert result.returncode == 0, result.stdout
-    assert rerun(made.states()) == ["Trainer", "Evaluator", "Pusher"]
+    assert rerun(made.states()) == ["Trainer", "Evaluator", "Pusher", "Report"]
     assert not (home / "tmp").exists()  # … the next one clears away
     resumed = history(home)
     assert 1 <= resumed["resumed_at"] < 50
@@ -279,6 +307,13 @@ def test_after_a_kill_the_next_run_goes_on_from_the_finished_nodes(tmp_path: Pat
     output, _ = interrupted.communicate(timeout=PATIENCE)
     assert interrupted.returncode == 130
     assert "interrupted. The next run goes on" in output
+    report = re.findall(r"^The report is (.*)$", output, re.MULTILINE)
+    assert len(report) == 1
+    facts = json.loads(Path(report[0]).with_suffix(".json").read_text())
+    assert facts["failure"] == {"node": "Trainer", "sentence": "The run was interrupted."}
+    assert facts["lineage"][-1]["state"] == "interrupted"
+    assert facts["data"] is not None
+    assert facts["training"] is None
     assert "Traceback" not in output
     assert {p: p.stat().st_mtime_ns for p in (home / "pushed").rglob("*")} == before
     assert not (home / "tmp").exists()
@@ -319,7 +354,7 @@ data: {path: data}
 preprocessing: {height: 16, width: 16, resize: pad, normalization: rescale}
 model: {name: dense, units: [16]}
 training: {epochs: 2, batch_size: 16}
-evaluation: {min_accuracy: 0.0}
+evaluation: {min_accuracy: 0.0, min_class_recall: 0.0}
 """
 
 
@@ -337,7 +372,7 @@ def test_colour_photos_of_any_size_with_the_local_runner(
     assert len(status["versions"]) == 1
 
 
-def test_a_new_class_starts_without_a_baseline(
+def test_a_new_class_is_left_out_of_the_comparison_with_the_baseline(
     tmp_path: Path, write_photos: Callable[..., None]
 ) -> None:
     made = project(tmp_path, PHOTOS)
@@ -351,9 +386,12 @@ def test_a_new_class_starts_without_a_baseline(
         )
     result = made.run()
     assert result.returncode == 0, result.stdout
-    assert "no baseline" in result.stdout
+    assert "has a baseline" in result.stdout
     assert "of an earlier run" in result.stdout
     status = made.status()
+    [remark] = [r for r in status["remarks"] if r.startswith("the baseline has other classes")]
+    assert "(it doesn't know 'c'): compared on the 8 images of the 2 classes" in remark
+    assert remark in result.stdout
     assert len(status["versions"]) == 2
     drift = "'c' is 33.3% of the train split and 0.0% of the last run"
     assert any(sentence.startswith(drift) for sentence in status["anomalies"])
@@ -463,6 +501,7 @@ def test_a_failing_build_fn_shows_the_users_own_traceback(small: Project, tmp_pa
     result = made.run(*QUICK, "model.build_fn=networks.build_model")
     assert result.returncode == 1
     assert "Trainer failed. networks.build_model failed:" in result.stdout
+    assert "\nThe report is " in result.stdout
     assert result.stdout.count("File ") == 2
     assert "ValueError: no network for 10 classes yet" in result.stdout
     result = made.run("model.build_fn=networks.build_model")
@@ -476,7 +515,7 @@ def test_a_failing_build_fn_shows_the_users_own_traceback(small: Project, tmp_pa
     )
     result = made.run(*QUICK, "model.build_fn=networks.build_model")
     assert result.returncode == 0, result.stdout
-    assert rerun(made.states()) == ["Trainer", "Evaluator", "Pusher"]
+    assert rerun(made.states()) == ["Trainer", "Evaluator", "Pusher", "Report"]
 
 
 # --- heads ---
@@ -527,7 +566,7 @@ def test_images_of_several_labels(attributes: Path, tmp_path: Path) -> None:
     assert f"train split  {status['images']['train']} examples, 3 classes" in result.stdout
     assert status["blessed"] is True
     assert 0.7 < status["metrics"]["accuracy"] < 1
-    assert {"loss", "precision", "recall"} < set(status["metrics"])
+    assert {"loss", "micro_precision", "micro_recall"} < set(status["metrics"])
     assert status["metrics"]["example_count"] == status["images"]["eval"]
     version = newest_version(Path(status["push_path"]))
     assert describe(version).facts["head"] == "multi-label"

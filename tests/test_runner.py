@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import runner
+from pipeline import display, runner
 from pipeline.config import Beam, load
 from tests.conftest import darkroom
 
@@ -57,3 +58,22 @@ def test_a_root_that_can_not_be_written(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert result.stdout.startswith(f"darkroom: root: {tmp_path}/file/digits can't be written")
     assert len(result.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("ended_by", [runner.RunFailed("Trainer", "No GPU."), KeyboardInterrupt()])
+def test_a_report_that_fails_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended_by: BaseException
+) -> None:
+    def run_nodes(*_: object) -> None:
+        raise ended_by
+
+    monkeypatch.setattr(runner, "_run_nodes", run_nodes)
+    shown = display.Display(io.StringIO())
+    with pytest.raises(type(ended_by)) as caught:
+        runner._run_reported(load("digits", [f"root={tmp_path}"]), None, shown)
+    told = f"{caught.value}{shown.console.file.getvalue()}"  # type: ignore[attr-defined]
+    why = f"digits has not run yet: {tmp_path}/digits/metadata.sqlite isn't there."
+    expected = f"The report of what was done could not be written. {why}"
+    if isinstance(ended_by, runner.RunFailed):
+        expected = f"Trainer failed. No GPU.\n{expected}"
+    assert told.strip() == expected

@@ -1,0 +1,139 @@
+"""What ran, of what and with what result, as ML Metadata has it. Light to import."""
+
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from components.errors import DarkroomError
+
+# Execution states of ML Metadata in the words of the command line.
+_STATES = {1: "pending", 2: "running", 3: "complete", 4: "failed", 5: "cached", 6: "canceled"}
+# Of nodes that have made what they make.
+DONE = ("complete", "cached")
+
+
+class Node(NamedTuple):
+    """One execution of a node."""
+
+    id: str  # the node's own, such as Trainer
+    state: str  # pending, running, complete, cached, failed, canceled, interrupted
+    started: int  # milliseconds since 1970
+    updated: int  # milliseconds since 1970; when it ended, if it did
+    inputs: dict[str, list[Any]]  # ML Metadata's artifacts by key
+    outputs: dict[str, list[Any]]
+    execution: Any  # ML Metadata's own
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """The output artifact of each key: our nodes make one of each."""
+        return {key: artifacts[0] for key, artifacts in self.outputs.items()}
+
+    @property
+    def is_resolver(self) -> bool:
+        """Whether it only looks up what others made."""
+        return _is_resolver(self.execution)
+
+
+def open_store(path: Path) -> Any:
+    """ML Metadata's store in an SQLite file.
+
+    Raises:
+      DarkroomError: ML Metadata isn't installed.
+    """
+    try:
+        from ml_metadata.metadata_store import metadata_store
+        from ml_metadata.proto import metadata_store_pb2
+    except ImportError as error:
+        raise DarkroomError(
+            f"This command needs {error.name}: pip install 'darkroom[pipeline]'."
+        ) from error
+
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(path)
+    return metadata_store.MetadataStore(connection)
+
+
+def runs(store: Any) -> list[Any]:
+    """The contexts of all runs, the newest first."""
+    found = store.get_contexts_by_type("pipeline_run")
+    return sorted(found, key=lambda run: (run.create_time_since_epoch, run.id), reverse=True)
+
+
+def run_of(store: Any, execution_id: int) -> Any:
+    """The context of the run that an execution belongs to."""
+    contexts = store.get_contexts_by_execution(execution_id)
+    return next(context for context in contexts if context.type == "pipeline_run")
+
+
+def nodes(store: Any, run: Any, alive: bool = False) -> list[Node]:
+    """The nodes of a run in the order in which they began.
+
+    Args:
+      store: from ``open_store``.
+      run: its context.
+      alive: whether the run goes on; else what is marked as running was interrupted.
+    """
+    executions = store.get_executions_by_context(run.id)
+    found = _nodes(store, sorted(executions, key=lambda execution: execution.id))
+    if alive:
+        return found
+    return [n._replace(state="interrupted") if n.state == "running" else n for n in found]
+
+
+def node(store: Any, execution_id: int) -> Node:
+    """The node of an execution."""
+    [found] = _nodes(store, store.get_executions_by_id([execution_id]))
+    return found
+
+
+def maker(store: Any, artifact_id: int) -> Node | None:
+    """The node that made an artifact; later ones only took it from the cache."""
+    events = store.get_events_by_artifact_ids([artifact_id])
+    made = [event.execution_id for event in events if event.type == event.OUTPUT]
+    return node(store, min(made)) if made else None
+
+
+def moment(milliseconds: int) -> str:
+    """A time of ML Metadata as ISO 8601, to the second."""
+    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).isoformat(timespec="seconds")
+
+
+def _nodes(store: Any, executions: list[Any]) -> list[Node]:
+    events = store.get_events_by_execution_ids([execution.id for execution in executions])
+    ids = sorted({event.artifact_id for event in events})
+    artifacts = {artifact.id: artifact for artifact in store.get_artifacts_by_id(ids)}
+    found = []
+    for execution in executions:
+        own = [event for event in events if event.execution_id == execution.id]
+        contexts = store.get_contexts_by_execution(execution.id)
+        found.append(
+            Node(
+                next((c.name.split(".", 1)[1] for c in contexts if c.type == "node"), "?"),
+                _state_of(execution),
+                execution.create_time_since_epoch,
+                execution.last_update_time_since_epoch,
+                _by_key((e for e in own if e.type in (e.INPUT, e.INTERNAL_INPUT)), artifacts),
+                # What a resolver finds is an internal output.
+                _by_key((e for e in own if e.type in (e.OUTPUT, e.INTERNAL_OUTPUT)), artifacts),
+                execution,
+            )
+        )
+    return found
+
+
+def _by_key(events: Iterable[Any], artifacts: dict[int, Any]) -> dict[str, list[Any]]:
+    listed: dict[str, list[Any]] = {}
+    for event in sorted(events, key=lambda event: event.artifact_id):
+        listed.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
+    return listed
+
+
+def _state_of(execution: Any) -> str:
+    if _is_resolver(execution) and execution.last_known_state == execution.CACHED:
+        return "complete"  # ML Metadata marks every resolver so, though it runs anew each time
+    return _STATES.get(execution.last_known_state, "unknown")
+
+
+def _is_resolver(execution: Any) -> bool:
+    return bool(execution.type.endswith(".Resolver"))

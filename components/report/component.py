@@ -1,0 +1,109 @@
+"""The Report node: what a run came to, on a page, whether the model was blessed or not."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tfx import types
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.types import component_spec, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+
+from components import lineage
+from components.report import facts, files
+
+INPUTS: dict[str, Any] = {
+    "examples": standard_artifacts.Examples,
+    "statistics": standard_artifacts.ExampleStatistics,
+    "anomalies": standard_artifacts.ExampleAnomalies,
+    "transform_graph": standard_artifacts.TransformGraph,
+    "best_hyperparameters": standard_artifacts.HyperParameters,
+    "tuner_results": standard_artifacts.TunerResults,
+    "model": standard_artifacts.Model,
+    "model_run": standard_artifacts.ModelRun,
+    "evaluation": standard_artifacts.ModelEvaluation,
+    "blessing": standard_artifacts.ModelBlessing,
+    "pushed_model": standard_artifacts.PushedModel,
+}
+
+
+class RunReport(types.Artifact):
+    """A folder with ``report.html``, ``report.md``, ``report.json`` and their pictures."""
+
+    TYPE_NAME = "RunReport"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Collects the facts and writes the files."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Reports on what the nodes before it have made."""
+        [report] = output_dict["report"]
+        folder = Path(report.uri)
+        config = json.loads(exec_properties["config"])
+        run = self._context.pipeline_run_id
+        found = facts.collect(
+            folder,
+            config["name"],
+            run,
+            config,
+            {key: listed[0].mlmd_artifact for key, listed in input_dict.items() if listed},
+            _nodes(Path(exec_properties["metadata_path"]), run),
+        )
+        files.write(found, folder)
+
+
+def _nodes(metadata_path: Path, run: str) -> list[lineage.Node]:
+    """The nodes of the run before this one; none where the store is no file, as on Kubeflow."""
+    if not metadata_path.is_file():
+        return []
+    store = lineage.open_store(metadata_path)
+    [context] = [context for context in lineage.runs(store) if context.name == run]
+    return [node for node in lineage.nodes(store, context) if node.state in lineage.DONE]
+
+
+class ReportSpec(component_spec.ComponentSpec):
+    """The contract of Report."""
+
+    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
+        "config": ExecutionParameter(type=str),
+        "metadata_path": ExecutionParameter(type=str),
+    }
+    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
+        key: ChannelParameter(type=artifact_type, optional=True)
+        for key, artifact_type in INPUTS.items()
+    }
+    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {"report": ChannelParameter(type=RunReport)}
+
+
+class Report(base_component.BaseComponent):
+    """The last node of a run, also of one that pushes nothing.
+
+    Outputs ``report``: the page, its text, its facts.
+    """
+
+    SPEC_CLASS = ReportSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self, channels: dict[str, types.BaseChannel], config: dict[str, Any], metadata_path: str
+    ):
+        """Reports on a run.
+
+        Args:
+          channels: what there is of ``INPUTS``.
+          config: the tree, with all that may change a result.
+          metadata_path: SQLite file of ML Metadata, for the times of nodes; empty: none is at hand.
+        """
+        spec = ReportSpec(
+            **channels,
+            config=json.dumps(config, sort_keys=True),
+            metadata_path=metadata_path,
+            report=types.Channel(type=RunReport),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,29 @@
+"""A report as files: for people, for pull requests, and for programs."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from components import results
+
+
+def write(facts: dict[str, Any], folder: Path) -> None:
+    """Writes the page, the text and the facts beside the pictures that ``facts`` names."""
+    from components.report.markdown import markdown
+    from components.report.page import page
+
+    facts = _plain(facts)
+    text = json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False)
+    (folder / results.REPORT_FACTS).write_text(text, encoding="utf-8")
+    (folder / results.REPORT_TEXT).write_text(markdown(facts), encoding="utf-8")
+    (folder / results.REPORT_PAGE).write_text(page(facts, folder), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """The same without what JSON has no number for, such as the score of a failed trial."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,160 @@
+"""The report of a run as Markdown: what a comment on a pull request has room for."""
+
+from components import trials
+from components.markup import LONG, bullets, table, text
+from components.metrics import OVERALL
+from components.report import views
+from components.report.views import Facts
+
+_METRICS = ("accuracy", "loss", "macro_f1", "weighted_f1", "micro_f1", "auc", "calibration_error")
+
+
+def markdown(facts: Facts) -> str:
+    """The report in short: verdict, thresholds, metrics, classes, data, training, lineage."""
+    told = views.verdict(facts)
+    parts = [
+        f"## {told.sign} {text(facts['pipeline'])}: {told.words}",
+        text(told.sentence),
+        bullets([*facts["verdict"]["reasons"], *facts["verdict"]["remarks"]]),
+        *_model_card(facts),
+        *_evaluation(facts["evaluation"]),
+        *_data(facts["data"]),
+        *_search(facts["search"]),
+        *_training(facts["training"]),
+        *_model(facts),
+        *_lineage(facts),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _model_card(facts: Facts) -> list[str]:
+    """The user's own words, of which there may be none."""
+    given = {"Intended use": facts["intended_use"], "Limits": facts["limits"]}
+    return [f"### {head}\n\n{text(words)}" for head, words in given.items() if words]
+
+
+def _evaluation(evaluation: Facts | None) -> list[str]:
+    if evaluation is None:
+        return []
+    thresholds = [
+        [
+            views.outcome(found),
+            views.subject(found),
+            views.bound(found),
+            views.number(found["value"]),
+            views.threshold_interval(found),
+            views.number(found["baseline"]),
+        ]
+        for found in views.thresholds(evaluation)
+    ]
+    metrics = [
+        row
+        for name, row in views.overall(evaluation).items()
+        if name in _METRICS or name not in OVERALL  # the user's own
+    ]
+    averages = views.average_rows(evaluation)
+    examples = f"{views.count(evaluation['examples'])} examples of the {evaluation['split']} split"
+    percent = f"{views.short(evaluation['confidence'] * 100)} % interval"
+    return [
+        f"### Evaluation on {text(examples)}",
+        table(["result", "metric", "must be", "value", percent, "baseline"], thresholds, 3),
+        table(
+            ["metric", "value", percent, "baseline", "change"],
+            [
+                [
+                    views.metric_name(row["metric"]),
+                    views.number(row["value"]),
+                    views.interval(row),
+                    views.number(row["baseline"]),
+                    " ".join(views.change(row) or (views.NOTHING,)).rstrip(),
+                ]
+                for row in metrics
+            ],
+            1,
+        ),
+        table(
+            ["class", "precision", "recall", "F1", "support"],
+            [
+                [
+                    row.name,
+                    *(views.number(value, 3) for value in (row.precision, row.recall, row.f1)),
+                    views.count(row.support),
+                ]
+                for row in [*views.class_rows(evaluation), *averages]
+            ],
+            1,
+            f"{len(evaluation['classes'])} classes",
+            LONG + len(averages),
+        ),
+    ]
+
+
+def _data(data: Facts | None) -> list[str]:
+    if data is None:
+        return []
+    splits = []
+    for name, split in data["splits"].items():
+        counts = split["classes"].values()
+        smallest, largest = min(counts, default=0), max(counts, default=0)
+        splits.append(
+            f"{name}: {views.count(split['images'])} images, {len(counts)} classes of "
+            f"{views.count(smallest)} to {views.count(largest)}"
+        )
+    anomalies = [f"anomaly: {anomaly}" for anomaly in data["anomalies"]]
+    return ["### Data", bullets([*splits, *(anomalies or ["no anomalies"])])]
+
+
+def _search(search: Facts | None) -> list[str]:
+    if search is None:
+        return []
+    done = [row for row in search["rows"] if not trials.failed(row)]
+    best = ", ".join(f"{key} = {value}" for key, value in search["best"].items())
+    words = [f"{len(done)} of {len(search['rows'])} trials finished, by {search['objective']}"]
+    return ["### Search", bullets([*words, *([f"best: {best}"] if best else [])])]
+
+
+def _training(training: Facts | None) -> list[str]:
+    if training is None:
+        return []
+    history, exported = training["history"], training["exported_epoch"]
+    at = ", ".join(
+        f"{name} {views.number(values[exported])}"
+        for name, values in history.items()
+        if name != "learning_rate"
+    )
+    words = f"epoch {exported + 1} of {len(history['loss'])} was exported: {at}"
+    return ["### Training", bullets([words, *training["diagnosis"]])]
+
+
+def _model(facts: Facts) -> list[str]:
+    model, evaluation = facts["model"], facts["evaluation"]
+    if model is None:
+        return []
+    words = [
+        *([model["architecture"]] if model["architecture"] else []),
+        f"{views.count(model['parameters'])} parameters",
+        f"{views.number(model['size_mib'], 2)} MiB",
+    ]
+    if evaluation is not None and (latency := evaluation.get("latency")):
+        words.append(f"{views.number(latency['p50_ms'], 1)} ms per request in the median")
+    return ["### Model", bullets([", ".join(words)])]
+
+
+def _lineage(facts: Facts) -> list[str]:
+    nodes = [
+        [node["node"], node["state"], node["result"], views.duration(node["seconds"])]
+        for node in facts["lineage"]
+    ]
+    versions = facts["environment"]["versions"].items()
+    commit = views.git(facts["environment"])
+    return [
+        "### Lineage",
+        bullets(
+            [
+                f"run {facts['run']}, report of {views.moment(facts['created'])}",
+                *([f"git commit {commit}"] if commit else []),
+                ", ".join(f"{name} {version}" for name, version in versions),
+            ]
+        ),
+        table(["node", "state", "result", "time"], nodes, 3, f"{len(nodes)} nodes", 0),
+    ]

@@ -1,0 +1,385 @@
+"""The plots of a report, as SVG that stands inside the page; the same facts give the same bytes.
+
+Colours are of Okabe and Ito's palette, which colour-blind people tell apart; lines differ in their
+strokes and bars in their hatching as well. Each has its own light ground, to be readable on a
+dark page.
+"""
+
+import base64
+import html
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+# Up to so many classes: numbers in the cells of a confusion matrix, and an SVG.
+MOST_NUMBERED, MOST_DRAWN = 20, 30
+
+_BLUE, _VERMILION, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+_COLOURS = (_BLUE, _VERMILION, _GREEN, _PURPLE)
+_STROKES = ("-", "--", "-.", ":")
+_HATCHES = ("", "////", "....", "xxxx")
+_GROUND, _INK, _FAINT = "#fbfaf8", "#33312e", "#d9d6d0"
+# From nothing to all, ever darker.
+_SHARES = LinearSegmentedColormap.from_list("shares", [_GROUND, "#a9cde2", _BLUE, "#00304d"])
+_INCH = 72  # points
+_SMALL, _TEXT = 8.5, 9.5  # points
+_NAME_WIDTH = 18  # characters
+# A page's font, as text is written as text.
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "darkroom",
+    "font.family": "sans-serif",
+    "font.size": _TEXT,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "text.parse_math": False,
+    "hatch.linewidth": 0.7,
+}
+
+
+def curve(
+    history: dict[str, list[float | None]], metric: str, exported: int | None, title: str
+) -> str:
+    """A metric of train and validation by epoch; empty where the history has neither.
+
+    Args:
+      history: Keras's metrics by name, a number per epoch; None where it was no number.
+      metric: name in ``history``; with ``val_`` before it, the validation's.
+      exported: the epoch whose weights were exported, from 0; None: no mark.
+      title: of the plot.
+    """
+    drawn = {
+        words: np.asarray(history[name], float)
+        for words, name in (("train", metric), ("validation", f"val_{metric}"))
+        if history.get(name)
+    }
+    if not drawn:
+        return ""
+    with rc_context(_STYLE):
+        figure, plot = _figure(3.85, 2.8, left=0.55, bottom=0.5, top=0.42)
+        longest = max(map(len, drawn.values()))
+        for (words, values), colour, stroke in zip(drawn.items(), _COLOURS, _STROKES, strict=False):
+            epochs = range(1, len(values) + 1)
+            dot = {"marker": "o", "markersize": 4.0} if longest < 3 else {}
+            plot.plot(epochs, values, color=colour, linestyle=stroke, linewidth=1.8,
+                      label=words if len(drawn) > 1 else None,
+                      **dot)  # type: ignore[arg-type]  # fmt: skip
+        if exported is not None:
+            plot.axvline(
+                exported + 1, color=_INK, linewidth=1, linestyle=":", label="exported epoch"
+            )
+        plot.set_xlabel("epoch")
+        plot.set_xlim(1 - 0.03 * longest, longest + 0.03 * longest)
+        plot.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        plot.grid(axis="y", color=_FAINT, linewidth=0.6)
+        if len(drawn) > 1 or exported is not None:
+            plot.legend(frameon=False, fontsize=_SMALL, loc="best", handlelength=2.6)
+        plot.set_title(title, loc="left", fontsize=_TEXT, fontweight="bold")
+        told = "; ".join(f"{w} from {v[0]:.4g} to {v[-1]:.4g}" for w, v in drawn.items())
+        return _svg(figure, f"{title} by epoch: {told}")
+
+
+def confusion(matrix: Sequence[Sequence[int]], classes: list[str]) -> str:
+    """A confusion matrix, coloured by the share of each true class: an SVG, or an image element.
+
+    Args:
+      matrix: examples by true class (rows) and predicted class.
+      classes: names of its rows and columns.
+    """
+    counts = np.asarray(matrix, float)
+    sums = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, sums, out=np.zeros_like(counts), where=sums > 0)
+    many = len(classes)
+    names = [_cut(name) for name in classes]
+    cell = 0.35 if many <= MOST_NUMBERED else 0.26 if many <= MOST_DRAWN else 9.0 / many
+    side = max(2.0, cell * many)
+    size = _SMALL if many <= MOST_DRAWN else max(2.0, min(_SMALL, 60 * cell))
+    with rc_context(_STYLE):
+        margin = 0.45 + 0.0082 * size * max(len(name) for name in names)
+        figure, plot = _figure(
+            side + margin + 0.8, side + margin + 0.25, left=margin, bottom=margin, right=0.8,
+            top=0.25,
+        )  # fmt: skip
+        plot.imshow(shares, cmap=_SHARES, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        plot.set_xticks(range(many), names, rotation=90, fontsize=size)
+        plot.set_yticks(range(many), names, fontsize=size)
+        plot.tick_params(length=0)
+        plot.set_xlabel("predicted")
+        plot.set_ylabel("true")
+        if many <= MOST_NUMBERED:
+            for row, column in zip(*np.nonzero(counts), strict=True):
+                dark = shares[row, column] > 0.5
+                value = int(counts[row, column])
+                plot.text(column, row, f"{value}", ha="center", va="center",
+                          color="white" if dark else _INK,
+                          fontsize=_SMALL if value < 10000 else _SMALL - 1.5)  # fmt: skip
+        _colour_bar(figure, plot, side + margin + 0.8)
+        correct = np.trace(counts) / max(1, counts.sum())
+        told = f"Confusion matrix of {many} classes: {correct:.1%} of the examples on its diagonal"
+        return _svg(figure, told) if many <= MOST_DRAWN else _png(figure, told)
+
+
+def calibration(bins: Sequence[dict[str, Any]]) -> str:
+    """How often the model is right, by how sure it is; the bars tell how many examples there are.
+
+    Empty where there are no bins.
+
+    Args:
+      bins: with ``examples``, their mean ``score`` and the share that is ``correct``.
+    """
+    filled = [found for found in bins if found["examples"]]
+    if not filled:
+        return ""
+    with rc_context(_STYLE):
+        figure, plot = _figure(4.7, 3.6, left=0.62, bottom=0.52, top=0.42, right=0.3)
+        total = sum(found["examples"] for found in filled)
+        shares = [found["examples"] / total for found in filled]
+        lows = [found["low"] for found in filled]
+        widths = [found["high"] - found["low"] for found in filled]
+        plot.bar(lows, shares, widths, align="edge", color=_FAINT, edgecolor=_GROUND,
+                 label="share of the examples")  # fmt: skip
+        plot.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle=":", label="score = share")
+        plot.plot(
+            [found["score"] for found in filled], [found["correct"] for found in filled],
+            color=_BLUE, marker="o", markersize=4, linewidth=1.8, label="share that is correct",
+        )  # fmt: skip
+        plot.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score")
+        plot.xaxis.set_major_formatter(PercentFormatter(1))
+        plot.yaxis.set_major_formatter(PercentFormatter(1))
+        plot.legend(frameon=False, fontsize=_SMALL, loc="upper left")
+        plot.set_title("Score and truth", loc="left", fontsize=_TEXT, fontweight="bold")
+        told = "; ".join(
+            f"at score {found['score']:.2f} {found['correct']:.0%} of {found['examples']}"
+            for found in filled
+        )
+        return _svg(figure, f"Share of correct answers: {told}")
+
+
+def class_counts(splits: dict[str, dict[str, int]], classes: list[str]) -> str:
+    """How many examples each class has, as its share of each split; empty where there is none.
+
+    Args:
+      splits: counts by class, by split.
+      classes: the order, from the top; more than ``MOST_DRAWN`` become lines without names, from
+        the first split's largest class to its smallest.
+    """
+    if not splits or not classes:
+        return ""
+    shares = {}
+    for split, counts in splits.items():
+        total = sum(counts.values()) or 1
+        shares[split] = {name: counts.get(name, 0) / total for name in classes}
+    percent = FuncFormatter(lambda share, _: f"{share * 100:.3g} %")
+    with rc_context(_STYLE):
+        if len(classes) <= MOST_DRAWN:
+            figure, plot = _count_bars(shares, classes)
+            plot.xaxis.set_major_formatter(percent)
+        else:
+            figure, plot = _count_lines(shares, classes)
+            plot.yaxis.set_major_formatter(percent)
+        _legend_above(plot, len(splits))
+        told = "; ".join(
+            f"{split} {min(counts.values(), default=0):,} to {max(counts.values(), default=0):,}"
+            for split, counts in splits.items()
+        )
+        return _svg(figure, f"Examples per class: {told}")
+
+
+def _count_bars(shares: dict[str, dict[str, float]], classes: list[str]) -> tuple[Figure, Axes]:
+    names = [_cut(name) for name in classes]
+    left = min(1.8, 0.25 + 0.075 * max(map(len, names)))
+    height = max(1.2, len(names) * (0.1 + 0.11 * len(shares)))
+    figure, plot = _figure(4.9, height + 0.95, left=left, bottom=0.5, top=0.45, right=0.2)
+    thick = 0.7 / len(shares)
+    for i, (split, of_split) in enumerate(shares.items()):
+        places = np.arange(len(names)) + (i - (len(shares) - 1) / 2) * thick
+        plot.barh(places, list(of_split.values()), thick * 0.92, **_bar_look(i), label=split)
+    plot.set_ylim(len(names) - 0.5, -0.5)
+    plot.set_yticks(range(len(names)), names, fontsize=_SMALL)
+    plot.tick_params(axis="y", length=0)
+    plot.spines["left"].set_visible(False)
+    plot.xaxis.set_major_locator(MaxNLocator(5))
+    plot.set_xlabel("share of the split")
+    plot.grid(axis="x", color=_FAINT, linewidth=0.6)
+    return figure, plot
+
+
+def _count_lines(shares: dict[str, dict[str, float]], classes: list[str]) -> tuple[Figure, Axes]:
+    figure, plot = _figure(4.9, 3.0, left=0.85, bottom=0.4, top=0.45)
+    first = next(iter(shares.values()))
+    order = sorted(classes, key=lambda name: -first[name])
+    for i, (split, of_split) in enumerate(shares.items()):
+        plot.stairs(
+            [of_split[name] for name in order], np.arange(len(order) + 1), color=_COLOURS[i % 4],
+            linestyle=_STROKES[i % 4], linewidth=1.5, label=split, baseline=None,
+        )  # fmt: skip
+    plot.set(xlim=(0, len(order)), xticks=[])
+    plot.set_ylim(bottom=0)
+    plot.yaxis.set_major_locator(MaxNLocator(5))
+    plot.set_xlabel(f"{len(order)} classes, the largest first")
+    plot.set_ylabel("share of the split")
+    plot.grid(axis="y", color=_FAINT, linewidth=0.6)
+    return figure, plot
+
+
+def _bar_look(split: int) -> dict[str, Any]:
+    return {"color": _COLOURS[split % 4], "hatch": _HATCHES[split % 4], "edgecolor": _GROUND,
+            "linewidth": 0}  # fmt: skip
+
+
+def distribution(name: str, splits: dict[str, dict[str, Any]]) -> str:
+    """How a feature's values are spread, a line for each split.
+
+    Args:
+      name: of the feature.
+      splits: by name, each with a ``histogram`` of [low, high, count], or counts of ``values``.
+    """
+    with rc_context(_STYLE):
+        figure, plot = _figure(3.5, 2.2, left=0.25, bottom=0.38, top=0.62, right=0.2)
+        if any("values" in found for found in splits.values()):
+            _draw_values(plot, splits)
+        else:
+            _draw_numbers(plot, splits)
+        plot.set_ylim(bottom=0)
+        plot.set_yticks([])
+        plot.spines["left"].set_visible(False)
+        _legend_above(plot, len(splits), name)
+        told = "; ".join(f"{split} {_told(found)}" for split, found in splits.items())
+        return _svg(figure, f"Distribution of {name}: {told}")
+
+
+def _draw_numbers(plot: Axes, splits: dict[str, dict[str, Any]]) -> None:
+    """Steps of the density of a feature's values, the first split's filled."""
+    for i, (split, found) in enumerate(splits.items()):
+        colour, stroke = _COLOURS[i % 4], _STROKES[i % 4]
+        edges, heights = _density(found["histogram"])
+        if i == 0:
+            plot.stairs(heights, edges, fill=True, color=colour, alpha=0.18)
+        plot.stairs(heights, edges, color=colour, linestyle=stroke, linewidth=1.5, label=split)
+    plot.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def _draw_values(plot: Axes, splits: dict[str, dict[str, Any]]) -> None:
+    """Bars of the shares of a feature's values, those of the splits side by side."""
+    values = sorted({value for found in splits.values() for value in found["values"]})
+    thick = 0.8 / len(splits)
+    for i, (split, found) in enumerate(splits.items()):
+        total = sum(found["values"].values()) or 1
+        shares = [found["values"].get(value, 0) / total for value in values]
+        places = np.arange(len(values)) + (i - (len(splits) - 1) / 2) * thick
+        plot.bar(places, shares, thick * 0.92, **_bar_look(i), label=split)
+    plot.set_xticks(range(len(values)), [_cut(value) for value in values], fontsize=_SMALL)
+
+
+def _density(histogram: list[list[float]]) -> tuple[list[float], list[float]]:
+    """Edges and heights of bins whose areas add up to 1; for one value, a bin around it."""
+    total = sum(found[2] for found in histogram) or 1
+    wide = [found for found in histogram if found[1] > found[0]]
+    if not wide:
+        middle = histogram[0][0] if histogram else 0.0
+        return [middle - 0.5, middle + 0.5], [1.0]
+    heights = [amount / total / (high - low) for low, high, amount in wide]
+    return [wide[0][0], *(high for _, high, _ in wide)], heights
+
+
+def _told(found: dict[str, Any]) -> str:
+    if "values" in found:
+        return ", ".join(f"{value} {amount:,}" for value, amount in found["values"].items())
+    return f"{found['min']:.4g} to {found['max']:.4g}, mean {found['mean']:.4g}"
+
+
+def _figure(
+    width: float, height: float, *, left: float, bottom: float, top: float, right: float = 0.15
+) -> tuple[Figure, Axes]:
+    """A figure with one plot in it; sizes and margins in inches, as layout engines take long."""
+    figure = Figure(figsize=(width, height), facecolor=_GROUND)
+    box = left / width, bottom / height, (width - left - right) / width
+    plot = figure.add_axes((*box, (height - bottom - top) / height), facecolor="none")
+    plot.spines[["top", "right"]].set_visible(False)
+    plot.tick_params(labelsize=_SMALL, width=0.6)
+    return figure, plot
+
+
+def _colour_bar(figure: Figure, plot: Axes, width: float) -> None:
+    """What the colours of a confusion matrix stand for, at its right."""
+    place = plot.get_position()
+    height = min(place.height, 2.2 / figure.get_figheight())
+    box = ((width - 0.66) / width, place.y1 - height, 0.13 / width, height)
+    bar = figure.add_axes(box)
+    bar.imshow(
+        np.linspace(0, 1, 64)[:, np.newaxis], cmap=_SHARES, aspect="auto", origin="lower",
+        extent=(0, 1, 0, 1),
+    )  # fmt: skip
+    bar.set_xticks([])
+    bar.yaxis.tick_right()
+    bar.yaxis.set_major_formatter(PercentFormatter(1))
+    bar.tick_params(labelsize=_SMALL - 1, length=2)
+    bar.set_title("of row", fontsize=_SMALL - 1, loc="left")
+
+
+def _legend_above(plot: Axes, splits: int, title: str = "") -> None:
+    """The splits' names in a row above a plot."""
+    if title:
+        plot.set_title(_cut(title, 40), loc="left", fontsize=_TEXT, fontweight="bold", pad=20)
+    plot.legend(
+        frameon=False, fontsize=_SMALL, loc="lower left", bbox_to_anchor=(-0.02, 1),
+        ncols=splits, handlelength=1.8, borderpad=0.2, columnspacing=1.2,
+        borderaxespad=0.1,
+    )  # fmt: skip
+
+
+def _svg(figure: Figure, told: str) -> str:
+    """A figure as an SVG element, as wide as its column but no wider than it is."""
+    drawn = _saved(figure, format="svg", metadata={"Date": None}).decode()
+    # What stands before the drawing is of a file; its style would be the whole page's, and the
+    # names of groups would stand in it many times.
+    inside = drawn[drawn.index("<defs>") : drawn.rindex("</svg>")]
+    inside = re.sub(r"<style[^>]*>.*?</style>", "", inside, count=1, flags=re.DOTALL)
+    inside = re.sub(r"<g id=\"[^\"]*\"", "<g", inside)
+    inside = re.sub(r"\s*<!--.*?-->", "", inside, flags=re.DOTALL)
+    width, height = (size * _INCH for size in figure.get_size_inches())
+    return (
+        f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" '
+        f'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width:g} {height:g}" '
+        f'style="--width: {width / _INCH * 96:.0f}px" stroke-linejoin="round" role="img" '
+        f'aria-label="{html.escape(told)}">{inside}</svg>'
+    )
+
+
+def _png(figure: Figure, told: str) -> str:
+    """A figure as an image element with its data inside."""
+    content = _saved(figure, format="png", dpi=130, metadata={"Software": None})
+    width = figure.get_figwidth() * 96
+    data = base64.b64encode(content).decode()
+    return (
+        f'<img class="plot" style="--width: {width:.0f}px" alt="{html.escape(told)}" '
+        f'src="data:image/png;base64,{data}">'
+    )
+
+
+def _saved(figure: Figure, **options: Any) -> bytes:
+    """A figure as a file."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The font is measured here; the browser has those for other scripts.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure.savefig(buffer, facecolor=_GROUND, **options)
+    return buffer.getvalue()
+
+
+def _cut(name: str, width: int = _NAME_WIDTH) -> str:
+    """A name without its end where it is too long; without line breaks."""
+    name = " ".join(name.split())
+    return name if len(name) <= width else f"{name[: width - 1]}…"

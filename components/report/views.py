@@ -1,0 +1,343 @@
+"""What a report says, the same on the page and in a comment: verdict, numbers, tables of words."""
+
+import math
+from datetime import datetime
+from typing import Any, NamedTuple, TypeGuard
+
+from components.metrics import OF_CLASSES, OVERALL
+
+Facts = dict[str, Any]
+
+NOTHING = "–"
+# Of our own metrics: whether more of a user's is better nobody has said.
+_KNOWN = {*OVERALL, *OF_CLASSES}
+_LOWER_IS_BETTER = {"loss", "calibration_error"}
+# Of a slice; more columns than that nobody reads.
+_OF_SLICES = ("accuracy", "macro_f1", "auc", "loss")
+_WRITTEN = {"auc": "AUC", "f1": "F1"}
+# A threshold's bound in words, before its limit.
+_BOUNDS = {
+    "min": "at least",
+    "max": "at most",
+    "max_drop": "lower than the baseline by at most",
+    "max_rise": "higher than the baseline by at most",
+}
+_OPPOSITE = {"max_drop": "higher", "max_rise": "lower"}
+
+
+class Verdict(NamedTuple):
+    """What became of the model, in large words."""
+
+    tone: str  # good, bad or open
+    sign: str  # says it without colour
+    words: str
+    sentence: str
+
+
+class Number(NamedTuple):
+    """One of the few numbers that matter."""
+
+    name: str
+    value: str
+    note: str  # may be empty
+
+
+class Change(NamedTuple):
+    """A metric beside the baseline's."""
+
+    value: str  # signed
+    words: str  # better, worse or same; empty of a user's metric
+
+
+class ClassRow(NamedTuple):
+    """A line of scikit-learn's classification_report; shares, None where not defined."""
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int | None
+    baseline_f1: float | None
+    recall_interval: str
+
+
+class SliceRow(NamedTuple):
+    """A part of the split: a metric for each of ``slice_metrics``, None where there is none."""
+
+    name: str
+    examples: int
+    metrics: list[dict[str, Any] | None]
+    interval: str  # of the accuracy
+    below: bool | None  # its whole interval is below the accuracy of all; None: there is none
+
+
+def verdict(facts: Facts) -> Verdict:
+    """The run's end: a failed node comes before all that was found until then."""
+    failure, found = facts["failure"], facts["verdict"]
+    if failure is not None:
+        return Verdict("bad", "✗", f"{failure['node']} failed", failure["sentence"])
+    if found["blessed"] is None:
+        return Verdict("open", "?", "Not evaluated", "The run didn't get to a verdict.")
+    if not found["blessed"]:
+        return Verdict("bad", "✗", "Not blessed", "What was pushed before stays as it was.")
+    if found["pushed_version"] is None:
+        return Verdict("good", "✓", "Blessed", "Nothing was pushed.")
+    return Verdict("good", "✓", "Blessed and pushed", f"Version {found['pushed_version']}.")
+
+
+def key_numbers(facts: Facts) -> list[Number]:
+    """The few numbers that matter, of what the run got to."""
+    numbers = []
+    if (evaluation := facts["evaluation"]) is not None:
+        metrics = overall(evaluation)
+        for name in ("accuracy", "macro_f1"):
+            if name in metrics:
+                numbers.append(_of_metric(metrics[name]))
+        recalls = [row for row in class_rows(evaluation) if row.recall is not None]
+        if recalls:
+            weakest = min(recalls, key=lambda row: row.recall or 0.0)
+            numbers.append(Number("Lowest recall", number(weakest.recall, 3), weakest.name))
+    if (data := facts["data"]) is not None:
+        images = {name: split["images"] for name, split in data["splits"].items()}
+        others = ", ".join(f"{count(n)} {name}" for name, n in images.items() if name != "train")
+        if "train" in images:
+            numbers.append(Number("Train images", count(images["train"]), others))
+    if (model := facts["model"]) is not None:
+        note = f"{count(model['parameters'])} parameters"
+        numbers.append(Number("Model", f"{number(model['size_mib'], 1)} MiB", note))
+    if evaluation is not None and (latency := evaluation.get("latency")):
+        note = f"{number(latency['p99_ms'], 1)} ms in 1 of 100 requests"
+        numbers.append(Number("Median latency", f"{number(latency['p50_ms'], 1)} ms", note))
+    seconds = [node["seconds"] for node in facts["lineage"] if node["seconds"] is not None]
+    if seconds:
+        nodes = "1 node" if len(seconds) == 1 else f"{len(seconds)} nodes"
+        numbers.append(Number("Time", duration(sum(seconds)), f"in {nodes}"))
+    return numbers
+
+
+def _of_metric(row: dict[str, Any]) -> Number:
+    note = ""
+    if (found := change(row)) is not None:
+        note = f"{found.value} against the baseline"
+    elif row["low"] is not None and row["high"] is not None:
+        note = interval(row)
+    return Number(metric_name(row["metric"]), number(row["value"]), note)
+
+
+def overall(evaluation: Facts) -> dict[str, dict[str, Any]]:
+    """The metrics of the whole split by name."""
+    rows = [row for row in evaluation["metrics"] if not row["class"] and not row["slice"]]
+    return {row["metric"]: row for row in rows}
+
+
+def class_rows(evaluation: Facts) -> list[ClassRow]:
+    """A row for each class, in the order of ``ordered``."""
+    found = {
+        (row["class"], row["metric"]): row
+        for row in evaluation["metrics"]
+        if row["class"] is not None and not row["slice"]
+    }
+    rows = []
+    for name in ordered(evaluation["classes"]):
+        of_class = {m: found[name, m] for m in ("precision", "recall", "f1") if (name, m) in found}
+        supports = [row["examples"] for row in of_class.values()]
+        rows.append(_class_row(name, of_class, supports[0] if supports else None))
+    return rows
+
+
+def average_rows(evaluation: Facts) -> list[ClassRow]:
+    """The averages below the classes, as far as they were computed."""
+    metrics = overall(evaluation)
+    rows = []
+    for kind in ("micro", "macro", "weighted"):
+        of_kind = {
+            m: metrics[f"{kind}_{m}"]
+            for m in ("precision", "recall", "f1")
+            if f"{kind}_{m}" in metrics
+        }
+        if of_kind:
+            rows.append(_class_row(f"{kind} average", of_kind, evaluation["examples"]))
+    return rows
+
+
+def _class_row(name: str, metrics: dict[str, dict[str, Any]], support: int | None) -> ClassRow:
+    precision, recall, f1 = (metrics.get(m, {}).get("value") for m in ("precision", "recall", "f1"))
+    baseline_f1 = metrics.get("f1", {}).get("baseline")
+    certain = interval(metrics["recall"]) if "recall" in metrics else NOTHING
+    return ClassRow(name, precision, recall, f1, support, baseline_f1, certain)
+
+
+def slice_metrics(evaluation: Facts) -> list[str]:
+    """The metrics of which slices have a column."""
+    names = {row["metric"] for row in evaluation["metrics"] if row["slice"]}
+    return [name for name in _OF_SLICES if name in names]
+
+
+def slice_rows(evaluation: Facts) -> list[SliceRow]:
+    """A row for each slice, as they were evaluated."""
+    names = slice_metrics(evaluation)
+    slices: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in evaluation["metrics"]:
+        if row["slice"] and not row["class"]:
+            slices.setdefault(slice_name(row["slice"]), {})[row["metric"]] = row
+    everywhere = overall(evaluation).get("accuracy", {}).get("value")
+    rows = []
+    for name, found in slices.items():
+        accuracy = found.get("accuracy", {"low": None, "high": None})
+        known = _is_number(accuracy["high"]) and _is_number(everywhere)
+        below = accuracy["high"] < everywhere if known else None
+        examples = max(row["examples"] for row in found.values())
+        listed = [found.get(metric) for metric in names]
+        rows.append(SliceRow(name, examples, listed, interval(accuracy), below))
+    return rows
+
+
+def slice_name(values: dict[str, Any]) -> str:
+    """A slice as ``key = value``."""
+    return ", ".join(f"{key} = {value}" for key, value in values.items())
+
+
+def subject(threshold: Facts) -> str:
+    """Of what a threshold is: metric, class, slice."""
+    words = metric_name(threshold["metric"])
+    if threshold["class"] is not None:
+        words += f" of {threshold['class']}"
+    if threshold["slice"]:
+        words += f" where {slice_name(threshold['slice'])}"
+    return words
+
+
+def bound(threshold: Facts) -> str:
+    """What a threshold asks for."""
+    words, limit = _BOUNDS[threshold["bound"]], threshold["limit"]
+    if limit < 0 and threshold["bound"] in _OPPOSITE:  # of a baseline that must be surpassed
+        words, limit = f"{_OPPOSITE[threshold['bound']]} than the baseline by at least", -limit
+    return f"{words} {short(limit)}"
+
+
+def thresholds(evaluation: Facts) -> list[Facts]:
+    """The thresholds, missed ones first, then kept ones, then what nothing was compared with."""
+    places = {False: 0, True: 1, None: 2}
+    return sorted(evaluation["thresholds"], key=lambda found: places[found["passed"]])
+
+
+def outcome(threshold: Facts) -> str:
+    """What became of a threshold, with a sign."""
+    return {True: "✓ passed", False: "✗ missed", None: "– not judged"}[threshold["passed"]]
+
+
+def threshold_interval(threshold: Facts) -> str:
+    """The confidence interval of what a threshold bounds: the value, or its change."""
+    if threshold["bound"] not in _OPPOSITE:
+        return interval(threshold)
+    low, high = threshold["difference_low"], threshold["difference_high"]
+    if not _is_number(low) or not _is_number(high):
+        return NOTHING
+    return f"change {_signed(low, 3)} to {_signed(high, 3)}"
+
+
+def change(row: Facts) -> Change | None:
+    """A metric less the baseline's, on what both know; None where that can't be said."""
+    difference = row["difference"]
+    if not _is_number(difference):
+        return None
+    known = row["metric"] in _KNOWN
+    if abs(difference) < 0.00005:
+        return Change("±0", "same" if known else "")
+    if not known:
+        return Change(_signed(difference), "")
+    better = (difference < 0) == (row["metric"] in _LOWER_IS_BETTER)
+    return Change(_signed(difference), "better" if better else "worse")
+
+
+def ordered(classes: list[str]) -> list[str]:
+    """Classes as scikit-learn has them: sorted, numbers by value."""
+    if all(name.isdecimal() for name in classes):
+        return sorted(classes, key=int)
+    return sorted(classes)
+
+
+def features(data: Facts) -> tuple[list[dict[str, Any]], list[str]]:
+    """The features to draw, and the name and value of those that have but one."""
+    varied, constant = [], []
+    for feature in data["features"]:
+        values: set[Any] = set()
+        for split in feature["splits"].values():
+            values.update(split["values"] if "values" in split else (split["min"], split["max"]))
+        if len(values) == 1:
+            value = values.pop()
+            constant.append(f"{feature['name']} {_plain(value)}")
+        elif values:
+            varied.append(feature)
+    return varied, constant
+
+
+def metric_name(metric: str) -> str:
+    """A metric as people write it."""
+    words = " ".join(_WRITTEN.get(word, word) for word in metric.split("_"))
+    return words[:1].upper() + words[1:]
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many decimal places; a dash where there is none."""
+    return f"{value:,.{digits}f}" if _is_number(value) else NOTHING
+
+
+def short(value: float | None) -> str:
+    """A number without zeros at its end."""
+    return f"{value:.4g}" if _is_number(value) else NOTHING
+
+
+def count(value: float | None) -> str:
+    """A whole number with its thousands apart."""
+    return f"{value:,.0f}" if _is_number(value) else NOTHING
+
+
+def interval(row: Facts, digits: int = 3) -> str:
+    """The confidence interval of a value; a dash where none was computed."""
+    if not _is_number(row["low"]) or not _is_number(row["high"]):
+        return NOTHING
+    return f"{number(row['low'], digits)} to {number(row['high'], digits)}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 10:
+        return f"{minutes} min {rest} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def moment(written: str) -> str:
+    """An ISO 8601 time as people read it."""
+    time = datetime.fromisoformat(written)
+    zone = f" {time.tzname()}" if time.tzinfo else ""
+    return f"{time.day} {time:%B %Y, %H:%M}{zone}"
+
+
+def git(environment: Facts) -> str:
+    """Of which commit the code was; empty where that isn't known."""
+    found = environment["git"]
+    if found is None:
+        return ""
+    changed = ", with changes that were not committed" if found["changed"] else ""
+    branch = f" on {found['branch']}" if found["branch"] else ""  # CI checks a commit out
+    return f"{found['commit'][:10]}{branch}{changed}"
+
+
+def _signed(value: float, digits: int = 4) -> str:
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _plain(value: Any) -> str:
+    return short(value) if isinstance(value, float) else str(value)
+
+
+def _is_number(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)

@@ -1,0 +1,104 @@
+import json
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from components import lineage, results
+from components.errors import DarkroomError
+from pipeline import reports
+from pipeline.config import Config
+from tests.conftest import Project, darkroom
+
+
+def test_a_report_is_found_by_its_run(small: Project, small_config: Config) -> None:
+    run = small.status()["run"]
+    folder = reports.find(small_config)
+    assert (folder / results.REPORT_PAGE).exists()
+    for named in ("0", run, run[:9]):
+        assert reports.find(small_config, named) == folder
+    assert reports.load(folder) == reports.load(folder / "report.json")
+    assert reports.load_named(str(folder), lambda: small_config)["run"] == run
+    assert reports.load_named("0", lambda: small_config)["run"] == run
+
+
+@pytest.mark.parametrize("named", ["1", "yesterday", "2026-"])
+def test_an_unknown_run_is_said_with_those_there_are(
+    small: Project, small_config: Config, named: str
+) -> None:
+    with pytest.raises(DarkroomError, match=f"small has no run {named}. There are ") as caught:
+        reports.find(small_config, named)
+    assert small.status()["run"] in str(caught.value)
+
+
+def test_a_beginning_of_several_runs_is_said(small_config: Config) -> None:
+    names = ["2026-b", "2026-a", "2025-z"]
+    with pytest.raises(DarkroomError, match=r"of several runs\. There are 2026-b, 2026-a; name"):
+        reports._number(small_config, names, "2026")
+    assert reports._number(small_config, names, "2025") == 2
+    assert reports._number(small_config, names, "2") == 2  # a number of runs back comes first
+    assert reports._number(small_config, ["2026-a", "2026-"], "2026-") == 1
+
+
+def test_what_is_no_report_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DarkroomError, match="can't be read: No such file"):
+        reports.load(tmp_path)
+    for text in ("{", "[]", '{"run": 1}'):
+        (tmp_path / "report.json").write_text(text)
+        with pytest.raises(DarkroomError, match="not a report"):
+            reports.load(tmp_path)
+
+
+def test_the_command_prints_where_a_report_is_and_its_text(
+    small: Project, small_config: Config
+) -> None:
+    folder = reports.find(small_config)
+    result = darkroom("report", *small.options, cwd=small.folder)
+    assert result.stdout.split() == [
+        str(folder / f"report.{kind}") for kind in ("html", "md", "json")
+    ]
+    result = darkroom("report", "0", "--markdown", *small.options, cwd=small.folder)
+    assert result.stdout == (folder / "report.md").read_text(encoding="utf-8")
+    result = darkroom("report", "--json", *small.options, cwd=small.folder)
+    assert json.loads(result.stdout) == reports.load(folder)
+    result = darkroom("report", "nosuch", *small.options, cwd=small.folder)
+    assert result.returncode == 1
+    assert result.stdout.startswith("darkroom: small has no run nosuch. There are ")
+
+
+def test_a_report_that_can_not_be_written_is_told_in_a_sentence(
+    small: Project, small_config: Config, tmp_path: Path
+) -> None:
+    copied = small_config.model_copy(update={"root": str(tmp_path)})
+    copied.pipeline_root.mkdir(parents=True)
+    shutil.copy(small_config.metadata_path, copied.metadata_path)
+    failure = {"node": "Trainer", "sentence": "No."}
+    told = reports.write_unfinished(copied, failure, time.time())
+    assert told.endswith("could not be written. It ended before its first node.")
+    (copied.pipeline_root / "Report").write_text("in the way")
+    told = reports.write_unfinished(copied, failure, began=0)
+    assert told.startswith("The report of what was done could not be written. ")
+    assert told.endswith(": Not a directory.")
+    (copied.pipeline_root / "Report").unlink()
+
+    told = reports.write_unfinished(copied, failure, began=0)
+    folder = copied.unfinished_report(small.status()["run"])
+    assert told == f"The report is {folder / results.REPORT_PAGE}"
+    facts = reports.load(folder)
+    assert facts["failure"] == failure
+    assert facts["training"] is not None
+
+
+def test_the_rehearsal_is_no_evaluation() -> None:
+    def node(name: str, state: str, **made: str) -> lineage.Node:
+        listed: dict[str, list[str]] = {key: [value] for key, value in made.items()}
+        return lineage.Node(name, state, 0, 0, {}, listed, SimpleNamespace(type=name))
+
+    done = [node("Trainer", "complete", model="m"), node("Rehearsal", "complete", evaluation="r")]
+    assert reports._made(done) == {"model": "m"}
+    evaluated = node("Evaluator", "cached", evaluation="e")
+    for order in ([evaluated, *done], [*done, evaluated]):
+        assert reports._made(order)["evaluation"] == "e"
+    assert reports._made([node("Evaluator", "failed", evaluation="e")]) == {}

@@ -1,0 +1,52 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components import lineage, results
+from components.errors import DarkroomError
+from pipeline import status
+from pipeline.config import Config, load
+from tests.conftest import Project
+
+
+def test_the_report_is_named(small: Project, small_config: Config) -> None:
+    found = status.latest(small_config)
+    assert found.report is not None
+    assert Path(found.report).name == results.REPORT_PAGE
+    assert Path(found.report).exists()
+    assert (found.nodes[-1].id, found.nodes[-1].result) == ("Report", results.REPORT_PAGE)
+    first = (small.folder / "first_run.txt").read_text(encoding="utf-8")
+    assert f"report       {found.report}" in first
+
+
+def test_a_run_without_one_names_what_was_written_at_its_end(
+    small_config: Config, tmp_path: Path
+) -> None:
+    copied = small_config.model_copy(update={"root": str(tmp_path)})
+    copied.home.mkdir()
+    shutil.copy(small_config.metadata_path, copied.metadata_path)
+    store = status.open_store(copied)
+    [run] = status.runs(copied, store)
+    [report] = [node for node in lineage.nodes(store, run) if node.id == "Report"]
+    report.execution.last_known_state = report.execution.RUNNING
+    store.put_executions([report.execution])
+
+    assert status.latest(copied, alive=True).nodes[-1].state == "running"
+    interrupted = status.latest(copied)
+    assert interrupted.nodes[-1].state == "interrupted"
+    assert interrupted.report is None
+    folder = copied.unfinished_report(run.name)
+    folder.mkdir(parents=True)
+    (folder / results.REPORT_PAGE).write_text("")
+    assert status.latest(copied).report == str(folder / results.REPORT_PAGE)
+
+
+def test_nothing_has_run_yet(tmp_path: Path) -> None:
+    config = load("digits", [f"root={tmp_path}"])
+    with pytest.raises(DarkroomError, match=r"digits has not run yet: .* isn't there"):
+        status.latest(config)
+    config.home.mkdir()
+    lineage.open_store(config.metadata_path)
+    with pytest.raises(DarkroomError, match="digits has not run yet: no run is in"):
+        status.latest(config)

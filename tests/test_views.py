@@ -1,0 +1,117 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.report import views
+from tests.report_facts import facts
+
+
+@pytest.mark.parametrize(
+    ("blessed", "version", "failure", "words", "tone"),
+    [
+        (True, "17", None, "Blessed and pushed", "good"),
+        (True, None, None, "Blessed", "good"),
+        (False, None, None, "Not blessed", "bad"),
+        (None, None, None, "Not evaluated", "open"),
+        (True, None, {"node": "Pusher", "sentence": "No room."}, "Pusher failed", "bad"),
+    ],
+)
+def test_verdicts(
+    tmp_path: Path, blessed: bool | None, version: str | None, failure: Any, words: str, tone: str
+) -> None:
+    found = facts(tmp_path)
+    found["failure"] = failure
+    found["verdict"].update(blessed=blessed, pushed_version=version)
+    told = views.verdict(found)
+    assert (told.words, told.tone) == (words, tone)
+
+
+@pytest.mark.parametrize(
+    ("metric", "difference", "expected"),
+    [
+        ("accuracy", 0.1, ("+0.1000", "better")),
+        ("accuracy", -0.1, ("−0.1000", "worse")),
+        ("loss", -0.1, ("−0.1000", "better")),
+        ("calibration_error", 0.1, ("+0.1000", "worse")),
+        ("accuracy", -0.00001, ("±0", "same")),
+        ("accuracy", None, None),
+        ("accuracy", math.nan, None),
+        # Of a user's metric nobody has said what is better.
+        ("brier", -0.2, ("−0.2000", "")),
+        ("brier", 0.00001, ("±0", "")),
+    ],
+)
+def test_changes(metric: str, difference: Any, expected: Any) -> None:
+    # What both know counts, not the values of all examples.
+    row = {"metric": metric, "value": 0.9, "baseline": 0.9, "difference": difference}
+    assert views.change(row) == expected
+
+
+def test_the_interval_of_a_threshold_is_of_what_it_bounds() -> None:
+    threshold = {"low": 0.36, "high": 0.83, "difference_low": -0.02, "difference_high": 0.01}
+    for bound in ("min", "max"):
+        assert views.threshold_interval({**threshold, "bound": bound}) == "0.360 to 0.830"
+    for bound in ("max_drop", "max_rise"):
+        relative = {**threshold, "bound": bound}
+        assert views.threshold_interval(relative) == "change −0.020 to +0.010"
+        assert views.threshold_interval({**relative, "difference_low": None}) == "–"
+
+
+def test_a_slice_is_lower_where_that_is_sure(tmp_path: Path) -> None:
+    evaluation = facts(tmp_path)["evaluation"]
+    assert [row.below for row in views.slice_rows(evaluation)] == [True, False]
+    assert views.slice_rows(evaluation)[0].interval == "0.600 to 0.800"
+    for row in evaluation["metrics"]:
+        row.update(low=None, high=None)
+    assert [row.below for row in views.slice_rows(evaluation)] == [None, None]
+    assert [row.interval for row in views.slice_rows(evaluation)] == ["–", "–"]
+
+
+def test_a_commit_without_a_branch() -> None:
+    git = {"commit": "0123456789" * 4, "branch": "", "changed": False}
+    assert views.git({"git": git}) == "0123456789"
+    assert views.git({"git": {**git, "branch": "main"}}) == "0123456789 on main"
+    assert views.git({"git": {**git, "changed": True}}).startswith("0123456789, with changes")
+    assert views.git({"git": None}) == ""
+
+
+def test_classes_are_in_the_order_of_classification_report() -> None:
+    assert views.ordered(["b", "a", "10"]) == ["10", "a", "b"]
+    assert views.ordered(["10", "9", "1"]) == ["1", "9", "10"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(None, "–"), (0.04, "0.0 s"), (59.4, "59.4 s"), (88, "1 min 28 s"), (2875, "47 min"),
+     (7300, "2 h 1 min")],
+)  # fmt: skip
+def test_durations(seconds: float | None, expected: str) -> None:
+    assert views.duration(seconds) == expected
+
+
+def test_a_threshold_in_words() -> None:
+    threshold = {"metric": "macro_f1", "class": "cat", "slice": {"image/format": "JPEG"},
+                 "bound": "max_drop", "limit": 0.01}  # fmt: skip
+    assert views.subject(threshold) == "Macro F1 of cat where image/format = JPEG"
+    assert views.bound(threshold) == "lower than the baseline by at most 0.01"
+    assert views.bound({"bound": "max_drop", "limit": -0.01}) == (
+        "higher than the baseline by at least 0.01"
+    )
+
+
+def test_numbers_that_matter_are_of_what_there_is(tmp_path: Path) -> None:
+    names = [number.name for number in views.key_numbers(facts(tmp_path))]
+    assert names == ["Accuracy", "Macro F1", "Lowest recall", "Train images", "Model",
+                     "Median latency", "Time"]  # fmt: skip
+    assert [number.name for number in views.key_numbers(facts(tmp_path, reached=1))] == [
+        "Train images",
+        "Time",
+    ]
+
+
+def test_features_of_one_value_are_words(tmp_path: Path) -> None:
+    varied, constant = views.features(facts(tmp_path)["data"])
+    assert [feature["name"] for feature in varied] == ["image/brightness", "image/format"]
+    assert constant == ["image/height 8"]
