@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 _INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
+_NOT_BLESSED = 3  # of darkroom run --require-blessed; argparse has 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,11 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
 
     run = commands.add_parser("run", parents=[shared], help="run the whole pipeline")
+    run.add_argument(
+        "--require-blessed", action="store_true",
+        help=f"exit with {_NOT_BLESSED} where the run worked and the model was not blessed",
+    )  # fmt: skip
     run.set_defaults(command=_run, scan=False)
     scan = commands.add_parser(
         "lr-scan", parents=[shared], help="train shortly at many learning rates, and suggest one"
     )
-    scan.set_defaults(command=_run, scan=True)
+    scan.set_defaults(command=_run, scan=True, require_blessed=False)
     tensorboard = commands.add_parser(
         "tensorboard", parents=[shared], help="the curves of all trainings and trials, side by side"
     )
@@ -100,6 +105,40 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(command=_status)
+    report = commands.add_parser(
+        "report", parents=[shared], help="the report of a run: where it is, or its text"
+    )
+    report.add_argument(
+        "run", nargs="?", metavar="RUN",
+        help="a run's name, or its beginning, or how many runs back it is, 0 for the newest "
+        "(default: the newest that has a report)",
+    )  # fmt: skip
+    forms = report.add_mutually_exclusive_group()
+    forms.add_argument("--open", action="store_true", help="open the page in a browser")
+    forms.add_argument("--markdown", action="store_true", help="print it, for a pull request")
+    forms.add_argument("--json", action="store_true", help="for programs")
+    report.set_defaults(command=_report)
+    compare = commands.add_parser(
+        "compare", parents=[shared], help="two runs side by side: what came of them, what differs"
+    )
+    compare.add_argument(
+        "runs", nargs=2, metavar="RUN",
+        help="as report takes it; or the folder or report.json of any pipeline's report",
+    )  # fmt: skip
+    forms = compare.add_mutually_exclusive_group()
+    forms.add_argument("--markdown", action="store_true", help="for a pull request")
+    forms.add_argument("--json", action="store_true", help="for programs")
+    compare.set_defaults(command=_compare)
+    lineage = commands.add_parser(
+        "lineage", parents=[shared], help="what made a model: run, data, settings, code, versions"
+    )
+    lineage.add_argument(
+        "model", nargs="?", metavar="MODEL",
+        help="number or folder of a pushed version, or id of a model in ML Metadata (default: the "
+        "newest pushed version)",
+    )  # fmt: skip
+    lineage.add_argument("--json", action="store_true", help="for programs")
+    lineage.set_defaults(command=_lineage)
     predict = commands.add_parser(
         "predict", parents=[shared], help="classify images with the newest pushed model"
     )
@@ -150,7 +189,8 @@ def _run(options: argparse.Namespace) -> int:
         with shown:
             status = runner.run(config, shown, options.scan)
         display.summary(shown.console, status, _config_argument(options))
-        code = 0
+        # The summary has said why.
+        code = _NOT_BLESSED if options.require_blessed and status.blessed is not True else 0
     except runner.RunFailed as error:
         shown.console.print(f"darkroom: {error}\nThe log is {log}", markup=False)
     except DarkroomError as error:
@@ -229,6 +269,57 @@ def _status(options: argparse.Namespace) -> int:
     for node in found.nodes:
         display.print_node(console, node)
     display.summary(console, found, _config_argument(options))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from components import results
+    from components.errors import DarkroomError
+    from pipeline import reports
+
+    folder = reports.find(config, options.run)
+    if options.markdown or options.json:
+        name = results.REPORT_TEXT if options.markdown else results.REPORT_FACTS
+        print((folder / name).read_text(encoding="utf-8"), end="" if options.markdown else "\n")
+        return 0
+    for name in (results.REPORT_PAGE, results.REPORT_TEXT, results.REPORT_FACTS):
+        print(folder / name)
+    if options.open:
+        import webbrowser
+
+        if not webbrowser.open((folder / results.REPORT_PAGE).as_uri()):
+            raise DarkroomError("There is no browser to open it with: open the first of these.")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from pipeline import comparison, reports
+
+    one, other = (reports.load_named(run, lambda: _load(options)) for run in options.runs)
+    found = comparison.compare(one, other)
+    if options.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    elif options.markdown:
+        print(comparison.markdown(found), end="")
+    else:
+        from rich.console import Console
+
+        comparison.show(Console(highlight=False), found)
+    return 0
+
+
+def _lineage(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from pipeline import provenance
+
+    found = provenance.trace(config, options.model)
+    if options.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    from rich.console import Console
+
+    Console(highlight=False).print(provenance.tree(found))
     return 0
 
 

@@ -1,0 +1,170 @@
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from components import lineage
+from components.errors import DarkroomError
+from pipeline import provenance
+from pipeline.config import Config, load
+from tests.conftest import Project, darkroom
+
+
+def test_a_pushed_version_is_traced_to_its_data(small: Project, small_config: Config) -> None:
+    status = small.status()
+    found = provenance.trace(small_config)
+    assert found["version"] == status["pushed_version"]
+    assert found["run"] == status["run"]
+    assert found["data"]["images"] == {"train": 1617, "eval": 180}
+    assert found["data"]["read_from"] == str(small_config.data_path)
+    assert sorted(found["data"]["fingerprints"]) == ["eval", "train"]
+    assert sorted(found["hyperparameters"]) == ["training.batch_size", "training.learning_rate"]
+    assert found["config"]["training"]["epochs"] == 4
+    assert found["environment"]["versions"]["tfx"]
+    nodes = {node["node"]: node for node in found["nodes"]}
+    assert next(iter(nodes)) == "Pusher"
+    assert list(nodes)[-1] == "ImportExampleGen"
+    assert "ExampleValidator" not in nodes  # it made nothing that the model is made of
+    assert nodes["Trainer"]["settings"]["custom_config"]["training"]["epochs"] == 4
+    assert nodes["ImportExampleGen"]["settings"]["custom_config"]["form"] == "encoded"
+    for node in ("ImportExampleGen", "Transform", "Tuner", "Trainer", "Evaluator", "Pusher"):
+        assert len(nodes[node]["source"]) == 16, node
+    assert "source" not in nodes["Trainer"]["settings"]["custom_config"]
+    assert [taken["key"] for taken in nodes["Transform"]["inputs"]] == ["examples", "schema"]
+
+
+def test_a_version_by_number_and_folder_and_a_model_by_id(small_config: Config) -> None:
+    newest = provenance.trace(small_config)
+    assert provenance.trace(small_config, newest["version"]) == newest
+    assert provenance.trace(small_config, str(small_config.push_path / newest["version"])) == newest
+    by_id = provenance.trace(small_config, str(newest["model"]))
+    assert by_id["version"] is None
+    assert by_id["model"] == newest["model"]
+    assert next(node["node"] for node in by_id["nodes"]) == "Trainer"
+
+
+def test_an_unknown_model_is_said_with_those_there_are(small_config: Config) -> None:
+    newest = provenance.trace(small_config)
+    for named in ("3", "models/x"):
+        with pytest.raises(DarkroomError, match=f"small has made no model {named}") as caught:
+            provenance.trace(small_config, named)
+        assert newest["version"] in str(caught.value)
+        assert f"there are {newest['model']}" in str(caught.value)
+
+
+def test_without_a_pushed_version(small_config: Config, tmp_path: Path) -> None:
+    copied = small_config.model_copy(update={"root": str(tmp_path)})
+    copied.home.mkdir()
+    shutil.copy(small_config.metadata_path, copied.metadata_path)
+    with pytest.raises(DarkroomError, match="No model that small has pushed"):
+        provenance.trace(copied)
+
+
+def test_the_command(small: Project, small_config: Config) -> None:
+    found = provenance.trace(small_config)
+    result = darkroom("lineage", "--json", *small.options, cwd=small.folder)
+    assert json.loads(result.stdout) == found
+    console = Console(width=300, file=io.StringIO())
+    console.print(provenance.tree(found))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for words in (
+        f"version {found['version']}",
+        f"run  {found['run']}",
+        "train  1,617 images",
+        "training.batch_size  ",
+        "epochs=4",
+        f"of model {found['model']}  ",
+        f"code {found['nodes'][0]['source']}",
+    ):
+        assert words in text
+
+
+class Store:
+    """A store of ML Metadata that is written by hand."""
+
+    def __init__(self, path: Path):
+        self.store: Any = lineage.open_store(path)
+
+    def artifact(self, kind: str, **properties: str | int) -> int:
+        from ml_metadata.proto import metadata_store_pb2 as proto
+
+        type_id = self.store.put_artifact_type(proto.ArtifactType(name=kind))
+        artifact = proto.Artifact(type_id=type_id, uri="/nowhere")
+        _set(artifact, properties)
+        found: int = self.store.put_artifacts([artifact])[0]
+        return found
+
+    def node(
+        self, node: str, run: str, inputs: dict[str, int], outputs: dict[str, int], **noted: str
+    ) -> None:
+        from ml_metadata.proto import metadata_store_pb2 as proto
+
+        type_id = self.store.put_execution_type(proto.ExecutionType(name=node))
+        state = proto.Execution.COMPLETE
+        execution = proto.Execution(type_id=type_id, last_known_state=state)
+        _set(execution, noted)
+        contexts = []
+        for kind, name in (("pipeline_run", run), ("node", f"p.{node}")):
+            context_type = self.store.put_context_type(proto.ContextType(name=kind))
+            there = self.store.get_context_by_type_and_name(kind, name)
+            contexts.append(there or proto.Context(type_id=context_type, name=name))
+        events = []
+        for listed, kind in ((inputs, proto.Event.INPUT), (outputs, proto.Event.OUTPUT)):
+            for key, artifact in listed.items():
+                event = proto.Event(artifact_id=artifact, type=kind)
+                event.path.steps.add().key = key
+                event.path.steps.add().index = 0
+                events.append((artifact, event))
+        pairs = [
+            (self.store.get_artifacts_by_id([artifact])[0], event) for artifact, event in events
+        ]
+        self.store.put_execution(execution, pairs, contexts)
+
+
+def _set(noted: Any, properties: dict[str, Any]) -> None:
+    for key, value in properties.items():
+        if isinstance(value, int):
+            noted.custom_properties[key].int_value = value
+        else:
+            noted.custom_properties[key].string_value = value
+
+
+def test_a_second_version_is_not_made_of_the_baseline(tmp_path: Path) -> None:
+    config = load("digits", [f"root={tmp_path}", "name=p"])
+    config.metadata_path.parent.mkdir(parents=True)
+    store = Store(config.metadata_path)
+    models: list[int] = []
+    for run in ("one", "two"):
+        examples = store.artifact("Examples", span=len(models))
+        model = store.artifact("Model")
+        blessing = store.artifact("ModelBlessing")
+        version = config.push_path / str(len(models) + 1)
+        version.mkdir(parents=True)
+        (version / "saved_model.pb").write_text("")
+        pushed = store.artifact(
+            "PushedModel", pushed=1, pushed_version=version.name, pushed_destination=str(version)
+        )
+        store.node("ImportExampleGen", run, {}, {"examples": examples}, input_base=f"/data/{run}")
+        store.node("Trainer", run, {"examples": examples}, {"model": model})
+        taken = {"examples": examples, "model": model}
+        baseline = {"baseline_model": models[-1]} if models else {}
+        store.node("Evaluator", run, {**taken, **baseline}, {"blessing": blessing})
+        store.node(
+            "Pusher", run, {"model": model, "model_blessing": blessing}, {"pushed_model": pushed}
+        )
+        models.append(model)
+
+    found = provenance.trace(config, "2")
+    assert (found["run"], found["model"]) == ("two", models[1])
+    assert (found["data"]["read_from"], found["data"]["span"]) == ("/data/two", 1)
+    nodes = [(node["node"], node["run"]) for node in found["nodes"]]
+    assert nodes == [
+        (node, "two") for node in ("Pusher", "Evaluator", "Trainer", "ImportExampleGen")
+    ]
+    evaluator = found["nodes"][1]["inputs"]
+    assert {"baseline_model": models[0]}.items() <= {i["key"]: i["id"] for i in evaluator}.items()
+    assert provenance.trace(config, "1")["data"]["read_from"] == "/data/one"
