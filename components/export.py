@@ -1,5 +1,6 @@
 """The SavedModel that Trainer hands on: three signatures over one preprocessing graph."""
 
+import functools
 import json
 import os
 import shutil
@@ -33,14 +34,23 @@ class ServingModel(tf.Module):
         head: str,
     ):
         super().__init__()
-        self.model = model
+        # A Keras variable that is tracked is saved beside the tf.Variable that it wraps, and a
+        # loader that replays the graph, as TensorFlow Serving's, restores only the first while the
+        # signatures read the second. So the model is called, and what it wraps is tracked.
+        self._network = functools.partial(model, training=False)
+        self.weights = [weight.value for weight in model.weights]
+        self.seed_generators = [v.value for v in model.variables if "seed" in v.path]
+        # What a user's own layers hold besides Keras variables: lookup tables, plain variables.
+        resources = (tf.Variable, tf.saved_model.experimental.TrackableResource)
+        tracked = tf.train.TrackableView(model).descendants()
+        self.others = [child for child in tracked if isinstance(child, resources)]
         # What TFT's Keras layer wraps: as a Keras 2 model, that would be traced once more in every
         # export, which takes some seconds. Tracked, or saving fails.
         loader = SavedModelLoader(transform.transform_savedmodel_dir)
         self.preprocess, self.resources = loader.apply_transform_model, vars(loader)
         # For weights.load: which of the variables are backbone and classifier, in their order.
         own = [layer for layer in model.layers if layer.name in parts.NAMES]
-        self.parts = [list(part.weights) for part in own]
+        self.parts = [[weight.value for weight in part.weights] for part in own]
         self.contract = {"classes": classes, "multi_label": head == "multi-label"}
         self._classes = tf.constant(classes)
         spec = transform.raw_feature_spec()
@@ -81,7 +91,7 @@ class ServingModel(tf.Module):
         return {features.LABEL: preprocessing.target(self.preprocess(raw), len(self._classes))}
 
     def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = self.model(images, training=False)
+        outputs = self._network(images)
         if self._head == "binary":  # the first class has what the second hasn't
             first = 1.0 - outputs if self._gives_scores else tf.zeros_like(outputs)
             outputs = tf.concat([first, outputs], axis=1)

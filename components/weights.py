@@ -54,7 +54,7 @@ def _pushed(folder: str) -> list[list[np.ndarray]]:
             f"model.weights: {folder} is no pushed version: expected a folder with a "
             "saved_model.pb, such as runs/NAME/pushed/NAME/VERSION."
         )
-    # The network of an earlier version, without the optimizer, which is not exported.
+    # The network of an earlier version.
     kept = getattr(tf.saved_model.load(folder), "parts", None)
     if not kept:
         raise DarkroomError(

@@ -73,6 +73,53 @@ def test_parity(trained: tuple, eval_file: Path) -> None:
     np.testing.assert_array_equal(labels[features.LABEL], batch[1])
 
 
+def test_a_loader_that_replays_the_graph_restores_what_the_signatures_read(
+    small: Project, eval_file: Path
+) -> None:
+    [version] = (small.folder / "runs" / "small" / "pushed" / "small").iterdir()
+    images = dataset.sample_images([str(eval_file)], 8)
+    expected = tf.saved_model.load(str(version)).signatures[signatures.SERVING]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        # As TensorFlow Serving does.
+        graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(version))
+        signature = graph.signature_def[signatures.SERVING]
+        scores = session.run(
+            signature.outputs[signatures.SCORES].name,
+            {signature.inputs[signatures.IMAGE_BYTES].name: images},
+        )
+    expected_scores = expected(image_bytes=tf.constant(images))["scores"]
+    np.testing.assert_allclose(scores, expected_scores, rtol=1e-5)
+    names = [name for name, _ in tf.train.list_variables(str(version / "variables" / "variables"))]
+    assert not [name for name in names if "optimizer" in name or "metric" in name]
+
+
+class Scaled(keras.layers.Layer):
+    """A user's layer with resources that Keras doesn't know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        pairs = tf.lookup.KeyValueTensorInitializer(["scale"], [3.0])
+        self.table = tf.lookup.StaticHashTable(pairs, 0.0)
+        self.offset = tf.Variable(2.0)
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        return images * self.table.lookup(tf.constant("scale")) + self.offset
+
+
+def test_a_users_layer_with_a_lookup_table_is_exported(
+    small: Project, eval_file: Path, tmp_path: Path
+) -> None:
+    network = [keras.Input((8, 8, 1)), Scaled(), keras.layers.Flatten(), keras.layers.Dense(3)]
+    model = keras.Sequential(network)
+    serving_model = export.ServingModel(model, transform_of(small), ["x"] * 3, "softmax")
+    images = dataset.sample_images([str(eval_file)], 8)
+    export.save(serving_model, str(tmp_path / "model"), images)
+    loaded = tf.saved_model.load(str(tmp_path / "model"))
+    answer = loaded.signatures[signatures.SERVING](image_bytes=tf.constant(images))
+    expected = serving_model.serve_images(tf.constant(images))
+    np.testing.assert_allclose(answer["scores"], expected["scores"], rtol=1e-5)
+
+
 def test_signatures_are_tensorflow_servings(trained: tuple) -> None:
     signature = trained[2].signatures[signatures.SERVING]
     [image_bytes] = signature.structured_input_signature[1].values()
