@@ -27,10 +27,18 @@ TFX = [
     "grpcio",  # trials on other machines; TFX brings it
     "pillow",
     "jinja2",  # the page of a run's report
+    "psutil",  # memory of the server on which a model is tried
     "pyarrow",  # the file of all predictions; TFX brings it
     "scipy",  # confidence intervals, and which classes are mixed up; scikit-learn brings it
 ]
-SERVING = [TENSORFLOW, "tensorflow-serving-api"]
+SERVING = [
+    TENSORFLOW,
+    "tensorflow-serving-api",
+    "grpcio-health-checking",  # gRPC's standard health service
+    "uvicorn",  # HTTP, with httptools's parser
+    "httptools",
+    "orjson",  # JSON at the speed that numbers and images want
+]
 
 setup(
     name="darkroom",
@@ -45,17 +53,22 @@ setup(
             p + s for p in ("pipeline", "components", "serving", "kubeflow") for s in ("", ".*")
         ]
     ),
-    package_data={"pipeline": ["configs/*.yaml"], "components.report": ["*.jinja"]},
-    install_requires=["google-crc32c", "protobuf", "pydantic>=2.7", "pyyaml", "rich"],
+    package_data={
+        "pipeline": ["configs/*.yaml"],
+        "components.report": ["*.jinja"],
+        "serving": ["browser.html"],
+    },
+    install_requires=["google-crc32c", "protobuf", "pydantic>=2.7", "pyyaml", "rich", "urllib3>=2"],
     extras_require={
-        "pipeline": [*TFX, "tensorflow-serving-api", "ml-metadata"],
+        "pipeline": [*TFX, *SERVING, "ml-metadata"],
         "serving": SERVING,
         "kubeflow": [*TFX, "kfp>=2.11,<3"],
         "airflow": [*TFX, "apache-airflow>=2.9,<3"],
         "dev": [
+            "compose-spec",  # reads Compose files as Docker does, and refuses unknown keys
             "hypothesis",
+            "kubernetes-validate",  # Kubernetes' schemas, to check manifests without a cluster
             "mypy",
-            "psutil",
             "pytest",
             "pytest-xdist",
             "ruff",
