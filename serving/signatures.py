@@ -9,6 +9,9 @@ EXAMPLES_INPUT = "examples"  # input, string [batch]: serialised tf.Examples
 CLASSES = "classes"  # output, string [batch, num_classes]
 SCORES = "scores"  # output, float32 [batch, num_classes]
 
+# Of a REST answer of darkroom's own server: the version that gave it.
+VERSION_HEADER = "x-model-version"
+
 # Below the model's folder: its classes, and whether an image has any number of them.
 CONTRACT_PATH = "assets.extra/contract.json"
 LABEL_SEPARATOR = "|"  # of several labels in one text
