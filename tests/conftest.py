@@ -1,11 +1,13 @@
 """Shared by all tests: small real data, and the command line as a user calls it."""
 
+import fcntl
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,14 @@ import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
 from sklearn.datasets import load_sample_images
 
 from components import features, tfrecord
-from pipeline import digits
+from pipeline import digits, runner, status
 from pipeline.config import Config, load
+from tests import model_servers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -62,11 +67,12 @@ class Project:
     def run(self, *overrides: str, source: Path = REPOSITORY) -> Any:
         return darkroom("run", *self._with(overrides), cwd=self.folder, source=source)
 
-    def status(self, *overrides: str) -> dict[str, Any]:
-        result = darkroom("status", "--json", *self._with(overrides), cwd=self.folder)
-        assert result.returncode == 0, result.stdout
-        status: dict[str, Any] = json.loads(result.stdout)
-        return status
+    def status(self) -> dict[str, Any]:
+        """What ``darkroom status --json`` prints, without a process for it."""
+        config = load(self.folder / "config.yaml", [f"root={self.folder / 'runs'}"])
+        found = status.latest(config, runner.is_running(config)).as_dict()
+        read: dict[str, Any] = json.loads(json.dumps(found))
+        return read
 
     def states(self) -> dict[str, str]:
         return {node["id"]: node["state"] for node in self.status()["nodes"]}
@@ -90,17 +96,26 @@ tuner:
     training.learning_rate: {min: 1e-3, max: 1e-2, sampling: log}
     training.batch_size: {choices: [32, 64]}
 evaluation: {min_accuracy: 0.5}
+serving: {validation: {enabled: false}}
 """
+# Where the model is tried on a server before it is pushed.
+TRIED_CONFIG = SMALL_CONFIG.replace("{enabled: false}", "{requests: 5}")
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose pipeline has run once; nobody may change it."""
-    project = Project(tmp_path_factory.mktemp("small"))
-    (project.folder / "config.yaml").write_text(SMALL_CONFIG)
-    result = project.run()
-    assert result.returncode == 0, result.stdout
-    (project.folder / "first_run.txt").write_text(result.stdout, encoding="utf-8")
+def small(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
+    """A project whose pipeline has run once, for all processes; nobody may change it."""
+    base = tmp_path_factory.getbasetemp()
+    project = Project((base if worker_id == "master" else base.parent) / "small")
+    output = project.folder / "first_run.txt"
+    project.folder.mkdir(exist_ok=True)
+    with open(project.folder / "first_run.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits for the first one's run
+        if not output.exists():
+            (project.folder / "config.yaml").write_text(TRIED_CONFIG)
+            result = project.run()
+            assert result.returncode == 0, result.stdout
+            output.write_text(result.stdout, encoding="utf-8")
     return project
 
 
@@ -166,3 +181,60 @@ def examples() -> Any:
     labels = np.arange(96) % 3
     points = generator.normal(size=(96, 6)) + np.eye(3)[labels].repeat(2, axis=1)
     return dataset.of_arrays(points.astype("float32"), labels)
+
+
+@pytest.fixture(scope="session")
+def served_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the models half_plus_two, every and images; nobody may change it."""
+    from tests import serving_models
+
+    folder = tmp_path_factory.mktemp("models")
+    serving_models.half_plus_two(folder / "half_plus_two" / "00000123", warmup=True)
+    serving_models.every(folder / "every" / "1")
+    serving_models.images(folder / "images" / "1")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(
+    served_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["model_servers.Server"]:
+    """A server of these models, with batching and metrics; nobody may reconfigure it."""
+    folder = tmp_path_factory.mktemp("server")
+    names = sorted(path.name for path in served_models.iterdir())
+    models = "".join(
+        f'config {{ name: "{name}" base_path: "{served_models / name}" '
+        f'model_platform: "tensorflow" version_labels {{ key: "stable" value: {version} }} }}\n'
+        for name in names
+        for version in [int(next((served_models / name).iterdir()).name)]
+    )
+    (folder / "models.config").write_text(f"model_config_list {{ {models} }}")
+    (folder / "batching.config").write_text("max_batch_size { value: 32 }")
+    (folder / "monitoring.config").write_text(
+        'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }'
+    )
+    with model_servers.running(
+        folder,
+        f"--model_config_file={folder / 'models.config'}",
+        "--enable_batching",
+        f"--batching_parameters_file={folder / 'batching.config'}",
+        f"--monitoring_config_file={folder / 'monitoring.config'}",
+        "--max_request_bytes=4000000",
+        "--rest_api_timeout_in_ms=20000",
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[webdriver.Chrome]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.fail("There is no Chromium: make browser, or apt-get install chromium-driver.")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    # In a container there is neither a user to confine it to nor much of /dev/shm.
+    for option in ("headless=new", "hide-scrollbars", "no-sandbox", "disable-dev-shm-usage"):
+        options.add_argument(f"--{option}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with webdriver.Chrome(options=options, service=Service(driver)) as started:
+        yield started

@@ -2,8 +2,7 @@ import base64
 import io
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 from components.report.page import page
 from tests.report_facts import DIGITS, HOSTILE, SECTIONS, facts, without_predictions
 
 WIDTHS = (1400, 400)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.fail("There is no Chromium: make browser, or apt-get install chromium-driver.")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    # In a container there is neither a user to confine it to nor much of /dev/shm.
-    for option in ("headless=new", "hide-scrollbars", "no-sandbox", "disable-dev-shm-usage"):
-        options.add_argument(f"--{option}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with webdriver.Chrome(options=options, service=Service(driver)) as started:
-        yield started
 
 
 @pytest.fixture
