@@ -14,6 +14,10 @@ class PredictionError(Exception):
     """A sentence for the user: no model, or an image that can't be used."""
 
 
+class ImageError(PredictionError):
+    """An image that the model doesn't take; others may be fine."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The scores of one image, best first."""
@@ -21,28 +25,19 @@ class Prediction:
     label: str  # the best class; of a multi-label model all above 0.5, as in a|b, may be empty
     classes: tuple[str, ...]
     scores: tuple[float, ...]
+    version: int | None = None  # of the model, where it is known
 
 
 def versions(model_folder: Path) -> list[Path]:
     """The folders of the versions below a model's folder, newest first, as a server sees them."""
     if not model_folder.is_dir():
         return []
-    numbered = [path for path in model_folder.iterdir() if path.name.isdigit()]
+    numbered = [
+        path
+        for path in model_folder.iterdir()
+        if path.name.isascii() and path.name.isdigit() and path.is_dir()
+    ]
     return sorted(numbered, key=lambda path: int(path.name), reverse=True)
-
-
-def newest_version(model_folder: Path) -> Path:
-    """The folder of the newest version.
-
-    Raises:
-      PredictionError: no version is there.
-    """
-    found = versions(model_folder)
-    if not found:
-        raise PredictionError(
-            f"No model has been pushed to {model_folder}. Run darkroom run first."
-        )
-    return found[0]
 
 
 def read_images(paths: Sequence[str]) -> list[bytes]:
@@ -69,12 +64,26 @@ def read_json(path: Path) -> dict[str, Any]:
     return read
 
 
+def prediction(
+    classes: Sequence[str], scores: Sequence[float], multi_label: bool, version: int | None
+) -> Prediction:
+    """A model's answer to one image, sorted; arguments as of ``Prediction``."""
+    pairs = sorted(zip(classes, scores, strict=True), key=lambda pair: -pair[1])
+    label = pairs[0][0]
+    if multi_label:
+        chosen = sorted(name for name, score in pairs if score > 0.5)
+        label = signatures.LABEL_SEPARATOR.join(chosen)
+    names, values = zip(*pairs, strict=True)
+    return Prediction(label, names, values, version)
+
+
 class Predictor:
     """A loaded SavedModel."""
 
-    def __init__(self, version_folder: Path):
+    def __init__(self, version_folder: str | Path):
         """Loads the model; TensorFlow is imported here."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        version_folder = Path(version_folder)
         try:
             import tensorflow as tf
         except ImportError as error:
@@ -89,6 +98,7 @@ class Predictor:
             raise PredictionError(
                 f"{version_folder} is not a model that can serve images: {error}."
             ) from error
+        self.version = int(version_folder.name) if version_folder.name.isdecimal() else None
         contract = read_json(version_folder / signatures.CONTRACT_PATH)
         self.multi_label: bool = contract.get("multi_label", False)
 
@@ -100,20 +110,22 @@ class Predictor:
           image: content of the file.
 
         Raises:
-          PredictionError: the image can't be decoded.
+          ImageError: the image can't be decoded.
         """
         try:
-            answer = self._serve(**{signatures.IMAGE_BYTES: self._tf.constant([image])})
+            [found] = self.predict_all([image])
         except self._tf.errors.InvalidArgumentError as error:
-            raise PredictionError(
+            raise ImageError(
                 f"{name}: can't be decoded; expected a PNG, JPEG, GIF or BMP image."
             ) from error
-        names = [c.decode("utf-8") for c in answer[signatures.CLASSES].numpy()[0]]
-        scores = answer[signatures.SCORES].numpy()[0].tolist()
-        pairs = sorted(zip(names, scores, strict=True), key=lambda pair: -pair[1])
-        label = pairs[0][0]
-        if self.multi_label:
-            chosen = sorted(name for name, score in pairs if score > 0.5)
-            label = signatures.LABEL_SEPARATOR.join(chosen)
-        classes, scores = zip(*pairs, strict=True)
-        return Prediction(label, classes, scores)
+        return found
+
+    def predict_all(self, images: Sequence[bytes]) -> list[Prediction]:
+        """Scores encoded images at once; raises TensorFlow's errors."""
+        answer = self._serve(**{signatures.IMAGE_BYTES: self._tf.constant(list(images))})
+        classes = answer[signatures.CLASSES].numpy().tolist()
+        scores = answer[signatures.SCORES].numpy().tolist()
+        return [
+            prediction([c.decode("utf-8") for c in names], own, self.multi_label, self.version)
+            for names, own in zip(classes, scores, strict=True)
+        ]
