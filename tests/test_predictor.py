@@ -4,16 +4,16 @@ from pathlib import Path
 import pytest
 
 from components import features, tfrecord
-from serving.predictor import PredictionError, newest_version
+from serving.predictor import versions
 from tests.conftest import Project, darkroom
 
 
-def test_the_newest_version_is_the_highest_number(tmp_path: Path) -> None:
-    for name in ("9", "10", "incoming-11", "notes"):
+def test_versions_are_folders_with_numbers(tmp_path: Path) -> None:
+    for name in ("9", "10", "incoming-11", "notes", "²"):
         (tmp_path / name).mkdir()
-    assert newest_version(tmp_path).name == "10"
-    with pytest.raises(PredictionError, match="Run darkroom run first"):
-        newest_version(tmp_path / "9")
+    (tmp_path / "12").write_text("")
+    assert [path.name for path in versions(tmp_path)] == ["10", "9"]
+    assert versions(tmp_path / "nowhere") == []
 
 
 def test_real_images_are_classified(small: Project, tmp_path: Path) -> None:

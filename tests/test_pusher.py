@@ -1,85 +1,214 @@
+import contextlib
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio, filesystem_registry
+from tfx.dsl.io.plugins.local import LocalFilesystem
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
-from tfx.utils import proto_utils
+from tfx.utils import json_utils, proto_utils
 
-from components import pusher
+from components import pusher, results, settings
+from pipeline.config import load
+from serving import predictor, rollout
+
+VERDICT = {"metrics": {"accuracy": 0.9}, "reasons": [], "remarks": ["close to the bound"]}
 
 
-def push(tmp_path: Path, blessed: bool = True) -> standard_artifacts.PushedModel:
+def push(
+    tmp_path: Path,
+    *overrides: str,
+    blessed: bool = True,
+    infra: int | None = None,
+    graph: str = "graph",
+    base: str | None = None,
+    **inputs: Any,
+) -> standard_artifacts.PushedModel:
     model, blessing = standard_artifacts.Model(), standard_artifacts.ModelBlessing()
-    model.uri = str(tmp_path / "model")
+    model.uri, model.id = str(tmp_path / "model"), 5
     blessing.set_int_custom_property("blessed", int(blessed))
+    blessing.set_string_custom_property(results.VERDICT_PROPERTY, json.dumps(VERDICT))
     serving = tmp_path / "model" / "Format-Serving"
     (serving / "variables").mkdir(parents=True, exist_ok=True)
-    (serving / "saved_model.pb").write_text("graph")
+    (serving / "saved_model.pb").write_text(graph)
     (serving / "variables" / "variables.index").write_text("weights")
+    given = {"model": [model], "model_blessing": [blessing], **inputs}
+    if infra is not None:
+        given["infra_blessing"] = [standard_artifacts.InfraBlessing()]
+        given["infra_blessing"][0].set_int_custom_property("blessed", infra)
     pushed = standard_artifacts.PushedModel()
     pushed.uri = str(tmp_path / "artifact")
     destination = pusher_pb2.PushDestination(
-        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "pushed"))
+        filesystem=pusher_pb2.PushDestination.Filesystem(
+            base_directory=base or str(tmp_path / "pushed" / "digits")
+        )
     )
-    pusher.Executor().Do(
-        {"model": [model], "model_blessing": [blessing]},
+    tree = load("digits", list(overrides)).model_dump()
+    executor = pusher.Executor(base_executor.BaseExecutor.Context(pipeline_run_id="today"))
+    executor.Do(
+        given,
         {"pushed_model": [pushed]},
-        {"push_destination": proto_utils.proto_to_json(destination)},
+        {
+            "push_destination": proto_utils.proto_to_json(destination),
+            "custom_config": json_utils.dumps(settings.pack(tree, "serving")),
+        },
     )
     return pushed
 
 
 def versions(tmp_path: Path) -> list[str]:
-    return sorted(path.name for path in (tmp_path / "pushed").iterdir())
+    return sorted(path.name for path in (tmp_path / "pushed" / "digits").iterdir())
 
 
 def test_a_blessed_model_becomes_a_whole_version(tmp_path: Path) -> None:
     pushed = push(tmp_path)
     [version] = versions(tmp_path)
-    folder = tmp_path / "pushed" / version
+    folder = tmp_path / "pushed" / "digits" / version
     assert (folder / "saved_model.pb").read_text() == "graph"
     assert (folder / "variables" / "variables.index").read_text() == "weights"
     assert pushed.get_string_custom_property("pushed_version") == version
     assert pushed.get_string_custom_property("pushed_destination") == str(folder)
     assert pushed.get_int_custom_property("pushed") == 1
     assert (tmp_path / "artifact" / "saved_model.pb").exists()
+    note = predictor.read_json(folder / rollout.NOTE_PATH)
+    assert (note["run"], note["model"]) == ("today", {"id": 5, "uri": str(tmp_path / "model")})
+    assert note["metrics"] == {"accuracy": 0.9}
+    assert note["remarks"] == ["close to the bound"]
+    batching = (tmp_path / "pushed" / "batching.config").read_text()
+    assert "max_batch_size { value: 64 }" in batching
 
 
-def test_what_is_not_blessed_is_not_pushed(tmp_path: Path) -> None:
-    pushed = push(tmp_path, blessed=False)
+def test_the_same_model_again_is_the_same_version(tmp_path: Path) -> None:
+    first = push(tmp_path)
+    again = push(tmp_path)
+    other = push(tmp_path, graph="other")
+    found = [one.get_string_custom_property("pushed_version") for one in (first, again, other)]
+    assert found[0] == found[1] < found[2]
+    assert versions(tmp_path) == sorted(set(found))
+    assert rollout.served_version(tmp_path / "pushed" / "digits").name == found[2]
+
+
+def test_a_canary_waits_for_its_promotion(tmp_path: Path) -> None:
+    for graph in ("one", "two", "three"):
+        push(tmp_path, "serving.rollout=canary", "serving.keep_versions=1", graph=graph)
+    first, last = versions(tmp_path)
+    found = rollout.read(tmp_path / "pushed" / "digits")
+    assert found is not None
+    assert found.served == (int(first), int(last))
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        {"blessed": False},
+        {"blessed": False, "infra": 1},
+        {"infra": 0},
+        {"model_blessing": []},
+        {"infra_blessing": []},
+    ],
+)
+def test_what_is_not_blessed_by_all_is_not_pushed(tmp_path: Path, missing: Any) -> None:
+    pushed = push(tmp_path, **missing)
     assert pushed.get_int_custom_property("pushed") == 0
     assert not (tmp_path / "pushed").exists()
 
 
-def test_versions_grow_even_when_the_clock_goes_back(
+def test_both_blessings_push(tmp_path: Path) -> None:
+    assert push(tmp_path, infra=1).get_int_custom_property("pushed") == 1
+
+
+def test_a_full_disk_leaves_the_old_versions_and_no_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for now in (5000.0, 5000.2, 3000.0):
-        monkeypatch.setattr(pusher.time, "time", lambda now=now: now)
-        push(tmp_path)
-    assert versions(tmp_path) == ["5000", "5001", "5002"]
-
-
-@pytest.mark.parametrize("fails_at", ["artifact", "incoming-"])
-def test_a_failed_copy_leaves_the_old_versions_and_no_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str
-) -> None:
     push(tmp_path)
-    [old] = versions(tmp_path)
+    before = versions(tmp_path)
     whole_copy = pusher.io_utils.copy_dir
 
     def half_a_copy(source: str, target: str) -> None:
-        if fails_at not in target:
-            return whole_copy(source, target)
         Path(target).mkdir(exist_ok=True)
         (Path(target) / "saved_model.pb").write_text("gra")
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(pusher.io_utils, "copy_dir", half_a_copy)
-        with pytest.raises(OSError, match="No space left"):
-            push(tmp_path)
-    assert [name for name in versions(tmp_path) if name.isdigit()] == [old]
-    push(tmp_path)
-    assert all(name.isdigit() for name in versions(tmp_path))  # and what was left over is gone
+    monkeypatch.setattr(pusher.io_utils, "copy_dir", half_a_copy)
+    with pytest.raises(OSError, match="No space left"):
+        push(tmp_path, graph="other")
+    assert versions(tmp_path) == before
+    monkeypatch.setattr(pusher.io_utils, "copy_dir", whole_copy)
+    push(tmp_path, graph="other")
     assert len(versions(tmp_path)) == 2
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[str]:
+    """A file system with a scheme, which can't rename; its files are below ``tmp_path``."""
+    root = tmp_path / "bucket"
+
+    def place(path: str) -> str:
+        return path.replace("gs://", f"{root}/")
+
+    class Bucket(LocalFilesystem):
+        SUPPORTED_SCHEMES = ("gs://",)
+
+    for name in ("open", "exists", "isdir", "listdir", "makedirs", "mkdir", "remove", "rmtree"):
+        of_disk = getattr(LocalFilesystem, name)
+        moved = staticmethod(lambda path, *a, of_disk=of_disk, **k: of_disk(place(path), *a, **k))
+        setattr(Bucket, name, moved)
+    Bucket.copy = staticmethod(  # type: ignore[method-assign]
+        lambda a, b, overwrite=False: LocalFilesystem.copy(place(a), place(b), overwrite)
+    )
+    Bucket.walk = staticmethod(  # type: ignore[method-assign]
+        lambda top, **_: (
+            (folder.replace(f"{root}/", "gs://"), below, names)
+            for folder, below, names in os.walk(place(top))
+        )
+    )
+    Bucket.rename = staticmethod(lambda *_: 1 / 0)  # type: ignore[method-assign]
+    registry = filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY
+    with contextlib.ExitStack() as stack:
+        before = registry.get_filesystem_for_scheme("gs://")
+        registry._preferred_filesystem_by_scheme["gs://"] = Bucket
+        stack.callback(registry._preferred_filesystem_by_scheme.__setitem__, "gs://", before)
+        yield "gs://models/pushed/digits"
+
+
+def test_a_bucket(tmp_path: Path, bucket: str) -> None:
+    folder = tmp_path / "bucket" / "models" / "pushed" / "digits"
+    first = push(tmp_path, base=bucket)
+    assert push(tmp_path, base=bucket).get_string_custom_property("pushed_destination") == (
+        first.get_string_custom_property("pushed_destination")
+    )
+    [version] = folder.iterdir()
+    assert first.get_string_custom_property("pushed_destination") == f"{bucket}/{version.name}"
+    assert (version / "saved_model.pb").read_text() == "graph"
+    assert f'base_path: "{bucket}"' in rollout.config_path(folder).read_text()
+    assert (folder.parent / "monitoring.config").read_text() == rollout.MONITORING
+
+    (folder / str(int(version.name) + 7)).mkdir()  # of a push that was killed
+    options = ("serving.rollout=canary", "serving.keep_versions=1")
+    for graph in ("two", "three"):
+        last = push(tmp_path, *options, graph=graph, base=bucket)
+    canary = int(last.get_string_custom_property("pushed_version"))
+    assert canary == int(version.name) + 9
+    found = rollout.read(folder)
+    assert found is not None
+    assert found.served == (int(version.name), canary)
+    assert not (folder / str(canary - 1)).exists()
+
+
+def test_a_model_in_a_bucket(tmp_path: Path, bucket: str) -> None:
+    fileio.makedirs("gs://models/made")
+    push(tmp_path / "elsewhere")  # makes a model
+    made = tmp_path / "bucket" / "models" / "made"
+    made.rmdir()
+    (tmp_path / "elsewhere" / "model").rename(made)
+    model = standard_artifacts.Model()
+    model.uri = "gs://models/made"
+    push(tmp_path, model=[model])
+    [version] = versions(tmp_path)
+    folder = tmp_path / "pushed" / "digits" / version
+    assert (folder / "variables" / "variables.index").read_text() == "weights"
