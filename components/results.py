@@ -26,6 +26,8 @@ EVALUATION_FILE = "evaluation.json"
 # Custom property of Evaluator's blessing: JSON of the metrics of the whole, the reasons why not
 # blessed, and remarks.
 VERDICT_PROPERTY = "verdict"
+# ServingValidator's blessing: JSON of what the server's trial found; in the property above, too.
+SERVING_FILE = "serving.json"
 # Metrics' names in the verdict.
 ACCURACY = "accuracy"
 LOSS = "loss"
