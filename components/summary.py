@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components import results, trials
+from serving import rollout
 from serving.predictor import versions
 
 
@@ -46,9 +47,14 @@ class Status:
     metrics: dict[str, float] = field(default_factory=dict)
     blessed: bool | None = None  # None: not evaluated
     reasons: list[str] = field(default_factory=list)  # why not blessed
+    serving_reasons: list[str] = field(default_factory=list)  # why not blessed for serving
     remarks: list[str] = field(default_factory=list)  # what else the gate has to say
     pushed_version: str | None = None  # by this run
+    pushed_as: str = ""  # in words, how that is served now
     versions: list[str] = field(default_factory=list)  # all that are there, newest first
+    stable: str | None = None  # the version that is served
+    canary: str | None = None  # the one that is served beside it
+    unknown: str | None = None  # why it can't be said which are
     push_path: str = ""
     report: str | None = None  # the page; of a failed run, as far as that got
     log: str | None = None
@@ -229,6 +235,16 @@ def _read_evaluator(status: Status, outputs: dict[str, Any]) -> str:
     return word if accuracy is None else f"accuracy {accuracy:.4f}, {word}"
 
 
+def _read_serving_validator(status: Status, outputs: dict[str, Any]) -> str:
+    found = json.loads(_text(outputs["blessing"], results.VERDICT_PROPERTY))
+    status.serving_reasons = found["reasons"]
+    if found["reasons"]:
+        return f"not blessed: {found['reasons'][0]}"
+    latency = found["latency"]
+    times = ", ".join(f"{name} {latency[name]['p99_ms']:.1f}" for name in ("rest", "grpc"))
+    return f"blessed, p99 in ms: {times}; {found['memory_mib']:.0f} MiB"
+
+
 def _read_pusher(status: Status, outputs: dict[str, Any]) -> str:
     folder = pushed(outputs["pushed_model"])
     if folder is None:
@@ -238,8 +254,16 @@ def _read_pusher(status: Status, outputs: dict[str, Any]) -> str:
     if version not in there:
         return f"version {version}, removed since"
     status.pushed_version = version
-    newer = "" if version == there[0] else f"; {there[0]}, pushed from other settings, is newer"
-    return f"version {version}{newer}"
+    try:
+        current = rollout.read(folder.parent)
+    except rollout.RolloutError as error:
+        status.pushed_as = str(error)
+        return f"version {version}; {error}"
+    if current is not None:
+        status.pushed_as = current.describe(int(version))
+    elif version != there[0]:
+        status.pushed_as = f"not the newest; that is version {there[0]}"
+    return f"version {version}" + f", {status.pushed_as}" * bool(status.pushed_as)
 
 
 def _read_report(status: Status, outputs: dict[str, Any]) -> str:
@@ -262,6 +286,7 @@ _READERS: dict[str, Callable[[Status, dict[str, Any]], str]] = {
     "Trainer": _read_trainer,
     "Resolver": _read_resolver,
     "Evaluator": _read_evaluator,
+    "ServingValidator": _read_serving_validator,
     "Pusher": _read_pusher,
     "Report": _read_report,
 }

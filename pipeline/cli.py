@@ -6,12 +6,13 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from pipeline.config import Config
+    from serving.predictor import Prediction
 
 _INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
 _NOT_BLESSED = 3  # of darkroom run --require-blessed; argparse has 2
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from serving.flags import GRPC_PORT, REST_PORT
+
     parser = argparse.ArgumentParser(
         prog="darkroom", description="From labelled images to a gated, versioned, served model."
     )
@@ -139,19 +142,89 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     lineage.add_argument("--json", action="store_true", help="for programs")
     lineage.set_defaults(command=_lineage)
+    versions = commands.add_parser(
+        "versions", parents=[shared], help="the pushed versions, and which of them are served"
+    )
+    versions.add_argument("--json", action="store_true", help="for programs")
+    versions.set_defaults(command=_versions)
+    promote = commands.add_parser(
+        "promote", parents=[shared], help="make a version stable, or the canary"
+    )
+    promote.add_argument(
+        "version", nargs="?", type=int, metavar="VERSION",
+        help="its number (default: the canary, else the newest)",
+    )  # fmt: skip
+    promote.add_argument(
+        "--canary", action="store_true", help="serve it as canary, beside the stable version"
+    )
+    promote.set_defaults(command=_promote)
+    rollback = commands.add_parser(
+        "rollback", parents=[shared], help="make the version stable that was so before"
+    )
+    rollback.set_defaults(command=_rollback)
     predict = commands.add_parser(
-        "predict", parents=[shared], help="classify images with the newest pushed model"
+        "predict", parents=[shared], help="classify images with the stable version"
     )
     predict.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, GIF or BMP file")
+    where = predict.add_mutually_exclusive_group()
+    where.add_argument(
+        "--url", metavar="URL", help="ask the server there, such as http://localhost:8501"
+    )
+    where.add_argument(
+        "--grpc", metavar="HOST:PORT", help="ask the server there, such as localhost:8500"
+    )
+    predict.add_argument(
+        "--labels", "--label", default="", metavar="LABEL", dest="label",
+        help="of the version to ask: stable or canary",
+    )  # fmt: skip
+    predict.add_argument(
+        "--model-name", metavar="NAME", help="of the model on the server (default: the config's)"
+    )
+    predict.add_argument(
+        "--api-key", default=os.environ.get("DARKROOM_API_KEY", ""), metavar="KEY",
+        help="that the server wants (default: $DARKROOM_API_KEY)",
+    )  # fmt: skip
+    predict.add_argument(
+        "--ca", metavar="FILE", help="certificate of the authority that signed the server's"
+    )
+    predict.add_argument(
+        "--timeout", type=float, default=30.0, metavar="SECONDS", help="for a request (30)"
+    )
     predict.add_argument("--top", type=int, default=3, metavar="N", help="classes shown (3)")
     predict.add_argument("--json", action="store_true", help="for programs")
     predict.set_defaults(command=_predict)
+    serve = commands.add_parser(
+        "serve", parents=[shared], help="answer with the pushed model over gRPC, REST and a page"
+    )
+    serve.add_argument("--host", default="localhost", help="address; 0.0.0.0: all (localhost)")
+    serve.add_argument(
+        "--port", type=int, default=GRPC_PORT, help=f"of gRPC; 0: none ({GRPC_PORT})"
+    )
+    serve.add_argument(
+        "--rest-port", type=int, default=REST_PORT, help=f"of REST and the page ({REST_PORT})"
+    )
+    serve.add_argument(
+        "flags", nargs="*", metavar="FLAG",
+        help="after --: any flag of python -m serving.model_server",
+    )  # fmt: skip
+    serve.set_defaults(command=_serve)
+    deploy = commands.add_parser(
+        "deploy", parents=[shared], help="write the files that run TensorFlow Serving elsewhere",
+        description="Writes the files that run TensorFlow Serving on the pushed versions: a "
+        "compose.yaml for Docker, manifests for Kubernetes, or an InferenceService for KServe.",
+    )  # fmt: skip
+    deploy.add_argument("where", choices=("docker", "kubernetes", "kserve"), help="what runs it")
+    deploy.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="for the file (default: deploy/NAME)"
+    )
+    deploy.add_argument("--force", action="store_true", help="replace a file that is another")
+    deploy.set_defaults(command=_deploy)
     inspect = commands.add_parser(
         "inspect", parents=[shared], help="signatures, parameters, classes and training of a model"
     )
     inspect.add_argument(
         "model", nargs="?", type=Path, metavar="MODEL",
-        help="folder of a SavedModel (default: the newest pushed one)",
+        help="folder of a SavedModel (default: the stable version)",
     )  # fmt: skip
     inspect.add_argument("--json", action="store_true", help="for programs")
     inspect.set_defaults(command=_inspect)
@@ -335,37 +408,179 @@ def _tensorboard(options: argparse.Namespace) -> int:
     os.execv(sys.executable, [*module, "--logdir", str(folder), "--port", str(options.port)])
 
 
+def _versions(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from serving import rollout
+
+    current, found = rollout.read(config.push_path), rollout.listed(config.push_path)
+    if options.json:
+        served = {
+            "stable": current and current.stable,
+            "canary": current and current.canary,
+            "versions": [{**v._asdict(), "folder": str(v.folder)} for v in found],
+        }
+        print(json.dumps(served, indent=2, ensure_ascii=False))
+        return 0
+    from rich.console import Console
+
+    from pipeline import display
+
+    display.versions(Console(highlight=False, soft_wrap=True), found)
+    sys.stdout.flush()
+    rollout.served_version(config.push_path)  # says so where it isn't there
+    print()
+    print(current or "No version has a label. Give the newest one with darkroom promote.")
+    return 0
+
+
+def _promote(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from serving import rollout
+
+    print(rollout.promote(config.push_path, options.version, options.canary))
+    return 0
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from serving import rollout
+
+    print(rollout.roll_back(config.push_path))
+    return 0
+
+
 def _predict(options: argparse.Namespace) -> int:
     config = _load(options)
     from serving import predictor
 
-    version = predictor.newest_version(config.push_path)
     images = predictor.read_images(options.images)
-    model = predictor.Predictor(version)
+    classify = _classifier(options, config)
     answers, failed = [], False
     for name, image in zip(options.images, images, strict=True):
         try:
-            answers.append((name, model.predict(name, image)))
-        except predictor.PredictionError as error:
+            answers.append((name, classify(name, image)))
+        except predictor.ImageError as error:
             print(f"darkroom: {error}", file=sys.stderr)
             failed = True
     if options.json:
-        rows = [{"image": n, "version": version.name, **vars(p)} for n, p in answers]
+        rows = [{"image": name, **vars(prediction)} for name, prediction in answers]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
         for name, prediction in answers:
             best = list(zip(prediction.classes, prediction.scores, strict=True))[: options.top]
             words = "  ".join(f"{label} {score:.4f}" for label, score in best)
-            if model.multi_label:
+            if config.data.multi_label:
                 words = f"{prediction.label or 'no label'} ({words})"
             print(f"{Path(name).name}: {words}")
     return 1 if failed else 0
 
 
-def _inspect(options: argparse.Namespace) -> int:
-    from serving import description, predictor
+def _classifier(
+    options: argparse.Namespace, config: "Config"
+) -> "Callable[[str, bytes], Prediction]":
+    """Asks a server where the user names one, else the stable version in this process."""
+    from serving import predictor, rollout
 
-    folder = options.model or predictor.newest_version(_load(options).push_path)
+    if not options.url and not options.grpc:
+        if options.label:
+            raise predictor.PredictionError(
+                "--labels is for a server: name it with --url or --grpc."
+            )
+        return predictor.Predictor(rollout.served_version(config.push_path)).predict
+    from serving.client import GrpcClient, RestClient
+
+    make = RestClient if options.url else GrpcClient
+    client = make(
+        options.url or options.grpc,
+        options.model_name or config.name,
+        api_key=options.api_key,
+        ca_file=options.ca,
+        label=options.label,
+        timeout=options.timeout,
+        multi_label=config.data.multi_label,
+    )
+
+    def classify(name: str, image: bytes) -> "Prediction":
+        try:
+            return client.predict([image])[0]
+        except predictor.ImageError as error:
+            raise predictor.ImageError(f"{name}: {error}") from error
+
+    return classify
+
+
+def _serve(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from serving import rollout
+
+    # Says so where there is nothing to serve.
+    version = rollout.served_version(config.push_path)
+    beside = config.push_path.parent
+    files = [
+        f"--{flag}={beside / name}"
+        for flag, name in rollout.FILE_FLAGS.items()
+        if (beside / name).is_file()
+    ]
+    if not rollout.config_path(config.push_path).is_file():  # pushed by an earlier darkroom
+        files += [f"--model_name={config.name}", f"--model_base_path={config.push_path}"]
+    print(
+        f"Serving {config.name} version {version.name}: http://{options.host}:{options.rest_port}/ "
+        f"(page and REST), {options.host}:{options.port} (gRPC). Stop with Ctrl-C.",
+        flush=True,
+    )
+    arguments = [
+        f"--host={options.host}",
+        f"--port={options.port}",
+        f"--rest_api_port={options.rest_port}",
+        *rollout.SERVER_FLAGS,
+        f"--canary_share={config.serving.canary_share}",
+        *files,
+        *options.flags,
+    ]
+    module = [sys.executable, "-m", "serving.model_server"]
+    os.execv(sys.executable, [*module, *arguments])
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from components import environment
+    from components.errors import DarkroomError
+    from serving import deployment, files
+
+    model = deployment.Model(
+        name=config.name,
+        folder=str(config.push_path.parent),
+        tensorflow=environment.versions().get("tensorflow"),
+        load_seconds=config.serving.validation.load_seconds,
+        memory_mib=config.serving.validation.max_memory_mib,
+    )
+    if options.where == "docker":
+        name, command = "compose.yaml", "docker compose --file {} up --detach"
+        documents = [deployment.docker(model, f"{os.getuid()}:{os.getgid()}")]
+    else:
+        name, command = f"{options.where}.yaml", "kubectl apply --filename {}"
+        documents = deployment.kubernetes(model)
+        if options.where == "kserve":
+            documents = [deployment.claim(model), deployment.kserve(model)]
+    settings = [f"--set={override}" for override in options.overrides]
+    words = ["darkroom", "deploy", options.where, "--config", options.config, *settings]
+    text = deployment.render(documents, shlex.join(words), command.format(name))
+    path = (options.out or Path("deploy") / config.name) / name
+    if path.exists() and path.read_bytes() != text.encode() and not options.force:
+        raise DarkroomError(
+            f"{path} is there already, and not as it would be written now. --force replaces it; "
+            "--out FOLDER writes elsewhere."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.replace(path, text)
+    print(f"written      {path}\nnext         {command.format(shlex.quote(str(path)))}")
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from serving import description, rollout
+
+    folder = options.model or rollout.served_version(_load(options).push_path)
     found = description.describe(folder)
     if options.json:
         signatures = [

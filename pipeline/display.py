@@ -6,6 +6,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from components.summary import Node, Status
 if TYPE_CHECKING:
     from pipeline.ingest import Summary
     from serving.description import Description
+    from serving.rollout import Version
 
 # More classes than fit a screen are in `darkroom status --json`.
 _CLASSES_SHOWN = 20
@@ -239,14 +241,17 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
         rows += [("", reason) for reason in status.reasons[1:]]
         rows += [("remark", remark) for remark in status.remarks]
     if status.pushed_version is not None:
-        newest = status.versions[0]
-        newer = "" if newest == status.pushed_version else f"; version {newest} is newer"
-        rows.append(("pushed", f"version {status.pushed_version}{newer}"))
+        words = f", {status.pushed_as}" * bool(status.pushed_as)
+        rows.append(("pushed", f"version {status.pushed_version}{words}"))
         rows.append(("", f"{status.push_path}/{status.pushed_version}"))
     elif status.lr_scan is not None:
         pass  # no run that could have pushed
+    elif status.unknown is not None:
+        rows.append(("pushed", f"nothing new; {status.unknown}"))
     elif status.versions:
-        rows.append(("pushed", f"nothing new; version {status.versions[0]} stays in place"))
+        served = status.stable or status.versions[0]
+        beside = f", and {status.canary} as canary" * bool(status.canary)
+        rows.append(("pushed", f"nothing new; version {served} stays in place{beside}"))
     else:
         rows.append(("pushed", "nothing"))
     if status.report:
@@ -429,6 +434,29 @@ def description(console: Console, found: "Description") -> None:
     console.print()
     for name, words in rows:
         console.print(f"[bold]{name:<12}[/] {escape(words)}")
+
+
+def versions(console: Console, found: list["Version"]) -> None:
+    """A line for each version that is on disk, newest first."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    for name in ("version", "label", "accuracy", "pushed", "run"):
+        table.add_column(name, no_wrap=True, justify="right" if name == "accuracy" else "left")
+    for version in found:
+        note = version.note
+        accuracy = note.get("metrics", {}).get(results.ACCURACY)
+        cells = (
+            version.label,
+            "" if accuracy is None else f"{accuracy:.4f}",
+            _here(note["pushed"]) if "pushed" in note else "",
+            note.get("run") or "",
+        )
+        table.add_row(str(version.number), *map(escape, cells))
+    console.print(table)
+
+
+def _here(moment: str) -> str:
+    """A time of any zone in that of this machine."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def print_node(console: Console, node: Node) -> None:

@@ -22,6 +22,7 @@ from components.pusher import Pusher
 from components.rehearsal import Rehearsal
 from components.report.component import Report
 from components.schema import SchemaGen
+from components.serving_validator import ServingValidator
 from components.tuner import Tuner
 from components.validation import ExampleValidator
 from pipeline import fingerprint
@@ -163,13 +164,27 @@ def create_pipeline(
         custom_config=settings.pack(tree, "evaluation"),
     )
 
+    # Try it on a real server.
+    serving_validator = ServingValidator(
+        model=model,
+        examples=examples,
+        model_blessing=evaluator.outputs["blessing"],
+        custom_config={
+            **settings.pack(tree["serving"], "batching", "validation"),
+            "split": config.evaluation.split,
+        },
+    )
+    tried = serving_validator.outputs["blessing"] if config.serving.validation.enabled else None
+
     # Hand what is blessed to the model server.
     pusher = Pusher(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=tried,
         push_destination=PushDestination(
             filesystem=PushDestination.Filesystem(base_directory=str(config.push_path))
         ),
+        custom_config=settings.pack(tree, "serving"),
     )
 
     # Write down what came of it all.
@@ -198,6 +213,7 @@ def create_pipeline(
         (rehearsal, ["components.rehearsal", *users_metrics]),
         (tuner, ["components.tuner"]),
         (evaluator, ["components.evaluation", *users_metrics]),
+        (serving_validator, ["components.serving_validator", "serving.model_server"]),
         (pusher, ["components.pusher"]),
         (report, ["components.report.component"]),
     ]
@@ -209,7 +225,8 @@ def create_pipeline(
         nodes += [learning_rate_scan]
     else:
         nodes += [rehearsal, *([tuner] if config.tuner.enabled else [])]
-        nodes += [trainer, baseline, evaluator, pusher, report]
+        nodes += [trainer, baseline, evaluator, *([serving_validator] if tried else [])]
+        nodes += [pusher, report]
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.pipeline_root),

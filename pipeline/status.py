@@ -8,6 +8,7 @@ from components import lineage, results
 from components.errors import DarkroomError
 from components.summary import Node, Status, read_outputs
 from pipeline.config import Config
+from serving import rollout
 from serving.predictor import versions
 
 
@@ -31,6 +32,7 @@ def latest(config: Config, alive: bool = False) -> Status:
         push_path=str(config.push_path),
         log=_newest_log(config),
     )
+    _add_served(status, config)
     for node in lineage.nodes(store, newest, alive):
         ended = int(time.time() * 1000) if node.state == "running" else node.updated
         result = read_outputs(status, node.id, node.made) if node.state in lineage.DONE else ""
@@ -39,6 +41,17 @@ def latest(config: Config, alive: bool = False) -> Status:
     if status.report is None and unfinished.exists():
         status.report = str(unfinished)
     return status
+
+
+def _add_served(status: Status, config: Config) -> None:
+    try:
+        current = rollout.read(config.push_path)
+    except rollout.RolloutError as error:
+        status.unknown = str(error)
+        return
+    if current is not None:
+        status.stable = str(current.stable)
+        status.canary = None if current.canary is None else str(current.canary)
 
 
 def open_store(config: Config) -> Any:

@@ -1,10 +1,12 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import command, darkroom, environment
+from tests import model_servers
+from tests.conftest import Project, command, darkroom, environment
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["report", "--help"]])
@@ -47,6 +49,64 @@ def test_commands_before_the_first_run_say_so(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png"]
 
 
+def test_commands_before_the_first_push_say_so(tmp_path: Path) -> None:
+    for command_line in (["versions"], ["promote"], ["promote", "7", "--canary"], ["rollback"]):
+        result = darkroom(*command_line, cwd=tmp_path)
+        assert result.returncode == 1
+        assert "No model has been pushed to" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_versions_are_promoted_and_rolled_back(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "digits" / "pushed" / "digits"
+    for version in ("5", "7", "9"):
+        (folder / version).mkdir(parents=True)
+
+    def say(*arguments: str, code: int = 0) -> str:
+        result = darkroom(*arguments, cwd=tmp_path)
+        assert result.returncode == code, result.stdout
+        return str(result.stdout)
+
+    listed = say("versions").splitlines()
+    assert [line.split()[0] for line in listed[1:4]] == ["9", "7", "5"]
+    assert listed[-1].startswith("No version has a label.")
+    assert say("promote", "5") == "Version 5 is stable.\n"
+    assert say("promote", "--canary") == "Version 5 is stable, version 9 is the canary.\n"
+    listed = say("versions").splitlines()
+    assert [line.split() for line in listed[1:4]] == [["9", "canary"], ["7"], ["5", "stable"]]
+    assert listed[-1] == "Version 5 is stable, version 9 is the canary."
+    found = json.loads(say("versions", "--json"))
+    assert (found["stable"], found["canary"]) == (5, 9)
+    assert [version["folder"] for version in found["versions"]][-1] == str(folder / "5")
+    assert say("promote") == "Version 9 is stable.\n"
+    assert say("rollback") == "Version 5 is stable.\n"
+    assert say("promote", "6", code=1) == "darkroom: There is no version 6; there are 9, 7, 5.\n"
+    assert "invalid int value: 'x'" in say("promote", "x", code=2)
+    (folder / "5").rmdir()
+    assert "which" in say("versions", code=1)
+    (tmp_path / "a.png").write_bytes(b"")
+    said = say("predict", "a.png", code=1)
+    assert "models.config says is stable, is not in" in said
+    assert "darkroom promote VERSION; there are 9, 7." in said
+
+
+@pytest.mark.parametrize("arguments", [["versions"], ["promote", "5"], ["rollback"]])
+def test_versions_need_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    for version in ("5", "7"):
+        (tmp_path / "runs" / "digits" / "pushed" / "digits" / version).mkdir(parents=True)
+    code = (
+        "import sys\nfrom pipeline.cli import main\n"
+        f"code = main({arguments!r})\n"
+        "heavy = {'tensorflow', 'keras', 'tfx', 'apache_beam', 'ml_metadata'}\n"
+        "print('HEAVY', code, sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True,
+        encoding="utf-8",
+    )  # fmt: skip
+    assert result.stdout.endswith("HEAVY 0 []\n"), result.stdout + result.stderr
+
+
 def test_config_prints_what_a_run_would_use(tmp_path: Path) -> None:
     result = darkroom("config", "--set", "training.epochs=7", cwd=tmp_path)
     assert result.returncode == 0
@@ -64,3 +124,57 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     assert process.stderr is not None
     process.stdout.close()
     assert process.stderr.read() == b""
+
+
+def test_serve_answers_with_the_pushed_model(
+    small: Project, digit_images: list[bytes], tmp_path: Path
+) -> None:
+    for name, content in (("a.png", digit_images[0]), ("bad.png", b"no image")):
+        (tmp_path / name).write_bytes(content)
+    image, bad = str(tmp_path / "a.png"), str(tmp_path / "bad.png")
+    port, rest_port = model_servers.free_port(), model_servers.free_port()
+    ports = ("--port", str(port), "--rest-port", str(rest_port))
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command("serve", *small.options, *ports, "--", "--max_image_pixels=1000000"),
+            cwd=small.folder,
+            env=environment(),
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        server = model_servers.Server(process, port, rest_port, log)
+        server.wait_until("/readyz")
+        asked = ("predict", *small.options, image, "--json")
+        here = json.loads(darkroom(*asked, cwd=small.folder).stdout)[0]
+        for where in (
+            ("--url", f"http://localhost:{rest_port}"),
+            ("--url", f"http://localhost:{rest_port}", "--labels", "stable"),
+            ("--grpc", f"localhost:{port}"),
+        ):
+            [there] = json.loads(darkroom(*asked, *where, cwd=small.folder).stdout)
+            assert there["label"] == here["label"]
+            assert there["version"] == here["version"]
+            assert there["scores"] == pytest.approx(here["scores"], abs=1e-5)
+        result = darkroom(
+            "predict", *small.options, bad, image, "--grpc", f"localhost:{port}", cwd=small.folder
+        )
+        assert result.returncode == 1
+        assert "bad.png: Unknown image file format" in result.stdout
+        assert "a.png: " in result.stdout
+        result = darkroom(*asked, *where, "--labels", "canary", cwd=small.folder)
+        assert result.returncode == 1
+        assert "darkroom: Unrecognized servable version label: canary" in result.stdout
+        assert server.ask("/monitoring/prometheus/metrics").status == 200
+        assert server.stop() == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert f"http://localhost:{rest_port}/" in log.read_text()
+
+
+def test_nothing_to_serve_is_told_at_once(tmp_path: Path) -> None:
+    result = darkroom("serve", "--set", "root=runs", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "No model has been pushed" in result.stdout

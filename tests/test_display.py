@@ -13,10 +13,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 
 from components import progress, results
 from components.summary import Status, read_outputs
-from pipeline.display import Display, summary
+from pipeline.display import Display, summary, versions
+from serving.rollout import Version
 
 
 def run_node(display: Display) -> None:
@@ -84,6 +86,36 @@ def test_a_summary_without_a_pushed_model_says_so() -> None:
     text = display.console.file.getvalue()  # type: ignore[attr-defined]
     assert "pushed       nothing" in text
     assert "next" not in text
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({"pushed_version": "7", "pushed_as": "stable"}, "version 7, stable"),
+        ({"pushed_version": "7", "pushed_as": "not served; version 9 is stable"},
+         "version 7, not served; version 9 is stable"),
+        ({"stable": "5", "canary": "7"}, "nothing new; version 5 stays in place, and 7 as canary"),
+        ({}, "nothing new; version 7 stays in place"),
+        ({"unknown": "The file is damaged."}, "nothing new; The file is damaged."),
+    ],
+)  # fmt: skip
+def test_a_summary_says_what_is_served(known: dict[str, Any], words: str) -> None:
+    display = Display(io.StringIO())
+    summary(display.console, Status("p", "home", "run", versions=["7", "5"], **known), "")
+    text = display.console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"pushed       {words}\n" in text
+
+
+def test_versions_are_listed_with_what_was_noted_of_them(tmp_path: Path) -> None:
+    console = Console(width=100, file=io.StringIO())
+    note = {"pushed": "2026-11-21T15:26:20+00:00", "run": "[today]", "metrics": {"accuracy": 0.9}}
+    found = [Version(9, tmp_path, "canary", note), Version(7, tmp_path, "", {})]
+    versions(console, found)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[0].split() == ["version", "label", "accuracy", "pushed", "run"]
+    assert lines[1].split()[:3] == ["9", "canary", "0.9000"]
+    assert lines[1].rstrip().endswith("[today]")
+    assert lines[2].split() == ["7"]
 
 
 RATE, UNITS = "training.learning_rate", "model.units.0"

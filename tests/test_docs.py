@@ -11,6 +11,7 @@ from pipeline import preflight
 from pipeline.config import load
 from tests.conftest import REPOSITORY, darkroom
 
+ENDINGS = ("png", "html", "md", "json", "tflite")  # of files
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
 
 
@@ -27,8 +28,14 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_keys_are_in_the_tree(path: Path) -> None:
     tree = load("digits").model_dump()
     for code in re.findall(r"`([^`\n]+)`", path.read_text(encoding="utf-8")):
-        for section, key in re.findall(r"(?:^|\s)([a-z_]+)\.([a-z_]+)(?=[\s:=.]|$)", code):
-            if isinstance(tree.get(section), dict) and key not in ("png", "html", "md", "json"):
+        for section, key in re.findall(r"(?:^|\s)(?<!-m )([a-z_]+)\.([a-z_]+)(?=[\s:=.]|$)", code):
+            if isinstance(tree.get(section), dict) and key not in (
+                "png",
+                "html",
+                "md",
+                "json",
+                "tflite",
+            ):
                 assert key in tree[section], f"{path.name}: {code}"
 
 
@@ -38,7 +45,8 @@ def test_the_commands_of_the_readme_exist(tmp_path: Path) -> None:
     names = set(re.findall(r"^darkroom ([\w-]+)", code, re.MULTILINE))
     assert names == {
         "run", "status", "predict", "config", "ingest", "schema", "inspect", "lr-scan",
-        "tensorboard", "report", "compare", "lineage",
+        "tensorboard", "report", "compare", "lineage", "versions", "promote", "rollback",
+        "serve", "deploy",
     }  # fmt: skip
     for name in names:
         assert darkroom(name, "--help", cwd=tmp_path).returncode == 0

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from components import service
-from serving.predictor import newest_version
+from serving.rollout import served_version
 from tests.conftest import Project
 
 
@@ -15,13 +15,13 @@ def test_the_size_is_of_all_files(tmp_path: Path) -> None:
 
 
 def test_requests_are_timed(small: Project, digit_images: list[bytes]) -> None:
-    folder = newest_version(small.folder / "runs" / "small" / "pushed" / "small")
+    folder = served_version(small.folder / "runs" / "small" / "pushed" / "small")
     found = service.latency(str(folder), digit_images[:2])
     assert 0 < found["p50_ms"] <= found["p99_ms"]
     assert (found["requests"], found["batch_size"]) == (100, 1)
 
 
 def test_an_image_that_can_not_be_decoded_is_no_request(small: Project) -> None:
-    folder = newest_version(small.folder / "runs" / "small" / "pushed" / "small")
+    folder = served_version(small.folder / "runs" / "small" / "pushed" / "small")
     with pytest.raises(Exception, match=r"(?i)decode"):
         service.latency(str(folder), [b"no image"])

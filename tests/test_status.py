@@ -7,6 +7,7 @@ from components import lineage, results
 from components.errors import DarkroomError
 from pipeline import status
 from pipeline.config import Config, load
+from serving import rollout
 from tests.conftest import Project
 
 
@@ -40,6 +41,22 @@ def test_a_run_without_one_names_what_was_written_at_its_end(
     folder.mkdir(parents=True)
     (folder / results.REPORT_PAGE).write_text("")
     assert status.latest(copied).report == str(folder / results.REPORT_PAGE)
+
+
+def test_it_says_what_is_served(small_config: Config, tmp_path: Path) -> None:
+    copied = small_config.model_copy(update={"root": str(tmp_path)})
+    copied.home.mkdir()
+    shutil.copy(small_config.metadata_path, copied.metadata_path)
+    for version in (5, 7):
+        (copied.push_path / str(version)).mkdir(parents=True)
+        rollout.admit(copied.push_path, version, as_canary=True)
+    found = status.latest(copied)
+    assert (found.versions, found.stable, found.canary) == (["7", "5"], "5", "7")
+    rollout.config_path(copied.push_path).write_text("{")
+    found = status.latest(copied)
+    assert (found.stable, found.canary) == (None, None)
+    assert found.unknown is not None
+    assert "models.config is not a model config file" in found.unknown
 
 
 def test_nothing_has_run_yet(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from components import results, summary
+from serving import rollout
 
 
 def artifact(uri: object = "", **properties: Any) -> Any:
@@ -40,22 +41,41 @@ def test_an_evaluation_is_what_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "words"),
+    ("there", "stable", "words"),
     [
-        (["7"], "version 7"),
-        (["7", "9"], "version 7; 9, pushed from other settings, is newer"),
-        (["9"], "version 7, removed since"),
+        ([7], 7, "version 7, stable"),
+        ([5, 7], 5, "version 7, canary; version 5 is stable"),
+        ([7, 9], 9, "version 7, not served; version 9 is stable"),
+        ([7], None, "version 7"),
+        ([7, 9], None, "version 7, not the newest; that is version 9"),
+        ([9], 9, "version 7, removed since"),
     ],
 )
-def test_a_pushed_version(tmp_path: Path, there: list[str], words: str) -> None:
+def test_a_pushed_version(tmp_path: Path, there: list[int], stable: int | None, words: str) -> None:
+    model = tmp_path / "model"
     for version in there:
-        (tmp_path / version).mkdir()
-    pushed = artifact(pushed=1, pushed_destination=str(tmp_path / "7"))
-    assert summary.pushed(pushed) == tmp_path / "7"
+        (model / str(version)).mkdir(parents=True)
+    if stable is not None:
+        rollout.promote(model, stable)
+    if "canary" in words:
+        rollout.promote(model, 7, as_canary=True)
+    pushed = artifact(pushed=1, pushed_destination=str(model / "7"))
+    assert summary.pushed(pushed) == model / "7"
     status = summary.Status("p", "home", "run")
     assert summary.read_outputs(status, "Pusher", {"pushed_model": pushed}) == words
-    assert status.pushed_version == ("7" if "7" in there else None)
+    assert status.pushed_version == ("7" if 7 in there else None)
+    assert status.pushed_as == words.removeprefix("version 7").removeprefix(", ") or 7 not in there
     assert summary.pushed(artifact(pushed=0)) is None
+
+
+def test_a_damaged_model_config_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "model" / "7").mkdir(parents=True)
+    (tmp_path / "models.config").write_text("{")
+    pushed = artifact(pushed=1, pushed_destination=str(tmp_path / "model" / "7"))
+    status = summary.Status("p", "home", "run")
+    words = summary.read_outputs(status, "Pusher", {"pushed_model": pushed})
+    assert words.startswith("version 7; ")
+    assert "models.config is not a model config file" in words
 
 
 def test_a_report_that_is_gone_is_said(tmp_path: Path) -> None:
