@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import cli
 from serving.description import Tensor, describe
 from serving.predictor import PredictionError
 from tests.conftest import Project, darkroom
@@ -33,14 +34,15 @@ def test_a_pushed_model(small: Project) -> None:
     assert 0.5 < found.facts["metrics"]["val_accuracy"] <= 1
 
 
-def test_the_command(small: Project) -> None:
+def test_the_command(small: Project, capsys: pytest.CaptureFixture[str]) -> None:
     result = darkroom("inspect", *small.options, cwd=small.folder)
     assert result.returncode == 0, result.stdout
     for words in ("serving_default", "image_bytes   string   [any]", "scores        float32"):
         assert words in result.stdout
     assert "4 epochs on 1,617 examples" in result.stdout
-    as_json = darkroom("inspect", str(pushed(small)), "--json", cwd=small.folder)
-    assert json.loads(as_json.stdout)["parameters"] == describe(pushed(small)).parameters
+    assert cli.main(["inspect", str(pushed(small)), "--json"]) == 0
+    as_json = json.loads(capsys.readouterr().out)
+    assert as_json["parameters"] == describe(pushed(small)).parameters
 
 
 def test_what_is_no_model(tmp_path: Path) -> None:

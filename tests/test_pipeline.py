@@ -8,18 +8,23 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import keras
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_transform as tft
 from sklearn.datasets import load_digits
 
-from components import features, tfrecord
-from pipeline.config import load
+from components import dataset, features, models, settings, tfrecord, training
+from pipeline.config import Config, load
 from pipeline.pipeline import create_pipeline
 from serving.description import describe
-from serving.predictor import Predictor, newest_version
+from serving.predictor import Predictor
+from serving.rollout import served_version
 from tests.conftest import (
     PATIENCE,
     REPOSITORY,
@@ -43,6 +48,7 @@ NODES = [
     "Trainer",
     "Resolver",
     "Evaluator",
+    "ServingValidator",
     "Pusher",
     "Report",
 ]
@@ -116,12 +122,14 @@ def test_the_libraries_lines_are_in_the_log(small: Project) -> None:
     assert len(text.splitlines()) > 200
 
 
-def test_status_for_people_shows_what_the_run_showed(small: Project) -> None:
+def test_status_shows_what_the_run_showed(small: Project) -> None:
     result = darkroom("status", *small.options, cwd=small.folder)
     first = (small.folder / "first_run.txt").read_text(encoding="utf-8")
     assert result.returncode == 0
     for line in first.splitlines()[-18:]:
         assert line in result.stdout
+    as_json = darkroom("status", "--json", *small.options, cwd=small.folder)
+    assert json.loads(as_json.stdout) == small.status()
 
 
 def test_nothing_is_left_in_temporary_folders(small: Project) -> None:
@@ -135,13 +143,18 @@ def test_nothing_is_left_in_temporary_folders(small: Project) -> None:
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that ran once, with the sources that it ran from beside it."""
-    made = project(tmp_path_factory.mktemp("chain"))
+    of_one = SMALL_CONFIG.replace("max_trials: 2", "max_trials: 1")
+    made = project(tmp_path_factory.mktemp("chain"), of_one)
     for package in ("pipeline", "components", "serving", "kubeflow"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / package, made.folder / "source" / package, ignore=ignored)
     result = made.run(source=made.folder / "source")
     assert result.returncode == 0, result.stdout
     return made
+
+
+FASTER = ("training.learning_rate=4e-3",)
+ANY_DROP = "evaluation.max_accuracy_drop=1.0"
 
 
 def states_after(chain: Project, *overrides: str) -> dict[str, str]:
@@ -156,7 +169,6 @@ def test_an_unchanged_run_reruns_nothing(chain: Project) -> None:
     after = chain.status()
     assert after["versions"] == before["versions"]
     assert after["metrics"] == before["metrics"]
-    assert rerun(states_after(chain, "runner=local")) == []  # the same pipeline object
 
 
 def test_a_changed_learning_rate_reruns_the_search_but_not_transform(chain: Project) -> None:
@@ -165,32 +177,85 @@ def test_a_changed_learning_rate_reruns_the_search_but_not_transform(chain: Proj
 
 
 def test_without_a_search_it_reruns_the_trainer(chain: Project) -> None:
-    changed = rerun(states_after(chain, *QUICK))
+    changed = rerun(states_after(chain, *QUICK, ANY_DROP))
     assert changed == ["Rehearsal", "Trainer", "Evaluator", "Pusher", "Report"]
-    changed = rerun(states_after(chain, *QUICK, "training.learning_rate=4e-3"))
+    changed = rerun(states_after(chain, *QUICK, *FASTER, ANY_DROP))
     assert changed == ["Trainer", "Evaluator", "Pusher", "Report"]
+
+
+def test_a_model_that_is_blessed_again_keeps_its_version(chain: Project) -> None:
+    before = chain.status()
+    newest = before["versions"][0]
+    assert (before["pushed_version"], before["pushed_as"]) == (newest, "stable")
+    lower = "evaluation.min_accuracy=0.2"
+    assert "Pusher" in rerun(states_after(chain, *QUICK, *FASTER, ANY_DROP, lower))
+    after = chain.status()
+    assert after["versions"] == before["versions"]
+    assert (after["pushed_version"], after["stable"]) == (newest, newest)
+
+    listed = darkroom("versions", "--json", *chain.options, cwd=chain.folder)
+    notes = [version["note"] for version in json.loads(listed.stdout)["versions"]]
+    assert [str(note["version"]) for note in notes] == before["versions"]
+    assert notes[0]["metrics"]["accuracy"] == before["metrics"]["accuracy"]
+    assert all(note["run"] for note in notes)
+
+
+def test_a_pusher_from_the_cache_does_not_claim_to_be_served(chain: Project) -> None:
+    """Going back and forth, a model meets a baseline that it has been compared with before."""
+    for overrides in ((), FASTER, (), FASTER):
+        result = chain.run(*QUICK, *overrides, ANY_DROP, source=chain.folder / "source")
+        status = chain.status()
+        newest = status["versions"][0]
+        assert status["stable"] == newest
+        if "Pusher" not in rerun(chain.states()):
+            break
+        assert (status["pushed_version"], status["pushed_as"]) == (newest, "stable")
+    assert status["pushed_as"] == f"not served; version {newest} is stable"
+    words = f"version {status['pushed_version']}, {status['pushed_as']}"
+    assert f"cached  {words}" in result.stdout
+    assert f"pushed       {words}" in result.stdout
 
 
 def test_a_changed_threshold_reruns_the_gate_and_pushes_nothing_unworthy(chain: Project) -> None:
     before = chain.status()["versions"]
-    result = chain.run(*QUICK, "evaluation.min_accuracy=1.0", source=chain.folder / "source")
+    unworthy = (*QUICK, "evaluation.min_accuracy=1.0")
+    result = chain.run(*unworthy, source=chain.folder / "source")
     assert result.returncode == 0
     status = chain.status()
     assert rerun(chain.states()) == ["Rehearsal", "Evaluator", "Pusher", "Report"]
     assert status["blessed"] is False
     accuracy = status["metrics"]["accuracy"]
-    again = darkroom(
-        "run", "--require-blessed",
-        *chain._with([*QUICK, "evaluation.min_accuracy=1.0"]),
-        cwd=chain.folder, source=chain.folder / "source",
-    )  # fmt: skip
-    assert again.returncode == 3
     reason = f"accuracy is {accuracy:.4g}, must be at least 1"
     assert status["reasons"][0].startswith(reason)
     assert reason in result.stdout
     assert status["pushed_version"] is None
     assert status["versions"] == before
     assert f"nothing new; version {before[0]} stays in place" in result.stdout
+    # To the other runner it is the same pipeline.
+    again = darkroom(
+        "run", "--require-blessed", *chain._with([*unworthy, "runner=local"]),
+        cwd=chain.folder, source=chain.folder / "source",
+    )  # fmt: skip
+    assert again.returncode == 3
+    assert rerun(chain.states()) == []
+
+
+def test_a_model_that_a_server_can_not_serve_within_its_limits_is_not_pushed(
+    chain: Project,
+) -> None:
+    before = chain.status()["versions"]
+    result = chain.run(
+        *QUICK, ANY_DROP, "serving.validation.enabled=true", "serving.validation.requests=3",
+        "serving.validation.max_memory_mib=1", source=chain.folder / "source",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout
+    status = chain.status()
+    [reason] = status["serving_reasons"]
+    assert reason.endswith("above the 1 MiB of serving.validation.max_memory_mib")
+    assert reason in result.stdout
+    assert status["blessed"] is True
+    assert status["pushed_version"] is None
+    assert status["versions"] == before
 
 
 def test_a_model_worse_than_the_last_blessed_one_is_not_blessed(chain: Project) -> None:
@@ -208,10 +273,6 @@ def test_a_model_worse_than_the_last_blessed_one_is_not_blessed(chain: Project) 
 
 
 def test_an_evaluation_that_can_not_be_is_refused_before_training(chain: Project) -> None:
-    thresholds = "evaluation.thresholds=[{metric: recall, class_name: seven, min: 0.5}]"
-    result = chain.run(*QUICK, thresholds, source=chain.folder / "source")
-    assert result.returncode == 1
-    assert "the class 'seven', which isn't there; the classes are 0, 1, 2" in result.stdout
     arguments = "evaluation.metrics.top={class_name: TopKCategoricalAccuracy, config: {kk: 3}}"
     result = chain.run(*QUICK, arguments, source=chain.folder / "source")
     assert result.returncode == 1
@@ -220,7 +281,6 @@ def test_an_evaluation_that_can_not_be_is_refused_before_training(chain: Project
 
 
 def test_changed_preprocessing_code_reruns_transform_and_what_follows(chain: Project) -> None:
-    assert "Transform" not in rerun(states_after(chain, *QUICK))
     path = chain.folder / "source" / "components" / "preprocessing.py"
     source = path.read_text()
     assert "return images / 255.0" in source
@@ -264,13 +324,28 @@ def history(home: Path) -> dict:
     return found
 
 
+def trained(config: Config, artifacts: Path) -> training.Fitted:
+    """What a training comes to that nothing interrupts, on the examples of a run."""
+    [examples] = (artifacts / "ImportExampleGen" / "examples").iterdir()
+    [graph] = (artifacts / "Transform" / "transform_graph").iterdir()
+    transform = tft.TFTransformOutput(str(graph))
+    files = ([str(examples / f"Split-{split}" / "*")] for split in ("train", "eval"))
+    splits = dataset.splits(*files, transform, 2**30)
+    sections = ("preprocessing", "model", "augmentation", "training")
+    own = settings.unpack(settings.pack(config.model_dump(), *sections))
+    keras.utils.set_random_seed(own.training.seed)
+    classes = training.class_names(transform)
+    model = models.build_model(keras_tuner.HyperParameters(), own, len(classes))
+    return training.fit(model, own, *splits, [])
+
+
 def test_after_a_kill_the_next_run_goes_on_from_the_finished_nodes(tmp_path: Path) -> None:
     made = project(tmp_path)
     home = tmp_path / "runs" / "small"
     long = (*QUICK, "training.epochs=50")
     killed = start(tmp_path, *long)
     wait_for_training(killed, home)
-    status = made.status()
+    status = json.loads(darkroom("status", "--json", *made.options, cwd=tmp_path).stdout)
     assert status["nodes"][-1]["id"] == "Trainer"
     assert status["nodes"][-1]["state"] == "running"  # seen from outside while it runs
     other = made.run(*QUICK)
@@ -290,17 +365,15 @@ def test_after_a_kill_the_next_run_goes_on_from_the_finished_nodes(tmp_path: Pat
     assert f"the first {resumed['resumed_at']} of them in an interrupted run" in result.stdout
 
     # The curve is that of a training that was not interrupted.
-    assert made.run(*long, "training.cache_budget=1").returncode == 0
-    whole = history(home)
-    assert whole["resumed_at"] is None
-    assert whole["exported_epoch"] == resumed["exported_epoch"]
-    for name, values in whole["history"].items():
+    whole = trained(load(tmp_path / "config.yaml", list(long)), home / "artifacts")
+    assert whole.epoch == resumed["exported_epoch"]
+    for name, values in whole.history.items():
         assert resumed["history"][name] == pytest.approx(values, rel=1e-3, abs=1e-4)
 
     # The same with Ctrl-C, and with a model in place that must stay.
     before = {p: p.stat().st_mtime_ns for p in (home / "pushed").rglob("*")}
     interrupted = start(tmp_path, *QUICK, "training.epochs=5000")
-    while sum(" - loss: " in p.read_text() for p in (home / "logs").glob("*.log")) < 4:
+    while sum(" - loss: " in p.read_text() for p in (home / "logs").glob("*.log")) < 3:
         assert interrupted.poll() is None
         time.sleep(0.1)
     interrupted.send_signal(signal.SIGINT)
@@ -358,32 +431,144 @@ evaluation: {min_accuracy: 0.0, min_class_recall: 0.0}
 """
 
 
-def test_colour_photos_of_any_size_with_the_local_runner(
-    tmp_path: Path, write_photos: Callable[..., None]
-) -> None:
-    classes = {"pagode à l'étang": "china", "花": "flower"}
-    made = project(tmp_path, PHOTOS)
-    write_photos(tmp_path / "data" / "train" / "a.tfrecord", classes, 48, seed=1)
-    write_photos(tmp_path / "data" / "eval" / "a.tfrecord", classes, 16, seed=2)
-    result = made.run("runner=local")
+def add(path: Path, *values: dict[str, bytes]) -> None:
+    """Adds examples to a TFRecord file."""
+    tfrecord.write(path, [*tfrecord.read(path), *map(tfrecord.encode_example, values)])
+
+
+IMAGE_FN = """
+import tensorflow as tf
+
+def edges(images):
+    return tf.image.sobel_edges(images)[..., 0]
+"""
+INPUT_LAYER = """
+import keras
+
+class Gain(keras.layers.Layer):
+    def build(self, shape):
+        self.gain = self.add_weight(shape=shape[-1:], initializer="ones")
+
+    def call(self, images):
+        return images * self.gain
+"""
+THEIR_FUNCTIONS = (
+    "preprocessing.image_fn=their_images.edges",
+    "model.input_layer=their_layers.Gain",
+)
+TWO = {"pagode à l'étang": "china", "花": "flower"}
+
+
+@pytest.fixture(scope="module")
+def photos(
+    tmp_path_factory: pytest.TempPathFactory, write_photos: Callable[..., None]
+) -> tuple[Project, str, str]:
+    """A project with functions of a user's and some images that can't be used.
+
+    Returns:
+      The project, and what a run says of the images, and one that may do without them.
+    """
+    folder = tmp_path_factory.mktemp("photos")
+    made = project(folder, PHOTOS)
+    train, held_out = (folder / "data" / s / "a.tfrecord" for s in ("train", "eval"))
+    for path, count in ((train, 120), (held_out, 40)):
+        write_photos(path, TWO, count, seed=count)
+    first = tfrecord.decode_example(next(tfrecord.read(train)))[features.IMAGE_KEY][1][0]
+    labelled = {features.LABEL_KEY: next(iter(TWO)).encode()}
+    add(
+        train,
+        {features.IMAGE_KEY: b"no image", **labelled},
+        {features.IMAGE_KEY: first[:-10], **labelled},
+        {features.IMAGE_KEY: first},  # no label
+    )
+    add(held_out, {features.IMAGE_KEY: first, **labelled})
+    refused = made.run()
+    assert refused.returncode == 1
+    assert not (folder / "runs" / "photos" / "pushed").exists()
+
+    held_out.write_bytes(held_out.read_bytes()[:-5])
+    (folder / "their_images.py").write_text(IMAGE_FN)
+    (folder / "their_layers.py").write_text(INPUT_LAYER)
+    result = made.run("data.max_corrupt_fraction=0.05", "runner=local", *THEIR_FUNCTIONS)
     assert result.returncode == 0, result.stdout
-    status = made.status()
-    assert status["examples"]["train"] == dict.fromkeys(classes, 24)
+    return made, refused.stdout, result.stdout
+
+
+def test_colour_photos_of_any_size_with_the_local_runner(photos: tuple[Project, str, str]) -> None:
+    status = photos[0].status()
+    assert status["examples"]["train"] == dict.fromkeys(TWO, 60)
     assert len(status["versions"]) == 1
 
 
-def test_a_new_class_is_left_out_of_the_comparison_with_the_baseline(
-    tmp_path: Path, write_photos: Callable[..., None]
+def test_an_image_function_and_a_layer_of_the_users(
+    photos: tuple[Project, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = project(tmp_path, PHOTOS)
-    two = {"a": "china", "b": "flower"}
+    made = photos[0]
+    version = served_version(Path(made.status()["push_path"]))
+    exported = tf.saved_model.load(str(version))
+    assert (3,) in {tuple(variable.shape) for variable in exported.parts[0]}
+
+    monkeypatch.chdir(made.folder)
+    monkeypatch.syspath_prepend(made.folder)
+    searched = (
+        *THEIR_FUNCTIONS,
+        "tuner.enabled=true",
+        "tuner.max_trials=2",
+        "tuner.space={training.batch_size: {choices: [16, 32]}}",
+    )
+    before = nodes_of(made, *searched)
+    for file, expected in (
+        ("their_layers.py", {"Tuner", "Trainer"}),
+        ("their_images.py", {"Transform"}),
+    ):
+        path = made.folder / file
+        path.write_text(path.read_text() + "# changed\n")
+        after = nodes_of(made, *searched)
+        assert {node for node in after if after[node] != before[node]} == expected
+        before = after
+
+
+def nodes_of(made: Project, *overrides: str) -> dict[str, str]:
+    """What TFX's cache knows of each node itself, but for its inputs."""
+    nodes = create_pipeline(load(made.folder / "config.yaml", list(overrides))).components
+    return {
+        node.id: f"{node.exec_properties} {getattr(node.executor_spec, 'extra_flags', '')}"
+        for node in nodes
+    }
+
+
+def test_images_that_can_not_be_used_are_set_aside_and_said(
+    photos: tuple[Project, str, str],
+) -> None:
+    made, refused, output = photos
+    assert "ImportExampleGen failed. 3 of 163 images can't be used" in refused
+    assert "a.tfrecord, record 120: not an image" in refused
+    assert "Traceback" not in refused
+
+    status = made.status()
+    assert status["inspection"]["splits"]["train"]["quarantined"] == {
+        "not an image": 1,
+        "cut off": 1,
+        "no label": 1,
+    }
+    for words in (
+        "train 120, eval 40 images, 3 in quarantine",
+        "In quarantine from the train split: 1 no label, 1 not an image, 1 cut off.",
+        "the file is cut off in the record that starts at byte",
+        "Its first 40 records are used.",
+    ):
+        assert words in output or set(words.split()) <= set(output.split()), words
+    quarantine = Path(status["quarantine"]) / "train"
+    assert sum(1 for file in quarantine.iterdir() for _ in tfrecord.read(file)) == 3
+
+
+def test_a_new_class_is_left_out_of_the_comparison_with_the_baseline(
+    photos: tuple[Project, str, str], write_photos: Callable[..., None]
+) -> None:
+    made = photos[0]
     for split, count in (("train", 24), ("eval", 12)):
-        write_photos(tmp_path / "data" / split / "a.tfrecord", two, count, seed=count)
-    assert made.run().returncode == 0
-    for split, count in (("train", 24), ("eval", 12)):
-        write_photos(
-            tmp_path / "data" / split / "a.tfrecord", {**two, "c": "china"}, count, seed=count
-        )
+        path = made.folder / "data" / split / "a.tfrecord"
+        write_photos(path, {**TWO, "c": "china"}, count, seed=count)
     result = made.run()
     assert result.returncode == 0, result.stdout
     assert "has a baseline" in result.stdout
@@ -398,75 +583,6 @@ def test_a_new_class_is_left_out_of_the_comparison_with_the_baseline(
     assert drift in result.stdout
 
 
-def add(path: Path, *values: dict[str, bytes]) -> None:
-    """Adds examples to a TFRecord file."""
-    tfrecord.write(path, [*tfrecord.read(path), *map(tfrecord.encode_example, values)])
-
-
-def test_images_that_can_not_be_used_are_set_aside_and_said(
-    tmp_path: Path, write_photos: Callable[..., None]
-) -> None:
-    made = project(tmp_path, PHOTOS)
-    for split, count in (("train", 120), ("eval", 40)):
-        path = tmp_path / "data" / split / "a.tfrecord"
-        write_photos(path, {"a": "china", "b": "flower"}, count, seed=count)
-    train, held_out = (tmp_path / "data" / s / "a.tfrecord" for s in ("train", "eval"))
-    first = tfrecord.decode_example(next(tfrecord.read(train)))[features.IMAGE_KEY][1][0]
-    labelled = {features.LABEL_KEY: b"a"}
-    add(
-        train,
-        {features.IMAGE_KEY: b"no image", **labelled},
-        {features.IMAGE_KEY: first[:-10], **labelled},
-        {features.IMAGE_KEY: first},  # no label
-    )
-    add(held_out, {features.IMAGE_KEY: first, **labelled})
-    result = made.run()
-    assert result.returncode == 1
-    assert "ImportExampleGen failed. 3 of 163 images can't be used" in result.stdout
-    assert "a.tfrecord, record 120: not an image" in result.stdout
-    assert "Traceback" not in result.stdout
-    assert not (tmp_path / "runs" / "photos" / "pushed").exists()
-
-    held_out.write_bytes(held_out.read_bytes()[:-5])
-    result = made.run("data.max_corrupt_fraction=0.05")
-    assert result.returncode == 0, result.stdout
-    status = made.status()
-    assert status["inspection"]["splits"]["train"]["quarantined"] == {
-        "not an image": 1,
-        "cut off": 1,
-        "no label": 1,
-    }
-    assert status["examples"]["train"] == {"a": 60, "b": 60}
-    for words in (
-        "train 120, eval 40 images, 3 in quarantine",
-        "In quarantine from the train split: 1 no label, 1 not an image, 1 cut off.",
-        "the file is cut off in the record that starts at byte",
-        "Its first 40 records are used.",
-    ):
-        assert words in result.stdout or set(words.split()) <= set(result.stdout.split()), words
-    quarantine = Path(status["quarantine"]) / "train"
-    assert sum(1 for file in quarantine.iterdir() for _ in tfrecord.read(file)) == 3
-
-
-def test_your_own_schema_is_a_gate(small: Project, tmp_path: Path) -> None:
-    made = project(tmp_path)
-    printed = darkroom("schema", *small.options, cwd=small.folder)
-    assert printed.returncode == 0
-    schema = tmp_path / "schema.pbtxt"
-    schema.write_text(printed.stdout.replace('value: "9"', 'value: "nine"'))
-    result = made.run(*QUICK, f"data.schema_path={schema}")
-    assert result.returncode == 1
-    assert "image/class/text is '9' in the train split; the schema allows '0'" in result.stdout
-    assert "The train split has 0 of 'nine'" in result.stdout
-    assert "edit the schema at data.schema_path" in result.stdout
-    schema.write_text(printed.stdout)
-    result = made.run(*QUICK, f"data.schema_path={schema}")
-    assert result.returncode == 0, result.stdout
-    assert made.states()["ImportExampleGen"] == "cached"
-    assert "SchemaGen" in rerun(made.states())
-    assert "yours" in result.stdout
-
-
 def test_a_class_in_eval_only_is_named(tmp_path: Path, write_photos: Callable[..., None]) -> None:
     made = project(tmp_path, PHOTOS)
     write_photos(tmp_path / "data" / "train" / "a.tfrecord", {"a": "china", "b": "flower"}, 8, 1)
@@ -478,44 +594,6 @@ def test_a_class_in_eval_only_is_named(tmp_path: Path, write_photos: Callable[..
     assert "Traceback" not in result.stdout
     assert not (tmp_path / "runs" / "photos" / "pushed").exists()
     assert made.status()["nodes"][-1]["state"] == "failed"
-
-    write_photos(tmp_path / "data" / "eval" / "a.tfrecord", {"a": "china"}, 8, 2)
-    write_photos(tmp_path / "data" / "train" / "a.tfrecord", {"a": "china"}, 8, 3)
-    result = made.run()
-    assert result.returncode == 1
-    assert "The train split has a single class, 'a'" in result.stdout
-
-
-BUILD_FN = """
-def build_model(hp, config, num_classes):
-    return make(num_classes)
-
-def make(size):
-    raise ValueError(f"no network for {size} classes yet")
-"""
-
-
-def test_a_failing_build_fn_shows_the_users_own_traceback(small: Project, tmp_path: Path) -> None:
-    made = project(tmp_path)
-    (tmp_path / "networks.py").write_text(BUILD_FN)
-    result = made.run(*QUICK, "model.build_fn=networks.build_model")
-    assert result.returncode == 1
-    assert "Trainer failed. networks.build_model failed:" in result.stdout
-    assert "\nThe report is " in result.stdout
-    assert result.stdout.count("File ") == 2
-    assert "ValueError: no network for 10 classes yet" in result.stdout
-    result = made.run("model.build_fn=networks.build_model")
-    assert "Tuner failed. networks.build_model failed:" in result.stdout
-    assert "ValueError: no network for 10 classes yet" in result.stdout
-    # Mended, the run goes on from where it can.
-    (tmp_path / "networks.py").write_text(
-        "from components import models\n"
-        "def build_model(hp, config, num_classes):\n"
-        "    return models.compiled(models.dense(config, num_classes), config)\n"
-    )
-    result = made.run(*QUICK, "model.build_fn=networks.build_model")
-    assert result.returncode == 0, result.stdout
-    assert rerun(made.states()) == ["Trainer", "Evaluator", "Pusher", "Report"]
 
 
 # --- heads ---
@@ -568,7 +646,7 @@ def test_images_of_several_labels(attributes: Path, tmp_path: Path) -> None:
     assert 0.7 < status["metrics"]["accuracy"] < 1
     assert {"loss", "micro_precision", "micro_recall"} < set(status["metrics"])
     assert status["metrics"]["example_count"] == status["images"]["eval"]
-    version = newest_version(Path(status["push_path"]))
+    version = served_version(Path(status["push_path"]))
     assert describe(version).facts["head"] == "multi-label"
 
     rows = [line.split(",") for line in (attributes / "several.csv").read_text().split()[-20:]]
@@ -588,7 +666,7 @@ def test_one_output_for_two_classes(attributes: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout
     status = made.status()
     assert status["metrics"]["accuracy"] > 0.8
-    version = newest_version(Path(status["push_path"]))
+    version = served_version(Path(status["push_path"]))
     assert describe(version).facts["head"] == "binary"
     model, right = Predictor(version), []
     for line in (attributes / "two.csv").read_text().split()[1:]:
@@ -600,56 +678,81 @@ def test_one_output_for_two_classes(attributes: Path, tmp_path: Path) -> None:
     assert sum(right) / len(right) > 0.8
 
 
-IMAGE_FN = """
-import tensorflow as tf
+# --- what users write themselves: one project through a chain of changes ---
 
-def edges(images):
-    return tf.image.sobel_edges(images)[..., 0]
+
+BUILD_FN = """
+def build_model(hp, config, num_classes):
+    return make(num_classes)
+
+def make(size):
+    raise ValueError(f"no network for {size} classes yet")
 """
-INPUT_LAYER = """
-import keras
+MENDED = """
+from components import models
 
-class Gain(keras.layers.Layer):
-    def build(self, shape):
-        self.gain = self.add_weight(shape=shape[-1:], initializer="ones")
-
-    def call(self, images):
-        return images * self.gain
+def build_model(hp, config, num_classes):
+    return models.compiled(models.dense(config, num_classes), config)
 """
+THEIRS = (
+    *QUICK,
+    "model.build_fn=their_networks.build_model",
+    "data.schema_path=their_schema.pbtxt",
+)
 
 
-def test_an_image_function_and_a_layer_of_the_users(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = project(tmp_path)
-    (tmp_path / "their_images.py").write_text(IMAGE_FN)
-    (tmp_path / "their_layers.py").write_text(INPUT_LAYER)
-    theirs = (
-        "preprocessing.image_fn=their_images.edges",
-        "model.input_layer=their_layers.Gain",
-    )
-    result = made.run(*QUICK, *theirs)
-    assert result.returncode == 0, result.stdout
-    [version] = made.status()["versions"]
-    exported = tf.saved_model.load(str(tmp_path / "runs" / "small" / "pushed" / "small" / version))
-    assert (1,) in {tuple(variable.shape) for variable in exported.parts[0]}
+@dataclass
+class Theirs:
+    """A project of a user's own code and schema, and what its runs said."""
 
-    monkeypatch.syspath_prepend(tmp_path)
-    before = nodes_of(made, *theirs)
-    for file, expected in (
-        ("their_layers.py", {"Tuner", "Trainer"}),
-        ("their_images.py", {"Transform"}),
-    ):
-        (tmp_path / file).write_text((tmp_path / file).read_text() + "# changed\n")
-        after = nodes_of(made, *theirs)
-        assert {node for node in after if after[node] != before[node]} == expected
-        before = after
+    project: Project
+    output: dict[str, str]
+    states: dict[str, dict[str, str]]
+
+    def run(self, name: str, *overrides: str, code: int = 0) -> None:
+        result = self.project.run(*THEIRS, *overrides)
+        assert result.returncode == code, result.stdout
+        self.output[name], self.states[name] = result.stdout, self.project.states()
 
 
-def nodes_of(made: Project, *overrides: str) -> dict[str, str]:
-    """What TFX's cache knows of each node itself, but for its inputs."""
-    nodes = create_pipeline(load(made.folder / "config.yaml", list(overrides))).components
-    return {
-        node.id: f"{node.exec_properties} {getattr(node.executor_spec, 'extra_flags', '')}"
-        for node in nodes
-    }
+@pytest.fixture(scope="module")
+def theirs(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Theirs:
+    folder = tmp_path_factory.mktemp("theirs")
+    made = Theirs(project(folder), {}, {})
+    (folder / "their_networks.py").write_text(BUILD_FN)
+    printed = darkroom("schema", *small.options, cwd=small.folder)
+    assert printed.returncode == 0
+    schema = folder / "their_schema.pbtxt"
+    schema.write_text(printed.stdout.replace('value: "9"', 'value: "nine"'))
+    made.run("another schema", code=1)
+    schema.write_text(printed.stdout)
+    made.run("failing", code=1)
+    made.run("failing in the search", "tuner.enabled=true", code=1)
+    (folder / "their_networks.py").write_text(MENDED)
+    made.run("mended")
+    return made
+
+
+def test_your_own_schema_is_a_gate(theirs: Theirs) -> None:
+    output = theirs.output["another schema"]
+    assert "image/class/text is '9' in the train split; the schema allows '0'" in output
+    assert "The train split has 0 of 'nine'" in output
+    assert "edit the schema at data.schema_path" in output
+    assert theirs.states["failing"]["ImportExampleGen"] == "cached"
+    assert "SchemaGen" in rerun(theirs.states["failing"])
+    assert "yours" in theirs.output["failing"]
+    assert "yours" in theirs.output["mended"]
+
+
+def test_a_failing_build_fn_shows_the_users_own_traceback(theirs: Theirs) -> None:
+    output = theirs.output["failing"]
+    assert "Trainer failed. their_networks.build_model failed:" in output
+    assert "\nThe report is " in output
+    assert output.count("File ") == 2
+    assert "ValueError: no network for 10 classes yet" in output
+    output = theirs.output["failing in the search"]
+    assert "Tuner failed. their_networks.build_model failed:" in output
+    assert "ValueError: no network for 10 classes yet" in output
+    # Mended, the run goes on from where it can.
+    mended = ["Trainer", "Evaluator", "Pusher", "Report"]
+    assert rerun(theirs.states["mended"]) == mended

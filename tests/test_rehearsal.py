@@ -1,0 +1,34 @@
+import json
+from pathlib import Path
+
+import pytest
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils, standard_artifacts
+
+from components import rehearsal, settings
+from components.errors import DarkroomError
+from pipeline.config import load
+from tests.conftest import Project
+
+
+def test_a_class_of_a_threshold_that_is_not_there_is_said_with_those_that_are(
+    small: Project, tmp_path: Path
+) -> None:
+    artifacts = small.folder / "runs" / "small" / "artifacts"
+    examples, graph = standard_artifacts.Examples(), standard_artifacts.TransformGraph()
+    [examples.uri] = map(str, (artifacts / "ImportExampleGen" / "examples").iterdir())
+    examples.split_names = artifact_utils.encode_split_names(["train", "eval"])
+    [graph.uri] = map(str, (artifacts / "Transform" / "transform_graph").iterdir())
+    made = standard_artifacts.ModelEvaluation()
+    made.uri = str(tmp_path / "evaluation")
+    thresholds = "evaluation.thresholds=[{metric: recall, class_name: seven, min: 0.5}]"
+    tree = load(small.folder / "config.yaml", [thresholds]).model_dump()
+    context = base_beam_executor.BaseBeamExecutor.Context(tmp_dir=str(tmp_path), unique_id="1")
+    packed = json.dumps(settings.pack(tree, "preprocessing", "model", "evaluation"))
+    words = "recall of the class 'seven', which isn't there; the classes are 0, 1, 2"
+    with pytest.raises(DarkroomError, match=words):
+        rehearsal.Executor(context).Do(
+            {"examples": [examples], "transform_graph": [graph]},
+            {"evaluation": [made]},
+            {"custom_config": packed},
+        )
