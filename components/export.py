@@ -15,7 +15,6 @@ from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 from components import features, parts, preprocessing
 from serving import description, signatures
 
-WARMUP_PATH = os.path.join("assets.extra", "tf_serving_warmup_requests")
 # TensorFlow Serving replays at most 1000; a few batch sizes are enough to trace and allocate.
 _WARMUP_BATCHES = (1, 8)
 
@@ -118,7 +117,7 @@ def save(
     if os.path.isdir(directory):
         shutil.rmtree(directory)
     tf.saved_model.save(serving_model, directory, signatures=serving_model.signatures())
-    path = os.path.join(directory, WARMUP_PATH)
+    path = os.path.join(directory, signatures.WARMUP_PATH)
     os.makedirs(os.path.dirname(path))
     for name, content in (
         (signatures.CONTRACT_PATH, serving_model.contract),

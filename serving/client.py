@@ -150,7 +150,8 @@ class Client(abc.ABC):
     def _with_retries(self, images: Sequence[bytes]) -> Answer:
         label = self._label
         if self._canary_share:
-            label = "canary" if random.random() < self._canary_share else "stable"
+            to_canary = random.random() < self._canary_share
+            label = signatures.CANARY if to_canary else signatures.STABLE
         until = time.monotonic() + self._timeout
         pause = _BACK_OFF
         for tried in range(1, _TRIES + 1):

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from serving import rollout
-from serving.flags import GRPC_PORT, REST_PORT
+from serving.flags import GRPC_PORT, METRICS_PATH, REST_PORT
 
 # The tags of the image tensorflow/serving by TensorFlow's minor version: they come later than
 # TensorFlow, with patch numbers of their own.
@@ -203,7 +203,7 @@ def kubernetes(model: Model) -> list[dict[str, Any]]:
     scraped = {
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(REST_PORT),
-        "prometheus.io/path": rollout.MONITORING_PATH,
+        "prometheus.io/path": METRICS_PATH,
     }
     deployment = _manifest(model, "apps/v1", "Deployment", name) | {
         "spec": {

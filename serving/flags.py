@@ -8,6 +8,7 @@ from typing import NoReturn, TypeVar
 
 # As in TensorFlow Serving's documentation and image; without a flag it has no REST port.
 GRPC_PORT, REST_PORT = 8500, 8501
+METRICS_PATH = "/monitoring/prometheus/metrics"  # for Prometheus
 
 _Number = TypeVar("_Number", int, float)
 

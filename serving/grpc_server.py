@@ -167,7 +167,7 @@ class GrpcServer:
     ) -> grpc.RpcMethodHandler:
         async def handle(content: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
-                self._keys.check(dict(context.invocation_metadata() or ()).get)
+                self._keys.check(lambda name: dict(context.invocation_metadata() or ()).get(name))
                 # Parsed here and not by gRPC, which would answer INTERNAL to what isn't a message.
                 try:
                     request = kind.FromString(content)

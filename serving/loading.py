@@ -15,7 +15,6 @@ from serving.prometheus import Metrics
 from serving.saved_model import SavedModel, session_config, told
 from serving.tflite import LiteModel
 
-WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
 _MOST_WARMUP_REQUESTS = 1000  # as TensorFlow Serving's
 
 
@@ -64,7 +63,7 @@ class Loader:
         return SavedModel(folder, tags, self._session_config)
 
     def _warm_up(self, servable: Servable, model: Model) -> None:
-        path = os.path.join(servable.path, WARMUP_PATH)
+        path = os.path.join(servable.path, signatures.WARMUP_PATH)
         if not tf.io.gfile.exists(path):
             return
         try:

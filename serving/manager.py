@@ -21,8 +21,7 @@ from serving import server_config, versions
 from serving.errors import Code, ServingError, invalid
 from serving.saved_model import Function
 from serving.server_config import ModelConfig, ModelServerConfig
-
-STABLE, CANARY = "stable", "canary"
+from serving.signatures import CANARY, STABLE
 
 _log = logging.getLogger(__name__)
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("serving")
 
-_METRICS_PATH = "/monitoring/prometheus/metrics"  # where a MonitoringConfig names none
 _HEALTH_SECONDS = 0.2  # between two looks at whether all models are there
 
 
@@ -188,7 +187,7 @@ def _listen(
             files.keys,
             max_bytes=options.max_request_bytes,
             timeout_seconds=options.rest_api_timeout_in_ms / 1000,
-            metrics_path=(prometheus.path or _METRICS_PATH) if prometheus.enable else "",
+            metrics_path=(prometheus.path or flags.METRICS_PATH) if prometheus.enable else "",
             cors=options.rest_api_enable_cors_support,
         )
         http_server = HttpServer(app, tls_context(files.tls) if files.tls else None)

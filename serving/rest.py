@@ -157,8 +157,11 @@ class RestApp:
         raise _malformed(method, path)
 
     def _check_key(self, scope: dict[str, Any]) -> None:
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        self._keys.check(headers.get)
+        def read(name: str) -> str | None:
+            own = [value for key, value in scope["headers"] if key == name.encode()]
+            return own[-1].decode("latin-1") if own else None
+
+        self._keys.check(read)
 
     def _other(self, method: str, path: str) -> Answer:
         if method in ("GET", "HEAD"):

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from serving import files
+from serving.flags import METRICS_PATH
 from serving.predictor import PredictionError, read_json, versions
+from serving.signatures import CANARY, STABLE
 
 CONFIG_FILE = "models.config"
 BATCHING_FILE = "batching.config"
 MONITORING_FILE = "monitoring.config"
-STABLE, CANARY = "stable", "canary"
 # Below a version's folder; written by the Pusher.
 NOTE_PATH = "assets.extra/pushed.json"
 
@@ -34,8 +35,7 @@ _HEADING = "# Written by darkroom; model servers read it again every second.\n"
 # Versions that a message names.
 _NAMED = 5
 
-MONITORING_PATH = "/monitoring/prometheus/metrics"
-MONITORING = f'prometheus_config {{\n  enable: true\n  path: "{MONITORING_PATH}"\n}}\n'
+MONITORING = f'prometheus_config {{\n  enable: true\n  path: "{METRICS_PATH}"\n}}\n'
 
 # What a model server is told of the files that the Pusher writes beside the versions.
 FILE_FLAGS = {

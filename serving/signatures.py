@@ -12,6 +12,11 @@ SCORES = "scores"  # output, float32 [batch, num_classes]
 # Of a REST answer of darkroom's own server: the version that gave it.
 VERSION_HEADER = "x-model-version"
 
+# Labels of versions.
+STABLE, CANARY = "stable", "canary"
+
+# Below the model's folder: requests that are replayed before a version answers.
+WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
 # Below the model's folder: its classes, and whether an image has any number of them.
 CONTRACT_PATH = "assets.extra/contract.json"
 LABEL_SEPARATOR = "|"  # of several labels in one text

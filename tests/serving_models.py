@@ -5,7 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving import loading
+from serving import signatures
 
 tf1 = tf.compat.v1
 _SIGNATURES = tf1.saved_model.signature_constants
@@ -56,7 +56,7 @@ def half_plus_two(folder: Path, offset: float = 2.0, warmup: bool = False) -> Pa
     if warmup:
         log = prediction_log_pb2.PredictionLog()
         log.predict_log.request.inputs["x"].CopyFrom(tf.make_tensor_proto([[1.0]]))
-        path = folder / loading.WARMUP_PATH
+        path = folder / signatures.WARMUP_PATH
         path.parent.mkdir()
         with tf.io.TFRecordWriter(str(path)) as writer:
             writer.write(log.SerializeToString())

@@ -13,6 +13,7 @@ from compose_spec import PyCompose
 
 from serving import deployment, rollout
 from serving.deployment import Model
+from serving.flags import METRICS_PATH
 from tests import model_servers
 from tests.conftest import REPOSITORY, Project, darkroom, environment
 
@@ -263,7 +264,7 @@ def test_the_command_in_the_container_serves_what_was_pushed(
         assert answer.status == 200
         [version] = answer.json["model_version_status"]
         assert version["state"] == "AVAILABLE"
-        metrics = server.ask(rollout.MONITORING_PATH)
+        metrics = server.ask(METRICS_PATH)
         assert metrics.status == 200
         answers = darkroom(
             "predict", "--config", "config.yaml", "--labels", "stable", "--json",

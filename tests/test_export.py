@@ -155,7 +155,7 @@ def test_warmup_requests_are_answered(small: Project) -> None:
     [version] = (small.folder / "runs" / "small" / "pushed" / "small").iterdir()
     loaded = tf.saved_model.load(str(version))
     sizes = []
-    for record in tfrecord.read(version / export.WARMUP_PATH):
+    for record in tfrecord.read(version / signatures.WARMUP_PATH):
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         signature = loaded.signatures[request.model_spec.signature_name]
         images = tf.make_ndarray(request.inputs[signatures.IMAGE_BYTES])

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import input_pb2
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from serving import flags, loading
+from serving import flags, signatures
 from serving.errors import Code, ServingError
 from serving.inference import CLASSIFY, REGRESS, Limits
 from serving.loading import Loader
@@ -47,7 +47,7 @@ def copied(half: Path, tmp_path: Path, records: Sequence[bytes]) -> Path:
     """The model with other warm-up requests."""
     folder = tmp_path / "1"
     shutil.copytree(half, folder)
-    with tf.io.TFRecordWriter(str(folder / loading.WARMUP_PATH)) as writer:
+    with tf.io.TFRecordWriter(str(folder / signatures.WARMUP_PATH)) as writer:
         for record in records:
             writer.write(record)
     return folder
@@ -104,7 +104,7 @@ def test_warm_up_requests_of_every_kind(half: Path, metrics: Metrics, tmp_path: 
 def test_a_model_without_warm_up_requests(half: Path, metrics: Metrics, tmp_path: Path) -> None:
     folder = tmp_path / "1"
     shutil.copytree(half, folder)
-    (folder / loading.WARMUP_PATH).unlink()
+    (folder / signatures.WARMUP_PATH).unlink()
     model = load(folder, metrics)
     assert model.function.cache_info().misses == 0
     model.close()
@@ -129,7 +129,7 @@ def test_a_warm_up_request_that_fails_fails_the_version(
     with pytest.raises(ServingError) as raised:
         load(folder, metrics, max_bytes=1000)
     assert raised.value.code is code
-    path = folder / loading.WARMUP_PATH
+    path = folder / signatures.WARMUP_PATH
     start = f"a warm-up request of {path} failed: "
     assert raised.value.message.startswith(start)
     assert message in raised.value.message
@@ -141,9 +141,9 @@ def test_a_warm_up_file_that_is_broken_fails_the_version(
     half: Path, metrics: Metrics, tmp_path: Path, damage: str
 ) -> None:
     folder = copied(half, tmp_path, [b"\xff\xff no PredictionLog"])
-    path = folder / loading.WARMUP_PATH
+    path = folder / signatures.WARMUP_PATH
     if damage == "cut off":
-        path.write_bytes((half / loading.WARMUP_PATH).read_bytes()[:-2])
+        path.write_bytes((half / signatures.WARMUP_PATH).read_bytes()[:-2])
     elif damage == "no records":
         path.write_bytes(b"no records at all")
     with pytest.raises(ServingError, match=f"a warm-up request of {path} failed: "):
@@ -183,7 +183,7 @@ def test_tensorflow_lite_is_warmed_up_too(lite: Path, metrics: Metrics, tmp_path
     folder = tmp_path / "1"
     shutil.copytree(lite, folder)
     (folder / "assets.extra").mkdir()
-    with tf.io.TFRecordWriter(str(folder / loading.WARMUP_PATH)) as writer:
+    with tf.io.TFRecordWriter(str(folder / signatures.WARMUP_PATH)) as writer:
         writer.write(predict([[1, 2]]).SerializeToString())
     model = load(folder, metrics, "--prefer_tflite_model")
     assert model.function.cache_info().misses == 1
