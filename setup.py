@@ -37,6 +37,7 @@ SERVING = [
     "grpcio-health-checking",  # gRPC's standard health service
     "uvicorn",  # HTTP, with httptools's parser
     "httptools",
+    "uvloop; sys_platform != 'win32'",  # the event loop of both protocols, a sixth cheaper
     "orjson",  # JSON at the speed that numbers and images want
 ]
 

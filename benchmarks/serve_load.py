@@ -62,9 +62,8 @@ def rest_body(image: bytes) -> bytes:
 
 
 async def grpc_sender(address: str) -> Send:
-    """A channel of its own."""
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    call = grpc.aio.insecure_channel(address, options=options).unary_unary(
+    """A channel."""
+    call = grpc.aio.insecure_channel(address).unary_unary(
         "/tensorflow.serving.PredictionService/Predict"
     )
 
@@ -109,10 +108,11 @@ async def main() -> None:
     bodies = [made(options.model, image) for image in sent]
     poison = made(options.model, _POISON)
     senders = []
-    channels = [await grpc_sender(options.address) for _ in range(4)]
-    for number in range(options.concurrency):
+    # One channel, as a client process has; HTTP/1.1 needs a connection for each.
+    channel = await grpc_sender(options.address)
+    for _ in range(options.concurrency):
         if options.protocol == "grpc":
-            senders.append(channels[number % len(channels)])
+            senders.append(channel)
         else:
             senders.append(await http_sender(options.address, options.path))
     server = psutil.Process(options.pid)

@@ -135,7 +135,10 @@ def parser() -> argparse.ArgumentParser:
     work.add_argument("--batching_parameters_file", default="", help="BatchingParameters as text")
     for name in ("session", "intra_op", "inter_op"):
         work.add_argument(
-            f"--tensorflow_{name}_parallelism", type=_count, default=0, help="threads; 0: automatic"
+            f"--tensorflow_{name}_parallelism",
+            type=_count,
+            default=0,
+            help="threads; 0: all cores but one",
         )
     work.add_argument(
         "--per_process_gpu_memory_fraction", type=_share, default=0.0, help="0: automatic"

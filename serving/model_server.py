@@ -14,8 +14,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 from serving import flags, server_config
 from serving.access import Keys, tls_context
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("serving")
 
 _HEALTH_SECONDS = 0.2  # between two looks at whether all models are there
+# Objects that come to be between two looks for those that refer to each other. Python's own, 700,
+# is some twenty requests: a fifteenth of the time that the event loop has.
+_COLLECT_AFTER = 50_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,11 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        asyncio.run(_serve(options, files))
+        _run(_serve(options, files))
     except ServingError as error:
         print(f"model_server: {error.message}", file=sys.stderr)
         return 1
     return 0
+
+
+def _run(serving: Coroutine[Any, Any, None]) -> None:
+    """Runs the event loop: uvloop's, which takes a sixth less of a core, but on Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(serving)
+    else:
+        uvloop.run(serving)
 
 
 class _Files:
@@ -107,6 +120,7 @@ async def _answer(
     # hold up all requests for 0.2 s, once in some thousands of them. Models come later and go.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
     loading = asyncio.create_task(service.manager.start(files.models))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait([loading, stopped], return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,7 @@
 """A SavedModel that answers: any, of TensorFlow 1 or 2, as TensorFlow Serving runs it."""
 
 import functools
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -75,9 +76,18 @@ def _array(value: Any) -> np.ndarray:
 
 
 def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> Any:
-    """TensorFlow's own word for how a session uses the machine; 0 leaves a choice to it."""
+    """TensorFlow's own word for how a session uses the machine.
+
+    Args:
+      intra_op: threads that share an operation; 0: all cores but the one that requests come and
+        go on, else both get in each other's way.
+      inter_op: threads that run operations side by side; 0: the same.
+      gpu_memory_fraction: 0 leaves it to TensorFlow.
+    """
+    threads = max(1, (os.cpu_count() or 1) - 1)
     config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=intra_op, inter_op_parallelism_threads=inter_op
+        intra_op_parallelism_threads=intra_op or threads,
+        inter_op_parallelism_threads=inter_op or threads,
     )
     config.gpu_options.per_process_gpu_memory_fraction = gpu_memory_fraction
     return config

@@ -182,3 +182,13 @@ def test_how_a_session_uses_the_machine() -> None:
     assert config.intra_op_parallelism_threads == 3
     assert config.inter_op_parallelism_threads == 2
     assert config.gpu_options.per_process_gpu_memory_fraction == 0.5
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(None, 1), (1, 1), (2, 1), (8, 7)])
+def test_a_session_leaves_a_core_to_the_requests(
+    monkeypatch: pytest.MonkeyPatch, cores: int | None, threads: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    config = saved_model.session_config(0, 0, 0)
+    assert config.intra_op_parallelism_threads == threads
+    assert config.inter_op_parallelism_threads == threads
