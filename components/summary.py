@@ -117,6 +117,12 @@ def verdict(blessing: Any) -> dict[str, Any]:
     return {"remarks": [], **found, "blessed": blessed}
 
 
+def trial(infra_blessing: Any) -> dict[str, Any]:
+    """What ServingValidator found: ``reasons`` against serving it, and any measurements."""
+    found: dict[str, Any] = json.loads(_text(infra_blessing, results.VERDICT_PROPERTY))
+    return found
+
+
 def evaluation(artifact: Any) -> dict[str, Any] | None:
     """All that Evaluator measured; None where it was an older one, that wrote no file."""
     try:
@@ -236,7 +242,7 @@ def _read_evaluator(status: Status, outputs: dict[str, Any]) -> str:
 
 
 def _read_serving_validator(status: Status, outputs: dict[str, Any]) -> str:
-    found = json.loads(_text(outputs["blessing"], results.VERDICT_PROPERTY))
+    found = trial(outputs["blessing"])
     status.serving_reasons = found["reasons"]
     if found["reasons"]:
         return f"not blessed: {found['reasons'][0]}"

@@ -199,6 +199,8 @@ def create_pipeline(
         "blessing": evaluator.outputs["blessing"],
         "pushed_model": pusher.outputs["pushed_model"],
     }
+    if tried:
+        channels["infra_blessing"] = tried
     if config.tuner.enabled:
         channels |= {key: tuner.outputs[key] for key in ("best_hyperparameters", "tuner_results")}
     report = Report(channels, config.reported, metadata_path=str(config.metadata_path))

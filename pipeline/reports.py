@@ -15,6 +15,8 @@ from pipeline.config import Config
 _NAMED = 5
 # Nodes that only try something: the evaluation that Rehearsal makes is of no model.
 _TRIED = ("Rehearsal",)
+# What the nodes after it call what a node gives under a name that another gives too.
+_KEYS = {"ServingValidator": {"blessing": "infra_blessing"}}
 
 
 def find(config: Config, run: str | None = None) -> Path:
@@ -122,7 +124,8 @@ def _made(nodes: list[lineage.Node]) -> dict[str, Any]:
     artifacts: dict[str, Any] = {}
     for node in nodes:
         if node.state in lineage.DONE and not node.is_resolver and node.id not in _TRIED:
-            artifacts |= node.made
+            keys = _KEYS.get(node.id, {})
+            artifacts |= {keys.get(key, key): listed for key, listed in node.made.items()}
     return artifacts
 
 

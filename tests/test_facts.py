@@ -13,6 +13,7 @@ from components import features, lineage, results, tfrecord
 from components.report import component, facts, files
 from pipeline.config import load
 from tests.conftest import Project
+from tests.report_facts import SECTIONS
 
 
 def report(small: Project) -> Path:
@@ -92,6 +93,25 @@ def test_search_training_and_model(found: dict[str, Any]) -> None:
     assert tensor == {"name": "image_bytes", "type": "string", "shape": [None]}
 
 
+def infra_blessing(**found: Any) -> Any:
+    value = SimpleNamespace(string_value=json.dumps(found))
+    return SimpleNamespace(custom_properties={results.VERDICT_PROPERTY: value})
+
+
+@pytest.mark.parametrize("reasons", [[], ["p99 over grpc is 9.0 ms"]])
+def test_what_a_server_made_of_the_model(
+    small: Project, tmp_path: Path, reasons: list[str]
+) -> None:
+    artifacts = artifacts_of(small) | {"infra_blessing": infra_blessing(reasons=reasons, images=4)}
+    del artifacts["pushed_model"]
+    config = load("digits").model_dump()
+    found = facts.collect(tmp_path, "p", "run", config, artifacts, [])
+    assert found["serving"] == {"reasons": reasons, "images": 4}
+    assert found["verdict"]["blessed"] is True
+    assert found["verdict"]["servable"] is (not reasons)
+    assert found["verdict"]["reasons"] == reasons
+
+
 def test_lineage_and_environment(found: dict[str, Any]) -> None:
     nodes = {node["node"]: node for node in found["lineage"]}
     assert next(iter(nodes)) == "ImportExampleGen"
@@ -153,10 +173,10 @@ def test_a_run_that_did_nothing_has_facts_too(tmp_path: Path) -> None:
     failure = {"node": "ImportExampleGen", "sentence": "No files."}
     config = load("digits", ["report.limits=rotated ones"]).model_dump()
     found = facts.collect(tmp_path, "p", "run", config, {}, [], failure)
-    for section in ("data", "preprocessing", "search", "training", "evaluation", "model"):
+    for section in SECTIONS:
         assert found[section] is None
     assert found["verdict"] == {
-        "blessed": None, "reasons": [], "remarks": [], "pushed_version": None
+        "blessed": None, "servable": None, "reasons": [], "remarks": [], "pushed_version": None
     }  # fmt: skip
     assert found["failure"] == failure
     assert found["limits"] == "rotated ones"

@@ -29,6 +29,7 @@ def test_a_comment_says_the_verdict_first(tmp_path: Path) -> None:
     assert "- train: 1,600 images, 10 classes of 160 to 160\n" in text
     assert "- epoch 3 of 4 was exported: loss 0.5000, val\\_loss 0.6000" in text
     assert "- cnn, 12,345 parameters, 1.20 MiB, 1.9 ms per request in the median" in text
+    assert "- served by darkroom's model server: ready after 4.2 s; memory 413 MiB;" in text
     assert "git commit 0123456789 on main" in text
     assert "### Intended use\n\nDigits of forms.\n" in text
     assert "### Limits" not in text  # nothing was written there
@@ -61,7 +62,7 @@ def test_a_run_that_did_not_get_far_has_a_comment(tmp_path: Path) -> None:
         text = markdown(facts(tmp_path, DIGITS, reached))
         assert "Not evaluated" in text
         assert ("### Data" in text) == (reached > 0)
-        assert "### Evaluation" not in text
+        assert ("### Evaluation" in text) == (reached > SECTIONS.index("evaluation"))
     found = facts(tmp_path, reached=0)
     found["failure"] = {"node": "Trainer", "sentence": "No | number."}
     assert markdown(found).startswith("## ✗ digits: Trainer failed\n\nNo \\| number.\n")

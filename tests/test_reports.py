@@ -102,3 +102,12 @@ def test_the_rehearsal_is_no_evaluation() -> None:
     for order in ([evaluated, *done], [*done, evaluated]):
         assert reports._made(order)["evaluation"] == "e"
     assert reports._made([node("Evaluator", "failed", evaluation="e")]) == {}
+
+
+def test_both_blessings_are_told_apart() -> None:
+    def node(name: str, blessing: str) -> lineage.Node:
+        kind = SimpleNamespace(type=name)
+        return lineage.Node(name, "complete", 0, 0, {}, {"blessing": [blessing]}, kind)
+
+    done = [node("Evaluator", "e"), node("ServingValidator", "s")]
+    assert reports._made(done) == {"blessing": "e", "infra_blessing": "s"}

@@ -28,6 +28,23 @@ def test_verdicts(
     assert (told.words, told.tone) == (words, tone)
 
 
+def test_a_model_that_the_server_could_not_serve(tmp_path: Path) -> None:
+    found = facts(tmp_path)
+    found["verdict"].update(blessed=True, servable=False)
+    told = views.verdict(found)
+    assert (told.words, told.tone) == ("Blessed by Evaluator, not for serving", "bad")
+
+
+def test_what_is_said_of_the_server(tmp_path: Path) -> None:
+    serving = facts(tmp_path)["serving"]
+    said = dict(views.served(serving))
+    assert said["ready after"] == "4.2 s"
+    assert said["memory"] == "413 MiB"
+    assert said["over gRPC"] == "1.5 ms in the median, 3.2 ms at the 99th percentile"
+    assert said["scores"] == "of 16 images at most 2e-07 off the model's own"
+    assert views.served(None) == views.served({"reasons": ["it did not start"]}) == []
+
+
 @pytest.mark.parametrize(
     ("metric", "difference", "expected"),
     [

@@ -23,6 +23,7 @@ INPUTS: dict[str, Any] = {
     "model_run": standard_artifacts.ModelRun,
     "evaluation": standard_artifacts.ModelEvaluation,
     "blessing": standard_artifacts.ModelBlessing,
+    "infra_blessing": standard_artifacts.InfraBlessing,
     "pushed_model": standard_artifacts.PushedModel,
 }
 

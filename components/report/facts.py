@@ -62,6 +62,7 @@ def collect(
         "training": (("model_run",), _training),
         "evaluation": (("examples", "evaluation"), _evaluation),
         "model": (("model",), _model),
+        "serving": (("infra_blessing",), _serving),
     }
     found = {
         name: collected(given) if all(key in artifacts for key in needed) else None
@@ -237,13 +238,24 @@ def _model(given: _Given) -> Any:
     }
 
 
+def _serving(given: _Given) -> Any:
+    return summary.trial(given.artifacts["infra_blessing"])
+
+
 def _verdict(artifacts: Mapping[str, Any]) -> dict[str, Any]:
     blessing, pushed_model = artifacts.get("blessing"), artifacts.get("pushed_model")
+    tried = artifacts.get("infra_blessing")
     found = summary.verdict(blessing) if blessing is not None else {}
+    reasons = found.get("reasons", [])
+    servable = None
+    if found.get("blessed") and tried is not None:
+        reasons = summary.trial(tried)["reasons"]
+        servable = not reasons
     pushed = summary.pushed(pushed_model) if pushed_model is not None else None
     return {
         "blessed": found.get("blessed"),
-        "reasons": found.get("reasons", []),
+        "servable": servable,  # None: not tried
+        "reasons": reasons,
         "remarks": found.get("remarks", []),
         "pushed_version": pushed.name if pushed else None,
     }

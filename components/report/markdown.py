@@ -137,7 +137,10 @@ def _model(facts: Facts) -> list[str]:
     ]
     if evaluation is not None and (latency := evaluation.get("latency")):
         words.append(f"{views.number(latency['p50_ms'], 1)} ms per request in the median")
-    return ["### Model", bullets([", ".join(words)])]
+    served = [f"{name} {words}" for name, words in views.served(facts["serving"])]
+    if served:
+        served = [f"served by {facts['serving']['server']}: {'; '.join(served)}"]
+    return ["### Model", bullets([", ".join(words), *served])]
 
 
 def _lineage(facts: Facts) -> list[str]:

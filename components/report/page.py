@@ -61,6 +61,7 @@ def page(facts: Facts, folder: Path) -> str:
         told=views.verdict(facts),
         numbers=views.key_numbers(facts),
         git=views.git(facts["environment"]),
+        served=views.served(facts["serving"]),
         settings=yaml.safe_dump(facts["config"], sort_keys=False, allow_unicode=True),
         picture=_inliner(folder),
         **_of_data(facts["data"]),

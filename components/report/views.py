@@ -80,6 +80,9 @@ def verdict(facts: Facts) -> Verdict:
         return Verdict("open", "?", "Not evaluated", "The run didn't get to a verdict.")
     if not found["blessed"]:
         return Verdict("bad", "✗", "Not blessed", "What was pushed before stays as it was.")
+    if found["servable"] is False:
+        words = "Blessed by Evaluator, not for serving"
+        return Verdict("bad", "✗", words, "What was pushed before stays as it was.")
     if found["pushed_version"] is None:
         return Verdict("good", "✓", "Blessed", "Nothing was pushed.")
     return Verdict("good", "✓", "Blessed and pushed", f"Version {found['pushed_version']}.")
@@ -113,6 +116,23 @@ def key_numbers(facts: Facts) -> list[Number]:
         nodes = "1 node" if len(seconds) == 1 else f"{len(seconds)} nodes"
         numbers.append(Number("Time", duration(sum(seconds)), f"in {nodes}"))
     return numbers
+
+
+def served(serving: Facts | None) -> list[tuple[str, str]]:
+    """What ServingValidator measured of a server with the model, each under its name."""
+    if serving is None or "server" not in serving:
+        return []
+    found = [
+        ("ready after", f"{number(serving['ready_seconds'], 1)} s"),
+        ("memory", f"{count(round(serving['memory_mib']))} MiB"),
+    ]
+    for name, words in (("grpc", "over gRPC"), ("rest", "over REST")):
+        latency = serving["latency"][name]
+        median, tail = (f"{number(latency[key], 1)} ms" for key in ("p50_ms", "p99_ms"))
+        found.append((words, f"{median} in the median, {tail} at the 99th percentile"))
+    difference, images = serving["largest_difference"], count(serving["images"])
+    found.append(("scores", f"of {images} images at most {difference:.1g} off the model's own"))
+    return found
 
 
 def _of_metric(row: dict[str, Any]) -> Number:
