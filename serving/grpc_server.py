@@ -55,14 +55,14 @@ class GrpcServer:
         """
         self._service = service
         self._keys = keys
-        options = [
-            ("grpc.max_receive_message_length", max_bytes),
-            ("grpc.max_send_message_length", -1),
+        options = {
+            "grpc.max_receive_message_length": max_bytes,
+            "grpc.max_send_message_length": -1,
             # Without it a second server would share the port of a first one.
-            ("grpc.so_reuseport", 0),
-            *_arguments(channel_arguments),
-        ]
-        self._server = grpc.aio.server(options=options)
+            "grpc.so_reuseport": 0,
+            **dict(_arguments(channel_arguments)),
+        }
+        self._server = grpc.aio.server(options=list(options.items()))
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         self._server.add_generic_rpc_handlers((self._prediction(), self._models()))

@@ -30,6 +30,8 @@ def half_plus_two(folder: Path, offset: float = 2.0, warmup: bool = False) -> Pa
         x = tf.identity(parsed["x"], name="x")
         y = tf.add(x * half, added, name="y")
         y3 = tf.add(parsed["x2"] * half, 3.0, name="y3")
+        both = tf.concat([x, y], 1, name="both")
+        names = tf.tile([["x", "y"]], [tf.shape(x)[0], 1], name="names")
         info = tf1.saved_model.build_tensor_info
         of_examples = {"inputs": info(serialized)}
 
@@ -49,6 +51,12 @@ def half_plus_two(folder: Path, offset: float = 2.0, warmup: bool = False) -> Pa
                 "regress_x_to_y": signature(of_examples, {"outputs": info(y)}, regress),
                 "regress_x2_to_y3": signature(of_examples, {"outputs": info(y3)}, regress),
                 "classify_x_to_y": signature(of_examples, {"scores": info(y)}, classify),
+                "classify_both": signature(
+                    of_examples, {"classes": info(names), "scores": info(both)}, classify
+                ),
+                "classify_names": signature(of_examples, {"classes": info(names)}, classify),
+                "regress_flat": signature(of_examples, {"outputs": info(y[:, 0])}, regress),
+                "regress_wide": signature(of_examples, {"outputs": info(both)}, regress),
                 "regress_x_direct": signature({"inputs": info(x)}, {"outputs": info(y)}, regress),
             },
         )
@@ -99,6 +107,10 @@ class _Every(tf.Module):
         with tf.control_dependencies([tf.debugging.assert_non_negative(x, "no negative numbers")]):
             return {"root": tf.sqrt(x)}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+    def batch(self, x: tf.Tensor) -> dict:
+        return {"size": tf.zeros_like(x) + tf.cast(tf.shape(x)[0], tf.float32)}
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, "steps")])
     def slow(self, steps: tf.Tensor) -> dict:
         matrix = tf.eye(256)
@@ -124,7 +136,7 @@ DTYPES = (
 
 
 def every(folder: Path) -> Path:
-    """The signatures half (default), two, upper, total, checked, slow, and echo_DTYPE of each."""
+    """The signatures half (default), two, upper, total, checked, batch, slow, echo_DTYPE."""
     module = _Every()
     signatures = {
         "serving_default": module.half,
@@ -132,6 +144,7 @@ def every(folder: Path) -> Path:
         "upper": module.upper,
         "total": module.total,
         "checked": module.checked,
+        "batch": module.batch,
         "slow": module.slow,
     }
     for dtype in DTYPES:

@@ -179,6 +179,30 @@ def test_classify(server: Server) -> None:
     assert failure(server.stub.Classify, request) == (INVALID, "Input is empty.")
 
 
+def test_classes_with_and_without_scores(server: Server) -> None:
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name = HALF
+    examples(request, 2.0, 4.0)
+    found = {}
+    for name in ("classify_both", "classify_names"):
+        request.model_spec.signature_name = name
+        classified = server.stub.Classify(request, SECONDS).result.classifications
+        found[name] = [[(c.label, c.score) for c in each.classes] for each in classified]
+    assert found["classify_both"] == [[("x", 2.0), ("y", 3.0)], [("x", 4.0), ("y", 4.0)]]
+    assert found["classify_names"] == [[("x", 0.0), ("y", 0.0)]] * 2
+
+
+def test_a_regression_is_a_number_for_each_example(server: Server) -> None:
+    request = regression_pb2.RegressionRequest()
+    request.model_spec.name = HALF
+    request.model_spec.signature_name = "regress_flat"
+    examples(request, 2.0, 4.0)
+    found = server.stub.Regress(request, SECONDS).result.regressions
+    assert [regression.value for regression in found] == [3.0, 4.0]
+    request.model_spec.signature_name = "regress_wide"
+    assert failure(server.stub.Regress, request)[0] is INVALID
+
+
 def test_regress_with_a_common_context(server: Server) -> None:
     request = regression_pb2.RegressionRequest()
     request.model_spec.name = HALF

@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2, prediction_log_pb2
 
 from serving import signatures
@@ -441,6 +442,73 @@ def test_tensorflow_lite(tmp_path: Path, signature: bool) -> None:
         for rows in ([[2.0], [4.0]], [[1.0]]):
             reply = server.ask(f"{HALF}:predict", {"instances": rows})
             assert reply.json == {"predictions": [[row[0] / 2 + 2] for row in rows]}
+
+
+def test_what_the_batching_file_says_and_how_long_rest_waits(
+    served_models: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "batching").write_text(
+        "max_batch_size { value: 8 } batch_timeout_micros { value: 500000 } "
+        "num_batch_threads { value: 2 } allowed_batch_sizes: 4 allowed_batch_sizes: 8 "
+        "pad_variable_length_inputs: true"
+    )
+    with (
+        running(
+            tmp_path,
+            "--model_name=every",
+            f"--model_base_path={served_models / 'every'}",
+            "--enable_batching",
+            f"--batching_parameters_file={tmp_path / 'batching'}",
+            "--rest_api_timeout_in_ms=1500",
+            "--grpc_channel_arguments=grpc.max_receive_message_length=100000",
+        ) as server,
+        concurrent.futures.ThreadPoolExecutor(2) as pool,
+    ):
+        path = "/v1/models/every:predict"
+
+        def size(rows: int) -> Any:
+            return server.ask(path, {"signature_name": "batch", "instances": [0.0] * rows}).json
+
+        assert size(1) == {"predictions": [4.0]}
+        assert size(5) == {"predictions": [8.0] * 5}
+        # Over REST and gRPC, of different lengths, and yet in one batch.
+        over_rest = pool.submit(server.ask, path, {"instances": [[2.0]]})
+        request = predict_request("every", x=[[2.0, 4.0, 6.0]])
+        over_grpc = server.stub.Predict(request, SECONDS)
+        assert over_grpc.outputs["y"].float_val == [3.0, 4.0, 5.0]
+        assert over_rest.result().json == {"predictions": [[3.0, 2.0, 2.0]]}
+        late = server.ask(path, {"signature_name": "slow", "inputs": [20_000]})
+        assert (late.status, late.json) == (504, {"error": "No answer within 1.5 s."})
+        with pytest.raises(grpc.RpcError) as raised:
+            server.stub.Predict(predict_request("every", x=[[0.0] * 30_000]), SECONDS)
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        server.process.kill()  # it still has seconds of work
+
+
+def test_a_folder_is_looked_at_once_and_a_label_is_ahead_of_its_version(
+    base: Path, halves: dict[int, Path], tmp_path: Path
+) -> None:
+    config = tmp_path / "models.config"
+    models_config(config, base, [], stable=1, canary=2)
+    assert "not currently available" in refused(f"--model_config_file={config}")
+    with running(
+        tmp_path,
+        f"--model_config_file={config}",
+        "--allow_version_labels_for_unavailable_models",
+        "--file_system_poll_wait_seconds=0",
+    ) as server:
+        canary = f"{HALF}/labels/canary:predict"
+        assert server.ask(f"{HALF}/labels/stable:predict", ASK).json == {"predictions": [2.0]}
+        assert server.ask(canary, ASK).json == {
+            "error": "Servable not found for request: Specific(half, 2)"
+        }
+        put(halves[2], base / "2")
+        time.sleep(1.5)  # longer than the default between two looks
+        assert server.ask(canary, ASK).status == 404
+        request = model_management_pb2.ReloadConfigRequest()
+        text_format.Parse(config.read_text(), request.config)
+        server.models.HandleReloadConfigRequest(request, SECONDS)
+        assert server.ask(canary, ASK).json == {"predictions": [3.0]}
 
 
 def test_a_full_queue_is_told_at_once(served_models: Path, tmp_path: Path) -> None:

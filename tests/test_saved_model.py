@@ -48,6 +48,10 @@ def test_a_model_of_tensorflow_1(folders: dict[str, Path]) -> None:
         "regress_x_to_y",
         "regress_x2_to_y3",
         "classify_x_to_y",
+        "classify_both",
+        "classify_names",
+        "regress_flat",
+        "regress_wide",
         "regress_x_direct",
     }
     found = call(model, "serving_default", x=np.array([[1], [3]], np.float32))
