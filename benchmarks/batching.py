@@ -6,9 +6,9 @@ model server does; by TensorFlow's own batching op, a thread for each client; an
 
 import asyncio
 import os
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -79,8 +79,7 @@ def _gathered(model: str, images: list[bytes], requests: int) -> Callable[[], No
 
 
 def _batching_op(model: str, images: list[bytes], requests: int) -> Callable[[], None]:
-    loaded = tf.saved_model.load(model)
-    serve = loaded.signatures[signatures.SERVING]
+    loaded = tf.saved_model.load(model)  # owns the weights, so the function below refers to it
 
     @tf.nondifferentiable_batch_function(
         num_batch_threads=os.cpu_count() or 1,
@@ -89,7 +88,7 @@ def _batching_op(model: str, images: list[bytes], requests: int) -> Callable[[],
         max_enqueued_batches=100,
     )
     def together(image_bytes: tf.Tensor) -> Any:
-        answer = serve(image_bytes=image_bytes)
+        answer = loaded.signatures[signatures.SERVING](image_bytes=image_bytes)
         return answer[signatures.CLASSES], answer[signatures.SCORES]
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -117,11 +116,8 @@ def _in_threads(ask: Callable[[bytes], None], images: list[bytes], requests: int
         for at in range(number, requests, _CLIENTS):
             ask(images[at % len(images)])
 
-    threads = [threading.Thread(target=client, args=[number]) for number in range(_CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(_CLIENTS) as threads:
+        list(threads.map(client, range(_CLIENTS)))
 
 
 def _function(model: str) -> Any:

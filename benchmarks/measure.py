@@ -25,6 +25,13 @@ RESULTS = Path(__file__).resolve().parent / "results"
 GIB = 2**30
 
 _SECONDS_BETWEEN_POLLS = 0.2
+# Options whose value is a place on this machine.
+_PLACES = {
+    "--data": "FOLDER",
+    "--weights": "VERSION",
+    "--model": "VERSION",
+    "--bentoml": "PYTHON",
+}
 _LIBRARIES = (
     "tfx", "tensorflow", "keras", "keras-tuner", "tf-keras", "tensorflow-transform", "apache-beam",
 )  # fmt: skip
@@ -192,7 +199,7 @@ def report(script: str, rows: list[dict[str, Any]], **more: Any) -> None:
 def _command(name: str) -> str:
     """The command to repeat it, without this machine's folders."""
     words = list(sys.argv[1:])
-    for option, shown in (("--data", "FOLDER"), ("--weights", "VERSION")):
+    for option, shown in _PLACES.items():
         if option in words:
             words[words.index(option) + 1] = shown
     return shlex.join(["python", f"benchmarks/{name}.py", *words])
