@@ -98,7 +98,8 @@ def read(path: str, kind: type[_Proto]) -> _Proto:
         raise ServingError(Code.NOT_FOUND, f"{path}: can't be read: {error.strerror}.") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise invalid(
-            f"Invalid protobuf file: '{path}': {error}. Expected a {kind.DESCRIPTOR.name} as text."
+            f"Invalid protobuf file: '{path}': Error parsing text-format "
+            f"{kind.DESCRIPTOR.full_name}: {error}"
         ) from error
 
 

@@ -106,7 +106,9 @@ def test_a_file_that_is_none_says_where(tmp_path: Path, text: str, reason: str) 
     with pytest.raises(ServingError, match=f"(?s)Invalid protobuf file: .*{reason}") as raised:
         read(tmp_path, text)
     assert raised.value.code is Code.INVALID_ARGUMENT
-    assert "Expected a ModelServerConfig as text." in raised.value.message
+    assert (
+        "Error parsing text-format tensorflow.serving.ModelServerConfig: " in raised.value.message
+    )
 
 
 def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
