@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow.lite.tools import flatbuffer_utils
 
 from serving import signatures
 from serving.errors import Code, ServingError, invalid
@@ -16,6 +17,17 @@ from serving.saved_model import Function
 
 FILE_NAME = "model.tflite"
 _METHOD = "tensorflow/serving/predict"
+
+
+def _check(content: bytes) -> None:
+    """Raises ValueError where a file points beyond its end, as one that was cut off does.
+
+    The interpreter trusts the file, and would take the whole process with it.
+    """
+    try:
+        flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    except Exception as error:  # struct's, NumPy's and Python's own, wherever it points
+        raise ValueError("the file is damaged or cut off") from error
 
 
 class LiteModel:
@@ -34,6 +46,7 @@ class LiteModel:
         try:
             with tf.io.gfile.GFile(path, "rb") as file:
                 self._content = file.read()
+            _check(self._content)
             first = self._interpreter()
             self.signatures: Mapping[str, SignatureDef] = _signatures(first)
         except (ValueError, RuntimeError, tf.errors.OpError) as error:

@@ -104,6 +104,17 @@ def test_only_the_first_graph_of_a_file_is_offered(tmp_path: Path) -> None:
     assert found in ([10], [6])
 
 
+def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    serving_models.lite(tmp_path, signature=True)
+    file = tmp_path / tflite.FILE_NAME
+    whole = file.read_bytes()
+    LiteModel(str(file), 1).close()
+    for size in range(1, len(whole), 97):
+        file.write_bytes(whole[:size])
+        with pytest.raises(ServingError, match="can't be loaded: the file is damaged or cut off"):
+            LiteModel(str(file), 1)
+
+
 @pytest.mark.parametrize("content", [b"", b"no model", None])
 def test_files_that_are_no_models(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / tflite.FILE_NAME
