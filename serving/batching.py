@@ -31,6 +31,7 @@ class Call(NamedTuple):
     function: Function  # calls of the same one may run together
     inputs: list[np.ndarray]
     pixels: int = 0  # of all encoded images in it
+    alone: bool = False  # what goes in or comes out isn't one for each example
 
 
 class _Task(NamedTuple):
@@ -103,7 +104,9 @@ class Batcher:
 
     def _size(self, call: Call) -> int:
         """Examples of a call that can run with others of its key; else 0."""
-        if self._parameters.max_batch_size == 1 or call.function in self._unbatchable:
+        if self._parameters.max_batch_size == 1:
+            return 0
+        if call.alone or call.function in self._unbatchable:
             return 0
         sizes = {array.shape[0] if array.ndim else 0 for array in call.inputs}
         return sizes.pop() if len(sizes) == 1 else 0

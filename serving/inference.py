@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
@@ -112,7 +112,18 @@ def predict_call(
         tuple(signature.outputs[name].name for name in names),
     )
     values = [arrays[name] for name in order]
-    return Call(function, values, limits.count_pixels(values)), names
+    infos = [signature.inputs[name] for name in order]
+    infos += [signature.outputs[name] for name in names]
+    alone = any(map(_is_fixed, infos))
+    return Call(function, values, limits.count_pixels(values), alone), names
+
+
+def _is_fixed(info: TensorInfo) -> bool:
+    """Whether a tensor is known to have the same first dimension for any number of examples."""
+    if not info.HasField("tensor_shape") or info.tensor_shape.unknown_rank:
+        return False
+    dimensions = info.tensor_shape.dim
+    return not dimensions or dimensions[0].size >= 0
 
 
 def arrays_of(request: PredictRequest, signature: SignatureDef, limits: Limits) -> Outputs:

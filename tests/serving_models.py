@@ -108,6 +108,10 @@ class _Every(tf.Module):
             return {"root": tf.sqrt(x)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+    def named(self, x: tf.Tensor) -> dict:
+        return {"y": x, "names": tf.constant(["a", "b", "c", "d"])}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
     def batch(self, x: tf.Tensor) -> dict:
         return {"size": tf.zeros_like(x) + tf.cast(tf.shape(x)[0], tf.float32)}
 
@@ -136,7 +140,7 @@ DTYPES = (
 
 
 def every(folder: Path) -> Path:
-    """The signatures half (default), two, upper, total, checked, batch, slow, echo_DTYPE."""
+    """The signatures half (default), two, upper, total, checked, named, batch, slow, echo_DTYPE."""
     module = _Every()
     signatures = {
         "serving_default": module.half,
@@ -144,6 +148,7 @@ def every(folder: Path) -> Path:
         "upper": module.upper,
         "total": module.total,
         "checked": module.checked,
+        "named": module.named,
         "batch": module.batch,
         "slow": module.slow,
     }

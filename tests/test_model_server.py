@@ -471,6 +471,10 @@ def test_what_the_batching_file_says_and_how_long_rest_waits(
 
         assert size(1) == {"predictions": [4.0]}
         assert size(5) == {"predictions": [8.0] * 5}
+        # As many names as a padded batch has rows, and yet not a name for each.
+        named = server.stub.Predict(predict_request("every", "named", x=[5.0]), SECONDS).outputs
+        assert named["y"].float_val == [5.0]
+        assert named["names"].string_val == [b"a", b"b", b"c", b"d"]
         # Over REST and gRPC, of different lengths, and yet in one batch.
         over_rest = pool.submit(server.ask, path, {"instances": [[2.0]]})
         request = predict_request("every", x=[[2.0, 4.0, 6.0]])
