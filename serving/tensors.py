@@ -95,8 +95,10 @@ def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
         given = np.array(proto.half_val, np.int64).astype(np.uint16).view(np.float16)
     else:
         field = _RAW_FIELDS.get(proto.dtype) or _LIST_FIELDS[proto.dtype]
-        # Values beyond the type wrap around, as in TensorFlow.
-        given = np.array(getattr(proto, field)).astype(dtype)
+        # The wire's own type: without one, NumPy takes float64 for large and small uint64 together.
+        # Values beyond the type of the tensor wrap around, as in TensorFlow.
+        wire = np.int32 if field == "int_val" else dtype
+        given = np.array(getattr(proto, field), wire).astype(dtype, copy=False)
     _check_count(name, len(given), count, dtype.itemsize, max_bytes)
     if len(given) < count:
         filled = np.full(count, given[-1] if len(given) else 0, dtype)

@@ -127,6 +127,12 @@ def test_values_beyond_their_type_wrap_around() -> None:
     same(tensors.to_array("x", given, ROOM), np.array([0, 255], np.uint8))
 
 
+def test_large_and_small_numbers_keep_all_their_digits() -> None:
+    values = [2**63 + 1, 0, 2**64 - 1]
+    found = tensors.to_array("x", proto(types_pb2.DT_UINT64, [3], uint64_val=values), ROOM)
+    assert found.tolist() == values
+
+
 def test_a_tensor_may_be_as_large_as_is_allowed() -> None:
     assert tensors.to_array("x", proto(types_pb2.DT_FLOAT, [250]), 1000).shape == (250,)
     assert "at most 1000 bytes" in refused(proto(types_pb2.DT_FLOAT, [251]), 1000)
