@@ -32,7 +32,7 @@ _log = logging.getLogger("serving")
 
 _HEALTH_SECONDS = 0.2  # between two looks at whether all models are there
 # Objects that come to be between two looks for those that refer to each other. Python's own, 700,
-# is some twenty requests: a fifteenth of the time that the event loop has.
+# is some twenty requests: a twentieth of the time that the event loop has.
 _COLLECT_AFTER = 50_000
 
 
