@@ -289,7 +289,13 @@ def _bentoml(folder: Path, model: Path, python: str) -> Iterator[Server]:
             assert process.poll() is None, (work / "stderr.txt").read_text()
             assert time.monotonic() < until, (work / "stderr.txt").read_text()
             time.sleep(0.1)
-        yield Server(process.pid, "", f"localhost:{port}", "/predict", 0.0)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        try:
+            yield Server(process.pid, "", f"localhost:{port}", "/predict", 0.0)
+        finally:
+            for worker in workers:  # which outlive it
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    worker.kill()
 
 
 if __name__ == "__main__":
