@@ -5,10 +5,10 @@ reuse what the old code made.
 """
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import sysconfig
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def of_modules(*modules: str) -> str:
         if path.name == "__init__.py":
             templates = sorted(path.parent.glob("*.jinja"))
             sources |= {f"{name}/{found.name}": found.read_bytes() for found in templates}
-        waiting.extend(_imports(name, path, sources[name]))
+        waiting.extend(_imports(name, path.name == "__init__.py", sources[name]))
         waiting.append(name.rpartition(".")[0])  # importing a module runs its package too
     for name in sorted(sources):
         digest.update(f"{name}\0{len(sources[name])}\0".encode() + sources[name])
@@ -68,20 +68,21 @@ def of_files(path: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _imports(name: str, path: Path, source: bytes) -> Iterator[str]:
+@functools.cache  # the nodes of a graph share most of their sources
+def _imports(name: str, is_package: bool, source: bytes) -> list[str]:
     """The modules that a module imports, and names that may be modules."""
+    found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 # One dot is the package itself: of a package, its own name.
-                up = node.level - (path.name == "__init__.py")
-                parents = name.split(".")[: -up or None]
+                parents = name.split(".")[: -(node.level - is_package) or None]
                 base = ".".join([*parents, base] if base else parents)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return found
 
 
 def _find(name: str) -> Path | None:
@@ -105,10 +106,15 @@ def _find(name: str) -> Path | None:
 
 def _is_library(path: Path) -> bool:
     """Whether a source is Python's own or an installed library's: its version tells enough."""
-    folders = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
-    return any(path.is_relative_to(folder) for folder in folders)
+    return any(path.is_relative_to(folder) for folder in _library_folders())
 
 
+@functools.cache
+def _library_folders() -> set[str]:
+    return {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
+
+
+@functools.cache
 def _version(library: str) -> str:
     try:
         return metadata.version(library)
