@@ -4,6 +4,7 @@ import os
 import re
 import traceback
 
+INTERRUPTED = 130  # the exit code that shells give a command that Ctrl-C ended
 # What Beam adds to the message of an error that comes out of a step.
 _BEAMS_PLACE = re.compile(r" \[while running .*")
 # Files whose lines say nothing to a user about the user's own code.

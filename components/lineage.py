@@ -1,6 +1,6 @@
 """What ran, of what and with what result, as ML Metadata has it. Light to import."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,19 +66,22 @@ def run_of(store: Any, execution_id: int) -> Any:
     return next(context for context in contexts if context.type == "pipeline_run")
 
 
-def nodes(store: Any, run: Any, alive: bool = False) -> list[Node]:
-    """The nodes of a run in the order in which they began.
+def nodes(store: Any, run: Any, alive: bool | Set[str] = False) -> list[Node]:
+    """The nodes of a run in the order in which they began, each as it was last tried.
 
     Args:
       store: from ``open_store``.
       run: its context.
-      alive: whether the run goes on; else what is marked as running was interrupted.
+      alive: whether the run goes on, or which of its nodes do; what is marked as running besides
+        was interrupted.
     """
     executions = store.get_executions_by_context(run.id)
-    found = _nodes(store, sorted(executions, key=lambda execution: execution.id))
-    if alive:
-        return found
-    return [n._replace(state="interrupted") if n.state == "running" else n for n in found]
+    tries = _nodes(store, sorted(executions, key=lambda execution: execution.id))
+    found = {one.id: one for one in tries}.values()
+    return [
+        n._replace(state="interrupted") if n.state == "running" and not _in(alive, n.id) else n
+        for n in found
+    ]
 
 
 def node(store: Any, execution_id: int) -> Node:
@@ -127,6 +130,10 @@ def _by_key(events: Iterable[Any], artifacts: dict[int, Any]) -> dict[str, list[
     for event in sorted(events, key=lambda event: event.artifact_id):
         listed.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
     return listed
+
+
+def _in(alive: bool | Set[str], node: str) -> bool:
+    return alive if isinstance(alive, bool) else node in alive
 
 
 def _state_of(execution: Any) -> str:

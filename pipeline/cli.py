@@ -2,19 +2,17 @@
 
 import argparse
 import json
-import logging
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.config import Config
     from serving.predictor import Prediction
 
-_INTERRUPTED = 130  # what shells give a command that Ctrl-C ended
 _NOT_BLESSED = 3  # of darkroom run --require-blessed; argparse has 2
 
 
@@ -22,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
     options = _parser().parse_args(arguments)
     sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
-    from components.errors import DarkroomError, explain
+    from components.errors import INTERRUPTED, DarkroomError, explain
     from serving.predictor import PredictionError
 
     try:
@@ -33,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"darkroom: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -251,40 +249,20 @@ def _config_argument(options: argparse.Namespace) -> str:
 
 def _run(options: argparse.Namespace) -> int:
     config = _load(options)
-    from components.errors import DarkroomError, explain
     from pipeline import display, runner
 
     runner.raise_on_signals()
     log, terminal = runner.log_to_file(config)
-    code = 1
     shown = display.Display(terminal)
-    try:
+
+    def run() -> int:
         with shown:
             status = runner.run(config, shown, options.scan)
         display.summary(shown.console, status, _config_argument(options))
         # The summary has said why.
-        code = _NOT_BLESSED if options.require_blessed and status.blessed is not True else 0
-    except runner.RunFailed as error:
-        shown.console.print(f"darkroom: {error}\nThe log is {log}", markup=False)
-    except DarkroomError as error:
-        shown.console.print(f"darkroom: {error}", markup=False)
-        log.unlink(missing_ok=True)  # nothing ran
-    except Exception as error:
-        logging.getLogger("darkroom").exception("the run failed")
-        shown.console.print(f"darkroom: {explain(error)}\nThe log is {log}", markup=False)
-    except KeyboardInterrupt:
-        code = _INTERRUPTED
-        shown.console.print(
-            "darkroom: interrupted. The next run goes on from the nodes that are done."
-        )
-    _leave(code)
+        return _NOT_BLESSED if options.require_blessed and status.blessed is not True else 0
 
-
-def _leave(code: int) -> NoReturn:
-    """Ends now: threads of Beam and TensorFlow that still run would hold the process for long."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    runner.leave(runner.attempt(run, shown, log))
 
 
 def _share(text: str) -> float:
@@ -326,9 +304,9 @@ def _schema(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import runner, status
+    from pipeline import lock, status
 
-    alive = config.home.exists() and runner.is_running(config)
+    alive = lock.alive(config)
     found = status.latest(config, alive)
     if options.json:
         print(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))

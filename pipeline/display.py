@@ -41,6 +41,7 @@ _TRIALS_SHOWN = 10
 _RUNNING_SHOWN = 7
 _BEST_SHOWN = 5
 _GAP = 2  # characters between columns
+_SECONDS_BETWEEN_LINES = 1.0  # of progress, in a log
 # Of a scan of learning rates.
 _SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy")
 _MARKS = {
@@ -146,6 +147,28 @@ class Display(logging.Handler):
             self._progress.remove_task(self._task)
             self._task = None
         self._progress.refresh()  # or what is printed next would redraw the old table once
+
+
+class Lines(Display):
+    """For the log of a scheduler, where somebody watches who has no terminal: progress as lines."""
+
+    def __init__(self, stream: IO[str]):
+        super().__init__(stream)
+        self._last, self._moved = "", 0.0
+
+    def started(self, node: str) -> None:
+        super().started(node)
+        self.say(f"… {node}")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        moved = getattr(record, "progress", None)
+        if moved and moved[1] != self._last and self._is_due():
+            self._last, self._moved = moved[1], time.monotonic()
+            self.say(f"  {moved[1]}")
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._moved >= _SECONDS_BETWEEN_LINES
 
 
 class Bar:

@@ -54,6 +54,13 @@ def check(config: Config) -> int:
     return sum(sizes)
 
 
+def data_bytes(config: Config) -> int:
+    """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0."""
+    patterns = config.data.splits.patterns.values()
+    files = [path for pattern in patterns for path in config.data_path.glob(pattern)]
+    return sum(os.path.getsize(path) for path in files if path.is_file())
+
+
 def rehearse(config: Config) -> None:
     """Does what may fail late and needs no data: traces the user's code, gets ImageNet's weights.
 

@@ -81,20 +81,22 @@ def load_named(named: str, config: Callable[[], Config]) -> dict[str, Any]:
     return load(path if is_path else find(config(), named))
 
 
-def write_unfinished(config: Config, failure: dict[str, str], began: float) -> str:
-    """Writes the report of the newest run as far as it got.
+def write_unfinished(
+    config: Config, failure: dict[str, str], is_meant: Callable[[Any], bool]
+) -> str:
+    """Writes the report of a run as far as it got.
 
     Args:
       config: of the pipeline.
       failure: ``node`` and ``sentence``.
-      began: seconds since 1970; an older run is not the one that ended.
+      is_meant: whether a run, as ML Metadata has it, is the one that ended.
 
     Returns:
       A sentence that says where it is, or why it couldn't be written: it raises nothing, as what
       ended the run is what matters.
     """
     try:
-        return f"The report is {_write_unfinished(config, failure, began) / results.REPORT_PAGE}"
+        return f"The report is {_write_unfinished(config, failure, is_meant) / results.REPORT_PAGE}"
     except Exception as error:
         why = explain(error)
         if isinstance(error, OSError) and error.filename:
@@ -102,12 +104,14 @@ def write_unfinished(config: Config, failure: dict[str, str], began: float) -> s
         return f"The report of what was done could not be written. {why}"
 
 
-def _write_unfinished(config: Config, failure: dict[str, str], began: float) -> Path:
+def _write_unfinished(
+    config: Config, failure: dict[str, str], is_meant: Callable[[Any], bool]
+) -> Path:
     from components.report import facts, files
 
     store = status.open_store(config)
-    context = status.runs(config, store)[0]
-    if context.create_time_since_epoch < began * 1000:
+    context = next(filter(is_meant, status.runs(config, store)), None)
+    if context is None:
         raise DarkroomError("It ended before its first node.")
     nodes = lineage.nodes(store, context)
     folder = config.unfinished_report(context.name)

@@ -1,8 +1,6 @@
 """Runs the graph here: one run at a time, output to a log file, a line per node."""
 
 import contextlib
-import fcntl
-import json
 import logging
 import os
 import shutil
@@ -10,13 +8,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from components import environment, lineage, results, summary
-from components.errors import DarkroomError, explain
-from pipeline import preflight, reports, status
+from components import summary
+from components.errors import INTERRUPTED, DarkroomError, explain
+from pipeline import lock, preflight, reports, status
 from pipeline.config import Beam, Config
 from pipeline.display import Display
 
@@ -44,30 +42,19 @@ def run(config: Config, display: Display, scan: bool = False) -> summary.Status:
       DarkroomError: the data or the configuration can't be used, or another run is going on.
       RunFailed: a node failed. What was finished before is kept and reused by the next run.
     """
-    with _alone(config), _temporary_folder(config):
+    with lock.alone(config), temporary_folder(config.home / "tmp"):
         size = preflight.check(config)
         display.started("loading TFX")
-        pipeline = _create(config, size, scan)
+        pipeline = create(config, size, scan)
+        preflight.rehearse(config)
         display.ended("loading TFX", "complete")
         if scan:  # which has a summary, and nothing to report
             _run_nodes(config, pipeline, display)
-        else:
-            _run_reported(config, pipeline, display)
+            return status.latest(config)
+        began = time.time() * 1000
+        with reported(config, display, lambda run: run.create_time_since_epoch >= began):
+            _run_nodes(config, pipeline, display)
         return status.latest(config)
-
-
-def is_running(config: Config) -> bool:
-    """Whether a run of this pipeline is going on."""
-    try:
-        lock = open(config.home / "lock", encoding="utf-8")  # noqa: SIM115
-    except FileNotFoundError:
-        return False
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
 
 
 def beam_arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
@@ -94,8 +81,12 @@ def beam_arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
     ]
 
 
-def log_to_file(config: Config) -> tuple[Path, Any]:
+def log_to_file(config: Config, node: str = "") -> tuple[Path, Any]:
     """Sends everything that is printed or logged, also by C++, to a new log file.
+
+    Args:
+      config: of the pipeline.
+      node: the one that runs, where it is not all of them.
 
     Returns:
       The file's path, and a stream to the terminal that was before.
@@ -103,7 +94,8 @@ def log_to_file(config: Config) -> tuple[Path, Any]:
     Raises:
       DarkroomError: the pipeline's folder can't be written.
     """
-    path = config.home / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}.log"
+    moment = time.strftime("%Y%m%d-%H%M%S")
+    path = config.home / "logs" / f"{moment}{'-' * bool(node)}{node}.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -126,7 +118,17 @@ def log_to_file(config: Config) -> tuple[Path, Any]:
     return path, terminal
 
 
-def _create(config: Config, data_bytes: int, scan: bool) -> Any:
+def create(config: Config, data_bytes: int, scan: bool = False) -> Any:
+    """The TFX pipeline, for this machine; imports TensorFlow.
+
+    Args:
+      config: of the pipeline.
+      data_bytes: size of the TFRecords.
+      scan: end in a scan of learning rates, instead of training.
+
+    Raises:
+      DarkroomError: TFX isn't installed.
+    """
     try:
         import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 
@@ -139,46 +141,33 @@ def _create(config: Config, data_bytes: int, scan: bool) -> Any:
         ) from error
     devices.grow_memory()  # before anything has used TensorFlow
     devices.split_cpu(config.training.cpu_replicas)
-    preflight.rehearse(config)
     beam = beam_arguments(config.beam, data_bytes, os.cpu_count() or 1)
     return create_pipeline(config, beam, scan)
 
 
-def _run_reported(config: Config, pipeline: Any, display: Display) -> None:
-    """Runs the nodes; writes the report of a run that doesn't get to its Report node."""
-    began = time.time()
+@contextlib.contextmanager
+def reported(config: Config, display: Display, is_this: Callable[[Any], bool]) -> Iterator[None]:
+    """Writes the report of a run that doesn't get to its Report node.
+
+    Args:
+      config: of the pipeline.
+      display: is told where the report is.
+      is_this: whether a run, as ML Metadata has it, is the one that ends here.
+    """
     ended: RunFailed | KeyboardInterrupt
     try:
-        _run_nodes(config, pipeline, display)
+        yield
         return
     except (RunFailed, KeyboardInterrupt) as error:
         ended = error
     # Not while that is handled: what then went wrong with the report would be laid to it.
     if isinstance(ended, RunFailed):
         failure = {"node": ended.node, "sentence": ended.sentence}
-        report = reports.write_unfinished(config, failure, began)
+        report = reports.write_unfinished(config, failure, is_this)
         raise RunFailed(ended.node, ended.sentence, report) from ended
     failure = {"node": display.node, "sentence": "The run was interrupted."}
-    display.say(reports.write_unfinished(config, failure, began))
+    display.say(reports.write_unfinished(config, failure, is_this))
     raise ended
-
-
-def _record(config: Config, pipeline: Any, run: Any, store: Any) -> None:
-    """Notes on the run, in ML Metadata, what ``darkroom lineage`` tells of it."""
-    sources = {
-        node.id: flag.removeprefix("--source=")
-        for node in pipeline.components
-        for flag in getattr(node.executor_spec, "extra_flags", None) or []
-        if flag.startswith("--source=")
-    }
-    noted = {
-        results.CONFIG_PROPERTY: config.model_dump(),
-        results.ENVIRONMENT_PROPERTY: environment.describe(),
-        results.SOURCES_PROPERTY: sources,
-    }
-    for name, value in noted.items():
-        run.custom_properties[name].string_value = json.dumps(value)
-    store.put_contexts([run])
 
 
 def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
@@ -186,49 +175,19 @@ def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
     from tfx.orchestration.portable import launcher
 
-    failure: list[tuple[str, BaseException]] = []
-    recorded: list[str] = []
+    from pipeline.launcher import reporting
 
-    class ReportingLauncher(launcher.Launcher):
-        """TFX's launcher of one node, which tells the display."""
-
-        def launch(self) -> Any:
-            node = self._pipeline_node.node_info.id
-            display.started(node)
-            try:
-                info = super().launch()
-                state, result = self._outcome(node, info.execution_id)
-            except BaseException as error:
-                if not failure:
-                    failure.append((node, error))
-                    interrupted = isinstance(error, KeyboardInterrupt)
-                    display.ended(node, "interrupted" if interrupted else "failed")
-                raise
-            display.ended(node, state, result)
-            return info
-
-        def _outcome(self, node: str, execution_id: int) -> tuple[str, str]:
-            with self._mlmd_connection as metadata:
-                ran = lineage.node(metadata.store, execution_id)
-                if not recorded:  # now there is a run to note it on
-                    run = lineage.run_of(metadata.store, execution_id)
-                    _record(config, pipeline, run, metadata.store)
-                    recorded.append(run.name)
-            if ran.state == "failed":
-                # TFX publishes this and goes on, with every later node failing the same way.
-                raise RuntimeError(f"{node}: its inputs could not be resolved")
-            made = summary.Status(config.name, str(config.home), "")
-            return ran.state, summary.read_outputs(made, node, ran.made)
-
+    failures: list[tuple[str, BaseException]] = []
     runner = BeamDagRunner() if config.runner == "beam" else LocalDagRunner()
     # Both runners look the launcher up here for each node; it is TFX's one place that they share.
-    stock, launcher.Launcher = launcher.Launcher, ReportingLauncher
+    stock = launcher.Launcher
+    launcher.Launcher = reporting(config, pipeline, display, failures)
     progress_log = logging.getLogger("darkroom.progress")
     progress_log.addHandler(display)
     try:
         runner.run(pipeline)
     except Exception as error:
-        node, cause = failure[0] if failure else ("the runner", error)
+        node, cause = failures[0] if failures else ("the runner", error)
         if isinstance(cause, KeyboardInterrupt):  # Beam wraps what comes out of a node
             raise cause from None
         logging.getLogger("darkroom").exception("%s failed", node)
@@ -239,34 +198,10 @@ def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
 
 
 @contextlib.contextmanager
-def _alone(config: Config) -> Iterator[None]:
-    """Holds the pipeline's lock; a killed process loses it by itself."""
-    with open(config.home / "lock", "a+", encoding="utf-8") as lock:
-        for attempt in range(10):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if attempt == 9:
-                    lock.seek(0)
-                    raise DarkroomError(
-                        f"Another run of {config.name} is going on (process "
-                        f"{lock.read() or 'unknown'}). Wait for it, or give this one another root "
-                        "or name."
-                    ) from None
-                time.sleep(0.1)  # darkroom status holds the lock for a moment
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-@contextlib.contextmanager
-def _temporary_folder(config: Config) -> Iterator[None]:
+def temporary_folder(folder: Path) -> Iterator[None]:
     """A temporary folder of the run's own: TFX and Beam leave files behind, so do killed runs."""
-    folder = config.home / "tmp"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     try:
         yield
@@ -283,3 +218,32 @@ def raise_on_signals() -> None:
 
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
+
+
+def attempt(work: Callable[[], int], display: Display, log: Path) -> int:
+    """Does work whose output goes to a log.
+
+    Returns:
+      The exit code; where that is not the work's own, it is said why.
+    """
+    try:
+        return work()
+    except RunFailed as error:
+        display.say(f"darkroom: {error}\nThe log is {log}")
+    except DarkroomError as error:
+        display.say(f"darkroom: {error}")
+        log.unlink(missing_ok=True)  # nothing ran
+    except KeyboardInterrupt:
+        display.say("darkroom: interrupted. The next run goes on from the nodes that are done.")
+        return INTERRUPTED
+    except Exception as error:
+        logging.getLogger("darkroom").exception("the run failed")
+        display.say(f"darkroom: {explain(error)}\nThe log is {log}")
+    return 1
+
+
+def leave(code: int) -> NoReturn:
+    """Ends now: threads of Beam and TensorFlow that still run would hold the process for long."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

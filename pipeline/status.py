@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Set
 from typing import Any
 
 from components import lineage, results
@@ -12,12 +13,13 @@ from serving import rollout
 from serving.predictor import versions
 
 
-def latest(config: Config, alive: bool = False) -> Status:
+def latest(config: Config, alive: bool | Set[str] = False) -> Status:
     """The status of the newest run.
 
     Args:
       config: of the pipeline.
-      alive: whether a run is going on now; else what is marked as running was interrupted.
+      alive: what goes on now, as ``lock.alive`` tells it; what is marked as running besides was
+        interrupted.
 
     Raises:
       DarkroomError: nothing has run yet.

@@ -21,7 +21,7 @@ from selenium.webdriver.chrome.service import Service
 from sklearn.datasets import load_sample_images
 
 from components import features, tfrecord
-from pipeline import digits, runner, status
+from pipeline import digits, lock, status
 from pipeline.config import Config, load
 from tests import model_servers
 
@@ -70,7 +70,7 @@ class Project:
     def status(self) -> dict[str, Any]:
         """What ``darkroom status --json`` prints, without a process for it."""
         config = load(self.folder / "config.yaml", [f"root={self.folder / 'runs'}"])
-        found = status.latest(config, runner.is_running(config)).as_dict()
+        found = status.latest(config, lock.alive(config)).as_dict()
         read: dict[str, Any] = json.loads(json.dumps(found))
         return read
 
