@@ -2,11 +2,12 @@
 .PHONY: run test browser format clean
 
 ready := .venv/ready
+airflow := .venv-airflow/ready
 
 run: $(ready)
 	.venv/bin/darkroom run
 
-test: $(ready) browser
+test: $(ready) $(airflow) browser
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -28,5 +29,10 @@ $(ready): setup.py locks/install.py $(wildcard locks/*.txt)
 	python3 locks/install.py
 	@touch $@
 
+# Airflow's DAGs are tested in the real one, which has an environment of its own.
+$(airflow): setup.py locks/install.py locks/airflow-2.11.txt
+	python3 locks/install.py --airflow
+	@touch $@
+
 clean:
-	rm -rf .venv runs build *.egg-info
+	rm -rf .venv .venv-airflow runs build *.egg-info

@@ -64,7 +64,8 @@ setup(
         "pipeline": [*TFX, *SERVING, "ml-metadata"],
         "serving": SERVING,
         "kubeflow": [*TFX, "kfp>=2.11,<3"],
-        "airflow": [*TFX, "apache-airflow>=2.9,<3"],
+        # Beside pipeline, or alone: what a node needs may be in an environment of its own.
+        "airflow": ["apache-airflow>=2.9,<3"],
         "dev": [
             "compose-spec",  # reads Compose files as Docker does, and refuses unknown keys
             "hypothesis",

@@ -1,6 +1,7 @@
 """Makes .venv from the lock that fits this machine. Needs nothing but Python's standard library.
 
-Run by make; also by hand: python3 locks/install.py [FOLDER]
+Run by make; also by hand: python3 locks/install.py [--airflow] [FOLDER]
+With --airflow it makes .venv-airflow, which has Airflow beside TFX.
 """
 
 import os
@@ -19,11 +20,15 @@ LOCKS = (
     ("tfx-1.16.txt", (2, 17), ((3, 11), (3, 10))),
     ("tfx-1.21.txt", NEW_GLIBC, ((3, 13), (3, 12))),
 )
+AIRFLOW_LOCKS = (("airflow-2.11.txt", (2, 17), ((3, 11),)),)
 
 
 def main():
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / ".venv").absolute()
-    python, lock = choose()
+    folders = [argument for argument in sys.argv[1:] if argument != "--airflow"]
+    airflow = "--airflow" in sys.argv
+    usual = ROOT / (".venv-airflow" if airflow else ".venv")
+    folder = Path(folders[0] if folders else usual).absolute()
+    python, lock = choose(AIRFLOW_LOCKS if airflow else LOCKS)
     print("Python %s and locks/%s go into %s" % (python, lock, folder), flush=True)
     if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
         sys.exit("%s is not empty and no Python environment; name another folder." % folder)
@@ -40,10 +45,10 @@ def main():
         install = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         run(*install, "--no-deps", "-r", requirements)
         run(*install, "--no-deps", "-e", str(ROOT))
-    print("Ready: %s" % (folder / "bin" / "darkroom"))
+    print("Ready: %s" % (folder / "bin" / ("airflow" if airflow else "darkroom")))
 
 
-def choose():
+def choose(locks=LOCKS):
     """The interpreter and the lock; ends with one sentence where there is none."""
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", "x86_64"):
@@ -53,19 +58,26 @@ def choose():
         )
     glibc = tuple(int(part) for part in platform.libc_ver()[1].split(".")[:2] if part.isdigit())
     found = dict(interpreters())
-    for lock, glibc_from, versions in LOCKS:
+    for lock, glibc_from, versions in locks:
         for version in versions:
             if glibc >= glibc_from and version in found:
                 return found[version], lock
+    if locks == AIRFLOW_LOCKS:
+        sys.exit(
+            "Airflow beside TFX needs Python 3.11 together with its venv module; found %s. Install "
+            "it, on Debian or Ubuntu with apt-get install python3.11 python3.11-venv."
+            % named(found)
+        )
     sys.exit(
         "darkroom needs Python 3.10 or 3.11 (or 3.12 or 3.13 where glibc is 2.39 or newer; here it "
         "is %s) together with its venv module; found %s. Install one, on Debian or Ubuntu with "
         "apt-get install python3.11 python3.11-venv."
-        % (
-            ".".join(map(str, glibc)) or "unknown",
-            ", ".join("Python %d.%d" % v for v in sorted(found)) or "no Python that can be used",
-        )
+        % (".".join(map(str, glibc)) or "unknown", named(found))
     )
+
+
+def named(found):
+    return ", ".join("Python %d.%d" % v for v in sorted(found)) or "no Python that can be used"
 
 
 def interpreters():

@@ -217,6 +217,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     deploy.add_argument("--force", action="store_true", help="replace a file that is another")
     deploy.set_defaults(command=_deploy)
+    airflow = commands.add_parser(
+        "airflow", parents=[shared], help="write the file that makes the pipeline a DAG of Airflow",
+        description="Prints a file for Airflow's folder of DAGs, or writes it: a task per node, "
+        "on the schedule that the configuration's section airflow sets.",
+    )  # fmt: skip
+    airflow.add_argument("-o", "--out", type=Path, metavar="FILE", help="write it there")
+    airflow.add_argument("--force", action="store_true", help="replace a file that is another")
+    airflow.set_defaults(command=_airflow)
     inspect = commands.add_parser(
         "inspect", parents=[shared], help="signatures, parameters, classes and training of a model"
     )
@@ -522,8 +530,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _deploy(options: argparse.Namespace) -> int:
     config = _load(options)
     from components import environment
-    from components.errors import DarkroomError
-    from serving import deployment, files
+    from serving import deployment
 
     model = deployment.Model(
         name=config.name,
@@ -544,14 +551,41 @@ def _deploy(options: argparse.Namespace) -> int:
     words = ["darkroom", "deploy", options.where, "--config", options.config, *settings]
     text = deployment.render(documents, shlex.join(words), command.format(name))
     path = (options.out or Path("deploy") / config.name) / name
-    if path.exists() and path.read_bytes() != text.encode() and not options.force:
+    _write(path, text, options.force)
+    print(f"written      {path}\nnext         {command.format(shlex.quote(str(path)))}")
+    return 0
+
+
+def _write(path: Path, text: str, force: bool) -> None:
+    """Writes a file for the user, who may have changed what was written before."""
+    from components.errors import DarkroomError
+    from serving import files
+
+    if path.exists() and path.read_bytes() != text.encode() and not force:
         raise DarkroomError(
             f"{path} is there already, and not as it would be written now. --force replaces it; "
-            "--out FOLDER writes elsewhere."
+            "--out writes elsewhere."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     files.replace(path, text)
-    print(f"written      {path}\nnext         {command.format(shlex.quote(str(path)))}")
+
+
+def _airflow(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from pipeline import dag_file, graph
+    from pipeline.config import find
+
+    path, folder = find(options.config).absolute(), Path.cwd()
+    # Airflow would be the first to see what is wrong with it; and finds it made.
+    words = [word for override in options.overrides for word in ("--set", override)]
+    python = config.airflow.python or sys.executable
+    graph.shape(config, ["--config", str(path), *words], folder, python)
+    text = dag_file.text(config.name, path, options.overrides, folder)
+    if options.out is None:
+        print(text, end="")
+        return 0
+    _write(options.out, text, options.force)
+    print(f"written      {options.out}")
     return 0
 
 

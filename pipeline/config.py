@@ -8,6 +8,7 @@ here needs TensorFlow.
 import itertools
 import os
 import re
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -556,6 +557,37 @@ class Beam(Section):
     """GiB of TFRecords from which `auto` starts worker processes (docs/benchmarks.md: why)."""
 
 
+class Airflow(Section):
+    schedule: str | None = None
+    """When a run begins: a cron expression, or a preset such as @daily; empty: when triggered."""
+    start_date: str = "2026-01-01"
+    """The first day, or moment (UTC), that the schedule counts from."""
+    catchup: bool = False
+    """Begin the runs, too, that the schedule had between `start_date` and now: a backfill."""
+    retries: int = Field(2, ge=0)
+    """How often a node that failed is tried again."""
+    retry_delay: float = Field(60.0, ge=0)
+    """Seconds before it is."""
+    tags: list[str] = ["darkroom"]
+    """Of the DAG, by which Airflow's page finds it."""
+    python: str | None = None
+    """Interpreter of the environment with TFX; empty: the one that Airflow runs in."""
+
+    @field_validator("start_date", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return value.isoformat() if isinstance(value, date) else value  # as YAML reads it
+
+    @field_validator("start_date")
+    @classmethod
+    def _is_a_date(cls, text: str) -> str:
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(f"expected a date such as 2026-01-31, found {text!r}") from None
+        return text
+
+
 class Config(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=63)
     """Name of the pipeline and of the served model: lower case, digits, dashes."""
@@ -587,6 +619,8 @@ class Config(Section):
     """What a run's report says besides what is measured."""
     beam: Beam = Beam()
     """How Beam runs the data steps."""
+    airflow: Airflow = Airflow()
+    """When and how often Airflow runs the nodes (docs/platforms/airflow.md)."""
 
     @model_validator(mode="after")
     def _fits_the_architecture(self) -> "Config":
@@ -818,7 +852,7 @@ class Config(Section):
     @property
     def reported(self) -> dict[str, Any]:
         """The tree as a report has it: who runs the graph changes nothing in what comes of it."""
-        return self.model_dump(exclude={"runner"})
+        return self.model_dump(exclude={"runner", "airflow"})
 
     def unfinished_report(self, run: str) -> Path:
         """The folder of the report of a run that didn't get to its end."""
@@ -840,7 +874,7 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Config:
     Raises:
       ConfigError: one sentence per problem, all problems at once.
     """
-    path = _find(path)
+    path = find(path)
     try:
         text = path.read_text(encoding="utf-8")
         tree = yaml.load(text, Loader=_Loader)
@@ -882,7 +916,12 @@ def _read(key: str, path: str) -> str:
         raise ConfigError(f"{key}: {path} can't be read: {reason}.") from None
 
 
-def _find(path: str | Path) -> Path:
+def find(path: str | Path) -> Path:
+    """The file of a configuration, by its path or by the name of a shipped one.
+
+    Raises:
+      ConfigError: there is none.
+    """
     shipped = CONFIGS / f"{path}.yaml"
     if not Path(path).is_file() and shipped.exists():
         return shipped

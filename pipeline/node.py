@@ -89,11 +89,18 @@ def _done(config: Config, run: str, node: str) -> set[str]:
       config: of the pipeline.
       run: its name.
       node: nobody else runs it now.
+
+    Raises:
+      DarkroomError: nothing has run at all, and the node is not the first.
     """
-    if not config.metadata_path.exists():
-        return set()
-    store = status.open_store(config)
-    context = next((one for one in lineage.runs(store) if one.name == run), None)
+    try:
+        store = status.open_store(config)
+        contexts = status.runs(config, store)
+    except DarkroomError:
+        if node == _FIRST:  # before which nothing need have run
+            return set()
+        raise
+    context = next((one for one in contexts if one.name == run), None)
     tried = lineage.nodes(store, context) if context is not None else []
     for one in tried:
         if one.id == node and one.state == "interrupted":
