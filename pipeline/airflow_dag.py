@@ -7,7 +7,11 @@ DARKROOM_CONFIG is the configuration file; DARKROOM_SET the keys that are set ot
 import os
 import shlex
 
+from components.errors import DarkroomError
 from pipeline.airflow import create_dag
+
+if "DARKROOM_CONFIG" not in os.environ:
+    raise DarkroomError("Set DARKROOM_CONFIG to the configuration file of the pipeline.")
 
 dag = create_dag(
     os.environ["DARKROOM_CONFIG"],

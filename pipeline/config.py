@@ -559,7 +559,7 @@ class Beam(Section):
 
 class Airflow(Section):
     schedule: str | None = None
-    """When a run begins: a cron expression, or a preset such as @daily; empty: when triggered."""
+    """When a run begins: a cron expression, or a preset such as "@daily"; empty: when triggered."""
     start_date: str = "2026-01-01"
     """The first day, or moment (UTC), that the schedule counts from."""
     catchup: bool = False

@@ -69,15 +69,7 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
         pipeline = runner.create(config, size)
         if node == _FIRST:
             preflight.rehearse(config)
-        nodes = {one.id: one for one in pipeline.components}
-        if node not in nodes:
-            raise DarkroomError(
-                f"{config.name} has no node {node}; there are {', '.join(nodes)}."
-                f"{closest(node, list(nodes))}"
-            )
-        missing = sorted({one.id for one in nodes[node].upstream_nodes} - done)
-        if missing:
-            raise DarkroomError(f"{node} comes after {', '.join(missing)}, not done yet in {run}.")
+        _require(pipeline, node, done, run)
         _launch(config, pipeline, run, node, shown)
         return True
 
@@ -107,6 +99,19 @@ def _done(config: Config, run: str, node: str) -> set[str]:
             one.execution.last_known_state = one.execution.FAILED
             store.put_executions([one.execution])
     return {one.id for one in tried if one.state in lineage.DONE}
+
+
+def _require(pipeline: Any, node: str, done: set[str], run: str) -> None:
+    """Raises DarkroomError where the graph has no such node, or one before it is not done."""
+    nodes = {one.id: one for one in pipeline.components}
+    if node not in nodes:
+        name = pipeline.pipeline_info.pipeline_name
+        raise DarkroomError(
+            f"{name} has no node {node}; there are {', '.join(nodes)}.{closest(node, list(nodes))}"
+        )
+    missing = sorted({one.id for one in nodes[node].upstream_nodes} - done)
+    if missing:
+        raise DarkroomError(f"{node} comes after {', '.join(missing)}, not done yet in {run}.")
 
 
 def _launch(config: Config, pipeline: Any, run: str, node: str, shown: display.Display) -> None:

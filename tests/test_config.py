@@ -44,6 +44,12 @@ def test_overrides_are_yaml() -> None:
     assert loaded.home.name == "other"
 
 
+def test_a_date_of_yaml_is_kept_as_text() -> None:
+    assert load("digits", ["airflow.start_date=2026-02-28"]).airflow.start_date == "2026-02-28"
+    moment = load("digits", ["airflow.start_date=2026-02-28 06:30:00"]).airflow.start_date
+    assert moment == "2026-02-28T06:30:00"
+
+
 def test_a_hyperparameter_keeps_its_dotted_key() -> None:
     loaded = load("digits", ["tuner.space.training.batch_size={choices: [32, 64]}"])
     assert loaded.tuner.space["training.batch_size"].choices == [32, 64]
@@ -128,6 +134,7 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
         ("data.splits.train=/train/*", ["data.splits.train", "found '/train/*'"]),
         ("training.epochs", ["expected dotted.key=value"]),
         ("training.epochs={", ["not valid YAML"]),
+        ("airflow.start_date=tomorrow", ["start_date", "expected a date such as", "'tomorrow'"]),
         ("name.x.y=3", ["name holds a value"]),
     ],
 )  # fmt: skip

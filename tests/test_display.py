@@ -17,7 +17,7 @@ from rich.console import Console
 
 from components import progress, results
 from components.summary import Status, read_outputs
-from pipeline.display import Display, summary, versions
+from pipeline.display import Display, Lines, summary, versions
 from serving.rollout import Version
 
 
@@ -47,6 +47,15 @@ def test_a_file_gets_a_line_per_node_when_it_is_done() -> None:
     assert line.startswith("✓ Trainer ")
     assert line.endswith("accuracy 0.9 [not markup]")
     assert "trial" not in line
+
+
+def test_a_schedulers_log_gets_lines_of_progress_too() -> None:
+    stream = io.StringIO()
+    run_node(Lines(stream))
+    lines = stream.getvalue().splitlines()
+    assert lines[:2] == ["… Trainer", "  trial 2/3, epoch 1/2"]
+    assert lines[-1].startswith("✓ Trainer ")
+    assert len(lines) < 8  # not every step
 
 
 def on_a_terminal(run: Callable[[Display], None]) -> str:

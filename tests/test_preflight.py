@@ -30,6 +30,8 @@ def complaint(config: Config) -> str:
 def test_good_data_passes_and_is_measured(config: Config) -> None:
     files = config.data_path.glob("*/*")
     assert preflight.check(config) == sum(file.stat().st_size for file in files)
+    assert preflight.data_bytes(config) == preflight.check(config)
+    assert preflight.data_bytes(configuration(config.data_path / "nowhere")) == 0
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 import json
 import shutil
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -75,15 +74,15 @@ def test_a_report_that_can_not_be_written_is_told_in_a_sentence(
     copied.pipeline_root.mkdir(parents=True)
     shutil.copy(small_config.metadata_path, copied.metadata_path)
     failure = {"node": "Trainer", "sentence": "No."}
-    told = reports.write_unfinished(copied, failure, time.time())
+    told = reports.write_unfinished(copied, failure, lambda run: False)
     assert told.endswith("could not be written. It ended before its first node.")
     (copied.pipeline_root / "Report").write_text("in the way")
-    told = reports.write_unfinished(copied, failure, began=0)
+    told = reports.write_unfinished(copied, failure, lambda run: True)
     assert told.startswith("The report of what was done could not be written. ")
     assert told.endswith(": Not a directory.")
     (copied.pipeline_root / "Report").unlink()
 
-    told = reports.write_unfinished(copied, failure, began=0)
+    told = reports.write_unfinished(copied, failure, lambda run: True)
     folder = copied.unfinished_report(small.status()["run"])
     assert told == f"The report is {folder / results.REPORT_PAGE}"
     facts = reports.load(folder)

@@ -33,7 +33,9 @@ def test_a_run_without_one_names_what_was_written_at_its_end(
     report.execution.last_known_state = report.execution.RUNNING
     store.put_executions([report.execution])
 
-    assert status.latest(copied, alive=True).nodes[-1].state == "running"
+    for alive in (True, {"Report"}):
+        assert status.latest(copied, alive).nodes[-1].state == "running"
+    assert status.latest(copied, {"Trainer"}).nodes[-1].state == "interrupted"
     interrupted = status.latest(copied)
     assert interrupted.nodes[-1].state == "interrupted"
     assert interrupted.report is None

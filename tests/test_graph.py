@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from components.errors import DarkroomError
+from pipeline import graph
+from pipeline.config import load
+
+
+def shape(folder: Path, python: str, *overrides: str) -> dict[str, list[str]]:
+    words = [word for override in overrides for word in ("--set", override)]
+    return graph.shape(
+        load("digits", list(overrides)), ["--config", "digits", *words], folder, python
+    )
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """An interpreter that says of itself that it was called, and stands for that with TFX."""
+    path = tmp_path / "python"
+    path.write_text("""#!/bin/sh
+echo "$@" >> calls.txt
+echo words of a library
+echo '{"First": [], "Second": ["First"]}'
+""")
+    path.chmod(0o755)
+    return path
+
+
+def test_it_is_made_once_for_a_configuration(tmp_path: Path, python: Path) -> None:
+    expected = {"First": [], "Second": ["First"]}
+    assert shape(tmp_path, str(python)) == expected
+    assert shape(tmp_path, str(python)) == expected
+    assert shape(tmp_path, "/no/python") == expected
+    calls = (tmp_path / "calls.txt").read_text().splitlines()
+    assert calls == ["-m pipeline.graph --config digits"]
+    assert (tmp_path / "runs" / "digits" / "graphs").is_dir()
+    shape(tmp_path, str(python), "training.epochs=3")
+    assert len((tmp_path / "calls.txt").read_text().splitlines()) == 2
+
+
+def test_no_interpreter(tmp_path: Path) -> None:
+    with pytest.raises(DarkroomError, match=r"/no/python can't be started in .*: No such file"):
+        shape(tmp_path, "/no/python")
+
+
+def test_one_without_tfx(tmp_path: Path, python: Path) -> None:
+    python.write_text("#!/bin/sh\necho 'darkroom: It needs TFX.' >&2; exit 1\n")
+    with pytest.raises(
+        DarkroomError, match=r"with .*/python: It needs TFX\. Set airflow\.python to"
+    ):
+        shape(tmp_path, str(python))
+
+
+def test_a_folder_that_can_not_be_written(tmp_path: Path, python: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(DarkroomError, match=r"graphs can't be written: Not a directory\."):
+        shape(tmp_path, str(python))
