@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from components import lineage
-from pipeline import status
+from pipeline import lock, status
 from pipeline.config import load
 from tests.conftest import PATIENCE, REPOSITORY, SMALL_CONFIG, Project, darkroom, environment
 
@@ -125,10 +125,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("project")
     (folder / "config.yaml").write_text(CONFIG)
-    return Project(folder)
+    yield Project(folder)
+    for path in (folder / "runs" / "small" / "nodes").glob("*"):  # where a test failed half-way
+        if path.name in lock.alive(load(folder / "config.yaml", [f"root={folder / 'runs'}"])):
+            os.kill(int(path.read_text()), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -208,7 +211,7 @@ def test_the_scheduler_tries_a_killed_training_again(
     home = project.folder / "runs" / "small"
     config = load(project.folder / "config.yaml", [f"root={home.parent}"])
     file = airflow.home / "dags" / "small.py"
-    long = ("--set", "training.epochs=60")
+    long = ("--set", "training.epochs=40")
     result = darkroom("airflow", *project.options, *long, "-o", str(file), cwd=project.folder)
     assert result.returncode == 0, result.stdout
     dags = "select count(*) from serialized_dag"
@@ -242,11 +245,12 @@ def test_the_scheduler_tries_a_killed_training_again(
     store = status.open_store(config)
     [run] = lineage.runs(store)
     tries = [e for e in store.get_executions_by_context(run.id) if e.type.endswith("Trainer")]
-    assert [one.last_known_state for one in tries] == [tries[0].FAILED, tries[0].COMPLETE]
+    states = [one.last_known_state for one in sorted(tries, key=lambda one: one.id)]
+    assert states == [tries[0].FAILED, tries[0].COMPLETE]
     [history] = (home / "artifacts" / "Trainer" / "model_run").glob("*/history.json")
-    assert 1 <= json.loads(history.read_text())["resumed_at"] < 60
+    assert 1 <= json.loads(history.read_text())["resumed_at"] < 40
     traced = darkroom("lineage", "--json", *project.options, cwd=project.folder)
-    assert json.loads(traced.stdout)["run"]["name"] == "small.by_hand"
+    assert json.loads(traced.stdout)["run"] == "small.by_hand"
 
     # Airflow's logs have what the nodes had to say.
     def said(task: str, attempt: int = 1) -> str:
@@ -258,7 +262,7 @@ def test_the_scheduler_tries_a_killed_training_again(
     assert re.search(
         r"INFO - ✓ ImportExampleGen .* train 1,617, eval 180 images", said("ImportExampleGen")
     )
-    assert "INFO -   epoch 1/60" in said("Trainer")
+    assert "INFO -   epoch 1/40" in said("Trainer")
     assert "Trainer was killed by signal 9; the lines above say more." in said("Trainer")
     assert re.search(r"INFO - ✓ Trainer .* of them in an interrupted run", said("Trainer", 2))
     for task in EDGES:
