@@ -79,6 +79,16 @@ class Checkpoint:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+class ReadOnly(Checkpoint):
+    """The chief's, for the other machines of a training: what there is to write, the chief does."""
+
+    def write(self, state: State) -> None:
+        """Does nothing."""
+
+    def take_over(self, other: Checkpoint) -> None:
+        """Does nothing."""
+
+
 class Keep(keras.callbacks.Callback):
     """Keeps a checkpoint while a stage of a training is fitted, and goes on from one."""
 

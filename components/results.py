@@ -18,6 +18,9 @@ CONTACT_SHEET = "augmentation.png"
 # preprocessed examples that all trials and Trainer share.
 SEARCHES_FOLDER = "Tuner/searches"
 EXAMPLES_FOLDER = "examples"
+# There too: what other machines are to help with, which they find by the configuration alone.
+SEARCH_FILE = "Tuner/searches/current.json"
+TRAINING_FILE = "Trainer/training.json"
 # LearningRateScan's model_run: JSON of each rate's metrics and the best rate, and a picture.
 SCAN_FILE = "lr_scan.json"
 SCAN_PICTURE = "lr_scan.png"

@@ -66,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         help=f"exit with {_NOT_BLESSED} where the run worked and the model was not blessed",
     )  # fmt: skip
     run.set_defaults(command=_run, scan=False)
+    worker = commands.add_parser(
+        "worker", parents=[shared], help="help another machine's run to train, or to search",
+        description="Helps the run of the same configuration on another machine, which sees the "
+        "same folder: to train, where TF_CONFIG says that this is one of the machines; to search, "
+        "where KERASTUNER_TUNER_ID does. It waits for that to begin, and ends with it.",
+    )  # fmt: skip
+    worker.set_defaults(command=_worker)
     scan = commands.add_parser(
         "lr-scan", parents=[shared], help="train shortly at many learning rates, and suggest one"
     )
@@ -278,6 +285,14 @@ def _run(options: argparse.Namespace) -> int:
             "darkroom: interrupted. The next run goes on from the nodes that are done."
         )
     _leave(code)
+
+
+def _worker(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from pipeline import helper
+
+    helper.help_chief(config)
+    return 0
 
 
 def _leave(code: int) -> NoReturn:

@@ -247,12 +247,15 @@ class Training(Section):
     """Seed of initial weights, dropout, shuffling and augmentation."""
     cache_budget: float = Field(4.0, gt=0)
     """GiB of memory for preprocessed images; what is more goes into a temporary file."""
+    strategy: Literal["mirrored", "multi_worker"] = "mirrored"
+    """mirrored: all devices of this machine; multi_worker: all machines that TF_CONFIG names."""
     cpu_replicas: int = Field(1, ge=1)
     """Where there is no GPU: devices of the CPU that share each batch, to try that out."""
     precision: Literal["float32", "mixed"] = "float32"
     """mixed: compute with 16 bits where all GPUs have tensor cores; elsewhere it is float32."""
     jit_compile: bool | None = None
-    """Compile the training step with XLA; empty: only of a classifier on a frozen backbone."""
+    """Compile the training step with XLA; empty: only of a classifier on a frozen backbone. Where
+    several devices train, it is never compiled."""
     steps_per_execution: int = Field(32, ge=1)
     """Batches that run in one call of the graph: less overhead for small models."""
 
@@ -619,6 +622,28 @@ class Config(Section):
             raise ValueError(
                 f"training.start_epochs is {training.start_epochs}, more than the "
                 f"{training.epochs} training.epochs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _several_machines_can_do_it(self) -> "Config":
+        training = self.training
+        if training.strategy == "mirrored":
+            return self
+        if training.cpu_replicas > 1:
+            raise ValueError(
+                f"training.cpu_replicas is {training.cpu_replicas}; with strategy multi_worker "
+                "each machine has one device on its CPU: set it to 1"
+            )
+        if training.jit_compile:
+            raise ValueError(
+                "training.jit_compile: XLA can't compile what several machines add up; take it out "
+                "or set training.strategy to mirrored"
+            )
+        if self.transfer.scratch_epochs:
+            raise ValueError(
+                "transfer.scratch_epochs compares on one machine; set it to 0, or "
+                "training.strategy to mirrored"
             )
         return self
 
@@ -1018,6 +1043,8 @@ def _lookup(config: Config, key: str, owner: str = "tuner.space") -> Any:
             f"{where}: only keys of {', '.join(_SEARCHABLE)} can be searched, "
             "such as training.learning_rate"
         )
+    if key == "training.strategy":
+        raise ValueError(f"{where}: a trial runs on one machine; take the key out")
     if key in _CODE_AND_FILES:
         raise ValueError(
             f"{where}: code and files are checked before anything runs, and can't be searched; "

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from components import settings, tfrecord, user_code
+from components import cluster, settings, tfrecord, user_code
 from components.errors import DarkroomError, closest
 from pipeline import digits
 from pipeline.config import Config
@@ -23,10 +23,11 @@ def check(config: Config) -> int:
       The size of the data, in bytes.
 
     Raises:
-      DarkroomError: a missing or empty folder, a file that is no TFRecord file, a feature key that
-        isn't there or has another type, code of the user's that can't be imported, a file of
-        class names or a schema that can't be read.
+      DarkroomError: machines to train on that TF_CONFIG doesn't name, a missing or empty folder, a
+        file that is no TFRecord file, a feature key that isn't there or has another type, code of
+        the user's that can't be imported, a file of class names or a schema that can't be read.
     """
+    cluster.of(config.training.strategy)
     for key, path in config.user_code.items():
         user_code.resolve(path, key)
     _check_weights(config.model.weights)
