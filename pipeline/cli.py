@@ -218,9 +218,29 @@ def _parser() -> argparse.ArgumentParser:
     deploy = commands.add_parser(
         "deploy", parents=[shared], help="write the files that run TensorFlow Serving elsewhere",
         description="Writes the files that run TensorFlow Serving on the pushed versions: a "
-        "compose.yaml for Docker, manifests for Kubernetes, or an InferenceService for KServe.",
+        "compose.yaml for Docker, manifests for Kubernetes, or an InferenceService for KServe. "
+        "Or those of a run on several machines of a cluster: a TFJob for its training, or Jobs "
+        "for its search.",
     )  # fmt: skip
-    deploy.add_argument("where", choices=("docker", "kubernetes", "kserve"), help="what runs it")
+    deploy.add_argument(
+        "where", choices=("docker", "kubernetes", "kserve", "training", "search"),
+        help="what runs it, or what is to run",
+    )  # fmt: skip
+    cluster = deploy.add_argument_group("training and search")
+    cluster.add_argument("--image", default="", metavar="IMAGE", help="with darkroom in it")
+    cluster.add_argument(
+        "--claim", default="", metavar="NAME", help="PersistentVolumeClaim that all pods share"
+    )
+    cluster.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="machines beside the chief (1)"
+    )
+    cluster.add_argument(
+        "--mount", default="/darkroom", metavar="PATH",
+        help="where the volume is in the pods, and what relative paths begin with (/darkroom)",
+    )  # fmt: skip
+    cluster.add_argument("--cpu", default="2", metavar="N", help="of each pod (2)")
+    cluster.add_argument("--memory", default="4Gi", metavar="SIZE", help="of each pod (4Gi)")
+    cluster.add_argument("--gpus", type=int, default=0, metavar="N", help="of each pod (0)")
     deploy.add_argument(
         "--out", type=Path, metavar="FOLDER", help="for the file (default: deploy/NAME)"
     )
@@ -289,8 +309,11 @@ def _run(options: argparse.Namespace) -> int:
 
 def _worker(options: argparse.Namespace) -> int:
     config = _load(options)
+    import signal
+
     from pipeline import helper
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else process 1 ignores it
     helper.help_chief(config)
     return 0
 
@@ -569,7 +592,21 @@ def _deploy(options: argparse.Namespace) -> int:
         load_seconds=config.serving.validation.load_seconds,
         memory_mib=config.serving.validation.max_memory_mib,
     )
-    if options.where == "docker":
+    settings = [f"--set={override}" for override in options.overrides]
+    given = ["--config", options.config, *settings]
+    words = ["darkroom", "deploy", options.where, *given]
+    if options.where in ("training", "search"):
+        import dataclasses
+
+        from pipeline import manifests
+
+        names = [field.name for field in dataclasses.fields(manifests.Pods)]
+        pods = manifests.Pods(**{name: getattr(options, name) for name in names})
+        name, command = f"{options.where}.yaml", "kubectl apply --filename {}"
+        make = manifests.training if options.where == "training" else manifests.search
+        documents = make(config, pods, given)
+        words += [word for key, value in vars(pods).items() for word in (f"--{key}", str(value))]
+    elif options.where == "docker":
         name, command = "compose.yaml", "docker compose --file {} up --detach"
         documents = [deployment.docker(model, f"{os.getuid()}:{os.getgid()}")]
     else:
@@ -577,8 +614,6 @@ def _deploy(options: argparse.Namespace) -> int:
         documents = deployment.kubernetes(model)
         if options.where == "kserve":
             documents = [deployment.claim(model), deployment.kserve(model)]
-    settings = [f"--set={override}" for override in options.overrides]
-    words = ["darkroom", "deploy", options.where, "--config", options.config, *settings]
     text = deployment.render(documents, shlex.join(words), command.format(name))
     path = (options.out or Path("deploy") / config.name) / name
     if path.exists() and path.read_bytes() != text.encode() and not options.force:

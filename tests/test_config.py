@@ -69,6 +69,8 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
         ("serving.batching.allowed_batch_sizes=[8, 32]",
          ["the last to be max_batch_size, 64, found 32"]),
         ("serving.batching.allowed_batch_sizes=[0, 64]", ["allowed_batch_sizes", "found 0"]),
+        ("tuner.space.training.strategy={choices: [mirrored]}", ["a trial runs on one machine"]),
+        ("training.strategy=parameter_server", ["'mirrored' or 'multi_worker'"]),
         ("tuner.space.training.lr={min: 1, max: 2}", ["tuner.space.training.lr", "no such key"]),
         ("tuner.space.model.weights={choices: [a.keras]}", ["code and files", "hp.Choice"]),
         ("tuner.space.data.path={choices: [a]}", ["only keys of model, augmentation, training"]),
@@ -307,3 +309,17 @@ def test_kept_features_can_slice() -> None:
         load("digits", [evaluation(slices={"camera": []})])
     with pytest.raises(ConfigError, match="image/height is kept anyway"):
         load("digits", ["data.keep_features=[image/height]"])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.cpu_replicas=2", "training.cpu_replicas is 2; with strategy multi_worker"),
+        ("training.jit_compile=true", "training.jit_compile: XLA can't compile"),
+        ("transfer.scratch_epochs=1", "transfer.scratch_epochs compares on one machine"),
+    ],
+)
+def test_what_several_machines_can_t_do(override: str, words: str) -> None:
+    load("digits", [override])
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load("digits", [override, "training.strategy=multi_worker"])
