@@ -40,7 +40,7 @@ def train(
     """
     from components import progress
 
-    progress.report("Trainer", f"waiting for {this.size - 1} other machines, darkroom worker")
+    progress.report("Trainer", f"waiting for the other machines, {this.size - 1} in all")
     tries = 0
     while True:
         number = machines.announce(path, **facts, cluster=this.addresses)

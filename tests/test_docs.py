@@ -12,7 +12,7 @@ from pipeline.config import load
 from tests.conftest import REPOSITORY, darkroom
 
 ENDINGS = ("png", "html", "md", "json", "tflite")  # of files
-DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
+DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
@@ -46,7 +46,7 @@ def test_the_commands_of_the_readme_exist(tmp_path: Path) -> None:
     assert names == {
         "run", "status", "predict", "config", "ingest", "schema", "inspect", "lr-scan",
         "tensorboard", "report", "compare", "lineage", "versions", "promote", "rollback",
-        "serve", "deploy",
+        "serve", "deploy", "worker",
     }  # fmt: skip
     for name in names:
         assert darkroom(name, "--help", cwd=tmp_path).returncode == 0
