@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.distribute.collective_all_reduce_strategy import coordination_config_pb2
 from tensorflow.python.eager import context
 
 from components import dataset
@@ -34,9 +35,6 @@ def strategy(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
 
     Only possible before TensorFlow has been used in this process, and once.
     """
-    # Not importable from a public place.
-    from tensorflow.tsl.protobuf.coordination_config_pb2 import CoordinatedJob
-
     context.context().configure_coordination_service(
         "standalone",
         cluster.chief,
@@ -44,7 +42,7 @@ def strategy(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
         heartbeat_timeout_in_ms=_HEARTBEAT_SECONDS * 1000,
         shutdown_barrier_timeout_in_ms=_SHUTDOWN_SECONDS * 1000,
         coordinated_jobs=[
-            CoordinatedJob(name=kind, num_tasks=len(hosts))
+            coordination_config_pb2.CoordinatedJob(name=kind, num_tasks=len(hosts))
             for kind, hosts in cluster.addresses.items()
         ],
     )
@@ -175,5 +173,6 @@ class _Apart(keras.callbacks.Callback):
             for generator in layer._seed_generators:
                 state = generator.state.numpy()
                 here = self._among.experimental_local_results(generator.state.value)
-                for share, variable in zip(shares(self._among), here, strict=True):
+                # A layer that was made outside of the strategy's scope has one for all.
+                for share, variable in zip(shares(self._among), here, strict=False):
                     variable.assign(state + np.array([share.number, 0], state.dtype))
