@@ -556,6 +556,42 @@ class Beam(Section):
     """GiB of TFRecords from which `auto` starts worker processes (docs/benchmarks.md: why)."""
 
 
+class Metadata(Section):
+    backend: Literal["sqlite", "mysql"] = "sqlite"
+    """What ML Metadata keeps its records in; sqlite: a file in the pipeline's folder."""
+    host: str | None = None
+    """mysql: name or address of the server."""
+    port: int = Field(3306, ge=1, le=65535)
+    """mysql: its port."""
+    database: str | None = Field(None, min_length=1)
+    """mysql: its database, which several pipelines may share."""
+    user: str | None = None
+    """mysql: its user. The password is in no file: it is taken from DARKROOM_METADATA_PASSWORD."""
+    ssl: bool = False
+    """mysql: encrypt the connection. ML Metadata's client can't check the server's certificate."""
+
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _not_postgresql(cls, backend: Any) -> Any:
+        if backend in ("postgresql", "postgres"):
+            raise ValueError(
+                "ML Metadata's client fails with PostgreSQL as soon as a value has a backslash, "
+                "which it doesn't escape, and values of TFX's have some; take mysql"
+            )
+        return backend
+
+    @model_validator(mode="after")
+    def _names_a_server(self) -> "Metadata":
+        server = {"host": self.host, "database": self.database, "user": self.user}
+        missing = [name for name, value in server.items() if value is None]
+        given = [name for name in server if name not in missing]
+        if self.backend == "sqlite" and given:
+            raise ValueError(f"{given[0]} is for backend mysql, and backend is sqlite")
+        if self.backend == "mysql" and missing:
+            raise ValueError(f"backend mysql needs {', '.join(missing)} as well")
+        return self
+
+
 class Config(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=63)
     """Name of the pipeline and of the served model: lower case, digits, dashes."""
@@ -587,6 +623,8 @@ class Config(Section):
     """What a run's report says besides what is measured."""
     beam: Beam = Beam()
     """How Beam runs the data steps."""
+    metadata: Metadata = Metadata()
+    """Where ML Metadata's records of runs and artifacts are."""
 
     @model_validator(mode="after")
     def _fits_the_architecture(self) -> "Config":
@@ -816,9 +854,14 @@ class Config(Section):
         return self.home / "metadata.sqlite"
 
     @property
+    def store(self) -> dict[str, Any]:
+        """ML Metadata's store, as ``components.metadata`` takes it."""
+        return {**self.metadata.model_dump(), "path": str(self.metadata_path)}
+
+    @property
     def reported(self) -> dict[str, Any]:
         """The tree as a report has it: who runs the graph changes nothing in what comes of it."""
-        return self.model_dump(exclude={"runner"})
+        return self.model_dump(exclude={"runner", "metadata"})
 
     def unfinished_report(self, run: str) -> Path:
         """The folder of the report of a run that didn't get to its end."""

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from tfx.components import StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto.pusher_pb2 import PushDestination
 from tfx.proto.trainer_pb2 import EvalArgs, TrainArgs
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import ExampleStatistics, Model, ModelBlessing
 
-from components import settings, statistics
+from components import metadata, settings, statistics
 from components.baseline import LatestBefore, LatestBlessedBefore
 from components.evaluation import Evaluator
 from components.example_gen import ImportExampleGen
@@ -203,7 +202,7 @@ def create_pipeline(
         channels["infra_blessing"] = tried
     if config.tuner.enabled:
         channels |= {key: tuner.outputs[key] for key in ("best_hyperparameters", "tuner_results")}
-    report = Report(channels, config.reported, metadata_path=str(config.metadata_path))
+    report = Report(channels, config.reported, config.store)
 
     # TFX's cache doesn't look into code: the code's fingerprint becomes part of each node's key.
     sources: list[tuple[BaseComponent, list[str]]] = [
@@ -232,7 +231,7 @@ def create_pipeline(
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.pipeline_root),
-        metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_path)),
+        metadata_connection_config=metadata.connection(config.store),
         components=nodes,
         enable_cache=True,
         beam_pipeline_args=list(beam_pipeline_args),

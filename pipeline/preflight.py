@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from components import settings, tfrecord, user_code
+from components import metadata, settings, tfrecord, user_code
 from components.errors import DarkroomError, closest
 from pipeline import digits
 from pipeline.config import Config
@@ -25,13 +25,15 @@ def check(config: Config) -> int:
     Raises:
       DarkroomError: a missing or empty folder, a file that is no TFRecord file, a feature key that
         isn't there or has another type, code of the user's that can't be imported, a file of
-        class names or a schema that can't be read.
+        class names or a schema that can't be read, a metadata server that can't be used.
     """
     for key, path in config.user_code.items():
         user_code.resolve(path, key)
     _check_weights(config.model.weights)
     config.class_names()
     config.schema_text()
+    if config.metadata.backend != "sqlite":
+        metadata.open_store(config.store)
     if config.data.bundled is not None:
         digits.write(config.data_path)
     folder = config.data_path

@@ -83,8 +83,8 @@ def tree(found: dict[str, Any]) -> Tree:
 
 def _pushed(config: Config, store: Any, model: str | None) -> Any:
     """The pushed version that is meant; None where it may be an id."""
-    there = [a for a in store.get_artifacts_by_type(_PUSHED) if summary.pushed(a) is not None]
-    there.sort(key=lambda artifact: artifact.id, reverse=True)
+    there = lineage.artifacts(store, config.name, _PUSHED)
+    there = [artifact for artifact in there if summary.pushed(artifact) is not None]
     if model is None:
         for folder in versions(config.push_path):
             for artifact in there:
@@ -102,13 +102,14 @@ def _pushed(config: Config, store: Any, model: str | None) -> Any:
 
 
 def _by_id(config: Config, store: Any, model: str) -> Any:
+    models = lineage.artifacts(store, config.name, _MODEL)
     if model.isdecimal():
-        for artifact in store.get_artifacts_by_type(_MODEL):
+        for artifact in models:
             if artifact.id == int(model):
                 return artifact
-    pushed = [_text(a, "pushed_version") for a in store.get_artifacts_by_type(_PUSHED)]
+    pushed = [_text(a, "pushed_version") for a in lineage.artifacts(store, config.name, _PUSHED)]
     names = ", ".join(sorted(filter(None, pushed), reverse=True)[:_NAMED]) or "none"
-    ids = sorted((a.id for a in store.get_artifacts_by_type(_MODEL)), reverse=True)[:_NAMED]
+    ids = [artifact.id for artifact in models[:_NAMED]]
     raise DarkroomError(
         f"{config.name} has made no model {model}. Name a pushed version (there are {names}), its "
         f"folder, or a model's id (there are {', '.join(map(str, ids)) or 'none'})."

@@ -109,7 +109,7 @@ def _write_unfinished(config: Config, failure: dict[str, str], began: float) -> 
     context = status.runs(config, store)[0]
     if context.create_time_since_epoch < began * 1000:
         raise DarkroomError("It ended before its first node.")
-    nodes = lineage.nodes(store, context)
+    nodes = lineage.nodes(store, config.name, context)
     folder = config.unfinished_report(context.name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -153,7 +153,7 @@ def _folder(config: Config, store: Any, run: Any) -> Path | None:
     """Where the report of a run is; None where it has none."""
     places = [
         Path(node.made["report"].uri)
-        for node in lineage.nodes(store, run)
+        for node in lineage.nodes(store, config.name, run)
         if node.state in lineage.DONE and "report" in node.made
     ]
     places.append(config.unfinished_report(run.name))

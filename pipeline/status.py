@@ -4,7 +4,7 @@ import os
 import time
 from typing import Any
 
-from components import lineage, results
+from components import lineage, metadata, results
 from components.errors import DarkroomError
 from components.summary import Node, Status, read_outputs
 from pipeline.config import Config
@@ -33,7 +33,7 @@ def latest(config: Config, alive: bool = False) -> Status:
         log=_newest_log(config),
     )
     _add_served(status, config)
-    for node in lineage.nodes(store, newest, alive):
+    for node in lineage.nodes(store, config.name, newest, alive):
         ended = int(time.time() * 1000) if node.state == "running" else node.updated
         result = read_outputs(status, node.id, node.made) if node.state in lineage.DONE else ""
         status.nodes.append(Node(node.id, node.state, (ended - node.started) / 1000, result))
@@ -58,11 +58,11 @@ def open_store(config: Config) -> Any:
     """ML Metadata's store of the pipeline.
 
     Raises:
-      DarkroomError: nothing has run yet.
+      DarkroomError: nothing has run yet, or the store's server can't be used.
     """
-    if not config.metadata_path.exists():
+    if not metadata.exists(config.store):
         raise DarkroomError(f"{config.name} has not run yet: {config.metadata_path} isn't there.")
-    return lineage.open_store(config.metadata_path)
+    return metadata.open_store(config.store)
 
 
 def runs(config: Config, store: Any) -> list[Any]:
@@ -71,9 +71,10 @@ def runs(config: Config, store: Any) -> list[Any]:
     Raises:
       DarkroomError: nothing has run yet.
     """
-    found = lineage.runs(store)
+    found = lineage.runs(store, config.name)
     if not found:
-        raise DarkroomError(f"{config.name} has not run yet: no run is in {config.metadata_path}.")
+        place = metadata.place(config.store)
+        raise DarkroomError(f"{config.name} has not run yet: no run of it is in {place}.")
     return found
 
 

@@ -94,7 +94,7 @@ def test_a_report_that_can_not_be_written_is_told_in_a_sentence(
 def test_the_rehearsal_is_no_evaluation() -> None:
     def node(name: str, state: str, **made: str) -> lineage.Node:
         listed: dict[str, list[str]] = {key: [value] for key, value in made.items()}
-        return lineage.Node(name, state, 0, 0, {}, listed, SimpleNamespace(type=name))
+        return lineage.Node(name, state, 0, 0, {}, listed, SimpleNamespace(type=name), "p")
 
     done = [node("Trainer", "complete", model="m"), node("Rehearsal", "complete", evaluation="r")]
     assert reports._made(done) == {"model": "m"}
@@ -107,7 +107,7 @@ def test_the_rehearsal_is_no_evaluation() -> None:
 def test_both_blessings_are_told_apart() -> None:
     def node(name: str, blessing: str) -> lineage.Node:
         kind = SimpleNamespace(type=name)
-        return lineage.Node(name, "complete", 0, 0, {}, {"blessing": [blessing]}, kind)
+        return lineage.Node(name, "complete", 0, 0, {}, {"blessing": [blessing]}, kind, "p")
 
     done = [node("Evaluator", "e"), node("ServingValidator", "s")]
     assert reports._made(done) == {"blessing": "e", "infra_blessing": "s"}
