@@ -18,7 +18,7 @@ from tfx.types import artifact_utils, standard_artifacts, standard_component_spe
 from tfx.types.component_spec import ExecutionParameter
 from tfx.utils import io_utils, path_utils
 
-from components import dataset, files, metrics, predictions, results, service, settings
+from components import dataset, files, metrics, predictions, remote, results, service, settings
 from components import tfma_metrics as named
 from components.measurements import Group, Measurements, number_or_none
 from components.verdict import Gate, Verdict, described
@@ -62,8 +62,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         verdict, found = judged.judge(images, _trained_accuracy(folder, config))
         for baseline in baselines:
             found["baseline"] = {
-                "model": baseline.id, "uri": baseline.uri, **(found["baseline"] or {}),
-            }  # fmt: skip
+                "model": baseline.id,
+                "uri": remote.origin(baseline.uri),
+                **(found["baseline"] or {}),
+            }
         files.write_json(os.path.join(evaluation.uri, results.EVALUATION_FILE), found)
         _bless(blessing, verdict, found, model, baselines, exec_properties)
 

@@ -20,6 +20,13 @@ _NOT_BLESSED = 3  # of darkroom run --require-blessed; argparse has 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
+    code = _obey(arguments)
+    if "tensorflow_io" in sys.modules:
+        _leave(code)  # it aborts the interpreter's own end
+    return code
+
+
+def _obey(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
     from components.errors import DarkroomError, explain
@@ -398,9 +405,11 @@ def _lineage(options: argparse.Namespace) -> int:
 
 def _tensorboard(options: argparse.Namespace) -> int:
     config = _load(options)
+    from components import remote
     from components.errors import DarkroomError
 
-    folder = config.pipeline_root
+    remote.use(config.staging)
+    folder = remote.place(config.pipeline_root)
     if not any((folder / node).exists() for node in ("Tuner", "Trainer")):
         raise DarkroomError(f"{config.name} has trained nothing yet: {folder} has no curves.")
     sys.stdout.flush()

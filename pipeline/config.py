@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from components import features, metrics, results, service, settings
 from components.architectures import ARCHITECTURES
 from components.errors import DarkroomError, closest
+from components.remote import is_remote
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -160,7 +161,7 @@ class Model(Section):
     @field_validator("weights")
     @classmethod
     def _found_from_everywhere(cls, source: str | None) -> str | None:
-        if source in (None, "imagenet"):
+        if source in (None, "imagenet") or is_remote(source):
             return source
         return os.path.abspath(os.path.expanduser(source))
 
@@ -596,7 +597,10 @@ class Config(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=63)
     """Name of the pipeline and of the served model: lower case, digits, dashes."""
     root: str = "runs"
-    """Folder below which everything is written, in a folder named as the pipeline."""
+    """Folder below which everything is written, in a folder named as the pipeline; or a bucket's,
+    such as `gs://bucket/runs`."""
+    local_root: str = "runs"
+    """Where `root` is in a bucket: the folder for what needs a disk, such as logs and locks."""
     runner: Literal["beam", "local"] = "beam"
     """beam: TFX's BeamDagRunner; local: TFX's LocalDagRunner."""
     data: Data
@@ -805,15 +809,30 @@ class Config(Section):
 
     @property
     def home(self) -> Path:
-        """The folder of this pipeline: data, artifacts, metadata, logs and pushed models."""
-        return Path(os.path.abspath(os.path.expanduser(self.root))) / self.name
+        """The folder of this pipeline on this machine; it has all, unless `base` is elsewhere."""
+        root = self.local_root if is_remote(self.root) else self.root
+        return Path(os.path.abspath(os.path.expanduser(root))) / self.name
 
     @property
-    def data_path(self) -> Path:
-        """The folder of the TFRecords."""
+    def base(self) -> str:
+        """Folder or URI of the artifacts and of the pushed models."""
+        if not is_remote(self.root):
+            return str(self.home)
+        return f"{self.root.rstrip('/')}/{self.name}"
+
+    @property
+    def staging(self) -> Path:
+        """The folder of the copies of what is in a bucket, made as they are needed."""
+        return self.home / "staging"
+
+    @property
+    def data_path(self) -> str:
+        """Folder or URI of the TFRecords."""
         if self.data.path is None:
-            return self.home / "data"
-        return Path(os.path.abspath(os.path.expanduser(self.data.path)))
+            return str(self.home / "data")
+        if is_remote(self.data.path):
+            return self.data.path.rstrip("/")
+        return os.path.abspath(os.path.expanduser(self.data.path))
 
     @property
     def user_code(self) -> dict[str, str]:
@@ -844,9 +863,9 @@ class Config(Section):
         return "" if path is None else _read("data.schema_path", path)
 
     @property
-    def pipeline_root(self) -> Path:
-        """TFX's folder of artifacts."""
-        return self.home / "artifacts"
+    def pipeline_root(self) -> str:
+        """TFX's folder of artifacts, or its URI."""
+        return f"{self.base}/artifacts"
 
     @property
     def metadata_path(self) -> Path:
@@ -861,16 +880,31 @@ class Config(Section):
     @property
     def reported(self) -> dict[str, Any]:
         """The tree as a report has it: who runs the graph changes nothing in what comes of it."""
-        return self.model_dump(exclude={"runner", "metadata"})
+        return self.model_dump(exclude={"runner", "metadata", "local_root"})
 
     def unfinished_report(self, run: str) -> Path:
-        """The folder of the report of a run that didn't get to its end."""
-        return self.pipeline_root / results.UNFINISHED_REPORTS / run
+        """The folder of the report of a run that didn't get to its end; always on this machine."""
+        return self.home / "artifacts" / results.UNFINISHED_REPORTS / run
 
     @property
     def push_path(self) -> Path:
-        """The folder that a model server watches: one sub-folder per version."""
-        return self.home / "pushed" / self.name
+        """The folder that a model server watches: one sub-folder per version.
+
+        Raises:
+          ConfigError: it is in a bucket.
+        """
+        if is_remote(self.base):
+            raise ConfigError(
+                f"root: the pushed versions are in {self.push_uri}, and this command works on a "
+                "folder of this machine. Copy what you need of it, or give it to a TensorFlow "
+                "Serving that reads buckets (docs/platforms/storage.md)."
+            )
+        return Path(self.push_uri)
+
+    @property
+    def push_uri(self) -> str:
+        """The same as text, or its URI."""
+        return f"{self.base}/pushed/{self.name}"
 
 
 def load(path: str | Path, overrides: list[str] | None = None) -> Config:

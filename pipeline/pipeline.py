@@ -12,7 +12,7 @@ from tfx.proto.trainer_pb2 import EvalArgs, TrainArgs
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import ExampleStatistics, Model, ModelBlessing
 
-from components import metadata, settings, statistics
+from components import metadata, remote, settings, statistics
 from components.baseline import LatestBefore, LatestBlessedBefore
 from components.evaluation import Evaluator
 from components.example_gen import ImportExampleGen
@@ -38,6 +38,7 @@ def create_pipeline(
       beam_pipeline_args: options of Beam, chosen by the runner.
       scan: end in a scan of learning rates, instead of training.
     """
+    remote.use(config.staging)
     tree = config.model_dump()
     if config.data.multi_label:
         tree["model"]["head"] = "multi-label"  # what the network's outputs mean
@@ -46,7 +47,7 @@ def create_pipeline(
     # The file may be another one by the next run.
     source = config.model.weights
     if source is not None and source != "imagenet":
-        source = fingerprint.of_files(source)
+        source = fingerprint.of_files(str(remote.fetch(source, anew=True)))
     users = {key: path.rpartition(".")[0] for key, path in config.user_code.items()}
     users_images = [users[key] for key in users if key.startswith("preprocessing.")]
     users_metrics = [m.module for m in config.evaluation.metrics.values() if m.module is not None]
@@ -54,7 +55,7 @@ def create_pipeline(
 
     # Read the TFRecords, look at every image, and set aside what can't be used.
     example_gen = ImportExampleGen(
-        input_base=str(config.data_path),
+        input_base=config.data_path,
         patterns=data.splits.patterns,
         eval_share=data.splits.eval_share,
         data=config.inspection(),
@@ -181,7 +182,7 @@ def create_pipeline(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=tried,
         push_destination=PushDestination(
-            filesystem=PushDestination.Filesystem(base_directory=str(config.push_path))
+            filesystem=PushDestination.Filesystem(base_directory=config.push_uri)
         ),
         custom_config=settings.pack(tree, "serving"),
     )
@@ -221,6 +222,11 @@ def create_pipeline(
     for component, modules in sources:
         component.executor_spec.add_extra_flags([f"--source={fingerprint.of_modules(*modules)}"])
 
+    # These two work on files beside Beam: with artifacts in a bucket, on their own machine.
+    if beam_pipeline_args and remote.is_remote(config.root):
+        for beam_node in (rehearsal, evaluator):
+            beam_node.with_beam_pipeline_args(["--runner=DirectRunner"])
+
     nodes = [example_gen, statistics_gen, schema_gen, last_statistics, example_validator, transform]
     if scan:
         nodes += [learning_rate_scan]
@@ -230,7 +236,7 @@ def create_pipeline(
         nodes += [pusher, report]
     return Pipeline(
         pipeline_name=config.name,
-        pipeline_root=str(config.pipeline_root),
+        pipeline_root=config.pipeline_root,
         metadata_connection_config=metadata.connection(config.store),
         components=nodes,
         enable_cache=True,

@@ -1,18 +1,17 @@
 """Of what a model was made: from the pushed version back to the data, out of ML Metadata."""
 
 import json
-from pathlib import Path
+import os
 from typing import Any
 
 from rich.markup import escape
 from rich.tree import Tree
 
-from components import lineage, results, summary, trials
+from components import lineage, pushed, results, summary, trials
 from components.errors import DarkroomError
 from pipeline import status
 from pipeline.comparison import flat
 from pipeline.config import Config
-from serving.predictor import versions
 
 # Versions that an error message names.
 _NAMED = 5
@@ -86,17 +85,17 @@ def _pushed(config: Config, store: Any, model: str | None) -> Any:
     there = lineage.artifacts(store, config.name, _PUSHED)
     there = [artifact for artifact in there if summary.pushed(artifact) is not None]
     if model is None:
-        for folder in versions(config.push_path):
+        for version in pushed.versions(config.push_uri):
             for artifact in there:
-                if summary.pushed(artifact) == folder:
+                if summary.pushed(artifact) == f"{config.push_uri}/{version}":
                     return artifact
         raise DarkroomError(
-            f"No model that {config.name} has pushed is in {config.push_path}. Run darkroom run "
+            f"No model that {config.name} has pushed is in {config.push_uri}. Run darkroom run "
             "first, or name a model's id."
         )
     for artifact in there:
-        place = summary.pushed(artifact)
-        if place is not None and (model == place.name or Path(model).resolve() == place):
+        place = summary.pushed(artifact) or ""
+        if model in (os.path.basename(place), place) or os.path.realpath(model) == place:
             return artifact
     return None
 

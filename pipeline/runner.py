@@ -186,10 +186,12 @@ def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
     from tfx.orchestration.portable import launcher
 
+    from components import staging
+
     failure: list[tuple[str, BaseException]] = []
     recorded: list[str] = []
 
-    class ReportingLauncher(launcher.Launcher):
+    class ReportingLauncher(staging.Launcher):
         """TFX's launcher of one node, which tells the display."""
 
         def launch(self) -> Any:

@@ -4,12 +4,11 @@ import os
 import time
 from typing import Any
 
-from components import lineage, metadata, results
+from components import lineage, metadata, pushed, remote, results
 from components.errors import DarkroomError
 from components.summary import Node, Status, read_outputs
 from pipeline.config import Config
 from serving import rollout
-from serving.predictor import versions
 
 
 def latest(config: Config, alive: bool = False) -> Status:
@@ -28,8 +27,8 @@ def latest(config: Config, alive: bool = False) -> Status:
         pipeline=config.name,
         home=str(config.home),
         run=newest.name,
-        versions=[path.name for path in versions(config.push_path)],
-        push_path=str(config.push_path),
+        versions=pushed.versions(config.push_uri),
+        push_path=config.push_uri,
         log=_newest_log(config),
     )
     _add_served(status, config)
@@ -45,7 +44,7 @@ def latest(config: Config, alive: bool = False) -> Status:
 
 def _add_served(status: Status, config: Config) -> None:
     try:
-        current = rollout.read(config.push_path)
+        current = pushed.current(config.push_uri)
     except rollout.RolloutError as error:
         status.unknown = str(error)
         return
@@ -60,6 +59,9 @@ def open_store(config: Config) -> Any:
     Raises:
       DarkroomError: nothing has run yet, or the store's server can't be used.
     """
+    remote.use(config.staging)
+    if remote.is_remote(config.root):  # TensorFlow reads it, and has much to say
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not metadata.exists(config.store):
         raise DarkroomError(f"{config.name} has not run yet: {config.metadata_path} isn't there.")
     return metadata.open_store(config.store)

@@ -307,3 +307,18 @@ def test_kept_features_can_slice() -> None:
         load("digits", [evaluation(slices={"camera": []})])
     with pytest.raises(ConfigError, match="image/height is kept anyway"):
         load("digits", ["data.keep_features=[image/height]"])
+
+
+def test_a_root_in_a_bucket_leaves_a_local_home(tmp_path: Path) -> None:
+    overrides = ["root=gs://bucket/runs/", f"local_root={tmp_path}", "model.weights=gs://b/1"]
+    loaded = load("digits", overrides)
+    assert loaded.pipeline_root == "gs://bucket/runs/digits/artifacts"
+    assert loaded.push_uri == "gs://bucket/runs/digits/pushed/digits"
+    assert loaded.home == tmp_path / "digits"
+    assert loaded.metadata_path == tmp_path / "digits" / "metadata.sqlite"
+    assert loaded.unfinished_report("run").is_relative_to(tmp_path)
+    assert loaded.model.weights == "gs://b/1"
+    assert load("mnist", ["data.path=s3://b/images/"]).data_path == "s3://b/images"
+    here = load("digits", [f"root={tmp_path}"])
+    assert here.pipeline_root == str(tmp_path / "digits" / "artifacts")
+    assert here.push_uri == str(here.push_path)

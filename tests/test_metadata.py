@@ -1,6 +1,5 @@
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,6 @@ from pipeline.config import ConfigError, load
 from tests import databases
 from tests.conftest import darkroom
 from tests.stores import Store
-
-
-@pytest.fixture(scope="module")
-def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[databases.Server]:
-    with databases.running(tmp_path_factory.mktemp("mysql")) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -72,16 +72,16 @@ def test_a_report_that_can_not_be_written_is_told_in_a_sentence(
     small: Project, small_config: Config, tmp_path: Path
 ) -> None:
     copied = small_config.model_copy(update={"root": str(tmp_path)})
-    copied.pipeline_root.mkdir(parents=True)
+    Path(copied.pipeline_root).mkdir(parents=True)
     shutil.copy(small_config.metadata_path, copied.metadata_path)
     failure = {"node": "Trainer", "sentence": "No."}
     told = reports.write_unfinished(copied, failure, time.time())
     assert told.endswith("could not be written. It ended before its first node.")
-    (copied.pipeline_root / "Report").write_text("in the way")
+    (Path(copied.pipeline_root) / "Report").write_text("in the way")
     told = reports.write_unfinished(copied, failure, began=0)
     assert told.startswith("The report of what was done could not be written. ")
     assert told.endswith(": Not a directory.")
-    (copied.pipeline_root / "Report").unlink()
+    (Path(copied.pipeline_root) / "Report").unlink()
 
     told = reports.write_unfinished(copied, failure, began=0)
     folder = copied.unfinished_report(small.status()["run"])
