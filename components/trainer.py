@@ -14,6 +14,7 @@ from components import (
     dataset,
     diagnosis,
     export,
+    remote,
     results,
     settings,
     training,
@@ -32,8 +33,8 @@ def run_fn(fn_args: FnArgs) -> None:
     config = settings.unpack(fn_args.custom_config, best["values"])
     transform = tft.TFTransformOutput(fn_args.transform_output)
     classes = training.class_names(transform)
-    root = os.path.join(fn_args.model_run_dir, *[os.pardir] * 3)
-    examples = os.path.join(root, results.SEARCHES_FOLDER, results.EXAMPLES_FOLDER)
+    above = os.path.join(fn_args.model_run_dir, *[os.pardir] * 2)
+    examples = os.path.join(above, os.pardir, results.SEARCHES_FOLDER, results.EXAMPLES_FOLDER)
     data = (fn_args.train_files, fn_args.eval_files, transform)
     train, evaluation = dataset.splits(
         *data, training.budget(config.training), dataset.place_for(examples, *data)
@@ -45,12 +46,12 @@ def run_fn(fn_args: FnArgs) -> None:
         (train, evaluation),
         run_folder=fn_args.model_run_dir,
         # Beside the folders of all executions, where the next one looks.
-        checkpoint_folder=os.path.join(fn_args.model_run_dir, *[os.pardir] * 2, "checkpoints"),
+        checkpoint_folder=remote.origin(os.path.join(above, "checkpoints")),
         determined_by={
             "custom_config": fn_args.custom_config,
             "hyperparameters": best["values"],
-            "files": [*fn_args.train_files, *fn_args.eval_files],
-            "transform": fn_args.transform_output,
+            "files": list(map(remote.origin, [*fn_args.train_files, *fn_args.eval_files])),
+            "transform": remote.origin(fn_args.transform_output),
             "begin_with": best.get("checkpoint"),
         },
         begin_with=best.get("checkpoint"),

@@ -19,6 +19,7 @@ from components import (
     files,
     importance,
     parallel_coordinates,
+    remote,
     results,
     settings,
     training,
@@ -95,8 +96,9 @@ def _handed_on(search: Search, folder: str) -> dict[str, Any]:
         epochs = search.rows()[0]["best_epoch"] + 1
         handed["values"] = {**handed["values"], "training.epochs": epochs}
     if tuner.carry_over == "checkpoint":
-        handed["checkpoint"] = os.path.join(folder, "checkpoint.npz")
-        shutil.copy(search.best_checkpoint(), handed["checkpoint"])
+        path = os.path.join(folder, "checkpoint.npz")
+        shutil.copy(search.best_checkpoint(), path)
+        handed["checkpoint"] = remote.origin(path)
     return handed
 
 
