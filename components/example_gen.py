@@ -80,7 +80,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     uri = artifact_utils.get_split_uri([examples], split)
                     _write(found[split], f"Write[{split}]", uri)
                 quarantine = os.path.join(examples.uri, results.QUARANTINE_FOLDER, source)
-                _write(found[_QUARANTINE], f"Quarantine[{source}]", quarantine)
+                _write(found[_QUARANTINE], f"Quarantine[{source}]", quarantine, skip_if_empty=True)
                 tallies.append(found[_TALLY])
                 contents = found[_TALLY] | f"Contents[{source}]" >> beam.Map(Tally.contents)
                 held_out = (
@@ -260,10 +260,12 @@ def _compression(path: str) -> str:
     return kind
 
 
-def _write(records: beam.PCollection, name: str, folder: str) -> None:
+def _write(records: beam.PCollection, name: str, folder: str, skip_if_empty: bool = False) -> None:
     # Not compressed, as images are already: gzip would cost seconds here and in every reader.
-    path = os.path.join(folder, "data_tfrecord")
-    _ = records | name >> beam.io.WriteToTFRecord(path)
+    write = beam.io.WriteToTFRecord(os.path.join(folder, "data_tfrecord"))
+    # Beam fails to write an empty file to S3, and only its other writers have an argument for it.
+    write._sink.skip_if_empty = skip_if_empty
+    _ = records | name >> write
 
 
 def _write_text(text: str, path: str) -> None:

@@ -1,10 +1,11 @@
 """Checks before anything heavy is imported: is the data there, and can it be read?"""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from components import metadata, settings, tfrecord, user_code
-from components.errors import DarkroomError, closest
+from components import metadata, remote, settings, tfrecord, user_code
+from components.errors import DarkroomError, closest, explain
 from pipeline import digits
 from pipeline.config import Config
 
@@ -29,14 +30,19 @@ def check(config: Config) -> int:
     """
     for key, path in config.user_code.items():
         user_code.resolve(path, key)
+    remote.check("root", config.base, writable=True)
+    remote.use(config.staging)
     _check_weights(config.model.weights)
     config.class_names()
     config.schema_text()
     if config.metadata.backend != "sqlite":
         metadata.open_store(config.store)
     if config.data.bundled is not None:
-        digits.write(config.data_path)
-    folder = config.data_path
+        digits.write(Path(config.data_path))
+    if remote.is_remote(config.data_path):
+        patterns = config.data.splits.patterns.items()
+        return sum(_check_split_in_bucket(config, split, pattern) for split, pattern in patterns)
+    folder = Path(config.data_path)
     if not folder.exists():
         raise DarkroomError(
             f"The data folder {folder} doesn't exist. Set data.path to the folder with the "
@@ -82,16 +88,17 @@ def rehearse(config: Config) -> None:
 def _check_weights(source: str | None) -> None:
     if source in (None, "imagenet"):
         return
-    if os.path.isdir(source):
-        expected = os.path.join(source, "saved_model.pb")
-    elif source.endswith((".weights.h5", ".keras")):
+    remote.check("model.weights", source)
+    if source.endswith((".weights.h5", ".keras")):
         expected = source
+    elif remote.is_remote(source) or os.path.isdir(source):
+        expected = os.path.join(source, "saved_model.pb")
     else:
         raise DarkroomError(
             f"model.weights: expected imagenet, a .weights.h5 or .keras file, or the folder of a "
             f"pushed version, received {source}."
         )
-    if not os.path.isfile(expected):
+    if not remote.exists(expected):
         raise DarkroomError(
             f"model.weights: {expected} isn't there. Set it to a file of weights, or to the folder "
             "of a pushed version, such as runs/NAME/pushed/NAME/VERSION."
@@ -107,16 +114,42 @@ def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:
             f"{', '.join(found) if found else 'nothing in it'}."
         )
     # A broken file is read up to the break; one without a whole record has nothing to give.
-    with_records = [file for file in files if _check_first_record(config, file)]
+    with_records = [
+        file for file in files if _check_first_record(config, str(file), tfrecord.read(file))
+    ]
     if not with_records:
         raise DarkroomError(f"The {split} split is empty: {folder / pattern} has no records.")
     return sum(os.path.getsize(file) for file in files)
 
 
-def _check_first_record(config: Config, file: Path) -> bool:
+def _check_split_in_bucket(config: Config, split: str, pattern: str) -> int:
+    """The same by Beam, which is to read it; of the first file only, as each is a request."""
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    uri = f"{config.data_path}/{pattern}"
+    FileSystems.set_options(PipelineOptions([]))
+    try:
+        [match] = FileSystems.match([uri])
+    except Exception as error:
+        raise DarkroomError(f"data.path: {uri} can't be read: {explain(error)}") from error
+    if not match.metadata_list:
+        raise DarkroomError(
+            f"No files for the {split} split: data.splits.{split} is {pattern!r}, and nothing is "
+            f"{uri}."
+        )
+    first = match.metadata_list[0].path
+    with FileSystems.open(first) as file:
+        records = (record for record, _ in tfrecord.records(file, first))
+        if not _check_first_record(config, first, records):
+            raise DarkroomError(f"The {split} split: {first} has no records.")
+    return sum(found.size_in_bytes for found in match.metadata_list)
+
+
+def _check_first_record(config: Config, file: str, records: Iterator[bytes]) -> bool:
     """Whether there is one; raises where it isn't what the configuration says."""
     try:
-        record = next(tfrecord.read(file), None)
+        record = next(records, None)
     except tfrecord.BrokenFile:
         return False
     if record is None:
