@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from components import features, metrics, results, service, settings
 from components.architectures import ARCHITECTURES
 from components.errors import DarkroomError, closest
+from pipeline import beam
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -546,6 +547,8 @@ class Report(Section):
 
 
 class Beam(Section):
+    runner: Literal["direct", "portable", "flink", "spark", "dataflow"] = "direct"
+    """direct: Beam itself on this machine; the others: engines (docs/platforms/beam.md)."""
     direct_running_mode: Literal["auto", "in_memory", "multi_threading", "multi_processing"] = (
         "auto"
     )
@@ -554,6 +557,46 @@ class Beam(Section):
     """Workers of the direct runner where the mode has several; 0: one per core."""
     multi_processing_from_gib: float = Field(1.0, gt=0)
     """GiB of TFRecords from which `auto` starts worker processes (docs/benchmarks.md: why)."""
+    job_endpoint: str | None = Field(None, pattern=beam.ADDRESS)
+    """portable, flink, spark: host:port of the job server."""
+    flink_master: str | None = None
+    """flink: host:port of Flink's REST service, for a job server that Beam starts here itself."""
+    spark_master_url: str | None = None
+    """spark: spark://HOST:PORT, for a job server that Beam starts here itself."""
+    environment_type: Literal["DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK"] | None = None
+    """portable, flink, spark: how Python is started; EXTERNAL: by a worker pool; LOOPBACK: here."""
+    environment_config: str | None = None
+    """EXTERNAL: host:port of the worker pool, as the engine sees it; PROCESS: its command, JSON."""
+    sdk_container_image: str | None = None
+    """dataflow, and DOCKER: the workers' image, with darkroom in it."""
+    sdk_worker_parallelism: int | None = Field(None, ge=0)
+    """portable, flink, spark: Python processes of each of the engine's workers; 0: it chooses."""
+    parallelism: int | None = Field(None, ge=1)
+    """flink: so many parts of a step run at once; empty: as Flink is set up."""
+    project: str | None = Field(None, pattern="^[a-z][-a-z0-9:.]+[a-z0-9]$")
+    """dataflow: id of the Google Cloud project."""
+    region: str | None = None
+    """dataflow: where the machines are, such as europe-west1."""
+    temp_location: str | None = None
+    """dataflow: a folder in a bucket, gs://BUCKET/FOLDER, for what is there during a job."""
+    num_workers: int | None = Field(None, ge=1)
+    """dataflow: machines to begin with; empty: Dataflow chooses."""
+    max_num_workers: int | None = Field(None, ge=1)
+    """dataflow: machines at most."""
+    options: dict[str, bool | int | float | str | list[str] | dict[str, str]] = {}
+    """Further options of Beam by their own names, such as worker_machine_type."""
+
+    @field_validator("runner", mode="before")
+    @classmethod
+    def _keeps_all_data(cls, runner: object) -> object:
+        if runner == "dask":
+            raise ValueError("Beam's Dask runner loses data without an error; take another one")
+        return runner
+
+    @model_validator(mode="after")
+    def _fits_the_runner(self) -> "Beam":
+        beam.check(self)
+        return self
 
 
 class Config(Section):
@@ -733,6 +776,18 @@ class Config(Section):
                 "tuner.carry_over: checkpoint is for transfer.mode none; a trial fits the whole "
                 "network: set it to values"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _workers_see_the_files(self) -> "Config":
+        where = beam.elsewhere(self.beam)
+        for key, path in (("root", self.root), ("data.path", self.data.path)):
+            if where and path is not None and "://" not in path:
+                raise ValueError(
+                    f"{key}: the workers of beam.runner {self.beam.runner} are {where} and don't "
+                    f"see this machine's folders; expected one in a bucket, such as "
+                    f"gs://BUCKET/FOLDER, found {path}"
+                )
         return self
 
     @model_validator(mode="after")

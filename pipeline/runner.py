@@ -16,11 +16,9 @@ from typing import Any
 
 from components import environment, lineage, results, summary
 from components.errors import DarkroomError, explain
-from pipeline import preflight, reports, status
-from pipeline.config import Beam, Config
+from pipeline import beam, preflight, reports, status
+from pipeline.config import Config
 from pipeline.display import Display
-
-_GIB = 2**30
 
 
 class RunFailed(DarkroomError):
@@ -46,8 +44,10 @@ def run(config: Config, display: Display, scan: bool = False) -> summary.Status:
     """
     with _alone(config), _temporary_folder(config):
         size = preflight.check(config)
+        options = beam.arguments(config.beam, size, os.cpu_count() or 1)
+        beam.require_engine(config)
         display.started("loading TFX")
-        pipeline = _create(config, size, scan)
+        pipeline = _create(config, options, scan)
         display.ended("loading TFX", "complete")
         if scan:  # which has a summary, and nothing to report
             _run_nodes(config, pipeline, display)
@@ -68,30 +68,6 @@ def is_running(config: Config) -> bool:
         except OSError:
             return True
     return False
-
-
-def beam_arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
-    """Options of Beam's direct runner.
-
-    Args:
-      beam: the configuration.
-      data_bytes: size of the TFRecords.
-      cores: of this machine.
-    """
-    mode = beam.direct_running_mode
-    if mode == "auto":
-        big = data_bytes >= beam.multi_processing_from_gib * _GIB and cores > 1
-        mode = "multi_processing" if big else "in_memory"
-    if mode == "in_memory":
-        # Beam's default; with any option at all, TFX builds a source package of itself for
-        # remote workers in every Beam node, at 45 MB and some seconds each.
-        return []
-    return [
-        f"--direct_running_mode={mode}",
-        f"--direct_num_workers={beam.direct_num_workers}",
-        # The workers run in this environment: keeps TFX from building that package.
-        "--sdk_container_image=local",
-    ]
 
 
 def log_to_file(config: Config) -> tuple[Path, Any]:
@@ -126,7 +102,7 @@ def log_to_file(config: Config) -> tuple[Path, Any]:
     return path, terminal
 
 
-def _create(config: Config, data_bytes: int, scan: bool) -> Any:
+def _create(config: Config, options: list[str], scan: bool) -> Any:
     try:
         import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 
@@ -140,8 +116,7 @@ def _create(config: Config, data_bytes: int, scan: bool) -> Any:
     devices.grow_memory()  # before anything has used TensorFlow
     devices.split_cpu(config.training.cpu_replicas)
     preflight.rehearse(config)
-    beam = beam_arguments(config.beam, data_bytes, os.cpu_count() or 1)
-    return create_pipeline(config, beam, scan)
+    return create_pipeline(config, options, scan)
 
 
 def _run_reported(config: Config, pipeline: Any, display: Display) -> None:

@@ -12,7 +12,7 @@ from pipeline.config import load
 from tests.conftest import REPOSITORY, darkroom
 
 ENDINGS = ("png", "html", "md", "json", "tflite")  # of files
-DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
+DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
