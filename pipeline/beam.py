@@ -66,6 +66,9 @@ _REFUSED = {
     "streaming": _UNFINISHED,
     "save_main_session": "the workers have its code from their own environment",
 }
+# Seconds, a day. Beam's own job server loses sight of a job after this time, a minute by default,
+# and Beam takes that for a failure (portable_runner.JobServiceHandle.run).
+_WATCH_SECONDS = 86_400
 # Seconds that a job server or a worker pool has for taking a connection.
 _CONNECT_SECONDS = 10
 
@@ -177,6 +180,8 @@ def _engines(beam: "Beam") -> list[str]:
         # Else a list of this environment's packages, a second's work in each node, is all that
         # Beam hands over in files, for which job server and workers would need a common folder.
         named.append("--experiments=disable_logging_submission_environment")
+    if beam.runner == "portable":
+        named.append(f"--job_server_timeout={_WATCH_SECONDS}")
     return [f"--runner={_RUNNERS[beam.runner]}", *named]
 
 

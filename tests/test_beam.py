@@ -106,6 +106,13 @@ def test_beam_understands_what_an_engine_is_told(engine: str) -> None:
     assert dependency_utils.make_beam_dependency_flags(arguments) == arguments
 
 
+def test_a_job_may_take_hours() -> None:
+    assert parsed(beam.arguments(section("portable"), 0, 1))["job_server_timeout"] >= 24 * 3600
+    sooner = {**ENGINES["portable"], "options": {"job_server_timeout": 600}}
+    arguments = beam.arguments(Beam.model_validate(sooner), 0, 1)
+    assert parsed(arguments)["job_server_timeout"] == 600
+
+
 def test_further_options_are_beams() -> None:
     options = parsed(beam.arguments(section("dataflow"), 0, 1))
     assert options["machine_type"] == "n2-standard-8"
