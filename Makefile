@@ -1,5 +1,5 @@
 # make run: from images to a pushed model.   make test: everything that CI checks.
-.PHONY: run test browser format clean
+.PHONY: run test browser databases format clean
 
 ready := .venv/ready
 airflow := .venv-airflow/ready
@@ -7,7 +7,7 @@ airflow := .venv-airflow/ready
 run: $(ready)
 	.venv/bin/darkroom run
 
-test: $(ready) $(airflow) browser
+test: $(ready) $(airflow) browser databases
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -19,6 +19,13 @@ browser:
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { \
 	    echo "The tests need Chromium; as root: apt-get install chromium chromium-driver fonts-dejavu-core" >&2; exit 1; }; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-dejavu-core; }
+
+# ML Metadata's records are written to a real server.
+databases:
+	@command -v mariadbd >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { \
+	    echo "The tests need MariaDB: as root: apt-get install mariadb-server" >&2; exit 1; }; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends mariadb-server; }
 
 format: $(ready)
 	.venv/bin/ruff check --fix .

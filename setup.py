@@ -58,17 +58,20 @@ setup(
         "pipeline": ["configs/*.yaml"],
         "components.report": ["*.jinja"],
         "serving": ["browser.html"],
+        "kubeflow": ["Dockerfile"],
     },
     install_requires=["google-crc32c", "protobuf", "pydantic>=2.7", "pyyaml", "rich", "urllib3>=2"],
     extras_require={
         "pipeline": [*TFX, *SERVING, "ml-metadata"],
         "serving": SERVING,
-        "kubeflow": [*TFX, "kfp>=2.11,<3"],
+        # From 2.13 beside urllib3 2; below 2.14 beside TFX 1.16's protobuf.
+        "kubeflow": [*TFX, "kfp>=2.13,<3"],
         # Beside pipeline, or alone: what a node needs may be in an environment of its own.
         "airflow": ["apache-airflow>=2.9,<3"],
         "dev": [
             "compose-spec",  # reads Compose files as Docker does, and refuses unknown keys
             "hypothesis",
+            "kfp-kubernetes",  # the protocol of what Kubeflow tells Kubernetes, to check specs by
             "kubernetes-validate",  # Kubernetes' schemas, to check manifests without a cluster
             "mypy",
             "pytest",

@@ -1,17 +1,13 @@
 """The Resolver nodes: which model is the one to beat, and which data were the last."""
 
-import json
-import os
-
 from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
-from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
-from serving import signatures
+from components.contract import comparable, contract
 
 
 class LatestBlessedBefore(resolver.ResolverStrategy):
@@ -32,12 +28,13 @@ class LatestBlessedBefore(resolver.ResolverStrategy):
           input_dict: all models, all blessings, and the candidate model of this run.
         """
         [candidate] = input_dict["candidate"]
-        kind, classes = _contract(candidate)
+        own = contract(path_utils.serving_model_path(candidate.uri))
         others = {
             "model": [
                 model
                 for model in input_dict["model"]
-                if model.id != candidate.id and _comparable(_contract(model), kind, classes)
+                if model.id != candidate.id
+                and comparable(contract(path_utils.serving_model_path(model.uri)), own)
             ],
             "model_blessing": input_dict["model_blessing"],
         }
@@ -67,17 +64,3 @@ class LatestBefore(resolver.ResolverStrategy):
                 older = [artifact for artifact in artifacts if artifact.id < candidate.id]
                 chosen[key] = sorted(older, key=lambda artifact: artifact.id)[-1:]
         return chosen
-
-
-def _comparable(contract: tuple[bool, set[str]], multi_label: bool, classes: set[str]) -> bool:
-    return contract[0] == multi_label and len(contract[1] & classes) > 1
-
-
-def _contract(model: types.Artifact) -> tuple[bool, set[str]]:
-    """Whether images have any number of classes, and the classes; none of one without contract."""
-    path = os.path.join(path_utils.serving_model_path(model.uri), signatures.CONTRACT_PATH)
-    if not fileio.exists(path):
-        return False, set()
-    with fileio.open(path) as file:
-        contract = json.load(file)
-    return contract.get("multi_label", False), set(contract["classes"])

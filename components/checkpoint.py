@@ -2,15 +2,17 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
-import shutil
 import time
 import zipfile
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+
+from components import remote
 
 
 class State(NamedTuple):
@@ -29,7 +31,7 @@ class State(NamedTuple):
 def read(path: str) -> State | None:
     """The state in a file; None where there is none, or none that can be read."""
     try:
-        with np.load(path) as file:
+        with np.load(io.BytesIO(remote.read(path)) if remote.is_remote(path) else path) as file:
             facts = json.loads(str(file["facts"]))
             count, best = facts.pop("counts")
             variables = [file[f"variable{number}"] for number in range(count)]
@@ -43,7 +45,7 @@ class Checkpoint:
     """A file that holds the newest state of one training, and is whole or not there."""
 
     def __init__(self, folder: str, **determined_by: Any):
-        """A training that other facts determine has another file in ``folder``."""
+        """A training that other facts determine has another file in ``folder``, or below a URI."""
         text = json.dumps(determined_by, sort_keys=True)
         self._folder = folder
         self.path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:16] + ".npz")
@@ -59,8 +61,9 @@ class Checkpoint:
         facts["counts"] = [len(variables), len(best)]
         arrays = {f"variable{number}": value for number, value in enumerate(variables)}
         arrays |= {f"best{number}": value for number, value in enumerate(best)}
-        os.makedirs(self._folder, exist_ok=True)
-        unfinished = f"{self.path}.{os.getpid()}.unfinished"
+        here = remote.place(self.path)
+        os.makedirs(here.parent, exist_ok=True)
+        unfinished = f"{here}.{os.getpid()}.unfinished"
         try:
             with open(unfinished, "wb") as file:
                 np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
@@ -68,15 +71,25 @@ class Checkpoint:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(unfinished)
             raise
-        os.replace(unfinished, self.path)
+        remote.move(unfinished, self.path)
 
     def take_over(self, other: "Checkpoint") -> None:
         """Makes another training's state this one's."""
-        os.replace(other.path, self.path)
+        remote.rename(other.path, self.path)
 
     def clear(self) -> None:
         """Removes this and every other training's state."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remote.remove(self._folder)
+
+
+class ReadOnly(Checkpoint):
+    """The chief's, for the other machines of a training: what there is to write, the chief does."""
+
+    def write(self, state: State) -> None:
+        """Does nothing."""
+
+    def take_over(self, other: Checkpoint) -> None:
+        """Does nothing."""
 
 
 class Keep(keras.callbacks.Callback):

@@ -1,11 +1,10 @@
 """What StatisticsGen found out about a split; light to import."""
 
-from pathlib import Path
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from components import features
+from components import features, remote
 
 
 def load(statistics_uri: str, split: str) -> Any:
@@ -16,7 +15,7 @@ def load(statistics_uri: str, split: str) -> Any:
       split: name of the split.
     """
     listed = statistics_pb2.DatasetFeatureStatisticsList()
-    path = Path(statistics_uri) / f"Split-{split}" / "FeatureStats.pb"
+    path = remote.file(statistics_uri, f"Split-{split}/FeatureStats.pb")
     listed.ParseFromString(path.read_bytes())
     return listed
 

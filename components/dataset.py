@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -382,6 +382,23 @@ def _fill(chunks: tf.data.Dataset, coding: Coding, budget: int) -> Examples | No
     return Examples(rows, np.concatenate(labels) if labels else np.empty(0, np.int64), coding)
 
 
+class Share(NamedTuple):
+    """A replica's part of each batch: every ``of``-th row, from the one numbered ``number`` on."""
+
+    number: int = 0
+    of: int = 1
+
+    def rows(self, batch: np.ndarray) -> np.ndarray:
+        """Its rows; all where there are fewer than replicas: TensorFlow trains on no empty batch.
+
+        So each of them makes the same of such a batch, and their mean is as ever.
+        """
+        return batch[self.number :: self.of] if len(batch) >= self.of else batch
+
+
+_WHOLE = Share()
+
+
 class Feed:
     """The batches of a training: shuffled, and a function of the seed and of the step alone.
 
@@ -389,10 +406,16 @@ class Feed:
     """
 
     def __init__(
-        self, examples: Examples, batch_size: int, seed: int, steps_per_epoch: int | None = None
+        self,
+        examples: Examples,
+        batch_size: int,
+        seed: int,
+        steps_per_epoch: int | None = None,
+        share: Share = _WHOLE,
     ):
-        """An epoch has ``steps_per_epoch`` batches; None: all examples."""
+        """An epoch has ``steps_per_epoch`` batches, None: all examples; of each comes a share."""
         self.epoch = 0  # which one an iterator begins with
+        self.share = share
         self._examples, self._batch_size, self._seed = examples, batch_size, seed
         self._in_pass = -(-len(examples) // batch_size)
         self._endless = steps_per_epoch is not None
@@ -406,7 +429,7 @@ class Feed:
             order = generator.permutation(count)
             order += count * generator.integers(self._examples.copies, size=count)
             for start in range(step % self._in_pass * self._batch_size, count, self._batch_size):
-                yield step, order[start : start + self._batch_size]
+                yield step, self.share.rows(order[start : start + self._batch_size])
                 step += 1
             if not self._endless:
                 return
@@ -426,6 +449,18 @@ class Feed:
         if rows:
             yield np.array(steps), np.stack(rows)
 
+    def weight(self, step: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """What ``count`` examples of a share weigh each, float32 [].
+
+        With it the mean over the replicas' means is the mean of the batch, also where their shares
+        are not of one size.
+        """
+        rest = len(self._examples) % self._batch_size
+        last = step % self._in_pass == self._in_pass - 1
+        whole = tf.where(last, rest or self._batch_size, self._batch_size)
+        weight = self.share.of * tf.cast(count, tf.float32) / tf.cast(whole, tf.float32)
+        return tf.where(whole < self.share.of, 1.0, weight)
+
     def batches(self) -> tf.data.Dataset:
         """Triples of step int64 [], inputs [batch, ...] and labels, from ``epoch`` on.
 
@@ -440,12 +475,16 @@ class Feed:
         return batches.prefetch(PREFETCHED).with_options(OPTIONS)
 
 
-def batches(examples: Examples, batch_size: int) -> tf.data.Dataset:
-    """Pairs of inputs [batch, ...] and labels, in the examples' order."""
+def batches(examples: Examples, batch_size: int, share: Share = _WHOLE) -> tf.data.Dataset:
+    """Pairs of inputs [batch, ...] and labels, in the examples' order; or a share of each."""
     count = len(examples)
+    number, of = share if count >= share.of else _WHOLE
+    # So that the last one isn't too small to be shared.
+    sizes = range(min(batch_size, count), count + 1)
+    batch_size = next((size for size in sizes if not 0 < count % size < of), batch_size)
     starts = tf.data.Dataset.range(0, count, batch_size)
     numbered = starts.map(
-        lambda start: (start, tf.range(start, tf.minimum(start + batch_size, count)))
+        lambda start: (start, tf.range(start + number, tf.minimum(start + batch_size, count), of))
     )
     loaded = examples.load(numbered).map(lambda start, inputs, labels: (inputs, labels))
     return loaded.prefetch(PREFETCHED).with_options(OPTIONS)

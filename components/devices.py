@@ -86,9 +86,10 @@ def free_memory() -> tuple[int, int]:
 
 
 def strategy(training: SimpleNamespace) -> tf.distribute.MirroredStrategy:
-    """MirroredStrategy over all GPUs, or over ``training.cpu_replicas`` devices of the CPU."""
-    if tf.config.list_logical_devices("GPU"):
-        return tf.distribute.MirroredStrategy()
+    """MirroredStrategy over all GPUs here, or over ``training.cpu_replicas`` devices of the CPU."""
+    if gpus := tf.config.list_logical_devices("GPU"):
+        # By name: else they would be those of all machines that TF_CONFIG names.
+        return tf.distribute.MirroredStrategy([f"GPU:{n}" for n in range(len(gpus))])
     split_cpu(training.cpu_replicas)
     return tf.distribute.MirroredStrategy([f"CPU:{n}" for n in range(training.cpu_replicas)])
 

@@ -2,11 +2,13 @@
 
 The machine on which the pipeline runs has KERASTUNER_TUNER_ID=chief, and the address at which the
 others find it in KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT. Theirs are any other ids, and
-they see the search's folder, which all trials write to, under the same path.
+they see the search's folder, which all trials write to, under the same path; ``darkroom worker``
+finds it there.
 """
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +22,17 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_chief
 from keras_tuner.src.distribute import utils as environment
 
-from components import progress
-from components.errors import DarkroomError
+from components import (
+    devices,
+    files,
+    machines,
+    oracles,
+    progress,
+    results,
+    settings,
+    worker,
+)
+from components.errors import DarkroomError, explain
 from components.oracles import Durable
 from components.trial import Trials
 
@@ -33,7 +44,7 @@ _SECONDS_OF_PATIENCE = 60
 _SECONDS_BETWEEN_QUESTIONS = 0.2
 
 
-def check(folder: str) -> None:
+def check() -> None:
     """Checks that the environment doesn't say that this is another machine than the chief.
 
     Raises:
@@ -46,7 +57,7 @@ def check(folder: str) -> None:
     if has_chief and not environment.is_chief_oracle():
         raise DarkroomError(
             f"KERASTUNER_TUNER_ID is {os.environ['KERASTUNER_TUNER_ID']}, and the pipeline runs on "
-            f"the chief. On this machine start: python -m components.worker {folder}"
+            "the chief. On this machine start darkroom worker, with the same configuration."
         )
 
 
@@ -76,9 +87,15 @@ def others(oracle: Durable, folder: str) -> Iterator[Callable[[], bool]]:
             "another search using it?"
         ) from error
     server.start()
-    progress.warn("Tuner", f"other machines take part with: python -m components.worker {folder}")
+    path = os.path.join(os.path.dirname(folder), os.path.basename(results.SEARCH_FILE))
+    machines.announce(path, folder=folder)
+    progress.warn("Tuner", "other machines take part with: darkroom worker")
     try:
         yield lambda: _at_work(oracle, folder)
+        machines.conclude(path)
+    except Exception as error:
+        machines.conclude(path, explain(error))
+        raise
     finally:
         server.stop(grace=1)
 
@@ -99,6 +116,25 @@ def _at_work(oracle: Durable, folder: str) -> bool:
             progress.warn("Tuner", f"{worker_id}, which ran trial {int(trial.trial_id)}, is gone")
             oracle.lose_trial(trial.trial_id, f"{worker_id} was not heard of any more, twice.")
     return bool(ids)
+
+
+def main(path: str, number: int) -> None:
+    """Runs what the chief of an announced search gives, until it has no more."""
+    work = files.read_json(path)
+    if work["number"] != number:
+        return
+    devices.grow_memory()
+    while True:  # it may decode its images first
+        facts = files.read_json(os.path.join(work["folder"], worker.SEARCH_FILE))
+        if facts is not None and os.path.exists(facts["examples"]):
+            break
+        time.sleep(_SECONDS_BETWEEN_QUESTIONS)
+    oracle = oracles.create(settings.unpack(facts["custom_config"]))
+    try:
+        Remote(oracle, worker.of_search(work["folder"]), work["folder"]).search()
+    except grpc.RpcError as error:
+        print(f"darkroom: the chief of the search is gone: {error.code()}", file=sys.stderr)
+        os._exit(machines.LOST)
 
 
 class Remote(keras_tuner.engine.base_tuner.BaseTuner):

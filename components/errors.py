@@ -11,6 +11,8 @@ _BEAMS_PLACE = re.compile(r" \[while running .*")
 _NOT_THEIRS = re.compile(
     rf"^{re.escape(os.path.dirname(__file__))}|importlib|-packages.(?:keras|tensorflow)\W"
 )
+# What gRPC says of a call that failed, among much else.
+_RPC_FAILED = re.compile(r'status = StatusCode\.(\w+)\s+details = "(.*)"')
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -60,6 +62,12 @@ def explain(error: BaseException) -> str:
     if any(isinstance(link, MemoryError) for link in chain):
         return "Out of memory. Lower training.batch_size or preprocessing.height and width."
     text = str(error).strip() or "no message"
+    failed_calls = _RPC_FAILED.findall(text)
+    if failed_calls:
+        status, details = failed_calls[-1]
+        return f"A server that was asked over gRPC failed: {status}, {details}."
+    if type(error).__name__ == "FutureTimeoutError":  # gRPC's, of a connection
+        return "Beam's job server isn't there. Start it, or correct beam.job_endpoint."
     if "Traceback (most recent call last)" in text:
         # Beam and KerasTuner hand on an error as the text of its traceback.
         causes = re.findall(r"^[A-Za-z_][\w.]*(?:Error|Exception): .*", text, re.MULTILINE)

@@ -18,7 +18,17 @@ from tfx.types import artifact_utils, standard_artifacts, standard_component_spe
 from tfx.types.component_spec import ExecutionParameter
 from tfx.utils import io_utils, path_utils
 
-from components import dataset, files, metrics, predictions, results, service, settings
+from components import (
+    dataset,
+    files,
+    lookup,
+    metrics,
+    predictions,
+    remote,
+    results,
+    service,
+    settings,
+)
 from components import tfma_metrics as named
 from components.measurements import Group, Measurements, number_or_none
 from components.verdict import Gate, Verdict, described
@@ -45,7 +55,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         config = settings.unpack(json.loads(exec_properties["custom_config"]))
         [examples], [model] = input_dict["examples"], input_dict["model"]
-        baselines = input_dict.get("baseline_model") or []
+        baselines = lookup.found(input_dict.get("baseline_model"))
         [evaluation], [blessing] = output_dict["evaluation"], output_dict["blessing"]
         folder = path_utils.serving_model_path(model.uri)
         split = artifact_utils.get_split_uri([examples], config.evaluation.split)
@@ -62,8 +72,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         verdict, found = judged.judge(images, _trained_accuracy(folder, config))
         for baseline in baselines:
             found["baseline"] = {
-                "model": baseline.id, "uri": baseline.uri, **(found["baseline"] or {}),
-            }  # fmt: skip
+                "model": baseline.id,
+                "uri": remote.origin(baseline.uri),
+                **(found["baseline"] or {}),
+            }
         files.write_json(os.path.join(evaluation.uri, results.EVALUATION_FILE), found)
         _bless(blessing, verdict, found, model, baselines, exec_properties)
 

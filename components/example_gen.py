@@ -11,13 +11,14 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from google.protobuf import wrappers_pb2
 from tfx import types
+from tfx.components.example_gen import utils
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-from components import features, forms, inspection, progress, results, settings, tfrecord
+from components import features, forms, inspection, progress, results, settings, spans, tfrecord
 from components.errors import DarkroomError
 from components.images import ImageError
 from components.tally import Sum, Tally
@@ -52,10 +53,15 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         [examples] = output_dict["examples"]
         data = _unpack(exec_properties["custom_config"])
-        patterns = {
-            split.name: os.path.join(exec_properties["input_base"], split.pattern)
-            for split in _proto(exec_properties["input_config"], example_gen_pb2.Input()).splits
-        }
+        folder, given = exec_properties["input_base"], exec_properties["input_config"]
+        if utils.SPAN_PROPERTY_NAME in exec_properties:  # of TFX's driver, which has resolved it
+            splits = _proto(given, example_gen_pb2.Input()).splits
+            patterns = {split.name: split.pattern for split in splits}
+        else:
+            patterns, span, seen = spans.resolve(folder, given)
+            examples.set_int_custom_property(utils.SPAN_PROPERTY_NAME, span)
+            examples.set_string_custom_property(utils.FINGERPRINT_PROPERTY_NAME, seen)
+        patterns = {name: os.path.join(folder, pattern) for name, pattern in patterns.items()}
         output = _proto(exec_properties["output_config"], example_gen_pb2.Output())
         buckets = {split.name: split.hash_buckets for split in output.split_config.splits}
         splits = [split for split in _SPLITS if split in {**patterns, **buckets}]
@@ -80,7 +86,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     uri = artifact_utils.get_split_uri([examples], split)
                     _write(found[split], f"Write[{split}]", uri)
                 quarantine = os.path.join(examples.uri, results.QUARANTINE_FOLDER, source)
-                _write(found[_QUARANTINE], f"Quarantine[{source}]", quarantine)
+                _write(found[_QUARANTINE], f"Quarantine[{source}]", quarantine, skip_if_empty=True)
                 tallies.append(found[_TALLY])
                 contents = found[_TALLY] | f"Contents[{source}]" >> beam.Map(Tally.contents)
                 held_out = (
@@ -260,10 +266,12 @@ def _compression(path: str) -> str:
     return kind
 
 
-def _write(records: beam.PCollection, name: str, folder: str) -> None:
+def _write(records: beam.PCollection, name: str, folder: str, skip_if_empty: bool = False) -> None:
     # Not compressed, as images are already: gzip would cost seconds here and in every reader.
-    path = os.path.join(folder, "data_tfrecord")
-    _ = records | name >> beam.io.WriteToTFRecord(path)
+    write = beam.io.WriteToTFRecord(os.path.join(folder, "data_tfrecord"))
+    # Beam fails to write an empty file to S3, and only its other writers have an argument for it.
+    write._sink.skip_if_empty = skip_if_empty
+    _ = records | name >> write
 
 
 def _write_text(text: str, path: str) -> None:

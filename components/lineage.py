@@ -2,10 +2,7 @@
 
 from collections.abc import Iterable, Set
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any, NamedTuple
-
-from components.errors import DarkroomError
 
 # Execution states of ML Metadata in the words of the command line.
 _STATES = {1: "pending", 2: "running", 3: "complete", 4: "failed", 5: "cached", 6: "canceled"}
@@ -23,6 +20,7 @@ class Node(NamedTuple):
     inputs: dict[str, list[Any]]  # ML Metadata's artifacts by key
     outputs: dict[str, list[Any]]
     execution: Any  # ML Metadata's own
+    pipeline: str  # its name
 
     @property
     def made(self) -> dict[str, Any]:
@@ -35,28 +33,11 @@ class Node(NamedTuple):
         return _is_resolver(self.execution)
 
 
-def open_store(path: Path) -> Any:
-    """ML Metadata's store in an SQLite file.
-
-    Raises:
-      DarkroomError: ML Metadata isn't installed.
-    """
-    try:
-        from ml_metadata.metadata_store import metadata_store
-        from ml_metadata.proto import metadata_store_pb2
-    except ImportError as error:
-        raise DarkroomError(
-            f"This command needs {error.name}: pip install 'darkroom[pipeline]'."
-        ) from error
-
-    connection = metadata_store_pb2.ConnectionConfig()
-    connection.sqlite.filename_uri = str(path)
-    return metadata_store.MetadataStore(connection)
-
-
-def runs(store: Any) -> list[Any]:
-    """The contexts of all runs, the newest first."""
-    found = store.get_contexts_by_type("pipeline_run")
+def runs(store: Any, pipeline: str) -> list[Any]:
+    """The contexts of all runs of a pipeline, the newest first; others may share the store."""
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    children = [] if context is None else store.get_children_contexts_by_context(context.id)
+    found = [child for child in children if child.type == "pipeline_run"]
     return sorted(found, key=lambda run: (run.create_time_since_epoch, run.id), reverse=True)
 
 
@@ -66,18 +47,19 @@ def run_of(store: Any, execution_id: int) -> Any:
     return next(context for context in contexts if context.type == "pipeline_run")
 
 
-def nodes(store: Any, run: Any, alive: bool | Set[str] = False) -> list[Node]:
+def nodes(store: Any, pipeline: str, run: Any, alive: bool | Set[str] = False) -> list[Node]:
     """The nodes of a run in the order in which they began, each as it was last tried.
 
     Args:
-      store: from ``open_store``.
+      store: from ``metadata.open_store``.
+      pipeline: its name; schedulers give runs of several pipelines the same name, and context.
       run: its context.
       alive: whether the run goes on, or which of its nodes do; what is marked as running besides
         was interrupted.
     """
     executions = store.get_executions_by_context(run.id)
     tries = _nodes(store, sorted(executions, key=lambda execution: execution.id))
-    found = {one.id: one for one in tries}.values()
+    found = {one.id: one for one in tries if one.pipeline == pipeline}.values()
     return [
         n._replace(state="interrupted") if n.state == "running" and not _in(alive, n.id) else n
         for n in found
@@ -88,6 +70,14 @@ def node(store: Any, execution_id: int) -> Node:
     """The node of an execution."""
     [found] = _nodes(store, store.get_executions_by_id([execution_id]))
     return found
+
+
+def artifacts(store: Any, pipeline: str, kind: str) -> list[Any]:
+    """All artifacts of a type that a pipeline has made, the newest first."""
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    there = [] if context is None else store.get_artifacts_by_context(context.id)
+    found = [artifact for artifact in there if artifact.type == kind]
+    return sorted(found, key=lambda artifact: artifact.id, reverse=True)
 
 
 def maker(store: Any, artifact_id: int) -> Node | None:
@@ -110,9 +100,11 @@ def _nodes(store: Any, executions: list[Any]) -> list[Node]:
     for execution in executions:
         own = [event for event in events if event.execution_id == execution.id]
         contexts = store.get_contexts_by_execution(execution.id)
+        name = next((context.name for context in contexts if context.type == "node"), "?.?")
+        pipeline, _, node_id = name.partition(".")
         found.append(
             Node(
-                next((c.name.split(".", 1)[1] for c in contexts if c.type == "node"), "?"),
+                node_id,
                 _state_of(execution),
                 execution.create_time_since_epoch,
                 execution.last_update_time_since_epoch,
@@ -120,6 +112,7 @@ def _nodes(store: Any, executions: list[Any]) -> list[Node]:
                 # What a resolver finds is an internal output.
                 _by_key((e for e in own if e.type in (e.OUTPUT, e.INTERNAL_OUTPUT)), artifacts),
                 execution,
+                pipeline,
             )
         )
     return found

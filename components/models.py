@@ -22,7 +22,7 @@ import keras
 import keras_tuner
 import tensorflow as tf
 
-from components import parts, tracing, user_code, weights
+from components import parts, remote, tracing, user_code, weights
 from components.architectures import ARCHITECTURES
 from components.errors import DarkroomError
 
@@ -57,7 +57,7 @@ def build_model(
         network = networks.get(config.model.name, application)
         model = compiled(network(config, num_classes), config)
         if config.model.weights not in (None, "imagenet"):
-            weights.load(model, config.model.weights)
+            weights.load(model, str(remote.fetch(config.model.weights)))
         return model
     build_fn = user_code.resolve(path, "model.build_fn")
     model = user_code.call(build_fn, path, hp, config, num_classes)

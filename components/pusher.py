@@ -1,11 +1,8 @@
 """The Pusher node: a blessed model becomes a version that a model server sees whole or not."""
 
-import contextlib
 import json
 import os
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +17,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, json_utils, proto_utils
 
-from components import push, results, settings
+from components import push, pushed, remote, results, settings
 from serving import rollout
 
 _GRAPH = "saved_model.pb"
@@ -50,6 +47,8 @@ class Executor(pusher.Executor):
         pushed_model = artifact_utils.get_single_instance(output_dict["pushed_model"])
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed_model)
+            # As of TFX's NOT_BLESSED: an artifact without any file can't be handed on everywhere.
+            io_utils.write_string_file(os.path.join(pushed_model.uri, "NOT_PUSHED"), "")
             return
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties["push_destination"], destination)
@@ -59,9 +58,9 @@ class Executor(pusher.Executor):
         # TFX's contract: the artifact holds the pushed model too. First, so that nothing that can
         # fail comes after the version is in place.
         io_utils.copy_dir(model_path, pushed_model.uri)
-        put = _push_to_remote if _is_remote(base) else _push_to_disk
-        with _on_disk(model_path) as source:
-            version = put(base.rstrip("/"), source, self._note(input_dict), serving)
+        put = _push_to_remote if remote.is_remote(base) else _push_to_disk
+        note = self._note(input_dict)
+        version = put(base.rstrip("/"), remote.fetch(model_path), note, serving)
         target = os.path.join(base, str(version))
         logging.info("Model pushed to %s.", target)
         self._MarkPushed(pushed_model, pushed_destination=target, pushed_version=str(version))
@@ -77,7 +76,7 @@ class Executor(pusher.Executor):
             )
         return {
             "run": self._context.pipeline_run_id if self._context else None,
-            "model": {"id": model.id, "uri": model.uri},
+            "model": {"id": model.id, "uri": remote.origin(model.uri)},
             "metrics": verdict.get("metrics", {}),
             "remarks": verdict.get("remarks", []),
         }
@@ -97,19 +96,15 @@ def _push_to_remote(base: str, source: Path, note: dict[str, Any], serving: Simp
     fileio.makedirs(base)
     config_path = os.path.join(os.path.dirname(base), rollout.CONFIG_FILE)
     text = _read(config_path) if fileio.exists(config_path) else ""
-    names = [name.rstrip("/") for name in fileio.listdir(base)]
-    # What a killed push left has no graph yet; a later one has another number.
-    there = sorted(
-        (int(n) for n in names if n.isdigit() and fileio.exists(os.path.join(base, n, _GRAPH))),
-        reverse=True,
-    )
+    there = [int(name) for name in pushed.versions(base)]
     current = rollout.parse(text, base, there)
     fingerprint = push.fingerprint_of(source)
     if there and _fingerprint_in(os.path.join(base, str(there[0]))) == fingerprint:
         version = there[0]
     else:
         now = time.time()
-        taken = [int(name) for name in names if name.isdigit()]
+        # What a killed push left has its number for good.
+        taken = [int(name) for name in remote.names(base) if name.isdigit()]
         version = rollout.next_number(taken, current, now)
         target = os.path.join(base, str(version))
         # Without its graph no folder is taken for a model: the graph comes last.
@@ -126,21 +121,6 @@ def _push_to_remote(base: str, source: Path, note: dict[str, Any], serving: Simp
     for old in rollout.removable(there, serving.keep_versions, admitted):
         fileio.rmtree(os.path.join(base, str(old)))
     return version
-
-
-def _is_remote(path: str) -> bool:
-    return "://" in path
-
-
-@contextlib.contextmanager
-def _on_disk(folder: str) -> Iterator[Path]:
-    """The folder, or a copy of it where it is in a bucket."""
-    if not _is_remote(folder):
-        yield Path(folder)
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        io_utils.copy_dir(folder, temporary)
-        yield Path(temporary)
 
 
 def _fingerprint_in(version: str) -> str | None:

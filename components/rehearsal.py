@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from typing import Any, ClassVar
 
 import keras
@@ -38,32 +37,32 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         [made] = output_dict["evaluation"]
         split = artifact_utils.get_split_uri([examples], config.evaluation.split)
         images = dataset.sample_images([io_utils.all_files_pattern(split)], evaluation.TIMED_IMAGES)
-        with tempfile.TemporaryDirectory() as folder:
-            transform = tft.TFTransformOutput(graph.uri)
-            classes = training.class_names(transform)
-            network = _stand_in(config, len(classes))
-            model = os.path.join(folder, "model")
-            export.save(
-                export.ServingModel(network, transform, classes, config.model.head), model, images
-            )
-            # Intervals would take TFMA as long as for the whole split, and can't fail otherwise.
-            for threshold in config.evaluation.thresholds:
-                threshold.judged_by = "value"
-            tried = evaluation.Evaluated(model, [], examples, config.evaluation, made.uri)
-            try:
-                with self._make_beam_pipeline() as pipeline:
-                    tried.evaluate(pipeline, most=_EXAMPLES)
-                _, found = tried.judge(images, trained_accuracy=None)
-                files.write_json(os.path.join(made.uri, results.EVALUATION_FILE), found)
-            except DarkroomError:
-                raise
-            except Exception as error:
-                raise DarkroomError(
-                    f"The evaluation fails as it is configured, tried on {_EXAMPLES} examples of "
-                    f"the {config.evaluation.split} split: {explain(error).rstrip('.')}. Check "
-                    "evaluation.metrics (TFMA takes its own metrics, and those of Keras 2 as "
-                    "tf_keras.metrics.Metric) and evaluation.slices."
-                ) from error
+        transform = tft.TFTransformOutput(graph.uri)
+        classes = training.class_names(transform)
+        network = _stand_in(config, len(classes))
+        # Beside the artifacts, where Beam's workers can read it; TFX removes it.
+        model = os.path.join(self._get_tmp_dir(), "model")
+        export.save(
+            export.ServingModel(network, transform, classes, config.model.head), model, images
+        )
+        # Intervals would take TFMA as long as for the whole split, and can't fail otherwise.
+        for threshold in config.evaluation.thresholds:
+            threshold.judged_by = "value"
+        tried = evaluation.Evaluated(model, [], examples, config.evaluation, made.uri)
+        try:
+            with self._make_beam_pipeline() as pipeline:
+                tried.evaluate(pipeline, most=_EXAMPLES)
+            _, found = tried.judge(images, trained_accuracy=None)
+            files.write_json(os.path.join(made.uri, results.EVALUATION_FILE), found)
+        except DarkroomError:
+            raise
+        except Exception as error:
+            raise DarkroomError(
+                f"The evaluation fails as it is configured, tried on {_EXAMPLES} examples of "
+                f"the {config.evaluation.split} split: {explain(error).rstrip('.')}. Check "
+                "evaluation.metrics (TFMA takes its own metrics, and those of Keras 2 as "
+                "tf_keras.metrics.Metric) and evaluation.slices."
+            ) from error
 
 
 def _stand_in(config: Any, num_classes: int) -> keras.Model:

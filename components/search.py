@@ -36,7 +36,7 @@ _BUDGET = {
     *("keep_checkpoints", "carry_over", "carry_epochs"),
 }
 # Of the training section: what a trial has no use for, or comes to the same with.
-_NO_MATTER = {"keep_every", "cache_budget"}
+_NO_MATTER = {"keep_every", "cache_budget", "strategy"}
 _SHOWN_CHANGES = 3
 _SECONDS_BETWEEN_TABLES = 1
 
@@ -71,7 +71,7 @@ class Search(keras_tuner.Tuner):
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.folder = os.path.join(folder, name)
         os.makedirs(self.folder, exist_ok=True)
-        distributed.check(self.folder)
+        distributed.check()
         self._lock = _locked(self.folder)
         try:
             begun = os.path.exists(os.path.join(self.folder, "oracle.json"))

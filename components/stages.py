@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import keras
 import keras_tuner
+import numpy as np
 
 from components import (
     checkpoint,
@@ -13,11 +14,13 @@ from components import (
     models,
     parts,
     progress,
+    replicas,
     settings,
     tensorboard,
     training,
     transfer,
 )
+from components.cluster import Cluster
 from components.errors import DarkroomError
 
 
@@ -42,6 +45,7 @@ class Training:
         checkpoint_folder: str,
         determined_by: dict[str, Any],
         begin_with: str | None = None,
+        cluster: Cluster | None = None,
     ):
         """Prepares it.
 
@@ -54,19 +58,37 @@ class Training:
           checkpoint_folder: where a later run finds this training, should it be interrupted.
           determined_by: facts without which a training is another one, for JSON.
           begin_with: a trial's checkpoint, to go on with.
+          cluster: the machines that train together, of which all do the same; None: this alone.
         """
         self._hp, self._config, self._num_classes = hp, config, num_classes
         self._train, self._validation = splits
-        self._strategy = devices.strategy(config.training)
+        self._strategy = (
+            replicas.strategy(cluster) if cluster else devices.strategy(config.training)
+        )
+        writes = cluster is None or cluster.is_chief
+        self._kind = checkpoint.Checkpoint if writes else checkpoint.ReadOnly
         self._run_folder = run_folder
         self._folder, self._determined_by = checkpoint_folder, determined_by
         self._checkpoint = self._checkpoint_of("training")
         self._begin_with = begin_with
-        self.resumed_at: int | None = None  # number of epochs that were done before
+        self.resumed_at = self.done()  # number of epochs that were done before
         self.searched = 0  # number of epochs that were done in the search
         self.notes: list[str] = []  # sentences for people
         self.stages: list[tuple[str, int]] = []  # with the number of the first epoch of each
         self.model = self._built(config)
+
+    def done(self) -> int | None:
+        """Number of epochs that the checkpoint has, over all stages; None where there is none."""
+        state = self._checkpoint.read()
+        return None if state is None else state.epoch + _length(state.earlier)
+
+    def is_over(self) -> bool:
+        """Whether the checkpoint has all epochs of all stages."""
+        state = self._checkpoint.read()
+        last = len(plan := _plan(self.model, self._config)) - 1
+        if state is None or state.stage < last:
+            return False
+        return state.over or state.epoch >= plan[last].config.training.epochs
 
     def run(self) -> training.Fitted:
         """Trains ``model``, and returns its history over all stages."""
@@ -84,15 +106,14 @@ class Training:
                 # Also where it had ended early: it is to go on.
                 stopping = {**trial.stopping, "wait": 0}
                 self._checkpoint.write(trial._replace(over=False, stopping=stopping))
-        if state is None and self._begin_with is not None:
-            state = self._checkpoint.read()
+            state = self._written()
         elif state is None and config.starts > 1:
             self._best_start()
-            state = self._checkpoint.read()
+            state = self._written()
         elif state is None and config.warm_start_epochs:
             self._warm_start(self.model)
-        elif state is not None:
-            self.resumed_at = state.epoch + _length(state.earlier)
+        # A file system may show a machine an old file for a while.
+        replicas.agree(self._strategy, *_digest(state))
         curves = tensorboard.Curves(self._run_folder)
         earlier: dict[str, Any] = {}
         if state is not None:
@@ -160,7 +181,12 @@ class Training:
             return models.build_model(self._hp, config, self._num_classes)
 
     def _checkpoint_of(self, name: str) -> checkpoint.Checkpoint:
-        return checkpoint.Checkpoint(self._folder, name=name, **self._determined_by)
+        return self._kind(self._folder, name=name, **self._determined_by)
+
+    def _written(self) -> checkpoint.State | None:
+        """The checkpoint once the chief has written it."""
+        replicas.agree(self._strategy)
+        return self._checkpoint.read()
 
     def _best_start(self) -> None:
         """Begins from several initial weights; the training's checkpoint becomes the best's."""
@@ -226,6 +252,33 @@ class Training:
         return transfer.compared(fitted.history, found.history, epochs)
 
 
+def prepared(
+    facts: dict[str, Any],
+    splits: tuple[dataset.Examples, dataset.Examples],
+    run_folder: str,
+    cluster: Cluster | None = None,
+) -> Training:
+    """A training of facts that are JSON, the same on each of its machines.
+
+    Args:
+      facts: ``hyperparameters``, KerasTuner's as plain data, perhaps with a ``checkpoint``;
+        ``custom_config``, ``num_classes``, ``checkpoint_folder`` and ``determined_by``.
+      splits, run_folder, cluster: as ``Training`` has them.
+    """
+    best = facts["hyperparameters"]
+    return Training(
+        keras_tuner.HyperParameters.from_config(best),
+        settings.unpack(facts["custom_config"], best["values"]),
+        facts["num_classes"],
+        splits,
+        run_folder,
+        facts["checkpoint_folder"],
+        facts["determined_by"],
+        best.get("checkpoint"),
+        cluster,
+    )
+
+
 def _plan(model: keras.Model, config: SimpleNamespace) -> list[Stage]:
     """The stages of ``transfer.mode``."""
     plan = config.transfer
@@ -253,6 +306,14 @@ def _plan(model: keras.Model, config: SimpleNamespace) -> list[Stage]:
 
 def _length(earlier: dict[str, Any]) -> int:
     return len(earlier.get("history", {}).get("loss", []))
+
+
+def _digest(state: checkpoint.State | None) -> list[float]:
+    """Numbers in which different states differ."""
+    if state is None:
+        return [0.0] * 3
+    size = sum(float(np.abs(variable).sum(dtype=np.float64)) for variable in state.variables)
+    return [1.0 + state.stage, state.epoch, size]
 
 
 def _joined(earlier: dict[str, Any], fitted: training.Fitted, stage: Stage) -> dict[str, Any]:

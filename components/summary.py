@@ -4,14 +4,15 @@ Light to import: ``darkroom status`` answers without TensorFlow. An ``artifact``
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components import results, trials
+from components import pushed as pushed_models
+from components import remote, results, trials
 from serving import rollout
-from serving.predictor import versions
 
 
 @dataclass
@@ -72,7 +73,7 @@ def split_names(artifact: Any) -> list[str]:
 
 def inspection(examples: Any) -> dict[str, Any]:
     """What ImportExampleGen counted and set aside."""
-    found: dict[str, Any] = _read_json(Path(examples.uri) / results.INSPECTION_FILE)
+    found: dict[str, Any] = _read_json(remote.file(examples.uri, results.INSPECTION_FILE))
     return found
 
 
@@ -91,23 +92,25 @@ def anomalies(artifact: Any) -> list[str]:
 
 def best_hyperparameters(artifact: Any) -> dict[str, Any]:
     """The best trial's values by key."""
-    best = _read_json(Path(artifact.uri) / "best_hyperparameters.txt")
+    best = _read_json(remote.file(artifact.uri, "best_hyperparameters.txt"))
     return trials.hyperparameters(best["values"])
 
 
 def search(tuner_results: Any) -> tuple[list[dict[str, Any]], Path | None]:
     """The trials, best first and failed ones last, and a picture of them."""
-    folder = Path(tuner_results.uri)
-    rows = _read_json(folder / results.TUNER_RESULTS)
-    picture = folder / results.SEARCH_PICTURE
+    rows = _read_json(remote.file(tuner_results.uri, results.TUNER_RESULTS))
     without = [{key: row[key] for key in row if key != "history"} for row in rows]
+    try:
+        picture = remote.file(tuner_results.uri, results.SEARCH_PICTURE)
+    except FileNotFoundError:
+        return without, None
     return without, picture if picture.exists() else None
 
 
 def training(model_run: Any) -> tuple[dict[str, Any], Path]:
     """What Trainer wrote down of its epochs, and the picture of augmented images."""
-    folder = Path(model_run.uri)
-    return _read_json(folder / results.HISTORY_FILE), folder / results.CONTACT_SHEET
+    found = _read_json(remote.file(model_run.uri, results.HISTORY_FILE))
+    return found, remote.file(model_run.uri, results.CONTACT_SHEET)
 
 
 def verdict(blessing: Any) -> dict[str, Any]:
@@ -126,17 +129,17 @@ def trial(infra_blessing: Any) -> dict[str, Any]:
 def evaluation(artifact: Any) -> dict[str, Any] | None:
     """All that Evaluator measured; None where it was an older one, that wrote no file."""
     try:
-        found: dict[str, Any] = _read_json(Path(artifact.uri) / results.EVALUATION_FILE)
+        found: dict[str, Any] = _read_json(remote.file(artifact.uri, results.EVALUATION_FILE))
     except FileNotFoundError:
         return None
     return found
 
 
-def pushed(pushed_model: Any) -> Path | None:
-    """The folder that Pusher made; None where it pushed nothing."""
+def pushed(pushed_model: Any) -> str | None:
+    """Folder or URI of the version that Pusher made; None where it pushed nothing."""
     if pushed_model.custom_properties["pushed"].int_value != 1:
         return None
-    return Path(_text(pushed_model, "pushed_destination"))
+    return _text(pushed_model, "pushed_destination")
 
 
 def read_outputs(status: Status, node_id: str, outputs: dict[str, Any]) -> str:
@@ -157,19 +160,19 @@ def _read_example_gen(status: Status, outputs: dict[str, Any]) -> str:
     words = ", ".join(f"{split} {found['images']:,}" for split, found in splits.items()) + " images"
     bad = sum(sum(found["quarantined"].values()) for found in splits.values())
     if bad:
-        status.quarantine = str(Path(outputs["examples"].uri) / results.QUARANTINE_FOLDER)
+        status.quarantine = f"{outputs['examples'].uri}/{results.QUARANTINE_FOLDER}"
         words += f", {bad:,} in quarantine"
     return words
 
 
 def _read_schema_gen(status: Status, outputs: dict[str, Any]) -> str:
     schema = outputs["schema"]
-    status.schema = str(Path(schema.uri) / "schema.pbtxt")
+    status.schema = str(remote.file(schema.uri, "schema.pbtxt"))
     return "inferred" if schema.custom_properties[results.INFERRED_PROPERTY].int_value else "yours"
 
 
 def _read_last_statistics(status: Status, outputs: dict[str, Any]) -> str:
-    return "of an earlier run" if "statistics" in outputs else "none"
+    return "of an earlier run" if _found(outputs, "statistics") else "none"
 
 
 def _read_example_validator(status: Status, outputs: dict[str, Any]) -> str:
@@ -204,9 +207,9 @@ def _read_tuner(status: Status, outputs: dict[str, Any]) -> str:
 
 
 def _read_lr_scan(status: Status, outputs: dict[str, Any]) -> str:
-    folder = Path(outputs["model_run"].uri)
-    found = _read_json(folder / results.SCAN_FILE)
-    status.lr_scan = {**found, "picture": str(folder / results.SCAN_PICTURE)}
+    run = outputs["model_run"].uri
+    found = _read_json(remote.file(run, results.SCAN_FILE))
+    status.lr_scan = {**found, "picture": str(remote.file(run, results.SCAN_PICTURE))}
     best = found["suggestion"]
     return "no rate learns" if best is None else f"best {best:.2g} of {len(found['points'])}"
 
@@ -225,7 +228,7 @@ def _read_trainer(status: Status, outputs: dict[str, Any]) -> str:
 
 
 def _read_resolver(status: Status, outputs: dict[str, Any]) -> str:
-    return "has a baseline" if "model" in outputs else "no baseline"
+    return "has a baseline" if _found(outputs, "model") else "no baseline"
 
 
 def _read_evaluator(status: Status, outputs: dict[str, Any]) -> str:
@@ -255,13 +258,13 @@ def _read_pusher(status: Status, outputs: dict[str, Any]) -> str:
     folder = pushed(outputs["pushed_model"])
     if folder is None:
         return "not pushed"
-    version = folder.name
-    there = [path.name for path in versions(folder.parent)]
+    base, version = os.path.split(folder)
+    there = pushed_models.versions(base)
     if version not in there:
         return f"version {version}, removed since"
     status.pushed_version = version
     try:
-        current = rollout.read(folder.parent)
+        current = pushed_models.current(base)
     except rollout.RolloutError as error:
         status.pushed_as = str(error)
         return f"version {version}; {error}"
@@ -273,11 +276,11 @@ def _read_pusher(status: Status, outputs: dict[str, Any]) -> str:
 
 
 def _read_report(status: Status, outputs: dict[str, Any]) -> str:
-    page = Path(outputs["report"].uri) / results.REPORT_PAGE
-    if not page.exists():
-        return f"{page.name}, removed since"
-    status.report = str(page)
-    return page.name
+    page = f"{outputs['report'].uri}/{results.REPORT_PAGE}"
+    if not remote.exists(page):
+        return f"{results.REPORT_PAGE}, removed since"
+    status.report = page
+    return results.REPORT_PAGE
 
 
 # What each node leaves behind, by the node's id.
@@ -291,11 +294,22 @@ _READERS: dict[str, Callable[[Status, dict[str, Any]], str]] = {
     "Tuner": _read_tuner,
     "Trainer": _read_trainer,
     "Resolver": _read_resolver,
+    "Baseline": _read_resolver,
     "Evaluator": _read_evaluator,
     "ServingValidator": _read_serving_validator,
     "Pusher": _read_pusher,
     "Report": _read_report,
 }
+
+
+def _found(outputs: dict[str, Any], key: str) -> bool:
+    """Whether a look-up found something; of a Resolver that did not there is no artifact."""
+    if key not in outputs:
+        return False
+    properties = outputs[key].custom_properties
+    return results.FOUND_PROPERTY not in properties or bool(
+        properties[results.FOUND_PROPERTY].int_value
+    )
 
 
 def _text(artifact: Any, name: str) -> str:

@@ -1,25 +1,29 @@
-"""The Trainer node: fit under MirroredStrategy, export."""
+"""The Trainer node: fit under MirroredStrategy, or on several machines, and export."""
 
 import json
 import math
 import os
+import tempfile
 
 import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
-import keras_tuner
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import (
     augmentation,
+    cluster,
     dataset,
     diagnosis,
     export,
+    multi_worker,
+    progress,
+    remote,
     results,
     settings,
     training,
     trials,
 )
-from components.stages import Training
+from components.stages import prepared
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -30,36 +34,47 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     best = fn_args.hyperparameters or {"space": [], "values": {}}
     config = settings.unpack(fn_args.custom_config, best["values"])
+    machines = cluster.of(config.training.strategy)
+    if said := cluster.left_alone(config.training.strategy):
+        progress.warn("Trainer", said)
     transform = tft.TFTransformOutput(fn_args.transform_output)
     classes = training.class_names(transform)
-    root = os.path.join(fn_args.model_run_dir, *[os.pardir] * 3)
+    kept = fn_args.custom_config.get(results.UNFINISHED_KEY)
+    root = kept or os.path.join(fn_args.model_run_dir, *[os.pardir] * 3)
+    # Beside the folders of all executions, where the next one looks.
+    beside = kept or os.path.join(fn_args.model_run_dir, *[os.pardir] * 2)
     examples = os.path.join(root, results.SEARCHES_FOLDER, results.EXAMPLES_FOLDER)
     data = (fn_args.train_files, fn_args.eval_files, transform)
-    train, evaluation = dataset.splits(
-        *data, training.budget(config.training), dataset.place_for(examples, *data)
-    )
-    run = Training(
-        keras_tuner.HyperParameters.from_config(best),
-        config,
-        len(classes),
-        (train, evaluation),
-        run_folder=fn_args.model_run_dir,
-        # Beside the folders of all executions, where the next one looks.
-        checkpoint_folder=os.path.join(fn_args.model_run_dir, *[os.pardir] * 2, "checkpoints"),
-        determined_by={
+    place = dataset.place_for(examples, *data)
+    train, evaluation = dataset.splits(*data, training.budget(config.training), place)
+    facts = {
+        "hyperparameters": best,
+        "custom_config": fn_args.custom_config,
+        "num_classes": len(classes),
+        "examples": place,
+        "run_folder": fn_args.model_run_dir,
+        "checkpoint_folder": remote.origin(os.path.join(beside, "checkpoints")),
+        "determined_by": {
             "custom_config": fn_args.custom_config,
             "hyperparameters": best["values"],
-            "files": [*fn_args.train_files, *fn_args.eval_files],
-            "transform": fn_args.transform_output,
+            "files": list(map(remote.origin, [*fn_args.train_files, *fn_args.eval_files])),
+            "transform": remote.origin(fn_args.transform_output),
             "begin_with": best.get("checkpoint"),
         },
-        begin_with=best.get("checkpoint"),
-    )
+    }
     os.makedirs(fn_args.model_run_dir, exist_ok=True)
     sheet = os.path.join(fn_args.model_run_dir, results.CONTACT_SHEET)
     augmentation.contact_sheet(train.first(8), config.augmentation, config.training.seed, sheet)
 
-    history, epoch = run.run()
+    with tempfile.TemporaryDirectory() as nowhere:
+        # Where several machines train, the process that does so on this one writes the curves.
+        run = prepared(facts, (train, evaluation), nowhere if machines else fn_args.model_run_dir)
+        if machines and not run.is_over():
+            if not os.path.exists(place):
+                dataset.keep((train, evaluation), place)  # decoded once for all of them
+            path = os.path.join(root, results.TRAINING_FILE)
+            multi_worker.train(machines, path, facts, run.done)
+        history, epoch = run.run()
 
     found = diagnosis.diagnose(history, train.constant_accuracy())
     written = {

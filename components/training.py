@@ -1,7 +1,6 @@
 """Fitting a model: the same in the Trainer node and in every trial of the Tuner."""
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components import augmentation, checkpoint, dataset, features
+from components import augmentation, checkpoint, dataset, features, replicas
 from components.errors import DarkroomError
 
 
@@ -44,7 +43,9 @@ def fit(
       until: stop after so many of the ``training.epochs``.
     """
     training = config.training
-    feed = dataset.Feed(train, training.batch_size, training.seed, training.steps_per_epoch)
+    among = model.distribute_strategy
+    given = train, training.batch_size, training.seed, training.steps_per_epoch
+    feeds = [dataset.Feed(*given, share) for share in replicas.shares(among)]
     stopping = keras.callbacks.EarlyStopping(
         monitor=training.monitor,
         mode="max" if training.monitor == "val_accuracy" else "min",
@@ -52,7 +53,7 @@ def fit(
         min_delta=training.min_delta,
         restore_best_weights=training.export_epoch == "best",
     )
-    before = [StopAtNaN(), _FromEpoch(feed), stopping]
+    before = [StopAtNaN(), _FromEpoch(feeds), stopping]
     _check(model, training, len(train))
     if training.schedule != "constant" or training.warmup_epochs:
         schedule = lambda epoch: learning_rate(training, epoch, training.epochs)  # noqa: E731
@@ -61,23 +62,20 @@ def fit(
     state = kept.state if kept else None
     first = state.epoch if state else 0
     changes = config.augmentation if augmented else None
-    batches = augmentation.augment(feed.batches(), changes, training.seed)
-    class_weights = None
-    if training.class_weights == "balanced":
-        if train.labels.ndim == 1:
-            class_weights = _balanced(train.counts())
-        else:
-            batches = batches.map(_weighing(train))
-    fitted = model.fit(
-        batches,
-        initial_epoch=first,
-        epochs=first if state and state.over else until or training.epochs,
-        steps_per_epoch=training.steps_per_epoch,
-        validation_data=dataset.batches(validation, max(training.batch_size, 256)),
-        callbacks=[*before, *callbacks, *([kept] if kept else [])],
-        class_weight=class_weights,
-        verbose=2,
-    )
+    batches = replicas.together(among, [_changed(feed, train, changes, training) for feed in feeds])
+    evaluated = [
+        dataset.batches(validation, max(training.batch_size, 256), feed.share) for feed in feeds
+    ]
+    with replicas.stepping(model, batches) as apart:
+        fitted = model.fit(
+            batches,
+            initial_epoch=first,
+            epochs=first if state and state.over else until or training.epochs,
+            steps_per_epoch=training.steps_per_epoch,
+            validation_data=replicas.together(among, evaluated),
+            callbacks=[*before, *callbacks, *([kept] if kept else []), *apart],
+            verbose=2,
+        )
     history: dict[str, list[Any]] = kept.state.history if kept and kept.state else fitted.history
     history = {name: [float(value) for value in values] for name, values in history.items()}
     last = len(history["loss"]) - 1
@@ -111,14 +109,15 @@ def losing(fitted: Fitted, training: SimpleNamespace) -> float:
 
 
 class _FromEpoch(keras.callbacks.Callback):
-    """Tells the feed which epoch begins; Keras asks for an iterator after that."""
+    """Tells the feeds which epoch begins; Keras asks for an iterator after that."""
 
-    def __init__(self, feed: dataset.Feed):
+    def __init__(self, feeds: list[dataset.Feed]):
         super().__init__()
-        self._feed = feed
+        self._feeds = feeds
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._feed.epoch = epoch
+        for feed in self._feeds:
+            feed.epoch = epoch
 
 
 def learning_rate(training: SimpleNamespace, epoch: int, epochs: int) -> float:
@@ -142,22 +141,42 @@ def learning_rate(training: SimpleNamespace, epoch: int, epochs: int) -> float:
     return peak
 
 
-def _balanced(counts: Counter[int]) -> dict[int, float]:
-    """A weight for each class: all classes weigh the same together, and images 1 on average."""
-    total = counts.total()
-    return {label: total / (len(counts) * count) for label, count in sorted(counts.items())}
+def _changed(
+    feed: dataset.Feed,
+    train: dataset.Examples,
+    changes: SimpleNamespace | None,
+    training: SimpleNamespace,
+) -> tf.data.Dataset:
+    """A feed's batches as Keras takes them: augmented, with weights where there are any."""
+    share = feed.share
+    balanced = _balanced(train) if training.class_weights == "balanced" else None
+    if balanced is None and share.of == 1:
+        return augmentation.augment(feed.batches(), changes, training.seed)
+
+    def weigh(step: tf.Tensor, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[Any, ...]:
+        count = tf.shape(labels)[0]
+        weights = tf.ones([count]) if balanced is None else balanced(labels)
+        weights *= feed.weight(step, count)
+        # The replicas' changes of images differ as those of different steps do.
+        return step * share.of + share.number, inputs, (labels, weights)
+
+    weighed = augmentation.augment(feed.batches().map(weigh), changes, training.seed)
+    return weighed.map(lambda inputs, weighed: (inputs, *weighed))
 
 
-def _weighing(train: dataset.Examples) -> Callable[..., Any]:
-    """Adds weights to multi-hot labels: yes and no to a class weigh the same together."""
-    yes = np.array([count for _, count in sorted(train.counts().items())])
-    no = len(train) - yes
-    weights = (len(train) / (2 * np.maximum([no, yes], 1))).astype("float32")
+def _balanced(train: dataset.Examples) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Weights of labels, in their shape: all classes weigh the same together, images 1 on average.
 
-    def weigh(inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        return inputs, labels, tf.where(labels > 0, weights[1], weights[0])
-
-    return weigh
+    Of multi-hot labels yes and no to a class weigh the same together.
+    """
+    counts = np.array([count for _, count in sorted(train.counts().items())])
+    if train.labels.ndim == 1:
+        of_class = np.zeros(max(train.counts()) + 1, np.float32)
+        of_class[sorted(train.counts())] = len(train) / (len(counts) * counts)
+        return lambda labels: tf.gather(tf.constant(of_class), labels)
+    no = len(train) - counts
+    of_no, of_yes = (len(train) / (2 * np.maximum([no, counts], 1))).astype("float32").tolist()
+    return lambda labels: tf.where(labels > 0, tf.constant(of_yes), tf.constant(of_no))
 
 
 class Diverged(DarkroomError):

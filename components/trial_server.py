@@ -1,10 +1,8 @@
 """A model server in a process of its own, for as long as a model is tried on it."""
 
 import contextlib
-import ctypes
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +14,7 @@ from typing import NamedTuple
 
 import psutil
 
+from components.machines import end_with_parent
 from serving import rollout
 from serving.client import RequestFailed, RestClient
 
@@ -25,7 +24,6 @@ MODEL = "candidate"
 _VERSION = "1"
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 20.0
-_SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
 
 
 class ServerFailed(Exception):
@@ -85,7 +83,7 @@ def running(folder: str, batching: str, seconds: float) -> Iterator[TrialServer]
                 ],
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=end_with_parent if sys.platform == "linux" else None,
             )
         try:
             url = f"http://localhost:{rest_port}"
@@ -135,8 +133,3 @@ def free_ports() -> list[int]:
         for made in sockets:
             made.bind(("127.0.0.1", 0))
         return [made.getsockname()[1] for made in sockets]
-
-
-def _end_with_parent() -> None:
-    """So that a run that is killed leaves no server behind."""
-    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)

@@ -13,12 +13,14 @@ from tfx.components.tuner import executor as stock
 from tfx.components.tuner.component import TunerFnResult
 from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import artifact_utils
+from tfx.utils import json_utils
 
 from components import (
     dataset,
     files,
     importance,
     parallel_coordinates,
+    remote,
     results,
     settings,
     training,
@@ -60,7 +62,9 @@ class Executor(base_executor.BaseExecutor):
         """Writes the best hyperparameters, what each trial came to, and a picture of it."""
         best = artifact_utils.get_single_uri(output_dict["best_hyperparameters"])
         found = artifact_utils.get_single_uri(output_dict["tuner_results"])
-        folder = os.path.join(best, *[os.pardir] * 3, results.SEARCHES_FOLDER)
+        custom_config = json_utils.loads(exec_properties["custom_config"])
+        root = custom_config.get(results.UNFINISHED_KEY) or os.path.join(best, *[os.pardir] * 3)
+        folder = os.path.join(root, results.SEARCHES_FOLDER)
         search = stock.search(
             input_dict, exec_properties, os.path.abspath(folder), print_tuning_summary=False
         )
@@ -95,8 +99,9 @@ def _handed_on(search: Search, folder: str) -> dict[str, Any]:
         epochs = search.rows()[0]["best_epoch"] + 1
         handed["values"] = {**handed["values"], "training.epochs": epochs}
     if tuner.carry_over == "checkpoint":
-        handed["checkpoint"] = os.path.join(folder, "checkpoint.npz")
-        shutil.copy(search.best_checkpoint(), handed["checkpoint"])
+        path = os.path.join(folder, "checkpoint.npz")
+        shutil.copy(search.best_checkpoint(), path)
+        handed["checkpoint"] = remote.origin(path)
     return handed
 
 

@@ -14,7 +14,7 @@ from tfx.types import artifact_utils, standard_artifacts, standard_component_spe
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, writer_utils
 
-from components import counts, features, results
+from components import counts, features, lookup, results
 from components.errors import DarkroomError
 from components.schema import MIN_PER_CLASS
 
@@ -60,7 +60,7 @@ class Executor(example_validator.Executor):
         _require_classes({name: counts.of_classes(split) for name, split in splits.items()})
 
         schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(given.uri))
-        previous = _previous(input_dict.get("previous_statistics") or [], names)
+        previous = _previous(lookup.found(input_dict.get("previous_statistics")), names)
         found: dict[str, list[str]] = {}
         for name, split in splits.items():
             validated = tfdv.validate_statistics(

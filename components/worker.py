@@ -1,9 +1,7 @@
 """A process that runs trials of a search, one after the other, until its orders end.
 
-On the search's own machine ``components.workers`` starts it. On another one, which sees the same
-folder, it is started by hand or by a scheduler as ``python -m components.worker FOLDER``, with the
-environment by which KerasTuner finds the chief of a distributed search (KERASTUNER_TUNER_ID,
-KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT).
+``components.workers`` starts it on the search's own machine; on others it is
+``components.distributed``.
 """
 
 import json
@@ -13,7 +11,6 @@ import queue
 import signal
 import sys
 import threading
-import time
 from typing import Any
 
 SEARCH_FILE = "search.json"  # in the search's folder: what a worker needs to know
@@ -55,7 +52,7 @@ def main(folder: str, threads: int | None = None) -> None:
         order = orders.get()
         hp = keras_tuner.HyperParameters.from_config(order["hyperparameters"])
         try:
-            trials = trials or _trials(folder)
+            trials = trials or of_search(folder)
             result = trials.run(order["trial_id"], hp)
         except Exception as error:  # before there was a trial to fail
             result = trial.Result("FAILED", {}, [], explain(error))
@@ -68,21 +65,6 @@ def main(folder: str, threads: int | None = None) -> None:
         )
 
 
-def help_chief(folder: str) -> None:
-    """Runs what the chief gives, until it has no more."""
-    from components import devices, distributed, files, oracles, settings
-
-    devices.grow_memory()
-    while True:  # the search may begin later, and decode its images first
-        facts = files.read_json(os.path.join(folder, SEARCH_FILE))
-        if facts is not None and os.path.exists(facts["examples"]):
-            break
-        time.sleep(1)
-    trials = _trials(folder)
-    oracle = oracles.create(settings.unpack(facts["custom_config"]))
-    distributed.Remote(oracle, trials, folder).search()
-
-
 def _listen(orders: "queue.SimpleQueue[dict[str, Any]]") -> None:
     """Hands orders on; ends the process when whoever gives them is gone, however that came."""
     for line in sys.stdin:
@@ -90,8 +72,8 @@ def _listen(orders: "queue.SimpleQueue[dict[str, Any]]") -> None:
     os._exit(1)
 
 
-def _trials(folder: str) -> Any:
-    """What runs trials, once it is written what the search is."""
+def of_search(folder: str) -> Any:
+    """What runs the trials of a search, once it is written what the search is."""
     from components import dataset, devices, files, settings, training, trial
 
     facts = files.read_json(os.path.join(folder, SEARCH_FILE))
@@ -119,7 +101,3 @@ class _Reporter(logging.Handler):
         if moved := getattr(record, "progress", None):
             _, words, fraction = moved
             self._answer(words=words, fraction=fraction)
-
-
-if __name__ == "__main__":
-    help_chief(sys.argv[1])

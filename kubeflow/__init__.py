@@ -1,1 +1,1 @@
-"""Kubeflow Pipelines: compiling and submitting the graph of ``pipeline.pipeline``."""
+"""The graph on Kubeflow Pipelines: compiled, submitted, and run here as its containers would."""

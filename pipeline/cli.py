@@ -18,6 +18,15 @@ _NOT_BLESSED = 3  # of darkroom run --require-blessed; argparse has 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
+    code = _obey(arguments)
+    if "tensorflow_io" in sys.modules:
+        from pipeline import runner
+
+        runner.leave(code)  # it aborts the interpreter's own end
+    return code
+
+
+def _obey(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
     from components.errors import INTERRUPTED, DarkroomError, explain
@@ -64,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
         help=f"exit with {_NOT_BLESSED} where the run worked and the model was not blessed",
     )  # fmt: skip
     run.set_defaults(command=_run, scan=False)
+    worker = commands.add_parser(
+        "worker", parents=[shared], help="help another machine's run to train, or to search",
+        description="Helps the run of the same configuration on another machine, which sees the "
+        "same folder: to train, where TF_CONFIG says that this is one of the machines; to search, "
+        "where KERASTUNER_TUNER_ID does. It waits for that to begin, and ends with it.",
+    )  # fmt: skip
+    worker.set_defaults(command=_worker)
     scan = commands.add_parser(
         "lr-scan", parents=[shared], help="train shortly at many learning rates, and suggest one"
     )
@@ -209,9 +225,29 @@ def _parser() -> argparse.ArgumentParser:
     deploy = commands.add_parser(
         "deploy", parents=[shared], help="write the files that run TensorFlow Serving elsewhere",
         description="Writes the files that run TensorFlow Serving on the pushed versions: a "
-        "compose.yaml for Docker, manifests for Kubernetes, or an InferenceService for KServe.",
+        "compose.yaml for Docker, manifests for Kubernetes, or an InferenceService for KServe. "
+        "Or those of a run on several machines of a cluster: a TFJob for its training, or Jobs "
+        "for its search.",
     )  # fmt: skip
-    deploy.add_argument("where", choices=("docker", "kubernetes", "kserve"), help="what runs it")
+    deploy.add_argument(
+        "where", choices=("docker", "kubernetes", "kserve", "training", "search"),
+        help="what runs it, or what is to run",
+    )  # fmt: skip
+    cluster = deploy.add_argument_group("training and search")
+    cluster.add_argument("--image", default="", metavar="IMAGE", help="with darkroom in it")
+    cluster.add_argument(
+        "--claim", default="", metavar="NAME", help="PersistentVolumeClaim that all pods share"
+    )
+    cluster.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="machines beside the chief (1)"
+    )
+    cluster.add_argument(
+        "--mount", default="/darkroom", metavar="PATH",
+        help="where the volume is in the pods, and what relative paths begin with (/darkroom)",
+    )  # fmt: skip
+    cluster.add_argument("--cpu", default="2", metavar="N", help="of each pod (2)")
+    cluster.add_argument("--memory", default="4Gi", metavar="SIZE", help="of each pod (4Gi)")
+    cluster.add_argument("--gpus", type=int, default=0, metavar="N", help="of each pod (0)")
     deploy.add_argument(
         "--out", type=Path, metavar="FOLDER", help="for the file (default: deploy/NAME)"
     )
@@ -234,6 +270,33 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     inspect.add_argument("--json", action="store_true", help="for programs")
     inspect.set_defaults(command=_inspect)
+    compile_ = commands.add_parser(
+        "compile", parents=[shared], help="write the specification that Kubeflow Pipelines runs",
+        description="Writes the pipeline as Kubeflow Pipelines (from version 2.0) and Vertex AI "
+        "run it. python -m kubeflow.run_local runs it here.",
+    )  # fmt: skip
+    compile_.add_argument(
+        "--target", choices=("kubeflow",), default="kubeflow", help="what is to run it (kubeflow)"
+    )
+    compile_.add_argument(
+        "-o", "--out", type=Path, metavar="FILE", help="for the YAML (default: NAME.yaml)"
+    )
+    compile_.set_defaults(command=_compile)
+    submit = commands.add_parser(
+        "submit", parents=[shared], help="run it on Kubeflow Pipelines, once or again and again"
+    )
+    submit.add_argument("--host", required=True, metavar="URL", help="of Kubeflow Pipelines")
+    submit.add_argument(
+        "--spec", type=Path, metavar="FILE",
+        help="that darkroom compile wrote (default: compile the configuration)",
+    )  # fmt: skip
+    submit.add_argument("--namespace", help="of a multi-user installation")
+    submit.add_argument("--run-name", metavar="NAME", help="(default: the pipeline's)")
+    submit.add_argument(
+        "--recurring", metavar="CRON",
+        help="run again and again: seconds, minutes, hours, day, month, weekday, as in 0 0 3 * * *",
+    )  # fmt: skip
+    submit.set_defaults(command=_submit)
     config = commands.add_parser(
         "config", parents=[shared], help="print the whole configuration, defaults included"
     )
@@ -273,6 +336,17 @@ def _run(options: argparse.Namespace) -> int:
     runner.leave(runner.attempt(run, shown, log))
 
 
+def _worker(options: argparse.Namespace) -> int:
+    config = _load(options)
+    import signal
+
+    from pipeline import helper
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else process 1 ignores it
+    helper.help_chief(config)
+    return 0
+
+
 def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value < 1:
@@ -307,6 +381,43 @@ def _schema(options: argparse.Namespace) -> int:
     if path is None:
         raise DarkroomError("The last run didn't get to a schema: darkroom status tells why.")
     print(Path(path).read_text(encoding="utf-8"), end="")
+    return 0
+
+
+# The command line stands above all packages: it alone reaches up to kubeflow.
+def _compile(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from kubeflow import compile as compiler
+
+    path = options.out or Path(f"{config.name}.yaml")
+    compiler.write(compiler.compiled(config), path)
+    print(f"{path}: {config.name} for Kubeflow Pipelines")
+    return 0
+
+
+def _submit(options: argparse.Namespace) -> int:
+    import tempfile
+
+    config = _load(options)
+    from kubeflow import compile as compiler
+    from kubeflow import submit
+
+    submit.reach(options.host)  # before seconds of compiling
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.spec
+        if path is None:
+            path = Path(folder) / f"{config.name}.yaml"
+            compiler.write(compiler.compiled(config), path)
+        made = submit.submit(
+            path,
+            options.host,
+            experiment=config.kubeflow.experiment,
+            namespace=options.namespace,
+            name=options.run_name,
+            cron=options.recurring,
+            service_account=config.kubeflow.service_account,
+        )
+    print(f"{made.kind} {made.id}\n{made.url}")
     return 0
 
 
@@ -384,9 +495,11 @@ def _lineage(options: argparse.Namespace) -> int:
 
 def _tensorboard(options: argparse.Namespace) -> int:
     config = _load(options)
+    from components import remote
     from components.errors import DarkroomError
 
-    folder = config.pipeline_root
+    remote.use(config.staging)
+    folder = remote.place(config.pipeline_root)
     if not any((folder / node).exists() for node in ("Tuner", "Trainer")):
         raise DarkroomError(f"{config.name} has trained nothing yet: {folder} has no curves.")
     sys.stdout.flush()
@@ -539,7 +652,21 @@ def _deploy(options: argparse.Namespace) -> int:
         load_seconds=config.serving.validation.load_seconds,
         memory_mib=config.serving.validation.max_memory_mib,
     )
-    if options.where == "docker":
+    settings = [f"--set={override}" for override in options.overrides]
+    given = ["--config", options.config, *settings]
+    words = ["darkroom", "deploy", options.where, *given]
+    if options.where in ("training", "search"):
+        import dataclasses
+
+        from pipeline import manifests
+
+        names = [field.name for field in dataclasses.fields(manifests.Pods)]
+        pods = manifests.Pods(**{name: getattr(options, name) for name in names})
+        name, command = f"{options.where}.yaml", "kubectl apply --filename {}"
+        make = manifests.training if options.where == "training" else manifests.search
+        documents = make(config, pods, given)
+        words += [word for key, value in vars(pods).items() for word in (f"--{key}", str(value))]
+    elif options.where == "docker":
         name, command = "compose.yaml", "docker compose --file {} up --detach"
         documents = [deployment.docker(model, f"{os.getuid()}:{os.getgid()}")]
     else:
@@ -547,8 +674,6 @@ def _deploy(options: argparse.Namespace) -> int:
         documents = deployment.kubernetes(model)
         if options.where == "kserve":
             documents = [deployment.claim(model), deployment.kserve(model)]
-    settings = [f"--set={override}" for override in options.overrides]
-    words = ["darkroom", "deploy", options.where, "--config", options.config, *settings]
     text = deployment.render(documents, shlex.join(words), command.format(name))
     path = (options.out or Path("deploy") / config.name) / name
     _write(path, text, options.force)

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from components import features, metrics, results, service, settings
 from components.architectures import ARCHITECTURES
 from components.errors import DarkroomError, closest
+from components.remote import is_remote
+from pipeline import beam
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -161,7 +163,7 @@ class Model(Section):
     @field_validator("weights")
     @classmethod
     def _found_from_everywhere(cls, source: str | None) -> str | None:
-        if source in (None, "imagenet"):
+        if source in (None, "imagenet") or is_remote(source):
             return source
         return os.path.abspath(os.path.expanduser(source))
 
@@ -248,12 +250,15 @@ class Training(Section):
     """Seed of initial weights, dropout, shuffling and augmentation."""
     cache_budget: float = Field(4.0, gt=0)
     """GiB of memory for preprocessed images; what is more goes into a temporary file."""
+    strategy: Literal["mirrored", "multi_worker"] = "mirrored"
+    """mirrored: all devices of this machine; multi_worker: all machines that TF_CONFIG names."""
     cpu_replicas: int = Field(1, ge=1)
     """Where there is no GPU: devices of the CPU that share each batch, to try that out."""
     precision: Literal["float32", "mixed"] = "float32"
     """mixed: compute with 16 bits where all GPUs have tensor cores; elsewhere it is float32."""
     jit_compile: bool | None = None
-    """Compile the training step with XLA; empty: only of a classifier on a frozen backbone."""
+    """Compile the training step with XLA; empty: only of a classifier on a frozen backbone. Where
+    several devices train, it is never compiled."""
     steps_per_execution: int = Field(32, ge=1)
     """Batches that run in one call of the graph: less overhead for small models."""
 
@@ -547,6 +552,8 @@ class Report(Section):
 
 
 class Beam(Section):
+    runner: Literal["direct", "portable", "flink", "spark", "dataflow"] = "direct"
+    """direct: Beam itself on this machine; the others: engines (docs/platforms/beam.md)."""
     direct_running_mode: Literal["auto", "in_memory", "multi_threading", "multi_processing"] = (
         "auto"
     )
@@ -555,6 +562,112 @@ class Beam(Section):
     """Workers of the direct runner where the mode has several; 0: one per core."""
     multi_processing_from_gib: float = Field(1.0, gt=0)
     """GiB of TFRecords from which `auto` starts worker processes (docs/benchmarks.md: why)."""
+    job_endpoint: str | None = Field(None, pattern=beam.ADDRESS)
+    """portable, flink, spark: host:port of the job server."""
+    flink_master: str | None = None
+    """flink: host:port of Flink's REST service, for a job server that Beam starts here itself."""
+    spark_master_url: str | None = None
+    """spark: spark://HOST:PORT, for a job server that Beam starts here itself."""
+    environment_type: Literal["DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK"] | None = None
+    """portable, flink, spark: how Python is started; EXTERNAL: by a worker pool; LOOPBACK: here."""
+    environment_config: str | None = None
+    """EXTERNAL: host:port of the worker pool, as the engine sees it; PROCESS: its command, JSON."""
+    sdk_container_image: str | None = None
+    """dataflow, and DOCKER: the workers' image, with darkroom in it."""
+    sdk_worker_parallelism: int | None = Field(None, ge=0)
+    """portable, flink, spark: Python processes of each of the engine's workers; 0: it chooses."""
+    parallelism: int | None = Field(None, ge=1)
+    """flink: so many parts of a step run at once; empty: as Flink is set up."""
+    project: str | None = Field(None, pattern="^[a-z][-a-z0-9:.]+[a-z0-9]$")
+    """dataflow: id of the Google Cloud project."""
+    region: str | None = None
+    """dataflow: where the machines are, such as europe-west1."""
+    temp_location: str | None = None
+    """dataflow: a folder in a bucket, gs://BUCKET/FOLDER, for what is there during a job."""
+    num_workers: int | None = Field(None, ge=1)
+    """dataflow: machines to begin with; empty: Dataflow chooses."""
+    max_num_workers: int | None = Field(None, ge=1)
+    """dataflow: machines at most."""
+    options: dict[str, bool | int | float | str | list[str] | dict[str, str]] = {}
+    """Further options of Beam by their own names, such as worker_machine_type."""
+
+    @field_validator("runner", mode="before")
+    @classmethod
+    def _keeps_all_data(cls, runner: object) -> object:
+        if runner == "dask":
+            raise ValueError("Beam's Dask runner loses data without an error; take another one")
+        return runner
+
+    @model_validator(mode="after")
+    def _fits_the_runner(self) -> "Beam":
+        beam.check(self)
+        return self
+
+
+# Where the launcher of Kubeflow Pipelines puts copies of buckets, and what it needs itself.
+_LAUNCHERS_FOLDERS = ("/gcs", "/s3", "/minio", "/kfp-launcher", "/.cache", "/.config", "/.local")
+
+
+class Resources(Section):
+    cpu: float | None = Field(None, gt=0)
+    """Cores, at most."""
+    memory: str | None = Field(None, pattern=r"^\d+(\.\d+)?(k|[MGTPE]|[KMGTPE]i)?$")
+    """Memory, at most, as Kubernetes writes it: 8Gi."""
+    accelerator: str | None = None
+    """Resource name of an accelerator, such as nvidia.com/gpu."""
+    accelerators: int = Field(1, ge=1)
+    """How many of it."""
+    node_pool: dict[str, str] = {}
+    """Labels of the nodes that it may run on."""
+
+    @model_validator(mode="after")
+    def _counts_something(self) -> "Resources":
+        if self.accelerators > 1 and self.accelerator is None:
+            raise ValueError("accelerators: set accelerator to what there is to be several of")
+        return self
+
+
+class Kubeflow(Section):
+    image: str | None = None
+    """Reference of the container image with darkroom and your own code (kubeflow/Dockerfile)."""
+    resources: dict[str, Resources] = {}
+    """What a node's container gets, by the node's id, such as Trainer; `*`: of all others."""
+    environment: dict[str, str] = {}
+    """Environment variables of all containers; nothing secret, the spec shows them."""
+    secrets: dict[str, str] = {}
+    """Environment variables from Kubernetes' secrets: VARIABLE: secret/key."""
+    volumes: dict[str, str] = {}
+    """Persistent volume claims by the path at which all containers have them: /data: claim."""
+    retries: int = Field(0, ge=0)
+    """How often a failed task is tried again."""
+    experiment: str = "Default"
+    """Of Kubeflow Pipelines, in which runs are listed."""
+    service_account: str | None = None
+    """Of Kubernetes, as which the containers run."""
+
+    @field_validator("secrets")
+    @classmethod
+    def _name_a_key(cls, secrets: dict[str, str]) -> dict[str, str]:
+        for variable, source in secrets.items():
+            if not re.fullmatch(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+", source):
+                raise ValueError(f"{variable}: expected secret/key, found {source!r}")
+        return secrets
+
+    @field_validator("volumes")
+    @classmethod
+    def _at_a_path(cls, volumes: dict[str, str]) -> dict[str, str]:
+        for path, claim in volumes.items():
+            if not path.startswith("/") or os.path.normpath(path) != path or path == "/":
+                raise ValueError(f"expected a path such as /data, found {path!r}")
+            if path in _LAUNCHERS_FOLDERS:
+                raise ValueError(f"{path}: Kubeflow Pipelines keeps its own there; take another")
+            if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", claim):
+                raise ValueError(f"{path}: expected the name of a claim, found {claim!r}")
+        return volumes
+
+    def resources_of(self, node: str) -> Resources:
+        """Those of a node, by its id."""
+        return self.resources.get(node, self.resources.get("*", Resources()))
 
 
 class Airflow(Section):
@@ -588,11 +701,50 @@ class Airflow(Section):
         return text
 
 
+class Metadata(Section):
+    backend: Literal["sqlite", "mysql"] = "sqlite"
+    """What ML Metadata keeps its records in; sqlite: a file in the pipeline's folder."""
+    host: str | None = None
+    """mysql: name or address of the server."""
+    port: int = Field(3306, ge=1, le=65535)
+    """mysql: its port."""
+    database: str | None = Field(None, min_length=1)
+    """mysql: its database, which several pipelines may share."""
+    user: str | None = None
+    """mysql: its user. The password is in no file: it is taken from DARKROOM_METADATA_PASSWORD."""
+    ssl: bool = False
+    """mysql: encrypt the connection. ML Metadata's client can't check the server's certificate."""
+
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _not_postgresql(cls, backend: Any) -> Any:
+        if backend in ("postgresql", "postgres"):
+            raise ValueError(
+                "ML Metadata's client fails with PostgreSQL as soon as a value has a backslash, "
+                "which it doesn't escape, and values of TFX's have some; take mysql"
+            )
+        return backend
+
+    @model_validator(mode="after")
+    def _names_a_server(self) -> "Metadata":
+        server = {"host": self.host, "database": self.database, "user": self.user}
+        missing = [name for name, value in server.items() if value is None]
+        given = [name for name in server if name not in missing]
+        if self.backend == "sqlite" and given:
+            raise ValueError(f"{given[0]} is for backend mysql, and backend is sqlite")
+        if self.backend == "mysql" and missing:
+            raise ValueError(f"backend mysql needs {', '.join(missing)} as well")
+        return self
+
+
 class Config(Section):
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=63)
+    name: str
     """Name of the pipeline and of the served model: lower case, digits, dashes."""
     root: str = "runs"
-    """Folder below which everything is written, in a folder named as the pipeline."""
+    """Folder below which everything is written, in a folder named as the pipeline; or a bucket's,
+    such as `gs://bucket/runs`."""
+    local_root: str = "runs"
+    """Where `root` is in a bucket: the folder for what needs a disk, such as logs and locks."""
     runner: Literal["beam", "local"] = "beam"
     """beam: TFX's BeamDagRunner; local: TFX's LocalDagRunner."""
     data: Data
@@ -619,8 +771,22 @@ class Config(Section):
     """What a run's report says besides what is measured."""
     beam: Beam = Beam()
     """How Beam runs the data steps."""
+    kubeflow: Kubeflow = Kubeflow()
+    """How Kubeflow Pipelines runs the nodes (docs/platforms/kubeflow.md)."""
     airflow: Airflow = Airflow()
     """When and how often Airflow runs the nodes (docs/platforms/airflow.md)."""
+    metadata: Metadata = Metadata()
+    """Where ML Metadata's records of runs and artifacts are."""
+
+    @field_validator("name")
+    @classmethod
+    def _kubernetes_takes_it(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name):
+            raise ValueError(
+                "expected lower-case letters, digits and dashes, at most 63 of them, beginning "
+                f"with a letter and not ending with a dash, as Kubernetes wants it; found {name!r}"
+            )
+        return name
 
     @model_validator(mode="after")
     def _fits_the_architecture(self) -> "Config":
@@ -653,6 +819,33 @@ class Config(Section):
             raise ValueError(
                 f"training.start_epochs is {training.start_epochs}, more than the "
                 f"{training.epochs} training.epochs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _several_machines_can_do_it(self) -> "Config":
+        training = self.training
+        if training.strategy == "mirrored":
+            return self
+        if training.cpu_replicas > 1:
+            raise ValueError(
+                f"training.cpu_replicas is {training.cpu_replicas}; with strategy multi_worker "
+                "each machine has one device on its CPU: set it to 1"
+            )
+        if is_remote(self.root):
+            raise ValueError(
+                "root: with training.strategy multi_worker a folder that all machines see, such "
+                f"as one of a network disk; found {self.root}"
+            )
+        if training.jit_compile:
+            raise ValueError(
+                "training.jit_compile: XLA can't compile what several machines add up; take it out "
+                "or set training.strategy to mirrored"
+            )
+        if self.transfer.scratch_epochs:
+            raise ValueError(
+                "transfer.scratch_epochs compares on one machine; set it to 0, or "
+                "training.strategy to mirrored"
             )
         return self
 
@@ -770,6 +963,18 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _workers_see_the_files(self) -> "Config":
+        where = beam.elsewhere(self.beam)
+        for key, path in (("root", self.root), ("data.path", self.data.path)):
+            if where and path is not None and "://" not in path:
+                raise ValueError(
+                    f"{key}: the workers of beam.runner {self.beam.runner} are {where} and don't "
+                    f"see this machine's folders; expected one in a bucket, such as "
+                    f"gs://BUCKET/FOLDER, found {path}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _space_is_in_the_tree(self) -> "Config":
         tuner = self.tuner
         if tuner.algorithm == "hyperband" and "training.epochs" in tuner.space:
@@ -801,15 +1006,30 @@ class Config(Section):
 
     @property
     def home(self) -> Path:
-        """The folder of this pipeline: data, artifacts, metadata, logs and pushed models."""
-        return Path(os.path.abspath(os.path.expanduser(self.root))) / self.name
+        """The folder of this pipeline on this machine; it has all, unless `base` is elsewhere."""
+        root = self.local_root if is_remote(self.root) else self.root
+        return Path(os.path.abspath(os.path.expanduser(root))) / self.name
 
     @property
-    def data_path(self) -> Path:
-        """The folder of the TFRecords."""
+    def base(self) -> str:
+        """Folder or URI of the artifacts and of the pushed models."""
+        if not is_remote(self.root):
+            return str(self.home)
+        return f"{self.root.rstrip('/')}/{self.name}"
+
+    @property
+    def staging(self) -> Path:
+        """The folder of the copies of what is in a bucket, made as they are needed."""
+        return self.home / "staging"
+
+    @property
+    def data_path(self) -> str:
+        """Folder or URI of the TFRecords."""
         if self.data.path is None:
-            return self.home / "data"
-        return Path(os.path.abspath(os.path.expanduser(self.data.path)))
+            return str(self.home / "data")
+        if is_remote(self.data.path):
+            return self.data.path.rstrip("/")
+        return os.path.abspath(os.path.expanduser(self.data.path))
 
     @property
     def user_code(self) -> dict[str, str]:
@@ -840,9 +1060,9 @@ class Config(Section):
         return "" if path is None else _read("data.schema_path", path)
 
     @property
-    def pipeline_root(self) -> Path:
-        """TFX's folder of artifacts."""
-        return self.home / "artifacts"
+    def pipeline_root(self) -> str:
+        """TFX's folder of artifacts, or its URI."""
+        return f"{self.base}/artifacts"
 
     @property
     def metadata_path(self) -> Path:
@@ -850,18 +1070,44 @@ class Config(Section):
         return self.home / "metadata.sqlite"
 
     @property
+    def store(self) -> dict[str, Any]:
+        """ML Metadata's store, as ``components.metadata`` takes it."""
+        return {**self.metadata.model_dump(), "path": str(self.metadata_path)}
+
+    @property
     def reported(self) -> dict[str, Any]:
         """The tree as a report has it: who runs the graph changes nothing in what comes of it."""
-        return self.model_dump(exclude={"runner", "airflow"})
+        platforms = {"runner", "kubeflow", "airflow", "metadata", "local_root"}
+        return self.model_dump(exclude=platforms)
 
     def unfinished_report(self, run: str) -> Path:
-        """The folder of the report of a run that didn't get to its end."""
-        return self.pipeline_root / results.UNFINISHED_REPORTS / run
+        """The folder of the report of a run that didn't get to its end; always on this machine."""
+        return self.home / "artifacts" / results.UNFINISHED_REPORTS / run
+
+    @property
+    def statistics_uri(self) -> str:
+        """The folder of the last runs' statistics, where ML Metadata can't be asked for them."""
+        return f"{self.base}/statistics"
 
     @property
     def push_path(self) -> Path:
-        """The folder that a model server watches: one sub-folder per version."""
-        return self.home / "pushed" / self.name
+        """The folder that a model server watches: one sub-folder per version.
+
+        Raises:
+          ConfigError: it is in a bucket.
+        """
+        if is_remote(self.base):
+            raise ConfigError(
+                f"root: the pushed versions are in {self.push_uri}, and this command works on a "
+                "folder of this machine. Copy what you need of it, or give it to a TensorFlow "
+                "Serving that reads buckets (docs/platforms/storage.md)."
+            )
+        return Path(self.push_uri)
+
+    @property
+    def push_uri(self) -> str:
+        """The same as text, or its URI."""
+        return f"{self.base}/pushed/{self.name}"
 
 
 def load(path: str | Path, overrides: list[str] | None = None) -> Config:
@@ -1057,6 +1303,8 @@ def _lookup(config: Config, key: str, owner: str = "tuner.space") -> Any:
             f"{where}: only keys of {', '.join(_SEARCHABLE)} can be searched, "
             "such as training.learning_rate"
         )
+    if key == "training.strategy":
+        raise ValueError(f"{where}: a trial runs on one machine; take the key out")
     if key in _CODE_AND_FILES:
         raise ValueError(
             f"{where}: code and files are checked before anything runs, and can't be searched; "

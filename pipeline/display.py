@@ -25,6 +25,7 @@ from rich.progress import (
 from rich.table import Table
 
 from components import results, trials
+from components.remote import is_remote
 from components.summary import Node, Status
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
         chosen = "RATE" if best is None else f"{best:.2g}"
         words = f"darkroom run{config_argument} --set training.learning_rate={chosen}"
         rows.append(("next", words))
-    elif status.versions:
+    elif status.versions and not is_remote(status.push_path):  # it predicts from a folder
         rows.append(("next", f"darkroom predict{config_argument} IMAGE.png"))
     console.print()
     if status.best_trial is not None:

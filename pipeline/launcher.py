@@ -4,16 +4,15 @@ import json
 from typing import Any
 
 from tfx.orchestration.pipeline import Pipeline
-from tfx.orchestration.portable import launcher
 
-from components import environment, lineage, results, summary
+from components import environment, lineage, results, staging, summary
 from pipeline.config import Config
 from pipeline.display import Display
 
 
 def reporting(
     config: Config, pipeline: Pipeline, display: Display, failures: list[tuple[str, BaseException]]
-) -> type[launcher.Launcher]:
+) -> type[staging.Launcher]:
     """The launcher for the nodes of a run.
 
     Args:
@@ -24,7 +23,7 @@ def reporting(
     """
     recorded: list[str] = []
 
-    class ReportingLauncher(launcher.Launcher):
+    class ReportingLauncher(staging.Launcher):
         """Tells when its node starts and ends."""
 
         def launch(self) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 from components import lineage
 from components.errors import DarkroomError, closest, explain
-from pipeline import display, lock, preflight, runner, status
+from pipeline import beam, display, lock, preflight, runner, status
 from pipeline.config import Config, load
 
 # The one that reads the data.
@@ -66,6 +66,7 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
             shown.say(f"{node} is done already in {run}. What is to be done again needs a new run.")
             return False
         size = preflight.check(config) if node == _FIRST else preflight.data_bytes(config)
+        beam.require_engine(config)
         pipeline = runner.create(config, size)
         if node == _FIRST:
             preflight.rehearse(config)
@@ -93,7 +94,7 @@ def _done(config: Config, run: str, node: str) -> set[str]:
             return set()
         raise
     context = next((one for one in contexts if one.name == run), None)
-    tried = lineage.nodes(store, context) if context is not None else []
+    tried = lineage.nodes(store, config.name, context) if context is not None else []
     for one in tried:
         if one.id == node and one.state == "interrupted":
             one.execution.last_known_state = one.execution.FAILED

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 # Not from tfx.v1, which imports Google Cloud's client for nothing: a second and a half.
 from tfx.components import StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto.pusher_pb2 import PushDestination
 from tfx.proto.trainer_pb2 import EvalArgs, TrainArgs
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import ExampleStatistics, Model, ModelBlessing
 
-from components import settings, statistics
+from components import lookup, metadata, remote, results, settings, statistics
 from components.baseline import LatestBefore, LatestBlessedBefore
 from components.evaluation import Evaluator
 from components.example_gen import ImportExampleGen
@@ -30,24 +30,33 @@ from pipeline.config import Config
 
 
 def create_pipeline(
-    config: Config, beam_pipeline_args: Sequence[str] = (), scan: bool = False
+    config: Config,
+    beam_pipeline_args: Sequence[str] = (),
+    scan: bool = False,
+    in_containers: bool = False,
 ) -> Pipeline:
-    """The TFX pipeline of a configuration, the same object for every runner.
+    """The TFX pipeline of a configuration, the same graph for every runner.
 
     Args:
       config: the whole tree; every node gets only the sections that it uses.
       beam_pipeline_args: options of Beam, chosen by the runner.
       scan: end in a scan of learning rates, instead of training.
+      in_containers: of Kubeflow, where no node can ask ML Metadata what earlier runs made.
     """
+    remote.use(config.staging)
     tree = config.model_dump()
     if config.data.multi_label:
         tree["model"]["head"] = "multi-label"  # what the network's outputs mean
     tree["evaluation"]["thresholds"] = [t.model_dump() for t in config.evaluation.gate()]
     data = config.data
-    # The file may be another one by the next run.
+    # The file may be another one by the next run. What containers see, this machine may not.
     source = config.model.weights
-    if source is not None and source != "imagenet":
-        source = fingerprint.of_files(source)
+    if source not in (None, "imagenet") and (remote.exists(source) or not in_containers):
+        source = fingerprint.of_files(str(remote.fetch(source, anew=True)))
+    # Beside a container's artifacts nothing outlives it; on a volume it does.
+    kept = {}
+    if in_containers and not remote.is_remote(config.root):
+        kept = {results.UNFINISHED_KEY: f"{config.base}/unfinished"}
     users = {key: path.rpartition(".")[0] for key, path in config.user_code.items()}
     users_images = [users[key] for key in users if key.startswith("preprocessing.")]
     users_metrics = [m.module for m in config.evaluation.metrics.values() if m.module is not None]
@@ -55,7 +64,7 @@ def create_pipeline(
 
     # Read the TFRecords, look at every image, and set aside what can't be used.
     example_gen = ImportExampleGen(
-        input_base=str(config.data_path),
+        input_base=config.data_path,
         patterns=data.splits.patterns,
         eval_share=data.splits.eval_share,
         data=config.inspection(),
@@ -71,11 +80,15 @@ def create_pipeline(
         multi_label=data.multi_label,
     )
     schema = schema_gen.outputs["schema"]
-    last_statistics = Resolver(
-        strategy_class=LatestBefore,
-        statistics=Channel(type=ExampleStatistics),
-        candidate=statistics_of_splits,
-    ).with_id("LastStatistics")
+    last_statistics: BaseNode
+    if in_containers:
+        last_statistics = lookup.LastStatistics(statistics_of_splits, config.statistics_uri)
+    else:
+        last_statistics = Resolver(
+            strategy_class=LatestBefore,
+            statistics=Channel(type=ExampleStatistics),
+            candidate=statistics_of_splits,
+        ).with_id("LastStatistics")
     example_validator = ExampleValidator(
         statistics=statistics_of_splits,
         schema=schema,
@@ -125,6 +138,7 @@ def create_pipeline(
         eval_args=EvalArgs(),
         custom_config={
             **settings.pack(tree, *sections, "tuner"),
+            **kept,
             "weights": source,
             # Nor is a search of other code gone on with.
             "source": fingerprint.of_modules("components.worker", *users_network),
@@ -141,6 +155,7 @@ def create_pipeline(
         eval_args=EvalArgs(),
         custom_config={
             **settings.pack(tree, *sections, "transfer"),
+            **kept,
             "weights": source,
             # A training that other code began is not gone on with.
             "source": fingerprint.of_modules("components.trainer", *users_network),
@@ -151,12 +166,16 @@ def create_pipeline(
     model = trainer.outputs["model"]
 
     # Compare with the thresholds and with the last blessed model.
-    baseline = Resolver(
-        strategy_class=LatestBlessedBefore,
-        model=Channel(type=Model),
-        model_blessing=Channel(type=ModelBlessing),
-        candidate=model,
-    ).with_id("Resolver")
+    baseline: BaseNode
+    if in_containers:
+        baseline = lookup.Baseline(model, config.push_uri)
+    else:
+        baseline = Resolver(
+            strategy_class=LatestBlessedBefore,
+            model=Channel(type=Model),
+            model_blessing=Channel(type=ModelBlessing),
+            candidate=model,
+        ).with_id("Resolver")
     evaluator = Evaluator(
         examples=examples,
         model=model,
@@ -182,7 +201,7 @@ def create_pipeline(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=tried,
         push_destination=PushDestination(
-            filesystem=PushDestination.Filesystem(base_directory=str(config.push_path))
+            filesystem=PushDestination.Filesystem(base_directory=config.push_uri)
         ),
         custom_config=settings.pack(tree, "serving"),
     )
@@ -203,7 +222,7 @@ def create_pipeline(
         channels["infra_blessing"] = tried
     if config.tuner.enabled:
         channels |= {key: tuner.outputs[key] for key in ("best_hyperparameters", "tuner_results")}
-    report = Report(channels, config.reported, metadata_path=str(config.metadata_path))
+    report = Report(channels, config.reported, None if in_containers else config.store)
 
     # TFX's cache doesn't look into code: the code's fingerprint becomes part of each node's key.
     sources: list[tuple[BaseComponent, list[str]]] = [
@@ -218,9 +237,19 @@ def create_pipeline(
         (serving_validator, ["components.serving_validator", "serving.model_server"]),
         (pusher, ["components.pusher"]),
         (report, ["components.report.component"]),
+        *(
+            (node, ["components.lookup"])
+            for node in (last_statistics, baseline)
+            if isinstance(node, BaseComponent)
+        ),
     ]
     for component, modules in sources:
         component.executor_spec.add_extra_flags([f"--source={fingerprint.of_modules(*modules)}"])
+
+    # These two work on files beside Beam: with artifacts in a bucket, on their own machine.
+    if beam_pipeline_args and remote.is_remote(config.root):
+        for beam_node in (rehearsal, evaluator):
+            beam_node.with_beam_pipeline_args(["--runner=DirectRunner"])
 
     nodes = [example_gen, statistics_gen, schema_gen, last_statistics, example_validator, transform]
     if scan:
@@ -231,8 +260,8 @@ def create_pipeline(
         nodes += [pusher, report]
     return Pipeline(
         pipeline_name=config.name,
-        pipeline_root=str(config.pipeline_root),
-        metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_path)),
+        pipeline_root=config.pipeline_root,
+        metadata_connection_config=None if in_containers else metadata.connection(config.store),
         components=nodes,
         enable_cache=True,
         beam_pipeline_args=list(beam_pipeline_args),

@@ -1,10 +1,12 @@
 """Checks before anything heavy is imported: is the data there, and can it be read?"""
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from components import settings, tfrecord, user_code
-from components.errors import DarkroomError, closest
+from components import cluster, metadata, remote, settings, tfrecord, user_code
+from components.errors import DarkroomError, closest, explain
 from pipeline import digits
 from pipeline.config import Config
 
@@ -16,6 +18,10 @@ _IMAGE_KINDS = {
 }
 
 
+# What stands for a span, a date or a version in a pattern of TFX's.
+_SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
+
+
 def check(config: Config) -> int:
     """Writes the bundled data where that is configured, and checks what the run will need.
 
@@ -23,18 +29,27 @@ def check(config: Config) -> int:
       The size of the data, in bytes.
 
     Raises:
-      DarkroomError: a missing or empty folder, a file that is no TFRecord file, a feature key that
-        isn't there or has another type, code of the user's that can't be imported, a file of
-        class names or a schema that can't be read.
+      DarkroomError: machines to train on that TF_CONFIG doesn't name, a missing or empty folder, a
+        file that is no TFRecord file, a feature key that isn't there or has another type, code of
+        the user's that can't be imported, a file of class names or a schema that can't be read, a
+        metadata server that can't be used.
     """
+    cluster.of(config.training.strategy)
     for key, path in config.user_code.items():
         user_code.resolve(path, key)
+    remote.check("root", config.base, writable=True)
+    remote.use(config.staging)
     _check_weights(config.model.weights)
     config.class_names()
     config.schema_text()
+    if config.metadata.backend != "sqlite":
+        metadata.open_store(config.store)
     if config.data.bundled is not None:
-        digits.write(config.data_path)
-    folder = config.data_path
+        digits.write(Path(config.data_path))
+    if remote.is_remote(config.data_path):
+        patterns = config.data.splits.patterns.items()
+        return sum(_check_split_in_bucket(config, split, pattern) for split, pattern in patterns)
+    folder = Path(config.data_path)
     if not folder.exists():
         raise DarkroomError(
             f"The data folder {folder} doesn't exist. Set data.path to the folder with the "
@@ -55,9 +70,14 @@ def check(config: Config) -> int:
 
 
 def data_bytes(config: Config) -> int:
-    """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0."""
-    patterns = config.data.splits.patterns.values()
-    files = [path for pattern in patterns for path in config.data_path.glob(pattern)]
+    """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0.
+
+    Of data in a bucket 0, too: to ask for it in each node costs more than a guess.
+    """
+    if remote.is_remote(config.data_path):
+        return 0
+    patterns = [_SPAN.sub("*", pattern) for pattern in config.data.splits.patterns.values()]
+    files = [path for pattern in patterns for path in Path(config.data_path).glob(pattern)]
     return sum(os.path.getsize(path) for path in files if path.is_file())
 
 
@@ -87,16 +107,17 @@ def rehearse(config: Config) -> None:
 def _check_weights(source: str | None) -> None:
     if source in (None, "imagenet"):
         return
-    if os.path.isdir(source):
-        expected = os.path.join(source, "saved_model.pb")
-    elif source.endswith((".weights.h5", ".keras")):
+    remote.check("model.weights", source)
+    if source.endswith((".weights.h5", ".keras")):
         expected = source
+    elif remote.is_remote(source) or os.path.isdir(source):
+        expected = os.path.join(source, "saved_model.pb")
     else:
         raise DarkroomError(
             f"model.weights: expected imagenet, a .weights.h5 or .keras file, or the folder of a "
             f"pushed version, received {source}."
         )
-    if not os.path.isfile(expected):
+    if not remote.exists(expected):
         raise DarkroomError(
             f"model.weights: {expected} isn't there. Set it to a file of weights, or to the folder "
             "of a pushed version, such as runs/NAME/pushed/NAME/VERSION."
@@ -104,7 +125,8 @@ def _check_weights(source: str | None) -> None:
 
 
 def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:
-    files = sorted(path for path in folder.glob(pattern) if path.is_file())
+    # TFX reads the newest of the spans that fit.
+    files = sorted(path for path in folder.glob(_SPAN.sub("*", pattern)) if path.is_file())
     if not files:
         found = sorted(str(p.relative_to(folder)) for p in folder.glob("*"))[:10]
         raise DarkroomError(
@@ -112,16 +134,42 @@ def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:
             f"{', '.join(found) if found else 'nothing in it'}."
         )
     # A broken file is read up to the break; one without a whole record has nothing to give.
-    with_records = [file for file in files if _check_first_record(config, file)]
+    with_records = [
+        file for file in files if _check_first_record(config, str(file), tfrecord.read(file))
+    ]
     if not with_records:
         raise DarkroomError(f"The {split} split is empty: {folder / pattern} has no records.")
     return sum(os.path.getsize(file) for file in files)
 
 
-def _check_first_record(config: Config, file: Path) -> bool:
+def _check_split_in_bucket(config: Config, split: str, pattern: str) -> int:
+    """The same by Beam, which is to read it; of the first file only, as each is a request."""
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    uri = f"{config.data_path}/{pattern}"
+    FileSystems.set_options(PipelineOptions([]))
+    try:
+        [match] = FileSystems.match([uri])
+    except Exception as error:
+        raise DarkroomError(f"data.path: {uri} can't be read: {explain(error)}") from error
+    if not match.metadata_list:
+        raise DarkroomError(
+            f"No files for the {split} split: data.splits.{split} is {pattern!r}, and nothing is "
+            f"{uri}."
+        )
+    first = match.metadata_list[0].path
+    with FileSystems.open(first) as file:
+        records = (record for record, _ in tfrecord.records(file, first))
+        if not _check_first_record(config, first, records):
+            raise DarkroomError(f"The {split} split: {first} has no records.")
+    return sum(found.size_in_bytes for found in match.metadata_list)
+
+
+def _check_first_record(config: Config, file: str, records: Iterator[bytes]) -> bool:
     """Whether there is one; raises where it isn't what the configuration says."""
     try:
-        record = next(tfrecord.read(file), None)
+        record = next(records, None)
     except tfrecord.BrokenFile:
         return False
     if record is None:

@@ -1,18 +1,17 @@
 """Of what a model was made: from the pushed version back to the data, out of ML Metadata."""
 
 import json
-from pathlib import Path
+import os
 from typing import Any
 
 from rich.markup import escape
 from rich.tree import Tree
 
-from components import lineage, results, summary, trials
+from components import lineage, pushed, results, summary, trials
 from components.errors import DarkroomError
 from pipeline import status
 from pipeline.comparison import flat
 from pipeline.config import Config
-from serving.predictor import versions
 
 # Versions that an error message names.
 _NAMED = 5
@@ -83,32 +82,33 @@ def tree(found: dict[str, Any]) -> Tree:
 
 def _pushed(config: Config, store: Any, model: str | None) -> Any:
     """The pushed version that is meant; None where it may be an id."""
-    there = [a for a in store.get_artifacts_by_type(_PUSHED) if summary.pushed(a) is not None]
-    there.sort(key=lambda artifact: artifact.id, reverse=True)
+    there = lineage.artifacts(store, config.name, _PUSHED)
+    there = [artifact for artifact in there if summary.pushed(artifact) is not None]
     if model is None:
-        for folder in versions(config.push_path):
+        for version in pushed.versions(config.push_uri):
             for artifact in there:
-                if summary.pushed(artifact) == folder:
+                if summary.pushed(artifact) == f"{config.push_uri}/{version}":
                     return artifact
         raise DarkroomError(
-            f"No model that {config.name} has pushed is in {config.push_path}. Run darkroom run "
+            f"No model that {config.name} has pushed is in {config.push_uri}. Run darkroom run "
             "first, or name a model's id."
         )
     for artifact in there:
-        place = summary.pushed(artifact)
-        if place is not None and (model == place.name or Path(model).resolve() == place):
+        place = summary.pushed(artifact) or ""
+        if model in (os.path.basename(place), place) or os.path.realpath(model) == place:
             return artifact
     return None
 
 
 def _by_id(config: Config, store: Any, model: str) -> Any:
+    models = lineage.artifacts(store, config.name, _MODEL)
     if model.isdecimal():
-        for artifact in store.get_artifacts_by_type(_MODEL):
+        for artifact in models:
             if artifact.id == int(model):
                 return artifact
-    pushed = [_text(a, "pushed_version") for a in store.get_artifacts_by_type(_PUSHED)]
+    pushed = [_text(a, "pushed_version") for a in lineage.artifacts(store, config.name, _PUSHED)]
     names = ", ".join(sorted(filter(None, pushed), reverse=True)[:_NAMED]) or "none"
-    ids = sorted((a.id for a in store.get_artifacts_by_type(_MODEL)), reverse=True)[:_NAMED]
+    ids = [artifact.id for artifact in models[:_NAMED]]
     raise DarkroomError(
         f"{config.name} has made no model {model}. Name a pushed version (there are {names}), its "
         f"folder, or a model's id (there are {', '.join(map(str, ids)) or 'none'})."

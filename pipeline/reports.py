@@ -1,12 +1,13 @@
 """The reports of runs: where they are, and those of runs that didn't get to their end."""
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components import lineage, results
+from components import lineage, remote, results
 from components.errors import DarkroomError, explain
 from pipeline import status
 from pipeline.config import Config
@@ -113,12 +114,15 @@ def _write_unfinished(
     context = next(filter(is_meant, status.runs(config, store)), None)
     if context is None:
         raise DarkroomError("It ended before its first node.")
-    nodes = lineage.nodes(store, context)
+    nodes = lineage.nodes(store, config.name, context)
     folder = config.unfinished_report(context.name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     run, tree = context.name, config.reported
-    found = facts.collect(folder, config.name, run, tree, _made(nodes), nodes, failure)
+    made = copy.deepcopy(_made(nodes))
+    for artifact in made.values():
+        artifact.uri = str(remote.fetch(artifact.uri))
+    found = facts.collect(folder, config.name, run, tree, made, nodes, failure)
     files.write(found, folder)
     return folder
 
@@ -156,12 +160,13 @@ def _there_are(names: list[str]) -> str:
 def _folder(config: Config, store: Any, run: Any) -> Path | None:
     """Where the report of a run is; None where it has none."""
     places = [
-        Path(node.made["report"].uri)
-        for node in lineage.nodes(store, run)
+        node.made["report"].uri
+        for node in lineage.nodes(store, config.name, run)
         if node.state in lineage.DONE and "report" in node.made
     ]
-    places.append(config.unfinished_report(run.name))
-    return next((place for place in places if (place / results.REPORT_FACTS).exists()), None)
+    places.append(str(config.unfinished_report(run.name)))
+    there = (uri for uri in places if remote.exists(f"{uri}/{results.REPORT_FACTS}"))
+    return next(map(remote.fetch, there), None)
 
 
 def _no_report(path: Path) -> DarkroomError:

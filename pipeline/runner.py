@@ -14,11 +14,9 @@ from typing import Any, NoReturn
 
 from components import summary
 from components.errors import INTERRUPTED, DarkroomError, explain
-from pipeline import lock, preflight, reports, status
-from pipeline.config import Beam, Config
+from pipeline import beam, lock, preflight, reports, status
+from pipeline.config import Config
 from pipeline.display import Display
-
-_GIB = 2**30
 
 
 class RunFailed(DarkroomError):
@@ -44,6 +42,7 @@ def run(config: Config, display: Display, scan: bool = False) -> summary.Status:
     """
     with lock.alone(config), temporary_folder(config.home / "tmp"):
         size = preflight.check(config)
+        beam.require_engine(config)
         display.started("loading TFX")
         pipeline = create(config, size, scan)
         preflight.rehearse(config)
@@ -55,30 +54,6 @@ def run(config: Config, display: Display, scan: bool = False) -> summary.Status:
         with reported(config, display, lambda run: run.create_time_since_epoch >= began):
             _run_nodes(config, pipeline, display)
         return status.latest(config)
-
-
-def beam_arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
-    """Options of Beam's direct runner.
-
-    Args:
-      beam: the configuration.
-      data_bytes: size of the TFRecords.
-      cores: of this machine.
-    """
-    mode = beam.direct_running_mode
-    if mode == "auto":
-        big = data_bytes >= beam.multi_processing_from_gib * _GIB and cores > 1
-        mode = "multi_processing" if big else "in_memory"
-    if mode == "in_memory":
-        # Beam's default; with any option at all, TFX builds a source package of itself for
-        # remote workers in every Beam node, at 45 MB and some seconds each.
-        return []
-    return [
-        f"--direct_running_mode={mode}",
-        f"--direct_num_workers={beam.direct_num_workers}",
-        # The workers run in this environment: keeps TFX from building that package.
-        "--sdk_container_image=local",
-    ]
 
 
 def log_to_file(config: Config, node: str = "") -> tuple[Path, Any]:
@@ -127,8 +102,9 @@ def create(config: Config, data_bytes: int, scan: bool = False) -> Any:
       scan: end in a scan of learning rates, instead of training.
 
     Raises:
-      DarkroomError: TFX isn't installed.
+      DarkroomError: TFX isn't installed, or Beam has no such option.
     """
+    options = beam.arguments(config.beam, data_bytes, os.cpu_count() or 1)
     try:
         import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 
@@ -141,8 +117,7 @@ def create(config: Config, data_bytes: int, scan: bool = False) -> Any:
         ) from error
     devices.grow_memory()  # before anything has used TensorFlow
     devices.split_cpu(config.training.cpu_replicas)
-    beam = beam_arguments(config.beam, data_bytes, os.cpu_count() or 1)
-    return create_pipeline(config, beam, scan)
+    return create_pipeline(config, options, scan)
 
 
 @contextlib.contextmanager

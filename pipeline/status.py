@@ -5,12 +5,11 @@ import time
 from collections.abc import Set
 from typing import Any
 
-from components import lineage, results
+from components import lineage, metadata, pushed, remote, results
 from components.errors import DarkroomError
 from components.summary import Node, Status, read_outputs
 from pipeline.config import Config
 from serving import rollout
-from serving.predictor import versions
 
 
 def latest(config: Config, alive: bool | Set[str] = False) -> Status:
@@ -30,12 +29,12 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
         pipeline=config.name,
         home=str(config.home),
         run=newest.name,
-        versions=[path.name for path in versions(config.push_path)],
-        push_path=str(config.push_path),
+        versions=pushed.versions(config.push_uri),
+        push_path=config.push_uri,
         log=_newest_log(config),
     )
     _add_served(status, config)
-    for node in lineage.nodes(store, newest, alive):
+    for node in lineage.nodes(store, config.name, newest, alive):
         ended = int(time.time() * 1000) if node.state == "running" else node.updated
         result = read_outputs(status, node.id, node.made) if node.state in lineage.DONE else ""
         status.nodes.append(Node(node.id, node.state, (ended - node.started) / 1000, result))
@@ -47,7 +46,7 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
 
 def _add_served(status: Status, config: Config) -> None:
     try:
-        current = rollout.read(config.push_path)
+        current = pushed.current(config.push_uri)
     except rollout.RolloutError as error:
         status.unknown = str(error)
         return
@@ -60,11 +59,14 @@ def open_store(config: Config) -> Any:
     """ML Metadata's store of the pipeline.
 
     Raises:
-      DarkroomError: nothing has run yet.
+      DarkroomError: nothing has run yet, or the store's server can't be used.
     """
-    if not config.metadata_path.exists():
+    remote.use(config.staging)
+    if remote.is_remote(config.root):  # TensorFlow reads it, and has much to say
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not metadata.exists(config.store):
         raise DarkroomError(f"{config.name} has not run yet: {config.metadata_path} isn't there.")
-    return lineage.open_store(config.metadata_path)
+    return metadata.open_store(config.store)
 
 
 def runs(config: Config, store: Any) -> list[Any]:
@@ -73,9 +75,10 @@ def runs(config: Config, store: Any) -> list[Any]:
     Raises:
       DarkroomError: nothing has run yet.
     """
-    found = lineage.runs(store)
+    found = lineage.runs(store, config.name)
     if not found:
-        raise DarkroomError(f"{config.name} has not run yet: no run is in {config.metadata_path}.")
+        place = metadata.place(config.store)
+        raise DarkroomError(f"{config.name} has not run yet: no run of it is in {place}.")
     return found
 
 

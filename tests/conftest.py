@@ -23,7 +23,7 @@ from sklearn.datasets import load_sample_images
 from components import features, tfrecord
 from pipeline import digits, lock, status
 from pipeline.config import Config, load
-from tests import model_servers
+from tests import databases, model_servers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -223,6 +223,12 @@ def server(
         "--rest_api_timeout_in_ms=20000",
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[databases.Server]:
+    with databases.running(tmp_path_factory.mktemp("mysql")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

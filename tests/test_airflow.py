@@ -243,7 +243,7 @@ def test_the_scheduler_tries_a_killed_training_again(
     assert found["versions"] == [found["pushed_version"]]
     assert Path(found["report"]).name == "report.html"
     store = status.open_store(config)
-    [run] = lineage.runs(store)
+    [run] = lineage.runs(store, "small")
     tries = [e for e in store.get_executions_by_context(run.id) if e.type.endswith("Trainer")]
     states = [one.last_known_state for one in sorted(tries, key=lambda one: one.id)]
     assert states == [tries[0].FAILED, tries[0].COMPLETE]

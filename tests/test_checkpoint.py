@@ -5,7 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from components import checkpoint, dataset, training
+from components import checkpoint, dataset, remote, training
+from tests import buckets
 from tests.test_training import configured, network
 
 
@@ -39,14 +40,23 @@ def test_a_state_comes_back(tmp_path: Path) -> None:
     assert len(list((tmp_path / "new").iterdir())) == 1
 
 
-def test_another_training_has_another_state(tmp_path: Path) -> None:
-    checkpoint.Checkpoint(str(tmp_path), seed=1).write(state())
-    other = checkpoint.Checkpoint(str(tmp_path), seed=2)
+@pytest.mark.parametrize("scheme", ["", buckets.SCHEME])
+def test_another_training_has_another_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv(buckets.FOLDER, str(tmp_path))
+    monkeypatch.setenv(remote._FOLDER, str(tmp_path / "staging"))
+    folder = f"{scheme}b/checkpoints" if scheme else str(tmp_path / "b" / "checkpoints")
+    checkpoint.Checkpoint(folder, seed=1).write(state())
+    other = checkpoint.Checkpoint(folder, seed=2)
     assert other.read() is None
-    other.take_over(checkpoint.Checkpoint(str(tmp_path), seed=1))
-    assert other.read() is not None
+    other.take_over(checkpoint.Checkpoint(folder, seed=1))
+    other.write(state(epoch=8))
+    assert other.read()[1] == 8  # type: ignore[index]
+    assert len(list((tmp_path / "b" / "checkpoints").iterdir())) == 1
     other.clear()
-    assert not tmp_path.exists()
+    assert not (tmp_path / "b" / "checkpoints").exists()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])

@@ -75,6 +75,8 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
         ("serving.batching.allowed_batch_sizes=[8, 32]",
          ["the last to be max_batch_size, 64, found 32"]),
         ("serving.batching.allowed_batch_sizes=[0, 64]", ["allowed_batch_sizes", "found 0"]),
+        ("tuner.space.training.strategy={choices: [mirrored]}", ["a trial runs on one machine"]),
+        ("training.strategy=parameter_server", ["'mirrored' or 'multi_worker'"]),
         ("tuner.space.training.lr={min: 1, max: 2}", ["tuner.space.training.lr", "no such key"]),
         ("tuner.space.model.weights={choices: [a.keras]}", ["code and files", "hp.Choice"]),
         ("tuner.space.data.path={choices: [a]}", ["only keys of model, augmentation, training"]),
@@ -314,3 +316,33 @@ def test_kept_features_can_slice() -> None:
         load("digits", [evaluation(slices={"camera": []})])
     with pytest.raises(ConfigError, match="image/height is kept anyway"):
         load("digits", ["data.keep_features=[image/height]"])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.cpu_replicas=2", "training.cpu_replicas is 2; with strategy multi_worker"),
+        ("training.jit_compile=true", "training.jit_compile: XLA can't compile"),
+        ("root=gs://bucket/runs", "root: with training.strategy multi_worker a folder that all"),
+        ("transfer.scratch_epochs=1", "transfer.scratch_epochs compares on one machine"),
+    ],
+)
+def test_what_several_machines_can_t_do(override: str, words: str) -> None:
+    load("digits", [override])
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load("digits", [override, "training.strategy=multi_worker"])
+
+
+def test_a_root_in_a_bucket_leaves_a_local_home(tmp_path: Path) -> None:
+    overrides = ["root=gs://bucket/runs/", f"local_root={tmp_path}", "model.weights=gs://b/1"]
+    loaded = load("digits", overrides)
+    assert loaded.pipeline_root == "gs://bucket/runs/digits/artifacts"
+    assert loaded.push_uri == "gs://bucket/runs/digits/pushed/digits"
+    assert loaded.home == tmp_path / "digits"
+    assert loaded.metadata_path == tmp_path / "digits" / "metadata.sqlite"
+    assert loaded.unfinished_report("run").is_relative_to(tmp_path)
+    assert loaded.model.weights == "gs://b/1"
+    assert load("mnist", ["data.path=s3://b/images/"]).data_path == "s3://b/images"
+    here = load("digits", [f"root={tmp_path}"])
+    assert here.pipeline_root == str(tmp_path / "digits" / "artifacts")
+    assert here.push_uri == str(here.push_path)

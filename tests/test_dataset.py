@@ -1,5 +1,5 @@
 from collections import Counter
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components import dataset, features, tfrecord
@@ -224,6 +224,55 @@ def test_chunks_change_nothing_but_how_often_python_is_asked(
     expected = [(step, rows.tolist()) for step, rows in islice(feed._numbered(), len(unpacked))]
     assert unpacked == expected
     assert max(len(steps) for steps, _ in chunks) <= chunk
+
+
+@given(
+    count=st.integers(1, 60),
+    batch=st.integers(1, 17),
+    replicas=st.integers(1, 6),
+    steps=st.none() | st.integers(1, 12),
+)
+@settings(max_examples=40)
+def test_replicas_share_each_batch(
+    count: int, batch: int, replicas: int, steps: int | None
+) -> None:
+    examples = dataset.of_arrays(np.arange(count, dtype="float32")[:, None], np.arange(count))
+    shares = [dataset.Share(number, replicas) for number in range(replicas)]
+    whole, *feeds = (
+        dataset.Feed(examples, batch, 1, steps, share) for share in (dataset.Share(), *shares)
+    )
+    of_each = [list(islice(feed._numbered(), 8)) for feed in (whole, *feeds)]
+    for (step, rows), *parts in zip(*of_each, strict=True):
+        assert {number for number, _ in parts} == {step}
+        found = [part.tolist() for _, part in parts]
+        assert all(found)
+        if len(rows) < replicas:
+            assert found == [rows.tolist()] * replicas
+        else:
+            assert sorted(chain(*found)) == sorted(rows.tolist())
+        # The mean of the replicas' weighed means is the batch's.
+        means = [
+            float(feed.weight(step, len(part))) * np.mean(part)
+            for feed, part in zip(feeds, found, strict=True)
+        ]
+        assert np.mean(means) == pytest.approx(rows.mean(), rel=1e-5, abs=1e-6)
+
+
+@given(count=st.integers(1, 60), batch=st.integers(6, 17), replicas=st.integers(1, 6))
+@settings(max_examples=20)
+def test_replicas_share_what_is_evaluated(count: int, batch: int, replicas: int) -> None:
+    examples = dataset.of_arrays(np.arange(count, dtype="float32")[:, None], np.arange(count))
+    found = []
+    for number in range(replicas):
+        part = dataset.batches(examples, batch, dataset.Share(number, replicas))
+        found.append([labels.tolist() for _, labels in part.as_numpy_iterator()])
+    assert all(map(all, found))  # none is empty
+    assert len({len(part) for part in found}) == 1
+    rows = [list(chain(*part)) for part in found]
+    if count < replicas:
+        assert rows == [list(range(count))] * replicas
+    else:
+        assert sorted(chain(*rows)) == list(range(count))
 
 
 def test_epochs_are_shuffled_anew_and_alike_for_a_seed() -> None:

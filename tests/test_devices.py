@@ -1,6 +1,3 @@
-import subprocess
-import sys
-import textwrap
 from types import SimpleNamespace
 
 import keras
@@ -9,44 +6,6 @@ import tensorflow as tf
 
 from components import devices
 from components.errors import DarkroomError
-
-
-def run(code: str) -> list[str]:
-    """In a process of its own, which has not used TensorFlow yet."""
-    command = [sys.executable, "-c", textwrap.dedent(code)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout.splitlines()
-
-
-def test_two_replicas_train_as_one_does() -> None:
-    lines = run("""
-        import keras, numpy as np
-        from components import dataset, devices, settings, training
-        from components.errors import DarkroomError
-        from pipeline.config import load
-        from components import models
-
-        points = np.random.default_rng(0).normal(size=(90, 6)).astype("float32")
-        labels = np.arange(90) % 3
-        devices.split_cpu(2)
-        for replicas in (1, 2):
-            tree = load("digits", ["training.batch_size=32", "training.epochs=3"]).model_dump()
-            config = settings.unpack(settings.pack(tree, "model", "augmentation", "training"))
-            config.training.cpu_replicas = replicas
-            strategy = devices.strategy(config.training)
-            assert strategy.num_replicas_in_sync == replicas
-            keras.utils.set_random_seed(0)
-            with strategy.scope():
-                layers = [keras.Input((6,)), keras.layers.Dense(8), keras.layers.Dense(3)]
-                model = models.compiled(keras.Sequential(layers), config)
-            examples = dataset.of_arrays(points, labels)
-            fitted = training.fit(model, config, examples, examples, [])
-            print("losses", *fitted.history["val_loss"])
-    """)
-    one, two = ([float(w) for w in x.split()[1:]] for x in lines if x.startswith("losses"))
-    assert len(one) == 3
-    assert one == pytest.approx(two, rel=1e-4)
 
 
 def test_too_late_is_a_sentence() -> None:

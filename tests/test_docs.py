@@ -11,7 +11,7 @@ from pipeline import preflight
 from pipeline.config import load
 from tests.conftest import REPOSITORY, darkroom
 
-ENDINGS = ("png", "html", "md", "json", "tflite")  # of files
+ENDINGS = ("png", "html", "md", "json", "tflite", "sqlite")  # of files
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]
 
 
@@ -29,13 +29,7 @@ def test_keys_are_in_the_tree(path: Path) -> None:
     tree = load("digits").model_dump()
     for code in re.findall(r"`([^`\n]+)`", path.read_text(encoding="utf-8")):
         for section, key in re.findall(r"(?:^|\s)(?<!-m )([a-z_]+)\.([a-z_]+)(?=[\s:=.]|$)", code):
-            if isinstance(tree.get(section), dict) and key not in (
-                "png",
-                "html",
-                "md",
-                "json",
-                "tflite",
-            ):
+            if isinstance(tree.get(section), dict) and key not in ENDINGS:
                 assert key in tree[section], f"{path.name}: {code}"
 
 
@@ -46,7 +40,7 @@ def test_the_commands_of_the_readme_exist(tmp_path: Path) -> None:
     assert names == {
         "run", "status", "predict", "config", "ingest", "schema", "inspect", "lr-scan",
         "tensorboard", "report", "compare", "lineage", "versions", "promote", "rollback",
-        "serve", "deploy",
+        "serve", "deploy", "airflow", "compile", "submit", "worker",
     }  # fmt: skip
     for name in names:
         assert darkroom(name, "--help", cwd=tmp_path).returncode == 0

@@ -1,3 +1,6 @@
+import traceback
+
+import grpc
 import pytest
 
 from components.errors import DarkroomError, explain
@@ -27,6 +30,20 @@ def test_a_cause_behind_another_error() -> None:
     error = ValueError("something else")
     error.__cause__ = DarkroomError("The cause.")
     assert explain(error) == "The cause."
+
+
+def test_a_server_of_beams_that_is_gone() -> None:
+    with grpc.insecure_channel("localhost:1") as channel:
+        with pytest.raises(grpc.RpcError) as refused:
+            channel.unary_unary("/any")(b"")
+        # As a job server tells it: in the text of a traceback.
+        lines = traceback.format_exception(refused.value)
+        told = explain(RuntimeError("Pipeline job-1 failed in state FAILED: " + "".join(lines)))
+        assert told.startswith("A server that was asked over gRPC failed: UNAVAILABLE, failed to ")
+        assert "\n" not in told
+        with pytest.raises(grpc.FutureTimeoutError) as late:
+            grpc.channel_ready_future(channel).result(timeout=0.1)
+    assert explain(late.value).startswith("Beam's job server isn't there.")
 
 
 def test_known_causes_and_others() -> None:

@@ -18,7 +18,9 @@ from tfx.utils import proto_utils
 
 from components import example_gen, features, results, tfrecord
 from components.errors import DarkroomError
+from pipeline import preflight
 from pipeline.config import load
+from tests import buckets
 from tests.conftest import encoded
 from tests.test_images import claiming
 
@@ -39,25 +41,24 @@ def example(image: bytes, label: Any = b"a", name: bytes = b"") -> bytes:
 class Run:
     """What the executor made of a folder with train/, eval/ and perhaps test/."""
 
-    def __init__(self, folder: Path, *overrides: str):
-        splits = {path.name for path in folder.iterdir()}
-        if "test" in splits:
+    def __init__(self, folder: Path, *overrides: str, bucket: str = ""):
+        if (folder / "test").exists():
             overrides = ("data.splits.test=test/*", *overrides)
         config = load("mnist", [f"data.path={folder}", "data.splits.eval=eval/*", *overrides])
         component = example_gen.ImportExampleGen(
-            str(folder),
+            f"{bucket or folder.parent}/{folder.name}",
             config.data.splits.patterns,
             config.data.splits.eval_share,
             config.inspection(),
         )
         artifact = standard_artifacts.Examples()
-        artifact.uri = str(folder.parent / "examples")
+        artifact.uri = f"{bucket or folder.parent}/examples"
         properties = {
             key: proto_utils.proto_to_json(value) if hasattr(value, "DESCRIPTOR") else value
             for key, value in component.exec_properties.items()
         }
         executor = example_gen.Executor(BaseBeamExecutor.Context([], str(folder.parent / "tmp")))
-        self.uri = Path(artifact.uri)
+        self.uri, self.artifact = folder.parent / "examples", artifact
         try:
             executor.Do({}, {"examples": [artifact]}, properties)
         finally:
@@ -80,7 +81,7 @@ class Run:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """40 pictures to train with, 10 to evaluate."""
-    made = tmp_path / "data"
+    made = tmp_path / "made" / "data"
     for split, numbers in (("train", range(40)), ("eval", range(100, 110))):
         (made / split).mkdir(parents=True)
         records = [example(picture(n), b"ab"[n % 2 : n % 2 + 1], b"%d.jpg" % n) for n in numbers]
@@ -92,8 +93,15 @@ def images(found: list[Any]) -> list[bytes]:
     return [e[features.IMAGE_KEY].bytes_list.value[0] for e in found]
 
 
-def test_every_good_image_is_kept_untouched_and_described(folder: Path) -> None:
-    run = Run(folder)
+@pytest.mark.parametrize("bucket", ["", f"{buckets.SCHEME}images"])
+def test_every_good_image_is_kept_untouched_and_described(
+    folder: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(buckets.FOLDER, str(folder.parent.parent))
+    if bucket:
+        folder.parent.rename(folder.parent.parent / "images")
+        folder = folder.parent.parent / "images" / "data"
+    run = Run(folder, bucket=bucket)
     assert run.splits == ["train", "eval"]
     assert images(run.examples("train")) == [picture(n) for n in range(40)]
     assert images(run.examples("eval")) == [picture(n) for n in range(100, 110)]
@@ -316,3 +324,20 @@ def test_floats_and_integers_as_tfxs_mnist_example_has_them(folder: Path) -> Non
         np.testing.assert_array_equal(tf.io.decode_png(png)[..., 0], expected)
     [label] = run.examples("train")[7][features.LABEL_KEY].bytes_list.value
     assert label == b"7"
+
+
+def test_without_a_driver_the_newest_span_is_read(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for span, numbers in ((7, range(10)), (12, range(20, 32))):
+        for split, part in (("train", numbers[:-3]), ("eval", numbers[-3:])):
+            folder = data / f"day-{span}" / split
+            folder.mkdir(parents=True)
+            records = [example(picture(n), b"ab"[n % 2 : n % 2 + 1]) for n in part]
+            tfrecord.write(folder / "a.tfrecord", records)
+    patterns = [f"data.splits.{split}=day-{{SPAN}}/{split}/*" for split in ("train", "eval")]
+    run = Run(data, *patterns)
+    assert images(run.examples("train")) == [picture(n) for n in range(20, 29)]
+    assert images(run.examples("eval")) == [picture(n) for n in range(29, 32)]
+    assert run.artifact.get_int_custom_property("span") == 12
+    assert "split:train,num_files:1" in run.artifact.get_string_custom_property("input_fingerprint")
+    preflight.check(load("mnist", [f"data.path={data}", *patterns]))

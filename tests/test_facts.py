@@ -11,6 +11,7 @@ from PIL import Image
 
 from components import features, lineage, results, tfrecord
 from components.report import component, facts, files
+from pipeline import status
 from pipeline.config import load
 from tests.conftest import Project
 from tests.report_facts import SECTIONS
@@ -125,10 +126,10 @@ def test_lineage_and_environment(found: dict[str, Any]) -> None:
 
 
 def artifacts_of(small: Project) -> dict[str, Any]:
-    store = lineage.open_store(small.folder / "runs" / "small" / "metadata.sqlite")
-    [run] = lineage.runs(store)
+    store = status.open_store(load(small.folder / "config.yaml", [f"root={small.folder / 'runs'}"]))
+    [run] = lineage.runs(store, "small")
     found: dict[str, Any] = {}
-    for node in lineage.nodes(store, run):
+    for node in lineage.nodes(store, "small", run):
         found |= {} if node.is_resolver else node.made
     return found
 
@@ -203,4 +204,5 @@ def _pictures(tree: Any) -> list[str]:
 
 
 def test_without_a_store_there_is_no_lineage() -> None:
-    assert component._nodes(Path(), "run") == []
+    for store in (None, {"backend": "sqlite", "path": "nowhere"}):
+        assert component._nodes(store, "p", "run") == []

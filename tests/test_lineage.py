@@ -1,18 +1,18 @@
 from pathlib import Path
 
 from components import lineage
+from pipeline import status
+from pipeline.config import Config
 from tests.conftest import Project
 
 
-def store_of(small: Project) -> object:
-    return lineage.open_store(small.folder / "runs" / "small" / "metadata.sqlite")
-
-
-def test_a_run_is_read_with_what_its_nodes_took_and_made(small: Project) -> None:
-    store = store_of(small)
-    [run] = lineage.runs(store)
+def test_a_run_is_read_with_what_its_nodes_took_and_made(
+    small: Project, small_config: Config
+) -> None:
+    store = status.open_store(small_config)
+    [run] = lineage.runs(store, "small")
     assert run.name == small.status()["run"]
-    nodes = {node.id: node for node in lineage.nodes(store, run)}
+    nodes = {node.id: node for node in lineage.nodes(store, "small", run)}
     assert {node.state for node in nodes.values()} == {"complete"}
     assert [id_ for id_, node in nodes.items() if node.is_resolver] == [
         "LastStatistics",
@@ -28,10 +28,10 @@ def test_a_run_is_read_with_what_its_nodes_took_and_made(small: Project) -> None
     assert [found.id for found in nodes["Resolver"].outputs.get("model", [])] == []
 
 
-def test_the_maker_of_an_artifact(small: Project) -> None:
-    store = store_of(small)
-    [run] = lineage.runs(store)
-    [trainer] = [node for node in lineage.nodes(store, run) if node.id == "Trainer"]
+def test_the_maker_of_an_artifact(small_config: Config) -> None:
+    store = status.open_store(small_config)
+    [run] = lineage.runs(store, "small")
+    [trainer] = [node for node in lineage.nodes(store, "small", run) if node.id == "Trainer"]
     found = lineage.maker(store, trainer.made["model"].id)
     assert found is not None
     assert found.id == "Trainer"

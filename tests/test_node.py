@@ -59,7 +59,7 @@ def test_the_first_node_looks_at_the_data_before_anything_is_imported(tmp_path: 
 
 def test_a_node_that_is_done_is_not_done_again(ran: Config) -> None:
     store = status.open_store(ran)
-    [run] = lineage.runs(store)
+    [run] = lineage.runs(store, "small")
     before = len(store.get_executions())
     result = run_node(ran.home, "Pusher", "name=small", f"root={ran.home.parent}", run=run.name)
     assert result.returncode == 0, result.stdout
@@ -71,8 +71,8 @@ def test_a_node_that_is_done_is_not_done_again(ran: Config) -> None:
 
 def test_one_that_was_killed_counts_as_failed_and_is_tried_again(ran: Config) -> None:
     store = status.open_store(ran)
-    [run] = lineage.runs(store)
-    [pusher] = [one for one in lineage.nodes(store, run) if one.id == "Pusher"]
+    [run] = lineage.runs(store, "small")
+    [pusher] = [one for one in lineage.nodes(store, "small", run) if one.id == "Pusher"]
     pusher.execution.last_known_state = pusher.execution.RUNNING
     store.put_executions([pusher.execution])
 

@@ -17,7 +17,7 @@ def config(tmp_path: Path) -> Config:
     return configuration(tmp_path)
 
 
-def configuration(folder: Path, *overrides: str) -> Config:
+def configuration(folder: Path | str, *overrides: str) -> Config:
     return load("mnist", [f"data.path={folder}", "data.splits.eval=eval/*", *overrides])
 
 
@@ -28,10 +28,10 @@ def complaint(config: Config) -> str:
 
 
 def test_good_data_passes_and_is_measured(config: Config) -> None:
-    files = config.data_path.glob("*/*")
+    files = Path(config.data_path).glob("*/*")
     assert preflight.check(config) == sum(file.stat().st_size for file in files)
     assert preflight.data_bytes(config) == preflight.check(config)
-    assert preflight.data_bytes(configuration(config.data_path / "nowhere")) == 0
+    assert preflight.data_bytes(configuration(f"{config.data_path}/nowhere")) == 0
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
@@ -56,23 +56,23 @@ def test_a_split_without_files(config: Config) -> None:
 
 
 def test_empty_files(config: Config) -> None:
-    (config.data_path / "eval" / "a.tfrecord").write_bytes(b"")
+    (Path(config.data_path) / "eval" / "a.tfrecord").write_bytes(b"")
     assert "eval split is empty" in complaint(config)
 
 
 def test_a_file_that_is_no_tfrecord(config: Config) -> None:
-    (config.data_path / "train" / "README.md").write_text("# About these images\n")
+    (Path(config.data_path) / "train" / "README.md").write_text("# About these images\n")
     assert "README.md: not a TFRecord file" in complaint(config)
 
 
 def test_a_split_of_which_no_record_is_whole(config: Config) -> None:
-    path = config.data_path / "train" / "a.tfrecord"
+    path = Path(config.data_path) / "train" / "a.tfrecord"
     path.write_bytes(path.read_bytes()[:-3])
     assert "train split is empty" in complaint(config)
 
 
 def test_records_that_are_no_examples(config: Config) -> None:
-    tfrecord.write(config.data_path / "train" / "a.tfrecord", [b"\xff\xff\xff"])
+    tfrecord.write(Path(config.data_path) / "train" / "a.tfrecord", [b"\xff\xff\xff"])
     assert "not a tf.Example" in complaint(config)
 
 
@@ -86,7 +86,9 @@ def test_a_key_that_is_not_there_names_those_that_are(config: Config) -> None:
 def test_a_key_of_another_type(config: Config) -> None:
     def found(**overrides: object) -> str:
         values = {"image/encoded": b"x", "image/class/text": b"cat", "h": 3, **overrides}
-        tfrecord.write(config.data_path / "train" / "a.tfrecord", [tfrecord.encode_example(values)])
+        tfrecord.write(
+            Path(config.data_path) / "train" / "a.tfrecord", [tfrecord.encode_example(values)]
+        )
         return complaint(config)
 
     text = found(**{"image/class/text": 0.5})
@@ -131,18 +133,18 @@ def test_a_build_fn_that_is_not_there_is_found_before_anything_runs(config: Conf
 
 
 def test_a_hidden_file_that_beam_would_read_is_seen(config: Config) -> None:
-    (config.data_path / "train" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1" * 4)
+    (Path(config.data_path) / "train" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1" * 4)
     assert ".DS_Store: not a TFRecord file" in complaint(config)
 
 
 def test_a_folder_that_beam_takes_for_a_pattern(config: Config, tmp_path: Path) -> None:
-    config.data_path.rename(tmp_path.parent / f"{tmp_path.name} [1]")
+    Path(config.data_path).rename(tmp_path.parent / f"{tmp_path.name} [1]")
     text = complaint(configuration(tmp_path.parent / f"{tmp_path.name} [1]"))
     assert "Rename the folder" in text
 
 
 def test_the_users_code_is_found_and_traced_before_anything_runs(config: Config) -> None:
-    folder = config.data_path
+    folder = Path(config.data_path)
     for key in ("preprocessing.image_fn", "model.input_layer"):
         text = complaint(configuration(folder, f"{key}=tests.users_code.InNumpi"))
         assert text.startswith(f"{key}: the module 'tests.users_code' has no function or class")

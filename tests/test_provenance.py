@@ -2,16 +2,16 @@ import io
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
-from components import lineage
+from components import metadata
 from components.errors import DarkroomError
 from pipeline import provenance
 from pipeline.config import Config, load
 from tests.conftest import Project, darkroom
+from tests.stores import Store
 
 
 def test_a_pushed_version_is_traced_to_its_data(small: Project, small_config: Config) -> None:
@@ -83,60 +83,9 @@ def test_the_command(small: Project, small_config: Config) -> None:
         assert words in text
 
 
-class Store:
-    """A store of ML Metadata that is written by hand."""
-
-    def __init__(self, path: Path):
-        self.store: Any = lineage.open_store(path)
-
-    def artifact(self, kind: str, **properties: str | int) -> int:
-        from ml_metadata.proto import metadata_store_pb2 as proto
-
-        type_id = self.store.put_artifact_type(proto.ArtifactType(name=kind))
-        artifact = proto.Artifact(type_id=type_id, uri="/nowhere")
-        _set(artifact, properties)
-        found: int = self.store.put_artifacts([artifact])[0]
-        return found
-
-    def node(
-        self, node: str, run: str, inputs: dict[str, int], outputs: dict[str, int], **noted: str
-    ) -> None:
-        from ml_metadata.proto import metadata_store_pb2 as proto
-
-        type_id = self.store.put_execution_type(proto.ExecutionType(name=node))
-        state = proto.Execution.COMPLETE
-        execution = proto.Execution(type_id=type_id, last_known_state=state)
-        _set(execution, noted)
-        contexts = []
-        for kind, name in (("pipeline_run", run), ("node", f"p.{node}")):
-            context_type = self.store.put_context_type(proto.ContextType(name=kind))
-            there = self.store.get_context_by_type_and_name(kind, name)
-            contexts.append(there or proto.Context(type_id=context_type, name=name))
-        events = []
-        for listed, kind in ((inputs, proto.Event.INPUT), (outputs, proto.Event.OUTPUT)):
-            for key, artifact in listed.items():
-                event = proto.Event(artifact_id=artifact, type=kind)
-                event.path.steps.add().key = key
-                event.path.steps.add().index = 0
-                events.append((artifact, event))
-        pairs = [
-            (self.store.get_artifacts_by_id([artifact])[0], event) for artifact, event in events
-        ]
-        self.store.put_execution(execution, pairs, contexts)
-
-
-def _set(noted: Any, properties: dict[str, Any]) -> None:
-    for key, value in properties.items():
-        if isinstance(value, int):
-            noted.custom_properties[key].int_value = value
-        else:
-            noted.custom_properties[key].string_value = value
-
-
 def test_a_second_version_is_not_made_of_the_baseline(tmp_path: Path) -> None:
     config = load("digits", [f"root={tmp_path}", "name=p"])
-    config.metadata_path.parent.mkdir(parents=True)
-    store = Store(config.metadata_path)
+    store = Store(metadata.open_store(config.store), config.name)
     models: list[int] = []
     for run in ("one", "two"):
         examples = store.artifact("Examples", span=len(models))

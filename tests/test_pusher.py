@@ -1,21 +1,18 @@
-import contextlib
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio, filesystem_registry
-from tfx.dsl.io.plugins.local import LocalFilesystem
+from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
-from components import pusher, results, settings
+from components import pusher, remote, results, settings
 from pipeline.config import load
 from serving import predictor, rollout
+from tests import buckets
 
 VERDICT = {"metrics": {"accuracy": 0.9}, "reasons": [], "remarks": ["close to the bound"]}
 
@@ -144,36 +141,11 @@ def test_a_full_disk_leaves_the_old_versions_and_no_new_one(
 
 
 @pytest.fixture
-def bucket(tmp_path: Path) -> Iterator[str]:
-    """A file system with a scheme, which can't rename; its files are below ``tmp_path``."""
-    root = tmp_path / "bucket"
-
-    def place(path: str) -> str:
-        return path.replace("gs://", f"{root}/")
-
-    class Bucket(LocalFilesystem):
-        SUPPORTED_SCHEMES = ("gs://",)
-
-    for name in ("open", "exists", "isdir", "listdir", "makedirs", "mkdir", "remove", "rmtree"):
-        of_disk = getattr(LocalFilesystem, name)
-        moved = staticmethod(lambda path, *a, of_disk=of_disk, **k: of_disk(place(path), *a, **k))
-        setattr(Bucket, name, moved)
-    Bucket.copy = staticmethod(  # type: ignore[method-assign]
-        lambda a, b, overwrite=False: LocalFilesystem.copy(place(a), place(b), overwrite)
-    )
-    Bucket.walk = staticmethod(  # type: ignore[method-assign]
-        lambda top, **_: (
-            (folder.replace(f"{root}/", "gs://"), below, names)
-            for folder, below, names in os.walk(place(top))
-        )
-    )
-    Bucket.rename = staticmethod(lambda *_: 1 / 0)  # type: ignore[method-assign]
-    registry = filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY
-    with contextlib.ExitStack() as stack:
-        before = registry.get_filesystem_for_scheme("gs://")
-        registry._preferred_filesystem_by_scheme["gs://"] = Bucket
-        stack.callback(registry._preferred_filesystem_by_scheme.__setitem__, "gs://", before)
-        yield "gs://models/pushed/digits"
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model's URI in a bucket; the bucket's files are in ``tmp_path / "bucket" / "models"``."""
+    monkeypatch.setenv(buckets.FOLDER, str(tmp_path / "bucket"))
+    remote.use(tmp_path / "staging")
+    return "test://models/pushed/digits"
 
 
 def test_a_bucket(tmp_path: Path, bucket: str) -> None:
@@ -201,13 +173,13 @@ def test_a_bucket(tmp_path: Path, bucket: str) -> None:
 
 
 def test_a_model_in_a_bucket(tmp_path: Path, bucket: str) -> None:
-    fileio.makedirs("gs://models/made")
+    fileio.makedirs("test://models/made")
     push(tmp_path / "elsewhere")  # makes a model
     made = tmp_path / "bucket" / "models" / "made"
     made.rmdir()
     (tmp_path / "elsewhere" / "model").rename(made)
     model = standard_artifacts.Model()
-    model.uri = "gs://models/made"
+    model.uri = "test://models/made"
     push(tmp_path, model=[model])
     [version] = versions(tmp_path)
     folder = tmp_path / "pushed" / "digits" / version

@@ -71,16 +71,16 @@ def test_a_report_that_can_not_be_written_is_told_in_a_sentence(
     small: Project, small_config: Config, tmp_path: Path
 ) -> None:
     copied = small_config.model_copy(update={"root": str(tmp_path)})
-    copied.pipeline_root.mkdir(parents=True)
+    Path(copied.pipeline_root).mkdir(parents=True)
     shutil.copy(small_config.metadata_path, copied.metadata_path)
     failure = {"node": "Trainer", "sentence": "No."}
     told = reports.write_unfinished(copied, failure, lambda run: False)
     assert told.endswith("could not be written. It ended before its first node.")
-    (copied.pipeline_root / "Report").write_text("in the way")
+    (Path(copied.pipeline_root) / "Report").write_text("in the way")
     told = reports.write_unfinished(copied, failure, lambda run: True)
     assert told.startswith("The report of what was done could not be written. ")
     assert told.endswith(": Not a directory.")
-    (copied.pipeline_root / "Report").unlink()
+    (Path(copied.pipeline_root) / "Report").unlink()
 
     told = reports.write_unfinished(copied, failure, lambda run: True)
     folder = copied.unfinished_report(small.status()["run"])
@@ -93,7 +93,7 @@ def test_a_report_that_can_not_be_written_is_told_in_a_sentence(
 def test_the_rehearsal_is_no_evaluation() -> None:
     def node(name: str, state: str, **made: str) -> lineage.Node:
         listed: dict[str, list[str]] = {key: [value] for key, value in made.items()}
-        return lineage.Node(name, state, 0, 0, {}, listed, SimpleNamespace(type=name))
+        return lineage.Node(name, state, 0, 0, {}, listed, SimpleNamespace(type=name), "p")
 
     done = [node("Trainer", "complete", model="m"), node("Rehearsal", "complete", evaluation="r")]
     assert reports._made(done) == {"model": "m"}
@@ -106,7 +106,7 @@ def test_the_rehearsal_is_no_evaluation() -> None:
 def test_both_blessings_are_told_apart() -> None:
     def node(name: str, blessing: str) -> lineage.Node:
         kind = SimpleNamespace(type=name)
-        return lineage.Node(name, "complete", 0, 0, {}, {"blessing": [blessing]}, kind)
+        return lineage.Node(name, "complete", 0, 0, {}, {"blessing": [blessing]}, kind, "p")
 
     done = [node("Evaluator", "e"), node("ServingValidator", "s")]
     assert reports._made(done) == {"blessing": "e", "infra_blessing": "s"}

@@ -4,30 +4,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import display, runner
-from pipeline.config import Beam, load
+from pipeline.config import load
 from tests.conftest import darkroom
-
-GIB = 2**30
-
-
-@pytest.mark.parametrize(
-    ("mode", "size", "cores", "expected"),
-    [
-        ("auto", GIB // 2, 8, "in_memory"),
-        ("auto", 5 * GIB, 1, "in_memory"),
-        ("auto", 5 * GIB, 8, "multi_processing"),
-        ("in_memory", 5 * GIB, 8, "in_memory"),
-        ("multi_threading", GIB, 8, "multi_threading"),
-    ],
-)
-def test_beams_mode_follows_size_and_cores(mode: str, size: int, cores: int, expected: str) -> None:
-    beam = Beam.model_validate({"direct_running_mode": mode, "direct_num_workers": 3})
-    arguments = runner.beam_arguments(beam, size, cores)
-    if expected == "in_memory":
-        assert arguments == []
-    else:
-        assert f"--direct_running_mode={expected}" in arguments
-        assert "--direct_num_workers=3" in arguments
 
 
 def test_a_root_that_can_not_be_written(tmp_path: Path) -> None:

@@ -325,7 +325,12 @@ def test_another_machine_takes_trials_and_may_be_lost(
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
     monkeypatch.setattr(distributed, "_SECONDS_OF_PATIENCE", 20)
     found = search(tmp_path, examples, "tuner.max_trials=8", "tuner.workers=1", "tuner.epochs=20")
-    command = [sys.executable, "-m", "components.worker", found.folder]
+    path = str(tmp_path / "current.json")
+    code = (
+        "from components import machines; "
+        f"machines.take_part({path!r}, 'components.distributed', rejoin=True)"
+    )
+    command = [sys.executable, "-c", code]
     others = [
         subprocess.Popen(command, env={**environment(), "KERASTUNER_TUNER_ID": f"far-{number}"})
         for number in range(2)
@@ -367,5 +372,7 @@ def test_a_machine_that_isn_t_the_chief_is_told_what_to_run(
         search(tmp_path, examples)
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "1")
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "far-0")
-    with pytest.raises(DarkroomError, match=r"start: python -m components\.worker"):
+    with pytest.raises(
+        DarkroomError, match=r"KERASTUNER_TUNER_ID is far-0, .* start darkroom worker"
+    ):
         search(tmp_path, examples)

@@ -9,6 +9,7 @@ import pytest
 from components import checkpoint, dataset, models, parts, settings, stages, training
 from components.errors import DarkroomError
 from pipeline.config import load
+from tests import buckets
 from tests.test_checkpoint import Killed
 from tests.test_tensorboard import curves
 
@@ -55,6 +56,7 @@ def prepared(
     *overrides: str,
     run: str = "run",
     begin_with: str | None = None,
+    kept: str | None = None,
 ) -> stages.Training:
     return stages.Training(
         keras_tuner.HyperParameters(),
@@ -62,7 +64,7 @@ def prepared(
         2,
         splits,
         run_folder=str(folder / run),
-        checkpoint_folder=str(folder / "checkpoints"),
+        checkpoint_folder=kept or str(folder / "checkpoints"),
         determined_by={"overrides": overrides},
         begin_with=begin_with,
     )
@@ -173,16 +175,18 @@ def test_an_interrupted_plan_ends_as_an_uninterrupted_one(
 ) -> None:
     monkeypatch.setattr(checkpoint.Keep.__init__, "__defaults__", (1e9,))  # write every epoch
     monkeypatch.setattr(stages.progress, "ReportEpochs", Interrupts)
+    monkeypatch.setenv(buckets.FOLDER, str(tmp_path / "buckets"))
     overrides = [f"model.weights={donor}", *DISTINCT, "augmentation.flip=both"]
     whole = prepared(tmp_path, splits, *overrides)
     expected = whole.run()
     for where, done in [(("classifier, ", 1), 1), (("group 1/2, ", 0), 3), (("group 2/2, ", 1), 6)]:
         folder = tmp_path / str(done)
+        kept = "test://b/checkpoints" if done == 3 else str(folder / "checkpoints")
         Interrupts.where = where
         with pytest.raises(Killed):
-            prepared(folder, splits, *overrides).run()
+            prepared(folder, splits, *overrides, kept=kept).run()
         Interrupts.where = ("", 0)
-        again = prepared(folder, splits, *overrides, run="again")
+        again = prepared(folder, splits, *overrides, run="again", kept=kept)
         found = again.run()
         assert again.resumed_at == done
         assert again.stages == whole.stages

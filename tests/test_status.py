@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from components import lineage, results
+from components import lineage, metadata, results
 from components.errors import DarkroomError
 from pipeline import status
 from pipeline.config import Config, load
@@ -29,7 +29,7 @@ def test_a_run_without_one_names_what_was_written_at_its_end(
     shutil.copy(small_config.metadata_path, copied.metadata_path)
     store = status.open_store(copied)
     [run] = status.runs(copied, store)
-    [report] = [node for node in lineage.nodes(store, run) if node.id == "Report"]
+    [report] = [node for node in lineage.nodes(store, copied.name, run) if node.id == "Report"]
     report.execution.last_known_state = report.execution.RUNNING
     store.put_executions([report.execution])
 
@@ -65,7 +65,6 @@ def test_nothing_has_run_yet(tmp_path: Path) -> None:
     config = load("digits", [f"root={tmp_path}"])
     with pytest.raises(DarkroomError, match=r"digits has not run yet: .* isn't there"):
         status.latest(config)
-    config.home.mkdir()
-    lineage.open_store(config.metadata_path)
-    with pytest.raises(DarkroomError, match="digits has not run yet: no run is in"):
+    metadata.open_store(config.store)
+    with pytest.raises(DarkroomError, match="digits has not run yet: no run of it is in"):
         status.latest(config)

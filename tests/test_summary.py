@@ -60,7 +60,7 @@ def test_a_pushed_version(tmp_path: Path, there: list[int], stable: int | None, 
     if "canary" in words:
         rollout.promote(model, 7, as_canary=True)
     pushed = artifact(pushed=1, pushed_destination=str(model / "7"))
-    assert summary.pushed(pushed) == model / "7"
+    assert summary.pushed(pushed) == str(model / "7")
     status = summary.Status("p", "home", "run")
     assert summary.read_outputs(status, "Pusher", {"pushed_model": pushed}) == words
     assert status.pushed_version == ("7" if 7 in there else None)

@@ -1,6 +1,7 @@
 """The Report node: what a run came to, on a page, whether the model was blessed or not."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,7 +10,8 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import component_spec, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
-from components import lineage
+from components import lineage, metadata
+from components.errors import DarkroomError
 from components.report import facts, files
 
 INPUTS: dict[str, Any] = {
@@ -31,7 +33,7 @@ INPUTS: dict[str, Any] = {
 class RunReport(types.Artifact):
     """A folder with ``report.html``, ``report.md``, ``report.json`` and their pictures."""
 
-    TYPE_NAME = "RunReport"
+    TYPE_NAME = "darkroom.RunReport"  # Kubeflow wants a name space
 
 
 class Executor(base_executor.BaseExecutor):
@@ -54,18 +56,23 @@ class Executor(base_executor.BaseExecutor):
             run,
             config,
             {key: listed[0].mlmd_artifact for key, listed in input_dict.items() if listed},
-            _nodes(Path(exec_properties["metadata_path"]), run),
+            _nodes(json.loads(exec_properties["store"]), config["name"], run),
         )
         files.write(found, folder)
 
 
-def _nodes(metadata_path: Path, run: str) -> list[lineage.Node]:
-    """The nodes of the run before this one; none where the store is no file, as on Kubeflow."""
-    if not metadata_path.is_file():
+def _nodes(store: dict[str, Any] | None, pipeline: str, run: str) -> list[lineage.Node]:
+    """The nodes of the run before this one; none where another store has them, as on Kubeflow."""
+    if store is None or not metadata.exists(store):
         return []
-    store = lineage.open_store(metadata_path)
-    [context] = [context for context in lineage.runs(store) if context.name == run]
-    return [node for node in lineage.nodes(store, context) if node.state in lineage.DONE]
+    try:
+        opened = metadata.open_store(store)
+    except DarkroomError as error:  # a report without the nodes' times is better than none
+        logging.warning("The report has no times of nodes. %s", error)
+        return []
+    contexts = [context for context in lineage.runs(opened, pipeline) if context.name == run]
+    found = [node for context in contexts for node in lineage.nodes(opened, pipeline, context)]
+    return [node for node in found if node.state in lineage.DONE]
 
 
 class ReportSpec(component_spec.ComponentSpec):
@@ -73,7 +80,7 @@ class ReportSpec(component_spec.ComponentSpec):
 
     PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
         "config": ExecutionParameter(type=str),
-        "metadata_path": ExecutionParameter(type=str),
+        "store": ExecutionParameter(type=str),
     }
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {
         key: ChannelParameter(type=artifact_type, optional=True)
@@ -92,19 +99,23 @@ class Report(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(
-        self, channels: dict[str, types.BaseChannel], config: dict[str, Any], metadata_path: str
+        self,
+        channels: dict[str, types.BaseChannel],
+        config: dict[str, Any],
+        store: dict[str, Any] | None,
     ):
         """Reports on a run.
 
         Args:
           channels: what there is of ``INPUTS``.
           config: the tree, with all that may change a result.
-          metadata_path: SQLite file of ML Metadata, for the times of nodes; empty: none is at hand.
+          store: of ML Metadata, as ``metadata`` takes it, for the times of nodes; None: none is at
+            hand.
         """
         spec = ReportSpec(
             **channels,
             config=json.dumps(config, sort_keys=True),
-            metadata_path=metadata_path,
+            store=json.dumps(store, sort_keys=True),
             report=types.Channel(type=RunReport),
         )
         super().__init__(spec=spec)

@@ -1,5 +1,6 @@
 """What there is to say of a run, as plain data, and the pictures that go with it."""
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -257,7 +258,7 @@ def _verdict(artifacts: Mapping[str, Any]) -> dict[str, Any]:
         "servable": servable,  # None: not tried
         "reasons": reasons,
         "remarks": found.get("remarks", []),
-        "pushed_version": pushed.name if pushed else None,
+        "pushed_version": os.path.basename(pushed) if pushed else None,
     }
 
 

@@ -1,0 +1,135 @@
+"""MNIST trained on one machine and on two, and on two of which one is killed and started again.
+
+All are processes on this machine, so the seconds say nothing of what two machines gain. Without
+dropout and augmentation, which draw otherwise on each machine, all three should come to the same.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import measure
+
+from components import checkpoint
+
+CONFIG = "mnist"
+_OVERRIDES = [
+    "training.warmup_epochs=0", "training.schedule=constant", "training.learning_rate=1e-3",
+    "model.dropout=0.0", "augmentation={}", "evaluation.min_accuracy=0",
+    "serving.validation.enabled=false",
+]  # fmt: skip
+
+
+def main() -> None:
+    """Runs all sides and reports."""
+    parser = measure.arguments(__doc__)
+    parser.add_argument("--epochs", type=int, default=4, metavar="N")
+    parser.add_argument("--steps", type=int, default=150, metavar="N", help="of an epoch")
+    options = parser.parse_args()
+    overrides = [
+        f"data.path={options.data / 'mnist'}", f"training.epochs={options.epochs}",
+        f"training.steps_per_epoch={options.steps}", *_OVERRIDES,
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        done = measure.pipeline(Path(folder), CONFIG, overrides)
+        expected = _history(Path(folder))
+        rows = [_row("one machine", expected, expected) | {"seconds": done.training_seconds}]
+    overrides.append("training.strategy=multi_worker")
+    for side, kills in (("two machines", False), ("two machines, one killed", True)):
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            started, found = _two(Path(folder), overrides, kills)
+            rows.append(_row(side, _history(Path(folder)), expected) | started | found)
+    measure.report(__file__, rows)
+
+
+def _two(folder: Path, overrides: list[str], kills: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A chief and a worker; how long it took the chief to notice, and all to go on."""
+    found: dict[str, Any] = {}
+    addresses = [f"127.0.0.1:{_free_port()}" for _ in range(2)]
+    overrides = [*overrides, f"root={folder / 'runs'}"]
+    with contextlib.ExitStack() as stack:
+
+        def start(kind: str) -> subprocess.Popen[bytes]:
+            cluster = {"chief": addresses[:1], "worker": addresses[1:]}
+            task = {"type": kind, "index": 0}
+            os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
+            own = Path(tempfile.mkdtemp(prefix=kind, dir=folder))
+            (folder / kind).unlink(missing_ok=True)
+            (folder / kind).symlink_to(own)
+            command = measure.darkroom_command(
+                "run" if kind == "chief" else "worker", CONFIG, overrides
+            )
+            return stack.enter_context(measure.started(command, own))
+
+        worker, chief = start("worker"), start("chief")
+        if kills:
+            _wait(chief, lambda: _epochs(folder) >= 1)
+            worker.kill()
+            begin, before = time.monotonic(), _epochs(folder)
+            worker = start("worker")
+            said = folder / "chief" / "stdout.txt"
+            _wait(chief, lambda: "was lost" in said.read_text(encoding="utf-8"))
+            found["seconds_until_noticed"] = time.monotonic() - begin
+            _wait(chief, lambda: _epochs(folder) > before)
+            found["seconds_until_the_next_epoch"] = time.monotonic() - begin
+        for process in (chief, worker):
+            if process.wait():
+                raise SystemExit((folder / "chief" / "stdout.txt").read_text(encoding="utf-8"))
+        del os.environ["TF_CONFIG"]
+        status = measure.darkroom(folder, "status", CONFIG, overrides, "--json")
+    seconds = measure.Pipeline(status, json.loads(status.stdout)).training_seconds
+    return {"seconds": seconds}, found
+
+
+def _row(side: str, history: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    differences = {
+        name: max(abs(a - b) for a, b in zip(history[name], values, strict=True))
+        for name, values in expected.items()
+    }
+    last = {name: history[name][-1] for name in ("loss", "val_loss", "val_accuracy")}
+    return {
+        "side": side,
+        "epochs": len(history["loss"]),
+        **last,
+        "largest_difference": f"{max(differences.values()):.1e}",
+        "seconds": None,
+        "seconds_until_noticed": None,
+        "seconds_until_the_next_epoch": None,
+    }
+
+
+def _history(folder: Path) -> dict[str, Any]:
+    [path] = folder.glob("runs/*/artifacts/Trainer/model_run/*/history.json")
+    history: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["history"]
+    return history
+
+
+def _epochs(folder: Path) -> int:
+    for path in folder.glob("runs/*/artifacts/Trainer/checkpoints/*.npz"):
+        if (state := checkpoint.read(str(path))) is not None:
+            return state.epoch
+    return 0
+
+
+def _wait(chief: subprocess.Popen[bytes], until: Callable[[], bool]) -> None:
+    while not until():
+        if chief.poll() is not None:
+            raise SystemExit(f"The chief ended by itself with code {chief.returncode}.")
+        time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        return int(made.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The versions that are pushed, in a folder or in a bucket. Light to import."""
+
+import os
+from pathlib import Path
+
+from components import remote
+from serving import predictor, rollout
+
+_GRAPH = "saved_model.pb"
+
+
+def versions(base: str) -> list[str]:
+    """The versions below a model's folder or URI, newest first, as a server sees them."""
+    if not remote.is_remote(base):
+        return [path.name for path in predictor.versions(Path(base))]
+    # What a killed push left has no graph yet.
+    whole = [name for name in remote.names(base) if remote.exists(f"{base}/{name}/{_GRAPH}")]
+    return sorted((name for name in whole if name.isdigit()), key=int, reverse=True)
+
+
+def current(base: str) -> rollout.Rollout | None:
+    """Which of them are served; None where nothing says so.
+
+    Raises:
+      RolloutError: the model config file is damaged.
+    """
+    if not remote.is_remote(base):
+        return rollout.read(Path(base))
+    try:
+        text = remote.read(f"{os.path.dirname(base)}/{rollout.CONFIG_FILE}").decode()
+    except FileNotFoundError:
+        return None
+    return rollout.parse(text, base, [int(name) for name in versions(base)])

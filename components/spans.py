@@ -1,0 +1,43 @@
+"""Which files ImportExampleGen reads: the newest span of its patterns.
+
+TFX's driver of ExampleGen finds it out where it runs. The open-source back end of Kubeflow
+Pipelines leaves drivers out.
+"""
+
+from typing import NamedTuple
+
+from tfx.components.example_gen import input_processor
+from tfx.proto import example_gen_pb2
+from tfx.utils import proto_utils
+
+
+class Resolved(NamedTuple):
+    """The files, and how they are told from others."""
+
+    patterns: dict[str, str]  # by split, relative to the folder, of one span and version
+    span: int  # 0 where the patterns have none
+    fingerprint: str  # of names, sizes and times: a line for each split, as TFX writes it
+
+
+def resolve(folder: str, input_config: str) -> Resolved:
+    """Looks for the newest span that all splits have.
+
+    Args:
+      folder: that the patterns are relative to.
+      input_config: TFX's Input as JSON.
+
+    Raises:
+      ValueError: there is none.
+    """
+    given = example_gen_pb2.Input()
+    proto_utils.json_to_proto(input_config, given)
+    processor = input_processor.FileBasedInputProcessor(folder, given.splits, None)
+    span, version = processor.resolve_span_and_version()
+    return Resolved(
+        {
+            split.name: processor.get_pattern_for_span_version(split.pattern, span, version)
+            for split in given.splits
+        },
+        span,
+        str(processor.get_input_fingerprint(span, version)),
+    )

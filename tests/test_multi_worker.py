@@ -1,0 +1,252 @@
+"""Training and searching on several machines, here as processes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras_tuner
+import psutil
+import pytest
+
+from components import checkpoint, dataset, files, results, settings, stages, training, trial
+from tests import model_servers
+from tests.conftest import PATIENCE, Project, command, darkroom, environment
+
+EPOCHS, TRIALS = 7, 5
+# Batch normalisation belongs to it; dropout would draw otherwise on each machine.
+CONFIG = f"""
+name: several
+data: {{bundled: digits}}
+preprocessing: {{height: 8, width: 8, channels: 1}}
+model: {{filters: [8], units: [16], dropout: 0.0}}
+training: {{epochs: {EPOCHS}, batch_size: 32, strategy: multi_worker}}
+tuner:
+  enabled: true
+  max_trials: {TRIALS}
+  epochs: 12
+  workers: 1
+  space: {{training.learning_rate: {{min: 2e-3, max: 4e-3}}}}
+evaluation: {{min_accuracy: 0.5, min_class_recall: 0.0}}
+serving: {{validation: {{enabled: false}}}}
+"""
+
+
+class Machines:
+    """A chief and others that see the same folder."""
+
+    def __init__(self, folder: Path):
+        self.project = Project(folder)
+        (folder / "config.yaml").write_text(CONFIG)
+        self.artifacts = folder / "runs" / "several" / "artifacts"
+        chief, worker, oracle = (model_servers.free_port() for _ in range(3))
+        self._cluster = {"chief": [f"127.0.0.1:{chief}"], "worker": [f"127.0.0.1:{worker}"]}
+        self._oracle = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(oracle)}
+        self.running: dict[str, subprocess.Popen] = {}
+
+    def start(self, name: str) -> None:
+        """The chief, ``worker``, which helps to train, or another, which helps to search."""
+        kind = "chief" if name == "chief" else "worker"
+        task = {"cluster": self._cluster, "task": {"type": kind, "index": 0}}
+        given = {}
+        if name in ("chief", "worker"):
+            given |= {"TF_CONFIG": json.dumps(task)}
+        if name != "worker":
+            given |= {**self._oracle, "KERASTUNER_TUNER_ID": name}
+        verb = "run" if name == "chief" else "worker"
+        with (self.project.folder / f"{name}.txt").open("a") as log:
+            self.running[name] = subprocess.Popen(
+                command(verb, *self.project.options),
+                cwd=self.project.folder,
+                env={**environment(), **given},
+                stdout=log,
+                stderr=log,
+            )
+
+    def said(self, name: str) -> str:
+        return (self.project.folder / f"{name}.txt").read_text(encoding="utf-8")
+
+    def wait(self, until: Callable[[], Any], *names: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not until():
+            assert time.monotonic() < end
+            for name in names:
+                assert self.running[name].poll() is None, self.said(name)
+            time.sleep(0.05)
+
+    def kill(self, name: str) -> list[psutil.Process]:
+        """As a machine that is lost; returns the processes that it had started."""
+        started = psutil.Process(self.running[name].pid).children(recursive=True)
+        os.kill(self.running[name].pid, signal.SIGKILL)
+        self.running[name].wait()
+        return started
+
+    def end(self, name: str) -> None:
+        assert self.running.pop(name).wait(PATIENCE) == 0, self.said(name)
+
+    def epochs(self) -> int:
+        """How many the checkpoint has."""
+        for path in self.artifacts.glob("Trainer/checkpoints/*.npz"):
+            if (state := checkpoint.read(str(path))) is not None:
+                return state.epoch
+        return 0
+
+    def search(self) -> Path | None:
+        """Its folder, once other machines can take part."""
+        found = files.read_json(str(self.artifacts / results.SEARCH_FILE))
+        return found and Path(found["folder"])
+
+    def ongoing(self) -> dict[str, str]:
+        """Trials by who runs them."""
+        folder = self.search()
+        oracle = folder and files.read_json(str(folder / "oracle.json"))
+        return dict(oracle["ongoing_trials"]) if oracle else {}
+
+
+class Run(NamedTuple):
+    """What there is to look at when all is over."""
+
+    machines: Machines
+    left: list[psutil.Process]  # what killed machines had started
+    lost_trial: str
+    epochs: tuple[int, int]  # that were done when the worker was killed, and when the chief was
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A search and a training, with each kind of machine killed once and started again."""
+    machines = Machines(tmp_path_factory.mktemp("several"))
+    try:
+        for name in ("worker", "b", "c", "chief"):  # before there is anything to help with
+            machines.start(name)
+        everybody = list(machines.running)
+        machines.wait(lambda: "b" in machines.ongoing(), *everybody)
+        lost_trial = machines.ongoing()["b"]
+        left = machines.kill("b")
+        machines.start("b")
+        machines.wait(lambda: machines.epochs() >= 2, "chief", "worker")
+        left += machines.kill("worker")
+        first = machines.epochs()
+        machines.start("worker")
+        machines.wait(lambda: machines.epochs() >= first + 2, "chief", "worker")
+        left += machines.kill("chief")
+        second = machines.epochs()
+        machines.start("chief")
+        for name in ("b", "c", "chief", "worker"):
+            machines.end(name)
+        yield Run(machines, left, lost_trial, (first, second))
+    finally:
+        for process in machines.running.values():
+            process.kill()
+
+
+def test_a_model_is_pushed_and_nothing_is_left_running(run: Run) -> None:
+    assert len(run.machines.project.status()["versions"]) == 1
+    assert len(run.left) >= 3
+    assert psutil.wait_procs(run.left, timeout=PATIENCE)[1] == []
+
+
+def test_all_trials_are_done_once_and_come_to_what_they_would_alone(
+    run: Run, tmp_path: Path
+) -> None:
+    folder = run.machines.search()
+    assert folder is not None
+    oracle = files.read_json(str(folder / "oracle.json"))
+    assert sorted(oracle["end_order"]) == [f"{number}" for number in range(TRIALS)]
+    assert {t["status"] for t in oracle["trials"]} == {"COMPLETED"}
+    assert {path.name for path in (folder / "alive").iterdir()} >= {"b", "c"}
+
+    facts = files.read_json(str(folder / "search.json"))
+    splits = dataset.kept(facts["examples"], 2**30)
+    candidate = trial.Candidate(facts["custom_config"], facts["num_classes"])
+    [state] = [t for t in oracle["trials"] if t["trial_id"] == run.lost_trial]
+    hp = keras_tuner.HyperParameters.from_config(state["hyperparameters"])
+    alone = trial.Trials(candidate, splits, str(tmp_path), maximize=True).run("0", hp)
+    found = trial.Folder(str(folder), run.lost_trial).read()
+    assert found is not None
+    assert found.metrics == pytest.approx(alone.metrics, abs=1e-6)
+
+
+def test_the_losses_are_those_of_one_machine(run: Run, tmp_path: Path) -> None:
+    [path] = run.machines.artifacts.glob(f"Trainer/model_run/*/{results.HISTORY_FILE}")
+    written = files.read_json(str(path))
+    first, second = run.epochs
+    assert written["resumed_at"] == second
+    assert 2 <= first < first + 2 <= second < EPOCHS
+    history = written["history"]
+    # On the worker, which writes nothing but its log: each epoch once, in whichever process.
+    lines = re.findall(r" - loss: ([\d.]+) .*val_loss: ([\d.]+)", run.machines.said("worker"))
+    said = [
+        (f"{a:.4f}", f"{b:.4f}") for a, b in zip(history["loss"], history["val_loss"], strict=True)
+    ]
+    assert lines == said
+
+    facts = files.read_json(str(run.machines.artifacts / results.TRAINING_FILE))
+    assert (facts["state"], facts["number"]) == ("done", 3)
+    alone = settings.changed(facts, ["custom_config", "training", "strategy"], "mirrored")
+    alone["checkpoint_folder"] = str(tmp_path / "checkpoints")
+    config = settings.unpack(alone["custom_config"])
+    splits = dataset.kept(alone["examples"], training.budget(config.training))
+    expected, _ = stages.prepared(alone, splits, str(tmp_path / "run")).run()
+    assert set(history) == set(expected)
+    for name, values in expected.items():
+        assert history[name] == pytest.approx(values, abs=1e-3), name
+
+
+def test_what_was_lost_is_told(run: Run) -> None:
+    said = run.machines.said("chief")
+    first, second = run.epochs
+    assert f"The connection to worker 0 was lost. The training goes on after epoch {first}" in said
+    assert f"{EPOCHS} epochs, the first {second} of them in an interrupted run" in said
+    assert "other machines take part with: darkroom worker" in said
+    for name in ("worker", "b", "c"):
+        assert "takes part, number 1" in run.machines.said(name)
+
+
+@pytest.mark.parametrize(
+    ("given", "overrides", "expected"),
+    [
+        ({}, [], "There is nothing to help with: TF_CONFIG isn't set"),
+        ({"TF_CONFIG": "{"}, [], "TF_CONFIG is not valid JSON"),
+        ({"TF_CONFIG": "chief"}, [], "is chief 0, the chief. Start darkroom run"),
+        ({"TF_CONFIG": "worker"}, ["training.strategy=mirrored"], "Set it to multi_worker, here"),
+        ({"TF_CONFIG": "worker", "KERASTUNER_TUNER_ID": "b"}, [], "Start a darkroom worker for"),
+        ({"KERASTUNER_TUNER_ID": "b"}, [], "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT must"),
+        (
+            {"KERASTUNER_TUNER_ID": "chief", "KERASTUNER_ORACLE_IP": "a",
+             "KERASTUNER_ORACLE_PORT": "1"}, [], "KERASTUNER_TUNER_ID is chief, the chief",
+        ),
+    ],
+)  # fmt: skip
+def test_a_worker_that_can_t_help_says_so(
+    given: dict[str, str],
+    overrides: list[str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machines = Machines(tmp_path)
+    for name, value in given.items():
+        if value in ("chief", "worker") and name == "TF_CONFIG":
+            task = {"cluster": machines._cluster, "task": {"type": value, "index": 0}}
+            value = json.dumps(task)
+        monkeypatch.setenv(name, value)
+    options = [word for override in overrides for word in ("--set", override)]
+    result = darkroom("worker", *machines.project.options, *options, cwd=tmp_path)
+    assert result.returncode == 1
+    assert expected in result.stdout
+
+
+def test_a_run_on_several_machines_is_refused_before_anything_heavy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines = Machines(tmp_path)
+    result = darkroom("run", *machines.project.options, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "TF_CONFIG, which names the machines, isn't set" in result.stdout
+    assert "loading TFX" not in result.stdout
