@@ -1,0 +1,138 @@
+"""Hands a compiled specification to Kubeflow Pipelines, to run once or again and again."""
+
+import contextlib
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import urllib3
+
+from components.errors import DarkroomError
+from kubeflow import spec
+
+_SAID = 500  # characters of what the server says that are shown
+_SECONDS = 10  # for the API server to say that it is there
+_HEALTH = "/apis/v2beta1/healthz"
+# That of kfp's own command line.
+TOKEN_VARIABLE = "KFP_EXISTING_TOKEN"
+
+
+class Submitted(NamedTuple):
+    """What the API server made of it."""
+
+    kind: str  # run or recurring run
+    id: str
+    url: str
+
+
+def submit(
+    path: Path,
+    host: str,
+    *,
+    experiment: str,
+    namespace: str | None = None,
+    name: str | None = None,
+    cron: str | None = None,
+    service_account: str | None = None,
+) -> Submitted:
+    """Starts a run, or with ``cron`` a recurring run.
+
+    Args:
+      path: of the specification.
+      host: URL of Kubeflow Pipelines, such as http://localhost:8080.
+      experiment: in which runs are listed; made where it isn't there.
+      namespace: of a multi-user installation; None: of a single-user one.
+      name: of the run; None: the pipeline's.
+      cron: when it runs, in six fields from seconds to the day of the week.
+      service_account: of Kubernetes, as which it runs.
+
+    Raises:
+      DarkroomError: kfp isn't installed; the specification can't run; the host refuses.
+    """
+    try:
+        import kfp
+        import kfp_server_api
+    except ImportError as error:
+        raise DarkroomError(
+            f"darkroom submit needs kfp, and {error.name} can't be imported: "
+            "pip install 'darkroom[kubeflow]', with locks/ as constraints."
+        ) from error
+    pipeline, _ = spec.load(path)
+    host = host.rstrip("/")
+    try:
+        # kfp prints links, for notebooks, and warns of older servers than spec 2.1 runs on.
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            kind, number = _submitted(
+                kfp.Client(host=host, namespace=namespace or "kubeflow", existing_token=_token()),
+                path,
+                experiment=experiment,
+                namespace=namespace,
+                name=name or pipeline,
+                cron=cron,
+                service_account=service_account,
+            )
+    except kfp_server_api.ApiException as error:
+        said = " ".join(str(error.body or "").split())[:_SAID]
+        raise DarkroomError(
+            f"{host} refused {pipeline}: {error.status} {error.reason}. {said}"
+        ) from error
+    except urllib3.exceptions.HTTPError as error:
+        raise DarkroomError(f"{host} was reached, and then was not: {error}. Try again.") from error
+    page = "runs" if cron is None else "recurringrun"
+    return Submitted(kind, number, f"{host}/#/{page}/details/{number}")
+
+
+def _submitted(
+    client: Any,
+    path: Path,
+    *,
+    experiment: str,
+    namespace: str | None,
+    name: str,
+    cron: str | None,
+    service_account: str | None,
+) -> tuple[str, str]:
+    """Kind and id of what the client made."""
+    listed_in = client.create_experiment(experiment, namespace=namespace).experiment_id
+    shared = {"pipeline_package_path": str(path), "service_account": service_account}
+    if cron is None:
+        return "run", client.run_pipeline(listed_in, name, **shared).run_id
+    # A run that is late because of the one before is left out.
+    kept = {"max_concurrency": 1, "no_catchup": True}
+    recurring = client.create_recurring_run(listed_in, name, cron_expression=cron, **shared, **kept)
+    return "recurring run", recurring.recurring_run_id
+
+
+def _token() -> str | None:
+    return os.environ.get(TOKEN_VARIABLE) or None
+
+
+def reach(host: str) -> None:
+    """Checks that Kubeflow Pipelines answers there.
+
+    Raises:
+      DarkroomError: it does not.
+    """
+    host = host.rstrip("/")
+    headers = {"authorization": f"Bearer {_token()}"} if _token() else {}
+    remedy = (
+        "Is the address right? On the cluster: "
+        "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
+    )
+    try:
+        answer = urllib3.request(
+            "GET", host + _HEALTH, headers=headers, timeout=_SECONDS, retries=False
+        )
+    except (urllib3.exceptions.HTTPError, ValueError) as error:
+        raise DarkroomError(f"{host} is not reached: {error}. {remedy}") from error
+    if answer.status in (301, 302, 303, 307, 401, 403):  # also one that leads to a page to log in
+        raise DarkroomError(
+            f"{host} wants to know who asks: {answer.status}. Set {TOKEN_VARIABLE} to a token."
+        )
+    if answer.status != 200:
+        raise DarkroomError(
+            f"{host} is not Kubeflow Pipelines: {_HEALTH} answers {answer.status}. {remedy}"
+        )
