@@ -1,0 +1,68 @@
+"""The compiled specification, task by task in processes of their own, against darkroom run.
+
+The same configuration of MNIST on both sides. A task's overhead is what its process takes beyond
+its executor's work: mostly imports, which one process of darkroom run has once.
+"""
+
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import measure
+
+from kubeflow import compile as compiler
+from kubeflow import run_local
+
+_MOUNT = "/images"
+
+
+def main() -> None:
+    """Runs both sides, and compiles some more times."""
+    parser = measure.arguments(__doc__)
+    parser.add_argument("--epochs", type=int, default=1, help="of the training")
+    parser.add_argument("--compiles", type=int, default=3, metavar="N", help="times to compile")
+    options = parser.parse_args()
+    overrides = [f"training.epochs={options.epochs}", "training.warmup_epochs=0"]
+    overrides += ["evaluation.min_accuracy=0.5"]
+    in_cluster = [
+        *overrides,
+        *(f"data.path={_MOUNT}/mnist", "root=/cluster/runs", "kubeflow.image=darkroom:1"),
+        "kubeflow.volumes={/images: images, /cluster: cluster}",
+    ]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        whole = measure.pipeline(folder, "mnist", [*overrides, f"data.path={options.data}/mnist"])
+        compiles = [
+            measure.darkroom(folder, "compile", "mnist", in_cluster, "-o", "spec.yaml").seconds
+            for _ in range(options.compiles)
+        ]
+        mounts = {_MOUNT: options.data}
+        tasks = list(run_local.run(folder / "spec.yaml", folder / "cluster", mounts))
+    here = {
+        compiler.task_name(node["id"].replace("Resolver", "Baseline")): node["seconds"]
+        for node in whole.status["nodes"]
+    }
+    rows = [
+        {
+            "task": task.name,
+            "seconds": task.seconds,
+            "own_work": task.own_seconds,
+            "overhead": task.seconds - (task.own_seconds or 0.0),
+            "in_darkroom_run": here.get(task.name),
+        }
+        for task in tasks
+    ]
+    overheads = [row["overhead"] for row in rows]
+    measure.report(
+        __file__,
+        rows,
+        compile_seconds=median(compiles),
+        all_tasks_seconds=sum(task.seconds for task in tasks),
+        darkroom_run_seconds=whole.run.seconds,
+        median_overhead=median(overheads),
+        largest_overhead=max(overheads),
+    )
+
+
+if __name__ == "__main__":
+    main()
