@@ -8,7 +8,7 @@ always make an artifact, as every output exists there, so they say on it whether
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tfx import types
@@ -18,7 +18,7 @@ from tfx.types import component_spec, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils, path_utils
 
-from components import results
+from components import pushed, remote, results
 from components.contract import comparable, contract
 from serving import rollout
 
@@ -51,7 +51,7 @@ class StatisticsExecutor(base_executor.BaseExecutor):
         """A run that is tried again finds what it found the first time."""
         [candidate], [statistics] = input_dict["candidate"], output_dict["statistics"]
         folder = exec_properties["folder"]
-        kept = _numbers(folder)
+        kept = sorted(int(name) for name in remote.names(folder) if name.isdigit())
         sources = {number: _read(os.path.join(folder, str(number), _SOURCE)) for number in kept}
         own = [number for number in kept if sources[number].get("uri") == candidate.uri]
         before = [n for n in kept if sources[n] and n not in own and n < min(own, default=n + 1)]
@@ -84,7 +84,11 @@ class BaselineExecutor(base_executor.BaseExecutor):
         [candidate], [model] = input_dict["candidate"], output_dict["model"]
         own = contract(path_utils.serving_model_path(candidate.uri))
         version = None
-        for folder in _pushed(exec_properties["folder"]):
+        base = exec_properties["folder"]
+        for number in pushed.versions(base):  # the newest first
+            folder = os.path.join(base, number)
+            if not remote.exists(os.path.join(folder, _GRAPH)):  # pushed last: not whole yet
+                continue
             note = _read(os.path.join(folder, rollout.NOTE_PATH))
             pushed_of = note.get("model", {}).get("uri")
             if pushed_of != candidate.uri and comparable(contract(folder), own):
@@ -95,22 +99,6 @@ class BaselineExecutor(base_executor.BaseExecutor):
         _say(model, version)
 
 
-def _pushed(folder: str) -> Iterator[str]:
-    """The folders of pushed versions, the newest first."""
-    for number in reversed(_numbers(folder)):
-        version = os.path.join(folder, str(number))
-        if fileio.exists(os.path.join(version, _GRAPH)):  # pushed last, so the version is whole
-            yield version
-
-
-def _numbers(folder: str) -> list[int]:
-    """The sub-folders that are named as a number, rising."""
-    if not fileio.exists(folder):
-        return []
-    names = [name.rstrip("/") for name in fileio.listdir(folder)]
-    return sorted(int(name) for name in names if name.isdigit())
-
-
 def _say(artifact: types.Artifact, source: str | None) -> None:
     """Whether something was found; also in a file, as a folder without any can't be handed on."""
     artifact.set_int_custom_property(results.FOUND_PROPERTY, int(source is not None))
@@ -118,10 +106,10 @@ def _say(artifact: types.Artifact, source: str | None) -> None:
 
 
 def _read(path: str) -> dict[str, Any]:
-    if not fileio.exists(path):
+    try:
+        read: dict[str, Any] = json.loads(remote.read(path))
+    except FileNotFoundError:
         return {}
-    with fileio.open(path) as file:
-        read: dict[str, Any] = json.load(file)
     return read
 
 

@@ -8,7 +8,6 @@ DIR/gcs/bucket/x and /data/x of a volume is DIR/data/x, where ``--mount`` doesn'
 
 import argparse
 import contextlib
-import ctypes
 import json
 import os
 import re
@@ -22,7 +21,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.errors import DarkroomError
+from components.errors import INTERRUPTED, DarkroomError
+from components.machines import end_with_parent
 from kubeflow import spec
 from kubeflow.task import DONE, FAILED
 
@@ -35,8 +35,6 @@ _OUTPUT_FILE = "executor_output.json"
 _FORGOTTEN = {"type": {"instanceSchema": ""}}
 # Lines of a failed task's log that are shown.
 _SHOWN_LINES = 5
-_SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
-_INTERRUPTED = 130
 
 
 class Ran(NamedTuple):
@@ -66,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"run_local: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     return 0
 
 
@@ -146,7 +144,7 @@ def _run(
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=end_with_parent if sys.platform == "linux" else None,
             )
         )
     seconds = time.monotonic() - begin
@@ -228,10 +226,6 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _executor_output(task: spec.Task, given: dict[str, Any], folder: Path) -> dict[str, Any]:

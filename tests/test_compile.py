@@ -179,7 +179,10 @@ def test_tasks_are_in_an_order_in_which_they_can_run(written: Path) -> None:
         (["data.path=/imagesx"], "data.path: /imagesx is a path of this machine"),
         (["data={bundled: digits}"], "data.bundled: digits is written where darkroom run runs"),
         (["model.weights=/tmp/w.keras"], "model.weights: /tmp/w.keras is a path of this machine"),
-        (["training.strategy=multi_worker"], "training.strategy: multi_worker trains in several"),
+        (
+            ["root=/images/runs", "training.strategy=multi_worker"],
+            "training.strategy: multi_worker trains in several",
+        ),
         (["model.build_fn=nowhere.build"], "names the module 'nowhere', which can't be found"),
     ],
 )

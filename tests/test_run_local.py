@@ -287,14 +287,14 @@ def _is_running(pid: int) -> bool:
 
 
 def test_paths_of_the_cluster(tmp_path: Path) -> None:
-    volumes = {"pvcMount": [{"mountPath": path} for path in ("/data", "/root")]}
+    volumes = {"pvcMount": [{"mountPath": path} for path in ("/data", "/play")]}
     task = run_local.spec.Task("a", {}, {}, {}, {}, {}, {}, set(), volumes)
-    mounts = {"/data/mnist": Path("/root/mnist"), "gs://bucket/in": Path("/in")}
-    here = run_local._Places(Path("/root"), mounts, [task]).here
-    assert here("/data/mnist") == "/root/mnist"  # and not replaced once more
-    assert here("/data/mnist2/x") == "/root/data/mnist2/x"
+    mounts = {"/data/mnist": Path("/play/mnist"), "gs://bucket/in": Path("/in")}
+    here = run_local._Places(Path("/play"), mounts, [task]).here
+    assert here("/data/mnist") == "/play/mnist"  # and not replaced once more
+    assert here("/data/mnist2/x") == "/play/data/mnist2/x"
     assert here('{"base_directory": "gs://bucket/runs"}') == (
-        '{"base_directory": "/root/gcs/bucket/runs"}'
+        '{"base_directory": "/play/gcs/bucket/runs"}'
     )
     assert here("gs://bucket/in/train") == "/in/train"
     assert here("other/data/x") == "other/data/x"
