@@ -20,7 +20,8 @@ from components.errors import DarkroomError, closest
 from components.remote import is_remote
 from kubeflow.task import RUN_PARAMETER, SEEN_PARAMETER, title_of
 from pipeline import beam, preflight
-from pipeline.config import Config, Kubeflow, Resources
+from pipeline.config import Config
+from pipeline.platforms import Kubeflow, Resources
 
 # What they look at can change without their inputs: earlier runs, what is pushed.
 _UNCACHED = ("LastStatistics", "Baseline", "Pusher", "Report")

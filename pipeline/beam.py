@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from components.errors import DarkroomError, closest
 
 if TYPE_CHECKING:
-    from pipeline.config import Beam, Config
+    from pipeline.config import Config
+    from pipeline.platforms import Beam
 
 _GIB = 2**30
 # As Beam's own option --runner has them.

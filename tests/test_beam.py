@@ -26,7 +26,8 @@ from tfx.utils import dependency_utils
 from components import features, tfrecord
 from components.errors import DarkroomError
 from pipeline import beam
-from pipeline.config import Beam, ConfigError, load
+from pipeline.config import ConfigError, load
+from pipeline.platforms import Beam
 from tests.conftest import PATIENCE, REPOSITORY, SMALL_CONFIG, Project, environment
 from tests.model_servers import free_port
 

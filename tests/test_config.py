@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline import config
 from pipeline.config import Config, ConfigError, load
+from pipeline.sections import Range
 from tests.conftest import darkroom
 
 
@@ -31,7 +32,7 @@ def test_every_key_has_a_sentence() -> None:
         below = [s for n in nested if hasattr(n, "model_fields") for s in sections(n)]
         return [section, *below]
 
-    for section in [*sections(Config), config.Range]:
+    for section in [*sections(Config), Range]:
         for key, field in section.model_fields.items():  # type: ignore[attr-defined]
             if key != "name":
                 assert field.description, f"{section.__name__}.{key}"
@@ -48,13 +49,6 @@ def test_a_date_of_yaml_is_kept_as_text() -> None:
     assert load("digits", ["airflow.start_date=2026-02-28"]).airflow.start_date == "2026-02-28"
     moment = load("digits", ["airflow.start_date=2026-02-28 06:30:00"]).airflow.start_date
     assert moment == "2026-02-28T06:30:00"
-
-
-def test_a_hyperparameter_keeps_its_dotted_key() -> None:
-    loaded = load("digits", ["tuner.space.training.batch_size={choices: [32, 64]}"])
-    assert loaded.tuner.space["training.batch_size"].choices == [32, 64]
-    loaded = load("digits", ["tuner.space.model.units.0={min: 128, max: 256, step: 64}"])
-    assert loaded.tuner.space["model.units.0"].step == 64
 
 
 @pytest.mark.parametrize(
@@ -75,29 +69,7 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
         ("serving.batching.allowed_batch_sizes=[8, 32]",
          ["the last to be max_batch_size, 64, found 32"]),
         ("serving.batching.allowed_batch_sizes=[0, 64]", ["allowed_batch_sizes", "found 0"]),
-        ("tuner.space.training.strategy={choices: [mirrored]}", ["a trial runs on one machine"]),
         ("training.strategy=parameter_server", ["'mirrored' or 'multi_worker'"]),
-        ("tuner.space.training.lr={min: 1, max: 2}", ["tuner.space.training.lr", "no such key"]),
-        ("tuner.space.model.weights={choices: [a.keras]}", ["code and files", "hp.Choice"]),
-        ("tuner.space.data.path={choices: [a]}", ["only keys of model, augmentation, training"]),
-        ("tuner.space.model.dropout={min: 0.1, max: 2}", ["tuner.space.model.dropout", "found 2"]),
-        ("tuner.space.model.dropout={min: 0.5, max: 0.1}", ["min must be below max"]),
-        ("tuner.space.model.dropout={min: 0.5}", ["either choices, or both min and max"]),
-        ("tuner.space.model.dropout={min: 0, max: 0.5, sampling: log}", ["min above 0"]),
-        ("tuner.space.model.units.1={min: 8, max: 64}",
-         ["tuner.space.model.units.1", "no entry '1'", "numbers are 0 to 0"]),
-        ("tuner.space.model.units.x={min: 8, max: 64}", ["model.units has no entry 'x'"]),
-        ("tuner.space.model.units.0={min: 8, max: a}", ["tuner.space.model.units.0.max"]),
-        ("tuner.space.model.units.0={choices: [8, a]}", ["choices of one kind", "[8, 'a']"]),
-        ("tuner.space.model.units={choices: [8, 16]}", ["name an entry, such as model.units.0"]),
-        ("tuner.space.model.dropout.0={min: 0, max: 1}", ["model.dropout is no list"]),
-        ("tuner.space=", ["tuner", "valid dictionary"]),
-        ("tuner.space={}", ["tuner.space: empty"]),
-        ("tuner.space.training.epochs={choices: [3]}", ["either tuner.epochs, or training.epochs"]),
-        ("tuner.algorithm=hyperband\ntuner.space.training.epochs={choices: [3]}",
-         ["hyperband chooses the epochs itself"]),
-        ("tuner.carry_epochs=true\ntuner.epochs=null\ntuner.space.training.epochs={choices: [3]}",
-         ["either tuner.carry_epochs, or training.epochs"]),
         ("tuner.max_trials=0", ["tuner.max_trials", "greater than or equal to 1", "found 0"]),
         ("tuner.max_trials=null", ["random needs a number of trials, such as 10"]),
         ("tuner.epochs=0", ["tuner.epochs", "greater than or equal to 1", "found 0"]),
@@ -111,17 +83,6 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
         ("tuner.carry_over=checkpoint\ntuner.carry_epochs=true", ["nothing left", "one of"]),
         ("training.warmup_epochs=6", ["warmup_epochs is 6", "end within it"]),
         ("tuner.algorithm=list", ["name the trials' values in tuner.trials"]),
-        ("tuner.trials=[{model.dropout: 0.1}]", ["tuner.trials is for algorithm: list"]),
-        ("tuner.algorithm=list\ntuner.space={}\ntuner.trials=[{model.drop: 0.1}]",
-         ["tuner.trials.0.model.drop: no such key", "Did you mean 'dropout'?"]),
-        ("tuner.algorithm=list\ntuner.space={}\ntuner.trials=[{model.dropout: 2}]",
-         ["tuner.trials.0.model.dropout", "found 2"]),
-        ("tuner.algorithm=list\ntuner.space={}\ntuner.trials=[{}]", ["tuner.trials.0: empty"]),
-        ("tuner.space.model.dropout={choices: [0.1, 0.1]}", ["choices that differ"]),
-        ("tuner.space.model.dropout={choices: [0.1], step: 1}", ["step and sampling are for min"]),
-        ("tuner.space.model.dropout={min: 0, max: 0.5, step: 0.6}", ["leaves nothing but min 0"]),
-        ("tuner.space.training.learning_rate={min: 1e-4, max: 1, step: 1, sampling: log}",
-         ["step is a factor above 1"]),
         ("model.units=[-1]", ["model.units.0", "greater than or equal to 0"]),
         ("model.head=sigmoid", ["model.head", "'softmax' or 'binary'", "found 'sigmoid'"]),
         ("training.warmup_epochs=20", ["warmup_epochs is 20", "the 20 training.epochs"]),
