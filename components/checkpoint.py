@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from components import remote
+from components import files, remote
 
 
 class State(NamedTuple):
@@ -63,7 +63,7 @@ class Checkpoint:
         arrays |= {f"best{number}": value for number, value in enumerate(best)}
         here = remote.place(self.path)
         os.makedirs(here.parent, exist_ok=True)
-        unfinished = f"{here}.{os.getpid()}.unfinished"
+        unfinished = files.unfinished_path(str(here))
         try:
             with open(unfinished, "wb") as file:
                 np.savez(file, facts=np.array(json.dumps(facts)), **arrays)

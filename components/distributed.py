@@ -40,6 +40,8 @@ _ALIVE_FOLDER = "alive"
 _SECONDS_BETWEEN_SIGNS = 5
 # A worker of which nothing is heard for so long is given up.
 _SECONDS_OF_PATIENCE = 60
+# A worker begins a trial so often: when its own process was killed, or the chief's was.
+_BEGUN_AT_MOST = 3
 # Waiting for what others come to, without asking all the time.
 _SECONDS_BETWEEN_QUESTIONS = 0.2
 
@@ -149,7 +151,8 @@ class Remote(keras_tuner.engine.base_tuner.BaseTuner):
 
     def _give_signs(self) -> None:
         while True:
-            self._sign.touch()
+            with contextlib.suppress(OSError):  # of a network disk, for a moment
+                self._sign.touch()
             time.sleep(_SECONDS_BETWEEN_SIGNS)
 
     def pre_create_trial(self) -> None:
@@ -157,7 +160,16 @@ class Remote(keras_tuner.engine.base_tuner.BaseTuner):
         time.sleep(_SECONDS_BETWEEN_QUESTIONS)
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Runs a trial."""
+        """Runs a trial; one whose process ends again and again has failed."""
+        note = f"{self._sign}.json"
+        last = files.read_json(note) or {}
+        begun = last["begun"] + 1 if last.get("trial") == trial.trial_id else 1
+        if begun > _BEGUN_AT_MOST:
+            raise keras_tuner.errors.FailedTrialError(
+                f"Its process ended {_BEGUN_AT_MOST} times on {self.tuner_id}. Was its memory too "
+                "small?"
+            )
+        files.write_json(note, {"trial": trial.trial_id, "begun": begun})
         result = self._trials.run(trial.trial_id, trial.hyperparameters)
         if result.message is not None:
             raise keras_tuner.errors.FailedTrialError(result.message)

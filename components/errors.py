@@ -19,8 +19,10 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 class DarkroomError(Exception):
     """A sentence for the user: what happened, where, expected, received, and the remedy.
 
-    The command line prints it without a traceback and exits with a code other than 0.
+    The command line prints it without a traceback and exits with its code.
     """
+
+    exit_code = 1
 
 
 class UserCodeError(DarkroomError):

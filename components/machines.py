@@ -27,11 +27,18 @@ LOST = 75
 TRIES = 5
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
+_LIBC = ctypes.CDLL(None)  # found before a fork: not safe after it where there are threads
 # The modules' paths are this process's own, whatever else is in the current folder.
 _CODE = (
     "import importlib, json, sys; facts = json.loads(sys.argv[1]); sys.path[:] = facts['path']; "
     "importlib.import_module(facts['module']).main(*facts['arguments'])"
 )
+
+
+class Lost(DarkroomError):
+    """Not by a mistake that would be made again: whoever runs this machine may start it anew."""
+
+    exit_code = LOST
 
 
 def announce(path: str, **facts: Any) -> int:
@@ -44,9 +51,12 @@ def announce(path: str, **facts: Any) -> int:
 
 
 def conclude(path: str, message: str | None = None) -> None:
-    """Says that it is done, or in ``message`` why it failed."""
+    """Says that what was announced, if anything was, is done, or in ``message`` why it failed."""
+    announced = files.read_json(path)
+    if announced is None:
+        return
     facts = {"state": DONE} if message is None else {"state": FAILED, "message": message}
-    files.write_json(path, {**files.read_json(path), **facts})
+    files.write_json(path, {**announced, **facts})
 
 
 @contextlib.contextmanager
@@ -67,7 +77,7 @@ def process(module: str, *arguments: Any, **options: Any) -> Iterator[subprocess
 
 def end_with_parent() -> None:
     """Has Linux kill this process when its parent ends, however that comes; for ``preexec_fn``."""
-    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def take_part(path: str, module: str, rejoin: bool) -> None:
@@ -93,7 +103,7 @@ def take_part(path: str, module: str, rejoin: bool) -> None:
                 raise DarkroomError("This machine can't take part: what it said stands above.")
         else:
             if rejoin:
-                raise DarkroomError(f"This machine was lost {TRIES} times, and gives up.")
+                raise Lost(f"This machine was lost {TRIES} times, and gives up.")
         while _goes_on(work, joined):
             time.sleep(_SECONDS_BETWEEN_LOOKS)
             work = _work(path, joined)

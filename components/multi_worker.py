@@ -105,7 +105,9 @@ def main(path: str, number: int) -> None:
     try:
         facts = files.read_json(path)
         if facts["number"] == number:
-            _check(this, facts["cluster"])
+            if this.addresses != facts["cluster"]:
+                _say_other_machines(this, facts["cluster"])
+                os._exit(machines.LOST)
             _train(this, facts, answer)
         answer(state=machines.DONE, message="")
     except Exception as error:
@@ -113,7 +115,7 @@ def main(path: str, number: int) -> None:
 
         code, state, message = 1, machines.FAILED, explain(error)
         if replicas.lost(error):
-            code, state, message = machines.LOST, machines.RUNNING, _who(str(error))
+            code, state, message = machines.LOST, machines.RUNNING, _who(error)
         else:
             logging.getLogger("darkroom").exception("the training failed")
         print(f"darkroom: {message}", file=sys.stderr, flush=True)
@@ -121,12 +123,15 @@ def main(path: str, number: int) -> None:
         os._exit(code)  # TensorFlow would wait for machines that are gone
 
 
-def _check(this: cluster.Cluster, chiefs: dict[str, list[str]]) -> None:
-    if this.addresses != chiefs:
-        raise DarkroomError(
-            f"{cluster.VARIABLE} names other machines here than on the chief: {this.addresses} "
-            f"here, {chiefs} there. Set the same cluster on all of them."
-        )
+def _say_other_machines(this: cluster.Cluster, chiefs: dict[str, list[str]]) -> None:
+    """Of work that isn't for this machine: wrongly set up, or left by a run that was stopped."""
+    print(
+        f"darkroom worker: {cluster.VARIABLE} names other machines here than on the chief: "
+        f"{this.addresses} here, {chiefs} there. If that run goes on, set the same cluster on all "
+        "of them. If it was stopped, the next one is waited for.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _train(this: cluster.Cluster, facts: dict[str, Any], answer: Callable[..., None]) -> None:
@@ -144,11 +149,12 @@ def _train(this: cluster.Cluster, facts: dict[str, Any], answer: Callable[..., N
         stages.prepared(facts, splits, run_folder, this).run()
 
 
-def _who(message: str) -> str:
-    """A sentence on the machine of which TensorFlow's message tells."""
-    found = re.search(r"(?:reported from|Task|remote target) /job:(\w+)/\S*task:(\d+)", message)
-    which = f"{found[1]} {found[2]}" if found else "another machine"
-    return f"The connection to {which} was lost."
+def _who(error: Exception) -> str:
+    """A sentence on the machine of which TensorFlow's message tells; else what it says."""
+    pattern = r"(?:reported from|Task|remote target) /job:(\w+)/\S*task:(\d+)"
+    if found := re.search(pattern, str(error)):
+        return f"The connection to {found[1]} {found[2]} was lost."
+    return f"The machines lost each other ({explain(error).rstrip('.')})."
 
 
 class _Forward(logging.Handler):

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -99,8 +100,12 @@ class Search(keras_tuner.Tuner):
 
     def _completed(self) -> list[Any]:
         """Trials that ended well, the best first."""
-        ended = list(self.oracle.trials.values())
-        done = [trial for trial in ended if trial.status == _Status.COMPLETED]
+        # A trial is in this list when it has its score: another machine's may end just now.
+        ended = set(self.oracle.end_order)
+        trials = [t for t in list(self.oracle.trials.values()) if t.trial_id in ended]
+        done = [trial for trial in trials if trial.status == _Status.COMPLETED]
+        # Hyperband passes failed ones off as the worst while it looks for the next.
+        done = [trial for trial in done if trial.score is not None and math.isfinite(trial.score)]
         return sorted(done, key=lambda trial: trial.score, reverse=self.maximize)
 
     def _get_tuner_fname(self) -> str:
@@ -332,7 +337,7 @@ def _locked(folder: str) -> TextIO:
     lock = open(os.path.join(folder, "lock"), "a+", encoding="utf-8")  # noqa: SIM115  # held
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         lock.seek(0)
         holder = lock.read() or "unknown"
         lock.close()

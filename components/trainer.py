@@ -15,6 +15,7 @@ from components import (
     dataset,
     diagnosis,
     export,
+    machines,
     multi_worker,
     progress,
     remote,
@@ -34,7 +35,7 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     best = fn_args.hyperparameters or {"space": [], "values": {}}
     config = settings.unpack(fn_args.custom_config, best["values"])
-    machines = cluster.of(config.training.strategy)
+    chief = cluster.of(config.training.strategy)
     if said := cluster.left_alone(config.training.strategy):
         progress.warn("Trainer", said)
     transform = tft.TFTransformOutput(fn_args.transform_output)
@@ -68,12 +69,15 @@ def run_fn(fn_args: FnArgs) -> None:
 
     with tempfile.TemporaryDirectory() as nowhere:
         # Where several machines train, the process that does so on this one writes the curves.
-        run = prepared(facts, (train, evaluation), nowhere if machines else fn_args.model_run_dir)
-        if machines and not run.is_over():
-            if not os.path.exists(place):
-                dataset.keep((train, evaluation), place)  # decoded once for all of them
+        run = prepared(facts, (train, evaluation), nowhere if chief else fn_args.model_run_dir)
+        if chief:
             path = os.path.join(root, results.TRAINING_FILE)
-            multi_worker.train(machines, path, facts, run.done)
+            if run.is_over():  # when this machine was lost after the last epoch
+                machines.conclude(path)
+            else:
+                if not os.path.exists(place):
+                    dataset.keep((train, evaluation), place)  # decoded once for all of them
+                multi_worker.train(chief, path, facts, run.done)
         history, epoch = run.run()
 
     found = diagnosis.diagnose(history, train.constant_accuracy())

@@ -10,7 +10,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from components.errors import DarkroomError
+from components.metadata import PASSWORD
+from components.remote import is_remote
 from pipeline.config import Config
+from pipeline.platforms import MEMORY, OBJECT_NAME, image_reference
 
 ORACLE_PORT = 8000
 # The Training Operator's: only of a container of this name it sets TF_CONFIG and finds the port.
@@ -19,8 +22,7 @@ _LONGEST_NAME = 63  # of a Kubernetes service, and of a pod's host name
 # What darkroom ends with where trying again would end the same; a kill is another code.
 _FINAL_EXIT_CODES = (1, 2, 3)
 _RETRIES = 20
-# An image's name, perhaps with registry, tag and digest.
-_IMAGE = re.compile(r"[a-zA-Z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?")
+_CPU = re.compile(r"\d+(\.\d+)?m?")
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,19 @@ def training(config: Config, pods: Pods, options: list[str]) -> list[dict[str, A
     """The Training Operator's TFJob, kubeflow.org/v1.
 
     Args:
-      config: of the run.
+      config: of the run; its section ``kubeflow`` says what the pods' environment has.
       pods: its pods.
       options: of ``darkroom run`` and ``darkroom worker``, such as ``--config``.
 
     Raises:
       DarkroomError: Kubernetes would refuse it, or pods would not find what they need.
     """
-    name = _checked(config, pods, "training")
-    if config.training.strategy != "multi_worker":
-        options = [*options, "--set", "training.strategy=multi_worker"]
+    name = _checked(config, pods, "training", options)
 
     def replicas(count: int, verb: str) -> dict[str, Any]:
-        container = _container(_CONTAINER, pods, verb, options)
+        container = _container(_CONTAINER, config, pods, verb, options)
         container["ports"] = [{"name": _PORT_NAME, "containerPort": _PORT}]
-        template = _template(pods, container)
+        template = _template(config, pods, container)
         # Exit codes from 128 on, such as a kill's, are tried again, lower ones are final.
         return {"replicas": count, "restartPolicy": "ExitCode", "template": template}
 
@@ -76,7 +76,7 @@ def search(config: Config, pods: Pods, options: list[str]) -> list[dict[str, Any
 
     Args, Raises: as of ``training``.
     """
-    name = _checked(config, pods, "search")
+    name = _checked(config, pods, "search", options)
     if not config.tuner.enabled:
         raise DarkroomError("tuner.enabled is false: there is no search to help with.")
 
@@ -92,8 +92,9 @@ def search(config: Config, pods: Pods, options: list[str]) -> list[dict[str, Any
         return given
 
     def job(role: str, verb: str, env: list[dict[str, Any]], more: dict[str, Any]) -> Any:
-        container = _container("darkroom", pods, verb, options) | {"env": env}
-        template = _template(pods, container)
+        container = _container("darkroom", config, pods, verb, options)
+        container["env"] = [*env, *container.get("env", [])]
+        template = _template(config, pods, container)
         template["metadata"] = {"labels": {**_labels(config), _ROLE: role}}
         template["spec"]["restartPolicy"] = "Never"  # a new pod, as the policy below wants
         final = {"operator": "In", "values": list(_FINAL_EXIT_CODES)}
@@ -123,31 +124,54 @@ def search(config: Config, pods: Pods, options: list[str]) -> list[dict[str, Any
 _ROLE = "app.kubernetes.io/component"
 
 
-def _checked(config: Config, pods: Pods, what: str) -> str:
+def _checked(config: Config, pods: Pods, what: str, options: list[str]) -> str:
     """The name in Kubernetes."""
-    if not _IMAGE.fullmatch(pods.image):
+    if not pods.image:
         raise DarkroomError(
-            f"--image: expected an image with darkroom in it, such as registry/darkroom:0.1, found "
-            f"{pods.image or 'none'!r}."
+            "--image: missing; give the reference of an image with darkroom in it (or set "
+            "kubeflow.image)."
         )
-    if not pods.claim:
+    try:
+        image_reference(pods.image)
+    except ValueError as error:
+        raise DarkroomError(f"--image: {error}.") from None
+    if not OBJECT_NAME.fullmatch(pods.claim):
         raise DarkroomError(
             "--claim: expected the name of a PersistentVolumeClaim that all pods can write to, "
-            "found none."
+            f"found {pods.claim or 'none'}."
+        )
+    if not _CPU.fullmatch(pods.cpu):
+        raise DarkroomError(f"--cpu: expected cores, such as 2 or 500m, found {pods.cpu}.")
+    if not re.fullmatch(MEMORY, pods.memory):
+        raise DarkroomError(f"--memory: expected a size such as 4Gi, found {pods.memory}.")
+    if pods.gpus < 0:
+        raise DarkroomError(f"--gpus: expected 0 or more, found {pods.gpus}.")
+    if config.metadata.backend == "mysql" and PASSWORD not in config.kubeflow.secrets:
+        raise DarkroomError(
+            f"metadata.backend is mysql, and pods would not know its password: set "
+            f"kubeflow.secrets.{PASSWORD} to secret/key."
         )
     if pods.workers < 1:
         raise DarkroomError(
             f"--workers: expected at least 1 beside the chief, found {pods.workers}."
         )
-    root, mount = PurePosixPath(config.root), PurePosixPath(pods.mount)
+    mount = PurePosixPath(pods.mount)
     if not mount.is_absolute():
         raise DarkroomError(f"--mount: expected an absolute path, found {pods.mount}.")
-    if root.is_absolute() and not root.is_relative_to(mount):
+    if is_remote(config.root):
         raise DarkroomError(
-            f"root is {config.root}, outside of the volume at {pods.mount}, where pods would not "
-            "find what the others write. Set it to a path below, or --mount to a path above it."
+            f"root: {config.root} is in a bucket, and pods that work together need a folder of "
+            f"the volume at {pods.mount}."
         )
-    name = f"{config.name.rstrip('-')}-{what}"
+    file = options[options.index("--config") + 1]
+    for key, path in (("root", config.root), ("data.path", config.data.path), ("--config", file)):
+        inside = PurePosixPath(path or "")
+        if inside.is_absolute() and not inside.is_relative_to(mount):
+            raise DarkroomError(
+                f"{key} is {path}, outside of the volume at {pods.mount}, where pods would not "
+                "find it. Set it to a path below, or --mount to a path above it."
+            )
+    name = f"{config.name}-{what}"
     longest = f"{name}-workers-{pods.workers - 1}"
     if len(longest) > _LONGEST_NAME:
         raise DarkroomError(
@@ -157,15 +181,25 @@ def _checked(config: Config, pods: Pods, what: str) -> str:
     return name
 
 
-def _container(name: str, pods: Pods, verb: str, options: list[str]) -> dict[str, Any]:
+def _container(
+    name: str, config: Config, pods: Pods, verb: str, options: list[str]
+) -> dict[str, Any]:
     resources = {"cpu": pods.cpu, "memory": pods.memory}
     limits: dict[str, Any] = {"memory": pods.memory}
     if pods.gpus:
         limits["nvidia.com/gpu"] = pods.gpus
     words = ["darkroom", verb, *options]
+    env: list[dict[str, Any]] = [
+        {"name": key, "value": value} for key, value in sorted(config.kubeflow.environment.items())
+    ]
+    for variable, source in sorted(config.kubeflow.secrets.items()):
+        secret, _, key = source.partition("/")
+        reference = {"secretKeyRef": {"name": secret, "key": key}}
+        env.append({"name": variable, "valueFrom": reference})
     return {
         "name": name,
         "image": pods.image,
+        **({"env": env} if env else {}),
         # Kubernetes puts variables in for what follows a dollar sign.
         "command": [word.replace("$", "$$") for word in words],
         "workingDir": pods.mount,
@@ -174,9 +208,11 @@ def _container(name: str, pods: Pods, verb: str, options: list[str]) -> dict[str
     }
 
 
-def _template(pods: Pods, container: dict[str, Any]) -> dict[str, Any]:
+def _template(config: Config, pods: Pods, container: dict[str, Any]) -> dict[str, Any]:
+    account = config.kubeflow.service_account
     return {
         "spec": {
+            **({"serviceAccountName": account} if account else {}),
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "containers": [container],
@@ -188,7 +224,7 @@ def _template(pods: Pods, container: dict[str, Any]) -> dict[str, Any]:
 def _labels(config: Config) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": "darkroom",
-        "app.kubernetes.io/instance": config.name.rstrip("-"),
+        "app.kubernetes.io/instance": config.name,
     }
 
 

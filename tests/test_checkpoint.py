@@ -1,11 +1,10 @@
-import os
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from components import checkpoint, dataset, remote, training
+from components import checkpoint, dataset, files, remote, training
 from tests import buckets
 from tests.test_training import configured, network
 
@@ -73,7 +72,7 @@ def test_a_full_disk_leaves_the_state_before_and_nothing_else(tmp_path: Path) ->
     kept = checkpoint.Checkpoint(str(tmp_path), seed=1)
     kept.write(state())
     [path] = tmp_path.iterdir()
-    (tmp_path / f"{path.name}.{os.getpid()}.unfinished").symlink_to("/dev/full")
+    Path(files.unfinished_path(str(path))).symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         kept.write(state(epoch=8))
     assert list(tmp_path.iterdir()) == [path]

@@ -130,9 +130,15 @@ def test_where_the_others_go_on_it_comes_back_but_not_for_ever(tmp_path: Path) -
     for times in range(1, machines.TRIES + 1):
         helper.wait(*[1] * times)
         helper.end(1, machines.LOST)
-    code, said = helper.ended()
-    assert code == 1
-    assert "lost 5 times" in said
+    _, said = helper.ended()
+    assert "Lost: This machine was lost 5 times" in said
+    assert machines.Lost.exit_code == machines.LOST  # the command's: it may be started anew
+
+
+def test_there_may_be_nothing_to_conclude(tmp_path: Path) -> None:
+    path = tmp_path / "work.json"
+    machines.conclude(str(path))
+    assert not path.exists()
 
 
 def test_nothing_is_left_of_a_killed_one(helper: Helper) -> None:

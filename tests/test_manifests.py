@@ -68,7 +68,6 @@ def test_the_training_operator_takes_the_tfjob(version: str) -> None:
         assert container["ports"] == [{"name": "tfjob-port", "containerPort": 2222}]
         assert container["command"] == [
             "darkroom", verb, "--config", "mine.yaml", "--set", "report.limits=$$5",
-            "--set", "training.strategy=multi_worker",
         ]  # fmt: skip
 
 
@@ -106,9 +105,20 @@ def test_kubernetes_takes_the_search(version: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "changed", "expected"),
     [
-        ([], {"image": ""}, "--image: expected an image with darkroom in it.* found 'none'"),
+        ([], {"image": ""}, "--image: missing; give the reference .*or set kubeflow.image"),
         ([], {"image": "my image"}, "--image: .*found 'my image'"),
         ([], {"claim": ""}, "--claim: .* found none"),
+        ([], {"claim": "My Claim"}, "--claim: .* found My Claim"),
+        ([], {"cpu": "two"}, "--cpu: expected cores, such as 2 or 500m, found two"),
+        ([], {"memory": "4GB"}, "--memory: expected a size such as 4Gi, found 4GB"),
+        ([], {"gpus": -1}, "--gpus: expected 0 or more, found -1"),
+        (["root=gs://bucket/runs"], {}, "root: gs://bucket/runs is in a bucket, and pods"),
+        (["data={path: /images}"], {}, "data.path is /images, outside of the volume at /darkroom"),
+        (
+            ["metadata={backend: mysql, host: a, database: b, user: c}"],
+            {},
+            "would not know its password: set kubeflow.secrets.DARKROOM_METADATA_PASSWORD",
+        ),
         ([], {"workers": 0}, "--workers: expected at least 1"),
         ([], {"mount": "data"}, "--mount: expected an absolute path, found data"),
         (["root=/data/runs"], {}, "root is /data/runs, outside of the volume at /darkroom"),
@@ -121,18 +131,18 @@ def test_what_a_cluster_would_refuse_is_said(
     pods = Pods(**{**vars(PODS), **changed})
     for make in (manifests.training, manifests.search):
         with pytest.raises(DarkroomError, match=expected):
-            make(config("tuner.enabled=true", *overrides), pods, [])
+            make(config("tuner.enabled=true", *overrides), pods, OPTIONS)
 
 
 def test_a_search_that_is_off_needs_no_pods() -> None:
     with pytest.raises(DarkroomError, match=r"tuner\.enabled is false"):
-        manifests.search(config("tuner.enabled=false"), PODS, [])
+        manifests.search(config("tuner.enabled=false"), PODS, OPTIONS)
 
 
 def test_names_that_fit_are_taken() -> None:
     name = "a" * (63 - len("-training-workers-2"))
     for root in ("runs", "/darkroom/runs"):
-        [job] = manifests.training(config(f"name={name}", f"root={root}"), PODS, [])
+        [job] = manifests.training(config(f"name={name}", f"root={root}"), PODS, OPTIONS)
         assert job["metadata"]["name"] == f"{name}-training"
 
 
@@ -143,10 +153,41 @@ def test_the_command_writes_it(what: str, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout
     path = tmp_path / "deploy" / "digits" / f"{what}.yaml"
     text = path.read_text(encoding="utf-8")
-    assert text.startswith(f"# Written by: darkroom deploy {what} --config digits --image ")
+    assert text.startswith(f"# Written by: darkroom deploy {what} --config digits ")
     assert "&id" not in text
     make = getattr(manifests, what)
-    assert list(yaml.safe_load_all(text)) == make(load("digits"), PODS, ["--config", "digits"])
+    given = ["--config", "digits"]
+    if what == "training":
+        given.append("--set=training.strategy=multi_worker")
+    assert list(yaml.safe_load_all(text)) == make(load("digits"), PODS, given)
     refused = darkroom("deploy", what, cwd=tmp_path)
     assert refused.returncode == 1
-    assert refused.stdout.startswith("darkroom: --image: expected an image with darkroom in it")
+    assert refused.stdout.startswith("darkroom: --image: missing; give the reference of an image")
+    if what == "training":  # as the pods would refuse it, one after the other
+        refused = darkroom(
+            "deploy", what, *options, "--set", "training.jit_compile=true", cwd=tmp_path
+        )
+        assert "XLA can't compile what several machines add up" in refused.stdout
+
+
+def test_pods_have_the_environment_that_nodes_have_on_kubeflow() -> None:
+    section = (
+        "kubeflow={environment: {AWS_REGION: eu}, secrets: {DARKROOM_METADATA_PASSWORD: db/key}, "
+        "service_account: runner}"
+    )
+    database = "metadata={backend: mysql, host: a, database: b, user: c}"
+    made = config("tuner.enabled=true", section, database)
+    password = {"secretKeyRef": {"name": "db", "key": "key"}}
+    expected = [
+        {"name": "AWS_REGION", "value": "eu"},
+        {"name": "DARKROOM_METADATA_PASSWORD", "valueFrom": password},
+    ]
+    [job] = manifests.training(made, PODS, OPTIONS)
+    templates = [part["template"] for part in job["spec"]["tfReplicaSpecs"].values()]
+    for of_search in manifests.search(made, PODS, OPTIONS)[1:]:
+        kubernetes_validate.validate(of_search, NEWEST, strict=True)
+        templates.append(of_search["spec"]["template"])
+    for template in templates:
+        container = check_pods(template, NEWEST)
+        assert container["env"][-2:] == expected
+        assert template["spec"]["serviceAccountName"] == "runner"

@@ -14,7 +14,17 @@ import keras_tuner
 import psutil
 import pytest
 
-from components import checkpoint, dataset, files, results, settings, stages, training, trial
+from components import (
+    checkpoint,
+    dataset,
+    files,
+    machines,
+    results,
+    settings,
+    stages,
+    training,
+    trial,
+)
 from tests import model_servers
 from tests.conftest import PATIENCE, Project, command, darkroom, environment
 
@@ -103,9 +113,15 @@ class Machines:
 
     def ongoing(self) -> dict[str, str]:
         """Trials by who runs them."""
+        return dict(self._oracle_state().get("ongoing_trials", {}))
+
+    def ended(self) -> list[str]:
+        """Trials that are done."""
+        return list(self._oracle_state().get("end_order", []))
+
+    def _oracle_state(self) -> dict[str, Any]:
         folder = self.search()
-        oracle = folder and files.read_json(str(folder / "oracle.json"))
-        return dict(oracle["ongoing_trials"]) if oracle else {}
+        return (folder and files.read_json(str(folder / "oracle.json"))) or {}
 
 
 class Run(NamedTuple):
@@ -119,29 +135,32 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A search and a training, with each kind of machine killed once and started again."""
-    machines = Machines(tmp_path_factory.mktemp("several"))
+    """A search and a training, in both a worker and the chief killed and started again."""
+    several = Machines(tmp_path_factory.mktemp("several"))
     try:
         for name in ("worker", "b", "c", "chief"):  # before there is anything to help with
-            machines.start(name)
-        everybody = list(machines.running)
-        machines.wait(lambda: "b" in machines.ongoing(), *everybody)
-        lost_trial = machines.ongoing()["b"]
-        left = machines.kill("b")
-        machines.start("b")
-        machines.wait(lambda: machines.epochs() >= 2, "chief", "worker")
-        left += machines.kill("worker")
-        first = machines.epochs()
-        machines.start("worker")
-        machines.wait(lambda: machines.epochs() >= first + 2, "chief", "worker")
-        left += machines.kill("chief")
-        second = machines.epochs()
-        machines.start("chief")
+            several.start(name)
+        everybody = list(several.running)
+        several.wait(lambda: "b" in several.ongoing(), *everybody)
+        lost_trial = several.ongoing()["b"]
+        left = several.kill("b")
+        several.start("b")
+        several.wait(lambda: len(several.ended()) >= 2, *everybody)
+        left += several.kill("chief")
+        several.start("chief")
+        several.wait(lambda: several.epochs() >= 2, "chief", "worker")
+        left += several.kill("worker")
+        first = several.epochs()
+        several.start("worker")
+        several.wait(lambda: several.epochs() >= first + 2, "chief", "worker")
+        left += several.kill("chief")
+        second = several.epochs()
+        several.start("chief")
         for name in ("b", "c", "chief", "worker"):
-            machines.end(name)
-        yield Run(machines, left, lost_trial, (first, second))
+            several.end(name)
+        yield Run(several, left, lost_trial, (first, second))
     finally:
-        for process in machines.running.values():
+        for process in several.running.values():
             process.kill()
 
 
@@ -201,11 +220,29 @@ def test_the_losses_are_those_of_one_machine(run: Run, tmp_path: Path) -> None:
 def test_what_was_lost_is_told(run: Run) -> None:
     said = run.machines.said("chief")
     first, second = run.epochs
+    assert re.search(r"goes on with a search of which \d trials are done", said)
     assert f"The connection to worker 0 was lost. The training goes on after epoch {first}" in said
     assert f"{EPOCHS} epochs, the first {second} of them in an interrupted run" in said
     assert "other machines take part with: darkroom worker" in said
     for name in ("worker", "b", "c"):
         assert "takes part, number 1" in run.machines.said(name)
+
+
+def test_what_a_stopped_run_left_is_not_meant(tmp_path: Path) -> None:
+    """As when a TFJob is deleted, and applied again with other machines."""
+    several = Machines(tmp_path)
+    path = several.artifacts / results.TRAINING_FILE
+    others = {"chief": ["10.0.0.1:2222"], "worker": ["10.0.0.2:2222", "10.0.0.3:2222"]}
+    machines.announce(str(path), cluster=others)
+    several.start("worker")
+    try:
+        several.wait(lambda: "names other machines here" in several.said("worker"), "worker")
+        machines.announce(str(path), cluster={**others, "worker": []})
+        told = "takes part, number 2"
+        several.wait(lambda: told in several.said("worker"), "worker")
+    finally:
+        several.running["worker"].kill()
+        several.running["worker"].wait()
 
 
 @pytest.mark.parametrize(
@@ -230,14 +267,14 @@ def test_a_worker_that_can_t_help_says_so(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    machines = Machines(tmp_path)
+    several = Machines(tmp_path)
     for name, value in given.items():
         if value in ("chief", "worker") and name == "TF_CONFIG":
-            task = {"cluster": machines._cluster, "task": {"type": value, "index": 0}}
+            task = {"cluster": several._cluster, "task": {"type": value, "index": 0}}
             value = json.dumps(task)
         monkeypatch.setenv(name, value)
     options = [word for override in overrides for word in ("--set", override)]
-    result = darkroom("worker", *machines.project.options, *options, cwd=tmp_path)
+    result = darkroom("worker", *several.project.options, *options, cwd=tmp_path)
     assert result.returncode == 1
     assert expected in result.stdout
 
@@ -245,8 +282,8 @@ def test_a_worker_that_can_t_help_says_so(
 def test_a_run_on_several_machines_is_refused_before_anything_heavy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machines = Machines(tmp_path)
-    result = darkroom("run", *machines.project.options, cwd=tmp_path)
+    several = Machines(tmp_path)
+    result = darkroom("run", *several.project.options, cwd=tmp_path)
     assert result.returncode == 1
     assert "TF_CONFIG, which names the machines, isn't set" in result.stdout
     assert "loading TFX" not in result.stdout
