@@ -12,7 +12,7 @@ from typing import Any
 
 from components.errors import DarkroomError
 from pipeline import graph
-from pipeline.config import find, load
+from pipeline.config import CONFIGS, find, load
 
 try:
     from airflow import DAG
@@ -67,6 +67,11 @@ def create_dag(
       DarkroomError: the configuration can't be used, or there is no TFX to make the graph with.
     """
     path = find(config).absolute()
+    if folder is None and path.parent == CONFIGS:
+        raise DarkroomError(
+            f"{config} is a configuration of darkroom's own: name the folder where its runs are to "
+            "be, as folder of create_dag, or in DARKROOM_FOLDER."
+        )
     where = Path(folder or path.parent)
     loaded = load(path, list(overrides))
     settings = loaded.airflow

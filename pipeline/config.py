@@ -288,9 +288,14 @@ class Config(Section):
         return self
 
     @property
+    def root_on_disk(self) -> str:
+        """As it is written: `root`, or what stands for it on this machine."""
+        return self.local_root if is_remote(self.root) else self.root
+
+    @property
     def home(self) -> Path:
         """The folder of this pipeline on this machine; it has all, unless `base` is elsewhere."""
-        root = self.local_root if is_remote(self.root) else self.root
+        root = self.root_on_disk
         return Path(os.path.abspath(os.path.expanduser(root))) / self.name
 
     @property

@@ -37,7 +37,7 @@ def shape(
     """
     determined_by = [config.model_dump(), fingerprint.of_modules("pipeline.pipeline")]
     key = hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16]
-    kept = folder / os.path.expanduser(config.root) / config.name / "graphs"
+    kept = folder / os.path.expanduser(config.root_on_disk) / config.name / "graphs"
     path = kept / f"{key}.json"
     if not path.exists():
         try:
@@ -59,10 +59,13 @@ def _made(arguments: Sequence[str], folder: Path, python: str) -> str:
         raise DarkroomError(f"{python} can't be started in {folder}: {error.strerror}.") from error
     if result.returncode != 0:
         words = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
-        raise DarkroomError(
-            f"The graph can't be made with {python}: {words[-1].removeprefix('darkroom: ')} Set "
-            "airflow.python to the interpreter of an environment with darkroom[pipeline]."
-        )
+        said = words[-1].removeprefix("darkroom: ")
+        remedy = ""
+        if "needs TFX" in said or "No module named" in said:
+            remedy = (
+                " Set airflow.python to the interpreter of an environment with darkroom[pipeline]."
+            )
+        raise DarkroomError(f"The graph can't be made with {python}: {said}{remedy}")
     return result.stdout.splitlines()[-1]
 
 

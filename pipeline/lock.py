@@ -77,9 +77,16 @@ def _take(lock: IO[str], kind: int) -> bool:
     for attempt in range(_ATTEMPTS):
         if attempt:
             time.sleep(_BETWEEN)
-        with contextlib.suppress(OSError):
+        try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
             return True
+        except BlockingIOError:
+            continue
+        except OSError as error:
+            raise DarkroomError(
+                f"{lock.name} can't be locked: {error.strerror}. Set root, or local_root where "
+                "root is in a bucket, to a folder of a disk that has locks."
+            ) from error
     return False
 
 
@@ -103,6 +110,8 @@ def _is_held(path: Path) -> bool:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return True
+        except OSError:  # of a disk without locks: who runs says so
+            return False
     return False

@@ -66,11 +66,10 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
             shown.say(f"{node} is done already in {run}. What is to be done again needs a new run.")
             return False
         size = preflight.check(config) if node == _FIRST else preflight.data_bytes(config)
-        beam.require_engine(config)
         pipeline = runner.create(config, size)
         if node == _FIRST:
             preflight.rehearse(config)
-        _require(pipeline, node, done, run)
+        _require_engine(config, _require(pipeline, node, done, run))
         _launch(config, pipeline, run, node, shown)
         return True
 
@@ -102,8 +101,8 @@ def _done(config: Config, run: str, node: str) -> set[str]:
     return {one.id for one in tried if one.state in lineage.DONE}
 
 
-def _require(pipeline: Any, node: str, done: set[str], run: str) -> None:
-    """Raises DarkroomError where the graph has no such node, or one before it is not done."""
+def _require(pipeline: Any, node: str, done: set[str], run: str) -> Any:
+    """The node; DarkroomError where the graph has none such, or one before it is not done."""
     nodes = {one.id: one for one in pipeline.components}
     if node not in nodes:
         name = pipeline.pipeline_info.pipeline_name
@@ -113,6 +112,16 @@ def _require(pipeline: Any, node: str, done: set[str], run: str) -> None:
     missing = sorted({one.id for one in nodes[node].upstream_nodes} - done)
     if missing:
         raise DarkroomError(f"{node} comes after {', '.join(missing)}, not done yet in {run}.")
+    return nodes[node]
+
+
+def _require_engine(config: Config, node: Any) -> None:
+    """Looks for Beam's engine, where the node is to use one."""
+    from components import staging
+
+    options = getattr(getattr(node, "executor_spec", None), "beam_pipeline_args", None)
+    if options and staging.runs_elsewhere(options):
+        beam.require_engine(config)
 
 
 def _launch(config: Config, pipeline: Any, run: str, node: str, shown: display.Display) -> None:

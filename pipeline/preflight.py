@@ -4,10 +4,11 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from components import cluster, metadata, remote, settings, tfrecord, user_code
 from components.errors import DarkroomError, closest, explain
-from pipeline import digits
+from pipeline import beam, digits
 from pipeline.config import Config
 
 # What a feature with the image may hold.
@@ -72,11 +73,12 @@ def check(config: Config) -> int:
 def data_bytes(config: Config) -> int:
     """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0.
 
-    Of data in a bucket 0, too: to ask for it in each node costs more than a guess.
+    In a bucket Beam lists the files.
     """
-    if remote.is_remote(config.data_path):
-        return 0
     patterns = [_SPAN.sub("*", pattern) for pattern in config.data.splits.patterns.values()]
+    if remote.is_remote(config.data_path):
+        uris = [f"{config.data_path}/{pattern}" for pattern in patterns]
+        return sum(one.size_in_bytes for uri in uris for one in _listed(config, uri))
     files = [path for pattern in patterns for path in Path(config.data_path).glob(pattern)]
     return sum(os.path.getsize(path) for path in files if path.is_file())
 
@@ -142,28 +144,36 @@ def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:
     return sum(os.path.getsize(file) for file in files)
 
 
-def _check_split_in_bucket(config: Config, split: str, pattern: str) -> int:
-    """The same by Beam, which is to read it; of the first file only, as each is a request."""
+def _listed(config: Config, uri: str) -> list[Any]:
+    """The files of a pattern in a bucket, as Beam sees them."""
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    uri = f"{config.data_path}/{pattern}"
-    FileSystems.set_options(PipelineOptions([]))
+    FileSystems.set_options(PipelineOptions(beam.arguments(config.beam, data_bytes=0, cores=1)))
     try:
         [match] = FileSystems.match([uri])
     except Exception as error:
         raise DarkroomError(f"data.path: {uri} can't be read: {explain(error)}") from error
-    if not match.metadata_list:
+    return list(match.metadata_list)
+
+
+def _check_split_in_bucket(config: Config, split: str, pattern: str) -> int:
+    """The same by Beam, which is to read it; of the first file only, as each is a request."""
+    from apache_beam.io.filesystems import FileSystems
+
+    uri = f"{config.data_path}/{pattern}"
+    found = _listed(config, uri)
+    if not found:
         raise DarkroomError(
             f"No files for the {split} split: data.splits.{split} is {pattern!r}, and nothing is "
             f"{uri}."
         )
-    first = match.metadata_list[0].path
+    first = found[0].path
     with FileSystems.open(first) as file:
         records = (record for record, _ in tfrecord.records(file, first))
         if not _check_first_record(config, first, records):
             raise DarkroomError(f"The {split} split: {first} has no records.")
-    return sum(found.size_in_bytes for found in match.metadata_list)
+    return sum(one.size_in_bytes for one in found)
 
 
 def _check_first_record(config: Config, file: str, records: Iterator[bytes]) -> bool:

@@ -61,6 +61,9 @@ dags = {
         "catchup": dag.catchup,
         "max_active_runs": dag.max_active_runs,
         "tags": sorted(dag.tags),
+        "command": dag.tasks[0].render_template(
+            dag.tasks[0].command, {"dag": dag, "run_id": "by_hand", "ds": "2026-01-05"}
+        ),
     }
     for dag in bag.dags.values()
 }
@@ -105,7 +108,7 @@ class Airflow:
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     folder = Path(os.environ.get("DARKROOM_AIRFLOW", REPOSITORY / ".venv-airflow"))
     if not (folder / "bin" / "airflow").exists():
-        pytest.fail(f"There is no Airflow in {folder}: make test installs it, or make {folder}.")
+        pytest.fail(f"There is no Airflow in {folder}: python3 locks/install.py --airflow FOLDER.")
     home = tmp_path_factory.mktemp("airflow")
     variables = {
         **environment(),
@@ -164,7 +167,11 @@ def until(airflow: Airflow) -> Iterator[Callable]:
 
 def test_a_file_makes_the_graph_a_dag(airflow: Airflow, project: Project, tmp_path: Path) -> None:
     file = tmp_path / "small.py"
-    arguments = ("airflow", *project.options, "--set", "airflow.schedule='@daily'", "-o", str(file))
+    own = {"schedule": "'@daily'", "catchup": "true", "start_date": "2026-01-05"}
+    overrides = [f"airflow.{key}={value}" for key, value in own.items()]
+    overrides.append("report.limits='of {{ ds }}'")  # Airflow fills it in, for each day's run
+    given = [word for override in overrides for word in ("--set", override)]
+    arguments = ("airflow", *project.options, *given, "-o", str(file))
     result = darkroom(*arguments, cwd=project.folder)
     assert result.returncode == 0, result.stdout
     # The graph was made for that, and is not made again.
@@ -174,13 +181,16 @@ def test_a_file_makes_the_graph_a_dag(airflow: Airflow, project: Project, tmp_pa
     assert {path: path.stat().st_mtime_ns for path in graphs.glob("*.json")} == made
     assert found["errors"] == {}
     assert found["heavy"] == []
+    command = found["dags"]["small"].pop("command")
+    assert command[-3:] == ["--run", "small.by_hand", "ImportExampleGen"]
+    assert "report.limits='of 2026-01-05'" in command
     assert found["dags"] == {
         "small": {
             "edges": EDGES,
             "retries": [1],
             "schedule": "@daily",
-            "start": "2026-01-01T00:00:00+00:00",
-            "catchup": False,
+            "start": "2026-01-05T00:00:00+00:00",
+            "catchup": True,
             "max_active_runs": 1,
             "tags": ["digits"],
         }
@@ -203,6 +213,9 @@ def test_a_configuration_that_can_not_be_used_is_an_import_error(
     found = airflow.parse(tmp_path, DARKROOM_CONFIG=config, DARKROOM_SET="training.epocs=3")
     [error] = found["errors"].values()
     assert "--set training.epocs=3: training.epocs: unknown key. Did you mean 'epochs'?" in error
+    found = airflow.parse(tmp_path, DARKROOM_CONFIG="digits")  # whose runs would be in the package
+    [error] = found["errors"].values()
+    assert "digits is a configuration of darkroom's own: name the folder" in error
 
 
 def test_the_scheduler_tries_a_killed_training_again(

@@ -39,6 +39,20 @@ def test_it_is_made_once_for_a_configuration(tmp_path: Path, python: Path) -> No
     assert len((tmp_path / "calls.txt").read_text().splitlines()) == 2
 
 
+def test_with_a_root_in_a_bucket_it_is_kept_here(tmp_path: Path, python: Path) -> None:
+    shape(tmp_path, str(python), "root=gs://bucket/runs", "local_root=here")
+    assert len(list((tmp_path / "here" / "digits" / "graphs").glob("*.json"))) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["calls.txt", "here", "python"]
+
+
+def test_what_is_wrong_with_the_configuration_needs_no_other_interpreter(
+    tmp_path: Path, python: Path
+) -> None:
+    python.write_text("#!/bin/sh\necho 'darkroom: model.weights: no such file.' >&2; exit 1\n")
+    with pytest.raises(DarkroomError, match=r"model\.weights: no such file\.$"):
+        shape(tmp_path, str(python))
+
+
 def test_no_interpreter(tmp_path: Path) -> None:
     with pytest.raises(DarkroomError, match=r"/no/python can't be started in .*: No such file"):
         shape(tmp_path, "/no/python")

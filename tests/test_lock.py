@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -92,6 +93,18 @@ def test_a_node_waits_for_a_run_and_for_itself(config: Config, holds: Callable, 
     assert order == ["first", "second"]
     [words] = said
     assert words.startswith(f"Another run of {name} is going on (process {os.getpid()}): waiting")
+
+
+def test_a_disk_without_locks_is_told_from_a_run(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", unsupported)
+    with pytest.raises(DarkroomError, match=r"lock can't be locked: No locks available\. Set root"):
+        lock.alone(config).__enter__()
+    assert not lock.alive(config)
 
 
 def test_a_killed_node_is_not_alive(config: Config) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,22 @@ def test_one_that_was_killed_counts_as_failed_and_is_tried_again(ran: Config) ->
     assert "Pusher" not in node._done(ran, run.name, "Pusher")
     assert next(n for n in nodes_of(ran) if n.id == "Pusher").state == "failed"
     assert node._done(ran, "another run", "Trainer") == set()
+
+
+def test_asked_to_end_it_ends_as_ctrl_c_has_it(ran: Config) -> None:
+    """As Airflow asks when a task is marked as failed, or cleared."""
+    words = ["--set", "name=small", "--set", f"root={ran.home.parent}", "--run", "another"]
+    command = [sys.executable, "-m", "pipeline.node", "--config", "digits", *words, "Trainer"]
+    with lock.beside(ran, "Trainer", print):
+        process = subprocess.Popen(
+            command, env=environment(), stdout=subprocess.PIPE, encoding="utf-8"
+        )
+        assert process.stdout is not None
+        assert "waiting for its end" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 130
+    process.stdout.close()
+    assert not lock.alive(ran)
 
 
 def nodes_of(config: Config) -> list:
