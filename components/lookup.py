@@ -24,7 +24,6 @@ from serving import rollout
 
 _NOTE = "found.json"
 _SOURCE = "source.json"
-_GRAPH = "saved_model.pb"
 # Statistics of so many runs stay in the folder: the last, and some for runs side by side.
 _KEPT = 5
 
@@ -87,8 +86,6 @@ class BaselineExecutor(base_executor.BaseExecutor):
         base = exec_properties["folder"]
         for number in pushed.versions(base):  # the newest first
             folder = os.path.join(base, number)
-            if not remote.exists(os.path.join(folder, _GRAPH)):  # pushed last: not whole yet
-                continue
             note = _read(os.path.join(folder, rollout.NOTE_PATH))
             pushed_of = note.get("model", {}).get("uri")
             if pushed_of != candidate.uri and comparable(contract(folder), own):

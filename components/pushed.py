@@ -6,15 +6,15 @@ from pathlib import Path
 from components import remote
 from serving import predictor, rollout
 
-_GRAPH = "saved_model.pb"
+GRAPH = "saved_model.pb"  # pushed to a bucket last: what has one is whole
 
 
 def versions(base: str) -> list[str]:
-    """The versions below a model's folder or URI, newest first, as a server sees them."""
-    if not remote.is_remote(base):
+    """The whole versions below a model's folder or URI, newest first."""
+    if not remote.is_remote(base):  # where a version comes to its place in one step
         return [path.name for path in predictor.versions(Path(base))]
     # What a killed push left has no graph yet.
-    whole = [name for name in remote.names(base) if remote.exists(f"{base}/{name}/{_GRAPH}")]
+    whole = [name for name in remote.names(base) if remote.exists(f"{base}/{name}/{GRAPH}")]
     return sorted((name for name in whole if name.isdigit()), key=int, reverse=True)
 
 

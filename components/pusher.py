@@ -20,7 +20,6 @@ from tfx.utils import io_utils, json_utils, proto_utils
 from components import push, pushed, remote, results, settings
 from serving import rollout
 
-_GRAPH = "saved_model.pb"
 _BLESSINGS = ("model_blessing", "infra_blessing")
 
 
@@ -111,7 +110,7 @@ def _push_to_remote(base: str, source: Path, note: dict[str, Any], serving: Simp
         io_utils.copy_dir(str(source), target, deny_regex_patterns=[r"saved_model\.pb$"])
         note = push.full_note(note, version, now, fingerprint)
         _write(os.path.join(target, rollout.NOTE_PATH), json.dumps(note, indent=2))
-        io_utils.copy_file(str(source / _GRAPH), os.path.join(target, _GRAPH))
+        io_utils.copy_file(str(source / pushed.GRAPH), os.path.join(target, pushed.GRAPH))
         there.insert(0, version)
     beside = os.path.dirname(base)
     _write(os.path.join(beside, rollout.BATCHING_FILE), rollout.batching(serving.batching))

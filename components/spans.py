@@ -16,18 +16,18 @@ class Resolved(NamedTuple):
 
     patterns: dict[str, str]  # by split, relative to the folder, of one span and version
     span: int  # 0 where the patterns have none
-    fingerprint: str  # of names, sizes and times: a line for each split, as TFX writes it
+    fingerprint: str  # of number, sizes and times: a line for each split, as TFX writes it
 
 
 def resolve(folder: str, input_config: str) -> Resolved:
-    """Looks for the newest span that all splits have.
+    """Looks for the newest span, which all splits must have.
 
     Args:
       folder: that the patterns are relative to.
       input_config: TFX's Input as JSON.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there is none, or splits have different ones.
     """
     given = example_gen_pb2.Input()
     proto_utils.json_to_proto(input_config, given)

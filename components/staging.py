@@ -24,7 +24,9 @@ class Launcher(launcher.Launcher):  # type: ignore[misc]  # TFX's base has no ty
         return super().launch()
 
     def _run_executor(self, execution_info: Any) -> Any:
-        if _runs_elsewhere(self._executor_spec):  # and reads and writes the bucket from there
+        placeholders = getattr(self._executor_spec, "beam_pipeline_args_placeholders", [])
+        if runs_elsewhere([one.value.string_value for one in placeholders]):
+            # Where it reads and writes the bucket itself.
             return super()._run_executor(execution_info)
         in_bucket = execution_info.tmp_dir
         with (
@@ -79,10 +81,7 @@ def _name_origins(artifact: Any) -> None:
             value.string_value = remote.origin(value.string_value)
 
 
-def _runs_elsewhere(executor_spec: Any) -> bool:
-    arguments = [
-        argument.value.string_value
-        for argument in getattr(executor_spec, "beam_pipeline_args_placeholders", [])
-    ]
+def runs_elsewhere(arguments: Sequence[str]) -> bool:
+    """Whether Beam works on other machines, by its options; of several runners the last counts."""
     runners = [a.removeprefix("--runner=") for a in arguments if a.startswith("--runner=")]
     return bool(runners) and runners[-1] not in _LOCAL_RUNNERS

@@ -28,19 +28,13 @@ _UNCACHED = ("LastStatistics", "Baseline", "Pusher", "Report")
 # These note on what they make which run made it; that alone makes each run's call another.
 _NOTE_THE_RUN = ("Pusher", "Report")
 _RUN_ID = "{{$.pipeline_job_uuid}}"
+_MADE_BY = "made by darkroom compile"
 _COMMAND = ("python", "-m", "kubeflow.task")
 # A task before ImportExampleGen, which takes part of its cache's key from it.
 _FIRST, _BEFORE = "import-example-gen", "images"
 _BEFORE_COMMAND = ("python", "-m", "kubeflow.seen")
 # Between tries, doubling; all of them within a week from the first's start: trainings take days.
 _BACKOFF = {"backoffDuration": "10s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"}
-# Image references, as the distribution project's grammar has them.
-_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
-_IMAGE = re.compile(
-    rf"(?:[\w.-]+(?::\d+)?/)?{_PART}(?:/{_PART})*"
-    r"(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
-    re.ASCII,
-)
 # Buckets that the launcher of Kubeflow Pipelines knows, and TensorFlow.
 _BUCKETS = ("gs", "s3")
 
@@ -56,11 +50,6 @@ def check(config: Config) -> None:
         raise DarkroomError(
             "kubeflow.image: missing. Build the image with kubeflow/Dockerfile, push it to a "
             "registry that the cluster can read, and set kubeflow.image to its reference."
-        )
-    if not _IMAGE.fullmatch(settings.image):
-        raise DarkroomError(
-            f"kubeflow.image: expected a reference such as registry.example/team/darkroom:1.0, "
-            f"found {settings.image!r}."
         )
     if config.data.bundled is not None:
         raise DarkroomError(
@@ -168,8 +157,13 @@ def write(documents: Sequence[dict[str, Any]], path: Path) -> None:
       DarkroomError: the file can't be written.
     """
     spec = documents[0]
+    if path.is_file() and _MADE_BY not in path.open(encoding="utf-8", errors="replace").readline():
+        raise DarkroomError(
+            f"{path} is there already, and darkroom compile didn't make it. Name another file "
+            "with -o."
+        )
     heading = (
-        f"# {spec['pipelineInfo']['name']}: made by darkroom compile, "
+        f"# {spec['pipelineInfo']['name']}: {_MADE_BY}, "
         f"darkroom {environment.versions().get('darkroom', '')}\n"
     )
     text = yaml.safe_dump_all(documents, sort_keys=True, width=100, allow_unicode=True)

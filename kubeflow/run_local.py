@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -72,6 +73,8 @@ def _mount(text: str) -> tuple[str, Path]:
     place, equals, folder = text.rpartition("=")
     if not equals or not place or not folder:
         raise argparse.ArgumentTypeError(f"expected PATH=FOLDER, found {text}")
+    if not Path(folder).exists():
+        raise argparse.ArgumentTypeError(f"there is no {folder}, which is to be {place}")
     return place.rstrip("/"), Path(folder).absolute()
 
 
@@ -88,6 +91,8 @@ def run(path: Path, root: Path, mounts: dict[str, Path] | None = None) -> Iterat
     """
     pipeline, tasks = spec.load(path)
     here = _Places(root.absolute(), mounts or {}, tasks)
+    for task in tasks:
+        _check(task)
     run_id = str(uuid.uuid4())
     folder = root.absolute() / "runs" / pipeline / run_id
     made: dict[tuple[str, str], Any] = {}  # artifacts and parameters by task and key
@@ -128,25 +133,30 @@ def _run(
     made: dict[tuple[str, str], dict[str, Any]],
 ) -> Ran:
     """Runs a task; adds what it made to ``made``."""
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise DarkroomError(f"--root: {folder} can't be made: {error.strerror}.") from error
     given = _executor_input(task, pipeline, run_id, folder, here, made)
     (folder / "executor_input.json").write_text(json.dumps(given, indent=2), encoding="utf-8")
-    command = _command(task, given)
+    command = _command(task, given, here)
     log = folder / "log.txt"
     begin = time.monotonic()
     with log.open("wb") as file, tempfile.TemporaryDirectory() as temporary:
-        code = _wait(
-            subprocess.Popen(
+        try:
+            process = subprocess.Popen(
                 command,
                 cwd=temporary,
-                env={**_environment(task), "TMPDIR": temporary},
+                env={**_environment(task, here), "TMPDIR": temporary},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=end_with_parent if sys.platform == "linux" else None,
             )
-        )
+        except OSError as error:
+            raise _failed(task, f"can't be started: {error.strerror}", folder) from error
+        code = _wait(process)
     seconds = time.monotonic() - begin
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     if code:
@@ -189,22 +199,13 @@ def _executor_input(
     }
 
 
-def _command(task: spec.Task, given: dict[str, Any]) -> list[str]:
-    container = task.container
-    words = [*container["command"], *container.get("args", [])]
-    words = [json.dumps(given) if word == _INPUT else word for word in words]
-    for word in words:
-        if "{{$" in word:
+def _check(task: spec.Task) -> None:
+    """What would stop it here, before the first task runs."""
+    for word in [*task.container["command"], *task.container.get("args", [])]:
+        if "{{$" in word and word != _INPUT:
             raise DarkroomError(
                 f"task {task.name}: can't fill in the placeholder of {word!r} here."
             )
-    # The image's Python is the one that runs this.
-    return [sys.executable, *words[1:]] if words[0] in ("python", "python3") else words
-
-
-def _environment(task: spec.Task) -> dict[str, str]:
-    """That of this process, with what the task's container has beyond it."""
-    declared = {entry["name"]: entry["value"] for entry in task.container.get("env", [])}
     for secret in task.platform.get("secretAsEnv", []):
         for key in secret["keyToEnv"]:
             if key["envVar"] not in os.environ:
@@ -212,6 +213,20 @@ def _environment(task: spec.Task) -> dict[str, str]:
                     f"task {task.name}: {key['envVar']} comes from the secret "
                     f"{secret['secretName']} on the cluster. Set it here in the environment."
                 )
+
+
+def _command(task: spec.Task, given: dict[str, Any], here: _Places) -> list[str]:
+    container = task.container
+    words = [*container["command"], *container.get("args", [])]
+    words = [json.dumps(given) if word == _INPUT else here.here(word) for word in words]
+    # The image's Python is the one that runs this.
+    return [sys.executable, *words[1:]] if words[0] in ("python", "python3") else words
+
+
+def _environment(task: spec.Task, here: _Places) -> dict[str, str]:
+    """That of this process, with what the task's container has beyond it."""
+    given = task.container.get("env", [])
+    declared = {entry["name"]: here.here(entry["value"]) for entry in given}
     # Your own code, which is in /opt/code of the image, is where you are; last, to shadow nothing.
     path = [*filter(None, [os.environ.get("PYTHONPATH")]), os.getcwd()]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **declared}
@@ -232,16 +247,16 @@ def _executor_output(task: spec.Task, given: dict[str, Any], folder: Path) -> di
     """Parameters, and artifacts as tasks after it get them: without their type, as on a cluster."""
     try:
         output = json.loads((folder / _OUTPUT_FILE).read_text(encoding="utf-8"))
-        written = output.get("artifacts", {})
+        written = {key: of["artifacts"][0] for key, of in output.get("artifacts", {}).items()}
         made = {key: output["parameterValues"][key] for key in task.tells}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise _failed(
             task, f"wrote no executor output that can be read ({error})", folder
         ) from error
     for key, listed in given["outputs"]["artifacts"].items():
         [declared] = listed["artifacts"]
-        told = written.get(key, {}).get("artifacts", [{}])[0]
-        made[key] = {**declared, **_FORGOTTEN, "metadata": told.get("metadata", {})}
+        metadata = written.get(key, {}).get("metadata", {})
+        made[key] = {**declared, **_FORGOTTEN, "metadata": metadata}
         if not os.path.isdir(declared["uri"]) or not os.listdir(declared["uri"]):
             raise _failed(
                 task,
@@ -257,7 +272,7 @@ def _failed(task: spec.Task, how: str, folder: Path, said: str = "") -> Darkroom
     return DarkroomError(
         f"task {task.name} {how}.\n"
         + (f"  {said}\n" if said else "")
-        + f"Its command: {' '.join(words)}\n"
+        + f"Its command: {shlex.join(words)}\n"
         f"Its input:   {folder / 'executor_input.json'}\n"
         f"Its log:     {folder / 'log.txt'}"
     )

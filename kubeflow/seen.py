@@ -1,6 +1,6 @@
 """What a container runs before ImportExampleGen: looks at the images' files, and not into them.
 
-``python -m kubeflow.seen --input JSON`` gives a fingerprint of their names, sizes and times as an
+``python -m kubeflow.seen --input JSON`` gives a fingerprint of their number, sizes and times as an
 output parameter, which is part of the cache's key of ImportExampleGen. Without it either changed
 images would go unseen, or every run would do all the work again: whoever comes after a task that
 isn't cached gets artifacts of other ids, and is not cached either.
@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from components.errors import DarkroomError, explain
 from kubeflow.task import SEEN_PARAMETER
 
 
@@ -23,12 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tfx.dsl.io import fileio
 
     from components import remote, spans
-    from components.errors import explain
 
     given = options.input["inputs"]["parameterValues"]
     try:
         remote.plug_in(given["input_base"])
         seen = spans.resolve(given["input_base"], given["input_config"])
+        for split, pattern in seen.patterns.items():
+            if not fileio.glob(os.path.join(given["input_base"], pattern)):
+                raise DarkroomError(
+                    f"No files for the {split} split: nothing is named {pattern} in "
+                    f"{given['input_base']}, as this container sees it. Do data.path and "
+                    "data.splits say where the TFRecords are?"
+                )
     except Exception as error:
         print(f"Seen failed. {explain(error)}", file=sys.stderr, flush=True)
         return 1

@@ -117,6 +117,8 @@ def reach(host: str) -> None:
       DarkroomError: it does not.
     """
     host = host.rstrip("/")
+    if not host.startswith(("http://", "https://")):
+        raise DarkroomError(f"--host: expected http://… or https://…, found {host}.")
     headers = {"authorization": f"Bearer {_token()}"} if _token() else {}
     remedy = (
         "Is the address right? On the cluster: "
@@ -128,6 +130,9 @@ def reach(host: str) -> None:
         )
     except (urllib3.exceptions.HTTPError, ValueError) as error:
         raise DarkroomError(f"{host} is not reached: {error}. {remedy}") from error
+    moved = answer.headers.get("location", "")
+    if moved == host.replace("http://", "https://", 1) + _HEALTH:
+        raise DarkroomError(f"{host} answers over https alone: take {moved.removesuffix(_HEALTH)}.")
     if answer.status in (301, 302, 303, 307, 401, 403):  # also one that leads to a page to log in
         raise DarkroomError(
             f"{host} wants to know who asks: {answer.status}. Set {TOKEN_VARIABLE} to a token."

@@ -21,6 +21,9 @@ from typing import Any
 
 import yaml
 
+from components.errors import DarkroomError, explain
+from pipeline import fingerprint
+
 # Where the launcher of Kubeflow Pipelines keeps copies of buckets: LocalPathForURI in its source.
 _COPIES = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 # Parameters that are none of the executor's: the run, and what was seen of the images' files.
@@ -47,11 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--types", type=json.loads, default={}, help="titles of the input artifacts' types by key"
     )
-    parser.add_argument("--source", help="the code's fingerprint, for the cache's key alone")
+    parser.add_argument(
+        "--source", help="the code's fingerprint, for the cache's key, and to be checked"
+    )
+    parser.add_argument("--modules", default="", help="the modules that it was taken from")
     options, beam_arguments = parser.parse_known_args(arguments)
-    from components.errors import explain
-
     try:
+        if options.source is not None:
+            _check_source(options.source, options.modules.split(","))
         seconds, words = _run(options, beam_arguments)
     except Exception as error:
         logging.exception("%s failed", options.node)
@@ -61,6 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     said = f": {words}" * bool(words)
     print(f"{options.node} is done{said}; {seconds:.1f} s, and {around:.1f} s around", flush=True)
     return 0
+
+
+def _check_source(source: str, modules: Sequence[str]) -> None:
+    """What this code makes is kept under the fingerprint of that which the pipeline came from."""
+    if fingerprint.of_modules(*modules) != source:
+        raise DarkroomError(
+            "The image has other code, or other versions of libraries, than the pipeline was "
+            f"compiled from (looked at from {', '.join(modules)} on), and its results would be "
+            "cached as that code's. Build the image of this code, and compile the pipeline with it."
+        )
 
 
 def _run(options: argparse.Namespace, beam_arguments: list[str]) -> tuple[float, str]:
@@ -74,13 +90,12 @@ def _run(options: argparse.Namespace, beam_arguments: list[str]) -> tuple[float,
     from tfx.dsl.io import fileio
     from tfx.utils import import_utils
 
-    from components import remote, summary
+    from components import remote, staging, summary
 
     executor = import_utils.import_class_by_path(options.executor)
     of_beam = issubclass(executor, base_beam_executor.BaseBeamExecutor)
     # Beam's workers elsewhere see buckets, and not this container's copies.
-    runners = [word for word in beam_arguments if word.startswith("--runner=")]
-    elsewhere = of_beam and runners not in ([], ["--runner=DirectRunner"])
+    elsewhere = of_beam and staging.runs_elsewhere(beam_arguments)
     inputs, outputs = options.input.get("inputs", {}), options.input["outputs"]
     uris: dict[int, str] = {}
     artifacts = {
@@ -97,7 +112,8 @@ def _run(options: argparse.Namespace, beam_arguments: list[str]) -> tuple[float,
         key: int(value) if isinstance(value, float) and value.is_integer() else value
         for key, value in inputs.get("parameterValues", {}).items()
     }
-    if "s3://" in json.dumps(parameters):
+    used = [one.uri for side in artifacts.values() for listed in side.values() for one in listed]
+    if "s3://" in json.dumps([parameters, used]):
         remote.plug_in("s3://")
     run = parameters.pop(RUN_PARAMETER, None)
     parameters.pop(SEEN_PARAMETER, None)
@@ -188,11 +204,20 @@ def local_path(uri: str) -> str:
     return uri
 
 
+def _origin(value: Any) -> Any:
+    """A property with the URI in place of this container's copy of it."""
+    for scheme, folder in _COPIES.items():
+        if isinstance(value, str) and value.startswith(folder):
+            uri = scheme + value.removeprefix(folder)
+            return uri if local_path(uri) == value else value
+    return value
+
+
 def _described(artifact: Any, uris: dict[int, str]) -> dict[str, Any]:
     """A RuntimeArtifact of TFX's artifact."""
     made = artifact.mlmd_artifact
     metadata = {
-        key: getattr(value, kind)
+        key: _origin(getattr(value, kind))
         for properties in (made.properties, made.custom_properties)
         for key, value in properties.items()
         for kind in [value.WhichOneof("value")]

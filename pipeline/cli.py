@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from serving.predictor import Prediction
 
+_DEFAULT_CONFIG = "digits"  # that anyone can run: its images come with scikit-learn
 _NOT_BLESSED = 3  # of darkroom run --require-blessed; argparse has 2
 
 
@@ -38,7 +39,7 @@ def _obey(arguments: Sequence[str] | None) -> int:
         return code
     except (DarkroomError, PredictionError) as error:
         print(f"darkroom: {error}", file=sys.stderr)
-        return 1
+        return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has enough
@@ -59,8 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     shipped = sorted(path.stem for path in Path(__file__).parent.glob("configs/*.yaml"))
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
-        "--config", default="digits", metavar="FILE",
-        help=f"YAML file, or the name of a shipped one: {', '.join(shipped)} (default: digits)",
+        "--config", default=_DEFAULT_CONFIG, metavar="FILE",
+        help=f"YAML file, or the name of a shipped one: {', '.join(shipped)} "
+        f"(default: {_DEFAULT_CONFIG})",
     )  # fmt: skip
     shared.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
@@ -234,7 +236,9 @@ def _parser() -> argparse.ArgumentParser:
         help="what runs it, or what is to run",
     )  # fmt: skip
     cluster = deploy.add_argument_group("training and search")
-    cluster.add_argument("--image", default="", metavar="IMAGE", help="with darkroom in it")
+    cluster.add_argument(
+        "--image", default="", metavar="IMAGE", help="with darkroom in it (kubeflow.image)"
+    )
     cluster.add_argument(
         "--claim", default="", metavar="NAME", help="PersistentVolumeClaim that all pods share"
     )
@@ -272,14 +276,14 @@ def _parser() -> argparse.ArgumentParser:
     inspect.set_defaults(command=_inspect)
     compile_ = commands.add_parser(
         "compile", parents=[shared], help="write the specification that Kubeflow Pipelines runs",
-        description="Writes the pipeline as Kubeflow Pipelines (from version 2.0) and Vertex AI "
+        description="Writes the pipeline as Kubeflow Pipelines (from version 2.5) and Vertex AI "
         "run it. python -m kubeflow.run_local runs it here.",
     )  # fmt: skip
     compile_.add_argument(
         "--target", choices=("kubeflow",), default="kubeflow", help="what is to run it (kubeflow)"
     )
     compile_.add_argument(
-        "-o", "--out", type=Path, metavar="FILE", help="for the YAML (default: NAME.yaml)"
+        "-o", "--out", type=Path, metavar="FILE", help="for the YAML (default: NAME-kubeflow.yaml)"
     )
     compile_.set_defaults(command=_compile)
     submit = commands.add_parser(
@@ -311,7 +315,7 @@ def _load(options: argparse.Namespace) -> "Config":
 
 
 def _config_argument(options: argparse.Namespace) -> str:
-    words = [] if options.config == "digits" else ["--config", options.config]
+    words = [] if options.config == _DEFAULT_CONFIG else ["--config", options.config]
     for override in options.overrides:
         if override.partition("=")[0] in ("root", "name"):
             words += ["--set", override]
@@ -389,7 +393,7 @@ def _compile(options: argparse.Namespace) -> int:
     config = _load(options)
     from kubeflow import compile as compiler
 
-    path = options.out or Path(f"{config.name}.yaml")
+    path = options.out or Path(f"{config.name}-kubeflow.yaml")
     compiler.write(compiler.compiled(config), path)
     print(f"{path}: {config.name} for Kubeflow Pipelines")
     return 0
@@ -398,6 +402,13 @@ def _compile(options: argparse.Namespace) -> int:
 def _submit(options: argparse.Namespace) -> int:
     import tempfile
 
+    from components.errors import DarkroomError
+
+    if options.spec is not None and options.config == _DEFAULT_CONFIG:
+        raise DarkroomError(
+            "--spec: name the configuration beside it, with --config: a run's experiment and "
+            "service account are in its section kubeflow."
+        )
     config = _load(options)
     from kubeflow import compile as compiler
     from kubeflow import submit
@@ -641,6 +652,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _deploy(options: argparse.Namespace) -> int:
+    if options.where == "training":
+        options.overrides.append("training.strategy=multi_worker")
     config = _load(options)
     from components import environment
     from serving import deployment
@@ -662,6 +675,7 @@ def _deploy(options: argparse.Namespace) -> int:
 
         names = [field.name for field in dataclasses.fields(manifests.Pods)]
         pods = manifests.Pods(**{name: getattr(options, name) for name in names})
+        pods = dataclasses.replace(pods, image=pods.image or config.kubeflow.image or "")
         name, command = f"{options.where}.yaml", "kubectl apply --filename {}"
         make = manifests.training if options.where == "training" else manifests.search
         documents = make(config, pods, given)

@@ -12,6 +12,8 @@ import sysconfig
 from importlib import metadata
 from pathlib import Path
 
+# Sources of ours, where they are installed as well as where they are worked on.
+_OWN = {"pipeline", "components", "serving", "kubeflow"}
 # What the results depend on besides our own and the user's sources.
 _LIBRARIES = (
     "tfx",
@@ -37,7 +39,7 @@ def of_modules(*modules: str) -> str:
     """
     digest = hashlib.sha256()
     sources: dict[str, bytes] = {}
-    own = {name.split(".")[0] for name in modules}
+    own = {name.split(".")[0] for name in modules} | _OWN
     waiting = list(modules)
     while waiting:
         name = waiting.pop()

@@ -232,7 +232,8 @@ def create_pipeline(
         (transform, ["components.preprocessing", *users_images]),
         (learning_rate_scan, ["components.lr_scan", *users_network]),
         (rehearsal, ["components.rehearsal", *users_metrics]),
-        (tuner, ["components.tuner"]),
+        (tuner, ["components.tuner", *users_network]),
+        (trainer, ["components.trainer", *users_network]),
         (evaluator, ["components.evaluation", *users_metrics]),
         (serving_validator, ["components.serving_validator", "serving.model_server"]),
         (pusher, ["components.pusher"]),
@@ -244,7 +245,8 @@ def create_pipeline(
         ),
     ]
     for component, modules in sources:
-        component.executor_spec.add_extra_flags([f"--source={fingerprint.of_modules(*modules)}"])
+        flags = [f"--modules={','.join(modules)}", f"--source={fingerprint.of_modules(*modules)}"]
+        component.executor_spec.add_extra_flags(flags)
 
     # These two work on files beside Beam: with artifacts in a bucket, on their own machine.
     if beam_pipeline_args and remote.is_remote(config.root):

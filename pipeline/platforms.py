@@ -67,14 +67,40 @@ class Beam(Section):
         return self
 
 
+_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?:[\w.-]+(?::\d+)?/)?{_PART}(?:/{_PART})*"
+    r"(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Kubernetes' names of most things, and a label's key and value.
+_DNS_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+OBJECT_NAME = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
+_LABEL = re.compile(r"[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?", re.ASCII)
+_LABEL_KEY = re.compile(rf"(?:{OBJECT_NAME.pattern}/)?{_LABEL.pattern}", re.ASCII)
+MEMORY = r"^\d+(\.\d+)?(k|[MGTPE]|[KMGTPE]i)?$"
+
 # Where the launcher of Kubeflow Pipelines puts copies of buckets, and what it needs itself.
 _LAUNCHERS_FOLDERS = ("/gcs", "/s3", "/minio", "/kfp-launcher", "/.cache", "/.config", "/.local")
+
+
+def image_reference(text: str) -> str:
+    """The reference of a container image, as the distribution project's grammar has it.
+
+    Raises:
+      ValueError: it is none.
+    """
+    if not _IMAGE.fullmatch(text):
+        example = "registry.example/team/darkroom:1.0"
+        raise ValueError(f"expected a reference such as {example}, found {text!r}")
+    return text
 
 
 class Resources(Section):
     cpu: float | None = Field(None, gt=0)
     """Cores, at most."""
-    memory: str | None = Field(None, pattern=r"^\d+(\.\d+)?(k|[MGTPE]|[KMGTPE]i)?$")
+    memory: str | None = Field(None, pattern=MEMORY)
     """Memory, at most, as Kubernetes writes it: 8Gi."""
     accelerator: str | None = None
     """Resource name of an accelerator, such as nvidia.com/gpu."""
@@ -82,6 +108,14 @@ class Resources(Section):
     """How many of it."""
     node_pool: dict[str, str] = {}
     """Labels of the nodes that it may run on."""
+
+    @field_validator("node_pool")
+    @classmethod
+    def _are_labels(cls, labels: dict[str, str]) -> dict[str, str]:
+        for key, value in labels.items():
+            if not _LABEL_KEY.fullmatch(key) or (value and not _LABEL.fullmatch(value)):
+                raise ValueError(f"expected a label of Kubernetes' nodes, found {key}: {value}")
+        return labels
 
     @model_validator(mode="after")
     def _counts_something(self) -> "Resources":
@@ -108,6 +142,32 @@ class Kubeflow(Section):
     service_account: str | None = None
     """Of Kubernetes, as which the containers run."""
 
+    @field_validator("image")
+    @classmethod
+    def _is_an_image(cls, image: str | None) -> str | None:
+        return image and image_reference(image)
+
+    @field_validator("service_account")
+    @classmethod
+    def _is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and not OBJECT_NAME.fullmatch(name):
+            raise ValueError(f"expected a name that Kubernetes takes, found {name!r}")
+        return name
+
+    @field_validator("environment", "secrets")
+    @classmethod
+    def _name_variables(cls, variables: dict[str, str]) -> dict[str, str]:
+        for variable in variables:
+            if not _VARIABLE.fullmatch(variable):
+                raise ValueError(f"expected the name of a variable, found {variable!r}")
+        return variables
+
+    @model_validator(mode="after")
+    def _set_once(self) -> "Kubeflow":
+        if twice := sorted(set(self.environment) & set(self.secrets)):
+            raise ValueError(f"{twice[0]} is in environment and in secrets; take one out")
+        return self
+
     @field_validator("secrets")
     @classmethod
     def _name_a_key(cls, secrets: dict[str, str]) -> dict[str, str]:
@@ -124,7 +184,7 @@ class Kubeflow(Section):
                 raise ValueError(f"expected a path such as /data, found {path!r}")
             if path in _LAUNCHERS_FOLDERS:
                 raise ValueError(f"{path}: Kubeflow Pipelines keeps its own there; take another")
-            if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", claim):
+            if not OBJECT_NAME.fullmatch(claim):
                 raise ValueError(f"{path}: expected the name of a claim, found {claim!r}")
         return volumes
 

@@ -46,12 +46,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What darkroom compile makes of CONFIG."""
     folder = tmp_path_factory.mktemp("compile")
     (folder / "cells.yaml").write_text(CONFIG)
-    path = folder / "made" / "pipeline.yaml"
-    result = darkroom(
-        *("compile", "--target", "kubeflow", "--config", "cells.yaml", "-o", str(path)), cwd=folder
-    )
+    arguments = ("compile", "--target", "kubeflow", "--config", "cells.yaml")
+    result = darkroom(*arguments, cwd=folder)
     assert result.returncode == 0, result.stdout
-    assert result.stdout == f"{path}: cells for Kubeflow Pipelines\n"
+    path = folder / "cells-kubeflow.yaml"
+    assert result.stdout == f"{path.name}: cells for Kubeflow Pipelines\n"
+    assert sorted(folder.iterdir()) == [path, folder / "cells.yaml"]
     return path
 
 
@@ -204,28 +204,6 @@ def test_what_is_seen_by_containers(tmp_path: Path) -> None:
         compiler.check(load(tmp_path / "cells.yaml", overrides))
 
 
-@pytest.mark.parametrize(
-    ("overrides", "sentence"),
-    [
-        (["name=cells-"], "name: expected lower-case letters"),
-        (["kubeflow.resources.Trainer.memory=8 GB"], "kubeflow.resources.Trainer.memory"),
-        (["kubeflow.resources.Trainer={accelerators: 2}"], "set accelerator to what there is"),
-        (["kubeflow.secrets.KEY=storage"], "KEY: expected secret/key, found 'storage'"),
-        (["kubeflow.volumes={data: claim}"], "expected a path such as /data, found 'data'"),
-        (["kubeflow.volumes={/data: My_claim}"], "/data: expected the name of a claim"),
-        (["kubeflow.volumes={/gcs: claim}"], "/gcs: Kubeflow Pipelines keeps its own there"),
-        (["kubeflow.resources.Trainer.memory=500K"], "kubeflow.resources.Trainer.memory"),
-    ],
-)
-def test_settings_that_kubernetes_refuses(
-    tmp_path: Path, overrides: list[str], sentence: str
-) -> None:
-    (tmp_path / "cells.yaml").write_text(CONFIG)
-    with pytest.raises(DarkroomError) as caught:
-        load(tmp_path / "cells.yaml", overrides)
-    assert sentence in str(caught.value)
-
-
 def test_a_node_that_the_graph_does_not_have(tmp_path: Path) -> None:
     (tmp_path / "cells.yaml").write_text(CONFIG)
     config = load(tmp_path / "cells.yaml", ["kubeflow.resources.Trainr.cpu=1"])
@@ -252,3 +230,15 @@ def _hiding(folder: Path) -> Any:
 def test_names_of_tasks() -> None:
     assert compiler.task_name("ImportExampleGen") == "import-example-gen"
     assert compiler.task_name("Tuner") == "tuner"
+
+
+def test_no_file_of_the_users_is_written_over(tmp_path: Path, documents: list[Any]) -> None:
+    config = tmp_path / "cells.yaml"
+    config.write_text(CONFIG)
+    with pytest.raises(DarkroomError, match=r"cells\.yaml is there already, and darkroom compile"):
+        compiler.write(documents, config)
+    assert config.read_text() == CONFIG
+    made = tmp_path / "made" / "pipeline.yaml"
+    for _ in range(2):  # its own it replaces
+        compiler.write(documents, made)
+    assert list(yaml.safe_load_all(made.read_text())) == documents

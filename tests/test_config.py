@@ -97,7 +97,6 @@ def test_a_date_of_yaml_is_kept_as_text() -> None:
         ("data.splits.train=/train/*", ["data.splits.train", "found '/train/*'"]),
         ("training.epochs", ["expected dotted.key=value"]),
         ("training.epochs={", ["not valid YAML"]),
-        ("airflow.start_date=tomorrow", ["start_date", "expected a date such as", "'tomorrow'"]),
         ("name.x.y=3", ["name holds a value"]),
     ],
 )  # fmt: skip

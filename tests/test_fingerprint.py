@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import fingerprint
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture
@@ -71,3 +72,11 @@ def test_files_are_known_by_their_content(tmp_path: Path) -> None:
     file.write_bytes(b"1")
     file.rename(tmp_path / "b.weights.h5")
     assert fingerprint.of_files(str(tmp_path)) != folder
+
+
+def test_ours_counts_as_well_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's image has it among the libraries, where it is worked on it is in a folder."""
+    before = fingerprint.of_modules("components.pusher")
+    folders = {*fingerprint._library_folders(), str(REPOSITORY)}
+    monkeypatch.setattr(fingerprint, "_library_folders", lambda: folders)
+    assert fingerprint.of_modules("components.pusher") == before

@@ -140,7 +140,7 @@ def test_a_pod_that_is_lost_goes_on_where_it_was(folder: Path, tmp_path: Path) -
     def start(pod: str) -> subprocess.Popen:
         given = json.loads(text)
         config = json.loads(parameters["custom_config"])
-        config["training"] |= {"epochs": 60, "steps_per_execution": 1}
+        config["training"] |= {"epochs": 25, "steps_per_execution": 1}
         given["inputs"]["parameterValues"]["custom_config"] = json.dumps(config)
         for key, listed in given["outputs"]["artifacts"].items():
             listed["artifacts"][0]["uri"] = str(tmp_path / pod / key)
@@ -157,7 +157,7 @@ def test_a_pod_that_is_lost_goes_on_where_it_was(folder: Path, tmp_path: Path) -
 
     first = start("first")
     deadline = time.monotonic() + PATIENCE
-    while "Trainer: epoch 5/60" not in log.read_text():
+    while "Trainer: epoch 3/25" not in log.read_text():
         assert first.poll() is None, log.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -166,7 +166,7 @@ def test_a_pod_that_is_lost_goes_on_where_it_was(folder: Path, tmp_path: Path) -
     assert start("second").wait(PATIENCE) == 0, log.read_text()
     history = json.loads((tmp_path / "second" / "model_run" / results.HISTORY_FILE).read_text())
     assert history["resumed_at"] >= 1
-    assert len(history["history"]["loss"]) == 60
+    assert len(history["history"]["loss"]) == 25
 
 
 # What the tasks of a small specification do, in place of an executor.
@@ -214,10 +214,14 @@ def test_two_tasks(tmp_path: Path) -> None:
         ("print('reading'); raise SystemExit('no disk')", "task a failed with exit code 1."),
         ("import os; os.kill(os.getpid(), 9)", "task a was killed by signal 9."),
         (MAKE.replace("json.dump(", "print("), "task a wrote no executor output that can be"),
+        (MAKE.replace("json.dump(told", "json.dump([told]"),
+         "task a wrote no executor output that"),
+        (MAKE.replace('{"artifacts": [{"metadata"', '{"artifacts": [] and [{"metadata"'),
+         "task a wrote no executor output that"),
         (MAKE.replace('open(os.path.join(artifact["uri"], "file"), "w")', "os.sys.stdout"),
          "task a did not write its output made, expected in "),
     ],
-    ids=["exit", "killed", "no output file", "no output"],
+    ids=["exit", "killed", "no output file", "a list", "an empty list", "no output"],
 )  # fmt: skip
 def test_a_task_that_fails_is_named_with_command_and_log(
     tmp_path: Path, code: str, sentence: str
@@ -248,8 +252,39 @@ def test_environment_secrets_and_placeholders(tmp_path: Path) -> None:
     assert run_two(tmp_path, graph, platform, KEY="ours").returncode == 0
     result = run_two(tmp_path, graph, platform)
     assert "task a: KEY comes from the secret storage on the cluster. Set it" in result.stdout
-    container["args"][-1] = "{{$.inputs.parameters['x']}}"
-    assert "the placeholder of" in run_two(tmp_path, graph, platform, KEY="ours").stdout
+    # Said before the first task begins.
+    later = graph["deploymentSpec"]["executors"]["exec-b"]["container"]
+    later["args"][-1] = "{{$.inputs.parameters['x']}}"
+    result = run_two(tmp_path, graph, platform, KEY="ours")
+    assert result.stdout.startswith("run_local: task b: can't fill in the placeholder of")
+
+
+def test_variables_and_arguments_name_places_of_the_cluster(tmp_path: Path) -> None:
+    code = "import os, sys; assert os.environ['KEYS'] == sys.argv[2] == os.environ['HERE']\n"
+    graph = described(a=code + MAKE)
+    container = graph["deploymentSpec"]["executors"]["exec-a"]["container"]
+    container["env"] = [{"name": "KEYS", "value": "/shared/keys.json"}]
+    container["args"].append("/shared/keys.json")
+    mounts = {"exec-a": {"pvcMount": [{"constant": "disk", "mountPath": "/shared"}]}}
+    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": mounts}}}}
+    here = str(tmp_path / "cluster" / "shared" / "keys.json")
+    result = run_two(tmp_path, graph, platform, HERE=here)
+    assert result.returncode == 0, result.stdout
+
+
+def test_what_can_not_be_started_is_a_sentence(tmp_path: Path) -> None:
+    graph = described()
+    graph["deploymentSpec"]["executors"]["exec-a"]["container"]["command"] = ["no-such-program"]
+    result = run_two(tmp_path, graph)
+    assert result.returncode == 1
+    assert "task a can't be started: No such file or directory.\n" in result.stdout
+    assert "Its command: no-such-program -c " in result.stdout
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "two.yaml"
+    result = run(str(path), "--root", str(tmp_path / "file"), cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stdout.startswith("run_local: --root: ")
+    assert "can't be made: Not a directory." in result.stdout
 
 
 def test_interrupted_it_leaves_nothing_running(tmp_path: Path) -> None:
@@ -302,6 +337,10 @@ def test_paths_of_the_cluster(tmp_path: Path) -> None:
 
 
 def test_mounts_are_pairs(tmp_path: Path) -> None:
-    result = run("x.yaml", "--root", "c", "--mount", "nothing", cwd=tmp_path)
-    assert result.returncode == 2
-    assert "expected PATH=FOLDER, found nothing" in result.stdout
+    for mount, sentence in (
+        ("nothing", "expected PATH=FOLDER, found nothing"),
+        ("/images=nowhere", "there is no nowhere, which is to be /images"),
+    ):
+        result = run("x.yaml", "--root", "c", "--mount", mount, cwd=tmp_path)
+        assert result.returncode == 2
+        assert sentence in result.stdout

@@ -24,10 +24,15 @@ class Handler(BaseHTTPRequestHandler):
     asked: ClassVar[list[tuple[str, str, Any]]] = []
     refuse: ClassVar[bool] = False
     token: ClassVar[str] = ""
+    moved: ClassVar[str] = ""
 
     def do_GET(self) -> None:
         self.asked.append(("GET", self.path, None))
-        if self.path == "/other" + API + "/healthz":
+        if self.moved:
+            self.send_response(302)
+            self.send_header("location", self.moved)
+            self.end_headers()
+        elif self.path == "/other" + API + "/healthz":
             self._answer(404, {})
         elif self.token and self.headers.get("authorization") != f"Bearer {self.token}":
             self._answer(401, {})
@@ -63,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    for name, value in (("asked", []), ("refuse", False), ("token", "")):
+    for name, value in (("asked", []), ("refuse", False), ("token", ""), ("moved", "")):
         monkeypatch.setattr(Handler, name, value)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -134,18 +139,36 @@ def test_what_the_server_refuses(host: str, path: Path, monkeypatch: pytest.Monk
 def test_a_host_that_is_no_kubeflow_pipelines(host: str) -> None:
     with pytest.raises(DarkroomError, match=r"is not Kubeflow Pipelines: .*healthz answers 404"):
         submit.reach(f"{host}/other")
-    with pytest.raises(DarkroomError, match=r"nonsense is not reached"):
+    with pytest.raises(DarkroomError, match=r"expected http://… or https://…, found nonsense"):
         submit.reach("nonsense")
 
 
+def test_a_host_that_answers_elsewhere(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    secure = host.replace("http://", "https://")
+    monkeypatch.setattr(Handler, "moved", f"{secure}{API}/healthz")
+    with pytest.raises(DarkroomError, match=f"answers over https alone: take {secure}\\."):
+        submit.reach(host)
+    monkeypatch.setattr(Handler, "moved", f"{host}/dex/login")
+    with pytest.raises(DarkroomError, match="wants to know who asks: 302"):
+        submit.reach(host)
+
+
 def test_the_command_line(host: str, path: Path, tmp_path: Path) -> None:
-    result = darkroom(
-        *("submit", "--host", host, "--spec", str(path), "--recurring", "0 0 3 * * *"),
-        cwd=tmp_path,
+    words = ("submit", "--host", host, "--spec", str(path), "--recurring", "0 0 3 * * *")
+    (tmp_path / "cells.yaml").write_text(
+        "name: cells\ndata: {path: images}\n"
+        "kubeflow: {experiment: cells, service_account: trainer}\n"
     )
+    more = ("--config", "cells.yaml", "--namespace", "team")
+    result = darkroom(*words, *more, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert result.stdout == f"recurring run j1\n{host}/#/recurringrun/details/j1\n"
-    assert posted("/experiments")["display_name"] == "Default"
+    assert posted("/experiments")["display_name"] == "cells"
+    assert posted("/experiments")["namespace"] == "team"
+    assert posted("/recurringruns")["service_account"] == "trainer"
+    result = darkroom(*words, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "--spec: name the configuration beside it, with --config" in result.stdout
 
 
 def test_a_host_that_is_not_reached_before_anything_is_compiled(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from components import lookup, results
 from kubeflow import task
+from pipeline import fingerprint
 from tests.conftest import PATIENCE, environment
 
 STATISTICS = "tfx.ExampleStatistics"
@@ -49,13 +50,17 @@ def given(folder: Path, **changes: Any) -> dict[str, Any]:
 TYPES = {"candidate": STATISTICS}
 
 
-def run(described: Any, types: dict[str, str] = TYPES) -> Any:
+def run(
+    described: Any,
+    types: dict[str, str] = TYPES,
+    source: str = fingerprint.of_modules("components.lookup"),
+) -> Any:
     text = described if isinstance(described, str) else json.dumps(described)
     return subprocess.run(
         [
             *(sys.executable, "-m", "kubeflow.task", "--node", "LastStatistics"),
             *("--executor", LAST_STATISTICS, "--input", text, "--types", json.dumps(types)),
-            "--source=0123456789abcdef",
+            *("--modules=components.lookup", f"--source={source}"),
         ],
         env=environment(),
         stdout=subprocess.PIPE,
@@ -90,6 +95,11 @@ def test_a_failure_is_a_sentence_and_a_code(tmp_path: Path) -> None:
         "LastStatistics failed. TypeError: Artifacts of type other.Thing are unknown here: "
         "expected TFX's or darkroom's."
     )
+    assert not (tmp_path / "outputs").exists()
+    result = run(described, source="0123456789abcdef")
+    assert result.returncode == 1
+    said = result.stdout.splitlines()[-1]
+    assert said.startswith("LastStatistics failed. The image has other code, or other versions of")
     assert not (tmp_path / "outputs").exists()
     result = run("no JSON")
     assert result.returncode == 2
@@ -138,7 +148,12 @@ def test_artifacts_in_buckets_are_used_where_the_launcher_put_them(
     described = {"uri": "gs://bucket/run/model"}
     model = task._artifact(described, "tfx.Model", elsewhere=False, uris=uris)
     assert model.uri == f"{copies}bucket/run/model"
-    assert task._described(model, uris)["uri"] == "gs://bucket/run/model"
+    model.set_string_custom_property("baseline", f"{copies}bucket/before")
+    model.set_string_custom_property("other", f"{tmp_path}/gcs2/x")
+    described_back = task._described(model, uris)
+    assert described_back["uri"] == "gs://bucket/run/model"
+    assert described_back["metadata"]["baseline"] == "gs://bucket/before"
+    assert described_back["metadata"]["other"] == f"{tmp_path}/gcs2/x"
     # Beam's workers elsewhere don't see this container's disk.
     assert task._artifact(described, "tfx.Model", True, uris).uri == described["uri"]
 
