@@ -11,7 +11,7 @@ test: $(ready) $(airflow) browser databases
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest --numprocesses 2 --dist worksteal
+	.venv/bin/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 # Pages are tested in a real browser.
 browser:

@@ -35,6 +35,29 @@ hypothesis.settings.load_profile("darkroom")
 PATIENCE = 300
 
 
+# What takes minutes begins first, or it would end alone.
+LONGEST = ("airflow", "run_local", "pipeline", "multi_worker", "stages", "search", "tuner", "beam")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Orders the tests, and keeps those that share a module's fixtures in one process."""
+
+    def rank(item: pytest.Item) -> int:
+        name = item.path.stem.removeprefix("test_")
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+    items.sort(key=rank)
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
+        shared = sorted(name for name, made in fixtures.items() if made[-1].scope == "module")
+        # Tests of a long module that share nothing go by themselves, but for those of the run that
+        # is made once for all: elsewhere they would only wait for it.
+        alone = not shared and rank(item) < len(LONGEST) and "small" not in fixtures
+        group = [item.path.stem, *shared, *([item.name] if alone else [])]
+        item.add_marker(pytest.mark.xdist_group(":".join(group)))
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pipeline.cli", *arguments]
 
