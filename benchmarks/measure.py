@@ -31,6 +31,7 @@ _PLACES = {
     "--weights": "VERSION",
     "--model": "VERSION",
     "--bentoml": "PYTHON",
+    "--airflow": "ENVIRONMENT",
 }
 _LIBRARIES = (
     "tfx", "tensorflow", "keras", "keras-tuner", "tf-keras", "tensorflow-transform", "apache-beam",
