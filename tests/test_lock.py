@@ -31,7 +31,7 @@ def config(tmp_path: Path) -> Config:
 
 def other(config: Config, code: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", OTHER + code, str(config.home.parent)],
+        [sys.executable, "-u", "-c", OTHER + code, str(config.home.parent)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -27,6 +27,9 @@ def look(browser: webdriver.Chrome, tmp_path: Path) -> Callable[..., np.ndarray]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.get("about:blank")
+        for log in ("browser", "performance"):  # of whatever page was there before
+            browser.get_log(log)
         browser.get((tmp_path / "report.html").as_uri())
         assert browser.get_log("browser") == []
         logged = (json.loads(e["message"])["message"] for e in browser.get_log("performance"))
