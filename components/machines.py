@@ -59,12 +59,17 @@ def conclude(path: str, message: str | None = None) -> None:
     files.write_json(path, {**announced, **facts})
 
 
+def command(module: str, *arguments: Any) -> list[str]:
+    """Of a process that runs ``main`` of a module, with arguments that are JSON."""
+    facts = {"path": sys.path, "module": module, "arguments": arguments}
+    return [sys.executable, "-c", _CODE, json.dumps(facts)]
+
+
 @contextlib.contextmanager
 def process(module: str, *arguments: Any, **options: Any) -> Iterator[subprocess.Popen]:
     """Runs ``main`` of a module in a process that ends with the block, or with this process."""
-    facts = {"path": sys.path, "module": module, "arguments": arguments}
     started = subprocess.Popen(
-        [sys.executable, "-c", _CODE, json.dumps(facts)],
+        command(module, *arguments),
         preexec_fn=end_with_parent if sys.platform == "linux" else None,
         **options,
     )

@@ -8,7 +8,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any
 
 import keras_tuner
 
-from components import devices, progress
+from components import devices, machines, progress
 from components.errors import DarkroomError
 from components.oracles import Durable
 
@@ -26,11 +25,6 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 _LEAST_FREE = 0.05
 # So many in a row that don't even get to a trial: it isn't bad luck.
 _FAILED_STARTS = 2
-# The modules' paths are this process's own, whatever else is in the current folder.
-_CODE = (
-    "import json, sys; facts = json.loads(sys.argv[1]); sys.path[:] = facts['path']; "
-    "from components import worker; worker.main(facts['folder'], facts['threads'])"
-)
 
 
 class Worker:
@@ -44,14 +38,13 @@ class Worker:
         self.trial: Any = None
         self.begin: float | None = None  # of the trial, by the monotonic clock; None: not yet ready
         self.words, self.fraction = "", 0.0  # how far it is
-        facts = {"path": sys.path, "folder": folder, "threads": threads}
         devices_of_its_own = {}
         if gpu is not None:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             name = visible.split(",")[gpu] if visible else str(gpu)
             devices_of_its_own["CUDA_VISIBLE_DEVICES"] = name
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _CODE, json.dumps(facts)],
+            machines.command("components.worker", folder, threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **devices_of_its_own},

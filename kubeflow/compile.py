@@ -157,11 +157,6 @@ def write(documents: Sequence[dict[str, Any]], path: Path) -> None:
       DarkroomError: the file can't be written.
     """
     spec = documents[0]
-    if path.is_file() and _MADE_BY not in path.open(encoding="utf-8", errors="replace").readline():
-        raise DarkroomError(
-            f"{path} is there already, and darkroom compile didn't make it. Name another file "
-            "with -o."
-        )
     heading = (
         f"# {spec['pipelineInfo']['name']}: {_MADE_BY}, "
         f"darkroom {environment.versions().get('darkroom', '')}\n"
@@ -169,11 +164,21 @@ def write(documents: Sequence[dict[str, Any]], path: Path) -> None:
     text = yaml.safe_dump_all(documents, sort_keys=True, width=100, allow_unicode=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
+        if path.is_file() and not _is_ours(path):
+            raise DarkroomError(
+                f"{path} is there already, and darkroom compile didn't make it. Name another file "
+                "with -o."
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_text(heading + text, encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
         raise DarkroomError(f"{path} can't be written: {error.strerror}.") from error
+
+
+def _is_ours(path: Path) -> bool:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return _MADE_BY in file.readline()
 
 
 def task_name(node: str) -> str:

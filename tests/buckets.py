@@ -28,7 +28,7 @@ def uri(path: str) -> str:
     return path.replace(f"{os.environ[FOLDER]}/", SCHEME, 1)
 
 
-class TfxFilesystem(TensorflowFilesystem):  # type: ignore[misc]
+class TfxFilesystem(TensorflowFilesystem):
     SUPPORTED_SCHEMES = (SCHEME,)
 
     @staticmethod
@@ -65,7 +65,7 @@ for _name in ("exists", "isdir", "listdir", "makedirs", "mkdir", "remove", "rmtr
 filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY.register(TfxFilesystem, priority=0)
 
 
-class BeamFileSystem(LocalFileSystem):  # type: ignore[misc]
+class BeamFileSystem(LocalFileSystem):
     @classmethod
     def scheme(cls) -> str:
         return SCHEME.removesuffix("://")

@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     items.sort(key=rank)
     for item in items:
-        fixtures = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
+        fixtures = item._fixtureinfo.name2fixturedefs
         shared = sorted(name for name, made in fixtures.items() if made[-1].scope == "module")
         # Tests of a long module that share nothing go by themselves, but for those of the run that
         # is made once for all: elsewhere they would only wait for it.
@@ -68,10 +68,17 @@ def environment(source: Path = REPOSITORY) -> dict[str, str]:
 
 def darkroom(*arguments: str, cwd: Path, source: Path = REPOSITORY) -> Any:
     """Runs a command to its end; stdout and stderr together in ``stdout``."""
+    return python(*command(*arguments)[1:], cwd=cwd, source=source)
+
+
+def python(
+    *words: str, cwd: Path | None = None, source: Path = REPOSITORY, **variables: str
+) -> Any:
+    """The same of anything that Python runs."""
     return subprocess.run(
-        command(*arguments),
+        [sys.executable, *words],
         cwd=cwd,
-        env=environment(source),
+        env={**environment(source), **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",

@@ -15,23 +15,14 @@ from components.errors import DarkroomError
 from pipeline import lock, node, reports, status
 from pipeline.config import Config, load
 from pipeline.pipeline import create_pipeline
-from tests.conftest import PATIENCE, environment
+from tests.conftest import PATIENCE, environment, python
 
 
 def run_node(folder: Path, name: str, *overrides: str, run: str = "first") -> Any:
     """Runs it to its end; stdout and stderr together in ``stdout``."""
     words = [word for override in overrides for word in ("--set", override)]
-    command = ["-m", "pipeline.node", "--config", "digits", *words, "--run", run, name]
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        timeout=PATIENCE,
-        check=False,
-    )
+    command = ("-m", "pipeline.node", "--config", "digits", *words, "--run", run, name)
+    return python(*command, cwd=folder)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from components import results
 from kubeflow import run_local
 from serving.predictor import Predictor
 from tests import test_spec
-from tests.conftest import PATIENCE, darkroom, environment
+from tests.conftest import PATIENCE, darkroom, environment, python
 
 CONFIG = """
 name: small
@@ -33,16 +33,7 @@ kubeflow:
 
 
 def run(*arguments: str, cwd: Path, **environ: str) -> Any:
-    return subprocess.run(
-        [sys.executable, "-m", "kubeflow.run_local", *arguments],
-        cwd=cwd,
-        env={**environment(), **environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        timeout=PATIENCE,
-        check=False,
-    )
+    return python("-m", "kubeflow.run_local", *arguments, cwd=cwd, **environ)
 
 
 @pytest.fixture(scope="module")

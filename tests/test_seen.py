@@ -1,12 +1,10 @@
 """What runs before ImportExampleGen, on what Kubeflow Pipelines hands to it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import PATIENCE, environment
+from tests.conftest import python
 
 
 def run(folder: Path, output: Path) -> Any:
@@ -20,15 +18,7 @@ def run(folder: Path, output: Path) -> Any:
         },
         "outputs": {"outputFile": str(output)},
     }
-    return subprocess.run(
-        [sys.executable, "-m", "kubeflow.seen", "--input", json.dumps(given)],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        timeout=PATIENCE,
-        check=False,
-    )
+    return python("-m", "kubeflow.seen", "--input", json.dumps(given))
 
 
 def test_other_files_have_another_fingerprint(tmp_path: Path, digit_records: Path) -> None:

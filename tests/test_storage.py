@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from pipeline import provenance, reports, status
 from pipeline.config import Config, load
 from serving.predictor import Predictor
 from tests import buckets, databases
-from tests.conftest import PATIENCE, environment
+from tests.conftest import python
 
 CONFIG = """
 name: stored
@@ -54,11 +52,8 @@ class Stored:
     def run(self, *overrides: str) -> str:
         """What ``darkroom run`` printed."""
         words = [word for override in overrides for word in ("--set", override)]
-        result = subprocess.run(
-            [sys.executable, "-c", DARKROOM, "run", "--config", "config.yaml", *words],
-            cwd=self.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            encoding="utf-8", timeout=PATIENCE, check=False,
-        )  # fmt: skip
+        command = ("-c", DARKROOM, "run", "--config", "config.yaml", *words)
+        result = python(*command, cwd=self.folder)
         assert result.returncode == 0, result.stdout
         return result.stdout
 

@@ -1,8 +1,6 @@
 """The containers' command, on what Kubeflow Pipelines hands to it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 from components import lookup, results
 from kubeflow import task
 from pipeline import fingerprint
-from tests.conftest import PATIENCE, environment
+from tests.conftest import python
 
 STATISTICS = "tfx.ExampleStatistics"
 LAST_STATISTICS = "components.lookup.StatisticsExecutor"
@@ -56,18 +54,10 @@ def run(
     source: str = fingerprint.of_modules("components.lookup"),
 ) -> Any:
     text = described if isinstance(described, str) else json.dumps(described)
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "kubeflow.task", "--node", "LastStatistics"),
-            *("--executor", LAST_STATISTICS, "--input", text, "--types", json.dumps(types)),
-            *("--modules=components.lookup", f"--source={source}"),
-        ],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        timeout=PATIENCE,
-        check=False,
+    return python(
+        *("-m", "kubeflow.task", "--node", "LastStatistics"),
+        *("--executor", LAST_STATISTICS, "--input", text, "--types", json.dumps(types)),
+        *("--modules=components.lookup", f"--source={source}"),
     )
 
 
