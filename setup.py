@@ -1,6 +1,6 @@
 """The darkroom package.
 
-``pip install darkroom`` brings the command line's light core; the extras bring the rest, so
+``pip install darkroom-tfx`` brings the command line's light core; the extras bring the rest, so
 that a model server is not made to install TFX. Exact versions that were tested together are
 in ``locks/``.
 """
@@ -42,23 +42,20 @@ SERVING = [
 ]
 
 setup(
-    name="darkroom",
+    name="darkroom-tfx",
     version="0.1.0",
     description="From labelled images to a gated, versioned, served model: a TFX pipeline",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    packages=find_packages(
-        include=[
-            p + s for p in ("pipeline", "components", "serving", "kubeflow") for s in ("", ".*")
-        ]
-    ),
+    # The folder darkroom links to the others.
+    packages=find_packages(include=["darkroom", "darkroom.*"]),
     package_data={
-        "pipeline": ["configs/*.yaml"],
-        "components.report": ["*.jinja"],
-        "serving": ["browser.html"],
-        "kubeflow": ["Dockerfile"],
+        "darkroom.pipeline": ["configs/*.yaml"],
+        "darkroom.components.report": ["*.jinja"],
+        "darkroom.serving.rest": ["browser.html"],
+        "darkroom.kubeflow": ["Dockerfile"],
     },
     install_requires=["google-crc32c", "protobuf", "pydantic>=2.7", "pyyaml", "rich", "urllib3>=2"],
     extras_require={
@@ -81,5 +78,5 @@ setup(
             "types-PyYAML",
         ],
     },
-    entry_points={"console_scripts": ["darkroom = pipeline.cli:main"]},
+    entry_points={"console_scripts": ["darkroom = darkroom.pipeline.cli:main"]},
 )

@@ -20,10 +20,10 @@ import numpy as np
 import serve_load
 import tensorflow as tf
 
-from serving import signatures
-from serving.batching import Batcher, Call
-from serving.saved_model import SavedModel
-from serving.server_config import Batching
+from darkroom.serving import signatures
+from darkroom.serving.server.batching import Batcher, Call
+from darkroom.serving.server.saved_model import SavedModel
+from darkroom.serving.server.server_config import Batching
 
 _CLIENTS, _BATCH = 64, 64
 

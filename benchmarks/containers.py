@@ -10,8 +10,8 @@ from statistics import median
 
 import measure
 
-from kubeflow import compile as compiler
-from kubeflow import run_local
+from darkroom.kubeflow import compile as compiler
+from darkroom.kubeflow import run_local
 
 _MOUNT = "/images"
 

@@ -16,9 +16,11 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-from components import evaluation, features, lineage
-from components.report import facts, files
-from serving import signatures
+from darkroom.components.base import features
+from darkroom.components.evaluation import evaluator
+from darkroom.components.report import facts, files
+from darkroom.components.runs import lineage
+from darkroom.serving import signatures
 
 
 def main() -> None:
@@ -49,7 +51,7 @@ def main() -> None:
         config = json.loads(given["Report"]["config"].string_value)
         properties = {"custom_config": given["Evaluator"]["custom_config"].string_value}
         began = time.monotonic()
-        _do(evaluation.Executor, inputs, outputs, properties)
+        _do(evaluator.Executor, inputs, outputs, properties)
         parts["Evaluator"] = time.monotonic() - began
         began = time.monotonic()
         page = folder / "report"

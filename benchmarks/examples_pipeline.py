@@ -41,8 +41,8 @@ def _stock(data: str) -> Any:
 
 
 def _darkroom(data: str) -> Any:
-    from pipeline.config import load
-    from pipeline.pipeline import create_pipeline
+    from darkroom.pipeline.config import load
+    from darkroom.pipeline.pipeline import create_pipeline
 
     config = load("cifar10", [f"data.path={data}", f"root={Path.cwd()}"])
     config.home.mkdir()

@@ -16,8 +16,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components import dataset, models, settings, training
-from pipeline.config import load
+from darkroom.components.base import settings
+from darkroom.components.networks import models
+from darkroom.components.training import dataset, fitting
+from darkroom.pipeline.config import load
 
 _BUDGETS = {"in memory": 1.0, "half on disk": 0.5, "on disk": 0.0}  # shares of what all take
 _BATCH_SIZES = (64, 128)
@@ -103,7 +105,7 @@ def _steps(
     for _ in range(options.turns):
         model = _model(config)
         ours = Epochs()
-        training.fit(model, config, examples, few, [ours])
+        fitting.fit(model, config, examples, few, [ours])
         model = _model(config)
         array = Epochs()
         options_of_fit = {"batch_size": size, "epochs": options.epochs, "verbose": 0}

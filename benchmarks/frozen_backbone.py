@@ -18,8 +18,10 @@ import measure
 import numpy as np
 import tensorflow as tf
 
-from components import dataset, devices, models, parts, settings, stages, transfer
-from pipeline.config import load
+from darkroom.components.base import settings
+from darkroom.components.networks import models, parts
+from darkroom.components.training import dataset, devices, stages, transfer
+from darkroom.pipeline.config import load
 
 _SIZE, _CLASSES = 256, 6
 _TRAIN, _EVAL = 928, 397

@@ -12,7 +12,7 @@ from typing import Any
 
 import measure
 
-from components import features, tfrecord
+from darkroom.components.base import features, tfrecord
 
 SCRIPT = Path(__file__).with_name("ingest_script.py")
 
@@ -50,7 +50,7 @@ def _plain(source: Path) -> dict[str, float]:
 
 def _darkroom(source: Path, count: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        command = [sys.executable, "-m", "pipeline.cli", "ingest", str(source), "records"]
+        command = [sys.executable, "-m", "darkroom.pipeline.cli", "ingest", str(source), "records"]
         run = measure.run(command, Path(folder))
         written = sum(1 for f in Path(folder).glob("records/*/*") for _ in tfrecord.read(f))
         if written != count:

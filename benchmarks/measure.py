@@ -154,7 +154,16 @@ def run(command: list[str], folder: Path) -> Run:
 def darkroom_command(command: str, config: str, overrides: Iterable[str], *more: str) -> list[str]:
     """A command of darkroom that takes a configuration, such as ``run``."""
     words = [word for override in overrides for word in ("--set", override)]
-    return [sys.executable, "-m", "pipeline.cli", command, "--config", config, *words, *more]
+    return [
+        sys.executable,
+        "-m",
+        "darkroom.pipeline.cli",
+        command,
+        "--config",
+        config,
+        *words,
+        *more,
+    ]
 
 
 def darkroom(folder: Path, command: str, config: str, overrides: Iterable[str], *more: str) -> Run:

@@ -13,7 +13,7 @@ import keras_tuner
 import numpy as np
 from plain_keras_script import load
 
-from components import settings
+from darkroom.components.base import settings
 
 
 class Candidate(keras_tuner.HyperModel):

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import measure
 import psutil
 
-from components.trial_server import free_ports
-from serving.client import RequestFailed, RestClient
+from darkroom.components.pushing.validation_server import free_ports
+from darkroom.serving.client import RequestFailed, RestClient
 
 _HERE = Path(__file__).resolve().parent
 _MIB = 2**20
@@ -235,7 +235,7 @@ def serving(folder: Path, model: Path) -> Iterator[Server]:
     command = [
         sys.executable,
         "-m",
-        "serving.model_server",
+        "darkroom.serving.model_server",
         f"--port={port}",
         f"--rest_api_port={rest_port}",
         "--model_name=cifar10",

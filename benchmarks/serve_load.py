@@ -19,7 +19,7 @@ import psutil
 from tensorflow.core.example.example_pb2 import Example
 from tensorflow_serving.apis import predict_pb2
 
-from components import tfrecord
+from darkroom.components.base import tfrecord
 
 _NAMES = "image/encoded"
 _POISON = b"\xff\xd8\xff no image"

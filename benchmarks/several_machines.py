@@ -19,7 +19,7 @@ from typing import Any
 
 import measure
 
-from components import checkpoint
+from darkroom.components.training import checkpoint
 
 CONFIG = "mnist"
 _OVERRIDES = [

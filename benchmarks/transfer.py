@@ -11,7 +11,7 @@ from typing import Any
 
 import measure
 
-from components import features, tfrecord
+from darkroom.components.base import features, tfrecord
 
 _PER_CLASS, _EVAL = 20, 1_000
 _SEEDS = 3

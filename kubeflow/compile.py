@@ -15,13 +15,15 @@ from typing import Any
 
 import yaml
 
-from components import environment, user_code
-from components.errors import DarkroomError, closest
-from components.remote import is_remote
-from kubeflow.task import RUN_PARAMETER, SEEN_PARAMETER, title_of
-from pipeline import beam, preflight
-from pipeline.config import Config
-from pipeline.platforms import Kubeflow, Resources
+from darkroom.components.base import user_code
+from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.base.remote import is_remote
+from darkroom.components.runs import environment
+from darkroom.kubeflow.task import RUN_PARAMETER, SEEN_PARAMETER, title_of
+from darkroom.pipeline import beam
+from darkroom.pipeline.config import Config
+from darkroom.pipeline.platforms import Kubeflow, Resources
+from darkroom.pipeline.running import preflight
 
 # What they look at can change without their inputs: earlier runs, what is pushed.
 _UNCACHED = ("LastStatistics", "Baseline", "Pusher", "Report")
@@ -29,10 +31,10 @@ _UNCACHED = ("LastStatistics", "Baseline", "Pusher", "Report")
 _NOTE_THE_RUN = ("Pusher", "Report")
 _RUN_ID = "{{$.pipeline_job_uuid}}"
 _MADE_BY = "made by darkroom compile"
-_COMMAND = ("python", "-m", "kubeflow.task")
+_COMMAND = ("python", "-m", "darkroom.kubeflow.task")
 # A task before ImportExampleGen, which takes part of its cache's key from it.
 _FIRST, _BEFORE = "import-example-gen", "images"
-_BEFORE_COMMAND = ("python", "-m", "kubeflow.seen")
+_BEFORE_COMMAND = ("python", "-m", "darkroom.kubeflow.input_digest")
 # Between tries, doubling; all of them within a week from the first's start: trainings take days.
 _BACKOFF = {"backoffDuration": "10s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"}
 # Buckets that the launcher of Kubeflow Pipelines knows, and TensorFlow.
@@ -104,9 +106,9 @@ def compiled(config: Config) -> list[dict[str, Any]]:
     except ImportError as error:
         raise DarkroomError(
             f"darkroom compile needs TFX and kfp, and {error.name} can't be imported: "
-            "pip install 'darkroom[kubeflow]', with locks/ as constraints."
+            "pip install 'darkroom-tfx[kubeflow]', with locks/ as constraints."
         ) from error
-    from pipeline.pipeline import create_pipeline
+    from darkroom.pipeline.pipeline import create_pipeline
 
     preflight.rehearse(config)
     # How much there is to read isn't known here.

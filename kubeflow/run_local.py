@@ -1,8 +1,8 @@
 """Runs a compiled specification here, before a cluster is paid for.
 
-``python -m kubeflow.run_local pipeline.yaml --root DIR`` runs each task's own container command as
-a process of its own, in the order of the graph, with the input and output files that the driver and
-the launcher of Kubeflow Pipelines hand to it. DIR plays the cluster: gs://bucket/x is
+``python -m darkroom.kubeflow.run_local pipeline.yaml --root DIR`` runs each task's own container
+command as a process of its own, in the order of the graph, with the input and output files that the
+driver and the launcher of Kubeflow Pipelines hand to it. DIR plays the cluster: gs://bucket/x is
 DIR/gcs/bucket/x and /data/x of a volume is DIR/data/x, where ``--mount`` doesn't say otherwise.
 """
 
@@ -22,10 +22,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.errors import INTERRUPTED, DarkroomError
-from components.machines import end_with_parent
-from kubeflow import spec
-from kubeflow.task import DONE, FAILED
+from darkroom.components.base.errors import INTERRUPTED, DarkroomError
+from darkroom.components.training.distribution.shared_work import end_with_parent
+from darkroom.kubeflow import spec
+from darkroom.kubeflow.task import DONE, FAILED
 
 # As the launcher of Kubeflow Pipelines names its copies of buckets.
 _BUCKETS = {"gs://": "gcs", "s3://": "s3"}
@@ -49,7 +49,9 @@ class Ran(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the specification; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m kubeflow.run_local", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m darkroom.kubeflow.run_local", description=__doc__
+    )
     parser.add_argument("spec", type=Path, metavar="SPEC", help="YAML that darkroom compile made")
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="plays the cluster")
     parser.add_argument(
@@ -286,7 +288,7 @@ def _last_words(lines: Sequence[str]) -> str:
 
 
 def _told(lines: Sequence[str]) -> tuple[float | None, str]:
-    """The seconds of its own work, and the one number that matters, as ``kubeflow.task`` says."""
+    """The seconds of its own work, and the one number that matters, as a task says."""
     said = [found for line in lines if (found := DONE.fullmatch(line))]
     return (float(said[-1]["seconds"]), said[-1]["words"] or "") if said else (None, "")
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from components.errors import DarkroomError, closest
-from kubeflow.task import title_of
+from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.kubeflow.task import title_of
 
 SCHEMA_VERSION = "2.1.0"
 # As Kubernetes has the names of what it makes for a task.

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import urllib3
 
-from components.errors import DarkroomError
-from kubeflow import spec
+from darkroom.components.base.errors import DarkroomError
+from darkroom.kubeflow import spec
 
 _SAID = 500  # characters of what the server says that are shown
 _SECONDS = 10  # for the API server to say that it is there
@@ -57,7 +57,7 @@ def submit(
     except ImportError as error:
         raise DarkroomError(
             f"darkroom submit needs kfp, and {error.name} can't be imported: "
-            "pip install 'darkroom[kubeflow]', with locks/ as constraints."
+            "pip install 'darkroom-tfx[kubeflow]', with locks/ as constraints."
         ) from error
     pipeline, _ = spec.load(path)
     host = host.rstrip("/")

@@ -1,11 +1,12 @@
 """What a task's container runs: one node's executor, on what Kubeflow Pipelines hands to it.
 
-``python -m kubeflow.task --node ID --executor PATH --input JSON`` in place of TFX's own entry,
-which imports TFMA and kfp for each node, says of a failure what TensorFlow says, and reads and
-writes buckets itself. The JSON is an ExecutorInput and the file that is written an ExecutorOutput,
-as in pipeline_spec.proto of Kubeflow Pipelines. Artifacts in buckets are used where the launcher
-that comes before us in the container, or Vertex, has put them: gs://bucket/x at /gcs/bucket/x.
-The types of input artifacts are told beside it, as the open-source back end forgets them.
+``python -m darkroom.kubeflow.task --node ID --executor PATH --input JSON`` in place of TFX's own
+entry, which imports TFMA and kfp for each node, says of a failure what TensorFlow says, and reads
+and writes buckets itself. The JSON is an ExecutorInput and the file that is written an
+ExecutorOutput, as in pipeline_spec.proto of Kubeflow Pipelines. Artifacts in buckets are used where
+the launcher that comes before us in the container, or Vertex, has put them: gs://bucket/x at
+/gcs/bucket/x. The types of input artifacts are told beside it, as the open-source back end forgets
+them.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from typing import Any
 
 import yaml
 
-from components.errors import DarkroomError, explain
-from pipeline import fingerprint
+from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.pipeline import fingerprint
 
 # Where the launcher of Kubeflow Pipelines keeps copies of buckets: LocalPathForURI in its source.
 _COPIES = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
@@ -30,7 +31,7 @@ _COPIES = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 RUN_PARAMETER = "pipeline_run_id"
 SEEN_PARAMETER = "seen"
 _LARGEST_ID = 2**63
-# The last line of a task's log, for ``kubeflow.run_local``.
+# The last line of a task's log, for ``darkroom.kubeflow.run_local``.
 DONE = re.compile(r"\w+ is done(: (?P<words>.*))?; (?P<seconds>[\d.]+) s, and [\d.]+ s around")
 FAILED = re.compile(r"\w+ failed\. ")
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout
     )
     parser = argparse.ArgumentParser(
-        prog="python -m kubeflow.task", description="Runs a task.", allow_abbrev=False
+        prog="python -m darkroom.kubeflow.task", description="Runs a task.", allow_abbrev=False
     )
     parser.add_argument("--node", required=True, help="its id")
     parser.add_argument("--executor", required=True, help="dotted path of the class")
@@ -90,12 +91,13 @@ def _run(options: argparse.Namespace, beam_arguments: list[str]) -> tuple[float,
     from tfx.dsl.io import fileio
     from tfx.utils import import_utils
 
-    from components import remote, staging, summary
+    from darkroom.components.base import remote
+    from darkroom.components.runs import launcher, summary
 
     executor = import_utils.import_class_by_path(options.executor)
     of_beam = issubclass(executor, base_beam_executor.BaseBeamExecutor)
     # Beam's workers elsewhere see buckets, and not this container's copies.
-    elsewhere = of_beam and staging.runs_elsewhere(beam_arguments)
+    elsewhere = of_beam and launcher.runs_elsewhere(beam_arguments)
     inputs, outputs = options.input.get("inputs", {}), options.input["outputs"]
     uris: dict[int, str] = {}
     artifacts = {
@@ -188,7 +190,7 @@ def _type(title: str) -> Any:
     space, _, name = title.partition(".")
     if space == "tfx" and hasattr(standard_artifacts, name):
         return getattr(standard_artifacts, name)
-    from components.report.component import RunReport
+    from darkroom.components.report.component import RunReport
 
     if title == RunReport.TYPE_NAME:
         return RunReport

@@ -10,11 +10,11 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from components.errors import DarkroomError, closest
+from darkroom.components.base.errors import DarkroomError, closest
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
-    from pipeline.platforms import Beam
+    from darkroom.pipeline.config import Config
+    from darkroom.pipeline.platforms import Beam
 
 _GIB = 2**30
 # As Beam's own option --runner has them.
@@ -203,7 +203,7 @@ def _check_options(beam: "Beam", flags: list[str]) -> None:
     except ImportError as error:
         raise DarkroomError(
             f"beam.options: Beam knows what it takes, and {error.name} can't be imported: "
-            "pip install 'darkroom[pipeline]', with locks/ as constraints."
+            "pip install 'darkroom-tfx[pipeline]', with locks/ as constraints."
         ) from error
     parser = pipeline_options._BeamArgumentParser(add_help=False, exit_on_error=False)
     for section in {str(c): c for c in pipeline_options.PipelineOptions.__subclasses__()}.values():

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
-    from serving.predictor import Prediction
+    from darkroom.pipeline.config import Config
+    from darkroom.serving.predictor import Prediction
 
 _DEFAULT_CONFIG = "digits"  # that anyone can run: its images come with scikit-learn
 _NOT_BLESSED = 3  # of darkroom run --require-blessed; argparse has 2
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
     code = _obey(arguments)
     if "tensorflow_io" in sys.modules:
-        from pipeline import runner
+        from darkroom.pipeline.running import runner
 
         runner.leave(code)  # it aborts the interpreter's own end
     return code
@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _obey(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
-    from components.errors import INTERRUPTED, DarkroomError, explain
-    from serving.predictor import PredictionError
+    from darkroom.components.base.errors import INTERRUPTED, DarkroomError, explain
+    from darkroom.serving.predictor import PredictionError
 
     try:
         code: int = options.command(options)
@@ -51,7 +51,7 @@ def _obey(arguments: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from serving.flags import GRPC_PORT, REST_PORT
+    from darkroom.serving.server.flags import GRPC_PORT, REST_PORT
 
     parser = argparse.ArgumentParser(
         prog="darkroom", description="From labelled images to a gated, versioned, served model."
@@ -221,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument(
         "flags", nargs="*", metavar="FLAG",
-        help="after --: any flag of python -m serving.model_server",
+        help="after --: any flag of python -m darkroom.serving.model_server",
     )  # fmt: skip
     serve.set_defaults(command=_serve)
     deploy = commands.add_parser(
@@ -277,7 +277,7 @@ def _parser() -> argparse.ArgumentParser:
     compile_ = commands.add_parser(
         "compile", parents=[shared], help="write the specification that Kubeflow Pipelines runs",
         description="Writes the pipeline as Kubeflow Pipelines (from version 2.5) and Vertex AI "
-        "run it. python -m kubeflow.run_local runs it here.",
+        "run it. python -m darkroom.kubeflow.run_local runs it here.",
     )  # fmt: skip
     compile_.add_argument(
         "--target", choices=("kubeflow",), default="kubeflow", help="what is to run it (kubeflow)"
@@ -309,7 +309,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(options: argparse.Namespace) -> "Config":
-    from pipeline.config import load
+    from darkroom.pipeline.config import load
 
     return load(options.config, options.overrides)
 
@@ -324,7 +324,8 @@ def _config_argument(options: argparse.Namespace) -> str:
 
 def _run(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import display, runner
+    from darkroom.pipeline import display
+    from darkroom.pipeline.running import runner
 
     runner.raise_on_signals()
     log, terminal = runner.log_to_file(config)
@@ -344,7 +345,7 @@ def _worker(options: argparse.Namespace) -> int:
     config = _load(options)
     import signal
 
-    from pipeline import helper
+    from darkroom.pipeline import worker as helper
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else process 1 ignores it
     helper.help_chief(config)
@@ -361,9 +362,10 @@ def _share(text: str) -> float:
 def _ingest(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from pipeline import display, ingest
+    from darkroom.pipeline import display
+    from darkroom.pipeline.ingest import records
 
-    chosen = ingest.Options(
+    chosen = records.Options(
         options.method,
         options.eval_share,
         options.test_share,
@@ -371,15 +373,15 @@ def _ingest(options: argparse.Namespace) -> int:
         options.multi_label,
     )
     with display.Bar(Console(stderr=True)) as bar:
-        summary = ingest.ingest(options.source, options.target, chosen, bar.update)
+        summary = records.ingest(options.source, options.target, chosen, bar.update)
     display.ingested(Console(highlight=False, soft_wrap=True), summary, options.target)
     return 0
 
 
 def _schema(options: argparse.Namespace) -> int:
     config = _load(options)
-    from components.errors import DarkroomError
-    from pipeline import status
+    from darkroom.components.base.errors import DarkroomError
+    from darkroom.pipeline.history import status
 
     path = status.latest(config).schema
     if path is None:
@@ -391,7 +393,7 @@ def _schema(options: argparse.Namespace) -> int:
 # The command line stands above all packages: it alone reaches up to kubeflow.
 def _compile(options: argparse.Namespace) -> int:
     config = _load(options)
-    from kubeflow import compile as compiler
+    from darkroom.kubeflow import compile as compiler
 
     path = options.out or Path(f"{config.name}-kubeflow.yaml")
     compiler.write(compiler.compiled(config), path)
@@ -402,7 +404,7 @@ def _compile(options: argparse.Namespace) -> int:
 def _submit(options: argparse.Namespace) -> int:
     import tempfile
 
-    from components.errors import DarkroomError
+    from darkroom.components.base.errors import DarkroomError
 
     if options.spec is not None and options.config == _DEFAULT_CONFIG:
         raise DarkroomError(
@@ -410,8 +412,8 @@ def _submit(options: argparse.Namespace) -> int:
             "service account are in its section kubeflow."
         )
     config = _load(options)
-    from kubeflow import compile as compiler
-    from kubeflow import submit
+    from darkroom.kubeflow import compile as compiler
+    from darkroom.kubeflow import submit
 
     submit.reach(options.host)  # before seconds of compiling
     with tempfile.TemporaryDirectory() as folder:
@@ -434,7 +436,8 @@ def _submit(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import lock, status
+    from darkroom.pipeline.history import status
+    from darkroom.pipeline.running import lock
 
     alive = lock.alive(config)
     found = status.latest(config, alive)
@@ -443,7 +446,7 @@ def _status(options: argparse.Namespace) -> int:
         return 0
     from rich.console import Console
 
-    from pipeline import display
+    from darkroom.pipeline import display
 
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{found.pipeline}, run {found.run}{', going on' if alive else ''}")
@@ -455,9 +458,9 @@ def _status(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     config = _load(options)
-    from components import results
-    from components.errors import DarkroomError
-    from pipeline import reports
+    from darkroom.components.base import results
+    from darkroom.components.base.errors import DarkroomError
+    from darkroom.pipeline.history import reports
 
     folder = reports.find(config, options.run)
     if options.markdown or options.json:
@@ -475,7 +478,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from pipeline import comparison, reports
+    from darkroom.pipeline.history import comparison, reports
 
     one, other = (reports.load_named(run, lambda: _load(options)) for run in options.runs)
     found = comparison.compare(one, other)
@@ -492,7 +495,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _lineage(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import provenance
+    from darkroom.pipeline.history import provenance
 
     found = provenance.trace(config, options.model)
     if options.json:
@@ -506,8 +509,8 @@ def _lineage(options: argparse.Namespace) -> int:
 
 def _tensorboard(options: argparse.Namespace) -> int:
     config = _load(options)
-    from components import remote
-    from components.errors import DarkroomError
+    from darkroom.components.base import remote
+    from darkroom.components.base.errors import DarkroomError
 
     remote.use(config.staging)
     folder = remote.place(config.pipeline_root)
@@ -520,7 +523,7 @@ def _tensorboard(options: argparse.Namespace) -> int:
 
 def _versions(options: argparse.Namespace) -> int:
     config = _load(options)
-    from serving import rollout
+    from darkroom.serving import rollout
 
     current, found = rollout.read(config.push_path), rollout.listed(config.push_path)
     if options.json:
@@ -533,7 +536,7 @@ def _versions(options: argparse.Namespace) -> int:
         return 0
     from rich.console import Console
 
-    from pipeline import display
+    from darkroom.pipeline import display
 
     display.versions(Console(highlight=False, soft_wrap=True), found)
     sys.stdout.flush()
@@ -545,7 +548,7 @@ def _versions(options: argparse.Namespace) -> int:
 
 def _promote(options: argparse.Namespace) -> int:
     config = _load(options)
-    from serving import rollout
+    from darkroom.serving import rollout
 
     print(rollout.promote(config.push_path, options.version, options.canary))
     return 0
@@ -553,7 +556,7 @@ def _promote(options: argparse.Namespace) -> int:
 
 def _rollback(options: argparse.Namespace) -> int:
     config = _load(options)
-    from serving import rollout
+    from darkroom.serving import rollout
 
     print(rollout.roll_back(config.push_path))
     return 0
@@ -561,7 +564,7 @@ def _rollback(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     config = _load(options)
-    from serving import predictor
+    from darkroom.serving import predictor
 
     images = predictor.read_images(options.images)
     classify = _classifier(options, config)
@@ -589,7 +592,7 @@ def _classifier(
     options: argparse.Namespace, config: "Config"
 ) -> "Callable[[str, bytes], Prediction]":
     """Asks a server where the user names one, else the stable version in this process."""
-    from serving import predictor, rollout
+    from darkroom.serving import predictor, rollout
 
     if not options.url and not options.grpc:
         if options.label:
@@ -597,7 +600,7 @@ def _classifier(
                 "--labels is for a server: name it with --url or --grpc."
             )
         return predictor.Predictor(rollout.served_version(config.push_path)).predict
-    from serving.client import GrpcClient, RestClient
+    from darkroom.serving.client import GrpcClient, RestClient
 
     make = RestClient if options.url else GrpcClient
     client = make(
@@ -621,7 +624,7 @@ def _classifier(
 
 def _serve(options: argparse.Namespace) -> int:
     config = _load(options)
-    from serving import rollout
+    from darkroom.serving import rollout
 
     # Says so where there is nothing to serve.
     version = rollout.served_version(config.push_path)
@@ -647,7 +650,7 @@ def _serve(options: argparse.Namespace) -> int:
         *files,
         *options.flags,
     ]
-    module = [sys.executable, "-m", "serving.model_server"]
+    module = [sys.executable, "-m", "darkroom.serving.model_server"]
     os.execv(sys.executable, [*module, *arguments])
 
 
@@ -655,8 +658,8 @@ def _deploy(options: argparse.Namespace) -> int:
     if options.where == "training":
         options.overrides.append("training.strategy=multi_worker")
     config = _load(options)
-    from components import environment
-    from serving import deployment
+    from darkroom.components.runs import environment
+    from darkroom.serving import deployment
 
     model = deployment.Model(
         name=config.name,
@@ -671,13 +674,13 @@ def _deploy(options: argparse.Namespace) -> int:
     if options.where in ("training", "search"):
         import dataclasses
 
-        from pipeline import manifests
+        from darkroom.pipeline import kubernetes
 
-        names = [field.name for field in dataclasses.fields(manifests.Pods)]
-        pods = manifests.Pods(**{name: getattr(options, name) for name in names})
+        names = [field.name for field in dataclasses.fields(kubernetes.Pods)]
+        pods = kubernetes.Pods(**{name: getattr(options, name) for name in names})
         pods = dataclasses.replace(pods, image=pods.image or config.kubeflow.image or "")
         name, command = f"{options.where}.yaml", "kubectl apply --filename {}"
-        make = manifests.training if options.where == "training" else manifests.search
+        make = kubernetes.training if options.where == "training" else kubernetes.search
         documents = make(config, pods, given)
         words += [word for key, value in vars(pods).items() for word in (f"--{key}", str(value))]
     elif options.where == "docker":
@@ -697,8 +700,8 @@ def _deploy(options: argparse.Namespace) -> int:
 
 def _write(path: Path, text: str, force: bool) -> None:
     """Writes a file for the user, who may have changed what was written before."""
-    from components.errors import DarkroomError
-    from serving import files
+    from darkroom.components.base.errors import DarkroomError
+    from darkroom.serving import files
 
     if path.exists() and path.read_bytes() != text.encode() and not force:
         raise DarkroomError(
@@ -711,8 +714,8 @@ def _write(path: Path, text: str, force: bool) -> None:
 
 def _airflow(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import dag_file, graph
-    from pipeline.config import find
+    from darkroom.pipeline.airflow import dag_file, graph
+    from darkroom.pipeline.config import find
 
     path, folder = find(options.config).absolute(), Path.cwd()
     # Airflow would be the first to see what is wrong with it; and finds it made.
@@ -729,7 +732,7 @@ def _airflow(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from serving import description, rollout
+    from darkroom.serving import description, rollout
 
     folder = options.model or rollout.served_version(_load(options).push_path)
     found = description.describe(folder)
@@ -744,7 +747,7 @@ def _inspect(options: argparse.Namespace) -> int:
         return 0
     from rich.console import Console
 
-    from pipeline import display
+    from darkroom.pipeline import display
 
     display.description(Console(highlight=False, soft_wrap=True), found)
     return 0

@@ -13,13 +13,11 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError, field_validator, model_validator
 
-from components import features, results
-from components.architectures import ARCHITECTURES
-from components.errors import DarkroomError, closest
-from components.remote import is_remote
-from pipeline import beam, space
-from pipeline.platforms import Airflow, Beam, Kubeflow, Metadata
-from pipeline.sections import (
+from darkroom.components.base import features, results
+from darkroom.components.base.architectures import ARCHITECTURES
+from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.base.remote import is_remote
+from darkroom.components.base.sections import (
     Augmentation,
     Data,
     Evaluation,
@@ -33,6 +31,8 @@ from pipeline.sections import (
     Transfer,
     Tuner,
 )
+from darkroom.pipeline import beam, search_space
+from darkroom.pipeline.platforms import Airflow, Beam, Kubeflow, Metadata
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -284,7 +284,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _space_is_in_the_tree(self) -> "Config":
-        space.check(self)
+        search_space.check(self)
         return self
 
     @property
@@ -359,7 +359,7 @@ class Config(Section):
 
     @property
     def store(self) -> dict[str, Any]:
-        """ML Metadata's store, as ``components.metadata`` takes it."""
+        """ML Metadata's store, as ``darkroom.components.runs.metadata`` takes it."""
         return {**self.metadata.model_dump(), "path": str(self.metadata_path)}
 
     @property

@@ -24,14 +24,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from components import results, trials
-from components.remote import is_remote
-from components.summary import Node, Status
+from darkroom.components.base import results
+from darkroom.components.base.remote import is_remote
+from darkroom.components.runs.summary import Node, Status
+from darkroom.components.tuning import trial_table
 
 if TYPE_CHECKING:
-    from pipeline.ingest import Summary
-    from serving.description import Description
-    from serving.rollout import Version
+    from darkroom.pipeline.ingest.records import Summary
+    from darkroom.serving.description import Description
+    from darkroom.serving.rollout import Version
 
 # More classes than fit a screen are in `darkroom status --json`.
 _CLASSES_SHOWN = 20
@@ -131,7 +132,7 @@ class Display(logging.Handler):
     def _show_trials(self, table: dict[str, Any]) -> None:
         if self.console.is_terminal:
             self._progress.below = Group(
-                f"  {trials.headline(table)}", _search(table, self.console.width)
+                f"  {trial_table.headline(table)}", _search(table, self.console.width)
             )
             if self._task is not None and table["fraction"] is not None:
                 self._progress.update(self._task, total=1.0, completed=table["fraction"])
@@ -139,7 +140,7 @@ class Display(logging.Handler):
         for trial in table["ended"]:
             if trial["trial"] not in self._told:
                 self._told.add(trial["trial"])
-                self.console.print(f"  {trials.ending(trial, table)}", markup=False)
+                self.console.print(f"  {trial_table.ending(trial, table)}", markup=False)
 
     def _remove(self) -> None:
         self._progress.below = ""
@@ -243,9 +244,11 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
         rows.append((f"{split} split", f"{total:,} examples, {len(labels)} classes of {ends}"))
     rows += [("data", sentence) for sentence in _about_data(status)]
     if status.best_trial is not None:
-        values = ", ".join(f"{k}={trials.brief(v)}" for k, v in status.best_trial["values"].items())
+        values = ", ".join(
+            f"{k}={trial_table.brief(v)}" for k, v in status.best_trial["values"].items()
+        )
         rows.append(("best trial", f"{status.best_trial['score']:.4f} with {values}"))
-    failed = [row for row in status.trials if trials.failed(row)]
+    failed = [row for row in status.trials if trial_table.failed(row)]
     if failed:
         first = " ".join((failed[0].get("message") or "it doesn't say why").split())
         count = len(status.trials)
@@ -258,7 +261,7 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
     rows += [("training", sentence) for sentence in status.diagnosis]
     if status.metrics:
         names = [name for name in (results.ACCURACY, results.LOSS) if name in status.metrics]
-        shown = (f"{name} {trials.brief(status.metrics[name])}" for name in names)
+        shown = (f"{name} {trial_table.brief(status.metrics[name])}" for name in names)
         rows.append(("metrics", ", ".join(shown)))
     if status.blessed is not None:
         rows.append(("blessed", "yes" if status.blessed else f"no: {status.reasons[0]}"))
@@ -303,7 +306,7 @@ def summary(console: Console, status: Status, config_argument: str) -> None:
 
 def _best_trials(rows: list[dict[str, Any]], width: int) -> Table:
     """The first rows of a search's results."""
-    found = [(row, trials.hyperparameters(row)) for row in rows if not trials.failed(row)]
+    found = [(row, trial_table.hyperparameters(row)) for row in rows if not trial_table.failed(row)]
     names = list(dict.fromkeys(name for _, values in found for name in values))
     lines = []
     for row, values in found[:_BEST_SHOWN]:
@@ -321,7 +324,7 @@ def _search(table: dict[str, Any], width: int) -> Table:
         (trial["trial"], trial["values"], trial["words"], f"{trial['seconds']:.0f} s", "dim")
         for trial in table["running"][:_RUNNING_SHOWN]
     ]
-    for trial in trials.best_first(table)[: _TRIALS_SHOWN - len(lines)]:
+    for trial in trial_table.best_first(table)[: _TRIALS_SHOWN - len(lines)]:
         is_best = best is not None and trial["trial"] == best["trial"]
         name, style = (f"★ {trial['trial']}", "green") if is_best else (trial["trial"], "")
         score, seconds = f"{trial['score']:.4f}", f"{trial['seconds']:.0f} s"
@@ -343,12 +346,12 @@ def _trials(
       objective: the score's name.
       width: characters.
     """
-    short = trials.short_names(names)
+    short = trial_table.short_names(names)
     columns = [("trial", [line[0] for line in lines])]
     ends = [(objective, [line[2] for line in lines]), ("time", [line[3] for line in lines])]
     left = width - sum(_width(column) for column in (*columns, *ends))
     for number, name in enumerate(names):
-        cells = [trials.brief(line[1][name]) if name in line[1] else "" for line in lines]
+        cells = [trial_table.brief(line[1][name]) if name in line[1] else "" for line in lines]
         left -= _width((short[name], cells))
         more = f"+ {len(names) - number} more"
         if left < (0 if number == len(names) - 1 else len(more) + _GAP):
@@ -378,7 +381,9 @@ def _rates(points: list[dict[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     for point in points:
         metrics = point["metrics"] or {}
-        cells = (trials.brief(metrics[name]) if name in metrics else "no number" for name in names)
+        cells = (
+            trial_table.brief(metrics[name]) if name in metrics else "no number" for name in names
+        )
         table.add_row(f"{point['rate']:.2g}", *cells)
     return table
 
@@ -451,9 +456,9 @@ def description(console: Console, found: "Description") -> None:
         rows.append(("network", facts["network"]))
         rows.append(("head", facts.get("head", "softmax")))  # which older models don't say
         rows.append(("training", f"{epochs}, exported as after epoch {facts['exported_epoch']}"))
-        metrics = (f"{name} {trials.brief(value)}" for name, value in facts["metrics"].items())
+        metrics = (f"{name} {trial_table.brief(value)}" for name, value in facts["metrics"].items())
         rows.append(("", ", ".join(metrics)))
-        chosen = (f"{name}={trials.brief(value)}" for name, value in facts["settings"].items())
+        chosen = (f"{name}={trial_table.brief(value)}" for name, value in facts["settings"].items())
         rows.append(("settings", ", ".join(chosen)))
     console.print()
     for name, words in rows:

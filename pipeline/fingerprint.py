@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 # Sources of ours, where they are installed as well as where they are worked on.
-_OWN = {"pipeline", "components", "serving", "kubeflow"}
+_OWN = {"darkroom"}
 # What the results depend on besides our own and the user's sources.
 _LIBRARIES = (
     "tfx",

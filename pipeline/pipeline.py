@@ -13,20 +13,23 @@ from tfx.proto.trainer_pb2 import EvalArgs, TrainArgs
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import ExampleStatistics, Model, ModelBlessing
 
-from components import lookup, metadata, remote, results, settings, statistics
-from components.baseline import LatestBefore, LatestBlessedBefore
-from components.evaluation import Evaluator
-from components.example_gen import ImportExampleGen
-from components.lr_scan import LearningRateScan
-from components.pusher import Pusher
-from components.rehearsal import Rehearsal
-from components.report.component import Report
-from components.schema import SchemaGen
-from components.serving_validator import ServingValidator
-from components.tuner import Tuner
-from components.validation import ExampleValidator
-from pipeline import fingerprint
-from pipeline.config import Config
+from darkroom.components.base import remote, results, settings
+from darkroom.components.evaluation.evaluator import Evaluator
+from darkroom.components.evaluation.rehearsal import Rehearsal
+from darkroom.components.ingestion.example_gen import ImportExampleGen
+from darkroom.components.pushing.pusher import Pusher
+from darkroom.components.pushing.serving_validator import ServingValidator
+from darkroom.components.report.component import Report
+from darkroom.components.runs import last_statistics as lookup
+from darkroom.components.runs import metadata
+from darkroom.components.runs.baseline import LatestBefore, LatestBlessedBefore
+from darkroom.components.training.lr_scan import LearningRateScan
+from darkroom.components.tuning.tuner import Tuner
+from darkroom.components.validation import statistics
+from darkroom.components.validation.example_validator import ExampleValidator
+from darkroom.components.validation.schema_gen import SchemaGen
+from darkroom.pipeline import fingerprint
+from darkroom.pipeline.config import Config
 
 
 def create_pipeline(
@@ -99,7 +102,7 @@ def create_pipeline(
     transform = Transform(
         examples=examples,
         schema=schema,
-        preprocessing_fn="components.preprocessing.preprocessing_fn",
+        preprocessing_fn="darkroom.components.transform.preprocessing.preprocessing_fn",
         custom_config=settings.pack(tree, "preprocessing"),
         materialize=False,
         disable_statistics=True,
@@ -133,7 +136,7 @@ def create_pipeline(
     tuner = Tuner(
         examples=examples,
         transform_graph=transform_graph,
-        tuner_fn="components.tuner.tuner_fn",
+        tuner_fn="darkroom.components.tuning.tuner.tuner_fn",
         train_args=TrainArgs(),
         eval_args=EvalArgs(),
         custom_config={
@@ -141,7 +144,9 @@ def create_pipeline(
             **kept,
             "weights": source,
             # Nor is a search of other code gone on with.
-            "source": fingerprint.of_modules("components.worker", *users_network),
+            "source": fingerprint.of_modules(
+                "darkroom.components.tuning.trial_process", *users_network
+            ),
         },
     )
 
@@ -150,7 +155,7 @@ def create_pipeline(
         examples=examples,
         transform_graph=transform_graph,
         hyperparameters=tuner.outputs["best_hyperparameters"] if config.tuner.enabled else None,
-        run_fn="components.trainer.run_fn",
+        run_fn="darkroom.components.training.trainer.run_fn",
         train_args=TrainArgs(),
         eval_args=EvalArgs(),
         custom_config={
@@ -158,7 +163,9 @@ def create_pipeline(
             **kept,
             "weights": source,
             # A training that other code began is not gone on with.
-            "source": fingerprint.of_modules("components.trainer", *users_network),
+            "source": fingerprint.of_modules(
+                "darkroom.components.training.trainer", *users_network
+            ),
         },
     )
     for node in [*([tuner] if config.tuner.enabled else []), trainer]:
@@ -226,20 +233,23 @@ def create_pipeline(
 
     # TFX's cache doesn't look into code: the code's fingerprint becomes part of each node's key.
     sources: list[tuple[BaseComponent, list[str]]] = [
-        (example_gen, ["components.example_gen"]),
-        (schema_gen, ["components.schema"]),
-        (example_validator, ["components.validation"]),
-        (transform, ["components.preprocessing", *users_images]),
-        (learning_rate_scan, ["components.lr_scan", *users_network]),
-        (rehearsal, ["components.rehearsal", *users_metrics]),
-        (tuner, ["components.tuner", *users_network]),
-        (trainer, ["components.trainer", *users_network]),
-        (evaluator, ["components.evaluation", *users_metrics]),
-        (serving_validator, ["components.serving_validator", "serving.model_server"]),
-        (pusher, ["components.pusher"]),
-        (report, ["components.report.component"]),
+        (example_gen, ["darkroom.components.ingestion.example_gen"]),
+        (schema_gen, ["darkroom.components.validation.schema_gen"]),
+        (example_validator, ["darkroom.components.validation.example_validator"]),
+        (transform, ["darkroom.components.transform.preprocessing", *users_images]),
+        (learning_rate_scan, ["darkroom.components.training.lr_scan", *users_network]),
+        (rehearsal, ["darkroom.components.evaluation.rehearsal", *users_metrics]),
+        (tuner, ["darkroom.components.tuning.tuner", *users_network]),
+        (trainer, ["darkroom.components.training.trainer", *users_network]),
+        (evaluator, ["darkroom.components.evaluation.evaluator", *users_metrics]),
+        (
+            serving_validator,
+            ["darkroom.components.pushing.serving_validator", "darkroom.serving.model_server"],
+        ),
+        (pusher, ["darkroom.components.pushing.pusher"]),
+        (report, ["darkroom.components.report.component"]),
         *(
-            (node, ["components.lookup"])
+            (node, ["darkroom.components.runs.last_statistics"])
             for node in (last_statistics, baseline)
             if isinstance(node, BaseComponent)
         ),

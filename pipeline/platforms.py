@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline import beam
-from pipeline.sections import Section
+from darkroom.components.base.sections import Section
+from darkroom.pipeline import beam
 
 
 class Beam(Section):

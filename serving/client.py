@@ -1,6 +1,6 @@
 """Asks a model server, darkroom's own or TensorFlow Serving, to classify images.
 
-    from serving.client import RestClient
+    from darkroom.serving.client import RestClient
 
     with RestClient("http://localhost:8501", "digits") as client:
         [prediction] = client.predict([open("photo.png", "rb").read()])
@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 
 import urllib3
 
-from serving import signatures
-from serving.errors import HTTP_STATUS, Code, ServingError
-from serving.predictor import ImageError, Prediction, PredictionError, prediction
+from darkroom.serving import signatures
+from darkroom.serving.errors import HTTP_STATUS, Code, ServingError
+from darkroom.serving.predictor import ImageError, Prediction, PredictionError, prediction
 
 _TRIES = 5
 # Seconds before the second try; doubled for each after it, less a random part of it, so that
@@ -331,8 +331,8 @@ class GrpcClient(Client):
         except ImportError as error:
             raise RequestFailed(
                 Code.FAILED_PRECONDITION,
-                "Asking over gRPC needs TensorFlow: pip install 'darkroom[serving]', or ask over "
-                "REST.",
+                "Asking over gRPC needs TensorFlow: pip install 'darkroom-tfx[serving]', or ask "
+                "over REST.",
             ) from error
         self.address = address
         self._grpc = grpc

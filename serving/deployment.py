@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from serving import rollout
-from serving.flags import GRPC_PORT, METRICS_PATH, REST_PORT
+from darkroom.serving import rollout
+from darkroom.serving.server.flags import GRPC_PORT, METRICS_PATH, REST_PORT
 
 # The tags of the image tensorflow/serving by TensorFlow's minor version: they come later than
 # TensorFlow, with patch numbers of their own.

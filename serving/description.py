@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from serving import signatures
-from serving.predictor import PredictionError, read_json
+from darkroom.serving import signatures
+from darkroom.serving.predictor import PredictionError, read_json
 
 # Below the model's folder; written by the exporting Trainer.
 FACTS_PATH = "assets.extra/training.json"
@@ -61,7 +61,7 @@ def describe(folder: Path) -> Description:
         from tensorflow.core.protobuf import saved_model_pb2
     except ImportError as error:
         raise PredictionError(
-            "Looking into a model needs TensorFlow: pip install 'darkroom[serving]'."
+            "Looking into a model needs TensorFlow: pip install 'darkroom-tfx[serving]'."
         ) from error
     model = saved_model_pb2.SavedModel()
     try:

@@ -1,6 +1,6 @@
-r"""TensorFlow Serving's model server, where its binary isn't: ``python -m serving.model_server``.
+r"""TensorFlow Serving's model server, where its binary isn't.
 
-    python -m serving.model_server --rest_api_port=8501 --model_name=digits \
+    python -m darkroom.serving.model_server --rest_api_port=8501 --model_name=digits \
         --model_base_path=/models/digits
 
 A client, a flag, a configuration file and a dashboard of TensorFlow Serving's work unchanged.
@@ -17,16 +17,16 @@ import sys
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from serving import flags, server_config
-from serving.access import Keys, tls_context
-from serving.errors import ServingError
-from serving.server_config import ModelServerConfig
+from darkroom.serving.errors import ServingError
+from darkroom.serving.server import flags, server_config
+from darkroom.serving.server.access import Keys, tls_context
+from darkroom.serving.server.server_config import ModelServerConfig
 
 if TYPE_CHECKING:
-    from serving.grpc_server import GrpcServer
-    from serving.http_server import HttpServer
-    from serving.manager import Manager
-    from serving.prediction_service import PredictionService
+    from darkroom.serving.rest.http_server import HttpServer
+    from darkroom.serving.server.grpc_server import GrpcServer
+    from darkroom.serving.server.manager import Manager
+    from darkroom.serving.server.prediction_service import PredictionService
 
 _log = logging.getLogger("serving")
 
@@ -154,13 +154,13 @@ def _told_to_stop() -> asyncio.Event:
 
 
 def _service(options: argparse.Namespace, files: _Files) -> "PredictionService":
-    from serving.batching import Batcher
-    from serving.inference import Limits
-    from serving.loading import Loader
-    from serving.manager import Manager
-    from serving.prediction_service import PredictionService
-    from serving.prometheus import Metrics
-    from serving.request_log import RequestLog
+    from darkroom.serving.server.batching import Batcher
+    from darkroom.serving.server.inference import Limits
+    from darkroom.serving.server.loading import Loader
+    from darkroom.serving.server.manager import Manager
+    from darkroom.serving.server.prediction_service import PredictionService
+    from darkroom.serving.server.prometheus import Metrics
+    from darkroom.serving.server.request_log import RequestLog
 
     metrics = Metrics()
     limits = Limits(options.max_request_bytes, options.max_image_pixels)
@@ -180,9 +180,9 @@ def _service(options: argparse.Namespace, files: _Files) -> "PredictionService":
 def _listen(
     options: argparse.Namespace, files: _Files, service: "PredictionService"
 ) -> "list[GrpcServer | HttpServer]":
-    from serving.grpc_server import GrpcServer
-    from serving.http_server import HttpServer
-    from serving.rest import RestApp
+    from darkroom.serving.rest.api import RestApp
+    from darkroom.serving.rest.http_server import HttpServer
+    from darkroom.serving.server.grpc_server import GrpcServer
 
     servers: list[GrpcServer | HttpServer] = []
     if options.port or options.grpc_socket_path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving import signatures
+from darkroom.serving import signatures
 
 
 class PredictionError(Exception):
@@ -88,7 +88,7 @@ class Predictor:
             import tensorflow as tf
         except ImportError as error:
             raise PredictionError(
-                "Predictions need TensorFlow: pip install 'darkroom[serving]'."
+                "Predictions need TensorFlow: pip install 'darkroom-tfx[serving]'."
             ) from error
         self._tf = tf
         try:

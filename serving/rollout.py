@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from serving import files
-from serving.flags import METRICS_PATH
-from serving.predictor import PredictionError, read_json, versions
-from serving.signatures import CANARY, STABLE
+from darkroom.serving import files
+from darkroom.serving.predictor import PredictionError, read_json, versions
+from darkroom.serving.server.flags import METRICS_PATH
+from darkroom.serving.signatures import CANARY, STABLE
 
 CONFIG_FILE = "models.config"
 BATCHING_FILE = "batching.config"
@@ -445,7 +445,7 @@ def _parse(text: str, model_folder: str) -> Any:
         from tensorflow_serving.config import model_server_config_pb2
     except ImportError as error:
         raise RolloutError(
-            f"Versions and their labels need {error.name}: pip install 'darkroom[serving]'."
+            f"Versions and their labels need {error.name}: pip install 'darkroom-tfx[serving]'."
         ) from error
     try:
         return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())

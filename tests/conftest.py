@@ -20,9 +20,11 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from sklearn.datasets import load_sample_images
 
-from components import features, tfrecord
-from pipeline import digits, lock, status
-from pipeline.config import Config, load
+from darkroom.components.base import features, tfrecord
+from darkroom.pipeline.config import Config, load
+from darkroom.pipeline.history import status
+from darkroom.pipeline.ingest import digits
+from darkroom.pipeline.running import lock
 from tests import databases, model_servers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -59,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pipeline.cli", *arguments]
+    return [sys.executable, "-m", "darkroom.pipeline.cli", *arguments]
 
 
 def environment(source: Path = REPOSITORY) -> dict[str, str]:
@@ -205,7 +207,7 @@ def write_photos() -> Callable[..., None]:
 @pytest.fixture
 def examples() -> Any:
     """96 points in three classes, as the network takes them."""
-    from components import dataset  # TensorFlow only where it is needed
+    from darkroom.components.training import dataset  # TensorFlow only where it is needed
 
     generator = np.random.default_rng(0)
     labels = np.arange(96) % 3

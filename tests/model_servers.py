@@ -97,7 +97,7 @@ def free_port() -> int:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "serving.model_server", *arguments]
+    return [sys.executable, "-m", "darkroom.serving.model_server", *arguments]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving import signatures
+from darkroom.serving import signatures
 
 tf1 = tf.compat.v1
 _SIGNATURES = tf1.saved_model.signature_constants

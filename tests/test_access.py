@@ -16,9 +16,9 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.access import Keys, tls_context
-from serving.errors import Code, ServingError
-from serving.server_config import SSLConfig
+from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.server.access import Keys, tls_context
+from darkroom.serving.server.server_config import SSLConfig
 
 
 class Pair(NamedTuple):

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from components import lineage
-from pipeline import lock, status
-from pipeline.config import load
+from darkroom.components.runs import lineage
+from darkroom.pipeline.config import load
+from darkroom.pipeline.history import status
+from darkroom.pipeline.running import lock
 from tests.conftest import PATIENCE, REPOSITORY, SMALL_CONFIG, Project, darkroom, environment
 
 # What each node waits for, nearest first.
@@ -208,7 +209,7 @@ def test_a_file_makes_the_graph_a_dag(airflow: Airflow, project: Project, tmp_pa
 def test_a_configuration_that_can_not_be_used_is_an_import_error(
     airflow: Airflow, project: Project, tmp_path: Path
 ) -> None:
-    shutil.copy(REPOSITORY / "pipeline" / "airflow_dag.py", tmp_path)
+    shutil.copy(REPOSITORY / "pipeline" / "airflow" / "dag_from_environment.py", tmp_path)
     config = str(project.folder / "config.yaml")
     found = airflow.parse(tmp_path, DARKROOM_CONFIG=config, DARKROOM_SET="training.epocs=3")
     [error] = found["errors"].values()
@@ -287,7 +288,7 @@ def test_dags_test_goes_on_from_what_is_done(airflow: Airflow, project: Project)
     """After the scheduler's run, in the same folder: a second version."""
     dags = airflow.home / "from_environment"
     dags.mkdir()
-    shutil.copy(REPOSITORY / "pipeline" / "airflow_dag.py", dags)
+    shutil.copy(REPOSITORY / "pipeline" / "airflow" / "dag_from_environment.py", dags)
     result = airflow(
         "airflow", "dags", "test", "small",
         AIRFLOW__CORE__DAGS_FOLDER=str(dags),

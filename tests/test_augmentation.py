@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from components.augmentation import augment, contact_sheet
-from pipeline.config import load
+from darkroom.components.training.augmentation import augment, contact_sheet
+from darkroom.pipeline.config import load
 from tests.test_decoding import RGB
 
 IMAGES = np.stack([RGB, RGB[::-1], RGB[:, ::-1], 255 - RGB] * 8).astype(np.float32) / 255

@@ -3,8 +3,8 @@ from pathlib import Path
 
 from tfx.types import standard_artifacts
 
-from components.baseline import LatestBefore, LatestBlessedBefore
-from serving import signatures
+from darkroom.components.runs.baseline import LatestBefore, LatestBlessedBefore
+from darkroom.serving import signatures
 
 
 def model(

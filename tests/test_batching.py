@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.batching import Batcher, Call
-from serving.errors import Code, ServingError
-from serving.saved_model import Function, SavedModel
-from serving.server_config import Batching
+from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.server.batching import Batcher, Call
+from darkroom.serving.server.saved_model import Function, SavedModel
+from darkroom.serving.server.server_config import Batching
 from tests import serving_models
 from tests.conftest import encoded
 

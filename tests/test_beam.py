@@ -23,11 +23,11 @@ from apache_beam.transforms import environments
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.utils import dependency_utils
 
-from components import features, tfrecord
-from components.errors import DarkroomError
-from pipeline import beam
-from pipeline.config import ConfigError, load
-from pipeline.platforms import Beam
+from darkroom.components.base import features, tfrecord
+from darkroom.components.base.errors import DarkroomError
+from darkroom.pipeline import beam
+from darkroom.pipeline.config import ConfigError, load
+from darkroom.pipeline.platforms import Beam
 from tests.conftest import PATIENCE, REPOSITORY, SMALL_CONFIG, Project, environment
 from tests.model_servers import free_port
 

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from components import checkpoint, dataset, files, remote, training
+from darkroom.components.base import files, remote
+from darkroom.components.training import checkpoint, dataset, fitting
 from tests import buckets
 from tests.test_training import configured, network
 
@@ -114,7 +115,7 @@ def test_an_interrupted_training_ends_with_the_same_curve(
     def run(folder: str, *callbacks: keras.callbacks.Callback) -> tuple[keras.Model, object]:
         model = network(config)  # with dropout, whose random state has to go on as well
         kept = checkpoint.Checkpoint(str(tmp_path / folder), seed=1)
-        fitted = training.fit(
+        fitted = fitting.fit(
             model,
             config,
             examples,
@@ -142,7 +143,7 @@ def test_every_nth_epoch_is_kept(tmp_path: Path, examples: dataset.Examples) -> 
     config = configured("training.epochs=5", "training.export_epoch=last")
     model = network(config)
     every = checkpoint.KeepEvery(2, model, str(tmp_path), before=1)
-    training.fit(model, config, examples, examples, [every])
+    fitting.fit(model, config, examples, examples, [every])
     names = ["epoch-0002.weights.h5", "epoch-0004.weights.h5", "epoch-0006.weights.h5"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     other = network(config)

@@ -12,7 +12,7 @@ from tests.conftest import Project, command, darkroom, environment
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["report", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom pipeline.cli import main\n"
+        "import sys\nfrom darkroom.pipeline.cli import main\n"
         f"try: main({arguments!r})\nexcept SystemExit: pass\n"
         "heavy = {'tensorflow', 'keras', 'tfx', 'apache_beam', 'numpy', 'pydantic'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))"
@@ -95,7 +95,7 @@ def test_versions_need_nothing_heavy(arguments: list[str], tmp_path: Path) -> No
     for version in ("5", "7"):
         (tmp_path / "runs" / "digits" / "pushed" / "digits" / version).mkdir(parents=True)
     code = (
-        "import sys\nfrom pipeline.cli import main\n"
+        "import sys\nfrom darkroom.pipeline.cli import main\n"
         f"code = main({arguments!r})\n"
         "heavy = {'tensorflow', 'keras', 'tfx', 'apache_beam', 'ml_metadata'}\n"
         "print('HEAVY', code, sorted(heavy & set(sys.modules)))"

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving import client as clients
-from serving.client import Client, GrpcClient, ImageRefused, RequestFailed, RestClient
-from serving.errors import Code
+from darkroom.serving import client as clients
+from darkroom.serving.client import Client, GrpcClient, ImageRefused, RequestFailed, RestClient
+from darkroom.serving.errors import Code
 from tests import model_servers
 from tests.conftest import encoded
 from tests.model_servers import Server
@@ -143,5 +143,5 @@ def test_addresses_and_certificates_that_are_none(tmp_path: Path) -> None:
 
 
 def test_rest_needs_no_tensorflow() -> None:
-    code = "import serving.client, sys; sys.exit('tensorflow' in sys.modules)"
+    code = "import darkroom.serving.client, sys; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=model_servers.REPOSITORY)

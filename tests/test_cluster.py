@@ -5,8 +5,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from components import cluster
-from components.errors import DarkroomError
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.training.distribution import cluster
 
 HOSTS = {"chief": ["a:1"], "worker": ["b:2", "c:3"]}
 

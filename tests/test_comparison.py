@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline import comparison, reports
-from pipeline.config import Config
+from darkroom.pipeline.config import Config
+from darkroom.pipeline.history import comparison, reports
 from tests.conftest import Project, darkroom
 
 

@@ -14,10 +14,10 @@ from kfp import components
 from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from components.errors import DarkroomError
-from kubeflow import compile as compiler
-from kubeflow import spec, task
-from pipeline.config import load
+from darkroom.components.base.errors import DarkroomError
+from darkroom.kubeflow import compile as compiler
+from darkroom.kubeflow import spec, task
+from darkroom.pipeline.config import load
 from tests.conftest import darkroom
 
 GOLDEN = Path(__file__).with_name("golden") / "kubeflow.yaml"

@@ -8,9 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import config
-from pipeline.config import Config, ConfigError, load
-from pipeline.sections import Range
+from darkroom.components.base.sections import Range
+from darkroom.pipeline import config
+from darkroom.pipeline.config import Config, ConfigError, load
 from tests.conftest import darkroom
 
 

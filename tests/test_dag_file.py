@@ -1,7 +1,7 @@
 import ast
 from pathlib import Path
 
-from pipeline import dag_file
+from darkroom.pipeline.airflow import dag_file
 
 
 def test_it_is_python_whatever_the_names_are() -> None:

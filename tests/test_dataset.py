@@ -10,8 +10,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components import dataset, features, tfrecord
-from components.errors import DarkroomError
+from darkroom.components.base import features, tfrecord
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.training import dataset
 from tests.conftest import encoded
 
 SHAPE = (2, 3, 1)

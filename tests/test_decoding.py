@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from components.decoding import decode
+from darkroom.components.ingestion.decoding import decode
 from tests.conftest import encoded
 
 RGB = np.asarray(

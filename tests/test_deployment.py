@@ -11,9 +11,9 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
-from serving import deployment, rollout
-from serving.deployment import Model
-from serving.flags import METRICS_PATH
+from darkroom.serving import deployment, rollout
+from darkroom.serving.deployment import Model
+from darkroom.serving.server.flags import METRICS_PATH
 from tests import model_servers
 from tests.conftest import REPOSITORY, Project, darkroom, environment
 
@@ -235,7 +235,7 @@ def test_the_command_writes_it(where: str, tmp_path: Path) -> None:
 
 def test_it_is_light() -> None:
     code = (
-        "import sys\nfrom serving import deployment\n"
+        "import sys\nfrom darkroom.serving import deployment\n"
         "deployment.kubernetes(deployment.Model('a', '/a'))\n"
         "print(sorted({'tensorflow', 'tfx', 'numpy', 'pydantic'} & set(sys.modules)))"
     )

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli
-from serving.description import Tensor, describe
-from serving.predictor import PredictionError
+from darkroom.pipeline import cli
+from darkroom.serving.description import Tensor, describe
+from darkroom.serving.predictor import PredictionError
 from tests.conftest import Project, darkroom
 
 

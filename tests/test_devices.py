@@ -4,8 +4,8 @@ import keras
 import pytest
 import tensorflow as tf
 
-from components import devices
-from components.errors import DarkroomError
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.training import devices
 
 
 def test_too_late_is_a_sentence() -> None:

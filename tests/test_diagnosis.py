@@ -3,7 +3,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.diagnosis import diagnose
+from darkroom.components.training.diagnosis import diagnose
 
 
 def curve(start: float, end: float, epochs: int) -> list[float]:

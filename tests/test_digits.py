@@ -7,8 +7,8 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from components import features, tfrecord
-from pipeline import digits
+from darkroom.components.base import features, tfrecord
+from darkroom.pipeline.ingest import digits
 
 
 def examples(folder: Path, split: str) -> list[tf.train.Example]:

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from components import progress, results
-from components.summary import Status, read_outputs
-from pipeline.display import Display, Lines, summary, versions
-from serving.rollout import Version
+from darkroom.components.base import progress, results
+from darkroom.components.runs.summary import Status, read_outputs
+from darkroom.pipeline.display import Display, Lines, summary, versions
+from darkroom.serving.rollout import Version
 
 
 def run_node(display: Display) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import keras_tuner
 import pytest
 
-from components import models, settings
-from pipeline import preflight
-from pipeline.config import load
+from darkroom.components.base import settings
+from darkroom.components.networks import models
+from darkroom.pipeline.config import load
+from darkroom.pipeline.running import preflight
 from tests.conftest import REPOSITORY, darkroom
 
 ENDINGS = ("png", "html", "md", "json", "tflite", "sqlite")  # of files

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components import environment
+from darkroom.components.runs import environment
 
 
 def test_versions_and_machine_are_plain_data() -> None:

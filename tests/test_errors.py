@@ -3,13 +3,13 @@ import traceback
 import grpc
 import pytest
 
-from components.errors import DarkroomError, explain
+from darkroom.components.base.errors import DarkroomError, explain
 
 
 def from_beam(message: str) -> Exception:
     return RuntimeError(
         'Traceback (most recent call last):\n  File "x.py", line 1, in process\n'
-        f"components.errors.DarkroomError: {message}\n"
+        f"darkroom.components.base.errors.DarkroomError: {message}\n"
     )
 
 

@@ -16,10 +16,11 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-from components import example_gen, features, results, tfrecord
-from components.errors import DarkroomError
-from pipeline import preflight
-from pipeline.config import load
+from darkroom.components.base import features, results, tfrecord
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.ingestion import example_gen
+from darkroom.pipeline.config import load
+from darkroom.pipeline.running import preflight
 from tests import buckets
 from tests.conftest import encoded
 from tests.test_images import claiming

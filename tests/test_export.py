@@ -12,9 +12,11 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components import dataset, export, features, models, settings, tfrecord, training
-from pipeline.config import load
-from serving import signatures
+from darkroom.components.base import features, settings, tfrecord
+from darkroom.components.networks import export, models
+from darkroom.components.training import dataset, fitting
+from darkroom.pipeline.config import load
+from darkroom.serving import signatures
 from tests.conftest import Project
 
 
@@ -41,11 +43,11 @@ def trained(
         settings.pack(tree, "preprocessing", "model", "augmentation", "training")
     )
     transform = transform_of(small)
-    classes = training.class_names(transform)
+    classes = fitting.class_names(transform)
     examples = dataset.preprocessed([str(eval_file)], transform, 2**30)
     keras.utils.set_random_seed(0)
     model = models.build_model(keras_tuner.HyperParameters(), config, len(classes))
-    training.fit(model, config, examples, examples, [], until=2)
+    fitting.fit(model, config, examples, examples, [], until=2)
     folder = tmp_path_factory.mktemp("export") / "model"
     samples = dataset.sample_images([str(eval_file)], 8)
     serving_model = export.ServingModel(model, transform, classes, "softmax")
@@ -138,7 +140,7 @@ def test_classes_are_names_in_the_vocabularys_order(trained: tuple, small: Proje
         image_bytes=tf.constant([_png(np.zeros((8, 8), np.uint8))] * 2)
     )
     names = [c.decode() for c in answer["classes"].numpy()[0]]
-    assert names == training.class_names(transform_of(small))
+    assert names == fitting.class_names(transform_of(small))
     assert sorted(names) == [str(digit) for digit in range(10)]
     np.testing.assert_allclose(answer["scores"].numpy().sum(axis=1), 1, atol=1e-5)
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components import features, lineage, results, tfrecord
-from components.report import component, facts, files
-from pipeline import status
-from pipeline.config import load
+from darkroom.components.base import features, results, tfrecord
+from darkroom.components.report import component, facts, files
+from darkroom.components.runs import lineage
+from darkroom.pipeline.config import load
+from darkroom.pipeline.history import status
 from tests.conftest import Project
 from tests.report_facts import SECTIONS
 

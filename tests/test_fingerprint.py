@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import fingerprint
+from darkroom.pipeline import fingerprint
 from tests.conftest import REPOSITORY
 
 
@@ -49,10 +49,13 @@ def test_nodes_have_fingerprints_of_their_own() -> None:
 
 
 def test_the_users_module_counts_beside_ours(package: Path) -> None:
-    before = fingerprint.of_modules("components.trainer", "their_package.models")
-    assert before != fingerprint.of_modules("components.trainer")
+    before = fingerprint.of_modules("darkroom.components.training.trainer", "their_package.models")
+    assert before != fingerprint.of_modules("darkroom.components.training.trainer")
     (package / "blocks.py").write_text("def block(): return 4\n")
-    assert fingerprint.of_modules("components.trainer", "their_package.models") != before
+    assert (
+        fingerprint.of_modules("darkroom.components.training.trainer", "their_package.models")
+        != before
+    )
 
 
 def test_modules_beside_each_other_count_too(package: Path) -> None:
@@ -76,7 +79,7 @@ def test_files_are_known_by_their_content(tmp_path: Path) -> None:
 
 def test_ours_counts_as_well_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container's image has it among the libraries, where it is worked on it is in a folder."""
-    before = fingerprint.of_modules("components.pusher")
+    before = fingerprint.of_modules("darkroom.components.pushing.pusher")
     folders = {*fingerprint._library_folders(), str(REPOSITORY)}
     monkeypatch.setattr(fingerprint, "_library_folders", lambda: folders)
-    assert fingerprint.of_modules("components.pusher") == before
+    assert fingerprint.of_modules("darkroom.components.pushing.pusher") == before

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import DarkroomError
-from pipeline import graph
-from pipeline.config import load
+from darkroom.components.base.errors import DarkroomError
+from darkroom.pipeline.airflow import graph
+from darkroom.pipeline.config import load
 
 
 def shape(folder: Path, python: str, *overrides: str) -> dict[str, list[str]]:
@@ -33,7 +33,7 @@ def test_it_is_made_once_for_a_configuration(tmp_path: Path, python: Path) -> No
     assert shape(tmp_path, str(python)) == expected
     assert shape(tmp_path, "/no/python") == expected
     calls = (tmp_path / "calls.txt").read_text().splitlines()
-    assert calls == ["-m pipeline.graph --config digits"]
+    assert calls == ["-m darkroom.pipeline.airflow.graph --config digits"]
     assert (tmp_path / "runs" / "digits" / "graphs").is_dir()
     shape(tmp_path, str(python), "training.epochs=3")
     assert len((tmp_path / "calls.txt").read_text().splitlines()) == 2

@@ -11,8 +11,8 @@ from pathlib import Path
 import keras_tuner
 import pytest
 
-from components import hparams
-from components.tensorboard import Curves
+from darkroom.components.training.tensorboard import Curves
+from darkroom.components.tuning import hparams
 from tests.conftest import PATIENCE, environment
 
 Ask = Callable[[str, dict], dict]

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from serving import image_header
+from darkroom.serving.codecs import image_header
 
 SIZES = st.tuples(st.integers(1, 300), st.integers(1, 300))
 A_LIMIT = 25_000_000

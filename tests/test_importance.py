@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components import importance
+from darkroom.components.tuning import importance
 
 RATE, UNITS, FLIP, KIND = "training.learning_rate", "model.units.0", "flip", "model.activation"
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components import features, tfrecord
-from pipeline.ingest import INDEX_FILE
+from darkroom.components.base import features, tfrecord
+from darkroom.pipeline.ingest.records import INDEX_FILE
 from tests.conftest import command, darkroom, encoded, environment
 
 
@@ -251,7 +251,7 @@ def test_a_killed_ingest_leaves_nothing_half_done(tmp_path: Path) -> None:
 
 
 def test_photos_of_other_kinds_can_be_read_by_the_graph(tmp_path: Path) -> None:
-    from components.decoding import decode
+    from darkroom.components.ingestion.decoding import decode
 
     folder = tmp_path / "set" / "a"
     folder.mkdir(parents=True)

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from components import inspection
-from components.decoding import decode
-from components.inspection import Inspection, inspect
+from darkroom.components.ingestion import inspection
+from darkroom.components.ingestion.decoding import decode
+from darkroom.components.ingestion.inspection import Inspection, inspect
 from tests.conftest import encoded
 
 GENERATOR = np.random.default_rng(0)

@@ -15,9 +15,9 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 from tensorflow_serving.apis import classification_pb2, input_pb2, regression_pb2
 
-from serving import json_tensor
-from serving.errors import Code, ServingError
-from serving.json_tensor import Format
+from darkroom.serving.codecs import json_tensor
+from darkroom.serving.codecs.json_tensor import Format
+from darkroom.serving.errors import Code, ServingError
 
 BOOL, STRING = types_pb2.DT_BOOL, types_pb2.DT_STRING
 INT32, INT64, UINT64 = types_pb2.DT_INT32, types_pb2.DT_INT64, types_pb2.DT_UINT64

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from components import lineage
-from pipeline import status
-from pipeline.config import Config
+from darkroom.components.runs import lineage
+from darkroom.pipeline.config import Config
+from darkroom.pipeline.history import status
 from tests.conftest import Project
 
 

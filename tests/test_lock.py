@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import DarkroomError
-from pipeline import lock
-from pipeline.config import Config, load
+from darkroom.components.base.errors import DarkroomError
+from darkroom.pipeline.config import Config, load
+from darkroom.pipeline.running import lock
 
 # What another process does with the same folder.
 OTHER = """
 import sys
-from pipeline import lock
-from pipeline.config import load
+from darkroom.pipeline import lock
+from darkroom.pipeline.config import load
 
 config = load("digits", [f"root={sys.argv[1]}"])
 """

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components import dataset, lr_scan, results, settings
-from components.lr_scan import Point
-from pipeline.config import load
+from darkroom.components.base import results, settings
+from darkroom.components.training import dataset, lr_scan
+from darkroom.components.training.lr_scan import Point
+from darkroom.pipeline.config import load
 from tests.conftest import darkroom
 from tests.test_stages import SMALL, donor, splits  # noqa: F401
 

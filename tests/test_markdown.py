@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from components.report.markdown import markdown
+from darkroom.components.report.markdown import markdown
 from tests.report_facts import DIGITS, HOSTILE, SECTIONS, facts, without_predictions
 
 

@@ -1,4 +1,4 @@
-from components import markup
+from darkroom.components.report import markup
 
 
 def test_words_are_shown_as_they_are() -> None:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from components.measurements import Group, Measurements
-from components.metrics import Outcome
-from components.predictions import Predictions
+from darkroom.components.evaluation.measurements import Group, Measurements
+from darkroom.components.evaluation.metrics import Outcome
+from darkroom.components.evaluation.predictions import Predictions
 
 
 def measurements(scores: list[list[float]], labels: list[str], **more: object) -> Measurements:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from components import lineage, metadata
-from components.errors import DarkroomError
-from pipeline import status
-from pipeline.config import ConfigError, load
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.runs import lineage, metadata
+from darkroom.pipeline.config import ConfigError, load
+from darkroom.pipeline.history import status
 from tests import databases
 from tests.conftest import darkroom
 from tests.stores import Store

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
-from components import metrics
-from components.metrics import OF_CLASSES, OVERALL, Outcome
+from darkroom.components.evaluation import metrics
+from darkroom.components.evaluation.metrics import OF_CLASSES, OVERALL, Outcome
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -19,7 +19,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2, prediction_log_pb2
 
-from serving import signatures
+from darkroom.serving import signatures
 from tests import model_servers, serving_models
 from tests.model_servers import Server, running
 from tests.test_grpc_server import SECONDS, predict_request

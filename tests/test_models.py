@@ -3,9 +3,10 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from components import models, parts, settings
-from components.errors import DarkroomError
-from pipeline.config import load
+from darkroom.components.base import settings
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.networks import models, parts
+from darkroom.pipeline.config import load
 from tests import users_code
 
 
@@ -172,7 +173,7 @@ def test_pixels_are_scaled_as_kerass_own_preprocessing_does(module: str, pixels:
 
 
 def test_all_architectures_are_kerass() -> None:
-    from components.architectures import ARCHITECTURES
+    from darkroom.components.base.architectures import ARCHITECTURES
 
     functions = {name for name in dir(keras.applications) if name[0].isupper()}
     assert set(ARCHITECTURES) == functions

@@ -14,17 +14,10 @@ import keras_tuner
 import psutil
 import pytest
 
-from components import (
-    checkpoint,
-    dataset,
-    files,
-    machines,
-    results,
-    settings,
-    stages,
-    training,
-    trial,
-)
+from darkroom.components.base import files, results, settings
+from darkroom.components.training import checkpoint, dataset, fitting, stages
+from darkroom.components.training.distribution import shared_work
+from darkroom.components.tuning import trial
 from tests import model_servers
 from tests.conftest import PATIENCE, Project, command, darkroom, environment
 
@@ -127,7 +120,7 @@ class Machines:
 class Run(NamedTuple):
     """What there is to look at when all is over."""
 
-    machines: Machines
+    shared_work: Machines
     left: list[psutil.Process]  # what killed machines had started
     lost_trial: str
     epochs: tuple[int, int]  # that were done when the worker was killed, and when the chief was
@@ -210,7 +203,7 @@ def test_the_losses_are_those_of_one_machine(run: Run, tmp_path: Path) -> None:
     alone = settings.changed(facts, ["custom_config", "training", "strategy"], "mirrored")
     alone["checkpoint_folder"] = str(tmp_path / "checkpoints")
     config = settings.unpack(alone["custom_config"])
-    splits = dataset.kept(alone["examples"], training.budget(config.training))
+    splits = dataset.kept(alone["examples"], fitting.budget(config.training))
     expected, _ = stages.prepared(alone, splits, str(tmp_path / "run")).run()
     assert set(history) == set(expected)
     for name, values in expected.items():
@@ -233,11 +226,11 @@ def test_what_a_stopped_run_left_is_not_meant(tmp_path: Path) -> None:
     several = Machines(tmp_path)
     path = several.artifacts / results.TRAINING_FILE
     others = {"chief": ["10.0.0.1:2222"], "worker": ["10.0.0.2:2222", "10.0.0.3:2222"]}
-    machines.announce(str(path), cluster=others)
+    shared_work.announce(str(path), cluster=others)
     several.start("worker")
     try:
         several.wait(lambda: "names other machines here" in several.said("worker"), "worker")
-        machines.announce(str(path), cluster={**others, "worker": []})
+        shared_work.announce(str(path), cluster={**others, "worker": []})
         told = "takes part, number 2"
         several.wait(lambda: told in several.said("worker"), "worker")
     finally:

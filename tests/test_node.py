@@ -10,18 +10,29 @@ from typing import Any
 
 import pytest
 
-from components import lineage, tfrecord
-from components.errors import DarkroomError
-from pipeline import lock, node, reports, status
-from pipeline.config import Config, load
-from pipeline.pipeline import create_pipeline
+from darkroom.components.base import tfrecord
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.runs import lineage
+from darkroom.pipeline.config import Config, load
+from darkroom.pipeline.history import reports, status
+from darkroom.pipeline.pipeline import create_pipeline
+from darkroom.pipeline.running import lock, node
 from tests.conftest import PATIENCE, environment, python
 
 
 def run_node(folder: Path, name: str, *overrides: str, run: str = "first") -> Any:
     """Runs it to its end; stdout and stderr together in ``stdout``."""
     words = [word for override in overrides for word in ("--set", override)]
-    command = ("-m", "pipeline.node", "--config", "digits", *words, "--run", run, name)
+    command = (
+        "-m",
+        "darkroom.pipeline.running.node",
+        "--config",
+        "digits",
+        *words,
+        "--run",
+        run,
+        name,
+    )
     return python(*command, cwd=folder)
 
 
@@ -82,7 +93,15 @@ def test_one_that_was_killed_counts_as_failed_and_is_tried_again(ran: Config) ->
 def test_asked_to_end_it_ends_as_ctrl_c_has_it(ran: Config) -> None:
     """As Airflow asks when a task is marked as failed, or cleared."""
     words = ["--set", "name=small", "--set", f"root={ran.home.parent}", "--run", "another"]
-    command = [sys.executable, "-m", "pipeline.node", "--config", "digits", *words, "Trainer"]
+    command = [
+        sys.executable,
+        "-m",
+        "darkroom.pipeline.running.node",
+        "--config",
+        "digits",
+        *words,
+        "Trainer",
+    ]
     with lock.beside(ran, "Trainer", print):
         process = subprocess.Popen(
             command, env=environment(), stdout=subprocess.PIPE, encoding="utf-8"

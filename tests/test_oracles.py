@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components import oracles
-from components.errors import DarkroomError
-from components.settings import pack, unpack
-from pipeline.config import load
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import pack, unpack
+from darkroom.components.tuning import oracles
+from darkroom.pipeline.config import load
 
 SPACE = (
     "tuner.space.training.learning_rate={min: 1e-4, max: 1e-2, sampling: log}",

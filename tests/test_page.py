@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from selenium import webdriver
 
-from components.report.page import page
+from darkroom.components.report.page import page
 from tests.report_facts import DIGITS, HOSTILE, SECTIONS, facts, without_predictions
 
 WIDTHS = (1400, 400)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components import importance, parallel_coordinates
+from darkroom.components.tuning import importance, parallel_coordinates
 from tests.test_importance import FLIP, RATE, searched
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from components.decoding import decode
-from components.images import ImageError
-from pipeline.pictures import Picture
+from darkroom.components.ingestion.decoding import decode
+from darkroom.components.ingestion.image_formats import ImageError
+from darkroom.pipeline.ingest.pictures import Picture
 
 RGB = np.asarray(
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)).resize(

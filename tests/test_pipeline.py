@@ -19,12 +19,14 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from sklearn.datasets import load_digits
 
-from components import dataset, features, models, settings, tfrecord, training
-from pipeline.config import Config, load
-from pipeline.pipeline import create_pipeline
-from serving.description import describe
-from serving.predictor import Predictor
-from serving.rollout import served_version
+from darkroom.components.base import features, settings, tfrecord
+from darkroom.components.networks import models
+from darkroom.components.training import dataset, fitting
+from darkroom.pipeline.config import Config, load
+from darkroom.pipeline.pipeline import create_pipeline
+from darkroom.serving.description import describe
+from darkroom.serving.predictor import Predictor
+from darkroom.serving.rollout import served_version
 from tests.conftest import (
     PATIENCE,
     REPOSITORY,
@@ -145,9 +147,10 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that ran once, with the sources that it ran from beside it."""
     of_one = SMALL_CONFIG.replace("max_trials: 2", "max_trials: 1")
     made = project(tmp_path_factory.mktemp("chain"), of_one)
-    for package in ("pipeline", "components", "serving", "kubeflow"):
+    for package in ("darkroom", "pipeline", "components", "serving", "kubeflow"):
+        copy = made.folder / "source" / package
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / package, made.folder / "source" / package, ignore=ignored)
+        shutil.copytree(REPOSITORY / package, copy, symlinks=True, ignore=ignored)
     result = made.run(source=made.folder / "source")
     assert result.returncode == 0, result.stdout
     return made
@@ -324,7 +327,7 @@ def history(home: Path) -> dict:
     return found
 
 
-def trained(config: Config, artifacts: Path) -> training.Fitted:
+def trained(config: Config, artifacts: Path) -> fitting.Fitted:
     """What a training comes to that nothing interrupts, on the examples of a run."""
     [examples] = (artifacts / "ImportExampleGen" / "examples").iterdir()
     [graph] = (artifacts / "Transform" / "transform_graph").iterdir()
@@ -334,9 +337,9 @@ def trained(config: Config, artifacts: Path) -> training.Fitted:
     sections = ("preprocessing", "model", "augmentation", "training")
     own = settings.unpack(settings.pack(config.model_dump(), *sections))
     keras.utils.set_random_seed(own.training.seed)
-    classes = training.class_names(transform)
+    classes = fitting.class_names(transform)
     model = models.build_model(keras_tuner.HyperParameters(), own, len(classes))
-    return training.fit(model, own, *splits, [])
+    return fitting.fit(model, own, *splits, [])
 
 
 def test_after_a_kill_the_next_run_goes_on_from_the_finished_nodes(tmp_path: Path) -> None:
@@ -691,7 +694,7 @@ def make(size):
     raise ValueError(f"no network for {size} classes yet")
 """
 MENDED = """
-from components import models
+from darkroom.components.networks import models
 
 def build_model(hp, config, num_classes):
     return models.compiled(models.dense(config, num_classes), config)

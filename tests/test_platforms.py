@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.config import ConfigError, load
+from darkroom.pipeline.config import ConfigError, load
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from components.report import plots
+from darkroom.components.report import plots
 
 HISTORY = {"loss": [2.0, 1.0, 0.5], "val_loss": [1.8, None, 0.6], "learning_rate": [0.1, 0.1, 0.01]}
 BINS = [

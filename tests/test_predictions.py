@@ -8,8 +8,9 @@ import tensorflow_model_analysis as tfma
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import features, predictions
-from serving import signatures
+from darkroom.components.base import features
+from darkroom.components.evaluation import predictions
+from darkroom.serving import signatures
 
 CLASSES = np.array([[b"pear", b"apple"]], object)
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from components import features, tfrecord
-from serving.predictor import versions
+from darkroom.components.base import features, tfrecord
+from darkroom.serving.predictor import versions
 from tests.conftest import Project, darkroom
 
 

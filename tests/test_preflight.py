@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from components import tfrecord
-from components.errors import DarkroomError
-from pipeline import preflight
-from pipeline.config import Config, load
+from darkroom.components.base import tfrecord
+from darkroom.components.base.errors import DarkroomError
+from darkroom.pipeline.config import Config, load
+from darkroom.pipeline.running import preflight
 
 
 @pytest.fixture

@@ -8,8 +8,10 @@ import tensorflow_transform.beam as tft_beam
 from PIL import Image
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
-from components import decoding, features, preprocessing
-from components.errors import DarkroomError
+from darkroom.components.base import features
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.ingestion import decoding
+from darkroom.components.transform import preprocessing
 from tests.conftest import encoded
 
 GENERATOR = np.random.default_rng(0)

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from components import progress
+from darkroom.components.base import progress
 
 
 def test_what_is_wrong_is_said_once_and_early(caplog: pytest.LogCaptureFixture) -> None:

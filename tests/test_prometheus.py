@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.prometheus import Counter, Histogram, Metrics
+from darkroom.serving.server.prometheus import Counter, Histogram, Metrics
 
 _NAME = "[a-zA-Z_:][a-zA-Z0-9_:]*"
 _LABEL = r'[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*"'

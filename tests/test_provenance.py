@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from components import metadata
-from components.errors import DarkroomError
-from pipeline import provenance
-from pipeline.config import Config, load
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.runs import metadata
+from darkroom.pipeline.config import Config, load
+from darkroom.pipeline.history import provenance
 from tests.conftest import Project, darkroom
 from tests.stores import Store
 

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from components import push
-from serving import files, rollout
-from serving.rollout import RolloutError
+from darkroom.components.pushing import push
+from darkroom.serving import files, rollout
+from darkroom.serving.rollout import RolloutError
 from tests.conftest import environment
 
 SERVING = SimpleNamespace(
@@ -179,7 +179,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
-from components import push
+from darkroom.components.pushing import push
 folder, *models = map(Path, sys.argv[1:-1])
 serving = json.loads(sys.argv[-1], object_hook=lambda section: SimpleNamespace(**section))
 print("begins", flush=True)
@@ -190,9 +190,9 @@ for model in itertools.cycle(models):
 WATCHING = """
 import os, sys
 from pathlib import Path
-from components import push
-from serving import predictor, rollout
-from serving.rollout import NOTE_PATH
+from darkroom.components.pushing import push
+from darkroom.serving import predictor, rollout
+from darkroom.serving.rollout import NOTE_PATH
 folder = Path(sys.argv[1])
 looks = 0
 while not os.path.exists(sys.argv[2]):

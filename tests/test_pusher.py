@@ -9,9 +9,10 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
-from components import pusher, remote, results, settings
-from pipeline.config import load
-from serving import predictor, rollout
+from darkroom.components.base import remote, results, settings
+from darkroom.components.pushing import pusher
+from darkroom.pipeline.config import load
+from darkroom.serving import predictor, rollout
 from tests import buckets
 
 VERDICT = {"metrics": {"accuracy": 0.9}, "reasons": [], "remarks": ["close to the bound"]}

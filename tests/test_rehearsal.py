@@ -5,9 +5,10 @@ import pytest
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
 
-from components import rehearsal, settings
-from components.errors import DarkroomError
-from pipeline.config import load
+from darkroom.components.base import settings
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.evaluation import rehearsal
+from darkroom.pipeline.config import load
 from tests.conftest import Project
 
 

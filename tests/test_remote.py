@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components import remote
-from components.errors import DarkroomError
+from darkroom.components.base import remote
+from darkroom.components.base.errors import DarkroomError
 from tests import buckets
 from tests.conftest import environment
 
@@ -74,7 +74,7 @@ def test_what_is_written_is_copied_up(bucket: Path) -> None:
 
 def test_what_a_killed_process_wrote_is_no_copy(bucket: Path) -> None:
     code = (
-        "import os, sys; from components import remote\n"
+        "import os, sys; from darkroom.components.base import remote\n"
         "with remote.written(sys.argv[1]) as folder:\n"
         "    (folder / 'saved_model.pb').write_text('half'); os.kill(os.getpid(), 9)"
     )

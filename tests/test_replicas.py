@@ -7,7 +7,8 @@ import keras
 import pytest
 import tensorflow as tf
 
-from components import dataset, replicas
+from darkroom.components.training import dataset
+from darkroom.components.training.distribution import replicas
 
 
 def run(code: str) -> list[str]:
@@ -21,10 +22,11 @@ def run(code: str) -> list[str]:
 def test_two_replicas_train_as_one_does() -> None:
     lines = run("""
         import json, keras, numpy as np
-        from components import dataset, devices, settings, training
-        from components.errors import DarkroomError
-        from pipeline.config import load
-        from components import models
+        from darkroom.components.base import settings
+        from darkroom.components.training import dataset, devices, fitting
+        from darkroom.components.base.errors import DarkroomError
+        from darkroom.pipeline.config import load
+        from darkroom.components.networks import models
 
         # The last batch has one example only, and of each full one replicas have 17 and 16.
         points = np.random.default_rng(0).normal(size=(496, 6)).astype("float32")
@@ -43,13 +45,13 @@ def test_two_replicas_train_as_one_does() -> None:
                 layers.insert(2, keras.layers.BatchNormalization())
                 model = models.compiled(keras.Sequential(layers), config)
             examples = dataset.of_arrays(points, labels)
-            fitted = training.fit(model, config, examples, examples, [])
+            fitted = fitting.fit(model, config, examples, examples, [])
             print(json.dumps(fitted.history))
         # Dropout draws otherwise in each replica.
         with strategy.scope():
             dropout = keras.layers.Dropout(0.5)
             model = models.compiled(keras.Sequential([keras.Input((6,)), dropout]), config)
-        training.fit(model, config, examples, examples, [])
+        fitting.fit(model, config, examples, examples, [])
         here = strategy.experimental_local_results(dropout.seed_generator.state.value)
         first, second = (state.numpy() for state in here)
         print("apart", second[0] - first[0])

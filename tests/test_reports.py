@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from components import lineage, results
-from components.errors import DarkroomError
-from pipeline import reports
-from pipeline.config import Config
+from darkroom.components.base import results
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.runs import lineage
+from darkroom.pipeline.config import Config
+from darkroom.pipeline.history import reports
 from tests.conftest import Project, darkroom
 
 

@@ -9,10 +9,10 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from serving import request_log
-from serving.prometheus import Metrics
-from serving.request_log import RequestLog
-from serving.server_config import ModelConfig
+from darkroom.serving.server import request_log
+from darkroom.serving.server.prometheus import Metrics
+from darkroom.serving.server.request_log import RequestLog
+from darkroom.serving.server.server_config import ModelConfig
 
 PATIENCE = 60  # seconds until a hanging thread fails its test
 

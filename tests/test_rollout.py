@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from components import push
-from serving import rollout
-from serving.rollout import Rollout, RolloutError
+from darkroom.components.pushing import push
+from darkroom.serving import rollout
+from darkroom.serving.rollout import Rollout, RolloutError
 from tests.conftest import environment
 
 
@@ -170,7 +170,7 @@ def test_nobodys_change_is_lost(tmp_path: Path) -> None:
     folder = pushed(tmp_path, 1)
     folder_of(tmp_path, *numbers[1:])
     code = (
-        "import sys\nfrom pathlib import Path\nfrom serving import rollout\n"
+        "import sys\nfrom pathlib import Path\nfrom darkroom.serving import rollout\n"
         "sys.stdin.read()\nrollout.promote(Path(sys.argv[1]), int(sys.argv[2]))"
     )
     running = [
@@ -219,8 +219,8 @@ def test_the_monitoring_file_is_as_the_server_reads_it() -> None:
 def test_it_is_light(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, 1, 2)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom components import push\n"
-        "from serving import rollout\nrollout.promote(Path(sys.argv[1]))\n"
+        "import sys\nfrom pathlib import Path\nfrom darkroom.components.pushing import push\n"
+        "from darkroom.serving import rollout\nrollout.promote(Path(sys.argv[1]))\n"
         "print(sorted({'tensorflow', 'tfx', 'numpy', 'pydantic'} & set(sys.modules)))"
     )
     result = subprocess.run(

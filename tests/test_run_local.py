@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from components import results
-from kubeflow import run_local
-from serving.predictor import Predictor
+from darkroom.components.base import results
+from darkroom.kubeflow import run_local
+from darkroom.serving.predictor import Predictor
 from tests import test_spec
 from tests.conftest import PATIENCE, darkroom, environment, python
 
@@ -33,7 +33,7 @@ kubeflow:
 
 
 def run(*arguments: str, cwd: Path, **environ: str) -> Any:
-    return python("-m", "kubeflow.run_local", *arguments, cwd=cwd, **environ)
+    return python("-m", "darkroom.kubeflow.run_local", *arguments, cwd=cwd, **environ)
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +282,14 @@ def test_interrupted_it_leaves_nothing_running(tmp_path: Path) -> None:
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
     path = tmp_path / "two.yaml"
     path.write_text(yaml.safe_dump(described(a=code)))
-    command = [sys.executable, "-m", "kubeflow.run_local", str(path), "--root", str(tmp_path / "c")]
+    command = [
+        sys.executable,
+        "-m",
+        "darkroom.kubeflow.run_local",
+        str(path),
+        "--root",
+        str(tmp_path / "c"),
+    ]
     for number in (signal.SIGINT, signal.SIGKILL):
         process = subprocess.Popen(command, env=environment(), cwd=tmp_path)
         pid = _wait_for_pid(tmp_path)

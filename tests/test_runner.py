@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import display, runner
-from pipeline.config import load
+from darkroom.pipeline import display
+from darkroom.pipeline.config import load
+from darkroom.pipeline.running import runner
 from tests.conftest import darkroom
 
 

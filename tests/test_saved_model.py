@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving import saved_model
-from serving.errors import Code, ServingError
-from serving.saved_model import SavedModel
+from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.server import saved_model
+from darkroom.serving.server.saved_model import SavedModel
 from tests import serving_models
 
 

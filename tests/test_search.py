@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components import dataset, devices, progress, settings, tuner, workers
-from components.errors import DarkroomError
-from components.search import Search
-from components.trial import Candidate
-from pipeline.config import load
+from darkroom.components.base import progress, settings
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.training import dataset, devices
+from darkroom.components.tuning import process_pool, tuner
+from darkroom.components.tuning.search import Search
+from darkroom.components.tuning.trial import Candidate
+from darkroom.pipeline.config import load
 from tests.conftest import PATIENCE, environment
 
 SMALL = (
@@ -137,10 +139,10 @@ def test_workers_share_the_gpus_that_are_to_be_used(
         def __init__(self, *args: Any, env: dict[str, str], **kwargs: Any) -> None:
             given.append(env["CUDA_VISIBLE_DEVICES"])
 
-    monkeypatch.setattr(workers.subprocess, "Popen", Process)
+    monkeypatch.setattr(process_pool.subprocess, "Popen", Process)
     for visible, expected in (("5,7", ["5", "7", "5"]), ("", ["0", "1", "0"])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        workers.Workers(search(tmp_path / visible, examples).oracle, "", 3, gpus=2).hire()
+        process_pool.Workers(search(tmp_path / visible, examples).oracle, "", 3, gpus=2).hire()
         assert given == expected
         given.clear()
 
@@ -148,16 +150,16 @@ def test_workers_share_the_gpus_that_are_to_be_used(
 def killing(found: Search, monkeypatch: pytest.MonkeyPatch, times: dict[str, int]) -> list[str]:
     """Kills the processes that run these trials, so often each; says which trials were hit."""
     hit: list[str] = []
-    give = workers.Worker.hear
+    give = process_pool.Worker.hear
 
-    def hear(worker: workers.Worker, answer: dict[str, Any]) -> None:
+    def hear(worker: process_pool.Worker, answer: dict[str, Any]) -> None:
         give(worker, answer)
         trial_id = worker.trial.trial_id if worker.trial is not None else None
         if trial_id is not None and hit.count(trial_id) < times.get(trial_id, 0):
             hit.append(trial_id)
             os.kill(worker._process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(workers.Worker, "hear", hear)
+    monkeypatch.setattr(process_pool.Worker, "hear", hear)
     return hit
 
 
@@ -196,7 +198,7 @@ def test_where_memory_is_short_fewer_run_at_a_time(
 def test_processes_that_can_t_even_begin_end_the_search(
     tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_CODE", "raise SystemExit(3)")
+    monkeypatch.setattr(process_pool, "_CODE", "raise SystemExit(3)")
     with pytest.raises(DarkroomError, match="before they can run one: the last ended with code 3"):
         search(tmp_path, examples).search()
 
@@ -315,7 +317,7 @@ def test_another_machine_takes_trials_and_may_be_lost(
 ) -> None:
     import socket
 
-    from components import distributed
+    from darkroom.components.tuning import remote_trials
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -323,12 +325,12 @@ def test_another_machine_takes_trials_and_may_be_lost(
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
-    monkeypatch.setattr(distributed, "_SECONDS_OF_PATIENCE", 20)
+    monkeypatch.setattr(remote_trials, "_SECONDS_OF_PATIENCE", 20)
     found = search(tmp_path, examples, "tuner.max_trials=8", "tuner.workers=1", "tuner.epochs=20")
     path = str(tmp_path / "current.json")
     code = (
-        "from components import machines; "
-        f"machines.take_part({path!r}, 'components.distributed', rejoin=True)"
+        "from darkroom.components.training.distribution import shared_work; "
+        f"shared_work.take_part({path!r}, 'darkroom.components.tuning.remote_trials', rejoin=True)"
     )
     command = [sys.executable, "-c", code]
     others = [
@@ -336,7 +338,7 @@ def test_another_machine_takes_trials_and_may_be_lost(
         for number in range(2)
     ]
     lost: list[str] = []
-    at_work = distributed._at_work
+    at_work = remote_trials._at_work
 
     def watched(oracle: Any, folder: str) -> bool:
         running = oracle.ongoing_trials.get("far-0")
@@ -345,14 +347,14 @@ def test_another_machine_takes_trials_and_may_be_lost(
             others[0].kill()
         return at_work(oracle, folder)
 
-    give = workers.Workers._give_trials
+    give = process_pool.Workers._give_trials
 
-    def give_once_one_is_lost(own: workers.Workers) -> bool:
+    def give_once_one_is_lost(own: process_pool.Workers) -> bool:
         """The chief leaves the first trials to the others, however long they take to start."""
         return give(own) if lost or len(found.oracle.end_order) > 4 else True
 
-    monkeypatch.setattr(distributed, "_at_work", watched)
-    monkeypatch.setattr(workers.Workers, "_give_trials", give_once_one_is_lost)
+    monkeypatch.setattr(remote_trials, "_at_work", watched)
+    monkeypatch.setattr(process_pool.Workers, "_give_trials", give_once_one_is_lost)
     found.search()
     assert others[1].wait(PATIENCE) == 0
     assert lost

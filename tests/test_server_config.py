@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from serving import server_config
-from serving.errors import Code, ServingError
+from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.server import server_config
 
 MODELS = """# as TensorFlow Serving's users write it
 model_config_list: {

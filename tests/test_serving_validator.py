@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from tfx.types import standard_artifacts
 
-from components import results, serving_validator, settings
-from pipeline.config import load
+from darkroom.components.base import results, settings
+from darkroom.components.pushing import serving_validator
+from darkroom.pipeline.config import load
 from tests.conftest import Project
 
 

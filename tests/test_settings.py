@@ -1,4 +1,4 @@
-from components import settings
+from darkroom.components.base import settings
 
 TREE = {"model": {"units": [8], "dropout": 0.1}, "training": {"epochs": 3}, "data": {"path": "x"}}
 

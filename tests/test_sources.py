@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import DarkroomError
-from pipeline import sources
+from darkroom.components.base.errors import DarkroomError
+from darkroom.pipeline.ingest import sources
 
 
 def touch(root: Path, *names: str) -> None:

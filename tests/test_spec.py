@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.errors import DarkroomError
-from kubeflow import spec
+from darkroom.components.base.errors import DarkroomError
+from darkroom.kubeflow import spec
 
 
 def component(inputs: dict[str, str], outputs: dict[str, str], label: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.splits import Shares, assign, default_share, strata
+from darkroom.pipeline.ingest.splits import Shares, assign, default_share, strata
 
 LABELS = st.lists(st.sampled_from("abc"), max_size=60)
 SHARES = st.tuples(st.floats(0, 0.4), st.floats(0, 0.4)).map(lambda pair: Shares(*pair))

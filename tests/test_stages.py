@@ -6,9 +6,11 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from components import checkpoint, dataset, models, parts, settings, stages, training
-from components.errors import DarkroomError
-from pipeline.config import load
+from darkroom.components.base import settings
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.networks import models, parts
+from darkroom.components.training import checkpoint, dataset, fitting, stages
+from darkroom.pipeline.config import load
 from tests import buckets
 from tests.test_checkpoint import Killed
 from tests.test_tensorboard import curves
@@ -91,7 +93,7 @@ def test_one_stage_is_a_plain_fit(tmp_path: Path, splits: tuple) -> None:
     config = configured()
     keras.utils.set_random_seed(config.training.seed)
     plain = models.build_model(keras_tuner.HyperParameters(), config, 2)
-    expected = training.fit(plain, config, *splits, [])
+    expected = fitting.fit(plain, config, *splits, [])
     mine = prepared(tmp_path, splits)
     found = mine.run()
     assert found == expected
@@ -208,7 +210,7 @@ def test_the_best_of_several_starts_goes_on(tmp_path: Path, splits: tuple) -> No
         keras.utils.set_random_seed(seed)
         model = models.build_model(keras_tuner.HyperParameters(), config, 2)
         config.training.seed = 0  # of shuffling, the same for all starts
-        firsts[seed] = training.fit(model, config, *splits, [], until=1).history["val_loss"][0]
+        firsts[seed] = fitting.fit(model, config, *splits, [], until=1).history["val_loss"][0]
     assert len({round(value, 6) for value in firsts.values()}) == 3
     assert found.history["val_loss"][0] == pytest.approx(min(firsts.values()), rel=1e-4)
     assert len(found.history["loss"]) == 3

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from components import lineage, metadata, results
-from components.errors import DarkroomError
-from pipeline import status
-from pipeline.config import Config, load
-from serving import rollout
+from darkroom.components.base import results
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.runs import lineage, metadata
+from darkroom.pipeline.config import Config, load
+from darkroom.pipeline.history import status
+from darkroom.serving import rollout
 from tests.conftest import Project
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from components import metadata
-from components.errors import DarkroomError
-from pipeline import provenance, reports, status
-from pipeline.config import Config, load
-from serving.predictor import Predictor
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.runs import metadata
+from darkroom.pipeline.config import Config, load
+from darkroom.pipeline.history import provenance, reports, status
+from darkroom.serving.predictor import Predictor
 from tests import buckets, databases
 from tests.conftest import python
 
@@ -35,7 +35,7 @@ serving: {validation: {enabled: false}}
 DARKROOM = """
 import sys
 from tests import buckets
-from pipeline.cli import main
+from darkroom.pipeline.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
-from components.errors import DarkroomError
-from kubeflow import submit
+from darkroom.components.base.errors import DarkroomError
+from darkroom.kubeflow import submit
 from tests import test_spec
 from tests.conftest import darkroom
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from components import results, summary
-from serving import rollout
+from darkroom.components.base import results
+from darkroom.components.runs import summary
+from darkroom.serving import rollout
 
 
 def artifact(uri: object = "", **properties: Any) -> Any:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from components import lookup, results
-from kubeflow import task
-from pipeline import fingerprint
+from darkroom.components.base import results
+from darkroom.components.runs import last_statistics
+from darkroom.kubeflow import task
+from darkroom.pipeline import fingerprint
 from tests.conftest import python
 
 STATISTICS = "tfx.ExampleStatistics"
-LAST_STATISTICS = "components.lookup.StatisticsExecutor"
+LAST_STATISTICS = "darkroom.components.runs.last_statistics.StatisticsExecutor"
 
 
 def given(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -51,13 +52,13 @@ TYPES = {"candidate": STATISTICS}
 def run(
     described: Any,
     types: dict[str, str] = TYPES,
-    source: str = fingerprint.of_modules("components.lookup"),
+    source: str = fingerprint.of_modules("darkroom.components.runs.last_statistics"),
 ) -> Any:
     text = described if isinstance(described, str) else json.dumps(described)
     return python(
-        *("-m", "kubeflow.task", "--node", "LastStatistics"),
+        *("-m", "darkroom.kubeflow.task", "--node", "LastStatistics"),
         *("--executor", LAST_STATISTICS, "--input", text, "--types", json.dumps(types)),
-        *("--modules=components.lookup", f"--source={source}"),
+        *("--modules=darkroom.components.runs.last_statistics", f"--source={source}"),
     )
 
 
@@ -106,7 +107,7 @@ def test_artifacts_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert artifact.get_float_custom_property("share") == 0.5
     artifact.set_int_custom_property(results.FOUND_PROPERTY, 0)
     artifact.set_json_value_custom_property("blessed", {"train": 1})
-    assert lookup.found([artifact]) == []
+    assert last_statistics.found([artifact]) == []
     back = task._described(artifact, uris)
     assert back["uri"] == described["uri"]
     assert back["metadata"] == {
@@ -149,7 +150,7 @@ def test_artifacts_in_buckets_are_used_where_the_launcher_put_them(
 
 
 def test_the_reports_type_is_known() -> None:
-    from components.report.component import RunReport
+    from darkroom.components.report.component import RunReport
 
     title = task.title_of({"instanceSchema": f"title: {RunReport.TYPE_NAME}\n"})
     assert task._type(title) is RunReport

@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as arrays
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-from serving import tensors
-from serving.errors import Code, ServingError
+from darkroom.serving.codecs import tensors
+from darkroom.serving.errors import Code, ServingError
 
 ROOM = 10**6  # bytes
 FIELDS = {

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving import signatures, tflite
-from serving.errors import Code, ServingError
-from serving.tflite import LiteModel
+from darkroom.serving import signatures
+from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.server import tflite
+from darkroom.serving.server.tflite import LiteModel
 from tests import serving_models
 
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from components import settings, tfma_metrics
-from components.errors import DarkroomError
-from pipeline.config import load
+from darkroom.components.base import settings
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.evaluation import tfma_metrics
+from darkroom.pipeline.config import load
 
 
 def section(**changes: Any) -> SimpleNamespace:

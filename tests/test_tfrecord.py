@@ -7,8 +7,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import tfrecord
-from components.tfrecord import BrokenFile, TFRecordError
+from darkroom.components.base import tfrecord
+from darkroom.components.base.tfrecord import BrokenFile, TFRecordError
 
 RECORDS = [b"one", b"", b"three" * 100]
 

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components import features, images, tfrecord, thumbnails
-from components.tfrecord import encode_example, write
+from darkroom.components.base import features, tfrecord
+from darkroom.components.base.tfrecord import encode_example, write
+from darkroom.components.ingestion import image_formats
+from darkroom.components.report import thumbnails
 from tests.conftest import encoded
 
 
@@ -53,7 +55,7 @@ def test_every_kind_of_image(tmp_path: Path) -> None:
 def test_a_damaged_image_is_refused(tmp_path: Path) -> None:
     whole = encoded(np.zeros((64, 64, 3), np.uint8), "JPEG")
     for damaged in (whole[:200], b"nothing", b""):
-        with pytest.raises(images.ImageError):
+        with pytest.raises(image_formats.ImageError):
             written(tmp_path, damaged)
 
 

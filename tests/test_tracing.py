@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import tracing
-from components.errors import DarkroomError, UserCodeError
+from darkroom.components.base.errors import DarkroomError, UserCodeError
+from darkroom.components.networks import tracing
 from tests import users_code
 
 SHAPE = (8, 8, 1)

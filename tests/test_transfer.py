@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from components import dataset, parts, settings, transfer
-from pipeline.config import load
+from darkroom.components.base import settings
+from darkroom.components.networks import parts
+from darkroom.components.training import dataset, transfer
+from darkroom.pipeline.config import load
 from tests.test_models import build
 
 

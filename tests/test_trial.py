@@ -7,9 +7,12 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from components import dataset, parts, settings, trial
-from components.errors import DarkroomError
-from pipeline.config import load
+from darkroom.components.base import settings
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.networks import parts
+from darkroom.components.training import dataset
+from darkroom.components.tuning import trial
+from darkroom.pipeline.config import load
 
 
 def packed(*overrides: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import keras_tuner
 import psutil
 from PIL import Image
 
-from components import results
+from darkroom.components.base import results
 from tests.conftest import PATIENCE, SMALL_CONFIG, Project, command, environment
 
 HYPERBAND = (

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from components import user_code
-from components.errors import DarkroomError, UserCodeError, explain
+from darkroom.components.base import user_code
+from darkroom.components.base.errors import DarkroomError, UserCodeError, explain
 
 SOURCE = """
 import json

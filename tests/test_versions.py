@@ -6,8 +6,8 @@ from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import versions
-from serving.server_config import ModelConfig
+from darkroom.serving.server import versions
+from darkroom.serving.server.server_config import ModelConfig
 
 FOUND = {number: f"/m/{number}" for number in (1, 2, 10)}
 

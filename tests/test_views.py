@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from components.report import views
+from darkroom.components.report import views
 from tests.report_facts import facts
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import parts, weights
-from components.errors import DarkroomError
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.networks import parts, weights
 from tests.test_models import build
 
 SMALL = ["model.filters=[4, 8]", "model.units=[6]"]

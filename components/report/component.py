@@ -10,9 +10,9 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import component_spec, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
-from components import lineage, metadata
-from components.errors import DarkroomError
-from components.report import facts, files
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.report import facts, files
+from darkroom.components.runs import lineage, metadata
 
 INPUTS: dict[str, Any] = {
     "examples": standard_artifacts.Examples,

@@ -11,19 +11,14 @@ from typing import Any
 import numpy as np
 from tfx.utils import path_utils
 
-from components import (
-    counts,
-    environment,
-    features,
-    images,
-    lineage,
-    results,
-    service,
-    summary,
-    thumbnails,
-)
-from components.distributions import distribution
-from serving import description
+from darkroom.components.base import features, results
+from darkroom.components.evaluation import cost
+from darkroom.components.ingestion import image_formats
+from darkroom.components.report import thumbnails
+from darkroom.components.runs import environment, lineage, summary
+from darkroom.components.validation import counts
+from darkroom.components.validation.distributions import distribution
+from darkroom.serving import description
 
 # Pictures of the training images: of each class two where there is room.
 _EXAMPLES, _OF_EACH_CLASS = 24, 2
@@ -47,7 +42,7 @@ def collect(
       pipeline: its name.
       run: the run's name in ML Metadata.
       config: the whole tree.
-      artifacts: ML Metadata's, by the keys of ``components.report.component.INPUTS``.
+      artifacts: ML Metadata's, by the keys of ``darkroom.components.report.component.INPUTS``.
       nodes: that have run; none where there is no store to ask.
       failure: ``node`` and ``sentence``, where one failed.
 
@@ -97,7 +92,7 @@ class _Given:
         relative = f"{results.PICTURES_FOLDER}/{name}.png"
         try:
             write(*given, self._folder / relative)
-        except images.ImageError:  # which TensorFlow decodes, and Pillow doesn't
+        except image_formats.ImageError:  # which TensorFlow decodes, and Pillow doesn't
             return None
         return relative
 
@@ -234,7 +229,7 @@ def _model(given: _Given) -> Any:
             {"name": s.name, "inputs": tensors(s.inputs), "outputs": tensors(s.outputs)}
             for s in found.signatures
         ],
-        "size_mib": service.size_mib(str(folder)),
+        "size_mib": cost.size_mib(str(folder)),
         "facts": found.facts,
     }
 

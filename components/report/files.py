@@ -5,13 +5,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from components import results
+from darkroom.components.base import results
 
 
 def write(facts: dict[str, Any], folder: Path) -> None:
     """Writes the page, the text and the facts beside the pictures that ``facts`` names."""
-    from components.report.markdown import markdown
-    from components.report.page import page
+    from darkroom.components.report.markdown import markdown
+    from darkroom.components.report.page import page
 
     facts = _plain(facts)
     text = json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False)

@@ -1,10 +1,10 @@
 """The report of a run as Markdown: what a comment on a pull request has room for."""
 
-from components import trials
-from components.markup import LONG, bullets, table, text
-from components.metrics import OVERALL
-from components.report import views
-from components.report.views import Facts
+from darkroom.components.evaluation.metrics import OVERALL
+from darkroom.components.report import views
+from darkroom.components.report.markup import LONG, bullets, table, text
+from darkroom.components.report.views import Facts
+from darkroom.components.tuning import trial_table
 
 _METRICS = ("accuracy", "loss", "macro_f1", "weighted_f1", "micro_f1", "auc", "calibration_error")
 
@@ -107,7 +107,7 @@ def _data(data: Facts | None) -> list[str]:
 def _search(search: Facts | None) -> list[str]:
     if search is None:
         return []
-    done = [row for row in search["rows"] if not trials.failed(row)]
+    done = [row for row in search["rows"] if not trial_table.failed(row)]
     best = ", ".join(f"{key} = {value}" for key, value in search["best"].items())
     words = [f"{len(done)} of {len(search['rows'])} trials finished, by {search['objective']}"]
     return ["### Search", bullets([*words, *([f"best: {best}"] if best else [])])]

@@ -10,9 +10,9 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
-from components import trials
-from components.report import plots, views
-from components.report.views import Facts
+from darkroom.components.report import plots, views
+from darkroom.components.report.views import Facts
+from darkroom.components.tuning import trial_table
 
 _TEMPLATE = "report.html.jinja"
 # A table with more rows is folded.
@@ -89,12 +89,12 @@ def _of_data(data: Facts | None) -> dict[str, Any]:
 def _of_search(search: Facts | None) -> dict[str, Any]:
     if search is None:
         return {}
-    values = [trials.hyperparameters(row) for row in search["rows"]]
+    values = [trial_table.hyperparameters(row) for row in search["rows"]]
     keys = list(dict.fromkeys(key for of_trial in values for key in of_trial))
     return {
-        "names": trials.short_names(keys),
+        "names": trial_table.short_names(keys),
         "trials": list(zip(search["rows"], values, strict=True)),
-        "failed": trials.failed,
+        "failed": trial_table.failed,
     }
 
 

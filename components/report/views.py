@@ -4,7 +4,7 @@ import math
 from datetime import datetime
 from typing import Any, NamedTuple, TypeGuard
 
-from components.metrics import OF_CLASSES, OVERALL
+from darkroom.components.evaluation.metrics import OF_CLASSES, OVERALL
 
 Facts = dict[str, Any]
 

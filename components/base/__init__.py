@@ -1,0 +1,1 @@
+"""What every node may use: configuration, errors, files, feature keys. Light to import."""

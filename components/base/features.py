@@ -1,0 +1,63 @@
+"""Every feature key of the pipeline, once.
+
+The keys of the user's own TFRecords are configuration (``data.image_key`` and
+``data.label_key``), with the first two here as defaults; ImportExampleGen writes these.
+"""
+
+from darkroom.serving import signatures
+
+# The ecosystem's own keys (tf.Example of TensorFlow's image data sets).
+IMAGE_KEY = "image/encoded"
+LABEL_KEY = "image/class/text"
+FILENAME_KEY = "image/filename"
+
+# What ImportExampleGen saw in the image (components/ingestion/inspection.py says in which units).
+FORMAT_KEY = "image/format"
+HEIGHT_KEY = "image/height"
+WIDTH_KEY = "image/width"
+CHANNELS_KEY = "image/channels"
+BIT_DEPTH_KEY = "image/bit_depth"
+ASPECT_RATIO_KEY = "image/aspect_ratio"  # width / height
+BRIGHTNESS_KEY = "image/brightness"
+CONTRAST_KEY = "image/contrast"
+ENCODED_SIZE_KEY = "image/encoded_size"  # bytes
+CONTENT_KEY = "image/content_hash"
+INSPECTED = (
+    FORMAT_KEY,
+    HEIGHT_KEY,
+    WIDTH_KEY,
+    CHANNELS_KEY,
+    BIT_DEPTH_KEY,
+    ASPECT_RATIO_KEY,
+    BRIGHTNESS_KEY,
+    CONTRAST_KEY,
+    ENCODED_SIZE_KEY,
+)
+# Of these no two images need have the same value.
+CONTINUOUS = (
+    ASPECT_RATIO_KEY,
+    BRIGHTNESS_KEY,
+    CONTRAST_KEY,
+    ENCODED_SIZE_KEY,
+    HEIGHT_KEY,
+    WIDTH_KEY,
+)
+# All that examples have of darkroom's own; others are `data.keep_features`.
+OWN = (IMAGE_KEY, LABEL_KEY, FILENAME_KEY, CONTENT_KEY, *INSPECTED)
+
+# A record in quarantine: why, from where, and what it was.
+REASON_KEY = "quarantine/reason"
+SOURCE_KEY = "quarantine/source"  # file
+POSITION_KEY = "quarantine/position"  # number of the record in the file, from 0
+RECORD_KEY = "quarantine/record"
+
+# What the transform graph gives: image float32 [height, width, channels], label int64 [], or of
+# multi-label data the numbers of an example's labels, sparse int64 [any].
+IMAGE = "image"
+LABEL = "label"
+LABEL_VOCABULARY = "labels"  # file name of the label vocabulary in the transform graph
+
+
+def split_labels(text: str) -> list[str]:
+    """The labels of a multi-label text such as ``a|b``, sorted, each once; none of an empty one."""
+    return sorted({label.strip() for label in text.split(signatures.LABEL_SEPARATOR)} - {""})

@@ -1,0 +1,254 @@
+"""Folders in buckets: their copies on this machine, and how they get there and back.
+
+Light to import. What works on files gets the copy; a copy of a finished artifact is made once,
+as artifacts never change. Paths on a disk are their own copies everywhere here. TFX's ``fileio``,
+and TensorFlow with it, is only imported for what has a scheme, such as ``gs://``.
+"""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from darkroom.components.base.errors import DarkroomError, explain
+
+# Of the environment, as worker processes have the same copies.
+_FOLDER = "DARKROOM_STAGING"
+# What teaches TensorFlow a scheme that it doesn't know by itself; and Beam, which reads the data.
+_PLUGINS = {"s3": ("tensorflow_io", "boto3"), "hdfs": ("tensorflow_io", "hdfs")}
+_TRIED = "is-writable"  # a file that is written and removed
+_PACKAGES = {"tensorflow_io": "tensorflow-io"}
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path has a scheme."""
+    return "://" in path
+
+
+def use(folder: Path) -> None:
+    """Has copies below this folder, in this process and in those that it starts."""
+    os.environ[_FOLDER] = str(folder)
+
+
+def place(uri: str) -> Path:
+    """Where the copy is, if it was made."""
+    if not is_remote(uri):
+        return Path(uri)
+    return _folder() / uri.rstrip("/").replace("://", "/", 1)
+
+
+def origin(path: str) -> str:
+    """The URI that a path is the copy of; any other text as it is."""
+    folder = f"{_folder()}{os.sep}"
+    if not path.startswith(folder):
+        return path
+    scheme, _, rest = os.path.normpath(path).removeprefix(folder).partition(os.sep)
+    return f"{scheme}://{rest}"
+
+
+def fetch(uri: str, anew: bool = False) -> Path:
+    """The copy of a folder or of a file.
+
+    Args:
+      uri: of the folder or file.
+      anew: take no earlier copy, of what may have changed.
+    """
+    target = place(uri)
+    if not is_remote(uri) or (target.exists() and not anew and not _mark(target).exists()):
+        return target
+    plug_in(uri)
+    from tfx.dsl.io import fileio
+    from tfx.utils import io_utils
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
+    try:
+        if fileio.isdir(uri):
+            io_utils.copy_dir(uri, str(partial / "copy"))
+        elif fileio.exists(uri):
+            fileio.copy(uri, str(partial / "copy"))
+        else:
+            raise DarkroomError(f"{uri} isn't there any more, or can't be read.")
+        _remove(target)
+        with contextlib.suppress(OSError):  # another process was faster
+            os.replace(partial / "copy", target)
+        _mark(target).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def file(uri: str, name: str) -> Path:
+    """The copy of one file of a folder: of the whole folder's copy, or of its own.
+
+    Raises:
+      FileNotFoundError: the folder has no such file.
+    """
+    target = place(uri)
+    if not is_remote(uri) or (target.exists() and not _mark(target).exists()):
+        return target / name
+    single = _folder() / "files" / uri.replace("://", "/", 1) / name
+    if not single.exists():
+        contents = read(f"{uri}/{name}")
+        single.parent.mkdir(parents=True, exist_ok=True)
+        single.write_bytes(contents)
+    return single
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or folder is there."""
+    if not is_remote(uri):
+        return os.path.exists(uri)
+    plug_in(uri)
+    from tfx.dsl.io import fileio
+
+    return bool(fileio.exists(uri))
+
+
+def names(uri: str) -> list[str]:
+    """What is in a folder; nothing where it isn't there."""
+    if not exists(uri):
+        return []
+    if not is_remote(uri):
+        return os.listdir(uri)
+    from tfx.dsl.io import fileio
+
+    return [name.rstrip("/") for name in fileio.listdir(uri)]
+
+
+def read(uri: str) -> bytes:
+    """What a file holds, now.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    if not is_remote(uri):
+        return Path(uri).read_bytes()
+    if not exists(uri):
+        raise FileNotFoundError(uri)
+    from tfx.dsl.io import fileio
+
+    with fileio.open(uri, "rb") as opened:
+        return bytes(opened.read())
+
+
+def move(path: str, uri: str) -> None:
+    """Puts a file of this machine in its place, whole."""
+    if not is_remote(uri):
+        os.replace(path, uri)
+        return
+    plug_in(uri)
+    from tfx.dsl.io import fileio
+
+    fileio.makedirs(os.path.dirname(uri))
+    fileio.copy(path, uri, overwrite=True)  # stores show an object when it is whole
+    os.unlink(path)
+
+
+def rename(old: str, new: str) -> None:
+    """Gives a file another name beside the old one."""
+    if not is_remote(old):
+        os.replace(old, new)
+        return
+    plug_in(old)
+    from tfx.dsl.io import fileio
+
+    fileio.copy(old, new, overwrite=True)
+    fileio.remove(old)
+
+
+def remove(uri: str) -> None:
+    """Removes a folder, where it is there."""
+    if not is_remote(uri):
+        shutil.rmtree(uri, ignore_errors=True)
+    elif exists(uri):
+        from tfx.dsl.io import fileio
+
+        fileio.rmtree(uri)
+
+
+@contextlib.contextmanager
+def written(uri: str) -> Iterator[Path]:
+    """An empty folder here, that is copied up in the end, unless there was an exception."""
+    target = place(uri)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _mark(target).touch()  # who is killed leaves no copy that could be taken for a whole one
+    _remove(target)
+    target.mkdir()
+    yield target
+    plug_in(uri)
+    from tfx.utils import io_utils
+
+    io_utils.copy_dir(str(target), uri)
+    _mark(target).unlink()
+
+
+def check(key: str, uri: str, writable: bool = False) -> None:
+    """Whether a bucket can be used.
+
+    Args:
+      key: of the configuration, that names it.
+      uri: a folder in it.
+      writable: whether that has to be so.
+
+    Raises:
+      DarkroomError: a package is missing that knows the scheme, or the bucket can't be reached.
+    """
+    if not is_remote(uri):
+        return
+    scheme = uri.partition("://")[0]
+    missing = [name for name in _PLUGINS.get(scheme, ()) if importlib.util.find_spec(name) is None]
+    if missing:
+        packages = " ".join(_PACKAGES.get(name, name) for name in missing)
+        raise DarkroomError(
+            f"{key}: {uri} needs {' and '.join(packages.split())}: pip install {packages}."
+        )
+    plug_in(uri)
+    import tensorflow as tf
+    from tfx.dsl.io import fileio, filesystem_registry
+    from tfx.dsl.io.plugins.tensorflow_gfile import TensorflowFilesystem
+
+    known = filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY.get_filesystem_for_path(uri)
+    schemes = tf.io.gfile.get_registered_schemes()
+    if known is TensorflowFilesystem and scheme not in schemes:
+        raise DarkroomError(
+            f"{key}: nothing here knows {scheme}://, found {uri}. There are gs:// and, where "
+            "tensorflow-io is installed, s3:// and hdfs://."
+        )
+    try:
+        fileio.exists(uri)
+        if writable:  # some stores have folders without being asked
+            with fileio.open(f"{uri}/{_TRIED}", "w") as tried:
+                tried.write("darkroom can write here.")
+            fileio.remove(f"{uri}/{_TRIED}")
+    except Exception as error:
+        raise DarkroomError(
+            f"{key}: {uri} can't be {'written' if writable else 'read'}: "
+            f"{explain(error).rstrip('.')}. Does the bucket exist, and do the credentials of this "
+            "machine allow it?"
+        ) from error
+
+
+def plug_in(uri: str) -> None:
+    """Teaches TensorFlow, and TFX's ``fileio``, the scheme of a URI in this process."""
+    for name in _PLUGINS.get(uri.partition("://")[0], ())[:1]:
+        importlib.import_module(name)
+
+
+def _folder() -> Path:
+    default = os.path.join(tempfile.gettempdir(), "darkroom-staging")
+    return Path(os.environ.get(_FOLDER) or default)
+
+
+def _mark(target: Path) -> Path:
+    return target.with_name(f"{target.name}.unfinished")
+
+
+def _remove(target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)

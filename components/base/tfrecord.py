@@ -1,0 +1,207 @@
+"""TFRecord files and tf.Examples without TensorFlow.
+
+TensorFlow takes seconds to import; looking into a user's files to say what is wrong with them,
+and writing the bundled data, should not have to wait for that.
+"""
+
+import gzip
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+import google_crc32c
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from darkroom.components.base.errors import DarkroomError
+
+# A record is: length uint64, masked CRC of the length uint32, the data, masked CRC of the data.
+_HEADER = struct.Struct("<QI")
+_FOOTER = struct.Struct("<I")
+
+
+class TFRecordError(DarkroomError):
+    """A file that is no TFRecord file, or can't be read."""
+
+
+class BrokenFile(TFRecordError):
+    """A file that is cut off, or damaged so that no further record can be found."""
+
+    def __init__(self, sentence: str, position: int):
+        super().__init__(sentence)
+        self.position = position  # byte up to which there are whole records
+
+
+def read(path: Path) -> Iterator[bytes]:
+    """The records of a file, as ``records`` gives them, whatever their checksums."""
+    with _open(path) as file:
+        for data, _ in records(file, str(path)):
+            yield data
+
+
+def records(file: IO[bytes], name: str) -> Iterator[tuple[bytes, bool]]:
+    """The whole records of an open file, one after the other.
+
+    Args:
+      file: uncompressed, or uncompressing.
+      name: of the file, for the message.
+
+    Yields:
+      A record's data, and whether they match their checksum.
+
+    Raises:
+      BrokenFile: what was before the break has been given by then.
+      TFRecordError: not a TFRecord file.
+    """
+    position = 0
+    try:
+        while header := file.read(_HEADER.size):
+            if len(header) < _HEADER.size:
+                raise _cut_off(name, position)
+            length, crc = _HEADER.unpack(header)
+            if crc != _masked_crc(header[:8]):
+                if position == 0:
+                    raise TFRecordError(
+                        f"{name}: not a TFRecord file: it starts with {header!r}. Point the "
+                        "splits of data.splits at TFRecord files of tf.Examples only."
+                    )
+                raise BrokenFile(
+                    f"{name}: the record at byte {position} is damaged: the checksum of its "
+                    "length doesn't match. Copy the file again from its source.",
+                    position,
+                )
+            data, footer = file.read(length), file.read(_FOOTER.size)
+            if len(data) < length or len(footer) < _FOOTER.size:
+                raise _cut_off(name, position)
+            yield data, _FOOTER.unpack(footer)[0] == _masked_crc(data)
+            position += _HEADER.size + length + _FOOTER.size
+    except (EOFError, zlib.error) as error:
+        raise _cut_off(name, position) from error
+    except gzip.BadGzipFile as error:
+        raise TFRecordError(f"{name}: not a gzip file, though its name ends with .gz.") from error
+
+
+def write(path: Path, records: Iterable[bytes]) -> None:
+    """Writes records to an uncompressed file."""
+    with open(path, "wb") as file:
+        for data in records:
+            file.write(frame(data))
+
+
+def frame(data: bytes) -> bytes:
+    """A record as it stands in a file: length, checksum, data, checksum."""
+    length = struct.pack("<Q", len(data))
+    return b"".join(
+        (length, _FOOTER.pack(_masked_crc(length)), data, _FOOTER.pack(_masked_crc(data)))
+    )
+
+
+def encode_example(values: Mapping[str, bytes | int | float | Sequence[bytes]]) -> bytes:
+    """A serialised tf.Example of one value per feature, or of several texts."""
+    example = _example_class()()
+    features = example.features.feature
+    for key, value in values.items():
+        if isinstance(value, bytes):
+            features[key].bytes_list.value.append(value)
+        elif isinstance(value, int):
+            features[key].int64_list.value.append(value)
+        elif isinstance(value, float):
+            features[key].float_list.value.append(value)
+        else:
+            features[key].bytes_list.value.extend(value)
+    serialized: bytes = example.SerializeToString(deterministic=True)
+    return serialized
+
+
+def decode_example(record: bytes) -> dict[str, tuple[str, Any]]:
+    """Features of a serialised tf.Example by key: their kind, and their values.
+
+    Returns:
+      Kinds are ``bytes``, ``float``, ``int64``, or empty for a feature without a value; values
+      are a sequence.
+
+    Raises:
+      ValueError: the record is not a tf.Example.
+    """
+    example = _example_class()()
+    try:
+        example.ParseFromString(record)
+    except Exception as error:  # protobuf's DecodeError has changed its place between versions
+        raise ValueError("not a tf.Example") from error
+    features = {}
+    for key, feature in example.features.feature.items():
+        kind = feature.WhichOneof("kind")
+        features[key] = (
+            (kind.removesuffix("_list"), getattr(feature, kind).value) if kind else ("", ())
+        )
+    return features
+
+
+def _cut_off(name: str, position: int) -> BrokenFile:
+    return BrokenFile(
+        f"{name}: the file is cut off in the record that starts at byte {position}. "
+        "Copy it again from its source.",
+        position,
+    )
+
+
+def _open(path: Path) -> IO[bytes]:
+    try:
+        return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # type: ignore[return-value]
+    except OSError as error:
+        raise TFRecordError(f"{path}: can't be read: {error.strerror}.") from error
+
+
+def _masked_crc(data: bytes) -> int:
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@cache
+def _example_class() -> Any:
+    """tf.Example's message class, in a pool of its own so as not to collide with TensorFlow's."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="darkroom/example.proto", package="darkroom", syntax="proto3"
+    )
+    field = descriptor_pb2.FieldDescriptorProto
+    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
+
+    def message(name: str, *fields: tuple[Any, ...], parent: Any = file.message_type) -> Any:
+        created = parent.add(name=name)
+        for number, (key, label, kind, type_name) in enumerate(fields, start=1):
+            created.field.add(
+                name=key, number=number, label=label, type=kind, type_name=type_name and
+                f".darkroom.{type_name}"
+            )  # fmt: skip
+        return created
+
+    message("BytesList", ("value", many, field.TYPE_BYTES, None))
+    message("FloatList", ("value", many, field.TYPE_FLOAT, None))
+    message("Int64List", ("value", many, field.TYPE_INT64, None))
+    feature = message(
+        "Feature",
+        ("bytes_list", one, field.TYPE_MESSAGE, "BytesList"),
+        ("float_list", one, field.TYPE_MESSAGE, "FloatList"),
+        ("int64_list", one, field.TYPE_MESSAGE, "Int64List"),
+    )
+    feature.oneof_decl.add(name="kind")
+    for kind in feature.field:
+        kind.oneof_index = 0
+    features = message("Features", ("feature", many, field.TYPE_MESSAGE, "Features.FeatureEntry"))
+    entry = message(
+        "FeatureEntry",
+        ("key", one, field.TYPE_STRING, None),
+        ("value", one, field.TYPE_MESSAGE, "Feature"),
+        parent=features.nested_type,
+    )
+    entry.options.map_entry = True
+    message("Example", ("features", one, field.TYPE_MESSAGE, "Features"))
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    example = pool.FindMessageTypeByName("darkroom.Example")
+    if hasattr(message_factory, "GetMessageClass"):
+        return message_factory.GetMessageClass(example)
+    # protobuf 3.20, which TFX 1.16 needs on Python 3.10
+    return message_factory.MessageFactory(pool).GetPrototype(example)

@@ -1,0 +1,61 @@
+"""Functions and classes that a user names in the configuration by dotted path."""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from darkroom.components.base.errors import DarkroomError, UserCodeError, closest
+
+
+def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
+    """Imports ``package.module.name``.
+
+    Args:
+      dotted_path: where the function or class is.
+      key: the configuration key that names it, for the message.
+
+    Raises:
+      DarkroomError: malformed path, missing module, or missing attribute.
+      UserCodeError: the module itself raised while it was imported.
+    """
+    module_name, _, name = dotted_path.rpartition(".")
+    if not module_name or not all(part.isidentifier() for part in dotted_path.split(".")):
+        raise DarkroomError(
+            f"{key}: expected a dotted path such as my_package.my_module.name, "
+            f"found {dotted_path!r}."
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise DarkroomError(
+                f"{key}: {dotted_path!r} names the module {error.name!r}, which can't be found. "
+                "Install its package, or run darkroom from the folder that holds it."
+            ) from error
+        raise UserCodeError(module_name, error) from error
+    except Exception as error:
+        raise UserCodeError(module_name, error) from error
+    if not callable(getattr(module, name, None)):
+        members = inspect.getmembers(module, callable)
+        names = [n for n, found in members if getattr(found, "__module__", "") == module_name]
+        raise DarkroomError(
+            f"{key}: the module {module_name!r} has no function or class {name!r}; "
+            f"it has {', '.join(names) or 'none'}.{closest(name, names)}"
+        )
+    return getattr(module, name)  # type: ignore[no-any-return]  # checked to be callable
+
+
+def call(function: Callable[..., Any], who: str, *args: Any, failed: str = "failed") -> Any:
+    """Calls a user's function; what it raises comes back with the user's traceback alone.
+
+    Args:
+      function: of the user's.
+      who: its dotted path, for the message.
+      args: its arguments.
+      failed: what the message says about it.
+    """
+    try:
+        return function(*args)
+    except Exception as error:
+        raise UserCodeError(who, error, failed) from error

@@ -1,0 +1,249 @@
+"""What models said of every example: kept by TFMA's pipeline as it evaluates, in a Parquet file."""
+
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.extractors import extractor
+from tensorflow_model_analysis.extractors.predictions_extractor import (
+    PREDICTIONS_EXTRACTOR_STAGE_NAME,
+)
+from tfx.dsl.io import fileio
+
+from darkroom.components.base import features
+from darkroom.components.evaluation.metrics import Outcome
+from darkroom.serving import signatures
+
+_KEY = "predictions"  # among the outputs of TFMA's evaluators
+_CONTENT, _FILENAME, _LABEL = "content_hash", "filename", "label"
+_SCORES = {tfma.CANDIDATE_KEY: "scores", tfma.BASELINE_KEY: "baseline_scores"}
+_CLASSES = {tfma.CANDIDATE_KEY: b"classes", tfma.BASELINE_KEY: b"baseline_classes"}
+
+
+@dataclass
+class Predictions:
+    """All examples of a split, and what the candidate and the baseline said of them."""
+
+    classes: list[str]  # the candidate's, in the order of its label vocabulary
+    outcome: Outcome
+    labels: list[str]  # as in a|b where data are multi-label
+    contents: np.ndarray  # int64 [examples], hashes of the pixels
+    filenames: list[str]  # empty where they are not known
+    slices: dict[str, np.ndarray]  # of each feature that slices, str [examples]
+    baseline_classes: list[str]  # empty where there is no baseline
+    baseline: Outcome | None  # of the same examples, its classes in its own order
+
+    @property
+    def common(self) -> list[str]:
+        """The classes that the baseline knows too, in the candidate's order."""
+        return [name for name in self.classes if name in set(self.baseline_classes)]
+
+    @cached_property
+    def compared(self) -> tuple[Outcome, Outcome, np.ndarray] | None:
+        """Both models' outcomes on the examples of classes that both know, and which those are.
+
+        An answer that only one model could give is a wrong one. None where there is no baseline,
+        or less than two classes are common.
+        """
+        if self.baseline is None or len(self.common) < 2:
+            return None
+        ours = [self.classes.index(name) for name in self.common]
+        theirs = [self.baseline_classes.index(name) for name in self.common]
+        known = (self.outcome.truth[:, ours] > 0).any(axis=1) | self.outcome.multi_label
+        candidate, baseline = self.outcome.part(known, ours), self.baseline.part(known, theirs)
+        same = Outcome(
+            candidate.truth, baseline.scores, baseline.multi_label, baseline.predicted
+        )  # the truth in this order
+        return candidate, same, known
+
+
+def cut(slices: dict[str, list[float]]) -> extractor.Extractor:
+    """Puts ranges in place of the numbers of features that are to be sliced at some edges."""
+    transform = beam.Map(_cut, {key: edges for key, edges in slices.items() if edges})
+    return extractor.Extractor("CutFeatures", "CutFeatures" >> transform)
+
+
+def ranges(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
+    """``below 64``, ``64 to 128``, ``128 or more``: bytes of the same shape as the numbers."""
+    written = [f"{edge:.15g}" for edge in edges]
+    names = [f"below {written[0]}"]
+    names += [f"{low} to {high}" for low, high in itertools.pairwise(written)]
+    names += [f"{written[-1]} or more"]
+    named = np.array([name.encode() for name in [*names, "no number"]], object)
+    places = np.where(np.isnan(values), len(names), np.digitize(values, edges))
+    found: np.ndarray = named[places]
+    return found
+
+
+def _cut(extracts: tfma.Extracts, edges: dict[str, list[float]]) -> tfma.Extracts:
+    found = dict(extracts[tfma.FEATURES_KEY])
+    for key in edges:
+        rows = np.asarray(found[key], object)
+        numbers = [_number(value) for value in rows.ravel()]
+        found[key] = ranges(np.array(numbers, float), edges[key]).reshape(rows.shape)
+    return {**extracts, tfma.FEATURES_KEY: found}
+
+
+def _number(value: Any) -> float:
+    """Of a number or of its text; NaN of anything else."""
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
+
+
+def evaluator(slices: Sequence[str]) -> tfma.evaluators.Evaluator:
+    """Collects the predictions, next to TFMA's metrics."""
+
+    def collect(extracts: beam.PCollection) -> dict[str, beam.PCollection]:
+        return {_KEY: extracts | "Columns" >> beam.Map(_columns, tuple(slices))}
+
+    return tfma.evaluators.Evaluator(
+        stage_name="CollectPredictions",
+        run_after=PREDICTIONS_EXTRACTOR_STAGE_NAME,
+        ptransform=_Named(collect),
+    )
+
+
+def writer(path: str) -> tfma.writers.Writer:
+    """Writes what ``evaluator`` collected."""
+
+    def write(outputs: dict[str, beam.PCollection]) -> beam.PCollection:
+        return (
+            outputs[_KEY]
+            | "Together" >> beam.CombineGlobally(_Concatenated())
+            | "WriteParquet" >> beam.Map(_write, path)
+        )
+
+    return tfma.writers.Writer(stage_name="WritePredictions", ptransform=_Named(write))
+
+
+class _Named(beam.PTransform):  # type: ignore[misc]  # Beam's base has no types
+    """A PTransform of a function."""
+
+    def __init__(self, function: Any):
+        super().__init__()
+        self._function = function
+
+    def expand(self, inputs: Any) -> Any:
+        return self._function(inputs)
+
+
+class _Concatenated(beam.CombineFn):  # type: ignore[misc]  # Beam's base has no types
+    """All batches' tables in one."""
+
+    def create_accumulator(self) -> list[pa.Table]:
+        return []
+
+    def add_input(self, tables: list[pa.Table], table: pa.Table) -> list[pa.Table]:
+        return [*tables, table] if len(tables) < 64 else [pa.concat_tables([*tables, table])]
+
+    def merge_accumulators(self, several: Any) -> list[pa.Table]:
+        return [table for tables in several for table in tables]
+
+    def extract_output(self, tables: list[pa.Table]) -> pa.Table | None:
+        return pa.concat_tables(tables) if tables else None
+
+
+def _columns(extracts: tfma.Extracts, slices: tuple[str, ...]) -> pa.Table:
+    """A table of a batch."""
+    said = extracts[tfma.PREDICTIONS_KEY]
+    if signatures.SCORES in said:  # TFMA names the models only where there are two
+        said = {tfma.CANDIDATE_KEY: said}
+    classes = {name: _texts(of_model[signatures.CLASSES][0]) for name, of_model in said.items()}
+    seen = extracts[tfma.FEATURES_KEY]
+    columns: dict[str, Any] = {
+        _CONTENT: np.asarray(seen[features.CONTENT_KEY]).ravel().astype(np.int64),
+        _FILENAME: ["".join(row) for row in _rows(seen[features.FILENAME_KEY])],
+        # The examples' own: a model may have its classes' names mixed up.
+        _LABEL: [
+            signatures.LABEL_SEPARATOR.join(sorted(row)) for row in _rows(seen[features.LABEL_KEY])
+        ],
+        **{key: ["".join(row) for row in _rows(seen[key])] for key in slices},
+    }
+    for name, of_model in said.items():
+        columns[_SCORES[name]] = pa.array(list(of_model[signatures.SCORES]), pa.list_(pa.float32()))
+    metadata = {_CLASSES[name]: json.dumps(names).encode() for name, names in classes.items()}
+    return pa.table(columns).replace_schema_metadata(metadata)
+
+
+def _rows(values: Any) -> list[list[str]]:
+    """Text of a feature's values, of each example."""
+    if isinstance(values, tfma.VarLenTensorValue | tf.compat.v1.SparseTensorValue):
+        rows: list[list[str]] = [[] for _ in range(values.dense_shape[0])]
+        for (row, _), value in zip(values.indices, values.values, strict=True):
+            rows[row].append(_text(value))
+        return rows
+    return [[_text(value) for value in np.ravel(row)] for row in values]
+
+
+def _texts(values: Any) -> list[str]:
+    return [_text(value) for value in values]
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else f"{value:.15g}"
+
+
+def _write(table: pa.Table | None, path: str) -> None:
+    if table is None:
+        return
+    # In an order that doesn't depend on the workers, for the same intervals every time.
+    ordered = table.take(pa.array(np.argsort(table[_CONTENT].to_numpy(), kind="stable")))
+    sink = pa.BufferOutputStream()
+    pq.write_table(ordered.replace_schema_metadata(table.schema.metadata), sink)
+    with fileio.open(path, "wb") as file:
+        file.write(sink.getvalue().to_pybytes())
+
+
+def read(path: str, multi_label: bool, slices: Sequence[str] = ()) -> Predictions | None:
+    """The predictions in a file; None where the split had no examples."""
+    if not fileio.exists(path):
+        return None
+    with fileio.open(path, "rb") as file:
+        table = pq.read_table(pa.BufferReader(file.read()))
+    metadata = table.schema.metadata
+    classes = {name: json.loads(metadata[key]) for name, key in _CLASSES.items() if key in metadata}
+    labels = table[_LABEL].to_pylist()
+    outcomes = {
+        name: Outcome(
+            _truth(labels, names, multi_label), _matrix(table[_SCORES[name]]), multi_label
+        )
+        for name, names in classes.items()
+    }
+    return Predictions(
+        classes=classes[tfma.CANDIDATE_KEY],
+        outcome=outcomes[tfma.CANDIDATE_KEY],
+        labels=labels,
+        contents=table[_CONTENT].to_numpy(),
+        filenames=table[_FILENAME].to_pylist(),
+        slices={key: np.array(table[key].to_pylist(), object) for key in slices},
+        baseline_classes=classes.get(tfma.BASELINE_KEY, []),
+        baseline=outcomes.get(tfma.BASELINE_KEY),
+    )
+
+
+def _truth(labels: list[str], classes: list[str], multi_label: bool) -> np.ndarray:
+    numbers = {name: number for number, name in enumerate(classes)}
+    truth = np.zeros((len(labels), len(classes)), bool)
+    for row, label in zip(truth, labels, strict=True):
+        for name in features.split_labels(label) if multi_label else [label]:
+            if name in numbers:
+                row[numbers[name]] = True
+    return truth
+
+
+def _matrix(scores: pa.ChunkedArray) -> np.ndarray:
+    flat = scores.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    matrix: np.ndarray = flat.astype(np.float64).reshape(len(scores), -1)
+    return matrix

@@ -1,0 +1,182 @@
+"""Metrics of TFMA's or Keras's that a configuration names, beside those of every evaluation."""
+
+import json
+import math
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+from scipy import stats
+from tensorflow_model_analysis.metrics import metric_types
+
+from darkroom.components.base import features, user_code
+from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.evaluation.measurements import Difference, Group, Measured
+from darkroom.serving import signatures
+
+_COUNT = "example_count"
+
+
+def eval_config(
+    evaluation: SimpleNamespace,
+    multi_label: bool,
+    classes: list[str],
+    baseline_classes: list[str] | None = None,
+) -> tfma.EvalConfig:
+    """What TFMA computes: the number of examples, and what ``evaluation.metrics`` names.
+
+    Args:
+      evaluation: the section.
+      multi_label: whether an example has any number of classes.
+      classes: of the candidate, in the order of its label vocabulary.
+      baseline_classes: of the baseline; None where there is none.
+    """
+    model = {
+        "signature_name": signatures.EXAMPLES,
+        "preprocessing_function_names": [signatures.TRANSFORM],
+        "prediction_key": signatures.SCORES,
+        "label_key": features.LABEL,
+    }
+    count = tfma.MetricConfig(class_name="ExampleCount", config=json.dumps({"name": _COUNT}))
+    specs = [tfma.MetricsSpec(metrics=[count])]
+    baseline_classes = baseline_classes or classes
+    for name, metric in vars(evaluation.metrics).items():
+        spec = tfma.MetricsSpec(
+            metrics=[
+                tfma.MetricConfig(
+                    class_name=metric.class_name,
+                    module=metric.module or "",
+                    config=json.dumps({**vars(metric.config), "name": name}, default=vars),
+                )
+            ]
+        )
+        if metric.per_class:
+            spec.binarize.class_ids.values.extend(range(len(classes)))
+        elif multi_label:
+            spec.aggregate.micro_average = True  # each answer counts as an example
+        same = classes == baseline_classes
+        if not (same or (not metric.per_class and set(classes) == set(baseline_classes))):
+            # A number means another class to the baseline.
+            spec.model_names.append(tfma.CANDIDATE_KEY)
+        specs.append(spec)
+    config = tfma.EvalConfig(
+        model_specs=[tfma.ModelSpec(**model)],
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            *(tfma.SlicingSpec(feature_keys=keys) for keys in sorted(_sliced_by(evaluation))),
+        ],
+        metrics_specs=specs,
+    )
+    config.options.compute_confidence_intervals.value = any(
+        vars(evaluation.metrics).get(threshold.metric) and _needs_interval(threshold)
+        for threshold in evaluation.thresholds
+    )
+    config.options.confidence_intervals.method = (
+        tfma.proto.config_pb2.ConfidenceIntervalOptions.POISSON_BOOTSTRAP
+    )
+    return config
+
+
+def check(chosen: Mapping[str, Any]) -> None:
+    """Raises DarkroomError on a metric of ``evaluation.metrics`` that nobody has."""
+    import keras
+
+    for name, metric in chosen.items():
+        if metric.module is not None:
+            path = f"{metric.module}.{metric.class_name}"
+            user_code.resolve(path, f"evaluation.metrics.{name}")
+            continue
+        known = [*metric_types.registered_metrics(), *dir(keras.metrics), *dir(keras.losses)]
+        if metric.class_name not in known:
+            classes = sorted(word for word in known if word[:1].isupper())
+            raise DarkroomError(
+                f"evaluation.metrics.{name}.class_name: neither tfma.metrics nor keras.metrics has "
+                f"{metric.class_name!r}.{closest(metric.class_name, classes)} Set module for a "
+                "metric of your own."
+            )
+
+
+class TfmaMetrics:
+    """Reads what TFMA computed."""
+
+    def __init__(self, folder: str, classes: list[str], confidence: float):
+        """Reads all metrics of an evaluation, of which the candidate has these classes."""
+        self._classes, self._confidence = classes, confidence
+        self._found: dict[Any, tuple[float, float, float]] = {}
+        for in_slice in tfma.load_metrics(folder):
+            group = tuple(
+                sorted((key.column, _text(key)) for key in in_slice.slice_key.single_slice_keys)
+            )
+            for pair in in_slice.metric_keys_and_values:
+                class_id = pair.key.sub_key.class_id
+                place = class_id.value if pair.key.HasField("sub_key") else None
+                model = pair.key.model_name or tfma.CANDIDATE_KEY
+                key = (pair.key.name, place, group, model, pair.key.is_diff)
+                if (values := self._values(pair)) is not None:
+                    self._found[key] = values
+
+    def require(self, chosen: Mapping[str, Any]) -> None:
+        """Raises DarkroomError where one of ``evaluation.metrics`` is no number."""
+        there = {name for name, *_ in self._found}
+        for name in chosen:
+            if name not in there:
+                raise DarkroomError(
+                    f"evaluation.metrics.{name}: {chosen[name].class_name} gives no single number: "
+                    "choose a metric that does, or set per_class."
+                )
+
+    def measure(self, name: str, group: Group, with_interval: bool = True) -> Measured:
+        """A metric of a group, of the candidate; intervals were computed or not."""
+        values = self._get(name, group, tfma.CANDIDATE_KEY, False)
+        count = self._get(_COUNT, Group(slice=group.slice), tfma.CANDIDATE_KEY, False)[0]
+        examples = 0 if math.isnan(count) else int(count)
+        return Measured(values[0], examples, *values[1:])
+
+    def difference(self, name: str, group: Group, with_interval: bool = True) -> Difference | None:
+        """A metric of a group against the baseline's; None where there is none."""
+        candidate = self._get(name, group, tfma.CANDIDATE_KEY, False)[0]
+        baseline = self._get(name, group, tfma.BASELINE_KEY, False)[0]
+        if math.isnan(baseline):
+            return None
+        _, low, high = self._get(name, group, tfma.CANDIDATE_KEY, True)
+        return Difference(candidate, baseline, low, high)
+
+    def _get(self, name: str, group: Group, model: str, is_diff: bool) -> tuple[float, ...]:
+        place = None if group.class_name is None else self._classes.index(group.class_name)
+        key = (name, place, tuple(sorted(group.slice)), model, is_diff)
+        return self._found.get(key, (math.nan,) * 3)
+
+    def _values(self, pair: Any) -> tuple[float, float, float] | None:
+        """Value and ends of the interval; None of what is no number."""
+        value, found = pair.value, pair.confidence_interval
+        if value.HasField("double_value"):
+            number = value.double_value.value
+        elif value.HasField("bounded_value"):
+            number = value.bounded_value.value.value
+        else:
+            return None
+        if not pair.HasField("confidence_interval"):
+            return number, math.nan, math.nan
+        freedom = found.degrees_of_freedom.value
+        error = found.standard_error.double_value.value
+        half = float(stats.t.ppf((1 + self._confidence) / 2, freedom)) * error
+        return number, number - half, number + half
+
+
+def _sliced_by(evaluation: SimpleNamespace) -> set[tuple[str, ...]]:
+    """Features that slice, alone or, where a threshold asks for it, several together."""
+    together = {tuple(sorted(vars(t.slice))) for t in evaluation.thresholds if vars(t.slice)}
+    return {(key,) for key in vars(evaluation.slices)} | together
+
+
+def _needs_interval(threshold: SimpleNamespace) -> bool:
+    if threshold.judged_by is not None:
+        return bool(threshold.judged_by != "value")
+    return threshold.max_drop is not None or threshold.max_rise is not None
+
+
+def _text(key: Any) -> str:
+    kind = key.WhichOneof("kind")
+    value = getattr(key, kind)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else f"{value:.15g}"

@@ -1,0 +1,1 @@
+"""From TFRecords to examples that were looked at: ImportExampleGen."""

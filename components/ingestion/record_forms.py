@@ -1,0 +1,137 @@
+"""The forms in which TFRecords hold an image and its label, and the one that the pipeline uses."""
+
+import math
+import os
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from darkroom.components.base import features, tfrecord
+from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.ingestion.image_formats import ImageError
+from darkroom.serving import signatures
+
+_UINT16 = 65535
+# How near to a level of grey floats must be to have been 8 bits once: float32 keeps 7 digits.
+_LEVEL_TOLERANCE = 1e-3
+
+
+class LabelledImage(NamedTuple):
+    """One example, whatever form it had."""
+
+    encoded: bytes  # an image file
+    labels: tuple[bytes, ...]  # names of its classes: one, or any number where data are multi-label
+    filename: bytes  # where it came from; may be empty
+    kept: dict[str, bytes]  # text of `data.keep_features`; empty where an example has none
+
+
+def read(record: bytes, data: SimpleNamespace) -> LabelledImage:
+    """An example in one of the forms of ``data.form``.
+
+    Pixels become PNG files, which loses nothing of uint8, and less than 1/65535 of floats.
+
+    Args:
+      record: a serialised tf.Example.
+      data: the ``data`` section, with the class names read from their file.
+
+    Raises:
+      ImageError: this example can't be used, with the reason.
+      DarkroomError: no example can, as it seems: the label has the wrong type.
+    """
+    try:
+        values = tfrecord.decode_example(record)
+    except ValueError:
+        raise ImageError("not a tf.Example") from None
+    kind, value = values.get(data.image_key, ("", ()))
+    if not len(value):
+        raise ImageError("no image")
+    labels = _labels(values, data)
+    if data.form == "encoded":
+        if kind != "bytes":
+            raise ImageError(f"{kind} values where an encoded image is expected")
+        encoded = value[0]
+    else:
+        encoded = _encode_png(_pixels(kind, value, _shape(values, data), data))
+    kept = {key: _as_text(values.get(key, ("", ()))) for key in data.keep_features}
+    return LabelledImage(encoded, labels, _filename(values), kept)
+
+
+def _labels(values: dict[str, tuple[str, Any]], data: SimpleNamespace) -> tuple[bytes, ...]:
+    kind, value = values.get(data.label_key, ("", ()))
+    if kind == "float":
+        raise DarkroomError(
+            f"data.label_key is {data.label_key!r}, expected text or an integer there, found "
+            f"float.{closest(data.label_key, [k for k in values if k != data.label_key])}"
+        )
+    if data.multi_label:
+        texts = value if kind == "bytes" else [_class_name(number, data) for number in value]
+        joined = signatures.LABEL_SEPARATOR.join(map(os.fsdecode, texts))
+        return tuple(map(os.fsencode, features.split_labels(joined)))
+    if not len(value) or (kind == "bytes" and not value[0].strip()):
+        raise ImageError("no label")
+    return (value[0] if kind == "bytes" else _class_name(value[0], data),)
+
+
+def _class_name(number: int, data: SimpleNamespace) -> bytes:
+    """The name of an integer class."""
+    if data.class_names is None:
+        return str(number).encode()
+    if not 0 <= number < len(data.class_names):
+        raise ImageError(f"label {number}, of which data.class_names has no name")
+    name: str = data.class_names[number]
+    return name.encode()
+
+
+def _as_text(feature: tuple[str, Any]) -> bytes:
+    """The first value, whatever its type."""
+    kind, value = feature
+    if not len(value):
+        return b""
+    first: bytes = value[0] if kind == "bytes" else f"{value[0]:.15g}".encode()
+    return first
+
+
+def _filename(values: dict[str, tuple[str, Any]]) -> bytes:
+    kind, value = values.get(features.FILENAME_KEY, ("", ()))
+    return value[0] if kind == "bytes" and len(value) else b""
+
+
+def _shape(values: dict[str, tuple[str, Any]], data: SimpleNamespace) -> list[int]:
+    """Height, width and channels of this example."""
+    shape = data.shape
+    if shape is None:
+        shape = [int(n) for key in data.shape_keys for n in values.get(key, ("", ()))[1]]
+    if len(shape) == 2:
+        shape = [*shape, 1]
+    if len(shape) != 3 or min(shape) < 1 or shape[2] > 4:
+        raise ImageError(f"shape {shape}, expected height, width and 1 to 4 channels")
+    return list(shape)
+
+
+def _pixels(kind: str, value: Any, shape: list[int], data: SimpleNamespace) -> np.ndarray:
+    """uint8 or uint16 [height, width, channels]."""
+    stored = np.uint8 if data.form == "uint8" else np.float32
+    if kind == "bytes":
+        if len(value[0]) % np.dtype(stored).itemsize:
+            raise ImageError(f"{len(value[0])} bytes, which are no {data.form} values")
+        flat = np.frombuffer(value[0], np.dtype(stored).newbyteorder("<"))
+    else:
+        flat = np.asarray(value)
+    if flat.size != math.prod(shape):
+        raise ImageError(f"{flat.size} values for the shape {shape}")
+    low, high = (0, 255) if data.form == "uint8" else data.float_range
+    if not (np.isfinite(flat).all() and flat.min() >= low and flat.max() <= high):
+        raise ImageError(f"values outside {low} to {high}")
+    levels = (flat.astype(np.float64) - low) / (high - low)
+    if np.abs(levels * 255 - np.rint(levels * 255)).max() < _LEVEL_TOLERANCE:
+        pixels: np.ndarray = np.rint(levels * 255).astype(np.uint8)
+    else:
+        pixels = np.rint(levels * _UINT16).astype(np.uint16)
+    return pixels.reshape(shape)
+
+
+def _encode_png(pixels: np.ndarray) -> bytes:
+    encoded: bytes = tf.io.encode_png(pixels, compression=1).numpy()
+    return encoded

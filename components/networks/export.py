@@ -1,0 +1,150 @@
+"""The SavedModel that Trainer hands on: three signatures over one preprocessing graph."""
+
+import functools
+import json
+import os
+import shutil
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
+
+from darkroom.components.base import features
+from darkroom.components.networks import parts
+from darkroom.components.transform import preprocessing
+from darkroom.serving import description, signatures
+
+# TensorFlow Serving replays at most 1000; a few batch sizes are enough to trace and allocate.
+_WARMUP_BATCHES = (1, 8)
+
+
+class ServingModel(tf.Module):
+    """A trained network together with its preprocessing graph and its class names.
+
+    ``head`` is ``model.head``, or ``multi-label``.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        transform: tft.TFTransformOutput,
+        classes: list[str],
+        head: str,
+    ):
+        super().__init__()
+        # A Keras variable that is tracked is saved beside the tf.Variable that it wraps, and a
+        # loader that replays the graph, as TensorFlow Serving's, restores only the first while the
+        # signatures read the second. So the model is called, and what it wraps is tracked.
+        self._network = functools.partial(model, training=False)
+        self.weights = [weight.value for weight in model.weights]
+        self.seed_generators = [v.value for v in model.variables if "seed" in v.path]
+        # What a user's own layers hold besides Keras variables: lookup tables, plain variables.
+        resources = (tf.Variable, tf.saved_model.experimental.TrackableResource)
+        tracked = tf.train.TrackableView(model).descendants()
+        self.others = [child for child in tracked if isinstance(child, resources)]
+        # What TFT's Keras layer wraps: as a Keras 2 model, that would be traced once more in every
+        # export, which takes some seconds. Tracked, or saving fails.
+        loader = SavedModelLoader(transform.transform_savedmodel_dir)
+        self.preprocess, self.resources = loader.apply_transform_model, vars(loader)
+        # For weights.load: which of the variables are backbone and classifier, in their order.
+        own = [layer for layer in model.layers if layer.name in parts.NAMES]
+        self.parts = [[weight.value for weight in part.weights] for part in own]
+        self.contract = {"classes": classes, "multi_label": head == "multi-label"}
+        self._classes = tf.constant(classes)
+        spec = transform.raw_feature_spec()
+        self._raw_spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
+        self._head = head
+        self._gives_scores = _ends_in(model, "softmax" if head == "softmax" else "sigmoid")
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """The signatures by name."""
+        images = tf.TensorSpec([None], tf.string, signatures.IMAGE_BYTES)
+        examples = tf.TensorSpec([None], tf.string, signatures.EXAMPLES_INPUT)
+        return {
+            signatures.SERVING: self.serve_images.get_concrete_function(images),
+            signatures.EXAMPLES: self.serve_examples.get_concrete_function(examples),
+            signatures.TRANSFORM: self.transform_features.get_concrete_function(examples),
+        }
+
+    @tf.function(autograph=False)
+    def serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Encoded images, string [batch], to class names and scores [batch, num_classes].
+
+        The scores of an image sum to 1, but for multi-label, where each is a class's own.
+        """
+        raw = {features.IMAGE_KEY: image_bytes[:, tf.newaxis]}
+        return self._predict(self.preprocess(raw)[features.IMAGE])
+
+    @tf.function(autograph=False)
+    def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialised tf.Examples, string [batch], to the same; the label may be missing."""
+        spec = {features.IMAGE_KEY: self._raw_spec[features.IMAGE_KEY]}
+        raw = tf.io.parse_example(examples, spec)
+        return self._predict(self.preprocess(raw)[features.IMAGE])
+
+    @tf.function(autograph=False)
+    def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialised tf.Examples, string [batch], to the label, for TFMA."""
+        raw = tf.io.parse_example(examples, self._raw_spec)
+        return {features.LABEL: preprocessing.target(self.preprocess(raw), len(self._classes))}
+
+    def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = self._network(images)
+        if self._head == "binary":  # the first class has what the second hasn't
+            first = 1.0 - outputs if self._gives_scores else tf.zeros_like(outputs)
+            outputs = tf.concat([first, outputs], axis=1)
+        activation = tf.sigmoid if self._head == "multi-label" else tf.nn.softmax
+        scores = outputs if self._gives_scores else activation(outputs)
+        classes = tf.repeat(self._classes[tf.newaxis], tf.shape(scores)[0], axis=0)
+        return {signatures.CLASSES: classes, signatures.SCORES: tf.cast(scores, tf.float32)}
+
+
+def save(
+    serving_model: ServingModel,
+    directory: str,
+    sample_images: list[bytes],
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """Writes the SavedModel, with warm-up requests made of real images.
+
+    Args:
+      serving_model: what to export.
+      directory: where; what is there is replaced.
+      sample_images: a few encoded images of the eval split.
+      facts: about the training, for ``darkroom inspect``.
+    """
+    if os.path.isdir(directory):
+        shutil.rmtree(directory)
+    tf.saved_model.save(serving_model, directory, signatures=serving_model.signatures())
+    path = os.path.join(directory, signatures.WARMUP_PATH)
+    os.makedirs(os.path.dirname(path))
+    for name, content in (
+        (signatures.CONTRACT_PATH, serving_model.contract),
+        (description.FACTS_PATH, facts or {}),
+    ):
+        with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
+    with tf.io.TFRecordWriter(path) as writer:
+        for batch_size in _WARMUP_BATCHES:
+            images = (sample_images * batch_size)[:batch_size]
+            writer.write(_predict_log(images).SerializeToString())
+
+
+def _ends_in(layer: keras.Layer, activation: str) -> bool:
+    while isinstance(layer, keras.Model):
+        layer = layer.layers[-1]
+    if isinstance(layer, keras.layers.Softmax):
+        return activation == "softmax"
+    return getattr(layer, "activation", None) is keras.activations.get(activation)
+
+
+def _predict_log(images: list[bytes]) -> prediction_log_pb2.PredictionLog:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.signature_name = signatures.SERVING
+    request.inputs[signatures.IMAGE_BYTES].CopyFrom(tf.make_tensor_proto(images, tf.string))
+    return prediction_log_pb2.PredictionLog(
+        predict_log=prediction_log_pb2.PredictLog(request=request)
+    )

@@ -1,0 +1,382 @@
+"""The networks. Each is a function of the configuration that returns a compiled Keras model.
+
+The contract, also for a user's own ``model.build_fn``: ``build_model(hp, config, num_classes)``
+returns a compiled ``keras.Model`` from images [batch, height, width, channels], as the transform
+graph makes them, to logits [batch, num_classes], or to scores where the last layer has a softmax.
+
+``config.model.head`` says what the outputs mean: ``softmax``, one of the classes; ``multi-label``,
+yes or no to each; ``binary``, one output [batch, 1], for the second of two classes. The scores of
+the latter two come from a sigmoid.
+
+The same function serves fixed training and search. Hyperparameters that the search space names by
+configuration key arrive in ``config``; others are asked for with KerasTuner's ``hp.Float(...)``.
+"""
+
+import math
+import os
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import keras_tuner
+import tensorflow as tf
+
+from darkroom.components.base import remote, user_code
+from darkroom.components.base.architectures import ARCHITECTURES
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.networks import parts, tracing, weights
+
+# Of inputs: 20 batches of 64 CIFAR-10 images, one of 32 images of 224 by 224.
+_VALUES_PER_EXECUTION = 2**22
+_OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "adagrad": keras.optimizers.Adagrad,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+}
+
+
+def build_model(
+    hp: keras_tuner.HyperParameters, config: SimpleNamespace, num_classes: int
+) -> keras.Model:
+    """The model that the configuration names.
+
+    Args:
+      hp: the trial's hyperparameters; empty where nothing is searched.
+      config: the ``preprocessing``, ``model`` and ``training`` sections, the trial's values in it.
+      num_classes: size of the label vocabulary.
+    """
+    if config.model.head == "binary" and num_classes != 2:
+        raise DarkroomError(
+            f"model.head is binary, which is for two classes, and the train split has "
+            f"{num_classes}. Set it to softmax, or take the other classes out of the data."
+        )
+    path = config.model.build_fn
+    if path is None:
+        networks = {"cnn": cnn, "dense": dense, "residual": residual}
+        network = networks.get(config.model.name, application)
+        model = compiled(network(config, num_classes), config)
+        if config.model.weights not in (None, "imagenet"):
+            weights.load(model, str(remote.fetch(config.model.weights)))
+        return model
+    build_fn = user_code.resolve(path, "model.build_fn")
+    model = user_code.call(build_fn, path, hp, config, num_classes)
+    if not isinstance(model, keras.Model) or not model.compiled:
+        raise DarkroomError(
+            f"model.build_fn: expected {path} to return a compiled keras.Model, "
+            f"received {'one that is not compiled' if isinstance(model, keras.Model) else model!r}."
+        )
+    size = config.preprocessing
+    shape = (size.height, size.width, size.channels)
+    tracing.check(model, shape, f"model.build_fn: {path}")
+    expected = _outputs(config, num_classes)
+    # A subclassed model tells its shape only after the first batch.
+    found = getattr(model, "output_shape", (None, expected))
+    if found != (None, expected):
+        raise DarkroomError(
+            f"model.build_fn: expected {path} to return a model with the output shape "
+            f"{(None, expected)} for model.head {config.model.head} and {num_classes} classes, "
+            f"received {found}."
+        )
+    return model
+
+
+def _outputs(config: SimpleNamespace, num_classes: int) -> int:
+    """How many outputs a network has."""
+    return 1 if config.model.head == "binary" else num_classes
+
+
+def begin(config: SimpleNamespace) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """A network's input, and what comes of it: the same, or what ``model.input_layer`` makes.
+
+    Args:
+      config: the ``preprocessing`` and ``model`` sections.
+
+    Raises:
+      UserCodeError: the layer raised, or can't be traced to a graph.
+      DarkroomError: it is no layer, gives no images, or calls Python from the graph.
+    """
+    images = _input(config)
+    path = config.model.input_layer
+    if path is None:
+        return images, images
+    who = f"model.input_layer: {path}"
+    layer = user_code.call(user_code.resolve(path, "model.input_layer"), who)
+    if not isinstance(layer, keras.Layer):
+        raise DarkroomError(f"{who}: expected a keras.Layer, received {layer!r}.")
+    made = user_code.call(layer, who, images, failed=tracing.FAILED)
+    if not isinstance(made, keras.KerasTensor) or len(made.shape) != 4:
+        received = f"shape {made.shape}" if isinstance(made, keras.KerasTensor) else repr(made)
+        raise DarkroomError(
+            f"{who}: expected it to give images [batch, height, width, channels], "
+            f"received {received}."
+        )
+    tracing.check(keras.Model(images, made), images.shape[1:], who)
+    return images, made
+
+
+def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
+    """Blocks of convolutions, batch normalisation and pooling, then dense layers."""
+    images, hidden = begin(config)
+    initializer = config.model.initializer
+    blocks = [_listed(block) for block in config.model.filters]
+    pooled = config.model.pooled_blocks
+    for number, block in enumerate(blocks):
+        for place, filters in enumerate(block):
+            size = config.model.first_kernel_size if number == place == 0 else None
+            # Batch normalisation of the last one comes right after it, with a bias of its own.
+            last = place == len(block) - 1
+            before = last and config.model.normalize == "before"
+            hidden = keras.layers.Conv2D(
+                filters,
+                size or config.model.kernel_size,
+                padding=config.model.padding,
+                use_bias=not before,
+                kernel_initializer=initializer,
+            )(hidden)
+            if before:
+                hidden = keras.layers.BatchNormalization()(hidden)
+            hidden = keras.layers.Activation(config.model.activation)(hidden)
+            if last and not before:
+                hidden = keras.layers.BatchNormalization()(hidden)
+        if pooled is None or number < pooled:
+            # "same" lets images shrink to one pixel instead of failing at odd sizes.
+            hidden = keras.layers.MaxPooling2D(padding=config.model.padding)(hidden)
+    return _whole("cnn", images, keras.layers.Flatten()(hidden), config, num_classes)
+
+
+def residual(config: SimpleNamespace, num_classes: int) -> keras.Model:
+    """Stages of pre-activated residual blocks (He et al. 2016), then the mean over all places.
+
+    Stage after stage has the next of ``model.filters`` and half the height and width.
+    """
+    images, hidden = begin(config)
+    widths = [width for group in config.model.filters for width in _listed(group)]
+    hidden = _convolution(hidden, widths[0], 3, 1, config.model)
+    for stage, width in enumerate(widths):
+        for block in range(config.model.blocks):
+            stride = 2 if stage and not block else 1
+            hidden = _residual_block(hidden, width, stride, config.model)
+    hidden = keras.layers.BatchNormalization()(hidden)
+    hidden = keras.layers.Activation(config.model.activation)(hidden)
+    hidden = keras.layers.GlobalAveragePooling2D()(hidden)
+    return _whole("residual", images, hidden, config, num_classes)
+
+
+def _residual_block(
+    hidden: keras.KerasTensor, width: int, stride: int, model: SimpleNamespace
+) -> keras.KerasTensor:
+    shortcut = hidden
+    hidden = keras.layers.BatchNormalization()(hidden)
+    hidden = keras.layers.Activation(model.activation)(hidden)
+    if stride > 1 or shortcut.shape[-1] != width:
+        shortcut = hidden
+        if stride > 1:
+            # Instead of a convolution that looks at every fourth place only (He et al. 2019), and
+            # with which TensorFlow 2.16's oneDNN corrupted memory where it has 8 channels.
+            shortcut = keras.layers.AveragePooling2D(stride, padding="same")(hidden)
+        shortcut = _convolution(shortcut, width, 1, 1, model)
+    hidden = _convolution(hidden, width, 3, stride, model)
+    hidden = keras.layers.BatchNormalization()(hidden)
+    hidden = keras.layers.Activation(model.activation)(hidden)
+    hidden = _convolution(hidden, width, 3, 1, model)
+    return keras.layers.Add()([shortcut, hidden])
+
+
+def _convolution(
+    hidden: keras.KerasTensor, width: int, size: int, stride: int, model: SimpleNamespace
+) -> keras.KerasTensor:
+    # Without a bias: batch normalisation, which has one, follows somewhere.
+    return keras.layers.Conv2D(
+        width,
+        size,
+        stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=model.initializer,
+    )(hidden)
+
+
+def application(config: SimpleNamespace, num_classes: int) -> keras.Model:
+    """An architecture of ``keras.applications`` with a classifier of ours.
+
+    It gets pixels in the range that it was made for, whatever the transform graph gives: so
+    another architecture is another name, and nothing else.
+    """
+    name = config.model.name
+    images, hidden = begin(config)
+    shape = images.shape[1:]
+    if hidden.shape[1:] != shape:
+        raise DarkroomError(
+            f"model.input_layer: {config.model.input_layer}: expected it to give images of "
+            f"{name}'s shape {shape}, received {hidden.shape[1:]}."
+        )
+    pretrained = "imagenet" if config.model.weights == "imagenet" else None
+    try:
+        made = getattr(keras.applications, name)(
+            include_top=False, weights=pretrained, input_shape=shape
+        )
+    except Exception as error:
+        url = re.search(r"https?://\S+/([^/\s:]+)", str(error))
+        if pretrained is None or url is None:
+            raise
+        home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+        raise DarkroomError(
+            f"model.weights: ImageNet's weights of {name} can't be downloaded. Put the file "
+            f"{url[1]} of keras.applications into {os.path.join(home, 'models')}."
+        ) from error
+    hidden = made(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(hidden))
+    if config.model.pooling == "average":
+        hidden = keras.layers.GlobalAveragePooling2D()(hidden)
+    else:
+        hidden = keras.layers.Flatten()(hidden)
+    return _whole(name.lower(), images, hidden, config, num_classes)
+
+
+@keras.saving.register_keras_serializable("darkroom")
+class _Pixels(keras.layers.Layer):
+    """Images in [0, 1] to the range that an architecture was made for."""
+
+    # Mean and deviation of ImageNet's pixels in [0, 1], as in keras.applications' "torch" mode;
+    # the means in [0, 255] of its "caffe" mode.
+    _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    _BGR_MEAN = (103.939, 116.779, 123.68)
+
+    def __init__(self, pixels: str, **options: Any):
+        super().__init__(**options)
+        self.pixels = pixels
+
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        """float32 [batch, height, width, 3] to the same shape."""
+        if self.pixels == "signed":
+            return images * 2.0 - 1.0
+        if self.pixels == "bytes":
+            return images * 255.0
+        if self.pixels == "imagenet":
+            return (images - list(self._MEAN)) / list(self._DEVIATION)
+        return images[..., ::-1] * 255.0 - list(self._BGR_MEAN)
+
+    def get_config(self) -> dict[str, Any]:
+        """For saving."""
+        return {**super().get_config(), "pixels": self.pixels}
+
+
+def dense(config: SimpleNamespace, num_classes: int) -> keras.Model:
+    """Dense layers on the flattened image."""
+    images, hidden = begin(config)
+    return _whole("dense", images, keras.layers.Flatten()(hidden), config, num_classes)
+
+
+def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:
+    """The model with the configured optimizer, cross-entropy from logits, and accuracy."""
+    training = config.training
+    loss, accuracy = SmoothedCrossentropy(training.label_smoothing), "accuracy"
+    if config.model.head != "softmax":
+        loss = SmoothedBinaryCrossentropy(training.label_smoothing)
+        accuracy = keras.metrics.MeanMetricWrapper(_binary_accuracy, name="accuracy")
+    options = {"momentum": training.momentum} if training.optimizer == "sgd" else {}
+    model.compile(
+        optimizer=_OPTIMIZERS[training.optimizer](
+            training.learning_rate, weight_decay=training.weight_decay or None, **options
+        ),
+        loss=loss,
+        metrics=[accuracy],
+        jit_compile=bool(config.training.jit_compile),
+        steps_per_execution=_steps_per_execution(model, config.training),
+    )
+    return model
+
+
+@keras.saving.register_keras_serializable("darkroom")
+class SmoothedCrossentropy(keras.losses.Loss):
+    """Cross-entropy of integer labels and logits, with label smoothing, which Keras's lacks."""
+
+    def __init__(self, label_smoothing: float = 0.0, **options: Any):
+        super().__init__(**{"name": "smoothed_crossentropy", **options})
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Labels int [batch], logits float32 [batch, num_classes], to float32 [batch]."""
+        exact = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        if not self.label_smoothing:
+            return exact
+        # The smoothed label is a mixture, and so is its cross-entropy.
+        spread = -keras.ops.mean(keras.ops.log_softmax(y_pred), axis=-1)
+        return (1 - self.label_smoothing) * exact + self.label_smoothing * spread
+
+    def get_config(self) -> dict[str, Any]:
+        """For saving."""
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable("darkroom")
+class SmoothedBinaryCrossentropy(keras.losses.Loss):
+    """Cross-entropy of yes or no to each class; each can be weighted, where Keras's has a mean."""
+
+    def __init__(self, label_smoothing: float = 0.0, **options: Any):
+        super().__init__(**{"name": "smoothed_binary_crossentropy", **options})
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Labels 0 or 1 [batch, outputs] (or [batch] of one), and logits, to the logits' shape."""
+        y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))
+        y_true = y_true * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
+        return keras.ops.softplus(y_pred) - y_true * y_pred
+
+    def get_config(self) -> dict[str, Any]:
+        """For saving."""
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+def _binary_accuracy(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+    """The share of right answers; a logit above 0 is a yes."""
+    return keras.metrics.binary_accuracy(y_true, y_pred, threshold=0.0)
+
+
+def _steps_per_execution(model: keras.Model, training: SimpleNamespace) -> int:
+    """As configured, or less: Keras runs whole executions only, one must divide an epoch.
+
+    Of large inputs a step takes long enough by itself, and an interruption waits for its end.
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        return 1  # Keras 3.8's loop of steps fails in TensorFlow where an iterator has replicas
+    values = training.batch_size * math.prod(model.input_shape[1:])
+    most: int = max(1, min(training.steps_per_execution, _VALUES_PER_EXECUTION // values))
+    if training.steps_per_epoch is None:
+        return most
+    return max(n for n in range(1, most + 1) if training.steps_per_epoch % n == 0)
+
+
+def _listed(group: int | list[int]) -> list[int]:
+    return group if isinstance(group, list) else [group]
+
+
+def _input(config: SimpleNamespace) -> keras.KerasTensor:
+    size = config.preprocessing
+    return keras.Input((size.height, size.width, size.channels), name="image")
+
+
+def _whole(
+    name: str,
+    images: keras.KerasTensor,
+    hidden: keras.KerasTensor,
+    config: SimpleNamespace,
+    num_classes: int,
+) -> keras.Model:
+    """The network in two parts, which transfer learning trains apart: backbone and classifier."""
+    backbone = keras.Model(images, hidden, name=parts.BACKBONE)
+    inputs = hidden = keras.Input(backbone.output_shape[1:], name="hidden")
+    if name != "dense":
+        hidden = keras.layers.Dropout(config.model.dropout)(hidden)
+    for units in filter(None, config.model.units):
+        hidden = keras.layers.Dense(
+            units, config.model.activation, kernel_initializer=config.model.initializer
+        )(hidden)
+        hidden = keras.layers.Dropout(config.model.dropout)(hidden)
+    # In float32 also where the rest computes with 16 bits, which a softmax is too fine for.
+    outputs = _outputs(config, num_classes)
+    logits = keras.layers.Dense(outputs, name="logits", dtype="float32")(hidden)
+    classifier = keras.Model(inputs, logits, name=parts.CLASSIFIER)
+    image = _input(config)
+    return keras.Model(image, classifier(backbone(image)), name=name)

@@ -1,0 +1,123 @@
+"""Initial weights from a file, or from an earlier pushed model of this pipeline."""
+
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.networks import parts
+
+
+def load(model: keras.Model, source: str) -> None:
+    """Sets the weights of a network's backbone, and of its classifier where that fits.
+
+    Args:
+      model: one of ``models``, in two parts.
+      source: a ``.weights.h5`` or ``.keras`` file of such a model, or of a backbone alone; or the
+        folder of a pushed version.
+
+    Raises:
+      DarkroomError: they are not there, or belong to another network.
+    """
+    backbone = model.get_layer(parts.BACKBONE)
+    classifier = model.get_layer(parts.CLASSIFIER)
+    if source.endswith(".weights.h5"):
+        _load_h5(model, backbone, source)
+        return
+    if source.endswith(".keras"):
+        try:
+            donor = keras.models.load_model(source, compile=False)
+        except Exception as error:  # Keras's own differ from one kind of damage to the next
+            raise DarkroomError(
+                f"model.weights: {source} can't be read as a Keras model. {explain(error)}"
+            ) from error
+        names = [layer.name for layer in donor.layers]
+        own = [donor.get_layer(name) for name in parts.NAMES if name in names]
+        found = [[weight.numpy() for weight in part.weights] for part in own or [donor]]
+    else:
+        found = _pushed(source)
+    _assign(backbone, found[0], source)
+    if len(found) > 1 and _fits(classifier.weights, found[1]):
+        classifier.set_weights(found[1])
+
+
+def _pushed(folder: str) -> list[list[np.ndarray]]:
+    """Weights of backbone and classifier, as ``export.ServingModel`` lists them."""
+    if not os.path.isfile(os.path.join(folder, "saved_model.pb")):
+        raise DarkroomError(
+            f"model.weights: {folder} is no pushed version: expected a folder with a "
+            "saved_model.pb, such as runs/NAME/pushed/NAME/VERSION."
+        )
+    # The network of an earlier version.
+    kept = getattr(tf.saved_model.load(folder), "parts", None)
+    if not kept:
+        raise DarkroomError(
+            f"model.weights: {folder} was not made from one of darkroom's own networks, so it "
+            "isn't known which of its weights are which."
+        )
+    return [[variable.numpy() for variable in part] for part in kept]
+
+
+def _load_h5(model: keras.Model, backbone: keras.Model, source: str) -> None:
+    """The whole model's, the backbone's, or those of the architecture of keras.applications in it.
+
+    A classifier of other classes is left as it is.
+    """
+    architectures = [layer for layer in backbone.layers if isinstance(layer, keras.Model)]
+    reasons = []
+    for part in (model, backbone, *architectures):
+        before = part.get_weights()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                part.load_weights(source, skip_mismatch=True)
+                reason = next((r for w in caught if (r := _reason(str(w.message)))), None)
+            except (ValueError, OSError, KeyError) as error:
+                reason = explain(error)
+        if reason is None:
+            return
+        part.set_weights(before)
+        reasons.append(reason)
+    raise DarkroomError(
+        f"model.weights: {source} doesn't match {model.name}: {reasons[0]} Set model and "
+        "preprocessing to what the weights were trained with."
+    )
+
+
+def _reason(warning: str) -> str | None:
+    """What Keras says of layers that it left out, without their values; None of logits alone."""
+    if set(re.findall(r"<\w+ name=([^,]+), built", warning)) == {"logits"}:
+        return None
+    [layer, *_] = re.findall(r"for object <\w+ name=([^,]+),", warning) or ["a layer"]
+    shapes = re.search(r"variable.shape=(\(.*?\)), Received: value.shape=(\(.*?\))", warning)
+    if shapes is not None:
+        return f"the layer {layer} has shape {shapes[1]}, the file {shapes[2]} in its place."
+    return warning.partition("\n\n")[2].partition("\n")[0] or warning
+
+
+def _assign(part: keras.Model, found: Sequence[np.ndarray], source: str) -> None:
+    owners = [(layer, weight) for layer in parts.leaves(part) for weight in layer.weights]
+    if len(owners) != len(found):
+        raise DarkroomError(
+            f"model.weights: {source} has {len(found)} arrays of weights, the network's backbone "
+            f"{len(owners)}. Set model to what the weights were trained with."
+        )
+    by_id = {id(weight): layer for layer, weight in owners}
+    for weight, value in zip(part.weights, found, strict=True):
+        if tuple(weight.shape) != value.shape:
+            raise DarkroomError(
+                f"model.weights: {source} has an array of shape {value.shape} where the layer "
+                f"{by_id[id(weight)].name} has {weight.name} of shape {tuple(weight.shape)}. Set "
+                "model and preprocessing to what the weights were trained with."
+            )
+    part.set_weights(found)
+
+
+def _fits(weights: Sequence[Any], found: Sequence[np.ndarray]) -> bool:
+    return [tuple(w.shape) for w in weights] == [value.shape for value in found]

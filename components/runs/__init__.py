@@ -1,0 +1,1 @@
+"""What earlier runs made, and how that is found: ML Metadata, baselines, lineage."""

@@ -1,0 +1,71 @@
+"""With what a run was made: versions, commit, machine. Light to import."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from typing import Any
+
+_PACKAGES = (
+    "darkroom",
+    "tfx",
+    "tensorflow",
+    "keras",
+    "keras-tuner",
+    "tensorflow-transform",
+    "tensorflow-model-analysis",
+    "apache-beam",
+)
+# Where the name on the package index is another.
+_DISTRIBUTIONS = {"darkroom": "darkroom-tfx"}
+_PATIENCE = 10  # seconds for git, which may wait for a network disk
+
+
+def describe() -> dict[str, Any]:
+    """``versions`` by package, ``git`` of the current folder, ``cores`` and ``memory_gib``."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "versions": versions(),
+        "git": git(),
+        "cores": os.cpu_count() or 1,
+        "memory_gib": round(memory / 2**30, 1),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The installed versions; without what isn't there."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(_DISTRIBUTIONS.get(package, package))
+        except metadata.PackageNotFoundError:
+            continue
+    return {**found, "python": platform.python_version()}
+
+
+def git() -> dict[str, Any] | None:
+    """Commit, branch (empty where none is checked out), and whether files of it were changed.
+
+    None where the current folder is no repository with a commit, or git isn't there.
+    """
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    if commit is None or changes is None:
+        return None
+    branch = _git("branch", "--show-current")
+    return {"commit": commit, "branch": branch or "", "changed": bool(changes)}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=_PATIENCE,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,192 @@
+"""What a training needs to go on where it was interrupted."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import time
+import zipfile
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from darkroom.components.base import files, remote
+
+
+class State(NamedTuple):
+    """A training between two epochs."""
+
+    stage: int  # of the training plan, from 0
+    epoch: int  # the next one of the stage, from 0
+    over: bool  # stopped early: no further epoch
+    history: dict[str, list[float]]  # of the stage
+    stopping: dict[str, Any]  # attributes of Keras's EarlyStopping
+    variables: list[np.ndarray]  # of model and optimizer
+    best_weights: list[np.ndarray]  # of the best epoch; may be empty
+    earlier: dict[str, Any]  # what the stages before came to
+
+
+def read(path: str) -> State | None:
+    """The state in a file; None where there is none, or none that can be read."""
+    try:
+        with np.load(io.BytesIO(remote.read(path)) if remote.is_remote(path) else path) as file:
+            facts = json.loads(str(file["facts"]))
+            count, best = facts.pop("counts")
+            variables = [file[f"variable{number}"] for number in range(count)]
+            best_weights = [file[f"best{number}"] for number in range(best)]
+    except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile):
+        return None
+    return State(**facts, variables=variables, best_weights=best_weights)
+
+
+class Checkpoint:
+    """A file that holds the newest state of one training, and is whole or not there."""
+
+    def __init__(self, folder: str, **determined_by: Any):
+        """A training that other facts determine has another file in ``folder``, or below a URI."""
+        text = json.dumps(determined_by, sort_keys=True)
+        self._folder = folder
+        self.path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:16] + ".npz")
+
+    def read(self) -> State | None:
+        """The state; None where there is none, or none that can be read."""
+        return read(self.path)
+
+    def write(self, state: State) -> None:
+        """Replaces the state in one step."""
+        facts = state._asdict()
+        variables, best = facts.pop("variables"), facts.pop("best_weights")
+        facts["counts"] = [len(variables), len(best)]
+        arrays = {f"variable{number}": value for number, value in enumerate(variables)}
+        arrays |= {f"best{number}": value for number, value in enumerate(best)}
+        here = remote.place(self.path)
+        os.makedirs(here.parent, exist_ok=True)
+        unfinished = files.unfinished_path(str(here))
+        try:
+            with open(unfinished, "wb") as file:
+                np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
+        except OSError:  # a full disk, which it would keep full
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(unfinished)
+            raise
+        remote.move(unfinished, self.path)
+
+    def take_over(self, other: "Checkpoint") -> None:
+        """Makes another training's state this one's."""
+        remote.rename(other.path, self.path)
+
+    def clear(self) -> None:
+        """Removes this and every other training's state."""
+        remote.remove(self._folder)
+
+
+class ReadOnly(Checkpoint):
+    """The chief's, for the other machines of a training: what there is to write, the chief does."""
+
+    def write(self, state: State) -> None:
+        """Does nothing."""
+
+    def take_over(self, other: Checkpoint) -> None:
+        """Does nothing."""
+
+
+class Keep(keras.callbacks.Callback):
+    """Keeps a checkpoint while a stage of a training is fitted, and goes on from one."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        stage: int,
+        earlier: dict[str, Any],
+        stopping: keras.callbacks.EarlyStopping,
+        share: float = 0.1,
+    ):
+        """Must come after ``stopping`` and all that adds to the logs in the list of callbacks.
+
+        Args:
+          checkpoint: read now, and written after every epoch.
+          stage: number of the stage.
+          earlier: what the stages before came to.
+          stopping: of the fit.
+          share: of the time of training that writing may take; else an epoch is left out.
+        """
+        super().__init__()
+        self._checkpoint, self._stage, self._earlier = checkpoint, stage, earlier
+        self._stopping, self._share = stopping, share
+        found = checkpoint.read()
+        self.state = found if found is not None and found.stage == stage else None
+        self._written, self._took = time.monotonic(), 0.0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self.state is None:
+            self._begin_with_earlier()
+            return
+        for variable, value in zip(_variables(self.model), self.state.variables, strict=True):
+            variable.assign(value)
+        for name, value in self.state.stopping.items():
+            setattr(self._stopping, name, value)
+        self._stopping.best_weights = self.state.best_weights or None
+
+    def _begin_with_earlier(self) -> None:
+        """What the stages before came to is the best, until it is beaten."""
+        if self._earlier and self._stopping.restore_best_weights:
+            self._stopping.best = self._earlier["history"][self._stopping.monitor][
+                self._earlier["epoch"]
+            ]
+            self._stopping.best_epoch = -1
+            self._stopping.best_weights = self.model.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        history = self.state.history if self.state else {}
+        history = {
+            name: [*history.get(name, []), float(value)] for name, value in (logs or {}).items()
+        }
+        self.state = State(
+            stage=self._stage,
+            epoch=epoch + 1,
+            over=bool(self.model.stop_training),
+            history=history,
+            stopping={
+                "wait": self._stopping.wait,
+                "best": None if self._stopping.best is None else float(self._stopping.best),
+                "best_epoch": self._stopping.best_epoch,
+            },
+            variables=[],
+            best_weights=[],
+            earlier=self._earlier,
+        )
+        begin = time.monotonic()
+        last = self.state.over or epoch + 1 == self.params["epochs"]
+        if not last and (begin - self._written) * self._share < self._took:
+            return  # a large model of short epochs
+        whole = self.state._replace(
+            variables=[variable.numpy() for variable in _variables(self.model)],
+            best_weights=self._stopping.best_weights or [],
+        )
+        self._checkpoint.write(whole)
+        self._written = time.monotonic()
+        self._took = self._written - begin
+
+
+class KeepEvery(keras.callbacks.Callback):
+    """Writes a model's weights after every so many epochs."""
+
+    def __init__(self, every: int, whole: keras.Model, folder: str, before: int):
+        """Writes those of ``whole``, of which a part may be fitted; counts on from ``before``."""
+        super().__init__()
+        self._every, self._whole, self._folder, self._before = every, whole, folder, before
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        number = self._before + epoch + 1
+        if number % self._every == 0:
+            path = os.path.join(self._folder, f"epoch-{number:04d}.weights.h5")
+            self._whole.save_weights(path)
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    """Weights, the states of random layers such as dropout, and the optimizer's own."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    return [*model.variables, *model.optimizer.variables]

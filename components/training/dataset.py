@@ -1,0 +1,505 @@
+"""From the examples of a split to batches for ``keras.Model.fit``."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from darkroom.components.base import features, tfrecord
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.transform import preprocessing
+
+# Examples that are parsed and preprocessed together, before the batches of training are made.
+_CHUNK = 256
+# Batches that are ready before they are asked for.
+PREFETCHED = 4
+# tf.data's own care for speed costs more here than it gives, as the examples are at hand.
+OPTIONS = tf.data.Options()
+# An iterator with autotuning waits at its end until the tuner's next turn, which comes after
+# 5, 10, 20, 41 s: every epoch would end with an idle wait of a third of its time.
+OPTIONS.autotune.enabled = False
+# Every new iterator would optimise the whole transform graph again: half a second per epoch.
+OPTIONS.experimental_optimization.apply_default_optimizations = False
+# Batches that are taken out of memory in one go, and how large they may be together.
+_CHUNK_BATCHES, _CHUNK_BYTES = 32, 4 * 2**20
+# How far from a whole level, of 255, a value may be that is kept as uint8.
+_LEVEL_TOLERANCE = 1e-3
+
+
+class Rows:
+    """Arrays of one shape and type: in memory as far as the budget goes, the rest in a file."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, budget: int):
+        """Keeps up to ``budget`` bytes in memory."""
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.row_bytes = max(1, int(np.prod(shape)) * self.dtype.itemsize)
+        # Only the pages that are written to take memory.
+        self._memory = np.empty((budget // self.row_bytes, *shape), dtype)
+        # Without a name: gone when the process is, however it ends.
+        self._file: Any = None
+        self._begin = 0  # of the rows in the file
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes in memory."""
+        return min(self._count, len(self._memory)) * self.row_bytes
+
+    def append(self, rows: np.ndarray) -> None:
+        """Adds rows [count, *shape]."""
+        rows = np.ascontiguousarray(rows, self.dtype)
+        fitting = rows[: max(0, len(self._memory) - self._count)]
+        self._memory[self._count : self._count + len(fitting)] = fitting
+        if len(fitting) < len(rows):
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="examples-")  # noqa: SIM115
+            self._file.write(rows[len(fitting) :].tobytes())
+            self._file.flush()
+        self._count += len(rows)
+
+    def save(self, path: str) -> None:
+        """Writes all rows to a file, one after the other."""
+        with open(path, "wb") as file:
+            self._memory[: self._count].tofile(file)
+            if self._file is not None:
+                self._file.seek(0)
+                shutil.copyfileobj(self._file, file)
+
+    @classmethod
+    def of_file(
+        cls, path: str, shape: tuple[int, ...], dtype: Any, count: int, budget: int
+    ) -> "Rows":
+        """``count`` rows that ``save`` wrote; processes share the memory of what they read."""
+        rows = cls(shape, dtype, 0)
+        rows._count = count
+        mapped = min(count, budget // rows.row_bytes)
+        if mapped:
+            rows._memory = np.asarray(np.memmap(path, dtype, "r", shape=(mapped, *shape)))
+        if mapped < count:
+            rows._file = open(path, "rb")  # noqa: SIM115  # as long as the rows
+            rows._begin = mapped * rows.row_bytes
+        return rows
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """The rows of these numbers, [len(indices), *shape]."""
+        if self._file is None:
+            taken: np.ndarray = self._memory.take(indices, axis=0)
+            return taken
+        rows = np.empty((len(indices), *self.shape), self.dtype)
+        for place, index in enumerate(indices):
+            behind = int(index) - len(self._memory)
+            if behind < 0:
+                rows[place] = self._memory[index]
+            else:
+                # Not by mmap, whose pages would count as memory of this process.
+                position = self._begin + behind * self.row_bytes
+                os.preadv(self._file.fileno(), [rows[place : place + 1].data], position)
+        return rows
+
+
+class Coding:
+    """How images are kept: as uint8 where that loses nothing, else as float16.
+
+    float16 has 11 bits: its error is below a tenth of a step of 8-bit images.
+    """
+
+    def __init__(self, black: np.ndarray | None, white: np.ndarray | None):
+        """For images whose values go from ``black`` to ``white``, [channels]; None: float16."""
+        self.black, self.white = black, white
+        self.dtype = np.float16 if black is None else np.uint8
+
+    def encode(self, images: np.ndarray) -> np.ndarray | None:
+        """float32 [count, height, width, channels] to ``dtype``; None if that loses something.
+
+        Raises:
+          DarkroomError: values that are no numbers, or beyond float16.
+        """
+        if self.black is None or self.white is None:
+            if not abs(images).max() <= np.finfo(np.float16).max:  # so too where it is no number
+                raise DarkroomError(
+                    "preprocessing.image_fn: expected numbers within ±65,504, "
+                    f"received {images.min()} to {images.max()}. Scale them in the function."
+                )
+            return images.astype(np.float16)
+        levels = (images - self.black) * (255.0 / (self.white - self.black))
+        whole = np.rint(levels)
+        fits = whole.min() >= 0 and whole.max() <= 255
+        if not (fits and abs(levels - whole).max() <= _LEVEL_TOLERANCE):  # so too if no numbers
+            return None
+        exact: np.ndarray = whole.astype(np.uint8)
+        return exact
+
+    def decode(self, kept: tf.Tensor) -> tf.Tensor:
+        """The other way."""
+        images = tf.cast(kept, tf.float32)
+        if self.black is None or self.white is None:
+            return images
+        return images * ((self.white - self.black) / 255.0) + self.black
+
+
+class Examples:
+    """The preprocessed examples of a split, at hand in any order."""
+
+    def __init__(
+        self,
+        inputs: Rows,
+        labels: np.ndarray,
+        coding: Coding | None = None,
+        copies: int = 1,
+        rows: np.ndarray | None = None,
+    ):
+        """Keeps what was made already.
+
+        Args:
+          inputs: of the network, [copies × count, ...], as ``coding`` encodes them.
+          labels: class numbers [count], or of multi-label data 0 and 1 [count, num_classes].
+          coding: None: ``inputs`` are as the network takes them.
+          copies: the inputs have each example so often, in different augmentations.
+          rows: numbers of the inputs that the examples have, [count]; None: one after the other.
+        """
+        self.inputs, self.labels, self.coding, self.copies = inputs, labels, coding, copies
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def part(self, rows: np.ndarray) -> "Examples":
+        """Those of these numbers, such as a fold; the inputs stay where they are."""
+        return Examples(self.inputs, self.labels[rows], self.coding, rows=rows)
+
+    def save(self, folder: str) -> None:
+        """Writes them to a folder, from which ``saved`` takes them."""
+        os.makedirs(folder)
+        self.inputs.save(os.path.join(folder, "inputs"))
+        coding, ends = self.coding, []
+        if coding is not None and coding.black is not None and coding.white is not None:
+            ends = [coding.black, coding.white]
+        np.savez(
+            os.path.join(folder, "facts.npz"),
+            labels=self.labels,
+            shape=self.inputs.shape,
+            dtype=self.inputs.dtype.str,
+            coded=coding is not None,
+            ends=ends,
+        )
+
+    @classmethod
+    def saved(cls, folder: str, budget: int) -> "Examples":
+        """Those of a folder, up to ``budget`` bytes of them in memory."""
+        with np.load(os.path.join(folder, "facts.npz")) as facts:
+            labels, shape, ends = facts["labels"], tuple(facts["shape"].tolist()), facts["ends"]
+            dtype, coded = str(facts["dtype"]), bool(facts["coded"])
+        inputs = Rows.of_file(os.path.join(folder, "inputs"), shape, dtype, len(labels), budget)
+        coding = Coding(*ends) if len(ends) else Coding(None, None)
+        return cls(inputs, labels, coding if coded else None)
+
+    def counts(self) -> Counter[int]:
+        """Examples of each class."""
+        if self.labels.ndim == 1:
+            return Counter(self.labels.tolist())
+        return Counter(dict(enumerate(self.labels.sum(axis=0).astype(int).tolist())))
+
+    def constant_accuracy(self) -> float:
+        """The best accuracy of a model that gives the same answer to every image."""
+        counts = np.array(list(self.counts().values()))
+        if self.labels.ndim > 1:  # yes or no to each class
+            return float(np.maximum(counts, len(self) - counts).mean() / len(self))
+        return float(counts.max() / len(self))
+
+    def load(self, numbered: tf.data.Dataset, in_chunks: bool = False) -> tf.data.Dataset:
+        """Pairs of anything and row numbers [batch], to triples of it, inputs and labels.
+
+        With ``in_chunks`` several pairs come as one, [chunk, ...] and [chunk, batch]: Python, which
+        takes a tenth of a millisecond each time, has less to do.
+        """
+        kept = tf.as_dtype(self.inputs.dtype)
+        label = tf.as_dtype(self.labels.dtype)
+
+        def take(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            flat = rows.ravel()
+            places = flat if self._rows is None else self._rows[flat]
+            inputs, labels = self.inputs.take(places), self.labels[flat % len(self)]
+            return (
+                inputs.reshape(*rows.shape, *inputs.shape[1:]),
+                labels.reshape(*rows.shape, *labels.shape[1:]),
+            )
+
+        def loaded(step: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            inputs, labels = tf.numpy_function(take, [rows], [kept, label], stateful=False)
+            batch = [None] * rows.shape.rank
+            inputs = tf.ensure_shape(inputs, [*batch, *self.inputs.shape])
+            labels = tf.ensure_shape(labels, [*batch, *self.labels.shape[1:]])
+            return step, inputs, labels
+
+        def decoded(
+            step: tf.Tensor, inputs: tf.Tensor, labels: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            return step, self.coding.decode(inputs) if self.coding else inputs, labels
+
+        untouched = tf.autograph.experimental.do_not_convert
+        triples = numbered.map(untouched(loaded), num_parallel_calls=2)
+        if in_chunks:
+            slices = tf.data.Dataset.from_tensor_slices
+            triples = triples.flat_map(untouched(lambda *chunk: slices(chunk)))
+        return triples.map(untouched(decoded))
+
+    def first(self, count: int) -> np.ndarray:
+        """The inputs of the first examples, [count, ...]."""
+        rows = tf.data.Dataset.from_tensors((0, np.arange(min(count, len(self)))))
+        return next(iter(self.load(rows)))[1].numpy()  # type: ignore[no-any-return]  # an array
+
+
+def of_arrays(inputs: np.ndarray, labels: np.ndarray, copies: int = 1) -> Examples:
+    """Examples that are in memory already."""
+    rows = Rows(inputs.shape[1:], inputs.dtype, inputs.nbytes)
+    rows.append(inputs)
+    return Examples(rows, labels, copies=copies)
+
+
+def splits(
+    train_files: list[str],
+    eval_files: list[str],
+    transform: tft.TFTransformOutput,
+    budget: int,
+    place: str | None = None,
+) -> tuple[Examples, Examples]:
+    """The preprocessed examples of train and eval, which share ``budget`` bytes of memory.
+
+    Args:
+      train_files, eval_files: TFRecord files, as in TFX's ``FnArgs``.
+      transform: output of the Transform node.
+      budget: bytes of memory for them; what is more is read from a file.
+      place: from ``place_for``: if they are kept there, nothing is decoded again.
+    """
+    if place is not None and os.path.exists(place):
+        return kept(place, budget)
+    train = preprocessed(train_files, transform, budget)
+    left = budget - train.inputs.held_bytes
+    return train, preprocessed(eval_files, transform, left, train.coding)
+
+
+def place_for(
+    folder: str, train_files: list[str], eval_files: list[str], transform: tft.TFTransformOutput
+) -> str:
+    """The sub-folder for what these files become in this transform graph."""
+    facts = json.dumps(
+        [sorted(train_files), sorted(eval_files), transform.transform_savedmodel_dir]
+    )
+    return os.path.join(folder, hashlib.sha256(facts.encode()).hexdigest()[:16])
+
+
+def keep(examples: tuple[Examples, Examples], place: str) -> None:
+    """Writes train and eval for other processes; what was kept before, of other data, goes."""
+    shutil.rmtree(os.path.dirname(place), ignore_errors=True)
+    unfinished = f"{place}.unfinished"
+    for name, split in zip(("train", "eval"), examples, strict=True):
+        split.save(os.path.join(unfinished, name))
+    os.rename(unfinished, place)
+
+
+def kept(place: str, budget: int) -> tuple[Examples, Examples]:
+    """What ``keep`` wrote, up to ``budget`` bytes of it in memory."""
+    train = Examples.saved(os.path.join(place, "train"), budget)
+    left = budget - train.inputs.held_bytes
+    return train, Examples.saved(os.path.join(place, "eval"), left)
+
+
+def preprocessed(
+    file_patterns: list[str],
+    transform: tft.TFTransformOutput,
+    budget: int,
+    coding: Coding | None = None,
+) -> Examples:
+    """The examples of a split, run through the transform graph once.
+
+    Args:
+      file_patterns: the split's TFRecord files, as in TFX's ``FnArgs.train_files``.
+      transform: output of the Transform node.
+      budget: bytes of memory for them; what is more goes into a temporary file.
+      coding: the first to try; None: to be found out.
+    """
+    chunks = _transformed(records(file_patterns).batch(_CHUNK), transform)
+    coding = coding or _coding(chunks.element_spec[0].shape[1:], transform)
+    examples = _fill(chunks, coding, budget)
+    if examples is None:  # images were resized, or changed by a function of the user's
+        examples = _fill(chunks, Coding(None, None), budget)
+    assert examples is not None  # float16 takes anything
+    return examples
+
+
+def _transformed(serialized: tf.data.Dataset, transform: tft.TFTransformOutput) -> tf.data.Dataset:
+    """Batches of serialised tf.Examples to images and what the network's outputs should be."""
+    spec = transform.raw_feature_spec()
+    spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
+    layer = transform.transform_features_layer()
+    num_classes = transform.vocabulary_size_by_name(features.LABEL_VOCABULARY)
+
+    @tf.autograph.experimental.do_not_convert  # it would rewrite all of Keras's layer call: 2.5 s
+    def transformed(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        outputs = layer(tf.io.parse_example(batch, spec))
+        return outputs[features.IMAGE], preprocessing.target(outputs, num_classes)
+
+    images = serialized.map(transformed, num_parallel_calls=tf.data.AUTOTUNE)
+    return images.prefetch(1).with_options(OPTIONS)
+
+
+def _coding(shape: tf.TensorShape, transform: tft.TFTransformOutput) -> Coding:
+    """uint8 between what the transform graph makes of black and of white, where it is one value."""
+    ends = []
+    for level in (0, 255):
+        picture = tf.io.encode_png(tf.fill(shape, tf.cast(level, tf.uint8))).numpy()
+        ends.append(
+            tfrecord.encode_example({features.IMAGE_KEY: picture, features.LABEL_KEY: b"none"})
+        )
+    images, _ = next(iter(_transformed(tf.data.Dataset.from_tensors(ends), transform)))
+    black, white = images.numpy()
+    plain = max(np.ptp(black, axis=(0, 1)).max(), np.ptp(white, axis=(0, 1)).max()) == 0
+    if not plain or not (white > black).all():
+        return Coding(None, None)
+    return Coding(black[0, 0], white[0, 0])
+
+
+def _fill(chunks: tf.data.Dataset, coding: Coding, budget: int) -> Examples | None:
+    """None where the coding would lose something."""
+    shape = chunks.element_spec[0].shape[1:].as_list()
+    rows, labels = Rows(tuple(shape), coding.dtype, budget), []
+    for images, label in chunks.as_numpy_iterator():
+        kept = coding.encode(images)
+        if kept is None:
+            return None
+        rows.append(kept)
+        labels.append(label)
+    return Examples(rows, np.concatenate(labels) if labels else np.empty(0, np.int64), coding)
+
+
+class Share(NamedTuple):
+    """A replica's part of each batch: every ``of``-th row, from the one numbered ``number`` on."""
+
+    number: int = 0
+    of: int = 1
+
+    def rows(self, batch: np.ndarray) -> np.ndarray:
+        """Its rows; all where there are fewer than replicas: TensorFlow trains on no empty batch.
+
+        So each of them makes the same of such a batch, and their mean is as ever.
+        """
+        return batch[self.number :: self.of] if len(batch) >= self.of else batch
+
+
+_WHOLE = Share()
+
+
+class Feed:
+    """The batches of a training: shuffled, and a function of the seed and of the step alone.
+
+    So a training that goes on in its seventh epoch sees what it would have seen.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        batch_size: int,
+        seed: int,
+        steps_per_epoch: int | None = None,
+        share: Share = _WHOLE,
+    ):
+        """An epoch has ``steps_per_epoch`` batches, None: all examples; of each comes a share."""
+        self.epoch = 0  # which one an iterator begins with
+        self.share = share
+        self._examples, self._batch_size, self._seed = examples, batch_size, seed
+        self._in_pass = -(-len(examples) // batch_size)
+        self._endless = steps_per_epoch is not None
+        self.steps = steps_per_epoch or self._in_pass
+
+    def _numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The step, from the beginning of the training, and its examples' row numbers."""
+        step, count = self.epoch * self.steps, len(self._examples)
+        while True:
+            generator = np.random.default_rng([self._seed, step // self._in_pass])
+            order = generator.permutation(count)
+            order += count * generator.integers(self._examples.copies, size=count)
+            for start in range(step % self._in_pass * self._batch_size, count, self._batch_size):
+                yield step, self.share.rows(order[start : start + self._batch_size])
+                step += 1
+            if not self._endless:
+                return
+
+    def _chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Steps [chunk] and row numbers [chunk, batch]."""
+        batch_bytes = self._examples.inputs.row_bytes * self._batch_size
+        most = min(_CHUNK_BATCHES, max(1, _CHUNK_BYTES // batch_bytes))
+        steps: list[int] = []
+        rows: list[np.ndarray] = []
+        for step, numbers in self._numbered():
+            if rows and (len(rows) == most or len(numbers) != len(rows[0])):
+                yield np.array(steps), np.stack(rows)
+                steps, rows = [], []
+            steps.append(step)
+            rows.append(numbers)
+        if rows:
+            yield np.array(steps), np.stack(rows)
+
+    def weight(self, step: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """What ``count`` examples of a share weigh each, float32 [].
+
+        With it the mean over the replicas' means is the mean of the batch, also where their shares
+        are not of one size.
+        """
+        rest = len(self._examples) % self._batch_size
+        last = step % self._in_pass == self._in_pass - 1
+        whole = tf.where(last, rest or self._batch_size, self._batch_size)
+        weight = self.share.of * tf.cast(count, tf.float32) / tf.cast(whole, tf.float32)
+        return tf.where(whole < self.share.of, 1.0, weight)
+
+    def batches(self) -> tf.data.Dataset:
+        """Triples of step int64 [], inputs [batch, ...] and labels, from ``epoch`` on.
+
+        An iterator yields one epoch where that is all examples, else it has no end.
+        """
+        numbers = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, None], tf.int64)
+        numbered = tf.data.Dataset.from_generator(self._chunks, output_signature=numbers)
+        length = tf.data.INFINITE_CARDINALITY if self._endless else self.steps
+        batches = self._examples.load(numbered, in_chunks=True).apply(
+            tf.data.experimental.assert_cardinality(length)
+        )
+        return batches.prefetch(PREFETCHED).with_options(OPTIONS)
+
+
+def batches(examples: Examples, batch_size: int, share: Share = _WHOLE) -> tf.data.Dataset:
+    """Pairs of inputs [batch, ...] and labels, in the examples' order; or a share of each."""
+    count = len(examples)
+    number, of = share if count >= share.of else _WHOLE
+    # So that the last one isn't too small to be shared.
+    sizes = range(min(batch_size, count), count + 1)
+    batch_size = next((size for size in sizes if not 0 < count % size < of), batch_size)
+    starts = tf.data.Dataset.range(0, count, batch_size)
+    numbered = starts.map(
+        lambda start: (start, tf.range(start + number, tf.minimum(start + batch_size, count), of))
+    )
+    loaded = examples.load(numbered).map(lambda start, inputs, labels: (inputs, labels))
+    return loaded.prefetch(PREFETCHED).with_options(OPTIONS)
+
+
+def sample_images(file_patterns: list[str], count: int) -> list[bytes]:
+    """The first ``count`` encoded images of a split, untouched."""
+    spec = {features.IMAGE_KEY: tf.io.FixedLenFeature([], tf.string)}
+    parsed = records(file_patterns).take(count).map(lambda s: tf.io.parse_single_example(s, spec))
+    return [example[features.IMAGE_KEY].numpy() for example in parsed]
+
+
+def records(file_patterns: list[str]) -> tf.data.Dataset:
+    """Serialised examples, in the order of the files' names."""
+    files = sorted(name for pattern in file_patterns for name in tf.io.gfile.glob(pattern))
+    compression = "GZIP" if files and files[0].endswith(".gz") else ""
+    return tf.data.TFRecordDataset(files, compression)

@@ -1,0 +1,115 @@
+"""The devices that a model is trained on."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import tensorflow as tf
+
+from darkroom.components.base.errors import DarkroomError
+
+# NVIDIA's mixed-precision guide: tensor cores came with compute capability 7.0.
+_TENSOR_CORES = (7, 0)
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def split_cpu(replicas: int) -> None:
+    """Makes several devices of the CPU; only possible before TensorFlow has used it.
+
+    Raises:
+      DarkroomError: it has been used, with fewer devices.
+    """
+    if replicas == 1:
+        return
+    [cpu, *_] = tf.config.list_physical_devices("CPU")
+    try:
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * replicas
+        )
+    except RuntimeError as error:
+        if len(tf.config.list_logical_devices("CPU")) >= replicas:
+            return
+        raise DarkroomError(
+            f"training.cpu_replicas is {replicas}, and TensorFlow began with fewer devices in this "
+            "process. Start darkroom run in a process of its own."
+        ) from error
+
+
+def share(training: SimpleNamespace) -> tf.distribute.Strategy:
+    """What a worker process uses, which has but one device or one share of the cores.
+
+    TensorFlow's default strategy: around a single device MirroredStrategy gives the same numbers,
+    and took a fifth of the time of a small network's steps (two CPU cores, TensorFlow 2.16).
+    """
+    if training.cpu_replicas > 1:
+        return strategy(training)
+    return tf.distribute.get_strategy()
+
+
+def grow_memory() -> None:
+    """Takes of each GPU's memory what is needed, so that other processes find some too."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # it has been used already
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def limit_threads(count: int) -> None:
+    """So many threads for TensorFlow in this process, which must not have used it yet."""
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)
+
+
+def trials_at_once(training: SimpleNamespace) -> int:
+    """One for each GPU, or for each core that a trial's replicas leave."""
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    return gpus or max(1, len(os.sched_getaffinity(0)) // training.cpu_replicas)
+
+
+def free_memory() -> tuple[int, int]:
+    """Bytes that are free for programs, and all of them, of the machine or of the container."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        facts = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file}
+    free, total = facts["MemAvailable"], facts["MemTotal"]
+    with contextlib.suppress(OSError, ValueError):  # no limit is the word max
+        limit = int(_CGROUP.joinpath("memory.max").read_text())
+        used = int(_CGROUP.joinpath("memory.current").read_text())
+        stat = dict(
+            line.split() for line in _CGROUP.joinpath("memory.stat").read_text().splitlines()
+        )
+        # What files left in memory goes where programs need it.
+        files = int(stat["inactive_file"]) + int(stat["active_file"])
+        free, total = min(free, limit - used + files), min(total, limit)
+    return free, total
+
+
+def strategy(training: SimpleNamespace) -> tf.distribute.MirroredStrategy:
+    """MirroredStrategy over all GPUs here, or over ``training.cpu_replicas`` devices of the CPU."""
+    if gpus := tf.config.list_logical_devices("GPU"):
+        # By name: else they would be those of all machines that TF_CONFIG names.
+        return tf.distribute.MirroredStrategy([f"GPU:{n}" for n in range(len(gpus))])
+    split_cpu(training.cpu_replicas)
+    return tf.distribute.MirroredStrategy([f"CPU:{n}" for n in range(training.cpu_replicas)])
+
+
+def precision(training: SimpleNamespace) -> str:
+    """The name of Keras's dtype policy: a mixed one only where every device computes faster so."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if training.precision == "float32" or not gpus:
+        return "float32"
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    capable = all(d.get("compute_capability", (0, 0)) >= _TENSOR_CORES for d in details)
+    return "mixed_float16" if capable else "float32"
+
+
+@contextlib.contextmanager
+def dtype_policy(training: SimpleNamespace) -> Iterator[None]:
+    """A context in which models are built with what ``precision`` says."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision(training))
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,148 @@
+"""The machines that train together, as TF_CONFIG names them. Light to import.
+
+TF_CONFIG is TensorFlow's own environment variable; the Kubeflow Training Operator sets it in each
+pod of a TFJob.
+"""
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from darkroom.components.base.errors import DarkroomError
+
+VARIABLE = "TF_CONFIG"
+_EXAMPLE = (
+    '{"cluster": {"chief": ["10.0.0.1:2222"], "worker": ["10.0.0.2:2222"]}, '
+    '"task": {"type": "worker", "index": 0}}'
+)
+
+
+class Cluster(NamedTuple):
+    """All machines of a training, and which of them this one is."""
+
+    addresses: dict[str, list[str]]  # host:port by type, chief and worker
+    task_type: str
+    task_index: int
+
+    @property
+    def size(self) -> int:
+        """How many machines there are."""
+        return sum(map(len, self.addresses.values()))
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this is the one that keeps what comes of it: worker 0 where none is called so."""
+        without = "chief" not in self.addresses
+        return self.task_type == "chief" or (without and self.task_index == 0)
+
+    @property
+    def name(self) -> str:
+        """What people call this machine, such as ``worker 1``."""
+        return f"{self.task_type} {self.task_index}"
+
+    @property
+    def chief(self) -> str:
+        """TensorFlow's name of the chief's task."""
+        job = "chief" if "chief" in self.addresses else "worker"
+        return f"/job:{job}/replica:0/task:0"
+
+
+def read() -> Cluster | None:
+    """What TF_CONFIG says; None where it isn't set.
+
+    Raises:
+      DarkroomError: it doesn't parse, or lacks something.
+    """
+    text = os.environ.get(VARIABLE, "").strip()
+    return parse(text) if text else None
+
+
+def parse(text: str) -> Cluster:
+    """Reads the JSON of TF_CONFIG.
+
+    Raises:
+      DarkroomError: it is something else, or this machine isn't among those that it names.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise _wrong(f"is not valid JSON: {error}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("cluster"), dict):
+        raise _wrong("has no cluster")
+    addresses = {kind: _hosts(kind, hosts) for kind, hosts in found["cluster"].items()}
+    addresses = {kind: hosts for kind, hosts in addresses.items() if hosts}
+    if not addresses:
+        raise _wrong("names no machine in its cluster")
+    if len(addresses.get("chief", [])) > 1:
+        raise _wrong(f"has {len(addresses['chief'])} chiefs, where one keeps the model")
+    all_hosts = [host for hosts in addresses.values() for host in hosts]
+    for host in all_hosts:
+        if all_hosts.count(host) > 1:
+            raise _wrong(f"gives two machines the address {host}")
+    task = found.get("task")
+    if not isinstance(task, dict) or not {"type", "index"} <= task.keys():
+        raise _wrong("has no task with a type and an index, which say what this machine is")
+    kind, index = task["type"], task["index"]
+    if not isinstance(kind, str) or kind not in addresses:
+        raise _wrong(f"says that this machine is a {kind}, and its cluster has none")
+    count = len(addresses[kind])
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < count:
+        raise _wrong(f"says that this machine is {kind} {index}, and its cluster has {count}")
+    return Cluster(addresses, kind, index)
+
+
+def of(strategy: str) -> Cluster | None:
+    """The machines that ``training.strategy`` trains on; None: this one alone.
+
+    Raises:
+      DarkroomError: TF_CONFIG isn't there, can't be used, or says that this isn't the chief.
+    """
+    if strategy != "multi_worker":
+        return None
+    cluster = read()
+    if cluster is None:
+        raise DarkroomError(
+            f"training.strategy is multi_worker, and {VARIABLE}, which names the machines, isn't "
+            f"set. Set it as in {_EXAMPLE}, or strategy to mirrored."
+        )
+    if not cluster.is_chief:
+        raise DarkroomError(
+            f"{VARIABLE} says that this machine is {cluster.name}, and the pipeline runs on the "
+            "chief. On this one start darkroom worker, with the same configuration."
+        )
+    return cluster if cluster.size > 1 else None
+
+
+def left_alone(strategy: str) -> str | None:
+    """A sentence where TF_CONFIG names machines that ``training.strategy`` leaves out."""
+    if strategy == "multi_worker":
+        return None
+    try:
+        cluster = read()
+    except DarkroomError:
+        return None
+    if cluster is None or cluster.size == 1:
+        return None
+    return (
+        f"{VARIABLE} names {cluster.size} machines, and training.strategy is {strategy}: this one "
+        "trains alone"
+    )
+
+
+def _hosts(kind: Any, hosts: Any) -> list[str]:
+    if kind not in ("chief", "worker"):
+        raise _wrong(f"has machines of the type {kind}; a training has a chief and workers")
+    if not isinstance(hosts, list) or not all(map(_is_address, hosts)):
+        raise _wrong(f"has no list of host:port at cluster.{kind}")
+    return hosts
+
+
+def _is_address(host: Any) -> bool:
+    if not isinstance(host, str):
+        return False
+    name, _, port = host.rpartition(":")
+    return bool(name) and port.isascii() and port.isdigit() and 0 < int(port) < 2**16
+
+
+def _wrong(what: str) -> DarkroomError:
+    return DarkroomError(f"{VARIABLE} {what}. Expected something like {_EXAMPLE}.")

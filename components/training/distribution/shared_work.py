@@ -1,0 +1,145 @@
+"""Work that several machines share: a file that all of them see says what there is to do.
+
+The chief announces its work there, under a number that is new each time. On each other machine
+``darkroom worker`` waits for that and takes part in a process of its own, which it starts anew for
+each number: what breaks when a machine is lost can't be mended within a process. Light to import.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from darkroom.components.base import files
+from darkroom.components.base.errors import DarkroomError
+
+# States of announced work.
+RUNNING, DONE, FAILED = "running", "done", "failed"
+# Exit code of a process that lost the others, as sysexits' EX_TEMPFAIL: to be tried again.
+LOST = 75
+# So many times in a row without getting anywhere: it isn't bad luck.
+TRIES = 5
+_SECONDS_BETWEEN_LOOKS = 0.5
+_SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
+_LIBC = ctypes.CDLL(None)  # found before a fork: not safe after it where there are threads
+# The modules' paths are this process's own, whatever else is in the current folder.
+_CODE = (
+    "import importlib, json, sys; facts = json.loads(sys.argv[1]); sys.path[:] = facts['path']; "
+    "importlib.import_module(facts['module']).main(*facts['arguments'])"
+)
+
+
+class Lost(DarkroomError):
+    """Not by a mistake that would be made again: whoever runs this machine may start it anew."""
+
+    exit_code = LOST
+
+
+def announce(path: str, **facts: Any) -> int:
+    """Says what there is to do, in place of what was said before; returns its number."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    before = files.read_json(path)
+    number = 1 if before is None else before["number"] + 1
+    files.write_json(path, {**facts, "number": number, "state": RUNNING})
+    return number
+
+
+def conclude(path: str, message: str | None = None) -> None:
+    """Says that what was announced, if anything was, is done, or in ``message`` why it failed."""
+    announced = files.read_json(path)
+    if announced is None:
+        return
+    facts = {"state": DONE} if message is None else {"state": FAILED, "message": message}
+    files.write_json(path, {**announced, **facts})
+
+
+def command(module: str, *arguments: Any) -> list[str]:
+    """Of a process that runs ``main`` of a module, with arguments that are JSON."""
+    facts = {"path": sys.path, "module": module, "arguments": arguments}
+    return [sys.executable, "-c", _CODE, json.dumps(facts)]
+
+
+@contextlib.contextmanager
+def process(module: str, *arguments: Any, **options: Any) -> Iterator[subprocess.Popen]:
+    """Runs ``main`` of a module in a process that ends with the block, or with this process."""
+    started = subprocess.Popen(
+        command(module, *arguments),
+        preexec_fn=end_with_parent if sys.platform == "linux" else None,
+        **options,
+    )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def end_with_parent() -> None:
+    """Has Linux kill this process when its parent ends, however that comes; for ``preexec_fn``."""
+    _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def take_part(path: str, module: str, rejoin: bool) -> None:
+    """Helps with what is announced, from now on until that is done.
+
+    Args:
+      path: of the file.
+      module: its ``main(path, number)`` does a machine's part.
+      rejoin: whether a process that was lost can be replaced while the others go on.
+
+    Raises:
+      DarkroomError: it failed, here or on the chief.
+    """
+    work, joined = _work(path, 0), 0
+    while work["state"] == RUNNING:
+        joined = work["number"]
+        _say(f"takes part, number {joined}")
+        for _ in range(TRIES if rejoin else 1):
+            code, work = _help(path, module, joined)
+            if code == 0 or not _goes_on(work, joined):
+                break
+            if code > 0 and code != LOST:
+                raise DarkroomError("This machine can't take part: what it said stands above.")
+        else:
+            if rejoin:
+                raise Lost(f"This machine was lost {TRIES} times, and gives up.")
+        while _goes_on(work, joined):
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            work = _work(path, joined)
+    if work["state"] == FAILED:
+        raise DarkroomError(f"It failed on the chief: {work['message']}")
+
+
+def _help(path: str, module: str, number: int) -> tuple[int, dict[str, Any]]:
+    """Does this machine's part in a process; its exit code, and what is announced by then."""
+    with process(module, path, number) as helper:
+        while _goes_on(work := _work(path, number), number) and helper.poll() is None:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+    return helper.returncode, work
+
+
+def _goes_on(work: dict[str, Any], number: int) -> bool:
+    return bool(work["state"] == RUNNING and work["number"] == number)
+
+
+def _work(path: str, joined: int) -> dict[str, Any]:
+    """What is announced; waits for it if it was over before this machine came to help."""
+    said = False
+    while True:
+        work = files.read_json(path)
+        if work is not None and (work["state"] == RUNNING or joined):
+            return dict(work)
+        if not said:
+            _say(f"waits for {path}")
+            said = True
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _say(words: str) -> None:
+    print(f"darkroom worker: {words}", flush=True)

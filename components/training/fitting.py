@@ -1,0 +1,212 @@
+"""Fitting a model: the same in the Trainer node and in every trial of the Tuner."""
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from darkroom.components.base import features
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.training import augmentation, checkpoint, dataset
+from darkroom.components.training.distribution import replicas
+
+
+class Fitted(NamedTuple):
+    """What a fit came to."""
+
+    history: dict[str, list[float]]  # metrics by name, a number per epoch, as in Keras's History
+    epoch: int  # from 0: the one whose weights the model has now
+
+
+def fit(
+    model: keras.Model,
+    config: SimpleNamespace,
+    train: dataset.Examples,
+    validation: dataset.Examples,
+    callbacks: list[keras.callbacks.Callback],
+    augmented: bool = True,
+    keep: Any = None,
+    until: int | None = None,
+) -> Fitted:
+    """Fits a model on preprocessed examples.
+
+    Args:
+      model: compiled.
+      config: the ``training`` and ``augmentation`` sections are used.
+      train, validation: the splits.
+      callbacks: added to early stopping.
+      augmented: whether training examples are changed as ``augmentation`` says.
+      keep: called with Keras's EarlyStopping, returns the ``checkpoint.Keep`` of this fit.
+      until: stop after so many of the ``training.epochs``.
+    """
+    training = config.training
+    among = model.distribute_strategy
+    given = train, training.batch_size, training.seed, training.steps_per_epoch
+    feeds = [dataset.Feed(*given, share) for share in replicas.shares(among)]
+    stopping = keras.callbacks.EarlyStopping(
+        monitor=training.monitor,
+        mode="max" if training.monitor == "val_accuracy" else "min",
+        patience=training.patience or training.epochs,
+        min_delta=training.min_delta,
+        restore_best_weights=training.export_epoch == "best",
+    )
+    before = [StopAtNaN(), _FromEpoch(feeds), stopping]
+    _check(model, training, len(train))
+    if training.schedule != "constant" or training.warmup_epochs:
+        schedule = lambda epoch: learning_rate(training, epoch, training.epochs)  # noqa: E731
+        before.append(keras.callbacks.LearningRateScheduler(schedule))
+    kept: checkpoint.Keep | None = keep(stopping) if keep else None
+    state = kept.state if kept else None
+    first = state.epoch if state else 0
+    changes = config.augmentation if augmented else None
+    batches = replicas.together(among, [_changed(feed, train, changes, training) for feed in feeds])
+    evaluated = [
+        dataset.batches(validation, max(training.batch_size, 256), feed.share) for feed in feeds
+    ]
+    with replicas.stepping(model, batches) as apart:
+        fitted = model.fit(
+            batches,
+            initial_epoch=first,
+            epochs=first if state and state.over else until or training.epochs,
+            steps_per_epoch=training.steps_per_epoch,
+            validation_data=replicas.together(among, evaluated),
+            callbacks=[*before, *callbacks, *([kept] if kept else []), *apart],
+            verbose=2,
+        )
+    history: dict[str, list[Any]] = kept.state.history if kept and kept.state else fitted.history
+    history = {name: [float(value) for value in values] for name, values in history.items()}
+    last = len(history["loss"]) - 1
+    return Fitted(history, stopping.best_epoch if training.export_epoch == "best" else last)
+
+
+def budget(training: SimpleNamespace) -> int:
+    """Bytes of ``training.cache_budget``."""
+    return int(training.cache_budget * 2**30)
+
+
+def _check(model: keras.Model, training: SimpleNamespace, examples: int) -> None:
+    if training.batch_size > examples:
+        raise DarkroomError(
+            f"training.batch_size is {training.batch_size}, more than the {examples} examples of "
+            f"the train split. Set it to {examples} or less."
+        )
+    scheduled = training.schedule != "constant" or training.warmup_epochs
+    if scheduled and not hasattr(model.optimizer.learning_rate, "assign"):
+        raise DarkroomError(
+            f"training.schedule is {training.schedule}, and the optimizer of the model has a "
+            "schedule of its own. Set schedule to constant and warmup_epochs to 0, or give the "
+            "optimizer a number as its learning rate."
+        )
+
+
+def losing(fitted: Fitted, training: SimpleNamespace) -> float:
+    """How far a fit is from the best: the lower, the better."""
+    value = fitted.history[training.monitor][fitted.epoch]
+    return -value if training.monitor == "val_accuracy" else value
+
+
+class _FromEpoch(keras.callbacks.Callback):
+    """Tells the feeds which epoch begins; Keras asks for an iterator after that."""
+
+    def __init__(self, feeds: list[dataset.Feed]):
+        super().__init__()
+        self._feeds = feeds
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for feed in self._feeds:
+            feed.epoch = epoch
+
+
+def learning_rate(training: SimpleNamespace, epoch: int, epochs: int) -> float:
+    """The step size of an epoch.
+
+    Args:
+      training: the section.
+      epoch: from 0.
+      epochs: of the whole training.
+    """
+    peak, decay = float(training.learning_rate), float(training.decay)
+    if epoch < training.warmup_epochs:
+        return peak * float((epoch + 1) / (training.warmup_epochs + 1))
+    epoch, epochs = epoch - training.warmup_epochs, max(1, epochs - training.warmup_epochs)
+    if training.schedule == "cosine":
+        return peak * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+    if training.schedule == "step":
+        return peak * math.pow(decay, epoch // training.decay_epochs)
+    if training.schedule == "exponential":
+        return peak * math.pow(decay, epoch / training.decay_epochs)
+    return peak
+
+
+def _changed(
+    feed: dataset.Feed,
+    train: dataset.Examples,
+    changes: SimpleNamespace | None,
+    training: SimpleNamespace,
+) -> tf.data.Dataset:
+    """A feed's batches as Keras takes them: augmented, with weights where there are any."""
+    share = feed.share
+    balanced = _balanced(train) if training.class_weights == "balanced" else None
+    if balanced is None and share.of == 1:
+        return augmentation.augment(feed.batches(), changes, training.seed)
+
+    def weigh(step: tf.Tensor, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[Any, ...]:
+        count = tf.shape(labels)[0]
+        weights = tf.ones([count]) if balanced is None else balanced(labels)
+        weights *= feed.weight(step, count)
+        # The replicas' changes of images differ as those of different steps do.
+        return step * share.of + share.number, inputs, (labels, weights)
+
+    weighed = augmentation.augment(feed.batches().map(weigh), changes, training.seed)
+    return weighed.map(lambda inputs, weighed: (inputs, *weighed))
+
+
+def _balanced(train: dataset.Examples) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Weights of labels, in their shape: all classes weigh the same together, images 1 on average.
+
+    Of multi-hot labels yes and no to a class weigh the same together.
+    """
+    counts = np.array([count for _, count in sorted(train.counts().items())])
+    if train.labels.ndim == 1:
+        of_class = np.zeros(max(train.counts()) + 1, np.float32)
+        of_class[sorted(train.counts())] = len(train) / (len(counts) * counts)
+        return lambda labels: tf.gather(tf.constant(of_class), labels)
+    no = len(train) - counts
+    of_no, of_yes = (len(train) / (2 * np.maximum([no, counts], 1))).astype("float32").tolist()
+    return lambda labels: tf.where(labels > 0, tf.constant(of_yes), tf.constant(of_no))
+
+
+class Diverged(DarkroomError):
+    """The loss is no number any more."""
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Ends a training whose loss is no number any more, and says where."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            # Under a strategy it is a variable of several replicas, which is no number by itself.
+            rate = float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
+            raise Diverged(
+                f"The loss is {loss} by step {batch + 1} of epoch {self._epoch + 1}, at a learning "
+                f"rate of {rate:.3g}. Try a tenth of training.learning_rate."
+            )
+
+
+def class_names(transform: tft.TFTransformOutput) -> list[str]:
+    """The label vocabulary, in the order of the model's outputs."""
+    vocabulary = transform.vocabulary_by_name(features.LABEL_VOCABULARY)
+    return [name.decode("utf-8") for name in vocabulary]

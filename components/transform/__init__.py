@@ -1,0 +1,1 @@
+"""The preprocessing graph, which Transform writes and everything after it runs."""

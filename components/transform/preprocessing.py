@@ -1,0 +1,146 @@
+"""The preprocessing graph of the Transform node: from encoded images to model input.
+
+It exists once: training, evaluation and serving all run the graph that this function traces.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from darkroom.components.base import features, settings, user_code
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.ingestion.decoding import decode
+from darkroom.components.networks import tracing
+
+
+def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
+    """Decodes, resizes and normalises images, and turns class names into indices.
+
+    What ``preprocessing.image_fn`` does comes last.
+
+    Args:
+      inputs: the raw features, tensors of shape [batch, 1]; of multi-label data the label is a
+        sparse [batch, any].
+      custom_config: the ``preprocessing`` section.
+
+    Returns:
+      ``image`` float32 [batch, height, width, channels] and ``label`` int64 [batch], the index
+      in the label vocabulary of the training split (most frequent class first), -1 if unknown;
+      of multi-label data sparse [batch, any].
+    """
+    config = settings.unpack(custom_config)
+    encoded = tf.reshape(inputs[features.IMAGE_KEY], [-1])
+    labels = inputs[features.LABEL_KEY]
+    if isinstance(labels, tf.Tensor):
+        labels = tf.reshape(labels, [-1])
+    shape = (config.preprocessing.height, config.preprocessing.width, config.preprocessing.channels)
+    images = tf.map_fn(
+        lambda image: fit(decode(image), config.preprocessing),
+        encoded,
+        fn_output_signature=tf.TensorSpec(shape, tf.float32),
+    )
+    images = tf.ensure_shape(normalize(images, config.preprocessing), [None, *shape])
+    return {
+        features.IMAGE: own(images, config.preprocessing),
+        features.LABEL: tft.compute_and_apply_vocabulary(
+            labels, vocab_filename=features.LABEL_VOCABULARY
+        ),
+    }
+
+
+def target(transformed: dict[str, Any], num_classes: int) -> tf.Tensor:
+    """What the network's outputs are compared with, of what the transform graph gives.
+
+    Returns:
+      int64 [batch], the index in the label vocabulary; of multi-label data float32
+      [batch, num_classes], 1 for each label that an image has, else 0.
+    """
+    label = transformed[features.LABEL]
+    if isinstance(label, tf.Tensor):
+        return label
+    numbers = tf.sparse.to_dense(label, default_value=-1)  # of which there is no class
+    return tf.reduce_sum(tf.one_hot(numbers, num_classes), axis=1)
+
+
+def fit(image: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
+    """Any decoded image, float32 [height, width, 1 or 3], to the configured size and channels."""
+    in_colour = tf.shape(image)[2] == 3
+    if preprocessing.channels == 3:
+        image = tf.cond(in_colour, lambda: image, lambda: tf.repeat(image[..., :1], 3, axis=-1))
+    else:
+        image = tf.cond(in_colour, lambda: tf.image.rgb_to_grayscale(image[..., :3]), lambda: image)
+    image.set_shape([None, None, preprocessing.channels])
+    size = tf.constant([preprocessing.height, preprocessing.width])
+    return tf.cond(
+        tf.reduce_all(tf.shape(image)[:2] == size),
+        lambda: image,
+        lambda: _resize(image, size, pad=preprocessing.resize == "pad"),
+    )
+
+
+def _resize(image: tf.Tensor, size: tf.Tensor, pad: bool) -> tf.Tensor:
+    target = size
+    if pad:
+        shape = tf.cast(tf.shape(image)[:2], tf.float32)
+        scale = tf.reduce_min(tf.cast(size, tf.float32) / shape)
+        target = tf.maximum(tf.cast(tf.round(shape * scale), tf.int32), 1)
+    # Area averages every pixel when shrinking, cubic draws smooth edges when enlarging.
+    image = tf.cond(
+        tf.reduce_any(tf.shape(image)[:2] > target),
+        lambda: tf.image.resize(image, target, "area"),
+        lambda: tf.clip_by_value(tf.image.resize(image, target, "bicubic"), 0.0, 255.0),
+    )
+    if pad:
+        image = tf.image.resize_with_crop_or_pad(image, size[0], size[1])
+    return image
+
+
+def normalize(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
+    """Images in [0, 255] to [0, 1], or to mean 0 and deviation 1 in each channel."""
+    if preprocessing.normalization == "rescale":
+        return images / 255.0
+    # Elementwise over [pixels, channels] is per channel; a constant channel becomes 0.
+    pixels = tft.scale_to_z_score(
+        tf.reshape(images, [-1, preprocessing.channels]), elementwise=True
+    )
+    return tf.reshape(pixels, tf.shape(images))
+
+
+def own(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
+    """What ``preprocessing.image_fn`` makes of normalised images.
+
+    Args:
+      images: float32 [batch, height, width, channels], in a graph.
+      preprocessing: the section.
+
+    Returns:
+      The same shape and type.
+
+    Raises:
+      UserCodeError: the function raised, or can't be traced to a graph.
+      DarkroomError: it returned something else, or calls Python from the graph.
+    """
+    path = preprocessing.image_fn
+    if path is None:
+        return images
+    who = f"preprocessing.image_fn: {path}"
+    image_fn = user_code.resolve(path, "preprocessing.image_fn")
+    made = user_code.call(image_fn, who, images, failed=tracing.FAILED)
+    is_tensor = isinstance(made, tf.Tensor)
+    if not is_tensor or made.dtype != tf.float32 or not images.shape.is_compatible_with(made.shape):
+        received = f"{made.dtype.name} of shape {made.shape}" if is_tensor else repr(made)
+        raise DarkroomError(
+            f"{who}: expected images as it gets them, float32 of shape {images.shape}, "
+            f"received {received}."
+        )
+    tracing.refuse_python(made.graph, who)
+    return tf.ensure_shape(made, images.shape)
+
+
+def check(preprocessing: SimpleNamespace) -> None:
+    """Traces ``preprocessing.image_fn`` alone; raises as ``own`` does."""
+    shape = (None, preprocessing.height, preprocessing.width, preprocessing.channels)
+    traced = tf.function(lambda images: own(images, preprocessing), autograph=False)
+    traced.get_concrete_function(tf.TensorSpec(shape, tf.float32))

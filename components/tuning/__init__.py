@@ -1,0 +1,1 @@
+"""The hyperparameter search: Tuner, its trials, and the processes that run them."""

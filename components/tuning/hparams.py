@@ -1,0 +1,74 @@
+"""A search for TensorBoard's HParams dashboard: its space, and each trial's values and end.
+
+The dashboard takes a trial's metrics from the curves that ``training.tensorboard`` writes to
+folders below the trial's own.
+"""
+
+import time
+from typing import Any
+
+import keras_tuner
+import tensorflow as tf
+from keras_tuner.engine import hyperparameters as declarations
+from tensorboard.plugins.hparams import api, api_pb2, summary
+
+from darkroom.components.training import tensorboard
+from darkroom.components.tuning import trial_table
+
+
+def experiment(folder: str, space: keras_tuner.HyperParameters, metrics: list[str]) -> None:
+    """Writes which hyperparameters, from which values, and which metrics there are.
+
+    Args:
+      folder: the one above all trials' folders.
+      space: declares the hyperparameters; the same name may be declared under several conditions.
+      metrics: Keras's names, such as ``val_accuracy``.
+    """
+    declared: dict[str, list[Any]] = {}
+    for hyperparameter in space.space:
+        declared.setdefault(hyperparameter.name, []).append(hyperparameter)
+    dimensions = [api.HParam(name, _domain(several)) for name, several in declared.items()]
+    shown = []
+    for name in metrics:
+        split, tag = tensorboard.place(name)
+        shown.append(api.Metric(tag, group=split, display_name=name))
+    _write(folder, api.hparams_config_pb(dimensions, shown))
+
+
+def begin(folder: str, trial_id: str, values: dict[str, Any]) -> None:
+    """Writes a trial's hyperparameters to its folder, once: TensorBoard keeps the first it sees."""
+    _write(folder, api.hparams_pb(trial_table.hyperparameters(values), trial_id=trial_id))
+
+
+def end(folder: str, completed: bool) -> None:
+    """Writes how a trial ended to its folder, once: TensorBoard keeps the first it sees."""
+    status = api_pb2.STATUS_SUCCESS if completed else api_pb2.STATUS_FAILURE
+    _write(folder, summary.session_end_pb(status, time.time()))
+
+
+def _write(folder: str, written: Any) -> None:
+    writer = tf.summary.create_file_writer(folder)
+    with writer.as_default():
+        tf.summary.experimental.write_raw_pb(written.SerializeToString(), step=0)
+    writer.close()
+
+
+def _domain(declared: list[Any]) -> api.Domain | None:
+    """All values that declarations of one name allow; None where they are of several types."""
+    values: set[Any] = set()
+    for one in declared:
+        if isinstance(one, declarations.Int | declarations.Float):
+            values |= {one.min_value, one.max_value}
+        elif isinstance(one, declarations.Fixed):
+            values.add(one.value)
+        else:
+            values |= set(one.values)
+    kinds = {type(value) for value in values}
+    if kinds == {int, float}:
+        values, kinds = {float(value) for value in values}, {float}
+    if len(kinds) > 1:
+        return None
+    if any(isinstance(one, declarations.Int | declarations.Float) for one in declared):
+        interval = api.IntInterval if kinds == {int} else api.RealInterval
+        return interval(min(values), max(values))
+    return api.Discrete(values)

@@ -1,0 +1,173 @@
+"""Trials on other machines, by KerasTuner's own protocol and the environment that it reads.
+
+The machine on which the pipeline runs has KERASTUNER_TUNER_ID=chief, and the address at which the
+others find it in KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT. Theirs are any other ids, and
+they see the search's folder, which all trials write to, under the same path; ``darkroom worker``
+finds it there.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+import keras_tuner
+from keras_tuner.src import protos
+from keras_tuner.src.distribute import oracle_chief
+from keras_tuner.src.distribute import utils as environment
+
+from darkroom.components.base import files, progress, results, settings
+from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.training import devices
+from darkroom.components.training.distribution import shared_work
+from darkroom.components.tuning import oracles, trial_process
+from darkroom.components.tuning.oracles import Durable
+from darkroom.components.tuning.trial import Trials
+
+_ALIVE_FOLDER = "alive"
+_SECONDS_BETWEEN_SIGNS = 5
+# A worker of which nothing is heard for so long is given up.
+_SECONDS_OF_PATIENCE = 60
+# A worker begins a trial so often: when its own process was killed, or the chief's was.
+_BEGUN_AT_MOST = 3
+# Waiting for what others come to, without asking all the time.
+_SECONDS_BETWEEN_QUESTIONS = 0.2
+
+
+def check() -> None:
+    """Checks that the environment doesn't say that this is another machine than the chief.
+
+    Raises:
+      DarkroomError: it does, or it lacks something.
+    """
+    try:
+        has_chief = environment.has_chief_oracle()
+    except RuntimeError as error:
+        raise DarkroomError(" ".join(str(error).split())) from error
+    if has_chief and not environment.is_chief_oracle():
+        raise DarkroomError(
+            f"KERASTUNER_TUNER_ID is {os.environ['KERASTUNER_TUNER_ID']}, and the pipeline runs on "
+            "the chief. On this machine start darkroom worker, with the same configuration."
+        )
+
+
+@contextlib.contextmanager
+def others(oracle: Durable, folder: str) -> Iterator[Callable[[], bool]]:
+    """Gives workers on other machines trials, where the environment says that this is the chief.
+
+    Yields a function that says whether others are still at work, and takes back the trials of those
+    that are gone.
+
+    Raises:
+      DarkroomError: the address is no good.
+    """
+    if not environment.has_chief_oracle():
+        yield lambda: False
+        return
+    address = f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
+    # As in KerasTuner's start_server, which waits up to 20 s at its end.
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+    service = oracle_chief.OracleServicer(oracle)
+    protos.get_service_grpc().add_OracleServicer_to_server(service, server)
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise DarkroomError(
+            f"KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT: {address} can't be listened at. Is "
+            "another search using it?"
+        ) from error
+    server.start()
+    path = os.path.join(os.path.dirname(folder), os.path.basename(results.SEARCH_FILE))
+    shared_work.announce(path, folder=folder)
+    progress.warn("Tuner", "other machines take part with: darkroom worker")
+    try:
+        yield lambda: _at_work(oracle, folder)
+        shared_work.conclude(path)
+    except Exception as error:
+        shared_work.conclude(path, explain(error))
+        raise
+    finally:
+        server.stop(grace=1)
+
+
+def _at_work(oracle: Durable, folder: str) -> bool:
+    ids = {worker_id for worker_id in list(oracle.tuner_ids) if not worker_id.startswith("local-")}
+    own = Path(folder, _ALIVE_FOLDER, "chief")
+    own.parent.mkdir(exist_ok=True)
+    own.touch()
+    now = own.stat().st_mtime  # by the file system's clock, as theirs
+    for worker_id in ids:
+        sign = own.with_name(worker_id)
+        if not sign.exists() or now - sign.stat().st_mtime < _SECONDS_OF_PATIENCE:
+            continue
+        oracle.tuner_ids.discard(worker_id)
+        trial = oracle.ongoing_trials.get(worker_id)
+        if trial is not None:
+            progress.warn("Tuner", f"{worker_id}, which ran trial {int(trial.trial_id)}, is gone")
+            oracle.lose_trial(trial.trial_id, f"{worker_id} was not heard of any more, twice.")
+    return bool(ids)
+
+
+def main(path: str, number: int) -> None:
+    """Runs what the chief of an announced search gives, until it has no more."""
+    work = files.read_json(path)
+    if work["number"] != number:
+        return
+    devices.grow_memory()
+    while True:  # it may decode its images first
+        facts = files.read_json(os.path.join(work["folder"], trial_process.SEARCH_FILE))
+        if facts is not None and os.path.exists(facts["examples"]):
+            break
+        time.sleep(_SECONDS_BETWEEN_QUESTIONS)
+    oracle = oracles.create(settings.unpack(facts["custom_config"]))
+    try:
+        Remote(oracle, trial_process.of_search(work["folder"]), work["folder"]).search()
+    except grpc.RpcError as error:
+        print(f"darkroom: the chief of the search is gone: {error.code()}", file=sys.stderr)
+        os._exit(shared_work.LOST)
+
+
+class Remote(keras_tuner.engine.base_tuner.BaseTuner):
+    """A worker on another machine: KerasTuner's own loop, around trials that run as anywhere."""
+
+    def __init__(self, oracle: Durable, trials: Trials, folder: str):
+        """The oracle is asked by the network; ``oracle`` only says what the objective is."""
+        signs = os.path.join(folder, _ALIVE_FOLDER)
+        super().__init__(oracle, directory=folder, project_name=_ALIVE_FOLDER)
+        self._trials, self._sign = trials, Path(signs, self.tuner_id)
+        threading.Thread(target=self._give_signs, daemon=True).start()
+
+    def _give_signs(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):  # of a network disk, for a moment
+                self._sign.touch()
+            time.sleep(_SECONDS_BETWEEN_SIGNS)
+
+    def pre_create_trial(self) -> None:
+        """KerasTuner asks again at once where there is nothing to do yet."""
+        time.sleep(_SECONDS_BETWEEN_QUESTIONS)
+
+    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Runs a trial; one whose process ends again and again has failed."""
+        note = f"{self._sign}.json"
+        last = files.read_json(note) or {}
+        begun = last["begun"] + 1 if last.get("trial") == trial.trial_id else 1
+        if begun > _BEGUN_AT_MOST:
+            raise keras_tuner.errors.FailedTrialError(
+                f"Its process ended {_BEGUN_AT_MOST} times on {self.tuner_id}. Was its memory too "
+                "small?"
+            )
+        files.write_json(note, {"trial": trial.trial_id, "begun": begun})
+        result = self._trials.run(trial.trial_id, trial.hyperparameters)
+        if result.message is not None:
+            raise keras_tuner.errors.FailedTrialError(result.message)
+        return result.metrics
+
+    def save(self) -> None:
+        """All that there is to keep is the chief's and the trial's."""

@@ -1,0 +1,372 @@
+"""A hyperparameter search: in a folder of its own, on many processes, from wherever it stopped."""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+import keras_tuner
+import tensorflow as tf
+
+from darkroom.components.base import files, progress, results, settings
+from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.training import dataset, devices, fitting
+from darkroom.components.tuning import hparams, oracles, remote_trials, trial_process, trial_table
+from darkroom.components.tuning.process_pool import Worker, Workers
+from darkroom.components.tuning.trial import Candidate, Folder, check_folds
+
+_Status = keras_tuner.engine.trial.TrialStatus
+# Keys of the tuner section with other values of which a search goes on where it was.
+_BUDGET = {
+    *("enabled", "max_trials", "iterations", "workers"),
+    *("keep_checkpoints", "carry_over", "carry_epochs"),
+}
+# Of the training section: what a trial has no use for, or comes to the same with.
+_NO_MATTER = {"keep_every", "cache_budget", "strategy"}
+_SHOWN_CHANGES = 3
+_SECONDS_BETWEEN_TABLES = 1
+
+
+class Search(keras_tuner.Tuner):
+    """KerasTuner's Tuner, whose trials run in worker processes under its oracle."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        folder: str,
+        data: dict[str, Any],
+        examples: str,
+        prepare: Callable[[], None],
+    ):
+        """Prepares a search, or goes on with what an earlier process has left of it.
+
+        Args:
+          candidate: the network of a trial.
+          folder: that of all searches.
+          data: what the examples are made of, for JSON; of other data it is another search.
+          examples: where ``dataset.keep`` puts the preprocessed examples.
+          prepare: sees to it that they are there.
+
+        Raises:
+          DarkroomError: there is nothing to search, or another process searches here.
+        """
+        self.config = settings.unpack(candidate.custom_config)
+        self._candidate, self._examples, self._prepare = candidate, examples, prepare
+        self._determined_by = _determined_by(candidate.custom_config, data)
+        text = json.dumps(self._determined_by, sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.folder = os.path.join(folder, name)
+        os.makedirs(self.folder, exist_ok=True)
+        remote_trials.check()
+        self._lock = _locked(self.folder)
+        try:
+            begun = os.path.exists(os.path.join(self.folder, "oracle.json"))
+            oracle = oracles.create(self.config)
+            super().__init__(oracle, candidate, directory=folder, project_name=name)
+            _check(oracle.get_space())
+            if begun:
+                self._go_on()
+            else:
+                _say_why_anew(folder, self._determined_by)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _go_on(self) -> None:
+        """Says so; if all trials failed, what made them fail may have been mended since."""
+        ended = list(self.oracle.end_order)
+        words = f"goes on with a search of which {len(ended)} trials are done"
+        if ended and not self._completed():
+            for trial_id in ended:
+                Folder(self.folder, trial_id).forget()
+            self.oracle.run_ended_again()
+            words = f"all {len(ended)} trials of this search have failed, and run again"
+        progress.warn("Tuner", words)
+
+    def _completed(self) -> list[Any]:
+        """Trials that ended well, the best first."""
+        # A trial is in this list when it has its score: another machine's may end just now.
+        ended = set(self.oracle.end_order)
+        trials = [t for t in list(self.oracle.trials.values()) if t.trial_id in ended]
+        done = [trial for trial in trials if trial.status == _Status.COMPLETED]
+        # Hyperband passes failed ones off as the worst while it looks for the next.
+        done = [trial for trial in done if trial.score is not None and math.isfinite(trial.score)]
+        return sorted(done, key=lambda trial: trial.score, reverse=self.maximize)
+
+    def _get_tuner_fname(self) -> str:
+        """There is no state but the oracle's."""
+        name: str = self.oracle._get_oracle_fname()
+        return name
+
+    def save(self) -> None:
+        """Keeps the oracle's state."""
+        self.oracle.save()
+
+    def search(self, *args: Any, **kwargs: Any) -> None:
+        """Runs all trials that are still to run.
+
+        Raises:
+          DarkroomError: none of them finished, or the model has no such metric.
+        """
+        gpus = len(tf.config.list_physical_devices("GPU"))
+        most = self.config.tuner.workers or devices.trials_at_once(self.config.training)
+        plan, ended = oracles.plan(self.oracle, self.config), len(self.oracle.end_order)
+        if plan is not None:
+            most = min(most, max(1, plan.trials - ended))
+        workers = Workers(self.oracle, self.folder, most, gpus)
+        with self._lock, workers, remote_trials.others(self.oracle, self.folder) as others:
+            if plan is None or plan.trials > ended:
+                workers.hire()
+            self._prepare()
+            self._begin()
+            table, looked = _Table(self, plan, workers), 0.0
+
+            def look() -> None:
+                nonlocal ended, looked
+                changed = len(self.oracle.end_order) != ended
+                if changed:
+                    ended = len(self.oracle.end_order)
+                    self._forget_checkpoints()
+                if changed or time.monotonic() - looked > _SECONDS_BETWEEN_TABLES:
+                    looked = time.monotonic()
+                    progress.trials("Tuner", table.read())
+
+            workers.run(look, others)
+            self._forget_checkpoints()  # of an earlier process that was to keep more
+        if not self._completed():
+            failed = [self.oracle.trials[trial_id] for trial_id in self.oracle.start_order]
+            cause = self.message(failed[0]) if failed else "There was none."
+            raise DarkroomError(f"None of the {len(failed)} trials finished. The first: {cause}")
+
+    def _begin(self) -> None:
+        """Writes what workers need to know, having checked that there is such a metric."""
+        metrics = ["val_accuracy", "val_loss", "accuracy", "loss"]
+        if self.config.model.build_fn is not None:
+            metrics = self._metrics()
+        train, _ = dataset.kept(self._examples, budget=0)
+        check_folds(train, self.config.tuner.folds)
+        objective = self.config.tuner.objective
+        if objective not in metrics:
+            raise DarkroomError(
+                f"tuner.objective: the model has no metric {objective}; it has "
+                f"{', '.join(metrics)}.{closest(objective, metrics)}"
+            )
+        hparams.experiment(os.path.join(self.folder, "logs"), self.oracle.get_space(), metrics)
+        facts = {
+            "custom_config": self._candidate.custom_config,
+            "num_classes": self._candidate.num_classes,
+            "maximize": self.maximize,
+            "examples": self._examples,
+            "determined_by": self._determined_by,
+        }
+        files.write_json(os.path.join(self.folder, trial_process.SEARCH_FILE), facts)
+
+    def _metrics(self) -> list[str]:
+        """What the user's model measures, which only shows when it does."""
+        _, validation = dataset.kept(self._examples, fitting.budget(self.config.training))
+        model = self._candidate.build(self.oracle.get_space())
+        batch = dataset.batches(validation, self.config.training.batch_size).take(1)
+        names = model.evaluate(batch, verbose=0, return_dict=True)
+        return [f"{prefix}{name}" for prefix in ("val_", "") for name in names]
+
+    def _forget_checkpoints(self) -> None:
+        best = self._completed()[: self.config.tuner.keep_checkpoints]
+        kept = {trial.trial_id: self._checkpoint(trial) for trial in best}
+        for trial_id in set(self.oracle.trials) - oracles.still_needed(self.oracle):
+            Folder(self.folder, trial_id).forget_checkpoints(kept.get(trial_id))
+
+    def message(self, trial: Any) -> str | None:
+        """Why a trial failed; from another machine it comes by the folder only."""
+        result = Folder(self.folder, trial.trial_id).read()
+        said: str | None = trial.message or (result.message if result else None)
+        return said
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the objective is better."""
+        return bool(self.oracle.objective.direction == "max")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What each trial came to, the best first, failed ones last."""
+        ended = [self.oracle.trials[trial_id] for trial_id in self.oracle.end_order]
+        failed = [trial for trial in ended if trial.status != _Status.COMPLETED]
+        return [self.row(trial) for trial in [*self._completed(), *failed]]
+
+    def row(self, trial: Any) -> dict[str, Any]:
+        """What one trial came to."""
+        result = Folder(self.folder, trial.trial_id).read()
+        fits = result.fits if result else []
+        values = trial.hyperparameters.values
+        return {
+            "trial_id": trial.trial_id,
+            "score": trial.score,
+            **trial_table.hyperparameters(values),
+            "status": trial.status,
+            "seconds": sum(fit["seconds"] for fit in fits),
+            "seed": self.config.training.seed,
+            "initial_epoch": values.get("tuner/initial_epoch", 0),
+            "epochs": max((len(fit["history"]["loss"]) for fit in fits), default=0),
+            "best_epoch": result.step if result else None,
+            "message": self.message(trial),
+            "history": [fit["history"] for fit in fits],
+        }
+
+    def best(self) -> Any:
+        """The best trial; of several as good ones the first."""
+        return self._completed()[0]
+
+    def best_checkpoint(self) -> str:
+        """The file of the best trial's checkpoint."""
+        return self._checkpoint(self.best())
+
+    def _checkpoint(self, trial: Any) -> str:
+        """The file of a trial's checkpoint, of its best fit."""
+        folder = Folder(self.folder, trial.trial_id)
+        result = folder.read()
+        assert result is not None
+        scores = [fit["metrics"][self.config.tuner.objective] for fit in result.fits]
+        number = scores.index(max(scores) if self.maximize else min(scores))
+        return folder.checkpoint(number).path
+
+
+class _Table:
+    """What is shown of a search while it goes on."""
+
+    def __init__(self, search: Search, plan: oracles.Plan | None, workers: Workers):
+        self._search, self._plan, self._workers = search, plan, workers
+        self._begin = time.monotonic()
+        self._ended: dict[str, dict[str, Any]] = {}
+
+    def read(self) -> dict[str, Any]:
+        """For ``progress.trials``."""
+        oracle, now = self._search.oracle, time.monotonic()
+        for trial_id in oracle.end_order:
+            if trial_id not in self._ended:
+                row = self._search.row(oracle.trials[trial_id])
+                self._ended[trial_id] = {**_shown(oracle.trials[trial_id]), **row}
+        ended = list(self._ended.values())
+        done = [row for row in ended if row["status"] == _Status.COMPLETED]
+        choose = max if self._search.maximize else min
+        busy = [worker for worker in self._workers.running if worker.trial is not None]
+        running = [
+            {
+                **_shown(worker.trial),
+                "words": worker.words if worker.ready else "loading TensorFlow",
+                "seconds": 0.0 if worker.begin is None else now - worker.begin,
+            }
+            for worker in busy
+        ]
+        return {
+            "names": [entry.name for entry in oracle.get_space().space],
+            "running": running,
+            "ended": ended,
+            "maximize": self._search.maximize,
+            "best": choose(done, key=lambda row: row["score"]) if done else None,
+            "objective": oracle.objective.name,
+            "planned": self._plan.trials if self._plan else None,
+            "elapsed": now - self._begin,
+            **self._progress(busy),
+        }
+
+    def _progress(self, busy: list[Worker]) -> dict[str, float | None]:
+        """The share that is done, and the seconds that remain if epochs take as long as before."""
+        ended = sum(self._epochs(self._search.oracle.trials[i]) for i in self._ended)
+        done = ended + sum(worker.fraction * self._epochs(worker.trial) for worker in busy)
+        if self._plan is None:
+            return {"fraction": None, "remaining": None}
+        fraction = min(1.0, done / self._plan.epochs)
+        seconds = sum(row["seconds"] for row in self._ended.values())
+        if not seconds:
+            return {"fraction": fraction, "remaining": None}
+        left = max(0.0, self._plan.epochs - done)
+        return {"fraction": fraction, "remaining": left * seconds / ended / max(1, len(busy))}
+
+    def _epochs(self, trial: Any) -> int:
+        return oracles.epochs_of(trial.hyperparameters, self._search.config)
+
+
+def _shown(trial: Any) -> dict[str, Any]:
+    values = trial_table.hyperparameters(trial.hyperparameters.values)
+    return {"trial": str(int(trial.trial_id)), "values": values}
+
+
+def _determined_by(config: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """All that determines what a trial comes to."""
+    tuner = {key: value for key, value in config["tuner"].items() if key not in _BUDGET}
+    epochs = tuner["epochs"] or config["training"]["epochs"]
+    fit = {key: value for key, value in config["training"].items() if key not in _NO_MATTER}
+    return {
+        **config,
+        "tuner": {**tuner, "epochs": epochs},
+        "training": {**fit, "epochs": epochs},
+        **data,
+    }
+
+
+def _check(space: keras_tuner.HyperParameters) -> None:
+    if not space.space:
+        raise DarkroomError(
+            "There is nothing to search: tuner.space is empty, and model.build_fn asks for no "
+            "hyperparameter. Call hp.Float, hp.Int or hp.Choice in it, or fill tuner.space."
+        )
+    taken = sorted({entry.name for entry in space.space} & trial_table.FIELDS)
+    if taken:
+        raise DarkroomError(
+            f"model.build_fn: a hyperparameter can't be named {taken[0]}, which is what "
+            f"{results.TUNER_RESULTS} says of a trial. Give it another name."
+        )
+
+
+def _locked(folder: str) -> TextIO:
+    """Holds a folder for this process; a killed one loses it by itself."""
+    lock = open(os.path.join(folder, "lock"), "a+", encoding="utf-8")  # noqa: SIM115  # held
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read() or "unknown"
+        lock.close()
+        raise DarkroomError(
+            f"Another search is using {folder} (process {holder}). Wait for it, or give this run "
+            "another root or name."
+        ) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def _say_why_anew(folder: str, determined_by: dict[str, Any]) -> None:
+    """Says in what a search differs from the one before it, if there is one."""
+    names = [os.path.join(folder, name, trial_process.SEARCH_FILE) for name in os.listdir(folder)]
+    earlier = [name for name in names if os.path.exists(name)]
+    if not earlier:
+        return
+    newest = max(earlier, key=os.path.getmtime)
+    before = files.read_json(newest)["determined_by"]
+    if before == determined_by:
+        return  # killed before its first trial
+    flat = [dict(_flat("", facts)) for facts in (before, determined_by)]
+    changed = sorted(key for key, _ in set(flat[0].items()) ^ set(flat[1].items()))
+    names = list(dict.fromkeys(_WORDS.get(key.split(".")[0], key) for key in changed))
+    words = ", ".join(names[:_SHOWN_CHANGES]) + " and more" * (len(names) > _SHOWN_CHANGES)
+    progress.warn(
+        "Tuner",
+        f"a new search begins: {words} changed. The one before is {os.path.dirname(newest)}",
+    )
+
+
+# What isn't a key of the configuration.
+_WORDS = {"files": "the examples", "transform": "the transform graph", "source": "the code"}
+
+
+def _flat(prefix: str, tree: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(tree, dict):
+        for name, branch in tree.items():
+            yield from _flat(f"{prefix}.{name}" if prefix else name, branch)
+    else:
+        yield prefix, json.dumps(tree)

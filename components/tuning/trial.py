@@ -1,0 +1,233 @@
+"""One trial of a search: the configuration with the trial's values in it, built and fitted."""
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import keras
+import keras_tuner
+import numpy as np
+
+from darkroom.components.base import files, progress, settings
+from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.networks import models
+from darkroom.components.training import checkpoint, dataset, devices, fitting, tensorboard
+from darkroom.components.tuning import hparams
+
+
+class Result(NamedTuple):
+    """What a trial came to; a file in its folder."""
+
+    status: str  # COMPLETED or FAILED, as in KerasTuner
+    metrics: dict[str, float]  # of the epoch with the best objective, the mean over all fits
+    fits: list[dict[str, Any]]
+    message: str | None = None  # why it failed
+    # As KerasTuner's HyperParameters, with those that the model asked for while it was built.
+    hyperparameters: dict[str, Any] | None = None
+
+    @property
+    def step(self) -> int:
+        """The best epoch, from 0: the mean over all fits, rounded up."""
+        return math.ceil(np.mean([fit["best_epoch"] for fit in self.fits])) if self.fits else 0
+
+
+class Folder:
+    """Where a trial leaves what outlives its process."""
+
+    def __init__(self, search: str, trial_id: str):
+        """The folder of a trial in that of its search."""
+        self.path = os.path.join(search, f"trial_{trial_id}")
+        self.logs = os.path.join(search, "logs", f"trial_{trial_id}")
+        self._result = os.path.join(self.path, "result.json")
+
+    def checkpoint(self, fit: int) -> checkpoint.Checkpoint:
+        """Of one of the fits."""
+        return checkpoint.Checkpoint(self.path, fit=fit)
+
+    def read(self) -> Result | None:
+        """The trial's result; of a trial that isn't done it has the fits that are."""
+        found = files.read_json(self._result)
+        return None if found is None else Result(**found)
+
+    def write(self, result: Result) -> None:
+        """Keeps the result."""
+        os.makedirs(self.path, exist_ok=True)
+        files.write_json(self._result, result._asdict())
+
+    def forget(self) -> None:
+        """Removes all of it: the trial is to run again."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(self.logs, ignore_errors=True)
+
+    def forget_checkpoints(self, but: str | None = None) -> None:
+        """Removes all of them but one, unfinished ones too."""
+        if os.path.isdir(self.path):
+            for name in os.listdir(self.path):
+                path = os.path.join(self.path, name)
+                if ".npz" in name and path != but:
+                    os.unlink(path)
+
+
+class Candidate(keras_tuner.HyperModel):
+    """The network of a trial."""
+
+    def __init__(self, custom_config: dict[str, Any], num_classes: int):
+        """Takes the sections that can be searched, and ``tuner``."""
+        super().__init__()
+        self.custom_config, self.num_classes = custom_config, num_classes
+
+    def config(self, hp: keras_tuner.HyperParameters) -> SimpleNamespace:
+        """The configuration of a trial."""
+        config = settings.unpack(self.custom_config, hp.values)
+        config.training.epochs = config.tuner.epochs or config.training.epochs
+        config.training.patience = config.tuner.patience or config.training.patience
+        return config
+
+    def build(self, hp: keras_tuner.HyperParameters, seed: int | None = None) -> keras.Model:
+        """The compiled model, its initial weights drawn by ``training.seed`` or by ``seed``."""
+        config = self.config(hp)
+        keras.utils.set_random_seed(config.training.seed if seed is None else seed)
+        with devices.share(config.training).scope(), devices.dtype_policy(config.training):
+            return models.build_model(hp, config, self.num_classes)
+
+
+class Trials:
+    """Runs trials on the same examples, in a process that has a device or some cores."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        splits: tuple[dataset.Examples, dataset.Examples],
+        folder: str,
+        maximize: bool,
+    ):
+        """Trials write to ``folder``, that of the search; ``maximize`` the objective or not."""
+        self._candidate, self._folder, self._maximize = candidate, folder, maximize
+        self._train, self._validation = splits
+        config = settings.unpack(candidate.custom_config)
+        self._tuner, self._seed = config.tuner, config.training.seed
+        self._folds = list(folds(self._train, self._tuner.folds, self._seed))
+
+    def run(self, trial_id: str, hp: keras_tuner.HyperParameters) -> Result:
+        """Runs a trial to its end, from wherever an earlier process had come."""
+        folder = Folder(self._folder, trial_id)
+        result = folder.read() or Result("RUNNING", {}, [])
+        if result.status != "RUNNING":
+            return result  # it ended, and whoever was to know of it did not
+        count, logs = self._tuner.executions_per_trial * len(self._folds), folder.logs
+        try:
+            for number in range(len(result.fits), count):
+                if count > 1:
+                    logs = os.path.join(folder.logs, f"fit-{number + 1}")
+                hparams.begin(logs, trial_id, hp.values)
+                fit = self._fit(folder, hp, number, count, logs)
+                hparams.end(logs, completed=True)
+                result = result._replace(fits=[*result.fits, fit])
+                folder.write(result)
+            result = result._replace(status="COMPLETED", metrics=_mean(result.fits))
+        except Exception as error:
+            progress.LOGGER.info("trial %s failed", trial_id, exc_info=True)
+            result = result._replace(status="FAILED", message=explain(error))
+            hparams.end(logs, completed=False)
+        result = result._replace(hyperparameters=hp.get_config())
+        folder.write(result)
+        return result
+
+    def _fit(
+        self, folder: Folder, hp: keras_tuner.HyperParameters, number: int, count: int, logs: str
+    ) -> dict[str, Any]:
+        execution, fold = divmod(number, len(self._folds))
+        train, validation = self._folds[fold] or (self._train, self._validation)
+        seed = self._seed + execution
+        # Names of layers begin anew; memory is freed as ever, which would take 0.3 s if forced.
+        keras.backend.clear_session(free_memory=False)
+        model = self._candidate.build(hp, seed)
+        config = self._candidate.config(hp)
+        config.training.seed = seed
+        curves = tensorboard.Curves(logs)
+        kept = folder.checkpoint(number)
+        if (earlier := hp.values.get("tuner/trial_id")) and kept.read() is None:
+            # Hyperband goes on with another trial, which ended with fewer epochs.
+            state = Folder(self._folder, str(earlier)).checkpoint(number).read()
+            if state is None:
+                raise DarkroomError(f"Trial {earlier}, to go on with, has left no checkpoint.")
+            kept.write(state)
+            curves.write(state.history, 0)
+        words = f"fit {number + 1}/{count}, " if count > 1 else ""
+        begin = time.monotonic()
+        fitted = fitting.fit(
+            model,
+            config,
+            train,
+            validation,
+            [progress.ReportEpochs("Tuner", words, number / count, 1 / count), curves],
+            keep=lambda stopping: checkpoint.Keep(kept, 0, {}, stopping),
+            until=hp.values.get("tuner/epochs"),
+        )
+        best = best_epoch(fitted.history, self._tuner.objective, self._maximize)
+        return {
+            "seed": seed,
+            "fold": fold if self._tuner.folds else None,
+            "seconds": time.monotonic() - begin,
+            "best_epoch": best,
+            "metrics": {name: values[best] for name, values in fitted.history.items()},
+            "history": fitted.history,
+        }
+
+
+def check_folds(train: dataset.Examples, count: int | None) -> None:
+    """Checks that each part can have some of each class.
+
+    Raises:
+      DarkroomError: it can't.
+    """
+    least = min(train.counts().values()) if train.labels.ndim == 1 else len(train)
+    if count is not None and least < count:
+        raise DarkroomError(
+            f"tuner.folds is {count}, and the smallest class has {least} examples in the train "
+            f"split. Set it to {least} or less."
+        )
+
+
+def folds(
+    train: dataset.Examples, count: int | None, seed: int
+) -> Iterator[tuple[dataset.Examples, dataset.Examples] | None]:
+    """The train split in ``count`` parts, each of them held out once; None: it is whole.
+
+    Of examples with one label each, every part has the same share of each class.
+    """
+    if count is None:
+        yield None
+        return
+    from sklearn.model_selection import KFold, StratifiedKFold  # half a second, for those who ask
+
+    kind = StratifiedKFold if train.labels.ndim == 1 else KFold
+    rows = np.arange(len(train))
+    for fitted, held_out in kind(count, shuffle=True, random_state=seed).split(rows, train.labels):
+        yield train.part(fitted), train.part(held_out)
+
+
+def best_epoch(history: dict[str, list[float]], objective: str, maximize: bool) -> int:
+    """The epoch, from 0, with the best objective.
+
+    Raises:
+      DarkroomError: there is no such metric, or it is no number in any epoch.
+    """
+    if objective not in history:
+        raise DarkroomError(
+            f"tuner.objective: the model has no metric {objective!r}, it has {', '.join(history)}."
+        )
+    values = np.array(history[objective])
+    if not np.isfinite(values).any():
+        raise DarkroomError(f"{objective} is {values[-1]} in every epoch.")
+    return int(np.nanargmax(values) if maximize else np.nanargmin(values))
+
+
+def _mean(fits: list[dict[str, Any]]) -> dict[str, float]:
+    return {
+        name: float(np.mean([fit["metrics"][name] for fit in fits])) for name in fits[0]["metrics"]
+    }

@@ -1,0 +1,1 @@
+"""What the data are and are expected to be: statistics, SchemaGen, ExampleValidator."""

@@ -1,0 +1,154 @@
+"""The SchemaGen node: what the examples are expected to be, inferred or as the user wrote it."""
+
+import math
+import os
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx import types
+from tfx.components.schema_gen import executor as schema_gen
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ExecutionParameter
+
+from darkroom.components.base import features, results
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.validation import counts, statistics
+
+# Annotation of the label by which a user asks for so many images of each class and split.
+MIN_PER_CLASS = "min_images_per_class"
+
+# How far a class's share of a split may be from its share of another split, or of the last run.
+_SHARE_THRESHOLD = 0.1
+# The same for the distribution of a number: Jensen-Shannon divergence, from 0 to 1. A tenth is
+# what samples of some hundred images differ by chance.
+_DIVERGENCE_THRESHOLD = 0.25
+# An inferred range of brightness, contrast or proportions is wider than what was seen, by this
+# share of it at each end.
+_MARGIN = 0.25
+_COMPARED = (features.ASPECT_RATIO_KEY, features.BRIGHTNESS_KEY, features.CONTRAST_KEY)
+
+
+class Executor(schema_gen.Executor):
+    """TFX's SchemaGen, with what TFDV doesn't infer: domains of any size, ranges, comparators."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the user's schema where there is one, else infers it from all splits.
+
+        Raises:
+          DarkroomError: the user's schema is none, lacks a feature, or is of other labels.
+        """
+        [artifact] = output_dict["schema"]
+        path = os.path.join(artifact.uri, schema_gen.DEFAULT_FILE_NAME)
+        text = exec_properties["schema_text"]
+        artifact.set_int_custom_property(results.INFERRED_PROPERTY, int(not text))
+        if text:
+            schema = _parse(text, multi_label=not exec_properties["infer_feature_shape"])
+            tfdv.write_schema_text(schema, path)
+            return
+        super().Do(input_dict, output_dict, exec_properties)
+        [given] = input_dict["statistics"]
+        splits = artifact_utils.decode_split_names(given.split_names)
+        inferred = tfdv.load_schema_text(path)
+        _complete(inferred, {split: counts.load(given.uri, split) for split in splits})
+        tfdv.write_schema_text(inferred, path)
+
+
+def _parse(text: str, multi_label: bool) -> schema_pb2.Schema:
+    try:
+        schema = text_format.Parse(text, schema_pb2.Schema())
+    except text_format.ParseError as error:
+        raise DarkroomError(
+            f"data.schema_path: not a schema in protobuf's text format: {error}. "
+            "darkroom schema prints one to start from."
+        ) from None
+    there = {feature.name: feature for feature in schema.feature}
+    missing = [key for key in (features.IMAGE_KEY, features.LABEL_KEY) if key not in there]
+    if missing:
+        raise DarkroomError(
+            f"data.schema_path: the schema lacks {' and '.join(missing)}. "
+            "darkroom schema prints a whole one."
+        )
+    if there[features.LABEL_KEY].HasField("shape") == multi_label:
+        raise DarkroomError(
+            f"data.schema_path: {features.LABEL_KEY} has {'a' if multi_label else 'no'} shape "
+            f"there, as where data.multi_label is {str(not multi_label).lower()}, and it is "
+            f"{str(multi_label).lower()}. darkroom schema prints one of a run with that."
+        )
+    return schema
+
+
+def _complete(schema: schema_pb2.Schema, splits: dict[str, Any]) -> None:
+    """Adds what keeps today's data valid and lets tomorrow's be held against them."""
+    found = {split: counts.by_feature(listed) for split, listed in splits.items()}
+    del schema.string_domain[:]  # each feature has its own
+    for feature in schema.feature:
+        if feature.name == features.LABEL_KEY:
+            # TFDV infers a domain for up to 100 values only; more classes are as real.
+            _set_domain(feature, counts.values(found["train"][feature.name]))
+            for comparator in (feature.skew_comparator, feature.drift_comparator):
+                comparator.infinity_norm.threshold = _SHARE_THRESHOLD
+            feature.annotation.tag.append(f"{MIN_PER_CLASS}=1")
+        elif feature.name == features.FORMAT_KEY:
+            every = (counts.values(of[feature.name]) for of in found.values() if feature.name in of)
+            _set_domain(feature, {name for values in every for name in values})
+        elif feature.name in statistics.INTEGERS + statistics.FLOATS:
+            numbers = [of[feature.name].num_stats for of in found.values() if feature.name in of]
+            low, high = min(n.min for n in numbers), max(n.max for n in numbers)
+            if feature.name in statistics.INTEGERS:
+                feature.int_domain.min, feature.int_domain.max = int(low), int(high)
+            else:
+                # The next images differ a little; two digits, which people can read.
+                margin = _MARGIN * (high - low)
+                feature.float_domain.min = max(0.0, math.floor((low - margin) * 100) / 100)
+                feature.float_domain.max = math.ceil((high + margin) * 100) / 100
+        if feature.name in _COMPARED:
+            for comparator in (feature.skew_comparator, feature.drift_comparator):
+                comparator.jensen_shannon_divergence.threshold = _DIVERGENCE_THRESHOLD
+    image = schema.feature.add(name=features.IMAGE_KEY, type=schema_pb2.BYTES)
+    image.presence.min_fraction, image.presence.min_count = 1.0, 1
+    image.shape.dim.add(size=1)
+
+
+def _set_domain(feature: schema_pb2.Feature, values: Iterable[str]) -> None:
+    feature.ClearField("domain_info")
+    feature.string_domain.value.extend(sorted(values))
+
+
+class SchemaGenSpec(standard_component_specs.SchemaGenSpec):
+    """TFX's contract of SchemaGen, and the user's schema."""
+
+    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
+        **standard_component_specs.SchemaGenSpec.PARAMETERS,
+        "schema_text": ExecutionParameter(type=str),
+    }
+
+
+class SchemaGen(base_component.BaseComponent):
+    """What the examples are expected to be.
+
+    Outputs ``schema``, as TFX's SchemaGen does.
+    """
+
+    SPEC_CLASS = SchemaGenSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(self, statistics: types.BaseChannel, schema_text: str, multi_label: bool):
+        """Takes the user's ``schema_text``; where that is empty, infers from ``statistics``."""
+        spec = SchemaGenSpec(
+            statistics=statistics,
+            schema_text=schema_text,
+            # A shape would be that of the labels that the examples happen to have.
+            infer_feature_shape=int(not multi_label),
+            exclude_splits="[]",
+            schema=types.Channel(type=standard_artifacts.Schema),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,1 @@
+"""The graph as a DAG of Airflow."""

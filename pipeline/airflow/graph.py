@@ -1,0 +1,96 @@
+"""The shape of the graph, for those who draw it often and can't import TensorFlow each time.
+
+python -m darkroom.pipeline.airflow.graph --config FILE makes the graph and prints its shape.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from darkroom.components.base.errors import DarkroomError
+from darkroom.pipeline import fingerprint
+from darkroom.pipeline.config import Config, load
+from darkroom.serving import files
+
+
+def shape(
+    config: Config, arguments: Sequence[str], folder: Path, python: str
+) -> dict[str, list[str]]:
+    """The ids of all nodes in the order in which they run, each with those that it waits for.
+
+    Made in a process of its own, and kept in a file for as long as configuration and source stay
+    as they are.
+
+    Args:
+      config: of the pipeline.
+      arguments: of the command line that load this configuration.
+      folder: relative paths of the configuration begin there.
+      python: interpreter of an environment with TFX.
+
+    Raises:
+      DarkroomError: the graph can't be made, or its file can't be written.
+    """
+    determined_by = [config.model_dump(), fingerprint.of_modules("pipeline.pipeline")]
+    key = hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16]
+    kept = folder / os.path.expanduser(config.root_on_disk) / config.name / "graphs"
+    path = kept / f"{key}.json"
+    if not path.exists():
+        try:
+            kept.mkdir(parents=True, exist_ok=True)
+            with files.locked(kept / "lock"):  # whoever comes second waits for what is made
+                if not path.exists():
+                    files.replace(path, _made(arguments, folder, python))
+        except OSError as error:
+            raise DarkroomError(f"{kept} can't be written: {error.strerror}.") from error
+    found: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _made(arguments: Sequence[str], folder: Path, python: str) -> str:
+    command = [python, "-m", "darkroom.pipeline.airflow.graph", *arguments]
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
+    except OSError as error:
+        raise DarkroomError(f"{python} can't be started in {folder}: {error.strerror}.") from error
+    if result.returncode != 0:
+        words = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
+        said = words[-1].removeprefix("darkroom: ")
+        remedy = ""
+        if "needs TFX" in said or "No module named" in said:
+            remedy = (
+                " Set airflow.python to the interpreter of an environment with "
+                "darkroom-tfx[pipeline]."
+            )
+        raise DarkroomError(f"The graph can't be made with {python}: {said}{remedy}")
+    return result.stdout.splitlines()[-1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the shape; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m darkroom.pipeline.airflow.graph", description=__doc__
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="as darkroom run takes it")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+        help="as darkroom run takes it",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    try:
+        from darkroom.pipeline.running import runner
+
+        pipeline = runner.create(load(options.config, options.overrides), data_bytes=0)
+    except DarkroomError as error:
+        print(f"darkroom: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({n.id: sorted(o.id for o in n.upstream_nodes) for n in pipeline.components}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

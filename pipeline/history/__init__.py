@@ -1,0 +1,1 @@
+"""What earlier runs came to, for people: status, reports, comparisons, lineage."""

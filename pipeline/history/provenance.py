@@ -1,0 +1,254 @@
+"""Of what a model was made: from the pushed version back to the data, out of ML Metadata."""
+
+import json
+import os
+from typing import Any
+
+from rich.markup import escape
+from rich.tree import Tree
+
+from darkroom.components.base import results
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.pushing import versions
+from darkroom.components.runs import lineage, summary
+from darkroom.components.tuning import trial_table
+from darkroom.pipeline.config import Config
+from darkroom.pipeline.history import status
+from darkroom.pipeline.history.comparison import flat
+
+# Versions that an error message names.
+_NAMED = 5
+# Characters of a setting, of which the rest is left out for people.
+_LONG = 100
+_MODEL, _PUSHED = "Model", "PushedModel"
+# Inputs that a node only compares with: the model is not made of them.
+_COMPARED = {"baseline_model", "previous_statistics"}
+
+
+def trace(config: Config, model: str | None = None) -> dict[str, Any]:
+    """What made a model.
+
+    Args:
+      config: of the pipeline.
+      model: number or folder of a pushed version, or id of a model in ML Metadata; None: the
+        newest pushed version.
+
+    Returns:
+      ``model`` and ``run``; ``version`` and ``pushed_to`` of a pushed one; ``config``,
+      ``environment`` as they were in that run (None where it didn't note them); ``nodes`` from the
+      model back to the data, each with its run, settings, code and inputs; ``data`` and
+      ``hyperparameters``.
+
+    Raises:
+      DarkroomError: there is no such model.
+    """
+    store = status.open_store(config)
+    pushed = _pushed(config, store, model)
+    artifact = pushed if pushed is not None else _by_id(config, store, str(model))
+    nodes = _nodes(store, artifact)
+    run = lineage.run_of(store, nodes[0].execution.id)
+    # Of several that made the same the latest counts.
+    made = {key: found for node in reversed(nodes) for key, found in node.made.items()}
+    examples, best = made.get("examples"), made.get("best_hyperparameters")
+    return {
+        "version": _text(artifact, "pushed_version") or None,
+        "pushed_to": _text(artifact, "pushed_destination") or None,
+        "model": made["model"].id,
+        "run": run.name,
+        "data": None if examples is None else _data(nodes, examples),
+        "hyperparameters": None if best is None else _readable(summary.best_hyperparameters, best),
+        "config": _noted(run, results.CONFIG_PROPERTY),
+        "environment": _noted(run, results.ENVIRONMENT_PROPERTY),
+        "nodes": [_node(store, node) for node in nodes],
+    }
+
+
+def tree(found: dict[str, Any]) -> Tree:
+    """The same for people."""
+    version = f"version {found['version']}" if found["version"] else f"model {found['model']}"
+    root = Tree(f"[bold]{escape(version)}[/]  {escape(found['pushed_to'] or '')}".rstrip())
+    root.add(f"[bold]run[/]  {escape(found['run'])}")
+    if found["environment"] is not None:
+        _environment(root, found["environment"])
+    if (data := found["data"]) is not None:
+        branch = root.add(f"[bold]data[/]  {escape(data['read_from'])}")
+        for split, count in data["images"].items():
+            fingerprint = data["fingerprints"].get(split, "")
+            branch.add(escape(f"{split}  {count:,} images  {fingerprint}".rstrip()))
+        branch.add(escape(f"span {data['span']}"))
+    if found["hyperparameters"]:
+        _values(root.add("[bold]hyperparameters[/]  of the best trial"), found["hyperparameters"])
+    for node in found["nodes"]:
+        _add_node(root, node, found["run"])
+    return root
+
+
+def _pushed(config: Config, store: Any, model: str | None) -> Any:
+    """The pushed version that is meant; None where it may be an id."""
+    there = lineage.artifacts(store, config.name, _PUSHED)
+    there = [artifact for artifact in there if summary.pushed(artifact) is not None]
+    if model is None:
+        for version in versions.versions(config.push_uri):
+            for artifact in there:
+                if summary.pushed(artifact) == f"{config.push_uri}/{version}":
+                    return artifact
+        raise DarkroomError(
+            f"No model that {config.name} has pushed is in {config.push_uri}. Run darkroom run "
+            "first, or name a model's id."
+        )
+    for artifact in there:
+        place = summary.pushed(artifact) or ""
+        if model in (os.path.basename(place), place) or os.path.realpath(model) == place:
+            return artifact
+    return None
+
+
+def _by_id(config: Config, store: Any, model: str) -> Any:
+    models = lineage.artifacts(store, config.name, _MODEL)
+    if model.isdecimal():
+        for artifact in models:
+            if artifact.id == int(model):
+                return artifact
+    pushed = [_text(a, "pushed_version") for a in lineage.artifacts(store, config.name, _PUSHED)]
+    names = ", ".join(sorted(filter(None, pushed), reverse=True)[:_NAMED]) or "none"
+    ids = [artifact.id for artifact in models[:_NAMED]]
+    raise DarkroomError(
+        f"{config.name} has made no model {model}. Name a pushed version (there are {names}), its "
+        f"folder, or a model's id (there are {', '.join(map(str, ids)) or 'none'})."
+    )
+
+
+def _nodes(store: Any, artifact: Any) -> list[lineage.Node]:
+    """Who made an artifact, who made what that was made of, and so on; the latest first."""
+    found: dict[int, lineage.Node] = {}
+    waiting, seen = [artifact.id], {artifact.id}
+    while waiting:
+        made_by = lineage.maker(store, waiting.pop())
+        if made_by is None or made_by.execution.id in found:
+            continue
+        found[made_by.execution.id] = made_by
+        for key, inputs in made_by.inputs.items():
+            new = set() if key in _COMPARED else {one.id for one in inputs} - seen
+            seen |= new
+            waiting += sorted(new)
+    return [found[execution] for execution in sorted(found, reverse=True)]
+
+
+def _data(nodes: list[lineage.Node], examples: Any) -> dict[str, Any]:
+    reader = next(node for node in nodes if "examples" in node.outputs)
+    inspected = _readable(summary.inspection, examples) or {"splits": {}}
+    # TFX's own words: "split:train,num_files:4,total_bytes:…" in a line of each split.
+    lines = _text(examples, "input_fingerprint").splitlines()
+    fingerprints = dict(line.removeprefix("split:").split(",", 1) for line in lines if "," in line)
+    return {
+        "read_from": _text(reader.execution, "input_base"),
+        "examples": examples.uri,
+        "span": examples.custom_properties["span"].int_value,
+        "images": {split: seen["images"] for split, seen in inspected["splits"].items()},
+        "fingerprints": fingerprints,
+    }
+
+
+def _node(store: Any, node: lineage.Node) -> dict[str, Any]:
+    run = lineage.run_of(store, node.execution.id)
+    settings = {
+        name: _unpacked(value) for name, value in sorted(node.execution.custom_properties.items())
+    }
+    custom = settings.get("custom_config")
+    own = custom.pop("source", None) if isinstance(custom, dict) else None
+    return {
+        "node": node.id,
+        "run": run.name,
+        "started": lineage.moment(node.started),
+        "seconds": (node.updated - node.started) / 1000,
+        "source": own or (_noted(run, results.SOURCES_PROPERTY) or {}).get(node.id),
+        "settings": {name: value for name, value in settings.items() if value not in (None, "")},
+        "inputs": [
+            {"key": key, "type": artifact.type, "id": artifact.id, "uri": artifact.uri}
+            for key, artifacts in node.inputs.items()
+            for artifact in artifacts
+        ],
+    }
+
+
+def _unpacked(value: Any) -> Any:
+    """A property of ML Metadata as plain data: TFX packs most as JSON, some of it twice."""
+    kind = value.WhichOneof("value")
+    if kind != "string_value":
+        return getattr(value, kind) if kind in ("int_value", "double_value") else None
+    text = value.string_value
+    try:
+        unpacked = json.loads(text)
+    except ValueError:
+        return text
+    inner = unpacked.get("custom_config") if isinstance(unpacked, dict) else None
+    if isinstance(inner, dict) and isinstance(inner.get("value"), str):
+        return json.loads(inner["value"])  # of ImportExampleGen, in a protobuf
+    return unpacked
+
+
+def _noted(run: Any, name: str) -> Any:
+    """What a run's own note says; None of a run that made none."""
+    text = _text(run, name)
+    return json.loads(text) if text else None
+
+
+def _text(noted: Any, name: str) -> str:
+    return noted.custom_properties[name].string_value if name in noted.custom_properties else ""
+
+
+def _readable(read: Any, artifact: Any) -> Any:
+    """What a file of an artifact says; None where it was deleted since."""
+    try:
+        return read(artifact)
+    except (OSError, ValueError):
+        return None
+
+
+def _environment(root: Tree, environment: dict[str, Any]) -> None:
+    git = environment["git"]
+    if git is not None:
+        words = f"{git['commit']} {git['branch']}".rstrip() + ", changed" * git["changed"]
+        root.add(f"[bold]commit[/]  {escape(words)}")
+    words = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+    root.add(f"[bold]versions[/]  {escape(words)}")
+
+
+def _add_node(root: Tree, node: dict[str, Any], run: str) -> None:
+    words = f"{node['started']}, {node['seconds']:.1f} s"
+    if node["run"] != run:
+        words += f", in run {node['run']}"
+    branch = root.add(f"[bold]{escape(node['node'])}[/]  {escape(words)}")
+    for artifact in node["inputs"]:
+        branch.add(escape(f"of {artifact['key']} {artifact['id']}  {artifact['uri']}"))
+    if node["source"]:
+        branch.add(escape(f"code {node['source']}"))
+    settings = dict(node["settings"])
+    custom = settings.pop("custom_config", {})
+    _values(branch, {**settings, **(custom if isinstance(custom, dict) else {})})
+
+
+def _values(branch: Tree, values: dict[str, Any]) -> None:
+    """A line for each setting, or for each section; ``--json`` has what is empty, or too long."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            inner = {key: v for key, v in flat(value).items() if not _is_empty(v)}
+            words = ", ".join(f"{key}={_brief(v)}" for key, v in inner.items())
+        else:
+            words = "" if _is_empty(value) else _brief(value)
+        if words:
+            branch.add(f"{escape(name)}  [dim]{escape(words)}[/]")
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value in ("", [], {})
+
+
+def _brief(value: Any) -> str:
+    text = (
+        json.dumps(value, ensure_ascii=False)
+        if isinstance(value, list)
+        else trial_table.brief(value)
+    )
+    text = " ".join(text.split())
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"

@@ -1,0 +1,174 @@
+"""The reports of runs: where they are, and those of runs that didn't get to their end."""
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from darkroom.components.base import remote, results
+from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.runs import lineage
+from darkroom.pipeline.config import Config
+from darkroom.pipeline.history import status
+
+# Runs that an error message names.
+_NAMED = 5
+# Nodes that only try something: the evaluation that Rehearsal makes is of no model.
+_TRIED = ("Rehearsal",)
+# What the nodes after it call what a node gives under a name that another gives too.
+_KEYS = {"ServingValidator": {"blessing": "infra_blessing"}}
+
+
+def find(config: Config, run: str | None = None) -> Path:
+    """The folder of a run's report.
+
+    Args:
+      config: of the pipeline.
+      run: its name or the beginning of that, or how many runs back it is (0: the newest); None:
+        the newest that has a report.
+
+    Raises:
+      DarkroomError: there is no such run, or it has no report.
+    """
+    store = status.open_store(config)
+    contexts = status.runs(config, store)
+    names = [context.name for context in contexts]
+    if run is None:
+        for context in contexts:
+            if (folder := _folder(config, store, context)) is not None:
+                return folder
+        raise DarkroomError(f"No run of {config.name} has a report yet. Run darkroom run first.")
+    context = contexts[_number(config, names, run)]
+    folder = _folder(config, store, context)
+    if folder is None:
+        having = [c.name for c in contexts if _folder(config, store, c) is not None]
+        raise DarkroomError(f"The run {context.name} has no report. {_there_are(having)}")
+    return folder
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The facts of a report.
+
+    Args:
+      folder: of the report, or its ``report.json``.
+
+    Raises:
+      DarkroomError: it can't be read.
+    """
+    path = folder / results.REPORT_FACTS if folder.is_dir() else folder
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DarkroomError(
+            f"{path}: can't be read: {error.strerror}. Name the folder of a report, or a run."
+        ) from error
+    except ValueError as error:
+        raise _no_report(path) from error
+    if not isinstance(found, dict) or not {"run", "config", "lineage"} <= set(found):
+        raise _no_report(path)
+    return found
+
+
+def load_named(named: str, config: Callable[[], Config]) -> dict[str, Any]:
+    """The facts of a report by its folder or file, or by its run, as ``find`` takes it.
+
+    Args:
+      named: one of these.
+      config: loads the configuration of the pipeline, where it is a run.
+    """
+    path = Path(named)
+    is_path = path.is_file() or (path / results.REPORT_FACTS).exists() or len(path.parts) > 1
+    return load(path if is_path else find(config(), named))
+
+
+def write_unfinished(
+    config: Config, failure: dict[str, str], is_meant: Callable[[Any], bool]
+) -> str:
+    """Writes the report of a run as far as it got.
+
+    Args:
+      config: of the pipeline.
+      failure: ``node`` and ``sentence``.
+      is_meant: whether a run, as ML Metadata has it, is the one that ended.
+
+    Returns:
+      A sentence that says where it is, or why it couldn't be written: it raises nothing, as what
+      ended the run is what matters.
+    """
+    try:
+        return f"The report is {_write_unfinished(config, failure, is_meant) / results.REPORT_PAGE}"
+    except Exception as error:
+        why = explain(error)
+        if isinstance(error, OSError) and error.filename:
+            why = f"{error.filename}: {error.strerror}."
+        return f"The report of what was done could not be written. {why}"
+
+
+def _write_unfinished(
+    config: Config, failure: dict[str, str], is_meant: Callable[[Any], bool]
+) -> Path:
+    from darkroom.components.report import facts, files
+
+    store = status.open_store(config)
+    context = next(filter(is_meant, status.runs(config, store)), None)
+    if context is None:
+        raise DarkroomError("It ended before its first node.")
+    nodes = lineage.nodes(store, config.name, context)
+    folder = config.unfinished_report(context.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    run, tree = context.name, config.reported
+    made = copy.deepcopy(_made(nodes))
+    for artifact in made.values():
+        artifact.uri = str(remote.fetch(artifact.uri))
+    found = facts.collect(folder, config.name, run, tree, made, nodes, failure)
+    files.write(found, folder)
+    return folder
+
+
+def _made(nodes: list[lineage.Node]) -> dict[str, Any]:
+    """What the nodes that are done have made, by key."""
+    artifacts: dict[str, Any] = {}
+    for node in nodes:
+        if node.state in lineage.DONE and not node.is_resolver and node.id not in _TRIED:
+            keys = _KEYS.get(node.id, {})
+            artifacts |= {keys.get(key, key): listed for key, listed in node.made.items()}
+    return artifacts
+
+
+def _number(config: Config, names: list[str], run: str) -> int:
+    """Which of the runs is meant, from 0."""
+    if run.isdecimal() and int(run) < len(names):
+        return int(run)
+    matching = [number for number, name in enumerate(names) if name.startswith(run)]
+    if len(matching) == 1 or run in names:
+        return names.index(run) if run in names else matching[0]
+    if matching:
+        several = [names[number] for number in matching]
+        raise DarkroomError(f"{run} is the beginning of several runs. {_there_are(several)}")
+    raise DarkroomError(f"{config.name} has no run {run}. {_there_are(names)}")
+
+
+def _there_are(names: list[str]) -> str:
+    if not names:
+        return "No other has one: run darkroom run first."
+    more = f" and {len(names) - _NAMED} older ones" if len(names) > _NAMED else ""
+    return f"There are {', '.join(names[:_NAMED])}{more}; name one, or 0 for the newest."
+
+
+def _folder(config: Config, store: Any, run: Any) -> Path | None:
+    """Where the report of a run is; None where it has none."""
+    places = [
+        node.made["report"].uri
+        for node in lineage.nodes(store, config.name, run)
+        if node.state in lineage.DONE and "report" in node.made
+    ]
+    places.append(str(config.unfinished_report(run.name)))
+    there = (uri for uri in places if remote.exists(f"{uri}/{results.REPORT_FACTS}"))
+    return next(map(remote.fetch, there), None)
+
+
+def _no_report(path: Path) -> DarkroomError:
+    return DarkroomError(f"{path}: not a report: expected the report.json that a run writes.")

@@ -1,0 +1,89 @@
+"""What the newest run did and what it made. Light to import."""
+
+import os
+import time
+from collections.abc import Set
+from typing import Any
+
+from darkroom.components.base import remote, results
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.pushing import versions
+from darkroom.components.runs import lineage, metadata
+from darkroom.components.runs.summary import Node, Status, read_outputs
+from darkroom.pipeline.config import Config
+from darkroom.serving import rollout
+
+
+def latest(config: Config, alive: bool | Set[str] = False) -> Status:
+    """The status of the newest run.
+
+    Args:
+      config: of the pipeline.
+      alive: what goes on now, as ``lock.alive`` tells it; what is marked as running besides was
+        interrupted.
+
+    Raises:
+      DarkroomError: nothing has run yet.
+    """
+    store = open_store(config)
+    newest = runs(config, store)[0]
+    status = Status(
+        pipeline=config.name,
+        home=str(config.home),
+        run=newest.name,
+        versions=versions.versions(config.push_uri),
+        push_path=config.push_uri,
+        log=_newest_log(config),
+    )
+    _add_served(status, config)
+    for node in lineage.nodes(store, config.name, newest, alive):
+        ended = int(time.time() * 1000) if node.state == "running" else node.updated
+        result = read_outputs(status, node.id, node.made) if node.state in lineage.DONE else ""
+        status.nodes.append(Node(node.id, node.state, (ended - node.started) / 1000, result))
+    unfinished = config.unfinished_report(newest.name) / results.REPORT_PAGE
+    if status.report is None and unfinished.exists():
+        status.report = str(unfinished)
+    return status
+
+
+def _add_served(status: Status, config: Config) -> None:
+    try:
+        current = versions.current(config.push_uri)
+    except rollout.RolloutError as error:
+        status.unknown = str(error)
+        return
+    if current is not None:
+        status.stable = str(current.stable)
+        status.canary = None if current.canary is None else str(current.canary)
+
+
+def open_store(config: Config) -> Any:
+    """ML Metadata's store of the pipeline.
+
+    Raises:
+      DarkroomError: nothing has run yet, or the store's server can't be used.
+    """
+    remote.use(config.staging)
+    if remote.is_remote(config.root):  # TensorFlow reads it, and has much to say
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not metadata.exists(config.store):
+        raise DarkroomError(f"{config.name} has not run yet: {config.metadata_path} isn't there.")
+    return metadata.open_store(config.store)
+
+
+def runs(config: Config, store: Any) -> list[Any]:
+    """The contexts of all runs, the newest first.
+
+    Raises:
+      DarkroomError: nothing has run yet.
+    """
+    found = lineage.runs(store, config.name)
+    if not found:
+        place = metadata.place(config.store)
+        raise DarkroomError(f"{config.name} has not run yet: no run of it is in {place}.")
+    return found
+
+
+def _newest_log(config: Config) -> str | None:
+    logs = sorted((config.home / "logs").glob("*.log"), key=os.path.getmtime)
+    return str(logs[-1]) if logs else None

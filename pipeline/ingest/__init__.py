@@ -1,0 +1,1 @@
+"""From image files to TFRecords: the command ingest, and the bundled digits."""

@@ -1,0 +1,56 @@
+"""The bundled data: scikit-learn's handwritten digits as TFRecords of PNG images."""
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+from darkroom.components.base import features, tfrecord
+from darkroom.components.base.errors import DarkroomError
+
+# 10 % is the usual share to hold out from sets of 1,000 to 10,000 images.
+_EVAL_SHARE = 0.1
+_SEED = 0
+
+
+def write(folder: Path) -> None:
+    """Writes ``train`` and ``eval`` below ``folder``, unless they are there already.
+
+    1,797 scans of 8×8 grey pixels, split with each class's share kept. The folder appears whole
+    or not at all.
+    """
+    if folder.exists():
+        return
+    try:
+        from PIL import Image
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+    except ImportError as error:
+        raise DarkroomError(
+            f"The bundled digits need {error.name}: pip install 'darkroom-tfx[pipeline]'."
+        ) from error
+
+    digits = load_digits()
+
+    def example(index: int) -> bytes:
+        buffer = io.BytesIO()
+        # The scans have 17 levels of grey, 0 to 16.
+        pixels = (digits.images[index] * 255 / 16).round().astype("uint8")
+        Image.fromarray(pixels).save(buffer, format="PNG")
+        values = {
+            features.IMAGE_KEY: buffer.getvalue(),
+            features.LABEL_KEY: str(digits.target[index]).encode(),
+            features.FILENAME_KEY: f"digit-{index:04}.png".encode(),
+        }
+        return tfrecord.encode_example(values)
+
+    train, held_out = train_test_split(
+        range(len(digits.target)), test_size=_EVAL_SHARE, stratify=digits.target, random_state=_SEED
+    )
+    staging = folder.with_name(f"{folder.name}.incoming")
+    shutil.rmtree(staging, ignore_errors=True)
+    for split, indices in (("train", train), ("eval", held_out)):
+        (staging / split).mkdir(parents=True)
+        path = staging / split / "digits-00000-of-00001.tfrecord"
+        tfrecord.write(path, (example(index) for index in indices))
+    os.rename(staging, folder)

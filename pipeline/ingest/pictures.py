@@ -1,0 +1,93 @@
+"""An image file of any kind, as ``darkroom ingest`` takes it in."""
+
+import hashlib
+import io
+
+from PIL import Image, ImageOps, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+from darkroom.components.ingestion import image_formats
+from darkroom.components.ingestion.image_formats import ImageError
+
+# Formats that Pillow reads by itself, without outside programs.
+_READABLE = (
+    *image_formats.DECODABLE,
+    "PPM",
+    # Pillow knows these only once their plugins are imported.
+    TiffImagePlugin.TiffImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+)
+_JPEG = ("JPEG", "MPO")  # with several pictures in it, as some phones write
+# Where components/ingestion/decoding.py looks for the orientation of a JPEG.
+_EXIF_AT = (slice(6, 10), slice(24, 28))
+
+
+class Picture:
+    """A decoded image file."""
+
+    def __init__(self, encoded: bytes):
+        """Decodes the file.
+
+        Raises:
+          ImageError: with the reason why it can't be used.
+        """
+        self._encoded = encoded
+        self._image = image_formats.open_image(encoded, _READABLE)
+        try:
+            self._image.load()
+        except Exception as error:  # whatever a damaged file makes Pillow raise
+            reason = "cut off" if "truncated" in str(error) else "damaged"
+            raise ImageError(reason) from None
+
+    def content(self) -> str:
+        """A hash of the upright pixels: the same for the same picture in another file."""
+        pixels = _plain(self._upright())
+        digest = hashlib.blake2b(f"{pixels.mode} {pixels.size} ".encode(), digest_size=12)
+        digest.update(pixels.tobytes())
+        return digest.hexdigest()
+
+    def for_the_graph(self) -> bytes:
+        """The file itself where the transform graph reads it as it is meant, else a file that is.
+
+        A JPEG stays a JPEG with its own quantisation; everything else becomes a PNG, lossless.
+        """
+        if self._is_read_alike():
+            return self._encoded
+        buffer = io.BytesIO()
+        image = self._upright()
+        if self._image.format in _JPEG:
+            image.save(
+                buffer,
+                "JPEG",
+                qtables=self._image.quantization,
+                subsampling=JpegImagePlugin.get_sampling(self._image),
+            )
+        else:
+            _plain(image).save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()
+
+    def _is_read_alike(self) -> bool:
+        name = self._image.format
+        turned = image_formats.orientation(self._image) != 1
+        if name in _JPEG:
+            return not turned or any(self._encoded[at] == b"Exif" for at in _EXIF_AT)
+        if name == "BMP":
+            # Neither palettes nor compression: TensorFlow takes indices for grey.
+            depth, compression = self._encoded[28], self._encoded[30]
+            return depth in (24, 32) and compression == 0
+        return name in image_formats.DECODABLE and not turned
+
+    def _upright(self) -> Image.Image:
+        turned = ImageOps.exif_transpose(self._image)
+        return self._image if turned is None else turned
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Grey, grey of 16 bits, RGB or RGBA."""
+    if image.mode in ("L", "LA", "RGB", "RGBA", "I;16"):
+        return image
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in ("I", "I;16B"):
+        return image.convert("I;16")
+    transparent = "transparency" in image.info or image.mode in ("PA", "La", "RGBa")
+    return image.convert("RGBA" if transparent else "RGB")

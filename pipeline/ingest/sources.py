@@ -1,0 +1,194 @@
+"""Where labelled image files are: a folder per class, or a CSV manifest."""
+
+import csv
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from darkroom.components.base import features
+from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.serving import signatures
+
+_SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm"
+SUFFIXES = frozenset(_SUFFIXES.split(" "))
+# Folders that are known to be splits, and not classes, by what people call them.
+_SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("eval", "val", "valid", "validation", "dev"), "eval"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_COLUMNS = ("path", "label", "split")
+SPLITS = ("train", "eval", "test")
+
+
+class Source(NamedTuple):
+    """A file that should be an image."""
+
+    path: str  # absolute
+    name: str  # relative to the source's root, for people and for the index
+    label: str  # of several, as in a|b: sorted
+    split: str | None  # where the source says it
+    columns: tuple[tuple[str, str], ...] = ()  # of a manifest, beside these
+
+
+class Found(NamedTuple):
+    """All that a source has."""
+
+    files: list[Source]
+    refused: list[tuple[str, str]]  # name and reason
+    ignored: Counter[str]  # files that are no images, by their suffix
+
+
+def find(source: Path, multi_label: bool = False) -> Found:
+    """Lists the images of a folder or of a manifest.
+
+    Args:
+      source: a folder or a CSV file.
+      multi_label: a manifest's label is any number of labels, as in ``a|b``.
+
+    Raises:
+      DarkroomError: nothing is there, or a manifest without the needed columns.
+    """
+    if source.is_dir():
+        if multi_label:
+            raise DarkroomError(
+                f"{source}: a folder has one class for each image. For several labels give a CSV "
+                "manifest with the columns path and label, where a label is such as a|b."
+            )
+        found = _folder(source)
+        if not found.files and not found.refused:
+            raise DarkroomError(
+                f"{source}: no images found. Expected a folder for each class, with "
+                f"{', '.join(sorted(SUFFIXES)[:4])}… files in it, or split folders such as TRAIN "
+                "and TEST with a folder for each class."
+            )
+        return found
+    if not source.exists():
+        raise DarkroomError(f"{source}: doesn't exist. Expected a folder, or a CSV manifest.")
+    if source.suffix.lower() != ".csv":
+        raise DarkroomError(
+            f"{source}: expected a folder, or a manifest whose name ends with .csv."
+        )
+    return _manifest(source, multi_label)
+
+
+def _folder(root: Path) -> Found:
+    children = _subfolders(root)
+    splits = {child: _SPLIT_FOLDERS.get(child.name.lower()) for child in children}
+    in_splits = bool(children) and all(splits.values()) and any(map(_subfolders, children))
+    found = Found([], [], Counter())
+    for child in children:
+        classes = _subfolders(child) if in_splits else [child]
+        for folder in classes:
+            for path in _walk(folder, found.refused, root):
+                suffix = os.path.splitext(path)[1].lower()
+                if suffix in SUFFIXES:
+                    name = os.path.relpath(path, root)
+                    split = splits[child] if in_splits else None
+                    found.files.append(Source(path, name, text(folder.name), split))
+                else:
+                    found.ignored[suffix or "no suffix"] += 1
+    if not children:
+        loose = sum(1 for path in root.iterdir() if path.suffix.lower() in SUFFIXES)
+        if loose:
+            raise DarkroomError(
+                f"{root}: {loose:,} images are in the folder itself, so that their classes are not "
+                "known. Move them into a folder for each class, or write a CSV manifest with the "
+                "columns path and label."
+            )
+    return found
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(
+            path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+        )
+    except OSError as error:
+        raise DarkroomError(f"{folder}: can't be read: {error.strerror}.") from error
+
+
+def _walk(folder: Path, refused: list[tuple[str, str]], root: Path) -> Iterator[str]:
+    """All files below, links followed but never in circles; hidden files are left out."""
+
+    def failed(error: OSError) -> None:
+        refused.append((os.path.relpath(error.filename, root), f"{error.strerror}"))
+
+    seen = {_identity(folder)}
+    for here, folders, files in os.walk(folder, followlinks=True, onerror=failed):
+        inside = []
+        for name in sorted(folders):
+            path = os.path.join(here, name)
+            identity = _identity(path)
+            if name.startswith(".") or identity in seen:
+                continue
+            seen.add(identity)
+            inside.append(name)
+        folders[:] = inside
+        yield from (os.path.join(here, name) for name in sorted(files) if name[0] != ".")
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def _manifest(path: Path, multi_label: bool) -> Found:
+    root = path.parent.resolve()
+    found = Found([], [], Counter())
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            for needed in _COLUMNS[:2]:
+                if needed not in columns:
+                    raise DarkroomError(
+                        f"{path}: a manifest needs the columns path and label, and may have split; "
+                        f"{needed} is missing, found {', '.join(columns) or 'nothing'}."
+                        f"{closest(needed, list(columns))}"
+                    )
+            taken = [name for name in columns if name and name in features.OWN]
+            if taken:
+                raise DarkroomError(
+                    f"{path}: the column {taken[0]} has the name of a feature that darkroom writes "
+                    "itself. Rename the column."
+                )
+            for row in reader:
+                _add_row(found, root, row, reader.line_num, multi_label)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DarkroomError(f"{path}: can't be read as CSV in UTF-8: {error}.") from error
+    if not found.files and not found.refused:
+        raise DarkroomError(f"{path}: the manifest lists no images.")
+    return found
+
+
+def _add_row(
+    found: Found, root: Path, row: dict[str, str | None], line: int, multi_label: bool
+) -> None:
+    name, label, split = ((row.get(column) or "").strip() for column in _COLUMNS)
+    if multi_label:
+        label = signatures.LABEL_SEPARATOR.join(features.split_labels(label))
+    where = f"line {line}, {name or 'no path'}"
+    path = os.path.normpath(os.path.join(root, name))
+    if not name or not (label or multi_label):
+        found.refused.append((where, "no path" if not name else "no label"))
+    elif not Path(os.path.realpath(path)).is_relative_to(root):
+        found.refused.append((where, f"outside {root}, the manifest's folder"))
+    elif split and split.lower() not in _SPLIT_FOLDERS:
+        found.refused.append((where, f"split {split!r}, expected {', '.join(SPLITS)} or nothing"))
+    else:
+        known = _SPLIT_FOLDERS[split.lower()] if split else None
+        further = tuple(
+            (key, (value or "").strip())
+            for key, value in row.items()
+            if key and key not in _COLUMNS
+        )
+        found.files.append(Source(path, os.path.relpath(path, root), text(label), known, further))
+
+
+def text(name: str) -> str:
+    """A name as text that every machine spells the same way, accents composed."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))

@@ -1,0 +1,226 @@
+"""Runs the graph here: one run at a time, output to a log file, a line per node."""
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from darkroom.components.base.errors import INTERRUPTED, DarkroomError, explain
+from darkroom.components.runs import summary
+from darkroom.pipeline import beam
+from darkroom.pipeline.config import Config
+from darkroom.pipeline.display import Display
+from darkroom.pipeline.history import reports, status
+from darkroom.pipeline.running import lock, preflight
+
+
+class RunFailed(DarkroomError):
+    """A node failed: which, and why."""
+
+    def __init__(self, node: str, sentence: str, report: str = ""):
+        """Says what failed and, in a line of its own, where the report is."""
+        super().__init__(f"{node} failed. {sentence}" + f"\n{report}" * bool(report))
+        self.node, self.sentence = node, sentence
+
+
+def run(config: Config, display: Display, scan: bool = False) -> summary.Status:
+    """Runs the whole pipeline, nodes that need not run again from the cache.
+
+    Args:
+      config: of the pipeline.
+      display: is told of every node.
+      scan: end in a scan of learning rates, instead of training.
+
+    Raises:
+      DarkroomError: the data or the configuration can't be used, or another run is going on.
+      RunFailed: a node failed. What was finished before is kept and reused by the next run.
+    """
+    with lock.alone(config), temporary_folder(config.home / "tmp"):
+        size = preflight.check(config)
+        beam.require_engine(config)
+        display.started("loading TFX")
+        pipeline = create(config, size, scan)
+        preflight.rehearse(config)
+        display.ended("loading TFX", "complete")
+        if scan:  # which has a summary, and nothing to report
+            _run_nodes(config, pipeline, display)
+            return status.latest(config)
+        began = time.time() * 1000
+        with reported(config, display, lambda run: run.create_time_since_epoch >= began):
+            _run_nodes(config, pipeline, display)
+        return status.latest(config)
+
+
+def log_to_file(config: Config, node: str = "") -> tuple[Path, Any]:
+    """Sends everything that is printed or logged, also by C++, to a new log file.
+
+    Args:
+      config: of the pipeline.
+      node: the one that runs, where it is not all of them.
+
+    Returns:
+      The file's path, and a stream to the terminal that was before.
+
+    Raises:
+      DarkroomError: the pipeline's folder can't be written.
+    """
+    moment = time.strftime("%Y%m%d-%H%M%S")
+    path = config.home / "logs" / f"{moment}{'-' * bool(node)}{node}.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise DarkroomError(
+            f"root: {config.home} can't be written: {error.strerror}. "
+            "Set root to a folder of yours."
+        ) from error
+    terminal = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(file, sys.stdout.fileno())
+    os.dup2(file, sys.stderr.fileno())
+    os.close(file)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    return path, terminal
+
+
+def create(config: Config, data_bytes: int, scan: bool = False) -> Any:
+    """The TFX pipeline, for this machine; imports TensorFlow.
+
+    Args:
+      config: of the pipeline.
+      data_bytes: size of the TFRecords.
+      scan: end in a scan of learning rates, instead of training.
+
+    Raises:
+      DarkroomError: TFX isn't installed, or Beam has no such option.
+    """
+    options = beam.arguments(config.beam, data_bytes, os.cpu_count() or 1)
+    try:
+        import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
+
+        from darkroom.components.training import devices
+        from darkroom.pipeline.pipeline import create_pipeline
+    except ImportError as error:
+        raise DarkroomError(
+            f"darkroom run needs TFX, and {error.name} can't be imported: "
+            "pip install 'darkroom-tfx[pipeline]', with locks/ as constraints."
+        ) from error
+    devices.grow_memory()  # before anything has used TensorFlow
+    devices.split_cpu(config.training.cpu_replicas)
+    return create_pipeline(config, options, scan)
+
+
+@contextlib.contextmanager
+def reported(config: Config, display: Display, is_this: Callable[[Any], bool]) -> Iterator[None]:
+    """Writes the report of a run that doesn't get to its Report node.
+
+    Args:
+      config: of the pipeline.
+      display: is told where the report is.
+      is_this: whether a run, as ML Metadata has it, is the one that ends here.
+    """
+    ended: RunFailed | KeyboardInterrupt
+    try:
+        yield
+        return
+    except (RunFailed, KeyboardInterrupt) as error:
+        ended = error
+    # Not while that is handled: what then went wrong with the report would be laid to it.
+    if isinstance(ended, RunFailed):
+        failure = {"node": ended.node, "sentence": ended.sentence}
+        report = reports.write_unfinished(config, failure, is_this)
+        raise RunFailed(ended.node, ended.sentence, report) from ended
+    failure = {"node": display.node, "sentence": "The run was interrupted."}
+    display.say(reports.write_unfinished(config, failure, is_this))
+    raise ended
+
+
+def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
+    from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.portable import launcher
+
+    from darkroom.pipeline.running.launcher import reporting
+
+    failures: list[tuple[str, BaseException]] = []
+    runner = BeamDagRunner() if config.runner == "beam" else LocalDagRunner()
+    # Both runners look the launcher up here for each node; it is TFX's one place that they share.
+    stock = launcher.Launcher
+    launcher.Launcher = reporting(config, pipeline, display, failures)
+    progress_log = logging.getLogger("darkroom.progress")
+    progress_log.addHandler(display)
+    try:
+        runner.run(pipeline)
+    except Exception as error:
+        node, cause = failures[0] if failures else ("the runner", error)
+        if isinstance(cause, KeyboardInterrupt):  # Beam wraps what comes out of a node
+            raise cause from None
+        logging.getLogger("darkroom").exception("%s failed", node)
+        raise RunFailed(node, explain(cause)) from error
+    finally:
+        launcher.Launcher = stock
+        progress_log.removeHandler(display)
+
+
+@contextlib.contextmanager
+def temporary_folder(folder: Path) -> Iterator[None]:
+    """A temporary folder of the run's own: TFX and Beam leave files behind, so do killed runs."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def raise_on_signals() -> None:
+    """SIGTERM ends a run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
+
+
+def attempt(work: Callable[[], int], display: Display, log: Path) -> int:
+    """Does work whose output goes to a log.
+
+    Returns:
+      The exit code; where that is not the work's own, it is said why.
+    """
+    try:
+        return work()
+    except RunFailed as error:
+        display.say(f"darkroom: {error}\nThe log is {log}")
+    except DarkroomError as error:
+        display.say(f"darkroom: {error}")
+        log.unlink(missing_ok=True)  # nothing ran
+    except KeyboardInterrupt:
+        display.say("darkroom: interrupted. The next run goes on from the nodes that are done.")
+        return INTERRUPTED
+    except Exception as error:
+        logging.getLogger("darkroom").exception("the run failed")
+        display.say(f"darkroom: {explain(error)}\nThe log is {log}")
+    return 1
+
+
+def leave(code: int) -> NoReturn:
+    """Ends now: threads of Beam and TensorFlow that still run would hold the process for long."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

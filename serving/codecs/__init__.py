@@ -1,0 +1,1 @@
+"""From what is on the wire to arrays, and back."""

@@ -1,0 +1,585 @@
+"""JSON of requests and answers, as TensorFlow Serving reads and writes it.
+
+Its error messages are kept to the letter, since clients match on them; JSON that they quote is cut.
+Of a key that stands twice in an object the last value counts.
+"""
+
+import binascii
+import enum
+import json
+import math
+import re
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import orjson
+from tensorflow.core.example.example_pb2 import Example
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
+from tensorflow_serving.apis import classification_pb2, input_pb2, regression_pb2
+
+from darkroom.serving.errors import Code, ServingError, invalid
+
+# Characters of a quoted JSON value or name in a message.
+_QUOTED = 200
+
+_NUMBERS: dict[int, np.dtype[Any]] = {
+    types_pb2.DT_BOOL: np.dtype(np.bool_),
+    types_pb2.DT_INT8: np.dtype(np.int8),
+    types_pb2.DT_INT16: np.dtype(np.int16),
+    types_pb2.DT_INT32: np.dtype(np.int32),
+    types_pb2.DT_INT64: np.dtype(np.int64),
+    types_pb2.DT_UINT8: np.dtype(np.uint8),
+    types_pb2.DT_UINT32: np.dtype(np.uint32),
+    types_pb2.DT_UINT64: np.dtype(np.uint64),
+    types_pb2.DT_FLOAT: np.dtype(np.float32),
+    types_pb2.DT_DOUBLE: np.dtype(np.float64),
+}
+# What an output may be, besides text.
+_WRITTEN = {*_NUMBERS.values(), np.dtype(np.float16)}
+# What a JSON value must be, by the kind of dtype.
+_TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
+
+_ENCODER = json.JSONEncoder(indent=4, ensure_ascii=False)
+# A string, ended or not, or a number that JSON doesn't know. Never goes back: linear in time.
+_STRING_OR_CONSTANT = re.compile(
+    rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|-?(?:NaN|Inf(?:inity)?)', re.DOTALL
+)
+_NO_WHITESPACE = str.maketrans("", "", " \t\n\v\f\r")
+
+
+class Format(enum.Enum):
+    """How a predict request is written, by its key; its answer is written alike."""
+
+    ROW = "instances"
+    COLUMNAR = "inputs"
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """A request's JSON object; NaN, Infinity, Inf and their negatives are numbers.
+
+    Raises:
+      ServingError: it isn't one.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    try:
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            document = _parse_constants(body)
+    except json.JSONDecodeError as error:
+        if not body.strip():
+            raise invalid("JSON Parse error: The document is empty") from error
+        raise invalid(f"JSON Parse error: {error.msg} at offset: {error.pos}") from error
+    except RecursionError as error:
+        raise invalid("JSON Parse error: nested too deeply") from error
+    if not isinstance(document, dict):
+        raise invalid(f"JSON Value: {_quoted(document)} Is not object")
+    return document
+
+
+def signature_name(document: Mapping[str, Any]) -> str:
+    """The signature that a request names, or "".
+
+    Raises:
+      ServingError: its name is not a string.
+    """
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid(
+            f"JSON Value: {_quoted(document)} not formatted correctly. 'signature_name' key must "
+            "be a string value."
+        )
+    return name
+
+
+def inputs(
+    document: Mapping[str, Any], infos: Mapping[str, TensorInfo]
+) -> tuple[dict[str, np.ndarray], Format]:
+    """The tensors of a predict request.
+
+    Args:
+      document: the request.
+      infos: of the signature's inputs.
+
+    Returns:
+      The tensors, strings as object arrays of bytes; row format with the batch as dimension 0.
+
+    Raises:
+      ServingError: they don't fit the signature, or are no tensors.
+    """
+    if not infos:
+        name = _cut(signature_name(document)) or "DEFAULT"
+        raise invalid(f"Failed to get input map for signature: {name}")
+    formats = [one for one in Format if one.value in document]
+    if not formats:
+        raise invalid("Missing 'inputs' or 'instances' key")
+    if len(formats) > 1:
+        raise invalid(
+            f"JSON Value: {_quoted(document)} Not formatted correctly expecting only one of "
+            "'inputs' or 'instances' keys to exist"
+        )
+    value = document[formats[0].value]
+    if formats[0] is Format.COLUMNAR:
+        return _from_columns(value, infos), Format.COLUMNAR
+    if not isinstance(value, list):
+        raise invalid(f"JSON Value: {_quoted(document)} Excepting 'instances' to be an list/array")
+    if not value:
+        raise invalid(f"JSON Value: {_quoted(document)} No values in 'instances' array")
+    return _from_rows(value, infos), Format.ROW
+
+
+def outputs(tensors: Mapping[str, np.ndarray], format: Format) -> bytes:  # noqa: A002
+    """The body of a predict answer.
+
+    Args:
+      tensors: the signature's outputs, strings as object arrays of bytes.
+      format: that of the request.
+
+    Raises:
+      ServingError: a dtype can't be written, or the tensors don't share their rows.
+    """
+    if not tensors:
+        raise invalid("Cannot convert empty tensor map to JSON")
+    if format is Format.ROW:
+        _check_rows(tensors)
+    values = {name: _json_value(name, tensor) for name, tensor in tensors.items()}
+    answer: Any = values
+    if len(values) == 1:
+        [answer] = values.values()
+    elif format is Format.ROW:
+        answer = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    return _dump({"predictions" if format is Format.ROW else "outputs": answer})
+
+
+def examples(document: Mapping[str, Any]) -> input_pb2.Input:
+    """The examples of a classify or regress request, with their context where it has one.
+
+    Raises:
+      ServingError: there are none, or they can't be tf.Examples.
+    """
+    found = input_pb2.Input()
+    has_context = "context" in document
+    if has_context:
+        _fill_example(document["context"], found.example_list_with_context.context)
+    if "examples" not in document:
+        raise invalid(
+            f"JSON Value: {_quoted(document)} When method is classify, key 'examples' is expected "
+            "and was not found"
+        )
+    values = document["examples"]
+    if not isinstance(values, list):
+        raise invalid(
+            f"JSON Value: {_quoted(document)} Expecting 'examples' value to be an list/array"
+        )
+    if not values:
+        raise invalid(f"JSON Value: {_quoted(document)} 'examples' value is an empty array")
+    place = found.example_list_with_context if has_context else found.example_list
+    for value in values:
+        _fill_example(value, place.examples.add())
+    return found
+
+
+def classifications(result: classification_pb2.ClassificationResult) -> bytes:
+    """The body of a classify answer: of each example its labels and scores.
+
+    Raises:
+      ServingError: there are none.
+    """
+    if not result.classifications:
+        raise invalid("Cannot convert empty ClassificationResults to JSON")
+    return _dump(
+        {
+            "results": [
+                [[found.label, np.float32(found.score)] for found in one.classes]
+                for one in result.classifications
+            ]
+        }
+    )
+
+
+def regressions(result: regression_pb2.RegressionResult) -> bytes:
+    """The body of a regress answer: of each example its value.
+
+    Raises:
+      ServingError: there are none.
+    """
+    if not result.regressions:
+        raise invalid("Cannot convert empty RegressionResults to JSON")
+    return _dump({"results": np.array([one.value for one in result.regressions], np.float32)})
+
+
+def error(message: str) -> bytes:
+    """The body of an answer that is an error."""
+    # A message may name a file whose name isn't text.
+    return orjson.dumps({"error": message.encode(errors="replace").decode()})
+
+
+def _parse_constants(body: bytes) -> Any:
+    """With Python's own parser, which is slower but knows NaN and Infinity.
+
+    Raises:
+      json.JSONDecodeError: it isn't JSON.
+      RecursionError: it is nested too deeply.
+    """
+    # orjson judges everything else, so that a document with NaN is read as strictly as any.
+    orjson.loads(_STRING_OR_CONSTANT.sub(lambda m: m[0] if m[0][0] == ord('"') else b"0", body))
+    return json.loads(_STRING_OR_CONSTANT.sub(_spelled, body), parse_int=_integer)
+
+
+def _spelled(match: re.Match[bytes]) -> bytes:
+    """A constant as Python's parser spells it."""
+    token = match[0]
+    if token.endswith(b"NaN"):
+        return token if token.startswith(b'"') else b"NaN"
+    return {b"Inf": b"Infinity", b"-Inf": b"-Infinity"}.get(token, token)
+
+
+def _integer(digits: str) -> int | float:
+    """As orjson and rapidjson: what needs more than 64 bits is a double."""
+    value = int(digits)
+    return value if -(2**63) <= value < 2**64 else float(value)
+
+
+def _from_rows(instances: list[Any], infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
+    names = set(infos)
+    if not _is_named(instances[0]):
+        if len(names) > 1:
+            raise invalid(
+                "instances is a plain list, but expecting list of objects as multiple input "
+                "tensors required as per tensorinfo_map"
+            )
+        [(name, info)] = infos.items()
+        return {name: _batch(instances, info.dtype)}
+    for number, instance in enumerate(instances):
+        if not isinstance(instance, dict) or instance.keys() != names:
+            raise _wrong_names(number, instance, names)
+    return {
+        name: _batch([instance[name] for instance in instances], info.dtype, f" key: {name}")
+        for name, info in infos.items()
+    }
+
+
+def _from_columns(value: Any, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
+    if not _is_named(value):
+        if len(infos) > 1:
+            raise invalid(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors "
+                "required as per tensorinfo_map"
+            )
+        return {name: _tensor(value, info.dtype) for name, info in infos.items()}
+    for name in infos:
+        if name not in value:
+            raise invalid(f"Missing named input: {name} in 'inputs' object.")
+    return {name: _tensor(value[name], info.dtype) for name, info in infos.items()}
+
+
+def _is_named(value: Any) -> bool:
+    """Whether its keys are inputs' names."""
+    return isinstance(value, dict) and not _is_base64(value)
+
+
+def _is_base64(value: Any) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def _wrong_names(number: int, instance: Any, names: set[str]) -> ServingError:
+    if not _is_named(instance):
+        return invalid(f"Expecting object but got list at item {number} of input list")
+    for name in instance:
+        if name not in names:
+            name = _cut(name)
+            return invalid(
+                f"Failed to process element: {number} key: {name} of 'instances' list. Error: "
+                f"INVALID_ARGUMENT: JSON object: does not have named input: {name}"
+            )
+    return invalid(
+        f"Failed to process element: {number} of 'instances' list. JSON object: "
+        f"{_quoted(instance)} keys must be equal to: {','.join(sorted(names))}"
+    )
+
+
+def _batch(values: list[Any], dtype: int, key: str = "") -> np.ndarray:
+    """One tensor of all rows' values of an input; ``key`` names it in an error."""
+    try:
+        return _tensor(values, dtype)
+    except ServingError as error:
+        raise _at_element(error, values, dtype, key) from error
+
+
+def _at_element(error: ServingError, values: list[Any], dtype: int, key: str) -> ServingError:
+    """Why the rows are no batch, said of the first row that is wrong."""
+    number = _first_wrong(values, dtype)
+    value = values[number]
+    if not key and _is_named(value):
+        return invalid(f"Expecting value/list but got object at item {number} of input list")
+    try:
+        expected, found = _tensor(values[0], dtype).shape, _tensor(value, dtype).shape
+    except ServingError as of_element:
+        error = of_element
+    else:
+        if math.prod(expected) != math.prod(found):
+            sizes = math.prod(expected), math.prod(found)
+            error = invalid(f"Expecting tensor size: {sizes[0]} but got: {sizes[1]}")
+        elif expected != found:
+            error = invalid(f"Expecting shape {_shape(expected)} but got: {_shape(found)}")
+    return ServingError(
+        error.code,
+        f"Failed to process element: {number}{key} of 'instances' list. Error: "
+        f"{error.code.name}: {error.message}",
+    )
+
+
+def _first_wrong(values: list[Any], dtype: int) -> int:
+    """The first that is no tensor or not of the first one's shape; there must be one."""
+    # By halves, since one by one takes seconds of a million numbers.
+    low, high = 0, len(values)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            _tensor([values[0], *values[low:middle]], dtype)
+        except ServingError:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+def _shape(sizes: tuple[int, ...]) -> str:
+    return f"[{','.join(map(str, sizes))}]"
+
+
+def _tensor(value: Any, dtype: int) -> np.ndarray:
+    """A JSON value, a list or lists of lists as an array."""
+    shape = []
+    first = value
+    while isinstance(first, list):
+        shape.append(len(first))
+        first = first[0] if first else None
+    leaves = [value]
+    for level, size in enumerate(shape):
+        if set(map(type, leaves)) != {list}:
+            stray = next(leaf for leaf in leaves if not isinstance(leaf, list))
+            raise invalid(
+                f"JSON Value: {_quoted(stray)} found at incorrect level: {level + 1} in the JSON "
+                f"DOM. Expected at level: {len(shape)}"
+            )
+        if set(map(len, leaves)) != {size}:
+            other = next(len(leaf) for leaf in leaves if len(leaf) != size)
+            raise invalid(
+                f"Encountered list at unexpected size: {other} at level: {level} expected size: "
+                f"{size}"
+            )
+        leaves = list(chain.from_iterable(leaves))
+    if list in set(map(type, leaves)):
+        raise invalid(f"Encountered list at unexpected level: {len(shape)} expected < {len(shape)}")
+    flat = _strings(leaves) if dtype == types_pb2.DT_STRING else _numbers(leaves, dtype)
+    try:
+        return flat.reshape(shape)
+    except ValueError as error:  # more dimensions than NumPy knows
+        raise invalid(f"A tensor can't have {len(shape)} dimensions") from error
+
+
+def _strings(values: list[Any]) -> np.ndarray:
+    return np.array([_string(value) for value in values], dtype=object)
+
+
+def _numbers(values: list[Any], number: int) -> np.ndarray:
+    dtype = _NUMBERS.get(number)
+    if dtype is None:
+        raise ServingError(
+            Code.UNIMPLEMENTED,
+            f"Conversion of JSON Value: {_quoted(values[0] if values else [])} to type: "
+            f"{_dtype_name(number)}",
+        )
+    types = _TYPES[dtype.kind]
+    if not set(map(type, values)) <= types:
+        raise _wrong_type(next(v for v in values if type(v) not in types), number)
+    if dtype.kind == "f":
+        return _floats(values, number, dtype)
+    if dtype.kind in "iu" and values:
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        if min(values) < low or max(values) > high:
+            raise _wrong_type(next(v for v in values if not low <= v <= high), number)
+    return np.array(values, dtype)
+
+
+def _floats(values: list[int | float], number: int, dtype: np.dtype) -> np.ndarray:
+    doubles = np.array(values, np.float64)
+    with np.errstate(over="ignore"):
+        array = doubles.astype(dtype)
+    # TensorFlow Serving takes no greater integers. It also refuses doubles above a float's
+    # maximum, and with them that maximum as it prints it; we take what rounds to a finite float.
+    highest = 2.0 ** (np.finfo(dtype).nmant + 1) - 1
+    for place in np.flatnonzero(np.abs(doubles) > highest):
+        value = values[place]
+        if isinstance(value, int) or math.isinf(array[place]) > math.isinf(value):
+            raise invalid(
+                f"Cannot convert JSON value: {_quoted(value)} to {_dtype_name(number)} without "
+                "loss of precision."
+            )
+    return array
+
+
+def _string(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if _is_base64(value):
+        return _unescape(value["b64"])
+    if isinstance(value, dict):
+        raise invalid(f"JSON Value: {_quoted(value)} not formatted correctly for base64 data")
+    raise _wrong_type(value, types_pb2.DT_STRING)
+
+
+def _unescape(text: str) -> bytes:
+    """Base64 as Abseil takes it: whitespace anywhere, and padding of = or dots or none."""
+    decoded = _decode(text)
+    if decoded is None:
+        text = text.translate(_NO_WHITESPACE)
+        digits = text.rstrip("=.")
+        missing = -len(digits) % 4
+        if len(text) - len(digits) in (0, missing):
+            decoded = _decode(digits + "=" * missing)
+    if decoded is None:
+        raise invalid("Unable to base64 decode")
+    return decoded
+
+
+def _decode(text: str) -> bytes | None:
+    """Base64 of nothing but digits and full padding."""
+    try:
+        decoded = binascii.a2b_base64(text)
+    except ValueError:
+        return None
+    # Other characters are passed over, quickly; then there is less than there must be.
+    expected = len(text) / 4 * 3 - text[-2:].count("=")
+    return decoded if len(decoded) == expected else None
+
+
+def _fill_example(value: Any, example: Example) -> None:
+    if not isinstance(value, dict):
+        raise invalid(f"Example must be JSON object but got JSON {_type_name(value)}")
+    example.SetInParent()  # an empty context is one too
+    for name, content in value.items():
+        feature = example.features.feature[name]
+        kind = None
+        elements = []
+        for element in content if isinstance(content, list) else [content]:
+            of_element, converted = _element(element, name)
+            if kind not in (None, of_element):
+                raise invalid(
+                    f"Unexpected element type in feature: {_cut(name)} expecting type: {kind}"
+                )
+            kind = of_element
+            elements.append(converted)
+        if kind == "float":
+            elements = _numbers(elements, types_pb2.DT_FLOAT).tolist()
+        if kind:
+            getattr(feature, f"{kind}_list").value.extend(elements)
+
+
+def _element(value: Any, name: str) -> tuple[str, Any]:
+    """A value of a feature, and the kind of list that it belongs to."""
+    if isinstance(value, str) or _is_base64(value):
+        return "bytes", _string(value)
+    if isinstance(value, float):
+        return "float", value
+    if isinstance(value, int):
+        if value >= 2**63:
+            raise invalid(f"Feature: {_cut(name)} has uint64 element. Only int64 is supported.")
+        return "int64", int(value)
+    raise invalid(
+        f"Feature: {_cut(name)} has element with unexpected JSON type: {_type_name(value)}"
+    )
+
+
+def _check_rows(tensors: Mapping[str, np.ndarray]) -> None:
+    rows = None
+    for name, tensor in tensors.items():
+        if not tensor.ndim:
+            raise invalid(f"Tensor name: {name} has no shape information")
+        if rows not in (None, len(tensor)):
+            raise invalid(
+                f"Tensor name: {name} has inconsistent batch size: {len(tensor)} expecting: {rows}"
+            )
+        rows = len(tensor)
+
+
+def _json_value(name: str, tensor: np.ndarray) -> Any:
+    """What orjson writes: an array, a NumPy number, text or lists of text."""
+    if tensor.dtype == object:
+        texts = (_base64_objects if name.endswith("_bytes") else _texts)(tensor)
+        return np.asarray(texts, dtype=object).tolist()
+    dtype = tensor.dtype.newbyteorder("=")
+    if dtype not in _WRITTEN:
+        raise invalid(f"Failed to write JSON value for tensor type: {dtype.name}")
+    if dtype == np.float16:
+        dtype = np.dtype(np.float32)
+    tensor = np.asarray(tensor, dtype, order="C")
+    return tensor if tensor.ndim else tensor[()]
+
+
+def _text(value: bytes) -> str:
+    # TensorFlow Serving writes bytes that aren't UTF-8 as they are, and no client can parse that.
+    return value.decode(errors="replace")
+
+
+def _base64_object(value: bytes) -> dict[str, str]:
+    return {"b64": binascii.b2a_base64(value, newline=False).decode()}
+
+
+_texts = np.frompyfunc(_text, 1, 1)
+_base64_objects = np.frompyfunc(_base64_object, 1, 1)
+
+
+def _dump(document: dict[str, Any]) -> bytes:
+    body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"null" not in body:
+        return body
+    # That is NaN or an infinity, or part of a string.
+    return json.dumps(document, default=_plain).encode()
+
+
+def _plain(value: np.ndarray | np.generic) -> Any:
+    """As Python's own types, for its own JSON."""
+    if value.dtype == np.float32:
+        # Through its shortest digits, for a double has more.
+        value = value.astype(str).astype(float)
+    return value.tolist()
+
+
+def _quoted(value: Any) -> str:
+    """JSON for a message, written no further than it is shown."""
+    text = ""
+    for part in _ENCODER.iterencode(value):
+        text += part
+        if len(text) > _QUOTED:
+            break
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
+
+
+def _wrong_type(value: Any, dtype: int) -> ServingError:
+    return invalid(
+        f"JSON Value: {_quoted(value)} Type: {_type_name(value)} is not of expected type: "
+        f"{_dtype_name(dtype)}"
+    )
+
+
+def _dtype_name(dtype: int) -> str:
+    """As TensorFlow's C++ says it."""
+    name: str = types_pb2.DataType.Name(dtype)
+    return name.removeprefix("DT_").lower()
+
+
+def _type_name(value: Any) -> str:
+    """As rapidjson says it."""
+    if isinstance(value, bool):
+        return str(value)
+    names = {type(None): "Null", dict: "Object", list: "Array", str: "String"}
+    return names.get(type(value), "Number")

@@ -1,0 +1,159 @@
+"""Tensors between the wire and NumPy."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+
+from darkroom.serving.errors import invalid
+
+STRING = types_pb2.DT_STRING
+# In these TensorProto packs values as they lie in memory, so that they are copied at once.
+_RAW_FIELDS = {types_pb2.DT_FLOAT: "float_val", types_pb2.DT_DOUBLE: "double_val"}
+_LIST_FIELDS = {
+    types_pb2.DT_INT8: "int_val",
+    types_pb2.DT_INT16: "int_val",
+    types_pb2.DT_INT32: "int_val",
+    types_pb2.DT_UINT8: "int_val",
+    types_pb2.DT_UINT16: "int_val",
+    types_pb2.DT_INT64: "int64_val",
+    types_pb2.DT_UINT32: "uint32_val",
+    types_pb2.DT_UINT64: "uint64_val",
+    types_pb2.DT_BOOL: "bool_val",
+}
+_DTYPES: dict[int, np.dtype] = {
+    number: np.dtype(tf.as_dtype(number).as_numpy_dtype)
+    for number in (*_RAW_FIELDS, *_LIST_FIELDS, types_pb2.DT_HALF)
+}
+_NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
+_FIELD_NUMBERS = {
+    name: tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[name].number
+    for name in _RAW_FIELDS.values()
+}
+_MOST_DIMENSIONS = 32
+_LENGTH_DELIMITED = 2  # protobuf's wire type of packed fields
+
+
+def dtype_name(number: int) -> str:
+    """TensorFlow's name of a DataType, such as float; its number where it has none."""
+    try:
+        return str(types_pb2.DataType.Name(number))[len("DT_") :].lower()
+    except ValueError:
+        return f"unknown type {number}"
+
+
+def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
+    """The array of a tensor on the wire.
+
+    Args:
+      name: of the input, for the message.
+      proto: as the client sent it; a shorter list of values is filled up with its last, as
+        TensorFlow does.
+      max_bytes: of the array, which a few bytes on the wire can claim to be any size.
+
+    Returns:
+      An array of the shape that is claimed; strings as an object array of bytes.
+
+    Raises:
+      ServingError: shape, type and values don't belong together, or it is too large.
+    """
+    if proto.tensor_shape.unknown_rank:
+        raise invalid(f'input "{name}" has a shape of unknown rank')
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    if min(shape, default=0) < 0:
+        raise invalid(f'input "{name}" has a negative dimension: {shape}')
+    count = math.prod(shape)
+    # NumPy can't have more dimensions, nor any size beside a dimension of 0.
+    too_large = not count and math.prod(filter(None, shape)) > max_bytes
+    if too_large or len(shape) > _MOST_DIMENSIONS:
+        raise invalid(f'input "{name}" has a shape that is too large: {shape[:_MOST_DIMENSIONS]}')
+    if proto.dtype == STRING:
+        values: list[bytes] = proto.string_val
+        if len(values) == 1 == count:  # by far the most frequent
+            array = np.empty(1, dtype=object)
+            array[0] = values[0]
+            return array.reshape(shape)
+        _check_count(name, len(values), count, 8, max_bytes)
+        array = np.empty(count, dtype=object)
+        array[: len(values)] = values
+        array[len(values) :] = values[-1] if values else b""
+        return array.reshape(shape)
+    dtype = _DTYPES.get(proto.dtype)
+    if dtype is None:
+        raise invalid(f'input "{name}" has type {dtype_name(proto.dtype)}, which is not supported')
+    if proto.tensor_content:
+        if len(proto.tensor_content) != count * dtype.itemsize:
+            raise invalid(
+                f'input "{name}" has {len(proto.tensor_content)} bytes of content; its shape '
+                f"{shape} and type {dtype_name(proto.dtype)} need {count * dtype.itemsize}"
+            )
+        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
+    if proto.dtype == types_pb2.DT_HALF:
+        given = np.array(proto.half_val, np.int64).astype(np.uint16).view(np.float16)
+    else:
+        field = _RAW_FIELDS.get(proto.dtype) or _LIST_FIELDS[proto.dtype]
+        # The wire's own type: without one, NumPy takes float64 for large and small uint64 together.
+        # Values beyond the type of the tensor wrap around, as in TensorFlow.
+        wire = np.int32 if field == "int_val" else dtype
+        given = np.array(getattr(proto, field), wire).astype(dtype, copy=False)
+    _check_count(name, len(given), count, dtype.itemsize, max_bytes)
+    if len(given) < count:
+        filled = np.full(count, given[-1] if len(given) else 0, dtype)
+        filled[: len(given)] = given
+        given = filled
+    return given.reshape(shape)
+
+
+def _check_count(name: str, given: int, expected: int, item_size: int, max_bytes: int) -> None:
+    if given > expected:
+        raise invalid(f'input "{name}" has {given} values; its shape has room for {expected}')
+    if expected * item_size > max_bytes:
+        raise invalid(
+            f'input "{name}" claims {expected} values; at most {max_bytes} bytes are accepted'
+        )
+
+
+def fill(proto: TensorProto, array: np.ndarray) -> None:
+    """Writes an array into a tensor on the wire, into the field of its type.
+
+    TensorFlow Serving answers in these fields, not in ``tensor_content``, and clients read them.
+    """
+    for size in array.shape:
+        proto.tensor_shape.dim.add().size = size
+    if array.dtype == object:
+        proto.dtype = STRING
+        proto.string_val.extend(_bytes(array.ravel().tolist()))
+        return
+    number = _NUMBERS.get(array.dtype)
+    if number in _RAW_FIELDS:
+        proto.dtype = number
+        # Merging makes no Python number of each value.
+        content = array.tobytes()
+        tag = _FIELD_NUMBERS[_RAW_FIELDS[number]] << 3 | _LENGTH_DELIMITED
+        proto.MergeFromString(bytes([tag]) + _varint(len(content)) + content)
+    elif number in _LIST_FIELDS:
+        proto.dtype = number
+        getattr(proto, _LIST_FIELDS[number]).extend(array.ravel().tolist())
+    elif array.dtype == np.float16:
+        proto.dtype = types_pb2.DT_HALF
+        proto.half_val.extend(array.view(np.uint16).ravel().tolist())
+    else:
+        made = tf.make_tensor_proto(array)
+        del proto.tensor_shape.dim[:]
+        proto.MergeFrom(made)
+
+
+def _bytes(values: Iterable[bytes | str]) -> list[bytes]:
+    return [value.encode() if isinstance(value, str) else value for value in values]
+
+
+def _varint(number: int) -> bytes:
+    made = bytearray()
+    while number > 127:
+        made.append(number & 127 | 128)
+        number >>= 7
+    made.append(number)
+    return bytes(made)

@@ -1,0 +1,1 @@
+"""The model server over HTTP: TensorFlow Serving's REST API, and the page."""

@@ -1,0 +1,1 @@
+"""The model server behind its protocols: models, versions, batches, requests."""

@@ -1,0 +1,282 @@
+"""Requests of concurrent clients that run together.
+
+They are gathered in the event loop: a request is put into the queue of its kind, and a thread
+takes what has come together, at most ``max_batch_size`` examples. While all threads are busy the
+next batch fills, so that batches are large where there is load and small where there is none.
+(TensorFlow's own batching op needs a thread for each request that waits.)
+"""
+
+import asyncio
+import collections
+import math
+import weakref
+from collections.abc import Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.server.saved_model import Function, told
+from darkroom.serving.server.server_config import Batching
+
+# What a client's tensor, rather than the machine, may be guilty of.
+_FAILURES = (tf.errors.OpError, ServingError, ValueError, TypeError)
+
+
+class Call(NamedTuple):
+    """What a request asks of a model."""
+
+    function: Function  # calls of the same one may run together
+    inputs: list[np.ndarray]
+    pixels: int = 0  # of all encoded images in it
+    alone: bool = False  # what goes in or comes out isn't one for each example
+
+
+class _Task(NamedTuple):
+    call: Call
+    size: int  # examples; 0 where it can't be put together with others
+    bytes: int
+    future: asyncio.Future[list[np.ndarray]]
+
+
+_Answer = list[np.ndarray] | BaseException
+
+
+class _Queue:
+    """Requests of one kind that wait."""
+
+    def __init__(self, due: float):
+        self.tasks: collections.deque[_Task] = collections.deque()
+        self.examples = 0
+        self.due = due  # the loop's time at which what is there runs, full or not
+
+
+class Batcher:
+    """Runs calls, several at once where that is possible; belongs to one event loop."""
+
+    def __init__(self, parameters: Batching, max_pixels: int):
+        """Starts the threads.
+
+        Args:
+          parameters: how.
+          max_pixels: of the images in one batch, decoded; a single call may have more.
+        """
+        self._parameters = parameters
+        self._max_pixels = max_pixels
+        self._loop = asyncio.get_running_loop()
+        self._threads = ThreadPoolExecutor(parameters.num_batch_threads, "batch")
+        self._free = parameters.num_batch_threads
+        self._queues: dict[Hashable, _Queue] = {}  # in the order in which they came to be
+        self._examples = self._bytes = 0  # that wait
+        self._awake = False  # _start is about to be called
+        self._timer: asyncio.TimerHandle | None = None  # calls it when the next queue is due
+        self._unbatchable: weakref.WeakSet[Function] = weakref.WeakSet()
+
+    async def run(self, call: Call) -> list[np.ndarray]:
+        """Runs a call, maybe together with others.
+
+        A failing call fails alone: where a batch fails, its halves are tried, down to the guilty.
+
+        Raises:
+          ServingError: UNAVAILABLE at once where too much waits; or what the model said.
+        """
+        size = self._size(call)
+        self._check_room()
+        largest = self._parameters.max_batch_size
+        if size <= largest:
+            return await self._put(call, size)
+        parts = [
+            call._replace(inputs=[array[at : at + largest] for array in call.inputs])
+            for at in range(0, size, largest)
+        ]
+        sizes = [len(part.inputs[0]) for part in parts]
+        answers = await asyncio.gather(*map(self._put, parts, sizes))
+        if all(_is_batch(answer, n) for answer, n in zip(answers, sizes, strict=True)):
+            return [np.concatenate(arrays) for arrays in zip(*answers, strict=True)]
+        self._unbatchable.add(call.function)
+        return await self._put(call, 0)
+
+    def close(self) -> None:
+        """Ends the threads when they have done what they were given."""
+        self._threads.shutdown()
+
+    def _size(self, call: Call) -> int:
+        """Examples of a call that can run with others of its key; else 0."""
+        if self._parameters.max_batch_size == 1:
+            return 0
+        if call.alone or call.function in self._unbatchable:
+            return 0
+        sizes = {array.shape[0] if array.ndim else 0 for array in call.inputs}
+        return sizes.pop() if len(sizes) == 1 else 0
+
+    def _check_room(self) -> None:
+        """Counts what waits already, so that any request that is accepted at all finds room."""
+        limits = self._parameters
+        if (
+            self._examples >= limits.max_enqueued_batches * limits.max_batch_size
+            or self._bytes >= limits.max_enqueued_bytes
+        ):
+            raise ServingError(
+                Code.UNAVAILABLE,
+                "The batch scheduling queue to which this task was submitted is full",
+            )
+
+    def _put(self, call: Call, size: int) -> asyncio.Future[list[np.ndarray]]:
+        future: asyncio.Future[list[np.ndarray]] = self._loop.create_future()
+        shapes = tuple((array.dtype, *self._tail(array)) for array in call.inputs)
+        key: Hashable = (call.function, shapes) if size else future
+        queue = self._queues.get(key)
+        if queue is None:
+            wait = self._parameters.batch_timeout_micros / 1e6 if size else 0.0
+            queue = self._queues[key] = _Queue(self._loop.time() + wait)
+        content = sum(map(_byte_count, call.inputs))
+        queue.tasks.append(_Task(call, size, content, future))
+        queue.examples += size
+        self._examples += max(size, 1)
+        self._bytes += content
+        self._wake()
+        return future
+
+    def _wake(self) -> None:
+        if self._free and self._queues and not self._awake:
+            # After what else came in at the same time, which then runs with it.
+            self._awake = True
+            self._loop.call_soon(self._start)
+
+    def _tail(self, array: np.ndarray) -> tuple[int, ...]:
+        """What must be equal for arrays to be put together."""
+        return (array.ndim,) if self._parameters.pad_variable_length_inputs else array.shape[1:]
+
+    def _start(self) -> None:
+        self._awake = False
+        if self._timer is not None:
+            self._timer.cancel()
+        now = self._loop.time()
+        due = math.inf
+        for key, queue in list(self._queues.items()):
+            if not self._free:
+                return
+            full = queue.examples >= self._parameters.max_batch_size
+            if not full and queue.due > now:
+                due = min(due, queue.due)
+                continue
+            self._dispatch(self._take(queue))
+            del self._queues[key]
+            if queue.tasks:  # after the others, so that one kind can't keep the threads to itself
+                self._queues[key] = queue
+                due = now
+        if due < math.inf:
+            self._timer = self._loop.call_at(due, self._wake)
+
+    def _take(self, queue: _Queue) -> list[_Task]:
+        batch: list[_Task] = []
+        examples = pixels = 0
+        while queue.tasks:
+            task = queue.tasks[0]
+            if not task.future.done():  # the client may have given up
+                examples += task.size
+                pixels += task.call.pixels
+                too_many = examples > self._parameters.max_batch_size or pixels > self._max_pixels
+                if batch and too_many:
+                    break
+                batch.append(task)
+            queue.tasks.popleft()
+            queue.examples -= task.size
+            self._examples -= max(task.size, 1)
+            self._bytes -= task.bytes
+        return batch
+
+    def _dispatch(self, batch: list[_Task]) -> None:
+        if batch:
+            self._free -= 1
+            self._threads.submit(self._work, batch)
+
+    def _work(self, batch: list[_Task]) -> None:
+        try:
+            answers = self._answers(batch)
+        except BaseException as error:  # nobody else would hear of it
+            answers = [error] * len(batch)
+        self._loop.call_soon_threadsafe(self._finish, batch, answers)
+
+    def _finish(self, batch: list[_Task], answers: list[_Answer]) -> None:
+        self._free += 1
+        for task, answer in zip(batch, answers, strict=True):
+            if task.future.done():
+                continue
+            if isinstance(answer, BaseException):
+                task.future.set_exception(answer)
+            else:
+                task.future.set_result(answer)
+        self._wake()
+
+    def _answers(self, batch: list[_Task]) -> list[_Answer]:
+        function = batch[0].call.function
+        try:
+            padded = self._parameters.allowed_batch_sizes and batch[0].size
+            if len(batch) == 1 and not padded:
+                return [function(batch[0].call.inputs)]
+            return self._together(function, batch)
+        except _Unbatchable:
+            self._unbatchable.add(function)
+        except _FAILURES as error:
+            if len(batch) == 1:
+                return [told(error)]
+            # A bad image fails the whole batch, early, at its decoding; six levels find the one
+            # among 64.
+            middle = len(batch) // 2
+            return self._answers(batch[:middle]) + self._answers(batch[middle:])
+        answers: list[_Answer] = []
+        for task in batch:
+            try:
+                answers.append(function(task.call.inputs))
+            except _FAILURES as error:
+                answers.append(told(error))
+        return answers
+
+    def _together(self, function: Function, batch: list[_Task]) -> list[_Answer]:
+        sizes = [task.size for task in batch]
+        total = sum(sizes)
+        allowed = self._parameters.allowed_batch_sizes
+        padding = next((size for size in allowed if size >= total), total) - total
+        inputs = []
+        for arrays in zip(*(task.call.inputs for task in batch), strict=True):
+            if self._parameters.pad_variable_length_inputs:
+                arrays = _padded(arrays)
+            first = arrays[0][:1]
+            inputs.append(np.concatenate([*arrays, *[first] * padding]))
+        outputs = function(inputs)
+        if not _is_batch(outputs, total + padding):
+            raise _Unbatchable
+        answers: list[_Answer] = []
+        start = 0
+        for size in sizes:
+            answers.append([output[start : start + size] for output in outputs])
+            start += size
+        return answers
+
+
+def _is_batch(outputs: Sequence[np.ndarray], size: int) -> bool:
+    return all(output.shape[:1] == (size,) for output in outputs)
+
+
+class _Unbatchable(Exception):
+    """The outputs of a model aren't one for each example."""
+
+
+def _padded(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Arrays grown with zeros, or empty strings, to the largest of each dimension but the first."""
+    shape = np.max([array.shape[1:] for array in arrays], axis=0, initial=0)
+    made = []
+    for array in arrays:
+        widths = [(0, 0), *((0, int(n)) for n in shape - array.shape[1:])]
+        fill = b"" if array.dtype == object else 0
+        made.append(np.pad(array, widths, constant_values=fill) if array.ndim > 1 else array)
+    return made
+
+
+def _byte_count(array: np.ndarray) -> int:
+    if array.dtype != object:
+        return array.nbytes
+    return sum(map(len, array.ravel().tolist()))

@@ -1,0 +1,401 @@
+"""Predict, Classify, Regress and MultiInference: from a request to what a model computes, and back.
+
+No transport and no waiting here: gRPC, REST and a version's warm-up all come through. A function
+makes a ``Call`` of a request; another makes a response of what the call gave.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
+from tensorflow_serving.apis import (
+    classification_pb2,
+    inference_pb2,
+    input_pb2,
+    model_pb2,
+    regression_pb2,
+)
+from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
+
+from darkroom.serving import signatures
+from darkroom.serving.codecs import image_header, tensors
+from darkroom.serving.errors import Code, ServingError, invalid
+from darkroom.serving.server.batching import Call
+from darkroom.serving.server.manager import Model, Servable
+
+CLASSIFY = "tensorflow/serving/classify"
+REGRESS = "tensorflow/serving/regress"
+_INPUTS, _CLASSES, _SCORES, _OUTPUTS = "inputs", "classes", "scores", "outputs"
+
+# The tag of its only field, its features.
+_FIRST_BYTE_OF_EXAMPLE = b"\n"
+
+Outputs = Mapping[str, np.ndarray]  # by their names in the signature, or by tensor names
+
+
+class Limits:
+    """What is refused before it is decoded."""
+
+    def __init__(self, max_bytes: int, max_pixels: int):
+        """Both are of one request: bytes of its tensors, pixels of an encoded image in it."""
+        self.max_bytes = max_bytes
+        self.max_pixels = max_pixels
+
+    def count_pixels(self, arrays: Iterable[np.ndarray]) -> int:
+        """Pixels of all encoded images, by their headers.
+
+        Raises:
+          ServingError: one of them claims too many.
+        """
+        total = 0
+        for array in arrays:
+            if array.dtype != object:
+                continue
+            for value in array.ravel().tolist():
+                pixels = sum(map(image_header.pixels, _images_in(value)))
+                if pixels > self.max_pixels:
+                    raise invalid(
+                        f"an image claims {pixels} pixels; at most {self.max_pixels} are decoded"
+                    )
+                total += pixels
+        return total
+
+
+def _images_in(value: bytes) -> Iterable[bytes]:
+    """The value itself, or what is in it where it is a serialised tf.Example."""
+    if not value.startswith(_FIRST_BYTE_OF_EXAMPLE):
+        return [value]
+    try:
+        features = tf.train.Example.FromString(value).features.feature
+    except DecodeError:
+        return [value]
+    return [image for feature in features.values() for image in feature.bytes_list.value]
+
+
+# Predict.
+
+
+def predict_call(
+    model: Model,
+    signature: SignatureDef,
+    inputs: Mapping[str, np.ndarray],
+    limits: Limits,
+    output_filter: Sequence[str] = (),
+) -> tuple[Call, list[str]]:
+    """What to compute for a Predict request, and the names of the outputs in their order.
+
+    Raises:
+      ServingError: inputs or outputs that the signature doesn't have.
+    """
+    given, expected = set(inputs), set(signature.inputs)
+    # Defaults of inputs are TensorFlow 2.13's.
+    defaults = set(getattr(signature, "defaults", ()))
+    if given - expected or expected - given - defaults:
+        raise invalid(_wrong_inputs(given, expected))
+    for at, name in enumerate(output_filter):
+        if name not in signature.outputs:
+            outputs = ",".join(sorted(signature.outputs))
+            raise invalid(
+                f"output tensor alias not found in signature: {name} "
+                f"Outputs expected to be in the set {{{outputs}}}."
+            )
+        if name in output_filter[:at]:
+            raise invalid(f"duplicate output tensor alias: {name}")
+    names = sorted(output_filter or signature.outputs)
+    arrays = dict(inputs)
+    for name in expected - given:
+        arrays[name] = tf.make_ndarray(signature.defaults[name])
+    order = sorted(arrays)
+    function = model.function(
+        tuple(signature.inputs[name].name for name in order),
+        tuple(signature.outputs[name].name for name in names),
+    )
+    values = [arrays[name] for name in order]
+    infos = [signature.inputs[name] for name in order]
+    infos += [signature.outputs[name] for name in names]
+    alone = any(map(_is_fixed, infos))
+    return Call(function, values, limits.count_pixels(values), alone), names
+
+
+def _is_fixed(info: TensorInfo) -> bool:
+    """Whether a tensor is known to have the same first dimension for any number of examples."""
+    if not info.HasField("tensor_shape") or info.tensor_shape.unknown_rank:
+        return False
+    dimensions = info.tensor_shape.dim
+    return not dimensions or dimensions[0].size >= 0
+
+
+def arrays_of(request: PredictRequest, signature: SignatureDef, limits: Limits) -> Outputs:
+    """The inputs of a request on the wire.
+
+    Raises:
+      ServingError: tensors that don't hold what they claim, or of another type than expected.
+    """
+    arrays = {}
+    for name, proto in request.inputs.items():
+        info = signature.inputs.get(name)
+        if info is not None and info.dtype != proto.dtype:
+            raise invalid(
+                f'input "{name}" must be of type {tensors.dtype_name(info.dtype)}, received '
+                f"{tensors.dtype_name(proto.dtype)}"
+            )
+        arrays[name] = tensors.to_array(name, proto, limits.max_bytes)
+    return arrays
+
+
+def predict_response(
+    servable: Servable, signature_name: str, names: Sequence[str], outputs: Sequence[np.ndarray]
+) -> PredictResponse:
+    """The response on the wire."""
+    response = PredictResponse()
+    write_spec(response.model_spec, servable, signature_name)
+    for name, array in zip(names, outputs, strict=True):
+        tensors.fill(response.outputs[name], array)
+    return response
+
+
+def predict_request(
+    servable: Servable, signature_name: str, inputs: Mapping[str, np.ndarray]
+) -> PredictRequest:
+    """What a client would have sent over gRPC, for the request log."""
+    request = PredictRequest()
+    write_spec(request.model_spec, servable, signature_name)
+    for name, array in inputs.items():
+        tensors.fill(request.inputs[name], array)
+    return request
+
+
+def _wrong_inputs(given: set[str], expected: set[str]) -> str:
+    def listed(names: set[str]) -> str:
+        return "{" + ",".join(sorted(names)) + "}"
+
+    return (
+        f"input size does not match signature: {len(given)}!={len(expected)} "
+        f"len({listed(given)}) != len({listed(expected)}). Sent extra: "
+        f"{listed(given - expected)}. Missing but required: {listed(expected - given)}."
+    )
+
+
+# Classify, Regress, MultiInference: one or more tasks over the same tf.Examples.
+
+
+def examples_call(
+    model: Model,
+    tasks: Sequence[inference_pb2.InferenceTask],
+    given: input_pb2.Input,
+    limits: Limits,
+) -> tuple[Call, list[str]]:
+    """What to compute for some tasks, and the tensors' names in their order.
+
+    Raises:
+      ServingError: a task or its signature is wrong, or there are no examples.
+    """
+    fed, fetched = set(), set()
+    for task in tasks:
+        signature = signature_of(model, task.model_spec.signature_name)
+        read = _classify_tensors if task.method_name == CLASSIFY else _regress_tensors
+        feed, fetches = read(signature)
+        fed.add(feed)
+        fetched.update(fetches)
+    if len(fed) > 1:
+        raise invalid("Input tensor must be the same for all Signatures.")
+    names = sorted(fetched)
+    examples = _serialized(given)
+    function = model.function(tuple(fed), tuple(names))
+    return Call(function, [examples], limits.count_pixels([examples])), names
+
+
+def task(spec: model_pb2.ModelSpec, method: str) -> inference_pb2.InferenceTask:
+    """What a Classify or Regress request asks."""
+    return inference_pb2.InferenceTask(model_spec=spec, method_name=method)
+
+
+def check_tasks(request: inference_pb2.MultiInferenceRequest) -> None:
+    """Refuses tasks that can't be done together.
+
+    Raises:
+      ServingError: they are of several models, or twice the same, or of another method.
+    """
+    if not request.tasks:
+        raise invalid("Inference request must have at least one task.")
+    seen = set()
+    for task in request.tasks:
+        if not task.model_spec.name:
+            raise invalid("Found ModelSpec with an empty model name.")
+        if task.model_spec.name != request.tasks[0].model_spec.name:
+            raise invalid(
+                "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+            )
+        name = task.model_spec.signature_name or signatures.SERVING
+        if name in seen:
+            raise invalid(f"Duplicate evaluation of signature: {name}")
+        seen.add(name)
+        if task.method_name not in (CLASSIFY, REGRESS):
+            raise ServingError(
+                Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
+            )
+
+
+def signature_of(model: Model, name: str) -> SignatureDef:
+    """The signature of that name, for Classify, Regress and MultiInference.
+
+    Raises:
+      ServingError: there is none.
+    """
+    name = name or signatures.SERVING
+    if name not in model.signatures:
+        raise invalid(f"No signature was found with the name: {name}")
+    return model.signatures[name]
+
+
+def classification(
+    signature: SignatureDef, outputs: Outputs, count: int
+) -> classification_pb2.ClassificationResult:
+    """The classes and scores of each example.
+
+    Args:
+      signature: of the task.
+      outputs: by the names of their tensors.
+      count: of the examples.
+
+    Raises:
+      ServingError: the model's outputs aren't classes and scores.
+    """
+    classes, scores = (
+        outputs[signature.outputs[name].name] if name in signature.outputs else None
+        for name in (_CLASSES, _SCORES)
+    )
+    for name, array, dtype in ((_CLASSES, classes, np.object_), (_SCORES, scores, np.float32)):
+        if array is None:
+            continue
+        if array.ndim != 2:
+            raise invalid(
+                f"Expected Tensor shape: [batch_size num_classes] but got {list(array.shape)}"
+            )
+        if array.dtype != dtype:
+            kind = "DT_STRING" if dtype is np.object_ else "DT_FLOAT"
+            raise invalid(f"Expected {name} Tensor of {kind}. Got: {array.dtype}")
+        if len(array) != count:
+            raise invalid(f"Expected {name} output batch size of {count}. Got: {len(array)}")
+    if classes is not None and scores is not None and classes.shape != scores.shape:
+        raise invalid(
+            "Tensors class and score should match in dim_size(1). Got "
+            f"{classes.shape[1]} vs. {scores.shape[1]}"
+        )
+    result = classification_pb2.ClassificationResult()
+    for row in range(count):
+        labels = classes[row].tolist() if classes is not None else None
+        values = scores[row].tolist() if scores is not None else None
+        made = result.classifications.add()
+        for at in range(len(labels if labels is not None else values or [])):
+            made.classes.add(
+                label=labels[at] if labels is not None else "",
+                score=values[at] if values is not None else 0.0,
+            )
+    return result
+
+
+def regression(
+    signature: SignatureDef, outputs: Outputs, count: int
+) -> regression_pb2.RegressionResult:
+    """The value of each example; arguments and errors as of ``classification``."""
+    values = outputs[signature.outputs[_OUTPUTS].name]
+    if values.ndim != 1 and values.shape[1:] != (1,):
+        raise invalid(
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
+            f"{list(values.shape)}"
+        )
+    if len(values) != count:
+        raise invalid(
+            f"Input batch size did not match output batch size: {count} vs. {len(values)}"
+        )
+    if values.dtype != np.float32:
+        raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {values.dtype}")
+    result = regression_pb2.RegressionResult()
+    for value in values.ravel().tolist():
+        result.regressions.add(value=value)
+    return result
+
+
+def result(
+    servable: Servable,
+    model: Model,
+    task: inference_pb2.InferenceTask,
+    outputs: Outputs,
+    count: int,
+) -> inference_pb2.InferenceResult:
+    """A task's result; arguments and errors as of ``classification``."""
+    made = inference_pb2.InferenceResult()
+    name = task.model_spec.signature_name
+    write_spec(made.model_spec, servable, name)
+    signature = signature_of(model, name)
+    if task.method_name == CLASSIFY:
+        made.classification_result.CopyFrom(classification(signature, outputs, count))
+    else:
+        made.regression_result.CopyFrom(regression(signature, outputs, count))
+    return made
+
+
+def write_spec(spec: model_pb2.ModelSpec, servable: Servable, signature_name: str) -> None:
+    """The effective ModelSpec of a response."""
+    spec.name = servable.name
+    spec.version.value = servable.version
+    spec.signature_name = signature_name or signatures.SERVING
+
+
+def _classify_tensors(signature: SignatureDef) -> tuple[str, list[str]]:
+    if signature.method_name != CLASSIFY:
+        raise invalid(
+            f"Expected classification signature method_name to be {CLASSIFY}. "
+            f"Was: {signature.method_name}"
+        )
+    _check_one_input(signature, "classification")
+    if len(signature.outputs) not in (1, 2):
+        raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
+    fetches = [signature.outputs[n].name for n in (_CLASSES, _SCORES) if n in signature.outputs]
+    if not fetches:
+        raise ServingError(
+            Code.FAILED_PRECONDITION,
+            "Expected classification signature outputs to contain at least one of "
+            f'"{_CLASSES}" or "{_SCORES}". It has: {", ".join(sorted(signature.outputs))}',
+        )
+    return signature.inputs[_INPUTS].name, fetches
+
+
+def _regress_tensors(signature: SignatureDef) -> tuple[str, list[str]]:
+    if signature.method_name != REGRESS:
+        raise invalid(
+            f"Expected regression signature method_name to be {REGRESS}. "
+            f"Was: {signature.method_name}"
+        )
+    _check_one_input(signature, "regression")
+    if len(signature.outputs) != 1:
+        raise invalid("Expected one output Tensor.")
+    if _OUTPUTS not in signature.outputs:
+        raise ServingError(Code.FAILED_PRECONDITION, "No regression outputs found in SignatureDef.")
+    return signature.inputs[_INPUTS].name, [signature.outputs[_OUTPUTS].name]
+
+
+def _check_one_input(signature: SignatureDef, kind: str) -> None:
+    if len(signature.inputs) != 1:
+        raise invalid("Expected one input Tensor.")
+    if _INPUTS not in signature.inputs:
+        raise ServingError(Code.FAILED_PRECONDITION, f"No {kind} inputs found in SignatureDef.")
+
+
+def _serialized(given: input_pb2.Input) -> np.ndarray:
+    """The examples as a string tensor, [batch]; a common context is part of each."""
+    context = b""
+    if given.WhichOneof("kind") == "example_list_with_context":
+        examples = given.example_list_with_context.examples
+        # Serialised messages one after the other are the merged message.
+        context = given.example_list_with_context.context.SerializeToString()
+    else:
+        examples = given.example_list.examples
+    if not examples:
+        raise invalid("Input is empty.")
+    array = np.empty(len(examples), dtype=object)
+    array[:] = [context + example.SerializeToString() for example in examples]
+    return array

@@ -1,0 +1,100 @@
+"""Loading a version, and warming it up with the requests that came with it."""
+
+import argparse
+import os
+import time
+
+import tensorflow as tf
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from darkroom.serving import signatures
+from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.server import inference, tflite
+from darkroom.serving.server.inference import Limits
+from darkroom.serving.server.manager import Model, Servable
+from darkroom.serving.server.prometheus import Metrics
+from darkroom.serving.server.saved_model import SavedModel, session_config, told
+from darkroom.serving.server.tflite import LiteModel
+
+_MOST_WARMUP_REQUESTS = 1000  # as TensorFlow Serving's
+
+
+class Loader:
+    """Loads versions for a ``Manager``, in its threads."""
+
+    def __init__(self, options: argparse.Namespace, limits: Limits, metrics: Metrics):
+        """Takes the flags that say how."""
+        self._options = options
+        self._limits = limits
+        self._metrics = metrics
+        session = options.tensorflow_session_parallelism
+        self._session_config = session_config(
+            options.tensorflow_intra_op_parallelism or session,
+            options.tensorflow_inter_op_parallelism or session,
+            options.per_process_gpu_memory_fraction,
+        )
+
+    def __call__(self, servable: Servable) -> Model:
+        """The version, warm.
+
+        Raises:
+          ServingError: it can't be loaded, or its warm-up requests fail.
+        """
+        model = self._load(servable.path)
+        if self._options.enable_model_warmup:
+            start = time.perf_counter()
+            status = Code.OK
+            try:
+                self._warm_up(servable, model)
+            except ServingError as error:
+                status = error.code
+                model.close()
+                raise
+            finally:
+                self._metrics.warmup.add(
+                    servable.path, status.name, seconds=time.perf_counter() - start
+                )
+        return model
+
+    def _load(self, folder: str) -> Model:
+        lite = os.path.join(folder, tflite.FILE_NAME)
+        if self._options.prefer_tflite_model and tf.io.gfile.exists(lite):
+            return LiteModel(lite, os.cpu_count() or 1)
+        tags = self._options.saved_model_tags.split(",")
+        return SavedModel(folder, tags, self._session_config)
+
+    def _warm_up(self, servable: Servable, model: Model) -> None:
+        path = os.path.join(servable.path, signatures.WARMUP_PATH)
+        if not tf.io.gfile.exists(path):
+            return
+        try:
+            records = tf.data.TFRecordDataset(path).take(_MOST_WARMUP_REQUESTS)
+            for record in records.as_numpy_iterator():
+                _replay(model, PredictionLog.FromString(record), self._limits)
+        except Exception as error:  # OpError, DecodeError, ServingError, and what functions raise
+            reason = told(error)
+            raise ServingError(
+                reason.code, f"a warm-up request of {path} failed: {reason.message}"
+            ) from error
+
+
+def _replay(model: Model, log: PredictionLog, limits: Limits) -> None:
+    kind = log.WhichOneof("log_type")
+    if kind == "predict_log":
+        request = log.predict_log.request
+        name = request.model_spec.signature_name or signatures.SERVING
+        signature = inference.signature_of(model, name)
+        inputs = inference.arrays_of(request, signature, limits)
+        call, _ = inference.predict_call(model, signature, inputs, limits, request.output_filter)
+    elif kind in ("classify_log", "regress_log"):
+        classify = kind == "classify_log"
+        given = log.classify_log.request if classify else log.regress_log.request
+        method = inference.CLASSIFY if classify else inference.REGRESS
+        task = inference.task(given.model_spec, method)
+        call, _ = inference.examples_call(model, [task], given.input, limits)
+    elif kind == "multi_inference_log":
+        several = log.multi_inference_log.request
+        call, _ = inference.examples_call(model, several.tasks, several.input, limits)
+    else:
+        raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
+    call.function(call.inputs)

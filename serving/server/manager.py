@@ -1,0 +1,410 @@
+"""The life of the models that are served: found, loaded, warmed up, swapped, unloaded.
+
+One task in the event loop watches the folders; threads load, so that requests go on. A new
+version is loaded and warm before an old one goes, and the old one goes when the last request
+that uses it has its answer.
+"""
+
+import asyncio
+import dataclasses
+import enum
+import logging
+import random
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Protocol
+
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
+from darkroom.serving.errors import Code, ServingError, invalid
+from darkroom.serving.server import server_config, versions
+from darkroom.serving.server.saved_model import Function
+from darkroom.serving.server.server_config import ModelConfig, ModelServerConfig
+from darkroom.serving.signatures import CANARY, STABLE
+
+_log = logging.getLogger(__name__)
+
+
+class Model(Protocol):
+    """What a loaded version can do."""
+
+    signatures: Mapping[str, SignatureDef]
+
+    def function(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Function:
+        """What computes the tensors of some names from those of others."""
+
+    def close(self) -> None:
+        """Gives the memory back."""
+
+
+class State(enum.IntEnum):
+    """Of a version, by TensorFlow Serving's numbers."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclasses.dataclass(eq=False)
+class Servable:
+    """A version of a model."""
+
+    name: str
+    version: int
+    path: str
+    state: State = State.START
+    error: ServingError | None = None  # why the last try to load it failed
+    model: Model | None = None  # while AVAILABLE or UNLOADING
+    users: int = 0  # requests under way
+    tried: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)  # to load it, once
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version}"
+
+
+@dataclasses.dataclass(eq=False)
+class _Entry:
+    """A configured model."""
+
+    config: ModelConfig
+    servables: dict[int, Servable] = dataclasses.field(default_factory=dict)
+    wanted: set[int] = dataclasses.field(default_factory=set)  # versions, by the policy
+    labels: dict[str, int] = dataclasses.field(default_factory=dict)
+    warning: str = ""  # said last
+
+    def available(self) -> list[Servable]:
+        """Versions that answer."""
+        return [s for s in self.servables.values() if s.state is State.AVAILABLE]
+
+    def warn(self, message: str) -> None:
+        """Says it once, however often it is found."""
+        if message and message != self.warning:
+            _log.warning("%s", message)
+        self.warning = message
+
+
+class Unavailable(ServingError):
+    """Models that are configured don't answer."""
+
+    def __init__(self, entries: Mapping[str, _Entry], names: Collection[str]):
+        """Tells the reason of each."""
+        reasons = []
+        for name in names:
+            entry = entries[name]
+            errors = [str(s.error) for s in entry.servables.values() if s.error is not None]
+            reasons.append(f"{name}: {'; '.join(filter(None, [*errors, entry.warning]))}")
+        super().__init__(
+            Code.UNKNOWN, f"Some models did not become available: {{{', '.join(reasons)}}}"
+        )
+
+
+class Manager:
+    """All models of a server; its methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        load: Callable[[Servable], Model],
+        *,
+        poll_seconds: float,
+        retries: int,
+        retry_seconds: float,
+        labels_ahead: bool = False,
+        canary_share: float | None = None,
+    ):
+        """Serves nothing yet.
+
+        Args:
+          load: loads a version and warms it up; called in a thread.
+          poll_seconds: between two looks into the folders; 0: only when it is configured.
+          retries: after a load that failed.
+          retry_seconds: before each of them.
+          labels_ahead: a new label may name a version that isn't available.
+          canary_share: of requests that name no version, so many go to the label canary and the
+            others to stable, where these labels are; None: to the newest version.
+        """
+        self._load = load
+        self._poll_seconds = poll_seconds
+        self._retries = retries
+        self._retry_seconds = retry_seconds
+        self._labels_ahead = labels_ahead
+        self._canary_share = canary_share
+        self._threads = ThreadPoolExecutor(2, "load")
+        self._entries: dict[str, _Entry] = {}
+        self._changing = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
+        self._loading: set[asyncio.Task[None]] = set()
+
+    # What requests ask.
+
+    def find(self, name: str, version: int | None = None, label: str = "") -> Servable:
+        """The available version that a request means.
+
+        Args:
+          name: of the model.
+          version: a certain one.
+          label: of a version, instead of its number; with neither, the newest.
+
+        Raises:
+          ServingError: there is none.
+        """
+        if not name:
+            raise invalid("ModelSpec has no name specified.")
+        entry = self._entries.get(name)
+        labels = entry.labels if entry else {}
+        if version is None and not label and self._canary_share is not None:
+            to_canary = CANARY in labels and random.random() < self._canary_share
+            label = CANARY if to_canary else STABLE if STABLE in labels else ""
+        if label:
+            if label not in labels:
+                raise invalid(f"Unrecognized servable version label: {label}")
+            version = labels[label]
+        if version is not None:
+            servable = entry.servables.get(version) if entry else None
+            if servable is None or servable.state is not State.AVAILABLE:
+                raise ServingError(
+                    Code.NOT_FOUND, f"Servable not found for request: Specific({name}, {version})"
+                )
+            return servable
+        available = entry.available() if entry else []
+        if not available:
+            raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Latest({name})")
+        return max(available, key=lambda servable: servable.version)
+
+    @contextmanager
+    def use(self, servable: Servable) -> Iterator[Model]:
+        """The model, which isn't unloaded meanwhile."""
+        assert servable.model is not None
+        servable.users += 1
+        try:
+            yield servable.model
+        finally:
+            servable.users -= 1
+            if not servable.users and servable.state is State.UNLOADING:
+                self._end(servable)
+
+    def status(self, name: str, version: int | None = None, label: str = "") -> list[Servable]:
+        """The versions of a model that are, were or shall be served, newest first.
+
+        Raises:
+          ServingError: no such model, version or label.
+        """
+        entry = self._entries.get(name)
+        if label:
+            if entry is None or label not in entry.labels:
+                raise invalid(f"Unrecognized servable version label: {label}")
+            version = entry.labels[label]
+        known = entry.servables if entry else {}
+        if version is not None:
+            if version not in known:
+                raise ServingError(
+                    Code.NOT_FOUND, f"Could not find version {version} of model {name}"
+                )
+            return [known[version]]
+        if not known:
+            raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+        return [known[number] for number in sorted(known, reverse=True)]
+
+    def config(self, name: str) -> ModelConfig | None:
+        """How a model is configured; None where it isn't."""
+        entry = self._entries.get(name)
+        return entry.config if entry else None
+
+    def labels(self) -> dict[str, dict[str, int]]:
+        """Of each configured model, its labels and their versions."""
+        return {name: dict(entry.labels) for name, entry in self._entries.items()}
+
+    def ready(self) -> bool:
+        """Whether each configured model has a version that answers."""
+        return bool(self._entries) and all(entry.available() for entry in self._entries.values())
+
+    # What changes them.
+
+    async def start(self, config: ModelServerConfig) -> None:
+        """As ``reload``, and looks for new versions from now on.
+
+        A model that can't be loaded yet is reported and tried again, but raises nothing: a server
+        that waits for its first model is alive, though not ready.
+
+        Raises:
+          ServingError: the configuration can't be taken.
+        """
+        try:
+            await self.reload(config)
+        except Unavailable as error:
+            _log.error("%s", error)
+        if self._poll_seconds > 0:
+            self._watching = asyncio.create_task(self._watch())
+
+    async def reload(self, config: ModelServerConfig) -> None:
+        """Replaces the whole configuration; returns when its models are available.
+
+        Raises:
+          Unavailable: a model of it can't be loaded; the rest of it holds.
+          ServingError: it can't be taken, and nothing changed.
+        """
+        server_config.check(config)
+        async with self._changing:
+            given = {model.name: model for model in config.model_config_list.config}
+            if not self._labels_ahead:
+                await asyncio.to_thread(_check_labels, given)
+            for name in [name for name in self._entries if name not in given]:
+                entry = self._entries.pop(name)
+                for servable in entry.servables.values():
+                    self._unload(servable)
+            for name, model in given.items():
+                entry = self._entries.setdefault(name, _Entry(model))
+                entry.config = model
+                for servable in list(entry.servables.values()):
+                    if servable.state is State.END and servable.error is not None:
+                        del entry.servables[servable.version]  # is given another chance
+            await self._look()
+            for entry in self._entries.values():
+                for version in entry.wanted:
+                    await entry.servables[version].tried.wait()
+                self._settle(entry)
+            missing = [name for name, entry in self._entries.items() if not entry.available()]
+            if missing:
+                raise Unavailable(self._entries, missing)
+
+    async def close(self) -> None:
+        """Unloads everything; requests under way have their answers already."""
+        if self._watching is not None:
+            self._watching.cancel()
+        for task in self._loading:
+            task.cancel()
+        for entry in self._entries.values():
+            for servable in entry.servables.values():
+                self._unload(servable)
+        self._threads.shutdown()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            try:
+                async with self._changing:
+                    await self._look()
+                    for entry in self._entries.values():
+                        self._settle(entry)
+            except Exception:  # whatever it is, what is served goes on
+                _log.exception("Looking for new versions failed.")
+
+    async def _look(self) -> None:
+        """Begins to load what should be served and isn't."""
+        for entry in self._entries.values():
+            try:
+                found = await asyncio.to_thread(versions.find, entry.config.base_path)
+            except OSError as error:
+                entry.warn(f"Could not look for versions of {entry.config.name}: {error}")
+                continue
+            wanted, missing = versions.wanted(entry.config, found)
+            entry.warn(_missing_message(entry.config, missing) if missing or not found else "")
+            entry.wanted = set(wanted)
+            for version, path in wanted.items():
+                old = entry.servables.get(version)
+                if old is None or (old.state is State.END and old.error is None):
+                    servable = Servable(entry.config.name, version, path)
+                    entry.servables[version] = servable
+                    task = asyncio.create_task(self._bring_up(entry, servable))
+                    self._loading.add(task)
+                    task.add_done_callback(self._loading.discard)
+            for version, servable in list(entry.servables.items()):
+                if servable.state is State.END and version not in found:
+                    del entry.servables[version]
+
+    async def _bring_up(self, entry: _Entry, servable: Servable) -> None:
+        loop = asyncio.get_running_loop()
+        for tries in range(self._retries + 1):
+            if tries:
+                await asyncio.sleep(self._retry_seconds)
+                if not self._is_wanted(servable):
+                    break
+            servable.state = State.LOADING
+            try:
+                servable.model = await loop.run_in_executor(self._threads, self._load, servable)
+            except Exception as error:  # TensorFlow's and the file system's own are many
+                if not isinstance(error, ServingError):
+                    error = ServingError(Code.UNKNOWN, str(error))
+                servable.error = error
+                _log.error("Loading %s failed: %s", servable, error)
+                servable.tried.set()
+                continue
+            servable.state, servable.error = State.AVAILABLE, None
+            servable.tried.set()
+            _log.info("%s is available", servable)
+            if self._is_wanted(servable):
+                self._settle(entry)
+            else:
+                self._unload(servable)
+            return
+        servable.state = State.END
+        servable.tried.set()
+
+    def _is_wanted(self, servable: Servable) -> bool:
+        entry = self._entries.get(servable.name)
+        return (
+            entry is not None
+            and entry.servables.get(servable.version) is servable
+            and servable.version in entry.wanted
+        )
+
+    def _settle(self, entry: _Entry) -> None:
+        """Moves labels to what is available now, then lets go what isn't wanted any more."""
+        labels = {}
+        for label, version in entry.config.version_labels.items():
+            servable = entry.servables.get(version)
+            if servable is not None and servable.state is State.AVAILABLE:
+                labels[label] = version
+            elif label in entry.labels:
+                labels[label] = entry.labels[label]  # what was good before stays good
+            elif self._labels_ahead:
+                labels[label] = version
+        entry.labels = labels
+        if not any(servable.version in entry.wanted for servable in entry.available()):
+            return
+        for servable in entry.available():
+            if servable.version not in entry.wanted | set(labels.values()):
+                self._unload(servable)
+
+    def _unload(self, servable: Servable) -> None:
+        if servable.state is State.AVAILABLE:
+            servable.state = State.UNLOADING
+            _log.info("%s is unloaded", servable)
+            if not servable.users:
+                self._end(servable)
+
+    def _end(self, servable: Servable) -> None:
+        model, servable.model = servable.model, None
+        servable.state = State.END
+        if model is not None:
+            # Freeing a large model takes a while.
+            self._threads.submit(model.close)
+
+
+def _check_labels(given: Mapping[str, ModelConfig]) -> None:
+    """Refuses a label of a version that the model's policy doesn't load."""
+    for name, model in given.items():
+        if not model.version_labels:
+            continue
+        try:
+            wanted, _ = versions.wanted(model, versions.find(model.base_path))
+        except OSError as error:
+            raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
+        for label, version in model.version_labels.items():
+            if version not in wanted:
+                raise ServingError(
+                    Code.FAILED_PRECONDITION,
+                    f"Request to assign label {label} to version {version} of model {name}, but "
+                    "the version is not currently available for inference.",
+                )
+
+
+def _missing_message(config: ModelConfig, missing: Collection[int]) -> str:
+    if not missing:
+        return f"No versions of servable {config.name} found under base path {config.base_path}"
+    return (
+        f"Versions {sorted(missing)} of servable {config.name}, which its version policy asks "
+        f"for, were not found under base path {config.base_path}"
+    )

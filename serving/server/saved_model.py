@@ -1,0 +1,104 @@
+"""A SavedModel that answers: any, of TensorFlow 1 or 2, as TensorFlow Serving runs it."""
+
+import functools
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
+from darkroom.serving.errors import Code, ServingError
+
+# Arrays in the order of the feeds to arrays in the order of the fetches.
+Function = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
+# Different combinations of inputs and outputs that are kept ready; clients choose outputs.
+_FUNCTIONS = 64
+
+
+# Where in the graph TensorFlow's message comes from, which says nothing to a client.
+_NODES = re.compile(r"\{\{\w+ [^}]*\}\} *")
+
+
+class SavedModel:
+    """A loaded version.
+
+    The graph runs in a session, as TensorFlow Serving's C++ does, and not as the functions of
+    ``tf.saved_model.load``: so models of TensorFlow 1 work too, loading takes half the time, a
+    request costs less, and unloading gives all memory back.
+    """
+
+    def __init__(self, folder: str, tags: Sequence[str], session_config: Any = None):
+        """Loads a SavedModel.
+
+        Raises:
+          ServingError: it can't be loaded.
+        """
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph, config=session_config)
+        try:
+            with graph.as_default():
+                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, list(tags), folder)
+        except (tf.errors.OpError, OSError, RuntimeError, ValueError, KeyError) as error:
+            self._session.close()
+            raise ServingError(Code.UNKNOWN, f"{folder} can't be loaded: {error}") from error
+        graph.finalize()
+        self.signatures: Mapping[str, SignatureDef] = dict(meta_graph.signature_def)
+        self.function = functools.lru_cache(_FUNCTIONS)(self._function)
+
+    def _function(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Function:
+        """What computes the tensors of some names from those of others."""
+        try:
+            if set(feeds) & set(fetches):  # an input that is an output; only run() takes it
+                run = self._session.make_callable(list(fetches), list(feeds))
+            else:
+                # The public make_callable goes through run() where something is fed: that takes
+                # 50 µs more, and refuses shapes that run in TensorFlow Serving.
+                options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
+                run = self._session._make_callable_from_options(options)
+        except (tf.errors.OpError, RuntimeError) as error:
+            raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
+        return lambda arrays: [_array(value) for value in run(*arrays)]
+
+    def close(self) -> None:
+        """Gives the memory back; nothing may run any more."""
+        self.function.cache_clear()
+        self._session.close()
+
+
+def _array(value: Any) -> np.ndarray:
+    # A session gives bytes for a string without dimensions.
+    return np.array(value, dtype=object) if isinstance(value, bytes) else value
+
+
+def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> Any:
+    """TensorFlow's own word for how a session uses the machine.
+
+    Args:
+      intra_op: threads that share an operation; 0: all cores but the one that requests come and
+        go on, else both get in each other's way.
+      inter_op: threads that run operations side by side; 0: the same.
+      gpu_memory_fraction: 0 leaves it to TensorFlow.
+    """
+    threads = max(1, (os.cpu_count() or 1) - 1)
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=intra_op or threads,
+        inter_op_parallelism_threads=inter_op or threads,
+    )
+    config.gpu_options.per_process_gpu_memory_fraction = gpu_memory_fraction
+    return config
+
+
+def told(error: BaseException) -> ServingError:
+    """What a client hears of a failure: its code, and its message without the graph's nodes."""
+    if isinstance(error, ServingError):
+        return error
+    if isinstance(error, tf.errors.OpError):
+        message = error.message.removeprefix("Graph execution error:").strip()
+        reason = _NODES.sub("", message.partition("\n")[0]) or type(error).__name__
+        return ServingError(Code(error.error_code), reason)
+    return ServingError(Code.INVALID_ARGUMENT, str(error))

@@ -1,0 +1,197 @@
+"""The model server's configuration files, which are text protos.
+
+Only ``ModelServerConfig`` is in the package of TensorFlow Serving's API; the other three are
+declared here, field by field as in TensorFlow Serving, so that its files are read unchanged.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import wrappers_pb2 as wrappers
+from google.protobuf.message import Message
+from tensorflow_serving.config import model_server_config_pb2
+
+from darkroom.serving.errors import Code, ServingError, invalid
+
+ModelServerConfig: TypeAlias = model_server_config_pb2.ModelServerConfig
+ModelConfig: TypeAlias = model_server_config_pb2.ModelConfig
+
+_Proto = TypeVar("_Proto", bound=Message)
+_Field = descriptor_pb2.FieldDescriptorProto
+_PACKAGE = "darkroom.serving"
+# TensorFlow Serving's defaults of BatchingParameters; threads are as many as cores.
+_MAX_BATCH_SIZE, _MAX_ENQUEUED_BATCHES = 1000, 10
+# Requests that may wait for a thread where batching is off.
+_MAX_ENQUEUED_ALONE = 1000
+
+# Message: {field: (number, type)}; a type in dots is a message, one in brackets is repeated.
+_DECLARED: dict[str, dict[str, tuple[int, str]]] = {
+    "BatchingParameters": {
+        "max_batch_size": (1, "google.protobuf.Int64Value"),
+        "batch_timeout_micros": (2, "google.protobuf.Int64Value"),
+        "max_enqueued_batches": (3, "google.protobuf.Int64Value"),
+        "num_batch_threads": (4, "google.protobuf.Int64Value"),
+        "thread_pool_name": (5, "google.protobuf.StringValue"),
+        "allowed_batch_sizes": (6, "[int64]"),
+        "pad_variable_length_inputs": (7, "bool"),
+    },
+    "PrometheusConfig": {"enable": (1, "bool"), "path": (2, "string")},
+    "MonitoringConfig": {"prometheus_config": (1, f"{_PACKAGE}.PrometheusConfig")},
+    "SSLConfig": {
+        "server_key": (1, "string"),
+        "server_cert": (2, "string"),
+        "custom_ca": (3, "string"),
+        "client_verify": (4, "bool"),
+    },
+}
+
+
+def _declare() -> dict[str, type[Message]]:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="darkroom/serving.proto",
+        package=_PACKAGE,
+        syntax="proto3",
+        dependency=[wrappers.DESCRIPTOR.name],
+    )
+    for name, fields in _DECLARED.items():
+        message = file.message_type.add(name=name)
+        for field, (number, kind) in fields.items():
+            repeated, kind = kind.startswith("["), kind.strip("[]")
+            made = message.field.add(name=field, number=number)
+            made.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
+            if "." in kind:
+                made.type, made.type_name = _Field.TYPE_MESSAGE, f".{kind}"
+            else:
+                made.type = _Field.Type.Value(f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.Default()
+    pool.AddSerializedFile(file.SerializeToString())
+    # The second is protobuf 3's, which TFX 1.16 has on Python 3.10.
+    to_class = getattr(message_factory, "GetMessageClass", None)
+    to_class = to_class or message_factory.MessageFactory(pool).GetPrototype
+    return {name: to_class(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _DECLARED}
+
+
+_CLASSES = _declare()
+BatchingParameters: Any = _CLASSES["BatchingParameters"]
+MonitoringConfig: Any = _CLASSES["MonitoringConfig"]
+SSLConfig: Any = _CLASSES["SSLConfig"]
+
+
+def read(path: str, kind: type[_Proto]) -> _Proto:
+    """Reads a configuration file.
+
+    Args:
+      path: of the file.
+      kind: one of the four messages of this module.
+
+    Raises:
+      ServingError: it can't be read, or isn't such a message.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            message: _Proto = kind()
+            text_format.Parse(file.read(), message)
+            return message
+    except OSError as error:
+        raise ServingError(Code.NOT_FOUND, f"{path}: can't be read: {error.strerror}.") from error
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise invalid(
+            f"Invalid protobuf file: '{path}': Error parsing text-format "
+            f"{kind.DESCRIPTOR.full_name}: {error}"
+        ) from error
+
+
+class Batching(NamedTuple):
+    """How requests are put together, in TensorFlow Serving's words."""
+
+    max_batch_size: int  # examples; 1: each request runs alone
+    batch_timeout_micros: int  # microseconds for which a batch waits to be full
+    max_enqueued_batches: int  # full batches of all kinds together that may wait
+    num_batch_threads: int
+    allowed_batch_sizes: Sequence[int] = ()  # ascending; batches are padded to one of these
+    pad_variable_length_inputs: bool = False
+    max_enqueued_bytes: int = 2**30
+
+
+def batching(enabled: bool, path: str, max_enqueued_bytes: int) -> Batching:
+    """How requests are put together.
+
+    Args:
+      enabled: else each runs alone.
+      path: of a file of BatchingParameters; empty: TensorFlow Serving's defaults.
+      max_enqueued_bytes: of requests that wait.
+
+    Raises:
+      ServingError: the file can't be read, or its sizes don't fit.
+    """
+    cores = os.cpu_count() or 1
+    if not enabled:
+        return Batching(1, 0, _MAX_ENQUEUED_ALONE, cores, max_enqueued_bytes=max_enqueued_bytes)
+    given = read(path, BatchingParameters) if path else BatchingParameters()
+
+    def value(name: str, default: int, least: int) -> int:
+        found = int(getattr(given, name).value) if given.HasField(name) else default
+        if found < least:
+            raise invalid(f"{path}: {name} is {found}; expected at least {least}")
+        return found
+
+    largest = value("max_batch_size", _MAX_BATCH_SIZE, 1)
+    allowed = list(given.allowed_batch_sizes)
+    if allowed and (sorted(set(allowed)) != allowed or allowed[-1] != largest or allowed[0] < 1):
+        raise invalid(
+            f"{path}: allowed_batch_sizes {allowed} must ascend and end with max_batch_size, "
+            f"{largest}"
+        )
+    return Batching(
+        max_batch_size=largest,
+        batch_timeout_micros=value("batch_timeout_micros", 0, 0),
+        max_enqueued_batches=value("max_enqueued_batches", _MAX_ENQUEUED_BATCHES, 1),
+        num_batch_threads=value("num_batch_threads", cores, 1),
+        allowed_batch_sizes=allowed,
+        pad_variable_length_inputs=given.pad_variable_length_inputs,
+        max_enqueued_bytes=max_enqueued_bytes,
+    )
+
+
+def single_model(name: str, base_path: str) -> ModelServerConfig:
+    """The configuration of a server of one model."""
+    config = ModelServerConfig()
+    config.model_config_list.config.add(name=name, base_path=base_path, model_platform="tensorflow")
+    return config
+
+
+def check(config: ModelServerConfig) -> None:
+    """Refuses what can't be served.
+
+    Raises:
+      ServingError: with TensorFlow Serving's code and the model that is wrong.
+    """
+    if config.WhichOneof("config") == "custom_model_config":
+        raise ServingError(Code.UNIMPLEMENTED, "custom_model_config is not supported.")
+    seen = set()
+    for model in config.model_config_list.config:
+        if not model.name:
+            raise invalid(f"ModelConfig has no name specified; its base path: {model.base_path}")
+        if model.name in seen:
+            raise invalid(f"Illegal to list model {model.name} multiple times in config list")
+        seen.add(model.name)
+        if not os.path.isabs(model.base_path) and "://" not in model.base_path:
+            raise invalid(
+                f"Expected model {model.name} to have an absolute path or URI; "
+                f"got base_path()={model.base_path}"
+            )
+        if model.model_platform not in ("", "tensorflow"):
+            raise invalid(
+                f"Model {model.name} has model_platform {model.model_platform!r}; "
+                "expected 'tensorflow'"
+            )
+        prefix = model.logging_config.log_collector_config.filename_prefix
+        if prefix and not os.path.isabs(prefix):
+            raise invalid(
+                f"Model {model.name}: expected an absolute filename_prefix, received {prefix!r}"
+            )
+        rate = model.logging_config.sampling_config.sampling_rate
+        if not 0.0 <= rate <= 1.0:
+            raise invalid(f"Model {model.name} has sampling_rate {rate}; expected 0 to 1")

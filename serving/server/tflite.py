@@ -1,0 +1,138 @@
+"""A TensorFlow Lite model that answers as a SavedModel does."""
+
+import functools
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow.lite.tools import flatbuffer_utils
+
+from darkroom.serving import signatures
+from darkroom.serving.errors import Code, ServingError, invalid
+from darkroom.serving.server.saved_model import Function
+
+FILE_NAME = "model.tflite"
+_METHOD = "tensorflow/serving/predict"
+
+
+def _check(content: bytes) -> None:
+    """Raises ValueError where a file points beyond its end, as one that was cut off does.
+
+    The interpreter trusts the file, and would take the whole process with it.
+    """
+    try:
+        flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    except Exception as error:  # struct's, NumPy's and Python's own, wherever it points
+        raise ValueError("the file is damaged or cut off") from error
+
+
+class LiteModel:
+    """A loaded version, with an interpreter for each request that runs at a time."""
+
+    def __init__(self, path: str, interpreters: int):
+        """Loads a model.
+
+        Args:
+          path: of ``model.tflite``.
+          interpreters: at most so many requests run at a time.
+
+        Raises:
+          ServingError: it can't be loaded.
+        """
+        try:
+            with tf.io.gfile.GFile(path, "rb") as file:
+                self._content = file.read()
+            _check(self._content)
+            first = self._interpreter()
+            self.signatures: Mapping[str, SignatureDef] = _signatures(first)
+        except (ValueError, RuntimeError, tf.errors.OpError) as error:
+            raise ServingError(Code.UNKNOWN, f"{path} can't be loaded: {error}") from error
+        self._missing = interpreters - 1
+        self._lock = threading.Lock()
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._idle.put(first)
+        self.function = functools.lru_cache(maxsize=None)(self._function)
+
+    def _interpreter(self) -> Any:
+        made = tf.lite.Interpreter(model_content=self._content, num_threads=1)
+        made.allocate_tensors()
+        return made
+
+    def _function(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Function:
+        def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+            interpreter = self._take()
+            try:
+                return _run(interpreter, dict(zip(feeds, arrays, strict=True)), fetches)
+            except (ValueError, RuntimeError) as error:
+                raise invalid(str(error)) from error
+            finally:
+                self._idle.put(interpreter)
+
+        return run
+
+    def _take(self) -> Any:
+        with self._lock:
+            if self._idle.empty() and self._missing:
+                self._missing -= 1
+                return self._interpreter()
+        return self._idle.get()
+
+    def close(self) -> None:
+        """Gives the memory back."""
+        self.function.cache_clear()
+        self._idle = queue.SimpleQueue()
+
+
+def _run(
+    interpreter: Any, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]
+) -> list[np.ndarray]:
+    details = {detail["name"]: detail for detail in interpreter.get_input_details()}
+    for name, array in feeds.items():
+        detail = details[name]
+        if list(detail["shape"]) != list(array.shape):
+            # Older files don't say which sizes are free.
+            strict = -1 in detail["shape_signature"]
+            interpreter.resize_tensor_input(detail["index"], array.shape, strict)
+    interpreter.allocate_tensors()
+    for name, array in feeds.items():
+        interpreter.set_tensor(details[name]["index"], array)
+    interpreter.invoke()
+    indices = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
+    return [interpreter.get_tensor(indices[name]) for name in fetches]
+
+
+def _signatures(interpreter: Any) -> dict[str, SignatureDef]:
+    """The model's own; or one of all inputs and outputs where it has none, as older ones.
+
+    Of several only those that share the first one's inputs and outputs: the others are graphs of
+    their own, which an interpreter runs in another way.
+    """
+    inputs = {detail["name"]: detail for detail in interpreter.get_input_details()}
+    outputs = {detail["name"]: detail for detail in interpreter.get_output_details()}
+    found = interpreter.get_signature_list()
+    made = {}
+    if not found:
+        made[signatures.SERVING] = _signature(inputs, outputs)
+    for key in found:
+        runner = interpreter.get_signature_runner(key)
+        signature = _signature(runner.get_input_details(), runner.get_output_details())
+        if {info.name for info in signature.inputs.values()} <= set(inputs):
+            made[key] = signature
+    return made
+
+
+def _signature(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> SignatureDef:
+    signature = SignatureDef(method_name=_METHOD)
+    for details, infos in ((inputs, signature.inputs), (outputs, signature.outputs)):
+        for alias, detail in details.items():
+            # TensorFlow Lite names its tensors without TensorFlow's output number.
+            info = infos[alias.removesuffix(":0")]
+            info.name = detail["name"]
+            info.dtype = tf.as_dtype(detail["dtype"]).as_datatype_enum
+            for size in detail.get("shape_signature", detail["shape"]):
+                info.tensor_shape.dim.add().size = int(size)
+    return signature

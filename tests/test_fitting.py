@@ -1,0 +1,146 @@
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from darkroom.components.base import settings
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.networks import models
+from darkroom.components.training import dataset, fitting
+from darkroom.pipeline.config import load
+
+
+def configured(*overrides: str) -> SimpleNamespace:
+    tree = load("digits", ["training.batch_size=32", *overrides]).model_dump()
+    return settings.unpack(settings.pack(tree, "model", "augmentation", "training"))
+
+
+def network(config: SimpleNamespace) -> keras.Model:
+    keras.utils.set_random_seed(config.training.seed)
+    layers = [keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.3), keras.layers.Dense(3)]
+    return models.compiled(keras.Sequential([keras.Input((6,)), *layers]), config)
+
+
+def fit(examples: dataset.Examples, *overrides: str) -> dict[str, list[float]]:
+    config = configured("training.learning_rate=0.01", *overrides)
+    return fitting.fit(network(config), config, examples, examples, []).history
+
+
+def test_a_seed_gives_the_same_twice(examples: dataset.Examples) -> None:
+    first = fit(examples, "training.epochs=3")
+    assert fit(examples, "training.epochs=3") == first
+    assert fit(examples, "training.epochs=3", "training.seed=5") != first
+    assert first["loss"][2] < first["loss"][0]
+    assert set(first) >= {"loss", "accuracy", "val_loss", "val_accuracy"}
+
+
+def test_the_cosine_schedule_falls_to_almost_nothing(examples: dataset.Examples) -> None:
+    overrides = ["training.epochs=4", "training.schedule=cosine", "training.learning_rate=0.1"]
+    rates = fit(examples, *overrides)["learning_rate"]
+    np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(4) / 4)), rtol=1e-5)
+
+
+def test_stops_when_nothing_gets_better(examples: dataset.Examples) -> None:
+    far = ["training.schedule=cosine", "training.learning_rate=50.0"]
+    losses = fit(examples, "training.epochs=30", "training.patience=2", *far)["val_loss"]
+    assert len(losses) == int(np.argmin(losses)) + 3 < 30
+
+
+def test_an_epoch_can_be_a_number_of_batches(examples: dataset.Examples) -> None:
+    counted = []
+
+    class Count(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            counted.append(batch)
+
+    tree = load("digits", ["training.steps_per_epoch=7", "training.epochs=2"]).model_dump()
+    config = settings.unpack(settings.pack(tree, "augmentation", "training"))
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    fitting.fit(model, config, examples, examples, [Count()])
+    assert len(counted) == 14
+
+
+def section(*overrides: str) -> object:
+    return settings.unpack(
+        settings.pack(load("digits", list(overrides)).model_dump(), "training")
+    ).training
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["training.schedule=constant"], [1.0] * 6),
+        (["training.schedule=step", "training.decay_epochs=2"], [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        (
+            ["training.schedule=exponential", "training.decay=0.25", "training.decay_epochs=2"],
+            [1, 0.5, 0.25, 0.125, 0.0625, 0.03125],
+        ),
+        (["training.warmup_epochs=3", "training.schedule=constant"], [0.25, 0.5, 0.75, 1, 1, 1]),
+        (["training.warmup_epochs=1", "training.schedule=step", "training.decay_epochs=2"],
+         [0.5, 1, 1, 0.1, 0.1, 0.01]),
+    ],
+)  # fmt: skip
+def test_schedules(overrides: list[str], expected: list[float]) -> None:
+    configured = section("training.learning_rate=1.0", *overrides)
+    rates = [fitting.learning_rate(configured, epoch, 6) for epoch in range(6)]
+    np.testing.assert_allclose(rates, expected)
+
+
+def test_classes_of_few_images_weigh_more() -> None:
+    labels = np.array([0] * 60 + [1] * 30 + [2] * 6)
+    examples = dataset.of_arrays(np.zeros((96, 6), "float32"), labels)
+    weights = fitting._balanced(examples)(labels).numpy()
+    np.testing.assert_allclose(weights[[0, 60, 90]], [96 / 180, 96 / 90, 96 / 18])
+    assert weights.mean() == pytest.approx(1)
+    fit(examples, "training.epochs=1", "training.class_weights=balanced")
+
+
+def test_of_several_labels_yes_and_no_weigh_the_same() -> None:
+    generator = np.random.default_rng(0)
+    labels = (generator.uniform(size=(96, 3)) < [0.5, 0.1, 0.02]).astype("float32")
+    labels[0] = 1
+    points = generator.normal(size=(96, 6)) + labels.repeat(2, axis=1)
+    examples = dataset.of_arrays(points.astype("float32"), labels)
+    weights = fitting._balanced(examples)(labels)
+    assert weights.shape == labels.shape
+    np.testing.assert_allclose((weights * labels).numpy().sum(axis=0), 48, rtol=1e-5)
+    np.testing.assert_allclose((weights * (1 - labels)).numpy().sum(axis=0), 48, rtol=1e-5)
+    fast = ("training.epochs=3", "training.learning_rate=0.01")
+    config = configured("training.class_weights=balanced", *fast)
+    config.model.head = "multi-label"
+    history = fitting.fit(network(config), config, examples, examples, []).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert 0 < history["val_accuracy"][-1] <= 1
+
+
+def test_a_loss_that_is_no_number_ends_the_training(examples: dataset.Examples) -> None:
+    words = r"by step \d of epoch \d, at a learning rate of 1e\+30"
+    with pytest.raises(fitting.Diverged, match=words):
+        fitting.fit(
+            network(config := configured("training.optimizer=sgd", "training.learning_rate=1e30")),
+            config,
+            examples,
+            examples,
+            [],
+        )
+
+
+def test_a_batch_must_fit_the_split(examples: dataset.Examples) -> None:
+    words = "training.batch_size is 97, more than the 96 examples of the train split"
+    with pytest.raises(DarkroomError, match=words):
+        fit(examples, "training.batch_size=97")
+
+
+def test_a_schedule_needs_an_optimizer_without_one(examples: dataset.Examples) -> None:
+    config = configured("training.schedule=cosine", "training.epochs=2")
+    model = network(config)
+    falling = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+    model.compile(keras.optimizers.Adam(falling), model.loss)
+    with pytest.raises(DarkroomError, match=r"is cosine, and .* has a schedule of its own"):
+        fitting.fit(model, config, examples, examples, [])
+    config.training.schedule = "constant"
+    history = fitting.fit(model, config, examples, examples, []).history
+    assert len(history["loss"]) == 2
