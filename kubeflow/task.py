@@ -91,8 +91,10 @@ def _run(options: argparse.Namespace, beam_arguments: list[str]) -> tuple[float,
     from tfx.dsl.io import fileio
     from tfx.utils import import_utils
 
+    from darkroom.components import nodes
     from darkroom.components.base import remote
-    from darkroom.components.runs import launcher, summary
+    from darkroom.components.base.status import Status
+    from darkroom.components.runs import launcher
 
     executor = import_utils.import_class_by_path(options.executor)
     of_beam = issubclass(executor, base_beam_executor.BaseBeamExecutor)
@@ -149,7 +151,7 @@ def _run(options: argparse.Namespace, beam_arguments: list[str]) -> tuple[float,
     if elsewhere:  # where a summary can't be read from
         return seconds, ""
     made = {key: listed[0].mlmd_artifact for key, listed in artifacts["outputs"].items()}
-    return seconds, summary.read_outputs(summary.Status("", "", ""), options.node, made)
+    return seconds, nodes.read_outputs(Status("", "", ""), options.node, made)
 
 
 def _artifact(given: dict[str, Any], title: str, elsewhere: bool, uris: dict[int, str]) -> Any:

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from darkroom.components.base import results
 from darkroom.components.base.remote import is_remote
-from darkroom.components.runs.summary import Node, Status
+from darkroom.components.base.status import Node, Status
 from darkroom.components.tuning import trial_table
 
 if TYPE_CHECKING:

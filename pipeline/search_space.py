@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-from darkroom.components.base import settings
 from darkroom.components.base.errors import closest
 from darkroom.components.base.sections import Section
 
@@ -87,10 +86,10 @@ def _lookup(config: Config, key: str, owner: str = "tuner.space") -> Any:
 
 
 def _check_hyperparameter(config: Config, where: str, key: str, value: Any) -> None:
-    section, *path = key.split(".")
+    section, _, path = key.partition(".")
     branch = cast(Section, getattr(config, section))
     try:
-        type(branch).model_validate(settings.changed(branch.model_dump(), path, value))
+        type(branch).model_validate(branch.changed(path, value).model_dump())
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Input should be ")

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import apache_beam as beam
@@ -12,18 +11,18 @@ import tensorflow_model_analysis as tfma
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.components.util import tfxio_utils
-from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
+from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ExecutionParameter
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from darkroom.components.base import files, remote, results, settings
+from darkroom.components.base import files, remote, results, sections
+from darkroom.components.base.component import BeamComponent, existing
+from darkroom.components.base.settings import EvaluatorSettings
 from darkroom.components.evaluation import cost, metrics, predictions
 from darkroom.components.evaluation import tfma_metrics as named
 from darkroom.components.evaluation.gate import Gate, Verdict, described
 from darkroom.components.evaluation.measurements import Group, Measurements, number_or_none
-from darkroom.components.runs import last_statistics
 from darkroom.components.training import dataset
 from darkroom.serving import description, signatures
 from darkroom.serving.predictor import read_json
@@ -46,9 +45,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     ) -> None:
         """Writes the evaluation, and puts the verdict on the blessing."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        config = settings.unpack(json.loads(exec_properties["custom_config"]))
+        config = EvaluatorSettings.unpack(exec_properties["custom_config"])
         [examples], [model] = input_dict["examples"], input_dict["model"]
-        baselines = last_statistics.found(input_dict.get("baseline_model"))
+        baselines = existing(input_dict.get("baseline_model"))
         [evaluation], [blessing] = output_dict["evaluation"], output_dict["blessing"]
         folder = path_utils.serving_model_path(model.uri)
         split = artifact_utils.get_split_uri([examples], config.evaluation.split)
@@ -62,7 +61,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             judged.evaluate(pipeline)
         images = dataset.sample_images([io_utils.all_files_pattern(split)], TIMED_IMAGES)
-        verdict, found = judged.judge(images, _trained_accuracy(folder, config))
+        verdict, found = judged.judge(images, _trained_accuracy(folder, config.evaluation.split))
         for baseline in baselines:
             found["baseline"] = {
                 "model": baseline.id,
@@ -81,7 +80,7 @@ class Evaluated:
         model: str,
         baselines: Sequence[str],
         examples: types.Artifact,
-        evaluation: SimpleNamespace,
+        evaluation: sections.Evaluation,
         folder: str,
     ):
         """Prepares TFMA.
@@ -90,7 +89,7 @@ class Evaluated:
           model: folder of the SavedModel.
           baselines: folder of the one to beat, if there is one.
           examples: the artifact.
-          evaluation: the section, with all thresholds of the gate in ``thresholds``.
+          evaluation: the section.
           folder: for what is written.
         """
         self._model, self._evaluation, self._folder = model, evaluation, folder
@@ -123,7 +122,7 @@ class Evaluated:
           pipeline: to add to.
           most: of its first examples alone.
         """
-        slices = vars(self._evaluation.slices)
+        slices = self._evaluation.slices
         shared = {"eval_shared_model": self._shared, "eval_config": self._eval_config}
         features_first, *others = tfma.default_extractors(**shared)
         evaluators = tfma.default_evaluators(**shared)
@@ -148,7 +147,7 @@ class Evaluated:
         Raises:
           DarkroomError: a threshold names a class that doesn't exist.
         """
-        slices = list(vars(self._evaluation.slices))
+        slices = list(self._evaluation.slices)
         read = predictions.read(self._predictions_path, self._multi_label, slices)
         size = cost.size_mib(self._model)
         found: dict[str, Any] = {
@@ -179,7 +178,7 @@ class Evaluated:
         }
         measurements = Measurements(read, self._evaluation.confidence)
         others = named.TfmaMetrics(self._folder, read.classes, self._evaluation.confidence)
-        others.require(vars(self._evaluation.metrics))
+        others.require(self._evaluation.metrics)
         verdict = Gate(self._evaluation, measurements, others, costs).judge(trained_accuracy)
         found |= {
             "examples": len(read.outcome),
@@ -206,7 +205,7 @@ class Evaluated:
         """Every metric of the whole, of each class and of each slice."""
         classes = measurements.classes
         overall = metrics.names(len(classes), self._multi_label)
-        own = vars(self._evaluation.metrics)
+        own = self._evaluation.metrics
         groups = [(Group(), overall), *((group, overall) for group in measurements.slices())]
         groups += [(Group(name), list(metrics.OF_CLASSES)) for name in classes]
         for group, standard in groups:
@@ -252,9 +251,9 @@ def _contract(model: str) -> dict[str, Any]:
     return contract
 
 
-def _trained_accuracy(model: str, config: SimpleNamespace) -> float | None:
+def _trained_accuracy(model: str, split: str) -> float | None:
     """What Trainer measured of the exported epoch, where that was on the same examples."""
-    if config.evaluation.split != "eval":
+    if split != "eval":
         return None
     facts = read_json(Path(model) / description.FACTS_PATH)
     found: float | None = facts.get("metrics", {}).get("val_accuracy")
@@ -291,38 +290,17 @@ def _bless(
     )
 
 
-class EvaluatorSpec(standard_component_specs.EvaluatorSpec):
-    """TFX's contract of Evaluator, with darkroom's ``evaluation`` section in EvalConfig's place."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        "custom_config": ExecutionParameter(type=str)
-    }
-
-
-class Evaluator(base_beam_component.BaseBeamComponent):
+class Evaluator(BeamComponent):
     """The gate of the models.
 
     Outputs ``evaluation`` in TFMA's own form, with the predictions and ``evaluation.json`` beside
     it, and ``blessing``, with the verdict on it.
     """
 
-    SPEC_CLASS = EvaluatorSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
-
-    def __init__(
-        self,
-        examples: types.BaseChannel,
-        model: types.BaseChannel,
-        baseline_model: types.BaseChannel,
-        custom_config: dict[str, Any],
-    ):
-        """Judges ``model``; ``baseline_model`` may be empty, ``custom_config`` is the section."""
-        spec = EvaluatorSpec(
-            examples=examples,
-            model=model,
-            baseline_model=baseline_model,
-            custom_config=json.dumps(custom_config, sort_keys=True),
-            evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
-            blessing=types.Channel(type=standard_artifacts.ModelBlessing),
-        )
-        super().__init__(spec=spec)
+    INPUTS: ClassVar = {"examples": standard_artifacts.Examples, "model": standard_artifacts.Model}
+    OPTIONAL: ClassVar = {"baseline_model": standard_artifacts.Model}
+    OUTPUTS: ClassVar = {
+        "evaluation": standard_artifacts.ModelEvaluation,
+        "blessing": standard_artifacts.ModelBlessing,
+    }

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from darkroom.components.base import sections
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.evaluation import cost, metrics
 from darkroom.components.evaluation.measurements import (
@@ -119,7 +119,7 @@ class Gate:
 
     def __init__(
         self,
-        evaluation: SimpleNamespace,
+        evaluation: sections.Evaluation,
         measurements: Measurements,
         others: TfmaMetrics,
         costs: dict[str, float],
@@ -127,10 +127,10 @@ class Gate:
         """Judges by these numbers.
 
         Args:
-          evaluation: the section, with all thresholds of the gate in ``thresholds``.
+          evaluation: the section.
           measurements: of the predictions.
           others: what TFMA computed.
-          costs: by the names of ``service.METRICS``.
+          costs: by the names of ``cost.METRICS``.
         """
         self._evaluation, self._costs = evaluation, costs
         self._measurements, self._others = measurements, others
@@ -147,7 +147,7 @@ class Gate:
         """
         verdict = Verdict(remarks=list(self._about_baseline()))
         verdict.reasons += self._not_numbers()
-        for threshold in self._evaluation.thresholds:
+        for threshold in self._evaluation.gate():
             verdict.add(list(self._checks(threshold)))
         verdict.add(list(self._not_forgotten()))
         verdict.reasons += self._never_said()
@@ -158,7 +158,7 @@ class Gate:
 
     # --- thresholds ---
 
-    def _checks(self, threshold: SimpleNamespace) -> Iterator[Check]:
+    def _checks(self, threshold: sections.Threshold) -> Iterator[Check]:
         self._require_metric(threshold)
         judged = False
         for group in self._groups(threshold):
@@ -183,7 +183,7 @@ class Gate:
                 f"{threshold.min_examples:,} examples",
             )  # fmt: skip
 
-    def _require_metric(self, threshold: SimpleNamespace) -> None:
+    def _require_metric(self, threshold: sections.Threshold) -> None:
         """Raises DarkroomError on a metric that isn't computed of such classes."""
         name, found = threshold.metric, self._measurements
         known = metrics.names(len(found.classes), self._multi_label)
@@ -194,17 +194,17 @@ class Gate:
                 f"are {', '.join(known)}.{closest(name, known)}"
             )
 
-    def _groups(self, threshold: SimpleNamespace) -> Iterator[Group]:
+    def _groups(self, threshold: sections.Threshold) -> Iterator[Group]:
         """The groups that a threshold means: one, or each class, or each value."""
         known = self._measurements.classes
         name = threshold.class_name
-        if name not in (None, "*", *known):
+        if name is not None and name not in ("*", *known):
             raise DarkroomError(
                 f"evaluation.thresholds: {threshold.metric} of the class {quoted(name)}, which "
                 f"isn't there; the classes are {', '.join(sorted(known))}.{closest(name, known)}"
             )
         slices: list[Slice] = [()]
-        for key, value in vars(threshold.slice).items():
+        for key, value in threshold.slice.items():
             there = sorted(set(self._measurements.predictions.slices[key]))
             values = there if value == "*" else [value]
             slices = [(*so_far, (key, found)) for so_far in slices for found in values]
@@ -217,7 +217,9 @@ class Gate:
             return len(self._measurements.predictions.outcome)
         return self._measurements.examples(group)
 
-    def _too_few(self, threshold: SimpleNamespace, group: Group, bound: str, limit: float) -> Check:
+    def _too_few(
+        self, threshold: sections.Threshold, group: Group, bound: str, limit: float
+    ) -> Check:
         examples = self._examples(threshold.metric, group)
         found = f"only {examples:,} example{'s' * (examples != 1)}" if examples else "no example"
         sentence = (
@@ -231,14 +233,14 @@ class Gate:
             there = ", ".join(sorted(set(self._measurements.predictions.slices[key])))
             sentence += f" ({key} is {there}, never {value})"
         # Of many groups, some may be too small; one that was asked for by its name may not.
-        named = "*" not in (threshold.class_name, *vars(threshold.slice).values())
+        named = "*" not in (threshold.class_name, *threshold.slice.values())
         measured = Measured(math.nan, examples)
         return Check(
             threshold.metric, group, bound, limit, False if named else None, sentence, measured
         )
 
     def _absolute(
-        self, threshold: SimpleNamespace, group: Group, bound: str, limit: float
+        self, threshold: sections.Threshold, group: Group, bound: str, limit: float
     ) -> Check:
         name, at_least = threshold.metric, bound == "min"
         judged_by = threshold.judged_by or "value"
@@ -269,7 +271,7 @@ class Gate:
         return replace(made, passed=passed, sentence=sentence)
 
     def _compared(
-        self, threshold: SimpleNamespace, group: Group, bound: str, limit: float
+        self, threshold: sections.Threshold, group: Group, bound: str, limit: float
     ) -> Check:
         name, who = threshold.metric, _who(threshold.metric, group)
         measured = self._measure(name, group)
@@ -358,8 +360,8 @@ class Gate:
     def _not_forgotten(self) -> Iterator[Check]:
         """No class with enough examples to tell may hardly ever be recognised."""
         found = self._measurements
-        recall = SimpleNamespace(metric="recall", judged_by=None)
         limit = self._evaluation.min_class_recall
+        recall = sections.Threshold(metric="recall", class_name="*", min=limit)
         for name, examples in sorted(zip(found.classes, found.support, strict=True)):
             if examples >= _ENOUGH and limit > 0:
                 yield self._absolute(recall, Group(name), "min", limit)
@@ -455,10 +457,9 @@ class Gate:
         return set(found.classes) == set(found.baseline_classes)
 
     @property
-    def _named(self) -> dict[str, Any]:
+    def _named(self) -> dict[str, sections.TfmaMetric]:
         """The metrics of ``evaluation.metrics``."""
-        named: dict[str, Any] = vars(self._evaluation.metrics)
-        return named
+        return self._evaluation.metrics
 
     @property
     def _multi_label(self) -> bool:

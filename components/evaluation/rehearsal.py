@@ -1,18 +1,19 @@
 """The Rehearsal node: the evaluation tried on ten examples, before hours of training begin."""
 
-import json
 import os
 from typing import Any, ClassVar
 
 import keras
 import tensorflow_transform as tft
 from tfx import types
-from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
-from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.dsl.components.base import base_beam_executor, executor_spec
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from darkroom.components.base import files, results, settings
+from darkroom.components.base import files, results
+from darkroom.components.base.component import BeamComponent
 from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.base.settings import RehearsalSettings
 from darkroom.components.evaluation import evaluator
 from darkroom.components.networks import export
 from darkroom.components.training import dataset, fitting
@@ -35,7 +36,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           DarkroomError: a metric, its arguments, a slice, or a threshold's class that can't be.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        config = settings.unpack(json.loads(exec_properties["custom_config"]))
+        config = RehearsalSettings.unpack(exec_properties["custom_config"])
         [examples], [graph] = input_dict["examples"], input_dict["transform_graph"]
         [made] = output_dict["evaluation"]
         split = artifact_utils.get_split_uri([examples], config.evaluation.split)
@@ -45,13 +46,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         network = _stand_in(config, len(classes))
         # Beside the artifacts, where Beam's workers can read it; TFX removes it.
         model = os.path.join(self._get_tmp_dir(), "model")
-        export.save(
-            export.ServingModel(network, transform, classes, config.model.head), model, images
-        )
+        export.save(export.ServingModel(network, transform, classes, config.head), model, images)
         # Intervals would take TFMA as long as for the whole split, and can't fail otherwise.
-        for threshold in config.evaluation.thresholds:
-            threshold.judged_by = "value"
-        tried = evaluator.Evaluated(model, [], examples, config.evaluation, made.uri)
+        values = [t.model_copy(update={"judged_by": "value"}) for t in config.evaluation.thresholds]
+        evaluation = config.evaluation.model_copy(update={"thresholds": values})
+        tried = evaluator.Evaluated(model, [], examples, evaluation, made.uri)
         try:
             with self._make_beam_pipeline() as pipeline:
                 tried.evaluate(pipeline, most=_EXAMPLES)
@@ -68,9 +67,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             ) from error
 
 
-def _stand_in(config: Any, num_classes: int) -> keras.Model:
+def _stand_in(config: RehearsalSettings, num_classes: int) -> keras.Model:
     """A network with the inputs and outputs of the one to come, in no time."""
-    prepared, head = config.preprocessing, config.model.head
+    prepared, head = config.preprocessing, config.head
     outputs = 1 if head == "binary" else num_classes
     return keras.Sequential(
         [
@@ -81,38 +80,15 @@ def _stand_in(config: Any, num_classes: int) -> keras.Model:
     )
 
 
-class RehearsalSpec(component_spec.ComponentSpec):
-    """Examples and transform graph in; an evaluation out, which shows that there can be one."""
+class Rehearsal(BeamComponent):
+    """Fails in seconds where Evaluator would fail after the night.
 
-    PARAMETERS: ClassVar[dict[str, component_spec.ExecutionParameter]] = {
-        "custom_config": component_spec.ExecutionParameter(type=str)
-    }
-    INPUTS: ClassVar[dict[str, component_spec.ChannelParameter]] = {
-        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        "transform_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
-    }
-    OUTPUTS: ClassVar[dict[str, component_spec.ChannelParameter]] = {
-        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation)
-    }
+    Outputs ``evaluation``, which shows that there can be one.
+    """
 
-
-class Rehearsal(base_beam_component.BaseBeamComponent):
-    """Fails in seconds where Evaluator would fail after the night."""
-
-    SPEC_CLASS = RehearsalSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
-
-    def __init__(
-        self,
-        examples: types.BaseChannel,
-        transform_graph: types.BaseChannel,
-        custom_config: dict[str, Any],
-    ):
-        """Tries what ``evaluation`` in ``custom_config`` says."""
-        spec = RehearsalSpec(
-            examples=examples,
-            transform_graph=transform_graph,
-            custom_config=json.dumps(custom_config, sort_keys=True),
-            evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
-        )
-        super().__init__(spec=spec)
+    INPUTS: ClassVar = {
+        "examples": standard_artifacts.Examples,
+        "transform_graph": standard_artifacts.TransformGraph,
+    }
+    OUTPUTS: ClassVar = {"evaluation": standard_artifacts.ModelEvaluation}

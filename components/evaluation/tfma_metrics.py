@@ -3,14 +3,13 @@
 import json
 import math
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import tensorflow_model_analysis as tfma
 from scipy import stats
 from tensorflow_model_analysis.metrics import metric_types
 
-from darkroom.components.base import features, user_code
+from darkroom.components.base import features, sections, user_code
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.evaluation.measurements import Difference, Group, Measured
 from darkroom.serving import signatures
@@ -19,7 +18,7 @@ _COUNT = "example_count"
 
 
 def eval_config(
-    evaluation: SimpleNamespace,
+    evaluation: sections.Evaluation,
     multi_label: bool,
     classes: list[str],
     baseline_classes: list[str] | None = None,
@@ -41,13 +40,13 @@ def eval_config(
     count = tfma.MetricConfig(class_name="ExampleCount", config=json.dumps({"name": _COUNT}))
     specs = [tfma.MetricsSpec(metrics=[count])]
     baseline_classes = baseline_classes or classes
-    for name, metric in vars(evaluation.metrics).items():
+    for name, metric in evaluation.metrics.items():
         spec = tfma.MetricsSpec(
             metrics=[
                 tfma.MetricConfig(
                     class_name=metric.class_name,
                     module=metric.module or "",
-                    config=json.dumps({**vars(metric.config), "name": name}, default=vars),
+                    config=json.dumps({**metric.config, "name": name}),
                 )
             ]
         )
@@ -69,8 +68,8 @@ def eval_config(
         metrics_specs=specs,
     )
     config.options.compute_confidence_intervals.value = any(
-        vars(evaluation.metrics).get(threshold.metric) and _needs_interval(threshold)
-        for threshold in evaluation.thresholds
+        evaluation.metrics.get(threshold.metric) and _needs_interval(threshold)
+        for threshold in evaluation.gate()
     )
     config.options.confidence_intervals.method = (
         tfma.proto.config_pb2.ConfidenceIntervalOptions.POISSON_BOOTSTRAP
@@ -164,13 +163,13 @@ class TfmaMetrics:
         return number, number - half, number + half
 
 
-def _sliced_by(evaluation: SimpleNamespace) -> set[tuple[str, ...]]:
+def _sliced_by(evaluation: sections.Evaluation) -> set[tuple[str, ...]]:
     """Features that slice, alone or, where a threshold asks for it, several together."""
-    together = {tuple(sorted(vars(t.slice))) for t in evaluation.thresholds if vars(t.slice)}
-    return {(key,) for key in vars(evaluation.slices)} | together
+    together = {tuple(sorted(t.slice)) for t in evaluation.gate() if t.slice}
+    return {(key,) for key in evaluation.slices} | together
 
 
-def _needs_interval(threshold: SimpleNamespace) -> bool:
+def _needs_interval(threshold: sections.Threshold) -> bool:
     if threshold.judged_by is not None:
         return bool(threshold.judged_by != "value")
     return threshold.max_drop is not None or threshold.max_rise is not None

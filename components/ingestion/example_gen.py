@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import apache_beam as beam
@@ -18,8 +17,10 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-from darkroom.components.base import features, progress, results, settings, tfrecord
+from darkroom.components.base import features, progress, results, tfrecord
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.sections import Splits
+from darkroom.components.base.settings import IngestionSettings, Settings
 from darkroom.components.ingestion import input_files, inspection, record_forms
 from darkroom.components.ingestion.image_formats import ImageError
 from darkroom.components.ingestion.inspection_counts import Sum, Tally
@@ -109,7 +110,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 class _Inspect(beam.DoFn):  # type: ignore[misc]  # Beam's base has no types
     """A file of TFRecords to examples, quarantined records and a tally."""
 
-    def __init__(self, source: str, buckets: dict[str, int], data: SimpleNamespace):
+    def __init__(self, source: str, buckets: dict[str, int], data: IngestionSettings):
         """Divides the images of ``source`` among ``buckets`` by the hash of their pixels."""
         self._source, self._buckets, self._data = source, buckets, data
         self._bounds = np.cumsum(list(buckets.values()))
@@ -215,7 +216,7 @@ def _example(image: record_forms.LabelledImage, seen: inspection.Inspection) -> 
     )
 
 
-def _check(report: dict[str, Any], data: SimpleNamespace) -> None:
+def _check(report: dict[str, Any], data: IngestionSettings) -> None:
     """Ends the run where too much is wrong with the data."""
     splits = report["splits"].values()
     reasons: dict[str, int] = {}
@@ -301,12 +302,11 @@ def _proto(text: str, message: Any) -> Any:
     return message
 
 
-def _unpack(custom_config: str) -> SimpleNamespace:
+def _unpack(custom_config: str) -> IngestionSettings:
     packed = _proto(custom_config, example_gen_pb2.CustomConfig())
     value = wrappers_pb2.StringValue()
     packed.custom_config.Unpack(value)
-    unpacked: SimpleNamespace = settings.unpack({"data": json.loads(value.value)}).data
-    return unpacked
+    return IngestionSettings.unpack(value.value)
 
 
 class ImportExampleGen(FileBasedExampleGen):
@@ -318,20 +318,17 @@ class ImportExampleGen(FileBasedExampleGen):
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(
-        self, input_base: str, patterns: dict[str, str], eval_share: float, data: dict[str, Any]
-    ):
+    def __init__(self, input_base: str, files: Splits, settings: Settings):
         """Reads files below ``input_base``.
 
         Args:
           input_base: folder of the TFRecord files.
-          patterns: of the files of each split, relative to it.
-          eval_share: of the train split that becomes the eval split, where that has no files.
-          data: the ``data`` section, with the class names in place of their file.
+          files: which of them make which split.
+          settings: what is in the records.
         """
-        output = None
+        output, patterns = None, files.patterns
         if "eval" not in patterns:
-            held_out = round(eval_share * _HASH_BUCKETS)
+            held_out = round(files.eval_share * _HASH_BUCKETS)
             buckets = {"train": _HASH_BUCKETS - held_out, "eval": held_out}
             output = example_gen_pb2.Output(
                 split_config=example_gen_pb2.SplitConfig(
@@ -342,7 +339,7 @@ class ImportExampleGen(FileBasedExampleGen):
                 )
             )
         custom = example_gen_pb2.CustomConfig()
-        custom.custom_config.Pack(wrappers_pb2.StringValue(value=json.dumps(data, sort_keys=True)))
+        custom.custom_config.Pack(wrappers_pb2.StringValue(value=settings.model_dump_json()))
         splits = [
             example_gen_pb2.Input.Split(name=name, pattern=pattern)
             for name, pattern in patterns.items()

@@ -2,7 +2,6 @@
 
 import math
 import os
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ import tensorflow as tf
 
 from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.base.settings import IngestionSettings
 from darkroom.components.ingestion.image_formats import ImageError
 from darkroom.serving import signatures
 
@@ -27,7 +27,7 @@ class LabelledImage(NamedTuple):
     kept: dict[str, bytes]  # text of `data.keep_features`; empty where an example has none
 
 
-def read(record: bytes, data: SimpleNamespace) -> LabelledImage:
+def read(record: bytes, data: IngestionSettings) -> LabelledImage:
     """An example in one of the forms of ``data.form``.
 
     Pixels become PNG files, which loses nothing of uint8, and less than 1/65535 of floats.
@@ -58,7 +58,7 @@ def read(record: bytes, data: SimpleNamespace) -> LabelledImage:
     return LabelledImage(encoded, labels, _filename(values), kept)
 
 
-def _labels(values: dict[str, tuple[str, Any]], data: SimpleNamespace) -> tuple[bytes, ...]:
+def _labels(values: dict[str, tuple[str, Any]], data: IngestionSettings) -> tuple[bytes, ...]:
     kind, value = values.get(data.label_key, ("", ()))
     if kind == "float":
         raise DarkroomError(
@@ -74,7 +74,7 @@ def _labels(values: dict[str, tuple[str, Any]], data: SimpleNamespace) -> tuple[
     return (value[0] if kind == "bytes" else _class_name(value[0], data),)
 
 
-def _class_name(number: int, data: SimpleNamespace) -> bytes:
+def _class_name(number: int, data: IngestionSettings) -> bytes:
     """The name of an integer class."""
     if data.class_names is None:
         return str(number).encode()
@@ -98,7 +98,7 @@ def _filename(values: dict[str, tuple[str, Any]]) -> bytes:
     return value[0] if kind == "bytes" and len(value) else b""
 
 
-def _shape(values: dict[str, tuple[str, Any]], data: SimpleNamespace) -> list[int]:
+def _shape(values: dict[str, tuple[str, Any]], data: IngestionSettings) -> list[int]:
     """Height, width and channels of this example."""
     shape = data.shape
     if shape is None:
@@ -110,7 +110,7 @@ def _shape(values: dict[str, tuple[str, Any]], data: SimpleNamespace) -> list[in
     return list(shape)
 
 
-def _pixels(kind: str, value: Any, shape: list[int], data: SimpleNamespace) -> np.ndarray:
+def _pixels(kind: str, value: Any, shape: list[int], data: IngestionSettings) -> np.ndarray:
     """uint8 or uint16 [height, width, channels]."""
     stored = np.uint8 if data.form == "uint8" else np.float32
     if kind == "bytes":

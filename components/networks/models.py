@@ -15,17 +15,17 @@ configuration key arrive in ``config``; others are asked for with KerasTuner's `
 import math
 import os
 import re
-from types import SimpleNamespace
 from typing import Any
 
 import keras
 import keras_tuner
 import tensorflow as tf
 
-from darkroom.components.base import remote, user_code
-from darkroom.components.base.architectures import ARCHITECTURES
+from darkroom.components.base import remote, sections, user_code
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import parts, tracing, weights
+from darkroom.components.networks.architectures import ARCHITECTURES
 
 # Of inputs: 20 batches of 64 CIFAR-10 images, one of 32 images of 224 by 224.
 _VALUES_PER_EXECUTION = 2**22
@@ -38,7 +38,7 @@ _OPTIMIZERS = {
 
 
 def build_model(
-    hp: keras_tuner.HyperParameters, config: SimpleNamespace, num_classes: int
+    hp: keras_tuner.HyperParameters, config: NetworkSettings, num_classes: int
 ) -> keras.Model:
     """The model that the configuration names.
 
@@ -82,12 +82,12 @@ def build_model(
     return model
 
 
-def _outputs(config: SimpleNamespace, num_classes: int) -> int:
+def _outputs(config: NetworkSettings, num_classes: int) -> int:
     """How many outputs a network has."""
     return 1 if config.model.head == "binary" else num_classes
 
 
-def begin(config: SimpleNamespace) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """A network's input, and what comes of it: the same, or what ``model.input_layer`` makes.
 
     Args:
@@ -116,7 +116,7 @@ def begin(config: SimpleNamespace) -> tuple[keras.KerasTensor, keras.KerasTensor
     return images, made
 
 
-def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
+def cnn(config: NetworkSettings, num_classes: int) -> keras.Model:
     """Blocks of convolutions, batch normalisation and pooling, then dense layers."""
     images, hidden = begin(config)
     initializer = config.model.initializer
@@ -146,7 +146,7 @@ def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
     return _whole("cnn", images, keras.layers.Flatten()(hidden), config, num_classes)
 
 
-def residual(config: SimpleNamespace, num_classes: int) -> keras.Model:
+def residual(config: NetworkSettings, num_classes: int) -> keras.Model:
     """Stages of pre-activated residual blocks (He et al. 2016), then the mean over all places.
 
     Stage after stage has the next of ``model.filters`` and half the height and width.
@@ -165,7 +165,7 @@ def residual(config: SimpleNamespace, num_classes: int) -> keras.Model:
 
 
 def _residual_block(
-    hidden: keras.KerasTensor, width: int, stride: int, model: SimpleNamespace
+    hidden: keras.KerasTensor, width: int, stride: int, model: sections.Model
 ) -> keras.KerasTensor:
     shortcut = hidden
     hidden = keras.layers.BatchNormalization()(hidden)
@@ -185,7 +185,7 @@ def _residual_block(
 
 
 def _convolution(
-    hidden: keras.KerasTensor, width: int, size: int, stride: int, model: SimpleNamespace
+    hidden: keras.KerasTensor, width: int, size: int, stride: int, model: sections.Model
 ) -> keras.KerasTensor:
     # Without a bias: batch normalisation, which has one, follows somewhere.
     return keras.layers.Conv2D(
@@ -198,7 +198,7 @@ def _convolution(
     )(hidden)
 
 
-def application(config: SimpleNamespace, num_classes: int) -> keras.Model:
+def application(config: NetworkSettings, num_classes: int) -> keras.Model:
     """An architecture of ``keras.applications`` with a classifier of ours.
 
     It gets pixels in the range that it was made for, whatever the transform graph gives: so
@@ -262,13 +262,13 @@ class _Pixels(keras.layers.Layer):
         return {**super().get_config(), "pixels": self.pixels}
 
 
-def dense(config: SimpleNamespace, num_classes: int) -> keras.Model:
+def dense(config: NetworkSettings, num_classes: int) -> keras.Model:
     """Dense layers on the flattened image."""
     images, hidden = begin(config)
     return _whole("dense", images, keras.layers.Flatten()(hidden), config, num_classes)
 
 
-def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:
+def compiled(model: keras.Model, config: NetworkSettings) -> keras.Model:
     """The model with the configured optimizer, cross-entropy from logits, and accuracy."""
     training = config.training
     loss, accuracy = SmoothedCrossentropy(training.label_smoothing), "accuracy"
@@ -334,7 +334,7 @@ def _binary_accuracy(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> ke
     return keras.metrics.binary_accuracy(y_true, y_pred, threshold=0.0)
 
 
-def _steps_per_execution(model: keras.Model, training: SimpleNamespace) -> int:
+def _steps_per_execution(model: keras.Model, training: sections.Training) -> int:
     """As configured, or less: Keras runs whole executions only, one must divide an epoch.
 
     Of large inputs a step takes long enough by itself, and an interruption waits for its end.
@@ -352,7 +352,7 @@ def _listed(group: int | list[int]) -> list[int]:
     return group if isinstance(group, list) else [group]
 
 
-def _input(config: SimpleNamespace) -> keras.KerasTensor:
+def _input(config: NetworkSettings) -> keras.KerasTensor:
     size = config.preprocessing
     return keras.Input((size.height, size.width, size.channels), name="image")
 
@@ -361,7 +361,7 @@ def _whole(
     name: str,
     images: keras.KerasTensor,
     hidden: keras.KerasTensor,
-    config: SimpleNamespace,
+    config: NetworkSettings,
     num_classes: int,
 ) -> keras.Model:
     """The network in two parts, which transfer learning trains apart: backbone and classifier."""

@@ -4,7 +4,6 @@ import json
 import os
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from absl import logging
@@ -15,9 +14,10 @@ from tfx.dsl.components.base import executor_spec
 from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
-from tfx.utils import io_utils, json_utils, proto_utils
+from tfx.utils import io_utils, proto_utils
 
-from darkroom.components.base import remote, results, settings
+from darkroom.components.base import remote, results
+from darkroom.components.base.settings import PusherSettings
 from darkroom.components.pushing import push, versions
 from darkroom.serving import rollout
 
@@ -53,7 +53,7 @@ class Executor(pusher.Executor):
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties["push_destination"], destination)
         base = destination.filesystem.base_directory
-        serving = settings.unpack(json_utils.loads(exec_properties["custom_config"])).serving
+        serving = PusherSettings.unpack(exec_properties["custom_config"])
         model_path = self.GetModelPath(input_dict)
         # TFX's contract: the artifact holds the pushed model too. First, so that nothing that can
         # fail comes after the version is in place.
@@ -82,11 +82,11 @@ class Executor(pusher.Executor):
         }
 
 
-def _push_to_disk(base: str, source: Path, note: dict[str, Any], serving: SimpleNamespace) -> int:
+def _push_to_disk(base: str, source: Path, note: dict[str, Any], serving: PusherSettings) -> int:
     return push.push(Path(os.path.abspath(base)), source, note, serving)
 
 
-def _push_to_remote(base: str, source: Path, note: dict[str, Any], serving: SimpleNamespace) -> int:
+def _push_to_remote(base: str, source: Path, note: dict[str, Any], serving: PusherSettings) -> int:
     """The same in a bucket, where nothing can be renamed in one step, locked or synced.
 
     A model server that goes by the model config file still sees whole versions only, as that file

@@ -8,18 +8,18 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 from absl import logging
 from tfx import types
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils, path_utils
 
-from darkroom.components.base import files, results, settings
+from darkroom.components.base import files, results, sections
+from darkroom.components.base.component import Component
+from darkroom.components.base.settings import ServingValidatorSettings
 from darkroom.components.pushing import validation_server
 from darkroom.components.training import dataset
 from darkroom.serving import rollout
@@ -46,7 +46,7 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Writes what was found, and puts the verdict on the blessing."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        config = settings.unpack(json.loads(exec_properties["custom_config"]))
+        config = ServingValidatorSettings.unpack(exec_properties["custom_config"])
         [model], [blessing] = input_dict["model"], output_dict["blessing"]
         evaluated = input_dict.get("model_blessing")
         found: dict[str, Any]
@@ -67,7 +67,9 @@ class Executor(base_executor.BaseExecutor):
         blessing.set_int_custom_property(_BLESSED, int(blessed))
 
 
-def validate(folder: str, images: Sequence[bytes], config: SimpleNamespace) -> dict[str, Any]:
+def validate(
+    folder: str, images: Sequence[bytes], config: ServingValidatorSettings
+) -> dict[str, Any]:
     """Tries a model on a server.
 
     Args:
@@ -110,7 +112,7 @@ def validate(folder: str, images: Sequence[bytes], config: SimpleNamespace) -> d
     return {"reasons": _reasons(found, limits), **found}
 
 
-def _reasons(found: dict[str, Any], limits: SimpleNamespace) -> list[str]:
+def _reasons(found: dict[str, Any], limits: sections.Validation) -> list[str]:
     reasons = []
     if not found["largest_difference"] <= TOLERANCE:
         reasons.append(
@@ -156,37 +158,14 @@ def _latency(client: Client, images: Sequence[bytes], requests: int) -> dict[str
     return {"p50_ms": float(np.quantile(timed, 0.5)), "p99_ms": float(np.quantile(timed, 0.99))}
 
 
-class ServingValidatorSpec(ComponentSpec):
-    """TFX's contract of InfraValidator, with darkroom's ``serving`` section in its specs' place."""
+class ServingValidator(Component):
+    """In the place of TFX's InfraValidator, which needs Docker and knows nothing of latency.
 
-    PARAMETERS: ClassVar = {"custom_config": ExecutionParameter(type=str)}
-    INPUTS: ClassVar = {
-        "model": ChannelParameter(type=standard_artifacts.Model),
-        "examples": ChannelParameter(type=standard_artifacts.Examples),
-        "model_blessing": ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
-    }
-    OUTPUTS: ClassVar = {"blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)}
+    Tries ``model``, where ``model_blessing`` says yes, on images of ``examples``. Outputs
+    ``blessing``, which Pusher takes as ``infra_blessing``.
+    """
 
-
-class ServingValidator(base_component.BaseComponent):
-    """Outputs ``blessing``, which Pusher takes as ``infra_blessing``."""
-
-    SPEC_CLASS = ServingValidatorSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        model: types.BaseChannel,
-        examples: types.BaseChannel,
-        custom_config: dict[str, Any],
-        model_blessing: types.BaseChannel | None = None,
-    ):
-        """Tries ``model``, where ``model_blessing`` says yes, on images of ``examples``."""
-        spec = ServingValidatorSpec(
-            model=model,
-            examples=examples,
-            model_blessing=model_blessing,
-            custom_config=json.dumps(custom_config, sort_keys=True),
-            blessing=types.Channel(type=standard_artifacts.InfraBlessing),
-        )
-        super().__init__(spec=spec)
+    INPUTS: ClassVar = {"model": standard_artifacts.Model, "examples": standard_artifacts.Examples}
+    OPTIONAL: ClassVar = {"model_blessing": standard_artifacts.ModelBlessing}
+    OUTPUTS: ClassVar = {"blessing": standard_artifacts.InfraBlessing}

@@ -1,16 +1,16 @@
 """The Report node: what a run came to, on a page, whether the model was blessed or not."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tfx import types
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
-from tfx.types import component_spec, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.dsl.components.base import base_executor, executor_spec
+from tfx.types import standard_artifacts
 
+from darkroom.components.base.component import Component
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import ReportSettings
 from darkroom.components.report import facts, files
 from darkroom.components.runs import lineage, metadata
 
@@ -48,7 +48,8 @@ class Executor(base_executor.BaseExecutor):
         """Reports on what the nodes before it have made."""
         [report] = output_dict["report"]
         folder = Path(report.uri)
-        config = json.loads(exec_properties["config"])
+        settings = ReportSettings.unpack(exec_properties["custom_config"])
+        config = settings.config
         run = self._context.pipeline_run_id
         found = facts.collect(
             folder,
@@ -56,7 +57,7 @@ class Executor(base_executor.BaseExecutor):
             run,
             config,
             {key: listed[0].mlmd_artifact for key, listed in input_dict.items() if listed},
-            _nodes(json.loads(exec_properties["store"]), config["name"], run),
+            _nodes(settings.store, config["name"], run),
         )
         files.write(found, folder)
 
@@ -75,47 +76,12 @@ def _nodes(store: dict[str, Any] | None, pipeline: str, run: str) -> list[lineag
     return [node for node in found if node.state in lineage.DONE]
 
 
-class ReportSpec(component_spec.ComponentSpec):
-    """The contract of Report."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        "config": ExecutionParameter(type=str),
-        "store": ExecutionParameter(type=str),
-    }
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        key: ChannelParameter(type=artifact_type, optional=True)
-        for key, artifact_type in INPUTS.items()
-    }
-    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {"report": ChannelParameter(type=RunReport)}
-
-
-class Report(base_component.BaseComponent):
+class Report(Component):
     """The last node of a run, also of one that pushes nothing.
 
     Outputs ``report``: the page, its text, its facts.
     """
 
-    SPEC_CLASS = ReportSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        channels: dict[str, types.BaseChannel],
-        config: dict[str, Any],
-        store: dict[str, Any] | None,
-    ):
-        """Reports on a run.
-
-        Args:
-          channels: what there is of ``INPUTS``.
-          config: the tree, with all that may change a result.
-          store: of ML Metadata, as ``metadata`` takes it, for the times of nodes; None: none is at
-            hand.
-        """
-        spec = ReportSpec(
-            **channels,
-            config=json.dumps(config, sort_keys=True),
-            store=json.dumps(store, sort_keys=True),
-            report=types.Channel(type=RunReport),
-        )
-        super().__init__(spec=spec)
+    OPTIONAL: ClassVar = INPUTS
+    OUTPUTS: ClassVar = {"report": RunReport}

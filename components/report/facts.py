@@ -11,12 +11,20 @@ from typing import Any
 import numpy as np
 from tfx.utils import path_utils
 
+from darkroom.components import nodes as table
 from darkroom.components.base import features, results
+from darkroom.components.base.status import Status
 from darkroom.components.evaluation import cost
+from darkroom.components.evaluation import outcome as evaluation
 from darkroom.components.ingestion import image_formats
+from darkroom.components.ingestion import outcome as ingestion
+from darkroom.components.pushing import outcome as pushing
 from darkroom.components.report import thumbnails
-from darkroom.components.runs import environment, lineage, summary
+from darkroom.components.runs import environment, lineage
+from darkroom.components.training import outcome as training
+from darkroom.components.tuning import outcome as tuning
 from darkroom.components.validation import counts
+from darkroom.components.validation import outcome as validation
 from darkroom.components.validation.distributions import distribution
 from darkroom.serving import description
 
@@ -104,7 +112,7 @@ class _Given:
     @cached_property
     def statistics(self) -> dict[str, Any]:
         """The statistics of each split."""
-        return summary.statistics(self.artifacts["statistics"])
+        return validation.statistics(self.artifacts["statistics"])
 
     @cached_property
     def examples(self) -> list[tuple[str, bytes]]:
@@ -127,8 +135,8 @@ def _data(given: _Given) -> Any:
             split: {"images": counts.images(listed), "classes": counts.of_classes(listed)}
             for split, listed in loaded.items()
         },
-        "inspection": summary.inspection(artifacts["examples"]),
-        "anomalies": summary.anomalies(anomalies) if anomalies is not None else [],
+        "inspection": ingestion.inspection(artifacts["examples"]),
+        "anomalies": validation.anomalies(anomalies) if anomalies is not None else [],
         "features": [
             {
                 "name": key,
@@ -177,17 +185,17 @@ def _transformed(transform_graph: str, encoded: list[bytes]) -> np.ndarray:
 
 
 def _search(given: _Given) -> Any:
-    rows, picture = summary.search(given.artifacts["tuner_results"])
+    rows, picture = tuning.search(given.artifacts["tuner_results"])
     return {
         "objective": given.config["tuner"]["objective"],
         "rows": rows,
-        "best": summary.best_hyperparameters(given.artifacts["best_hyperparameters"]),
+        "best": tuning.best_hyperparameters(given.artifacts["best_hyperparameters"]),
         "picture": given.picture("search", shutil.copyfile, picture) if picture else None,
     }
 
 
 def _training(given: _Given) -> Any:
-    found, sheet = summary.training(given.artifacts["model_run"])
+    found, sheet = training.training(given.artifacts["model_run"])
     return {
         "history": found["history"],
         "exported_epoch": found["exported_epoch"],
@@ -199,7 +207,7 @@ def _training(given: _Given) -> Any:
 
 
 def _evaluation(given: _Given) -> Any:
-    found = summary.evaluation(given.artifacts["evaluation"])
+    found = evaluation.evaluation(given.artifacts["evaluation"])
     if found is None:
         return None
     groups = {"mistakes": "mistake", "uncertain": "uncertain"}
@@ -235,19 +243,19 @@ def _model(given: _Given) -> Any:
 
 
 def _serving(given: _Given) -> Any:
-    return summary.trial(given.artifacts["infra_blessing"])
+    return pushing.validation(given.artifacts["infra_blessing"])
 
 
 def _verdict(artifacts: Mapping[str, Any]) -> dict[str, Any]:
     blessing, pushed_model = artifacts.get("blessing"), artifacts.get("pushed_model")
     tried = artifacts.get("infra_blessing")
-    found = summary.verdict(blessing) if blessing is not None else {}
+    found = evaluation.verdict(blessing) if blessing is not None else {}
     reasons = found.get("reasons", [])
     servable = None
     if found.get("blessed") and tried is not None:
-        reasons = summary.trial(tried)["reasons"]
+        reasons = pushing.validation(tried)["reasons"]
         servable = not reasons
-    pushed = summary.pushed(pushed_model) if pushed_model is not None else None
+    pushed = pushing.pushed(pushed_model) if pushed_model is not None else None
     return {
         "blessed": found.get("blessed"),
         "servable": servable,  # None: not tried
@@ -257,21 +265,21 @@ def _verdict(artifacts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _lineage(nodes: list[lineage.Node]) -> list[dict[str, Any]]:
-    status = summary.Status("", "", "")
+def _lineage(ran: list[lineage.Node]) -> list[dict[str, Any]]:
+    status = Status("", "", "")
     return [
         {
             "node": node.id,
             "state": node.state,
             "seconds": round((node.updated - node.started) / 1000, 1),
             "started": lineage.moment(node.started),
-            "result": summary.read_outputs(status, node.id, node.made)
+            "result": table.read_outputs(status, node.id, node.made)
             if node.state in lineage.DONE
             else "",
             "inputs": _artifacts(node.inputs),
             "outputs": _artifacts(node.outputs),
         }
-        for node in nodes
+        for node in ran
     ]
 
 

@@ -3,7 +3,6 @@
 They come after the preprocessing that is kept in memory, and never in evaluation or serving.
 """
 
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -11,13 +10,16 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from darkroom.components.base import sections
 from darkroom.components.training import dataset
 
 # Rows and columns of the contact sheet: originals, and in each row what became of one.
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 10
 
 
-def augment(steps: tf.data.Dataset, config: SimpleNamespace | None, seed: int) -> tf.data.Dataset:
+def augment(
+    steps: tf.data.Dataset, config: sections.Augmentation | None, seed: int
+) -> tf.data.Dataset:
     """Changes every batch of images at random, each step in its own way.
 
     Args:
@@ -62,7 +64,7 @@ class _Seeds(keras.random.SeedGenerator):
         return tf.random.experimental.stateless_fold_in(self._seed, self._count)
 
 
-def contact_sheet(images: np.ndarray, config: SimpleNamespace, seed: int, path: str) -> None:
+def contact_sheet(images: np.ndarray, config: sections.Augmentation, seed: int, path: str) -> None:
     """Writes a picture of what the network sees: a row for each image, the original first.
 
     Args:
@@ -85,7 +87,7 @@ def contact_sheet(images: np.ndarray, config: SimpleNamespace, seed: int, path: 
     picture.resize(size, Image.Resampling.NEAREST).save(path)
 
 
-def _layers(config: SimpleNamespace) -> list[Any]:
+def _layers(config: sections.Augmentation) -> list[Any]:
     """Keras's layers of what is configured, in the order of the section's keys."""
     spatial = {"fill_mode": config.fill, "interpolation": "bilinear"}
     made: list[Any] = []

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import keras
@@ -10,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from darkroom.components.base import features
+from darkroom.components.base import features, sections
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.training import augmentation, checkpoint, dataset
 from darkroom.components.training.distribution import replicas
 
@@ -25,7 +25,7 @@ class Fitted(NamedTuple):
 
 def fit(
     model: keras.Model,
-    config: SimpleNamespace,
+    config: NetworkSettings,
     train: dataset.Examples,
     validation: dataset.Examples,
     callbacks: list[keras.callbacks.Callback],
@@ -84,12 +84,12 @@ def fit(
     return Fitted(history, stopping.best_epoch if training.export_epoch == "best" else last)
 
 
-def budget(training: SimpleNamespace) -> int:
+def budget(training: sections.Training) -> int:
     """Bytes of ``training.cache_budget``."""
     return int(training.cache_budget * 2**30)
 
 
-def _check(model: keras.Model, training: SimpleNamespace, examples: int) -> None:
+def _check(model: keras.Model, training: sections.Training, examples: int) -> None:
     if training.batch_size > examples:
         raise DarkroomError(
             f"training.batch_size is {training.batch_size}, more than the {examples} examples of "
@@ -104,7 +104,7 @@ def _check(model: keras.Model, training: SimpleNamespace, examples: int) -> None
         )
 
 
-def losing(fitted: Fitted, training: SimpleNamespace) -> float:
+def losing(fitted: Fitted, training: sections.Training) -> float:
     """How far a fit is from the best: the lower, the better."""
     value = fitted.history[training.monitor][fitted.epoch]
     return -value if training.monitor == "val_accuracy" else value
@@ -122,7 +122,7 @@ class _FromEpoch(keras.callbacks.Callback):
             feed.epoch = epoch
 
 
-def learning_rate(training: SimpleNamespace, epoch: int, epochs: int) -> float:
+def learning_rate(training: sections.Training, epoch: int, epochs: int) -> float:
     """The step size of an epoch.
 
     Args:
@@ -146,8 +146,8 @@ def learning_rate(training: SimpleNamespace, epoch: int, epochs: int) -> float:
 def _changed(
     feed: dataset.Feed,
     train: dataset.Examples,
-    changes: SimpleNamespace | None,
-    training: SimpleNamespace,
+    changes: sections.Augmentation | None,
+    training: sections.Training,
 ) -> tf.data.Dataset:
     """A feed's batches as Keras takes them: augmented, with weights where there are any."""
     share = feed.share

@@ -2,7 +2,6 @@
 
 import json
 import os
-from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import keras
@@ -11,12 +10,13 @@ import numpy as np
 import tensorflow_transform as tft
 from matplotlib.figure import Figure
 from tfx import types
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
-from tfx.types import artifact_utils, component_spec, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.dsl.components.base import base_executor, executor_spec
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from darkroom.components.base import progress, results, settings
+from darkroom.components.base import progress, results
+from darkroom.components.base.component import Component
+from darkroom.components.base.settings import ScanSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import dataset, devices, fitting, transfer
 
@@ -41,7 +41,7 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Writes the points, the best rate and a sentence as JSON, and a picture."""
-        config = settings.unpack(json.loads(exec_properties["custom_config"]))
+        config = ScanSettings.unpack(exec_properties["custom_config"])
         [graph] = input_dict["transform_graph"]
         transform = tft.TFTransformOutput(graph.uri)
         train, evaluation = (
@@ -62,48 +62,22 @@ class Executor(base_executor.BaseExecutor):
             json.dump(found, file)
 
 
-class LearningRateScanSpec(component_spec.ComponentSpec):
-    """The contract of LearningRateScan."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        "custom_config": ExecutionParameter(type=str)
-    }
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        "examples": ChannelParameter(type=standard_artifacts.Examples),
-        "transform_graph": ChannelParameter(type=standard_artifacts.TransformGraph),
-    }
-    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        "model_run": ChannelParameter(type=standard_artifacts.ModelRun)
-    }
-
-
-class LearningRateScan(base_component.BaseComponent):
+class LearningRateScan(Component):
     """A few short epochs at each of many learning rates.
 
     Outputs ``model_run``: what was found.
     """
 
-    SPEC_CLASS = LearningRateScanSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        examples: types.BaseChannel,
-        transform_graph: types.BaseChannel,
-        custom_config: dict[str, Any],
-    ):
-        """Takes the sections that Trainer gets, and ``lr_scan``."""
-        spec = LearningRateScanSpec(
-            examples=examples,
-            transform_graph=transform_graph,
-            custom_config=json.dumps(custom_config),
-            model_run=types.Channel(type=standard_artifacts.ModelRun),
-        )
-        super().__init__(spec=spec)
+    INPUTS: ClassVar = {
+        "examples": standard_artifacts.Examples,
+        "transform_graph": standard_artifacts.TransformGraph,
+    }
+    OUTPUTS: ClassVar = {"model_run": standard_artifacts.ModelRun}
 
 
 def scan(
-    config: SimpleNamespace, num_classes: int, splits: tuple[dataset.Examples, dataset.Examples]
+    config: ScanSettings, num_classes: int, splits: tuple[dataset.Examples, dataset.Examples]
 ) -> list[Point]:
     """Fits the configured model from the same initial weights at each rate.
 
@@ -117,15 +91,14 @@ def scan(
     frozen = None
     points = []
     for number, rate in enumerate(rates):
-        short = settings.with_values(
-            given,
-            learning_rate=rate,
-            epochs=chosen.epochs,
-            schedule="constant",
-            warmup_epochs=0,
-            export_epoch="last",
-        )
-        at_rate = settings.with_values(config, training=short)
+        short = {
+            "learning_rate": rate,
+            "epochs": chosen.epochs,
+            "schedule": "constant",
+            "warmup_epochs": 0,
+            "export_epoch": "last",
+        }
+        at_rate = config.model_copy(update={"training": given.model_copy(update=short)})
         keras.utils.set_random_seed(given.seed)
         with devices.strategy(given).scope(), devices.dtype_policy(given):
             model = models.build_model(keras_tuner.HyperParameters(), at_rate, num_classes)

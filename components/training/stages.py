@@ -1,14 +1,14 @@
 """A whole training: first weights, then one stage after the other, from wherever it stopped."""
 
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import keras
 import keras_tuner
 import numpy as np
 
-from darkroom.components.base import progress, settings
+from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import (
     checkpoint,
@@ -27,7 +27,7 @@ class Stage(NamedTuple):
 
     name: str  # for people; empty where there is only one
     unfrozen: list[keras.Layer] | None  # layers of the backbone; None: nothing is frozen
-    config: SimpleNamespace
+    config: TrainerSettings
 
 
 class Training:
@@ -36,7 +36,7 @@ class Training:
     def __init__(
         self,
         hp: keras_tuner.HyperParameters,
-        config: SimpleNamespace,
+        config: TrainerSettings,
         num_classes: int,
         splits: tuple[dataset.Examples, dataset.Examples],
         run_folder: str,
@@ -173,7 +173,7 @@ class Training:
             joined["notes"] += self._compared_with_scratch(fitted)
         return joined
 
-    def _built(self, config: SimpleNamespace) -> keras.Model:
+    def _built(self, config: TrainerSettings) -> keras.Model:
         keras.utils.set_random_seed(config.training.seed)
         with self._strategy.scope(), devices.dtype_policy(config.training):
             return models.build_model(self._hp, config, self._num_classes)
@@ -193,11 +193,8 @@ class Training:
         for number in range(config.training.starts):
             seed = config.training.seed + number
             mine = self._checkpoint_of(f"start {number}")
-            model = self._built(
-                settings.with_values(
-                    config, training=settings.with_values(config.training, seed=seed)
-                )
-            )
+            seeded = config.training.model_copy(update={"seed": seed})
+            model = self._built(config.model_copy(update={"training": seeded}))
             if mine.read() is None and config.training.warm_start_epochs:
                 self._warm_start(model)
             fitted = fitting.fit(
@@ -218,16 +215,17 @@ class Training:
     def _warm_start(self, model: keras.Model) -> None:
         """A few epochs with strong regularisation, whose weights the model then begins with."""
         config, given = self._config, self._config.training
-        warm_config = settings.with_values(
-            config,
-            model=settings.with_values(config.model, dropout=given.warm_start_dropout),
-            training=settings.with_values(
-                given,
-                epochs=given.warm_start_epochs,
-                weight_decay=given.warm_start_weight_decay,
-                schedule="constant",
-                warmup_epochs=0,
-            ),
+        regularised = {
+            "epochs": given.warm_start_epochs,
+            "weight_decay": given.warm_start_weight_decay,
+            "schedule": "constant",
+            "warmup_epochs": 0,
+        }
+        warm_config = config.model_copy(
+            update={
+                "model": config.model.model_copy(update={"dropout": given.warm_start_dropout}),
+                "training": given.model_copy(update=regularised),
+            }
         )
         warm = self._built(warm_config)
         warm.set_weights(model.get_weights())
@@ -239,10 +237,12 @@ class Training:
         """A sentence where random weights do better in the first epochs."""
         config = self._config
         epochs = config.transfer.scratch_epochs
-        scratch_config = settings.with_values(
-            config,
-            model=settings.with_values(config.model, weights=None),
-            training=settings.with_values(config.training, epochs=epochs, export_epoch="last"),
+        shorter = {"epochs": epochs, "export_epoch": "last"}
+        scratch_config = config.model_copy(
+            update={
+                "model": config.model.model_copy(update={"weights": None}),
+                "training": config.training.model_copy(update=shorter),
+            }
         )
         scratch = self._built(scratch_config)
         reporter = progress.ReportEpochs("Trainer", "from scratch, ")
@@ -266,7 +266,7 @@ def prepared(
     best = facts["hyperparameters"]
     return Training(
         keras_tuner.HyperParameters.from_config(best),
-        settings.unpack(facts["custom_config"], best["values"]),
+        TrainerSettings.unpack(facts["custom_config"]).with_values(best["values"]),
         facts["num_classes"],
         splits,
         run_folder,
@@ -277,7 +277,7 @@ def prepared(
     )
 
 
-def _plan(model: keras.Model, config: SimpleNamespace) -> list[Stage]:
+def _plan(model: keras.Model, config: TrainerSettings) -> list[Stage]:
     """The stages of ``transfer.mode``."""
     plan = config.transfer
     if plan.mode == "none":
@@ -285,16 +285,13 @@ def _plan(model: keras.Model, config: SimpleNamespace) -> list[Stage]:
     stages = [Stage("classifier", [], config)]
     if plan.mode == "distinct":
         unfrozen: list[keras.Layer] = []
-        later = settings.with_values(
-            config,
-            training=settings.with_values(
-                config.training,
-                epochs=plan.group_epochs,
-                learning_rate=plan.group_learning_rate,
-                schedule="constant",
-                warmup_epochs=0,
-            ),
-        )
+        of_groups = {
+            "epochs": plan.group_epochs,
+            "learning_rate": plan.group_learning_rate,
+            "schedule": "constant",
+            "warmup_epochs": 0,
+        }
+        later = config.model_copy(update={"training": config.training.model_copy(update=of_groups)})
         groups = transfer.groups(model.get_layer(parts.BACKBONE))[: plan.groups]
         for number, group in enumerate(groups, 1):
             unfrozen = [*unfrozen, *group]

@@ -24,13 +24,13 @@ def run_fn(fn_args: FnArgs) -> None:
     ``history.json`` in ``fn_args.model_run_dir``. A training that was interrupted goes on.
     """
     best = fn_args.hyperparameters or {"space": [], "values": {}}
-    config = settings.unpack(fn_args.custom_config, best["values"])
+    config = settings.TrainerSettings.unpack(fn_args.custom_config).with_values(best["values"])
     chief = cluster.of(config.training.strategy)
     if said := cluster.left_alone(config.training.strategy):
         progress.warn("Trainer", said)
     transform = tft.TFTransformOutput(fn_args.transform_output)
     classes = fitting.class_names(transform)
-    kept = fn_args.custom_config.get(results.UNFINISHED_KEY)
+    kept = config.unfinished
     root = kept or os.path.join(fn_args.model_run_dir, *[os.pardir] * 3)
     # Beside the folders of all executions, where the next one looks.
     beside = kept or os.path.join(fn_args.model_run_dir, *[os.pardir] * 2)
@@ -92,7 +92,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "epochs": len(history["loss"]),
         "exported_epoch": epoch + 1,
         "metrics": {name: values[epoch] for name, values in history.items()},
-        "settings": {**vars(config.training), **trial_table.hyperparameters(best["values"])},
+        "settings": {**config.training.model_dump(), **trial_table.hyperparameters(best["values"])},
     }
     export.save(serving_model, fn_args.serving_model_dir, samples, facts)
     run.forget()

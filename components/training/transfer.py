@@ -1,12 +1,11 @@
 """Training a network that starts from another task's weights, part by part."""
 
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from darkroom.components.base import progress, settings
+from darkroom.components.base import progress
+from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.networks.parts import leaves
 from darkroom.components.training import augmentation, dataset, fitting
@@ -15,7 +14,7 @@ from darkroom.components.training import augmentation, dataset, fitting
 def frozen_splits(
     backbone: keras.Model,
     splits: tuple[dataset.Examples, dataset.Examples],
-    config: SimpleNamespace,
+    config: NetworkSettings,
 ) -> tuple[dataset.Examples, dataset.Examples]:
     """What a backbone makes of train and eval split, once for all epochs to come.
 
@@ -35,7 +34,7 @@ def frozen_splits(
 def _outputs(
     backbone: keras.Model,
     examples: dataset.Examples,
-    config: SimpleNamespace,
+    config: NetworkSettings,
     left: int,
     copies: int | None = None,
 ) -> dataset.Examples:
@@ -55,16 +54,16 @@ def _outputs(
     return dataset.Examples(outputs, examples.labels, copies=copies or 1)
 
 
-def classifier(model: keras.Model, config: SimpleNamespace) -> keras.Model:
+def classifier(model: keras.Model, config: NetworkSettings) -> keras.Model:
     """The classifier of a network, compiled to be trained alone.
 
     With XLA, unless the configuration says otherwise: on two CPU cores it halved the time of the
     dense layers, which the optimizer's many small operations take; convolutions take longer.
     """
     jit_compile = config.training.jit_compile is not False
-    alone = settings.with_values(config.training, jit_compile=jit_compile)
+    alone = config.training.model_copy(update={"jit_compile": jit_compile})
     part = model.get_layer(parts.CLASSIFIER)
-    return models.compiled(part, settings.with_values(config, training=alone))
+    return models.compiled(part, config.model_copy(update={"training": alone}))
 
 
 def compared(

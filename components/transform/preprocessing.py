@@ -3,13 +3,12 @@
 It exists once: training, evaluation and serving all run the graph that this function traces.
 """
 
-from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from darkroom.components.base import features, settings, user_code
+from darkroom.components.base import features, sections, settings, user_code
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.ingestion.decoding import decode
 from darkroom.components.networks import tracing
@@ -30,7 +29,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
       in the label vocabulary of the training split (most frequent class first), -1 if unknown;
       of multi-label data sparse [batch, any].
     """
-    config = settings.unpack(custom_config)
+    config = settings.TransformSettings.unpack(custom_config)
     encoded = tf.reshape(inputs[features.IMAGE_KEY], [-1])
     labels = inputs[features.LABEL_KEY]
     if isinstance(labels, tf.Tensor):
@@ -64,7 +63,7 @@ def target(transformed: dict[str, Any], num_classes: int) -> tf.Tensor:
     return tf.reduce_sum(tf.one_hot(numbers, num_classes), axis=1)
 
 
-def fit(image: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
+def fit(image: tf.Tensor, preprocessing: sections.Preprocessing) -> tf.Tensor:
     """Any decoded image, float32 [height, width, 1 or 3], to the configured size and channels."""
     in_colour = tf.shape(image)[2] == 3
     if preprocessing.channels == 3:
@@ -97,7 +96,7 @@ def _resize(image: tf.Tensor, size: tf.Tensor, pad: bool) -> tf.Tensor:
     return image
 
 
-def normalize(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
+def normalize(images: tf.Tensor, preprocessing: sections.Preprocessing) -> tf.Tensor:
     """Images in [0, 255] to [0, 1], or to mean 0 and deviation 1 in each channel."""
     if preprocessing.normalization == "rescale":
         return images / 255.0
@@ -108,7 +107,7 @@ def normalize(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
     return tf.reshape(pixels, tf.shape(images))
 
 
-def own(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
+def own(images: tf.Tensor, preprocessing: sections.Preprocessing) -> tf.Tensor:
     """What ``preprocessing.image_fn`` makes of normalised images.
 
     Args:
@@ -139,7 +138,7 @@ def own(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
     return tf.ensure_shape(made, images.shape)
 
 
-def check(preprocessing: SimpleNamespace) -> None:
+def check(preprocessing: sections.Preprocessing) -> None:
     """Traces ``preprocessing.image_fn`` alone; raises as ``own`` does."""
     shape = (None, preprocessing.height, preprocessing.width, preprocessing.channels)
     traced = tf.function(lambda images: own(images, preprocessing), autograph=False)

@@ -5,15 +5,15 @@ import itertools
 import json
 import math
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import keras_tuner
 from keras_tuner import oracles
 from keras_tuner.src.engine.objective import create_objective as objective_of
 
-from darkroom.components.base import files, settings
+from darkroom.components.base import files, sections
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import TunerSettings
 
 _Status = keras_tuner.engine.trial.TrialStatus
 
@@ -187,7 +187,7 @@ class _List(Durable, keras_tuner.Oracle):
         return {"status": _Status.RUNNING, "values": dict(self._values[len(self.trials)])}
 
 
-def create(config: SimpleNamespace) -> Durable:
+def create(config: TunerSettings) -> Durable:
     """The oracle of the ``tuner`` section.
 
     Args:
@@ -226,7 +226,7 @@ def create(config: SimpleNamespace) -> Durable:
     return oracle
 
 
-def objective(tuner: SimpleNamespace) -> keras_tuner.Objective:
+def objective(tuner: sections.Tuner) -> keras_tuner.Objective:
     """The objective; KerasTuner knows the direction of Keras's own metrics.
 
     Raises:
@@ -243,11 +243,11 @@ def objective(tuner: SimpleNamespace) -> keras_tuner.Objective:
         ) from error
 
 
-def listed(config: SimpleNamespace) -> list[dict[str, Any]]:
+def listed(config: TunerSettings) -> list[dict[str, Any]]:
     """``tuner.trials`` with the same keys in each: what one doesn't name is as configured."""
-    trials = [vars(trial) for trial in config.tuner.trials]
+    trials = config.tuner.trials
     names = dict.fromkeys(itertools.chain.from_iterable(trials))
-    given = {name: settings.look_up(config, name) for name in names if "." in name}
+    given: dict[str, Any] = {name: config.value(name) for name in names if "." in name}
     listed = []
     for trial in trials:
         values = {name: value for name, value in {**given, **trial}.items() if value is not None}
@@ -258,18 +258,21 @@ def listed(config: SimpleNamespace) -> list[dict[str, Any]]:
     return listed
 
 
-def space(config: SimpleNamespace) -> keras_tuner.HyperParameters:
+def space(config: TunerSettings) -> keras_tuner.HyperParameters:
     """KerasTuner's declaration of the hyperparameters; the configured values are the defaults."""
     hp = keras_tuner.HyperParameters()
-    for key, values in vars(config.tuner.space).items():
-        default = settings.look_up(config, key)
+    for key, values in config.tuner.space.items():
+        default: Any = config.value(key)
         if values.choices is not None:
             choices = [float(c) if isinstance(default, float) else c for c in values.choices]
             hp.Choice(key, choices, default=default if default in choices else choices[0])
             continue
         # A whole number, or nothing where a whole number can stand, is an Int.
+        kind: type[float]
         name, kind = ("Float", float) if isinstance(default, float) else ("Int", int)
         step = None if values.step is None else kind(values.step)
+        assert values.min is not None
+        assert values.max is not None
         numbers = {"min_value": kind(values.min), "max_value": kind(values.max), "step": step}
         if default is not None:
             default = min(max(default, numbers["min_value"]), numbers["max_value"])
@@ -299,7 +302,7 @@ class Plan(NamedTuple):
     epochs: int  # of all trials together, with one fit each
 
 
-def plan(oracle: Durable, config: SimpleNamespace) -> Plan | None:
+def plan(oracle: Durable, config: TunerSettings) -> Plan | None:
     """The size of a search; None where it can't be known, as a model may ask for more."""
     tuner = config.tuner
     epochs = tuner.epochs or config.training.epochs
@@ -328,11 +331,11 @@ def plan(oracle: Durable, config: SimpleNamespace) -> Plan | None:
     return None if trials == math.inf else Plan(int(trials), int(trials) * epochs)
 
 
-def _countable(entry: Any, tuner: SimpleNamespace) -> bool:
+def _countable(entry: Any, tuner: sections.Tuner) -> bool:
     return tuner.algorithm == "grid" or isinstance(entry, keras_tuner.engine.hyperparameters.Choice)
 
 
-def epochs_of(hp: keras_tuner.HyperParameters, config: SimpleNamespace) -> int:
+def epochs_of(hp: keras_tuner.HyperParameters, config: TunerSettings) -> int:
     """How many epochs a fit of these values has, as far as the values say."""
     if "tuner/epochs" in hp.values:
         return int(hp.values["tuner/epochs"]) - int(hp.values["tuner/initial_epoch"])

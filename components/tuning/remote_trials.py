@@ -125,7 +125,7 @@ def main(path: str, number: int) -> None:
         if facts is not None and os.path.exists(facts["examples"]):
             break
         time.sleep(_SECONDS_BETWEEN_QUESTIONS)
-    oracle = oracles.create(settings.unpack(facts["custom_config"]))
+    oracle = oracles.create(settings.TunerSettings.unpack(facts["custom_config"]))
     try:
         Remote(oracle, trial_process.of_search(work["folder"]), work["folder"]).search()
     except grpc.RpcError as error:

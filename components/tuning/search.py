@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import keras_tuner
 import tensorflow as tf
 
-from darkroom.components.base import files, progress, results, settings
+from darkroom.components.base import files, progress, results
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.training import dataset, devices, fitting
 from darkroom.components.tuning import hparams, oracles, remote_trials, trial_process, trial_table
@@ -54,7 +54,7 @@ class Search(keras_tuner.Tuner):
         Raises:
           DarkroomError: there is nothing to search, or another process searches here.
         """
-        self.config = settings.unpack(candidate.custom_config)
+        self.config = candidate.settings
         self._candidate, self._examples, self._prepare = candidate, examples, prepare
         self._determined_by = _determined_by(candidate.custom_config, data)
         text = json.dumps(self._determined_by, sort_keys=True)

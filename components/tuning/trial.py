@@ -5,15 +5,15 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import keras
 import keras_tuner
 import numpy as np
 
-from darkroom.components.base import files, progress, settings
+from darkroom.components.base import files, progress
 from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.base.settings import TunerSettings
 from darkroom.components.networks import models
 from darkroom.components.training import checkpoint, dataset, devices, fitting, tensorboard
 from darkroom.components.tuning import hparams
@@ -79,13 +79,17 @@ class Candidate(keras_tuner.HyperModel):
         """Takes the sections that can be searched, and ``tuner``."""
         super().__init__()
         self.custom_config, self.num_classes = custom_config, num_classes
+        self.settings = TunerSettings.unpack(custom_config)
 
-    def config(self, hp: keras_tuner.HyperParameters) -> SimpleNamespace:
+    def config(self, hp: keras_tuner.HyperParameters) -> TunerSettings:
         """The configuration of a trial."""
-        config = settings.unpack(self.custom_config, hp.values)
-        config.training.epochs = config.tuner.epochs or config.training.epochs
-        config.training.patience = config.tuner.patience or config.training.patience
-        return config
+        config = self.settings.with_values(hp.values)
+        training, tuner = config.training, config.tuner
+        shorter = {
+            "epochs": tuner.epochs or training.epochs,
+            "patience": tuner.patience or training.patience,
+        }
+        return config.model_copy(update={"training": training.model_copy(update=shorter)})
 
     def build(self, hp: keras_tuner.HyperParameters, seed: int | None = None) -> keras.Model:
         """The compiled model, its initial weights drawn by ``training.seed`` or by ``seed``."""
@@ -108,7 +112,7 @@ class Trials:
         """Trials write to ``folder``, that of the search; ``maximize`` the objective or not."""
         self._candidate, self._folder, self._maximize = candidate, folder, maximize
         self._train, self._validation = splits
-        config = settings.unpack(candidate.custom_config)
+        config = candidate.settings
         self._tuner, self._seed = config.tuner, config.training.seed
         self._folds = list(folds(self._train, self._tuner.folds, self._seed))
 
@@ -147,7 +151,8 @@ class Trials:
         keras.backend.clear_session(free_memory=False)
         model = self._candidate.build(hp, seed)
         config = self._candidate.config(hp)
-        config.training.seed = seed
+        seeded = config.training.model_copy(update={"seed": seed})
+        config = config.model_copy(update={"training": seeded})
         curves = tensorboard.Curves(logs)
         kept = folder.checkpoint(number)
         if (earlier := hp.values.get("tuner/trial_id")) and kept.read() is None:

@@ -80,7 +80,7 @@ def of_search(folder: str) -> Any:
     from darkroom.components.tuning import trial
 
     facts = files.read_json(os.path.join(folder, SEARCH_FILE))
-    config = settings.unpack(facts["custom_config"])
+    config = settings.TunerSettings.unpack(facts["custom_config"])
     devices.split_cpu(config.training.cpu_replicas)
     splits = dataset.kept(facts["examples"], fitting.budget(config.training))
     candidate = trial.Candidate(facts["custom_config"], facts["num_classes"])

@@ -13,7 +13,6 @@ from tfx.components.tuner import executor as stock
 from tfx.components.tuner.component import TunerFnResult
 from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import artifact_utils
-from tfx.utils import json_utils
 
 from darkroom.components.base import files, remote, results, settings
 from darkroom.components.training import dataset, fitting
@@ -25,7 +24,7 @@ from darkroom.components.tuning.trial import Candidate
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """The search of TFX's Tuner contract, in a sub-folder of ``fn_args.working_dir``."""
     custom_config = fn_args.custom_config
-    config = settings.unpack(custom_config)
+    config = settings.TunerSettings.unpack(custom_config)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     data = (fn_args.train_files, fn_args.eval_files, transform)
     place = dataset.place_for(os.path.join(fn_args.working_dir, results.EXAMPLES_FOLDER), *data)
@@ -55,8 +54,8 @@ class Executor(base_executor.BaseExecutor):
         """Writes the best hyperparameters, what each trial came to, and a picture of it."""
         best = artifact_utils.get_single_uri(output_dict["best_hyperparameters"])
         found = artifact_utils.get_single_uri(output_dict["tuner_results"])
-        custom_config = json_utils.loads(exec_properties["custom_config"])
-        root = custom_config.get(results.UNFINISHED_KEY) or os.path.join(best, *[os.pardir] * 3)
+        config = settings.TunerSettings.unpack(exec_properties["custom_config"])
+        root = config.unfinished or os.path.join(best, *[os.pardir] * 3)
         folder = os.path.join(root, results.SEARCHES_FOLDER)
         search = stock.search(
             input_dict, exec_properties, os.path.abspath(folder), print_tuning_summary=False

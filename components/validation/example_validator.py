@@ -9,14 +9,13 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx import types
 from tfx.components.example_validator import executor as example_validator
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ChannelParameter
+from tfx.dsl.components.base import executor_spec
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, writer_utils
 
 from darkroom.components.base import features, results
+from darkroom.components.base.component import Component, existing
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.runs import last_statistics
 from darkroom.components.validation import counts
 from darkroom.components.validation.schema_gen import MIN_PER_CLASS
 
@@ -62,7 +61,7 @@ class Executor(example_validator.Executor):
         _require_classes({name: counts.of_classes(split) for name, split in splits.items()})
 
         schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(given.uri))
-        previous = _previous(last_statistics.found(input_dict.get("previous_statistics")), names)
+        previous = _previous(existing(input_dict.get("previous_statistics")), names)
         found: dict[str, list[str]] = {}
         for name, split in splits.items():
             validated = tfdv.validate_statistics(
@@ -221,38 +220,16 @@ def _quoted(names: list[str], most: int = 10) -> str:
     return ", ".join(repr(name) for name in names[:most]) + more
 
 
-class ExampleValidatorSpec(standard_component_specs.ExampleValidatorSpec):
-    """TFX's contract of ExampleValidator, and the statistics of the run before."""
-
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        **standard_component_specs.ExampleValidatorSpec.INPUTS,
-        "previous_statistics": ChannelParameter(
-            type=standard_artifacts.ExampleStatistics, optional=True
-        ),
-    }
-
-
-class ExampleValidator(base_component.BaseComponent):
+class ExampleValidator(Component):
     """The gate of the data.
 
     Outputs ``anomalies``, as TFX's ExampleValidator does, with sentences for people on it.
     """
 
-    SPEC_CLASS = ExampleValidatorSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        statistics: types.BaseChannel,
-        schema: types.BaseChannel,
-        previous_statistics: types.BaseChannel,
-    ):
-        """Validates ``statistics``; ``previous_statistics`` may be empty."""
-        spec = ExampleValidatorSpec(
-            statistics=statistics,
-            schema=schema,
-            previous_statistics=previous_statistics,
-            exclude_splits="[]",
-            anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
-        )
-        super().__init__(spec=spec)
+    INPUTS: ClassVar = {
+        "statistics": standard_artifacts.ExampleStatistics,
+        "schema": standard_artifacts.Schema,
+    }
+    OPTIONAL: ClassVar = {"previous_statistics": standard_artifacts.ExampleStatistics}
+    OUTPUTS: ClassVar = {"anomalies": standard_artifacts.ExampleAnomalies}

@@ -10,12 +10,13 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import types
 from tfx.components.schema_gen import executor as schema_gen
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ExecutionParameter
+from tfx.dsl.components.base import executor_spec
+from tfx.types import artifact_utils, standard_artifacts
 
 from darkroom.components.base import features, results
+from darkroom.components.base.component import Component
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import SchemaGenSettings
 from darkroom.components.validation import counts, statistics
 
 # Annotation of the label by which a user asks for so many images of each class and split.
@@ -48,13 +49,16 @@ class Executor(schema_gen.Executor):
         """
         [artifact] = output_dict["schema"]
         path = os.path.join(artifact.uri, schema_gen.DEFAULT_FILE_NAME)
-        text = exec_properties["schema_text"]
+        config = SchemaGenSettings.unpack(exec_properties["custom_config"])
+        text = config.schema_text
         artifact.set_int_custom_property(results.INFERRED_PROPERTY, int(not text))
         if text:
-            schema = _parse(text, multi_label=not exec_properties["infer_feature_shape"])
+            schema = _parse(text, config.multi_label)
             tfdv.write_schema_text(schema, path)
             return
-        super().Do(input_dict, output_dict, exec_properties)
+        # A shape would be that of the labels that the examples happen to have.
+        options = {"infer_feature_shape": not config.multi_label, "exclude_splits": "[]"}
+        super().Do(input_dict, output_dict, {**exec_properties, **options})
         [given] = input_dict["statistics"]
         splits = artifact_utils.decode_split_names(given.split_names)
         inferred = tfdv.load_schema_text(path)
@@ -123,32 +127,12 @@ def _set_domain(feature: schema_pb2.Feature, values: Iterable[str]) -> None:
     feature.string_domain.value.extend(sorted(values))
 
 
-class SchemaGenSpec(standard_component_specs.SchemaGenSpec):
-    """TFX's contract of SchemaGen, and the user's schema."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        **standard_component_specs.SchemaGenSpec.PARAMETERS,
-        "schema_text": ExecutionParameter(type=str),
-    }
-
-
-class SchemaGen(base_component.BaseComponent):
+class SchemaGen(Component):
     """What the examples are expected to be.
 
     Outputs ``schema``, as TFX's SchemaGen does.
     """
 
-    SPEC_CLASS = SchemaGenSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(self, statistics: types.BaseChannel, schema_text: str, multi_label: bool):
-        """Takes the user's ``schema_text``; where that is empty, infers from ``statistics``."""
-        spec = SchemaGenSpec(
-            statistics=statistics,
-            schema_text=schema_text,
-            # A shape would be that of the labels that the examples happen to have.
-            infer_feature_shape=int(not multi_label),
-            exclude_splits="[]",
-            schema=types.Channel(type=standard_artifacts.Schema),
-        )
-        super().__init__(spec=spec)
+    INPUTS: ClassVar = {"statistics": standard_artifacts.ExampleStatistics}
+    OUTPUTS: ClassVar = {"schema": standard_artifacts.Schema}

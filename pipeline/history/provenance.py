@@ -9,8 +9,11 @@ from rich.tree import Tree
 
 from darkroom.components.base import results
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.ingestion import outcome as ingestion
+from darkroom.components.pushing import outcome as pushing
 from darkroom.components.pushing import versions
-from darkroom.components.runs import lineage, summary
+from darkroom.components.runs import lineage
+from darkroom.components.tuning import outcome as tuning
 from darkroom.components.tuning import trial_table
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import status
@@ -56,7 +59,7 @@ def trace(config: Config, model: str | None = None) -> dict[str, Any]:
         "model": made["model"].id,
         "run": run.name,
         "data": None if examples is None else _data(nodes, examples),
-        "hyperparameters": None if best is None else _readable(summary.best_hyperparameters, best),
+        "hyperparameters": None if best is None else _readable(tuning.best_hyperparameters, best),
         "config": _noted(run, results.CONFIG_PROPERTY),
         "environment": _noted(run, results.ENVIRONMENT_PROPERTY),
         "nodes": [_node(store, node) for node in nodes],
@@ -86,18 +89,18 @@ def tree(found: dict[str, Any]) -> Tree:
 def _pushed(config: Config, store: Any, model: str | None) -> Any:
     """The pushed version that is meant; None where it may be an id."""
     there = lineage.artifacts(store, config.name, _PUSHED)
-    there = [artifact for artifact in there if summary.pushed(artifact) is not None]
+    there = [artifact for artifact in there if pushing.pushed(artifact) is not None]
     if model is None:
         for version in versions.versions(config.push_uri):
             for artifact in there:
-                if summary.pushed(artifact) == f"{config.push_uri}/{version}":
+                if pushing.pushed(artifact) == f"{config.push_uri}/{version}":
                     return artifact
         raise DarkroomError(
             f"No model that {config.name} has pushed is in {config.push_uri}. Run darkroom run "
             "first, or name a model's id."
         )
     for artifact in there:
-        place = summary.pushed(artifact) or ""
+        place = pushing.pushed(artifact) or ""
         if model in (os.path.basename(place), place) or os.path.realpath(model) == place:
             return artifact
     return None
@@ -136,7 +139,7 @@ def _nodes(store: Any, artifact: Any) -> list[lineage.Node]:
 
 def _data(nodes: list[lineage.Node], examples: Any) -> dict[str, Any]:
     reader = next(node for node in nodes if "examples" in node.outputs)
-    inspected = _readable(summary.inspection, examples) or {"splits": {}}
+    inspected = _readable(ingestion.inspection, examples) or {"splits": {}}
     # TFX's own words: "split:train,num_files:4,total_bytes:…" in a line of each split.
     lines = _text(examples, "input_fingerprint").splitlines()
     fingerprints = dict(line.removeprefix("split:").split(",", 1) for line in lines if "," in line)

@@ -7,9 +7,10 @@ from typing import Any
 
 from darkroom.components.base import remote, results
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.status import Node, Status
+from darkroom.components.nodes import read_outputs
 from darkroom.components.pushing import versions
 from darkroom.components.runs import lineage, metadata
-from darkroom.components.runs.summary import Node, Status, read_outputs
 from darkroom.pipeline.config import Config
 from darkroom.serving import rollout
 

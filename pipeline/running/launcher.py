@@ -5,10 +5,13 @@ from typing import Any
 
 from tfx.orchestration.pipeline import Pipeline
 
+from darkroom.components import nodes
 from darkroom.components.base import results
-from darkroom.components.runs import environment, launcher, lineage, summary
+from darkroom.components.base.status import Status
+from darkroom.components.runs import environment, launcher, lineage
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
+from darkroom.pipeline.node_settings import NodeSettings
 
 
 def reporting(
@@ -52,20 +55,17 @@ def reporting(
             if ran.state == "failed":
                 # TFX publishes this and goes on, with every later node failing the same way.
                 raise RuntimeError(f"{node}: its inputs could not be resolved")
-            made = summary.Status(config.name, str(config.home), "")
-            return ran.state, summary.read_outputs(made, node, ran.made)
+            made = Status(config.name, str(config.home), "")
+            return ran.state, nodes.read_outputs(made, node, ran.made)
 
     return ReportingLauncher
 
 
 def _record(config: Config, pipeline: Pipeline, run: Any, store: Any) -> None:
     """Notes on the run, in ML Metadata, what ``darkroom lineage`` tells of it."""
-    sources = {
-        node.id: flag.removeprefix("--source=")
-        for node in pipeline.components
-        for flag in getattr(node.executor_spec, "extra_flags", None) or []
-        if flag.startswith("--source=")
-    }
+    settings = NodeSettings(config)
+    codes = {node.id: settings.code(node.id) for node in pipeline.components}
+    sources = {node_id: code.fingerprint for node_id, code in codes.items() if code.modules}
     noted = {
         results.CONFIG_PROPERTY: config.model_dump(),
         results.ENVIRONMENT_PROPERTY: environment.describe(),

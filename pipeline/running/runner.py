@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from darkroom.components.base.errors import INTERRUPTED, DarkroomError, explain
-from darkroom.components.runs import summary
+from darkroom.components.base.status import Status
 from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
@@ -30,7 +30,7 @@ class RunFailed(DarkroomError):
         self.node, self.sentence = node, sentence
 
 
-def run(config: Config, display: Display, scan: bool = False) -> summary.Status:
+def run(config: Config, display: Display, scan: bool = False) -> Status:
     """Runs the whole pipeline, nodes that need not run again from the cache.
 
     Args:

@@ -144,7 +144,7 @@ def _train(this: cluster.Cluster, facts: dict[str, Any], answer: Callable[..., N
     progress.LOGGER.setLevel(logging.INFO)
     progress.LOGGER.addHandler(_Forward(answer))
     devices.grow_memory()
-    config = settings.unpack(facts["custom_config"])
+    config = settings.TrainerSettings.unpack(facts["custom_config"])
     with tempfile.TemporaryDirectory() as nowhere:
         splits = dataset.kept(facts["examples"], fitting.budget(config.training))
         run_folder = facts["run_folder"] if this.is_chief else nowhere
