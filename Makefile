@@ -10,6 +10,7 @@ run: $(ready)
 test: $(ready) $(airflow) browser databases
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
 	.venv/bin/mypy
 	.venv/bin/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 

@@ -68,6 +68,7 @@ setup(
         "dev": [
             "compose-spec",  # reads Compose files as Docker does, and refuses unknown keys
             "hypothesis",
+            "import-linter",  # which package may import which
             "kfp-kubernetes",  # the protocol of what Kubeflow tells Kubernetes, to check specs by
             "kubernetes-validate",  # Kubernetes' schemas, to check manifests without a cluster
             "mypy",
