@@ -164,10 +164,8 @@ def test_an_unchanged_run_reruns_nothing_and_a_threshold_the_gate(chain: Project
     assert after["versions"] == before["versions"]
     assert after["metrics"] == before["metrics"]
 
-    unworthy = darkroom(
-        "run", "--require-blessed", *made._with([*QUICK, "evaluation.min_accuracy=1.0", "runner=local"]),
-        cwd=made.folder,
-    )  # fmt: skip
+    options = made._with([*QUICK, "evaluation.min_accuracy=1.0", "runner=local"])
+    unworthy = darkroom("run", "--require-blessed", *options, cwd=made.folder)
     assert unworthy.returncode == 3, unworthy.stdout
     assert "has a baseline" not in unworthy.stdout  # which is the model itself
     status = made.status()
