@@ -57,7 +57,15 @@ setup(
         "darkroom.serving.rest": ["browser.html"],
         "darkroom.kubeflow": ["Dockerfile"],
     },
-    install_requires=["google-crc32c", "protobuf", "pydantic>=2.7", "pyyaml", "rich", "urllib3>=2"],
+    install_requires=[
+        "click>=8.1",  # the command line: its help, its errors, completion in the shell
+        "google-crc32c",
+        "protobuf",
+        "pydantic>=2.7",
+        "pyyaml",
+        "rich",
+        "urllib3>=2",
+    ],
     extras_require={
         "pipeline": [*TFX, *SERVING, "ml-metadata"],
         "serving": SERVING,
@@ -78,5 +86,5 @@ setup(
             "types-PyYAML",
         ],
     },
-    entry_points={"console_scripts": ["darkroom = darkroom.pipeline.cli:main"]},
+    entry_points={"console_scripts": ["darkroom = darkroom.__main__:main"]},
 )

@@ -199,16 +199,19 @@ def _check_options(beam: "Beam", flags: list[str]) -> None:
     import argparse
 
     try:
-        from apache_beam.options import pipeline_options
+        from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
         raise DarkroomError(
             f"beam.options: Beam knows what it takes, and {error.name} can't be imported: "
             "pip install 'darkroom-tfx[pipeline]', with locks/ as constraints."
         ) from error
-    parser = pipeline_options._BeamArgumentParser(add_help=False, exit_on_error=False)
-    for section in {str(c): c for c in pipeline_options.PipelineOptions.__subclasses__()}.values():
-        section._add_argparse_args(parser)
-    known = [flag.removeprefix("--") for flag in parser._option_string_actions]
+    parsers: list[argparse.ArgumentParser] = []
+    PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
+    [parser] = parsers
+    parser.exit_on_error = False
+    # Of the lines that begin with options, what comes before their explanation.
+    options = re.findall(r"^  (-.+?)(?:  |$)", parser.format_help(), re.MULTILINE)
+    known = re.findall(r"--([\w-]+)", " ".join(options))
     for name, value in beam.options.items():
         if name in type(beam).model_fields:
             raise DarkroomError(f"beam.options.{name}: it has a key of its own: set beam.{name}.")
