@@ -57,6 +57,7 @@ setup(
         "darkroom.kubeflow": ["Dockerfile"],
     },
     install_requires=[
+        "click>=8.1",  # the command line: its help, its errors, completion in the shell
         "google-crc32c",
         "jinja2",  # the page of a run's report, Kubernetes' manifests
         "protobuf",
@@ -86,5 +87,5 @@ setup(
             "types-PyYAML",
         ],
     },
-    entry_points={"console_scripts": ["darkroom = darkroom.pipeline.cli:main"]},
+    entry_points={"console_scripts": ["darkroom = darkroom.__main__:main"]},
 )

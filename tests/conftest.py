@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "darkroom.pipeline.cli", *arguments]
+    return [sys.executable, "-m", "darkroom", *arguments]
 
 
 def environment(source: Path = REPOSITORY) -> dict[str, str]:
