@@ -23,7 +23,7 @@ class HandOver(ArtifactFile):
 
     hyperparameters: dict[str, Value | None] = Field({}, alias="values")
     """By name; KerasTuner's own notes begin with ``tuner/``."""
-    space: list[JsonValue] = []
+    space: list[JsonValue] = Field([])
     """What was searched, as KerasTuner writes it."""
     checkpoint: str | None = None
     """Path or URI of the trial's checkpoint, to go on with; None: begin anew."""

@@ -9,6 +9,7 @@ from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.networks.parts import leaves
 from darkroom.components.training import augmentation, dataset, fitting
+from darkroom.components.training.rows import Rows
 
 
 def frozen_splits(
@@ -44,7 +45,7 @@ def _outputs(
     batches = dataset.batches(examples, batch_size).repeat(copies or 1)
     numbered = batches.enumerate().map(lambda step, pair: (step, *pair))
     changes = None if copies is None else config.augmentation
-    outputs = dataset.Rows(backbone.output_shape[1:], np.float32, left)
+    outputs = Rows(backbone.output_shape[1:], np.float32, left)
     run = tf.function(lambda images: backbone(images, training=False), reduce_retracing=True)
     changed = augmentation.augment(numbered, changes, config.training.seed)
     for step, (images, _) in enumerate(changed, 1):
