@@ -90,14 +90,14 @@ def test_two_replicas_go_on_and_tell_callbacks_as_one_does() -> None:
 
         def fit(replicas, folder, until=None):
             config, strategy = training(
-                replicas, "steps_per_epoch=2", "steps_per_execution=1", "patience=2", "min_delta=10", "epochs=7",
-                "schedule=cosine",
+                replicas, "steps_per_epoch=2", "steps_per_execution=1", "patience=2",
+                "min_delta=10", "epochs=7", "schedule=cosine",
             )
             says = Says()
             fitted = fitting.fit(
                 network(config, strategy), config, examples, examples, [says],
                 keep=lambda stopping: checkpoint.Keep(
-                    checkpoint.Checkpoint(folder), 0, {}, stopping, share=1e9
+                    checkpoint.Checkpoint(folder), stopping, share=1e9
                 ),
                 until=until,
             )

@@ -18,7 +18,7 @@ class LeftOut(NamedTuple):
     """Why ``load_weights(skip_mismatch=True)`` left layers out."""
 
     layers: list[str]  # that have weights
-    first: str | None  # the first of all that it names
+    first: str | None  # layer of which it says more
     shapes: tuple[str, str] | None  # of the first one's weights, and of the file's in their place
     words: str
 

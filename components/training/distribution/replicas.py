@@ -6,7 +6,7 @@ training has it: each replica computes its share of a batch, and the metrics get
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -119,7 +119,7 @@ def fit(
     )
     with model.distribute_strategy.scope(), _normalizing_together(model):
         _build(model, batches.element_spec[0])
-        train_on, test_on = _function(model, _train_step), _function(model, _test_step)
+        train_on, test_on = _function(model, training=True), _function(model, training=False)
         model.stop_training = False
         listeners.on_train_begin()
         _draw_apart(model)
@@ -159,54 +159,23 @@ def _together(parts: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
     return tf.data.Dataset.zip(tuple(parts)).with_options(dataset.OPTIONS)
 
 
-# Of model, inputs, labels and their weights: the replica's part of the loss, and the outputs.
-_Step = Callable[[keras.Model, tf.Tensor, tf.Tensor, tf.Tensor | None], tuple[tf.Tensor, tf.Tensor]]
-
-
-def _train_step(
-    model: keras.Model, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None
-) -> tuple[tf.Tensor, tf.Tensor]:
-    with tf.GradientTape() as tape:
-        outputs = model(inputs, training=True)
-        weights = _shared(weights, labels)
-        loss = model.compute_loss(inputs, labels, outputs, weights, training=True)
-        scaled = model.optimizer.scale_loss(loss)
-    trainable = model.trainable_weights
-    model.optimizer.apply_gradients(zip(tape.gradient(scaled, trainable), trainable, strict=True))
-    return loss, outputs
-
-
-def _test_step(
-    model: keras.Model, inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None
-) -> tuple[tf.Tensor, tf.Tensor]:
-    outputs = model(inputs, training=False)
-    weights = _shared(weights, labels)
-    return model.compute_loss(inputs, labels, outputs, weights, training=False), outputs
-
-
-def _shared(weights: tf.Tensor | None, labels: tf.Tensor) -> tf.Tensor:
-    """Weights with which the mean over the replicas' means is the mean of the batch.
-
-    Their shares of it may differ by one example.
-    """
-    replica = tf.distribute.get_replica_context()
-    count = tf.cast(tf.shape(labels)[0], tf.float32)
-    total = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
-    share = replica.num_replicas_in_sync * count / total
-    return tf.fill(tf.shape(labels)[:1], share) if weights is None else weights * share
-
-
-def _function(
-    model: keras.Model, step: _Step
-) -> Callable[[tuple[tf.Tensor, ...]], dict[str, tf.Tensor]]:
-    """Of the parts of a batch: runs a step on all replicas, returns the metrics so far."""
+def _function(model: keras.Model, training: bool) -> tf.types.experimental.PolymorphicFunction:
+    """Of the parts of a batch: trains on them or only measures, returns the metrics so far."""
     among = model.distribute_strategy
     first = shares(among)[0].number
     [mean_loss] = [metric for metric in model.metrics if metric.name == "loss"]
 
     def of_replica(part: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
         inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(part)
-        loss, outputs = step(model, inputs, labels, weights)
+        shared = _shared(weights, labels)
+        with tf.GradientTape() as tape:
+            outputs = model(inputs, training=training)
+            loss = model.compute_loss(inputs, labels, outputs, shared, training=training)
+            scaled = model.optimizer.scale_loss(loss)
+        if training:
+            variables = model.trainable_weights
+            gradients = tape.gradient(scaled, variables)
+            model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss, labels, outputs, *([] if weights is None else [weights])
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -224,6 +193,18 @@ def _function(
         return logs
 
     return run
+
+
+def _shared(weights: tf.Tensor | None, labels: tf.Tensor) -> tf.Tensor:
+    """Weights with which the mean over the replicas' means is the mean of the batch.
+
+    Their shares of it may differ by one example.
+    """
+    replica = tf.distribute.get_replica_context()
+    count = tf.cast(tf.shape(labels)[0], tf.float32)
+    total = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
+    share = replica.num_replicas_in_sync * count / total
+    return tf.fill(tf.shape(labels)[:1], share) if weights is None else weights * share
 
 
 @contextlib.contextmanager
