@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from darkroom.components.base import results
+from darkroom.components.training.model_run import TrainingHistory
 from darkroom.kubeflow import run_local
 from darkroom.serving.predictor import Predictor
 from tests import test_spec
@@ -155,7 +156,7 @@ def test_a_pod_that_is_lost_goes_on_where_it_was(folder: Path, tmp_path: Path) -
     first.kill()
     first.wait()
     assert start("second").wait(PATIENCE) == 0, log.read_text()
-    history = json.loads((tmp_path / "second" / "model_run" / results.HISTORY_FILE).read_text())
+    history = json.loads((tmp_path / "second" / "model_run" / TrainingHistory.FILE).read_text())
     assert history["resumed_at"] >= 1
     assert len(history["history"]["loss"]) == 25
 

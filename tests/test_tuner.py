@@ -12,6 +12,7 @@ import psutil
 from PIL import Image
 
 from darkroom.components.base import results
+from darkroom.components.training.model_run import TrainingHistory
 from tests.conftest import PATIENCE, SMALL_CONFIG, Project, command, environment
 
 HYPERBAND = (
@@ -105,7 +106,7 @@ def test_a_killed_search_goes_on_and_trainer_goes_on_with_its_best_trial(tmp_pat
     assert len(list(home.glob(f"artifacts/{results.SEARCHES_FOLDER}/*/trial_*/*.npz"))) == 2
 
     [model_run] = (home / "artifacts" / "Trainer" / "model_run").iterdir()
-    trained = json.loads((model_run / results.HISTORY_FILE).read_text())
+    trained = json.loads((model_run / TrainingHistory.FILE).read_text())
     searched = trials[0]["history"][0]["loss"]
     assert trained["searched"] == len(searched)
     assert trained["history"]["loss"][: len(searched)] == searched

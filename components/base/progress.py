@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from darkroom.components.training import diagnosis
+from darkroom.components.training import aside
 from darkroom.components.tuning import trial_table as rows
 
 LOGGER = logging.getLogger("darkroom.progress")
@@ -67,7 +67,7 @@ class Diagnose(keras.callbacks.Callback):
             self._history.setdefault(name, []).append(float(value))
         if len(self._history["loss"]) < _EPOCHS_BEFORE_WORDS:
             return
-        found = diagnosis.diagnose(self._history, self._constant_accuracy)
+        found = aside.diagnose(self._history, self._constant_accuracy)
         for rule in found.keys() - self._said:
             warn(self._node, f"after epoch {epoch + 1}: {found[rule]}")
         self._said |= found.keys()

@@ -12,10 +12,6 @@ ANOMALIES_PROPERTY = "sentences"
 # Tuner's tuner_results: JSON of a row for each trial, best first, and a picture of them.
 TUNER_RESULTS = "tuner_results.json"
 SEARCH_PICTURE = "search.png"
-# Trainer's model_run: JSON of Keras's history, and the epoch (from 0) whose weights are exported.
-HISTORY_FILE = "history.json"
-# Beside it: a picture of training images, and of what augmentation makes of them.
-CONTACT_SHEET = "augmentation.png"
 # Key of a node's ``custom_config``: a folder for what outlives the node, where artifacts are none
 # that do, as those of a pod; without it that is beside the node's artifacts.
 UNFINISHED_KEY = "unfinished"
@@ -25,10 +21,6 @@ SEARCHES_FOLDER = "Tuner/searches"
 EXAMPLES_FOLDER = "examples"
 # There too: what other machines are to help with, which they find by the configuration alone.
 SEARCH_FILE = "Tuner/searches/current.json"
-TRAINING_FILE = "Trainer/training.json"
-# LearningRateScan's model_run: JSON of each rate's metrics and the best rate, and a picture.
-SCAN_FILE = "lr_scan.json"
-SCAN_PICTURE = "lr_scan.png"
 # Evaluator's evaluation: JSON of metrics, thresholds, confusions, mistakes, and the verdict.
 EVALUATION_FILE = "evaluation.json"
 # Custom property of Evaluator's blessing: JSON of the metrics of the whole, the reasons why not

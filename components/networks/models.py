@@ -15,7 +15,6 @@ configuration key arrive in ``config``; others are asked for with KerasTuner's `
 import math
 import os
 import re
-from typing import Any
 
 import keras
 import keras_tuner
@@ -72,12 +71,12 @@ def build_model(
     tracing.check(model, shape, f"model.build_fn: {path}")
     expected = _outputs(config, num_classes)
     # A subclassed model tells its shape only after the first batch.
-    found = getattr(model, "output_shape", (None, expected))
-    if found != (None, expected):
+    output_shape = getattr(model, "output_shape", (None, expected))
+    if output_shape != (None, expected):
         raise DarkroomError(
             f"model.build_fn: expected {path} to return a model with the output shape "
             f"{(None, expected)} for model.head {config.model.head} and {num_classes} classes, "
-            f"received {found}."
+            f"received {output_shape}."
         )
     return model
 
@@ -105,15 +104,16 @@ def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor
     layer = user_code.call(user_code.resolve(path, "model.input_layer"), who)
     if not isinstance(layer, keras.Layer):
         raise DarkroomError(f"{who}: expected a keras.Layer, received {layer!r}.")
-    made = user_code.call(layer, who, images, failed=tracing.FAILED)
-    if not isinstance(made, keras.KerasTensor) or len(made.shape) != 4:
-        received = f"shape {made.shape}" if isinstance(made, keras.KerasTensor) else repr(made)
+    output = user_code.call(layer, who, images, failed=tracing.FAILED)
+    if not isinstance(output, keras.KerasTensor) or len(output.shape) != 4:
+        is_tensor = isinstance(output, keras.KerasTensor)
+        received = f"shape {output.shape}" if is_tensor else repr(output)
         raise DarkroomError(
             f"{who}: expected it to give images [batch, height, width, channels], "
             f"received {received}."
         )
-    tracing.check(keras.Model(images, made), images.shape[1:], who)
-    return images, made
+    tracing.check(keras.Model(images, output), images.shape[1:], who)
+    return images, output
 
 
 def cnn(config: NetworkSettings, num_classes: int) -> keras.Model:
@@ -214,7 +214,7 @@ def application(config: NetworkSettings, num_classes: int) -> keras.Model:
         )
     pretrained = "imagenet" if config.model.weights == "imagenet" else None
     try:
-        made = getattr(keras.applications, name)(
+        architecture = getattr(keras.applications, name)(
             include_top=False, weights=pretrained, input_shape=shape
         )
     except Exception as error:
@@ -226,7 +226,7 @@ def application(config: NetworkSettings, num_classes: int) -> keras.Model:
             f"model.weights: ImageNet's weights of {name} can't be downloaded. Put the file "
             f"{url[1]} of keras.applications into {os.path.join(home, 'models')}."
         ) from error
-    hidden = made(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(hidden))
+    hidden = architecture(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(hidden))
     if config.model.pooling == "average":
         hidden = keras.layers.GlobalAveragePooling2D()(hidden)
     else:
@@ -243,7 +243,7 @@ class _Pixels(keras.layers.Layer):
     _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     _BGR_MEAN = (103.939, 116.779, 123.68)
 
-    def __init__(self, pixels: str, **options: Any):
+    def __init__(self, pixels: str, **options: object):
         super().__init__(**options)
         self.pixels = pixels
 
@@ -257,7 +257,7 @@ class _Pixels(keras.layers.Layer):
             return (images - list(self._MEAN)) / list(self._DEVIATION)
         return images[..., ::-1] * 255.0 - list(self._BGR_MEAN)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """For saving."""
         return {**super().get_config(), "pixels": self.pixels}
 
@@ -288,13 +288,21 @@ def compiled(model: keras.Model, config: NetworkSettings) -> keras.Model:
     return model
 
 
-@keras.saving.register_keras_serializable("darkroom")
-class SmoothedCrossentropy(keras.losses.Loss):
-    """Cross-entropy of integer labels and logits, with label smoothing, which Keras's lacks."""
+class _Smoothed(keras.losses.Loss):
+    """A cross-entropy with label smoothing."""
 
-    def __init__(self, label_smoothing: float = 0.0, **options: Any):
-        super().__init__(**{"name": "smoothed_crossentropy", **options})
+    def __init__(self, label_smoothing: float = 0.0, **options: object):
+        super().__init__(**options)
         self.label_smoothing = label_smoothing
+
+    def get_config(self) -> dict[str, object]:
+        """For saving."""
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable("darkroom")
+class SmoothedCrossentropy(_Smoothed):
+    """Of integer labels and logits, for which Keras's has no label smoothing."""
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """Labels int [batch], logits float32 [batch, num_classes], to float32 [batch]."""
@@ -305,28 +313,16 @@ class SmoothedCrossentropy(keras.losses.Loss):
         spread = -keras.ops.mean(keras.ops.log_softmax(y_pred), axis=-1)
         return (1 - self.label_smoothing) * exact + self.label_smoothing * spread
 
-    def get_config(self) -> dict[str, Any]:
-        """For saving."""
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
-
 
 @keras.saving.register_keras_serializable("darkroom")
-class SmoothedBinaryCrossentropy(keras.losses.Loss):
-    """Cross-entropy of yes or no to each class; each can be weighted, where Keras's has a mean."""
-
-    def __init__(self, label_smoothing: float = 0.0, **options: Any):
-        super().__init__(**{"name": "smoothed_binary_crossentropy", **options})
-        self.label_smoothing = label_smoothing
+class SmoothedBinaryCrossentropy(_Smoothed):
+    """Of yes or no to each class; each can be weighted, where Keras's has a mean."""
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """Labels 0 or 1 [batch, outputs] (or [batch] of one), and logits, to the logits' shape."""
         y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))
         y_true = y_true * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
         return keras.ops.softplus(y_pred) - y_true * y_pred
-
-    def get_config(self) -> dict[str, Any]:
-        """For saving."""
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
 def _binary_accuracy(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:

@@ -195,11 +195,11 @@ def _search(given: _Given) -> Any:
 
 
 def _training(given: _Given) -> Any:
-    found, sheet = training.training(given.artifacts["model_run"])
+    trained, sheet = training.training(given.artifacts["model_run"])
     return {
-        "history": found["history"],
-        "exported_epoch": found["exported_epoch"],
-        "diagnosis": found["diagnosis"],
+        "history": trained.history,
+        "exported_epoch": trained.exported_epoch,
+        "diagnosis": training.advice(trained),
         "augmentation": given.picture("augmentation", shutil.copyfile, sheet)
         if sheet.exists()
         else None,

@@ -1,34 +1,26 @@
 """The LearningRateScan node: a few short epochs at each of many learning rates."""
 
-import json
 import os
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import keras
 import keras_tuner
 import numpy as np
 import tensorflow_transform as tft
 from matplotlib.figure import Figure
-from tfx import types
 from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from darkroom.components.base import progress, results
-from darkroom.components.base.component import Component
+from darkroom.components.base import progress
+from darkroom.components.base.component import Artifacts, Component, Properties
 from darkroom.components.base.settings import ScanSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import dataset, devices, fitting, transfer
+from darkroom.components.training.model_run import LearningRates, ScannedRate
 
 # A rate is nearly as good as the best where its value is off by less than this share.
 _AS_GOOD = 0.1
-
-
-class Point(NamedTuple):
-    """What a learning rate came to."""
-
-    rate: float
-    metrics: dict[str, float] | None  # after its last epoch; None: the loss was no number any more
 
 
 class Executor(base_executor.BaseExecutor):
@@ -36,9 +28,9 @@ class Executor(base_executor.BaseExecutor):
 
     def Do(
         self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        input_dict: Artifacts,
+        output_dict: Artifacts,
+        exec_properties: Properties,
     ) -> None:
         """Writes the points, the best rate and a sentence as JSON, and a picture."""
         config = ScanSettings.unpack(exec_properties["custom_config"])
@@ -55,11 +47,8 @@ class Executor(base_executor.BaseExecutor):
         points = scan(config, len(fitting.class_names(transform)), splits)
         best, words = suggestion(points, config.training.monitor)
         [run] = output_dict["model_run"]
-        os.makedirs(run.uri, exist_ok=True)
-        picture(points, best, os.path.join(run.uri, results.SCAN_PICTURE))
-        found = {"points": [p._asdict() for p in points], "suggestion": best, "words": words}
-        with open(os.path.join(run.uri, results.SCAN_FILE), "w", encoding="utf-8") as file:
-            json.dump(found, file)
+        LearningRates(points=points, suggestion=best, words=words).write(run.uri)
+        picture(points, best, os.path.join(run.uri, LearningRates.PICTURE))
 
 
 class LearningRateScan(Component):
@@ -78,7 +67,7 @@ class LearningRateScan(Component):
 
 def scan(
     config: ScanSettings, num_classes: int, splits: tuple[dataset.Examples, dataset.Examples]
-) -> list[Point]:
+) -> list[ScannedRate]:
     """Fits the configured model from the same initial weights at each rate.
 
     Args:
@@ -86,21 +75,21 @@ def scan(
       num_classes: size of the label vocabulary.
       splits: train and eval. Of a network that is transferred, the classifier is fitted.
     """
-    chosen, given = config.lr_scan, config.training
-    rates = np.geomspace(chosen.min, chosen.max, chosen.points).tolist()
+    scanned, training = config.lr_scan, config.training
+    rates = np.geomspace(scanned.min, scanned.max, scanned.points).tolist()
     frozen = None
     points = []
     for number, rate in enumerate(rates):
         short = {
             "learning_rate": rate,
-            "epochs": chosen.epochs,
+            "epochs": scanned.epochs,
             "schedule": "constant",
             "warmup_epochs": 0,
             "export_epoch": "last",
         }
-        at_rate = config.model_copy(update={"training": given.model_copy(update=short)})
-        keras.utils.set_random_seed(given.seed)
-        with devices.strategy(given).scope(), devices.dtype_policy(given):
+        at_rate = config.model_copy(update={"training": training.model_copy(update=short)})
+        keras.utils.set_random_seed(training.seed)
+        with devices.strategy(training).scope(), devices.dtype_policy(training):
             model = models.build_model(keras_tuner.HyperParameters(), at_rate, num_classes)
             if config.transfer.mode != "none":
                 backbone = model.get_layer(parts.BACKBONE)
@@ -113,13 +102,14 @@ def scan(
             fitted = fitting.fit(
                 model, at_rate, *(frozen or splits), [reporter], augmented=frozen is None
             )
-            points.append(Point(rate, {name: v[-1] for name, v in fitted.history.items()}))
+            metrics = {name: values[-1] for name, values in fitted.history.items()}
+            points.append(ScannedRate(rate=rate, metrics=metrics))
         except fitting.Diverged:
-            points.append(Point(rate, None))
+            points.append(ScannedRate(rate=rate, metrics=None))
     return points
 
 
-def suggestion(points: list[Point], monitor: str) -> tuple[float | None, str]:
+def suggestion(points: list[ScannedRate], monitor: str) -> tuple[float | None, str]:
     """The rate of the best ``monitor``, and a sentence; None where no rate learnt anything."""
     sign = -1.0 if monitor == "val_accuracy" else 1.0
     values = [
@@ -149,10 +139,10 @@ def suggestion(points: list[Point], monitor: str) -> tuple[float | None, str]:
     return rate, words
 
 
-def picture(points: list[Point], best: float | None, path: str) -> None:
+def picture(points: list[ScannedRate], best: float | None, path: str) -> None:
     """Losses by learning rate as a PNG."""
     figure = Figure(figsize=(7, 4), layout="constrained")
-    axes: Any = figure.add_subplot(xscale="log", xlabel="training.learning_rate", ylabel="loss")
+    axes = figure.add_subplot(xscale="log", xlabel="training.learning_rate", ylabel="loss")
     kept = [p for p in points if p.metrics is not None]
     for name, label in (("loss", "train"), ("val_loss", "eval")):
         values = [(p.metrics or {}).get(name, np.nan) for p in kept]

@@ -9,6 +9,8 @@ from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.networks.parts import leaves
 from darkroom.components.training import augmentation, dataset, fitting
+from darkroom.components.training.model_run import Comparison, History
+from darkroom.components.training.rows import Rows
 
 
 def frozen_splits(
@@ -44,7 +46,7 @@ def _outputs(
     batches = dataset.batches(examples, batch_size).repeat(copies or 1)
     numbered = batches.enumerate().map(lambda step, pair: (step, *pair))
     changes = None if copies is None else config.augmentation
-    outputs = dataset.Rows(backbone.output_shape[1:], np.float32, left)
+    outputs = Rows(backbone.output_shape[1:], np.float32, left)
     run = tf.function(lambda images: backbone(images, training=False), reduce_retracing=True)
     changed = augmentation.augment(numbered, changes, config.training.seed)
     for step, (images, _) in enumerate(changed, 1):
@@ -66,20 +68,12 @@ def classifier(model: keras.Model, config: NetworkSettings) -> keras.Model:
     return models.compiled(part, config.model_copy(update={"training": alone}))
 
 
-def compared(
-    history: dict[str, list[float]], scratch: dict[str, list[float]], epochs: int
-) -> list[str]:
-    """A sentence where random weights do better than the transferred ones in the first epochs."""
+def compared(history: History, scratch: History, epochs: int) -> Comparison:
+    """The best of the first epochs, of a training that was transferred and of one that wasn't."""
     metric = "val_accuracy" if "val_accuracy" in history else "val_loss"
     best = max if metric == "val_accuracy" else min
-    with_weights, without = (best(of[metric][:epochs]) for of in (history, scratch))
-    if with_weights == best(with_weights, without):
-        return []
-    return [
-        f"Negative transfer: after {epochs} epochs the best {metric} is {with_weights:.4f} with "
-        f"model.weights, and {without:.4f} from random weights. Try transfer.mode: distinct, "
-        "weights of a task that is more alike, or no model.weights."
-    ]
+    transferred, random = (best(of[metric][:epochs]) for of in (history, scratch))
+    return Comparison(epochs=epochs, metric=metric, transferred=transferred, scratch=random)
 
 
 def groups(backbone: keras.Model) -> list[list[keras.Layer]]:

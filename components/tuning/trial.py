@@ -170,7 +170,7 @@ class Trials:
             train,
             validation,
             [progress.ReportEpochs("Tuner", words, number / count, 1 / count), curves],
-            keep=lambda stopping: checkpoint.Keep(kept, 0, {}, stopping),
+            keep=lambda stopping: checkpoint.Keep(kept, stopping),
             until=hp.values.get("tuner/epochs"),
         )
         best = best_epoch(fitted.history, self._tuner.objective, self._maximize)
