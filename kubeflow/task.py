@@ -94,12 +94,12 @@ def _run(options: argparse.Namespace, beam_arguments: list[str]) -> tuple[float,
     from darkroom.components import nodes
     from darkroom.components.base import remote
     from darkroom.components.base.status import Status
-    from darkroom.components.runs import launcher
+    from darkroom.components.runs import staging
 
     executor = import_utils.import_class_by_path(options.executor)
     of_beam = issubclass(executor, base_beam_executor.BaseBeamExecutor)
     # Beam's workers elsewhere see buckets, and not this container's copies.
-    elsewhere = of_beam and launcher.runs_elsewhere(beam_arguments)
+    elsewhere = of_beam and staging.runs_elsewhere(beam_arguments)
     inputs, outputs = options.input.get("inputs", {}), options.input["outputs"]
     uris: dict[int, str] = {}
     artifacts = {
