@@ -107,12 +107,12 @@ def _run(
     from darkroom.components import nodes
     from darkroom.components.base import remote
     from darkroom.components.base.status import Status
-    from darkroom.components.runs import launcher
+    from darkroom.components.runs import staging
 
     executor = import_utils.import_class_by_path(executor_path)
     of_beam = issubclass(executor, base_beam_executor.BaseBeamExecutor)
     # Beam's workers elsewhere see buckets, and not this container's copies.
-    elsewhere = of_beam and launcher.runs_elsewhere(beam_arguments)
+    elsewhere = of_beam and staging.runs_elsewhere(beam_arguments)
     artifacts = Artifacts(elsewhere)
     inputs = artifacts.read(handed["inputs"].get("artifacts", {}), titles)
     outputs = artifacts.read(handed["outputs"].get("artifacts", {}), {})

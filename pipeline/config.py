@@ -32,6 +32,7 @@ from darkroom.components.base.sections import (
 )
 from darkroom.components.evaluation import thresholds
 from darkroom.components.networks.architectures import ARCHITECTURES
+from darkroom.components.runs.metadata import Store
 from darkroom.pipeline import search_space
 from darkroom.pipeline.platforms import Airflow, Beam, Kubeflow, Metadata
 
@@ -374,9 +375,9 @@ class Config(Section):
         return self.home / "metadata.sqlite"
 
     @property
-    def store(self) -> dict[str, Any]:
-        """ML Metadata's store, as ``darkroom.components.runs.metadata`` takes it."""
-        return {**self.metadata.model_dump(), "path": str(self.metadata_path)}
+    def store(self) -> Store:
+        """ML Metadata's store."""
+        return Store(path=str(self.metadata_path), **self.metadata.model_dump(exclude_none=True))
 
     @property
     def reported(self) -> dict[str, Any]:

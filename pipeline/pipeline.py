@@ -16,7 +16,6 @@ from darkroom.components.ingestion.example_gen import ImportExampleGen
 from darkroom.components.pushing.pusher import Pusher
 from darkroom.components.pushing.serving_validator import ServingValidator
 from darkroom.components.report.component import Report
-from darkroom.components.runs import metadata
 from darkroom.components.runs.baseline import baseline
 from darkroom.components.runs.last_statistics import last_statistics
 from darkroom.components.training.lr_scan import LearningRateScan
@@ -140,7 +139,9 @@ def create_pipeline(
     # Write down what came of it all.
     report = Report(
         settings.of(
-            "Report", config=config.reported, store=None if in_containers else config.store
+            "Report",
+            config=config.reported,
+            store=None if in_containers else config.store.model_dump_json(),
         ),
         statistics=counts,
         anomalies=example_validator.outputs["anomalies"],
@@ -168,7 +169,7 @@ def _pipeline(
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=config.pipeline_root,
-        metadata_connection_config=None if in_containers else metadata.connection(config.store),
+        metadata_connection_config=None if in_containers else config.store.connection(),
         components=nodes,
         enable_cache=True,
         beam_pipeline_args=list(beam_pipeline_args),

@@ -38,8 +38,3 @@ REPORT_FACTS = "report.json"
 PICTURES_FOLDER = "pictures"
 # Below the pipeline's folder of artifacts: the reports of runs that didn't get to their end.
 UNFINISHED_REPORTS = "Report/unfinished"
-# Custom properties of a run: JSON of its configuration, of the versions and the commit it ran
-# with, and of the code's fingerprint by node.
-CONFIG_PROPERTY = "darkroom_config"
-ENVIRONMENT_PROPERTY = "darkroom_environment"
-SOURCES_PROPERTY = "darkroom_sources"

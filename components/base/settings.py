@@ -176,5 +176,5 @@ class ReportSettings(Settings):
 
     config: dict[str, Any]
     """The tree, with all that may change a result."""
-    store: dict[str, Any] | None
-    """ML Metadata's store, for the times of nodes; empty: none is at hand."""
+    store: str | None
+    """JSON of ML Metadata's store, for the times of nodes; empty: none is at hand."""

@@ -7,7 +7,6 @@ from typing import Any
 from rich.markup import escape
 from rich.tree import Tree
 
-from darkroom.components.base import results
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.ingestion import outcome as ingestion
 from darkroom.components.pushing import outcome as pushing
@@ -53,6 +52,7 @@ def trace(config: Config, model: str | None = None) -> dict[str, Any]:
     # Of several that made the same the latest counts.
     made = {key: found for node in reversed(nodes) for key, found in node.made.items()}
     examples, best = made.get("examples"), made.get("best_hyperparameters")
+    notes = lineage.RunNotes.read(run)
     return {
         "version": _text(artifact, "pushed_version") or None,
         "pushed_to": _text(artifact, "pushed_destination") or None,
@@ -60,8 +60,8 @@ def trace(config: Config, model: str | None = None) -> dict[str, Any]:
         "run": run.name,
         "data": None if examples is None else _data(nodes, examples),
         "hyperparameters": None if best is None else _readable(tuning.best_hyperparameters, best),
-        "config": _noted(run, results.CONFIG_PROPERTY),
-        "environment": _noted(run, results.ENVIRONMENT_PROPERTY),
+        "config": notes.config,
+        "environment": notes.environment,
         "nodes": [_node(store, node) for node in nodes],
     }
 
@@ -164,7 +164,7 @@ def _node(store: Any, node: lineage.Node) -> dict[str, Any]:
         "run": run.name,
         "started": lineage.moment(node.started),
         "seconds": (node.updated - node.started) / 1000,
-        "source": own or (_noted(run, results.SOURCES_PROPERTY) or {}).get(node.id),
+        "source": own or (lineage.RunNotes.read(run).sources or {}).get(node.id),
         "settings": {name: value for name, value in settings.items() if value not in (None, "")},
         "inputs": [
             {"key": key, "type": artifact.type, "id": artifact.id, "uri": artifact.uri}
@@ -188,12 +188,6 @@ def _unpacked(value: Any) -> Any:
     if isinstance(inner, dict) and isinstance(inner.get("value"), str):
         return json.loads(inner["value"])  # of ImportExampleGen, in a protobuf
     return unpacked
-
-
-def _noted(run: Any, name: str) -> Any:
-    """What a run's own note says; None of a run that made none."""
-    text = _text(run, name)
-    return json.loads(text) if text else None
 
 
 def _text(noted: Any, name: str) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from darkroom.components.base import remote, tfrecord, user_code
 from darkroom.components.base.errors import DarkroomError, closest, explain
 from darkroom.components.base.settings import NetworkSettings
-from darkroom.components.runs import metadata
 from darkroom.components.training.distribution import cluster
 from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
@@ -48,7 +47,7 @@ def check(config: Config) -> int:
     config.class_names()
     config.schema_text()
     if config.metadata.backend != "sqlite":
-        metadata.open_store(config.store)
+        config.store.open()
     if config.data.bundled is not None:
         digits.write(Path(config.data_path))
     if remote.is_remote(config.data_path):

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from darkroom.components.base import features, results, tfrecord
-from darkroom.components.report import component, facts, files
+from darkroom.components.base.settings import ReportSettings
+from darkroom.components.report import collector, component, files
 from darkroom.components.runs import lineage
+from darkroom.components.runs.metadata import Store
 from darkroom.pipeline.config import load
 from darkroom.pipeline.history import status
 from tests.conftest import Project
@@ -107,7 +109,7 @@ def test_what_a_server_made_of_the_model(
     artifacts = artifacts_of(small) | {"infra_blessing": infra_blessing(reasons=reasons, images=4)}
     del artifacts["pushed_model"]
     config = load("digits").model_dump()
-    found = facts.collect(tmp_path, "p", "run", config, artifacts, [])
+    found = collector.collect(tmp_path, "run", config, artifacts, [])
     assert found["serving"] == {"reasons": reasons, "images": 4}
     assert found["verdict"]["blessed"] is True
     assert found["verdict"]["servable"] is (not reasons)
@@ -152,7 +154,7 @@ def test_mistakes_are_shown_with_their_pictures(small: Project, tmp_path: Path) 
         "evaluation": SimpleNamespace(uri=str(tmp_path)),
     }
     config = load("digits").model_dump()
-    found = facts.collect(tmp_path / "report", "p", "run", config, artifacts, [])["evaluation"]
+    found = collector.collect(tmp_path / "report", "run", config, artifacts, [])["evaluation"]
     assert [entry["picture"] for entry in found["mistakes"]] == ["pictures/mistake-0.png", None]
     shown = np.asarray(Image.open(tmp_path / "report" / found["mistakes"][0]["picture"]))
     small_one = np.asarray(Image.fromarray(shown).resize((8, 8), Image.Resampling.NEAREST))
@@ -167,14 +169,14 @@ def test_an_evaluation_without_predictions_is_told(tmp_path: Path) -> None:
     here = SimpleNamespace(uri=str(tmp_path))  # nor need the split have any files
     artifacts = {"examples": here, "evaluation": here}
     config = load("digits").model_dump()
-    found = facts.collect(tmp_path / "report", "p", "run", config, artifacts, [])
+    found = collector.collect(tmp_path / "report", "run", config, artifacts, [])
     assert found["evaluation"] == evaluation
 
 
 def test_a_run_that_did_nothing_has_facts_too(tmp_path: Path) -> None:
     failure = {"node": "ImportExampleGen", "sentence": "No files."}
     config = load("digits", ["report.limits=rotated ones"]).model_dump()
-    found = facts.collect(tmp_path, "p", "run", config, {}, [], failure)
+    found = collector.collect(tmp_path, "run", config, {}, [], failure)
     for section in SECTIONS:
         assert found[section] is None
     assert found["verdict"] == {
@@ -205,5 +207,6 @@ def _pictures(tree: Any) -> list[str]:
 
 
 def test_without_a_store_there_is_no_lineage() -> None:
-    for store in (None, {"backend": "sqlite", "path": "nowhere"}):
-        assert component._nodes(store, "p", "run") == []
+    for store in (None, Store(backend="sqlite", path="nowhere").model_dump_json()):
+        settings = ReportSettings(config={"name": "p"}, store=store)
+        assert component.nodes_before(settings, "run") == []

@@ -5,7 +5,7 @@ import pytest
 from tfx.types.standard_artifacts import Examples, Model
 
 from darkroom.components.base import remote
-from darkroom.components.runs import launcher
+from darkroom.components.runs import staging
 from tests import buckets
 
 
@@ -22,7 +22,7 @@ def test_executors_see_folders(tmp_path: Path) -> None:
     Path(buckets.path(taken.uri)).mkdir(parents=True)
     (Path(buckets.path(taken.uri)) / "data").write_text("images")
     inputs, outputs = {"examples": [taken, local], "same": [taken]}, {"model": [made]}
-    with launcher.staged(inputs, outputs):
+    with staging.staged(inputs, outputs):
         assert (Path(taken.uri) / "data").read_text() == "images"
         assert local.uri == str(tmp_path / "local")
         (Path(made.uri) / "graph").write_text("a model")
@@ -39,7 +39,7 @@ def test_what_a_failed_executor_wrote_is_not_copied() -> None:
     made.uri = "test://b/model/2"
 
     def fail() -> None:
-        with launcher.staged({}, {"model": [made]}):
+        with staging.staged({}, {"model": [made]}):
             (Path(made.uri) / "graph").write_text("half a model")
             raise ValueError("no")
 
@@ -61,4 +61,4 @@ def test_what_a_failed_executor_wrote_is_not_copied() -> None:
     ],
 )
 def test_beam_elsewhere_gets_uris(arguments: list[str], elsewhere: bool) -> None:
-    assert launcher.runs_elsewhere(arguments) is elsewhere
+    assert staging.runs_elsewhere(arguments) is elsewhere
