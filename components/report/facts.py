@@ -17,15 +17,15 @@ from darkroom.components.base.status import Status
 from darkroom.components.evaluation import cost
 from darkroom.components.evaluation import outcome as evaluation
 from darkroom.components.ingestion import image_formats
-from darkroom.components.ingestion import outcome as ingestion
+from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
 from darkroom.components.report import thumbnails
 from darkroom.components.runs import environment, lineage
 from darkroom.components.training import outcome as training
 from darkroom.components.tuning import outcome as tuning
-from darkroom.components.validation import counts
 from darkroom.components.validation import outcome as validation
-from darkroom.components.validation.distributions import distribution
+from darkroom.components.validation.artifacts import Anomalies
+from darkroom.components.validation.statistics import SplitStatistics
 from darkroom.serving import description
 
 # Pictures of the training images: of each class two where there is room.
@@ -110,20 +110,20 @@ class _Given:
         return sorted(path for path in folder.iterdir() if path.is_file())
 
     @cached_property
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self) -> dict[str, SplitStatistics]:
         """The statistics of each split."""
         return validation.statistics(self.artifacts["statistics"])
 
     @cached_property
     def examples(self) -> list[tuple[str, bytes]]:
         """Label and image file of the first images of each class of the train split."""
-        classes = len(counts.of_classes(self.statistics["train"]))
+        classes = len(self.statistics["train"].classes)
         return thumbnails.first_of_classes(self.files("train"), classes, _EXAMPLES, _OF_EACH_CLASS)
 
 
 def _data(given: _Given) -> Any:
     loaded, artifacts = given.statistics, given.artifacts
-    by_split = {split: counts.by_feature(listed) for split, listed in loaded.items()}
+    by_split = {name: split.features for name, split in loaded.items()}
     keys = dict.fromkeys(key for measured in by_split.values() for key in measured)
     shown = [
         {"picture": given.picture(f"example-{number}", thumbnails.of_file, image), "label": label}
@@ -132,15 +132,17 @@ def _data(given: _Given) -> Any:
     anomalies = artifacts.get("anomalies")
     return {
         "splits": {
-            split: {"images": counts.images(listed), "classes": counts.of_classes(listed)}
-            for split, listed in loaded.items()
+            name: {"images": split.images, "classes": split.classes}
+            for name, split in loaded.items()
         },
-        "inspection": ingestion.inspection(artifacts["examples"]),
-        "anomalies": validation.anomalies(anomalies) if anomalies is not None else [],
+        "inspection": InspectionReport.read(artifacts["examples"].uri).model_dump(),
+        "anomalies": Anomalies.read(anomalies).sentences if anomalies is not None else [],
         "features": [
             {
                 "name": key,
-                "splits": {s: distribution(m[key]) for s, m in by_split.items() if key in m},
+                "splits": {
+                    s: validation.distribution(m[key]) for s, m in by_split.items() if key in m
+                },
             }
             for key in keys
             if key != features.LABEL_KEY
