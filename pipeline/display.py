@@ -27,6 +27,7 @@ from rich.table import Table
 from darkroom.components.base import results
 from darkroom.components.base.remote import is_remote
 from darkroom.components.base.status import Node, Status
+from darkroom.components.ingestion import outcome as ingestion
 from darkroom.components.tuning import trial_table
 
 if TYPE_CHECKING:
@@ -408,26 +409,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _about_data(status: Status) -> list[str]:
     """What was set aside and what is odd, a sentence each."""
-    found = status.inspection or {"splits": {}}
-    sentences = list(found.get("first_broken_files", []))
-    for split, of_split in found["splits"].items():
-        if of_split["quarantined"]:
-            reasons = (f"{count:,} {reason}" for reason, count in of_split["quarantined"].items())
-            sentences.append(f"In quarantine from the {split} split: {', '.join(reasons)}.")
-        if of_split["in_two_splits"]:
-            sentences.append(
-                f"{of_split['in_two_splits']:,} images of the {split} split are in another split "
-                f"too: {'; '.join(found['first_in_two_splits'][:3])}."
-            )
-        if of_split["duplicates"]:
-            sentences.append(
-                f"{of_split['duplicates']:,} images of the {split} split are there twice."
-            )
-        if of_split["with_two_labels"]:
-            sentences.append(
-                f"{of_split['with_two_labels']:,} images of the {split} split are there with "
-                "different labels."
-            )
+    sentences = ingestion.sentences(status.inspection) if status.inspection else []
     if status.quarantine:
         sentences.append(f"The quarantine is {status.quarantine}")
     return sentences + status.anomalies

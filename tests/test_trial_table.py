@@ -49,3 +49,15 @@ def test_a_trial_without_a_score_failed(row: dict, expected: bool) -> None:
 )
 def test_a_clock_shows_seconds(seconds: float, words: str) -> None:
     assert trial_table.clock(seconds) == words
+
+
+def test_a_search_is_a_readable_line() -> None:
+    table = {
+        "names": ["rate"], "running": [], "objective": "val_loss", "planned": None,
+        "ended": [{"trial": "7", "values": {"rate": 0.1}, "score": 0.25, "seconds": 1.0,
+                   "status": "COMPLETED", "message": None}],
+        "best": {"trial": "7", "score": 0.25, "values": {"rate": 0.1}},
+        "elapsed": 3725.4, "remaining": None,
+    }  # fmt: skip
+    words = "1 trial, best 0.2500 (trial 7), elapsed 1:02:05"
+    assert trial_table.headline(table) == words

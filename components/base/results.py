@@ -1,14 +1,7 @@
 """Names under which nodes leave their results, for whoever reads them without TensorFlow."""
 
-# ImportExampleGen's examples: JSON of what the inspection counted, and the records set aside.
-INSPECTION_FILE = "inspection.json"
-QUARANTINE_FOLDER = "quarantine"
-# Custom property of SchemaGen's schema: 1 if it was inferred, 0 if it is the user's own.
-INFERRED_PROPERTY = "inferred"
 # Custom property of what LastStatistics and Baseline make: 0 if they found nothing.
 FOUND_PROPERTY = "found"
-# Custom property of ExampleValidator's anomalies: JSON of a sentence for each.
-ANOMALIES_PROPERTY = "sentences"
 # Tuner's tuner_results: JSON of a row for each trial, best first, and a picture of them.
 TUNER_RESULTS = "tuner_results.json"
 SEARCH_PICTURE = "search.png"

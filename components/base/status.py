@@ -5,7 +5,12 @@ An ``artifact`` is ML Metadata's, here and wherever a node's results are read.
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_jsonable_python
+
+if TYPE_CHECKING:
+    from darkroom.components.ingestion.inspection_report import InspectionReport
 
 # A node's output artifacts, by key.
 Outputs = dict[str, Any]
@@ -31,7 +36,7 @@ class Status:
     nodes: list[Node] = field(default_factory=list)
     images: dict[str, int] = field(default_factory=dict)  # of each split
     examples: dict[str, dict[str, int]] = field(default_factory=dict)  # split → class → images
-    inspection: dict[str, Any] | None = None  # what ImportExampleGen counted and set aside
+    inspection: "InspectionReport | None" = None  # what was kept and set aside
     quarantine: str | None = None  # the folder of what was set aside
     anomalies: list[str] = field(default_factory=list)  # of the data, in words
     schema: str | None = None  # the file
@@ -58,7 +63,8 @@ class Status:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        plain: dict[str, Any] = to_jsonable_python(asdict(self))
+        return plain
 
 
 def split_names(artifact: Any) -> list[str]:

@@ -20,10 +20,10 @@ import keras
 import keras_tuner
 import tensorflow as tf
 
-from darkroom.components.base import remote, sections, user_code
+from darkroom.components.base import remote, sections, tracing, user_code
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings
-from darkroom.components.networks import parts, tracing, weights
+from darkroom.components.networks import parts, weights
 from darkroom.components.networks.architectures import ARCHITECTURES
 
 # Of inputs: 20 batches of 64 CIFAR-10 images, one of 32 images of 224 by 224.
@@ -68,7 +68,7 @@ def build_model(
         )
     size = config.preprocessing
     shape = (size.height, size.width, size.channels)
-    tracing.check(model, shape, f"model.build_fn: {path}")
+    tracing.check(model, shape, f"model.build_fn: {path}", parts.leaves(model))
     expected = _outputs(config, num_classes)
     # A subclassed model tells its shape only after the first batch.
     output_shape = getattr(model, "output_shape", (None, expected))
@@ -112,7 +112,7 @@ def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor
             f"{who}: expected it to give images [batch, height, width, channels], "
             f"received {received}."
         )
-    tracing.check(keras.Model(images, output), images.shape[1:], who)
+    tracing.check(keras.Model(images, output), images.shape[1:], who, parts.leaves(layer))
     return images, output
 
 

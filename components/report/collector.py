@@ -17,20 +17,19 @@ from darkroom.components.base.status import Status
 from darkroom.components.evaluation import cost
 from darkroom.components.evaluation import outcome as evaluation
 from darkroom.components.ingestion import image_formats
-from darkroom.components.ingestion import outcome as ingestion
+from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
 from darkroom.components.report import facts, thumbnails
 from darkroom.components.runs import environment, lineage
 from darkroom.components.training import outcome as training
 from darkroom.components.tuning import outcome as tuning
-from darkroom.components.validation import counts
 from darkroom.components.validation import outcome as validation
-from darkroom.components.validation.distributions import distribution
+from darkroom.components.validation.artifacts import Anomalies
+from darkroom.components.validation.statistics import SplitStatistics
 from darkroom.serving import description
 
 if TYPE_CHECKING:
     from ml_metadata.proto.metadata_store_pb2 import Artifact
-    from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 
 _Section = TypeVar("_Section")
 _Content = TypeVar("_Content")
@@ -115,19 +114,19 @@ class _Sections:
         return sorted(path for path in folder.iterdir() if path.is_file())
 
     @cached_property
-    def _statistics(self) -> "dict[str, DatasetFeatureStatisticsList]":
+    def _statistics(self) -> dict[str, SplitStatistics]:
         """The statistics of each split."""
         return validation.statistics(self._artifacts["statistics"])
 
     @cached_property
     def _examples(self) -> list[tuple[str, bytes]]:
         """Label and image file of the first images of each class of the train split."""
-        classes = len(counts.of_classes(self._statistics["train"]))
+        classes = len(self._statistics["train"].classes)
         return thumbnails.first_of_classes(self._files("train"), classes, _EXAMPLES, _OF_EACH_CLASS)
 
     def _data(self) -> facts.Data:
         splits, artifacts = self._statistics, self._artifacts
-        by_split = {split: counts.by_feature(listed) for split, listed in splits.items()}
+        by_split = {name: split.features for name, split in splits.items()}
         keys = dict.fromkeys(key for by_key in by_split.values() for key in by_key)
         examples = [
             (self._picture(f"example-{number}", thumbnails.of_file, image), label)
@@ -135,18 +134,18 @@ class _Sections:
         ]
         return {
             "splits": {
-                split: {"images": counts.images(listed), "classes": counts.of_classes(listed)}
-                for split, listed in splits.items()
+                name: {"images": split.images, "classes": split.classes}
+                for name, split in splits.items()
             },
-            "inspection": ingestion.inspection(artifacts["examples"]),
-            "anomalies": validation.anomalies(artifacts["anomalies"])
+            "inspection": InspectionReport.read(artifacts["examples"].uri).model_dump(),
+            "anomalies": Anomalies.read(artifacts["anomalies"]).sentences
             if "anomalies" in artifacts
             else [],
             "features": [
                 {
                     "name": key,
                     "splits": {
-                        split: cast(facts.Distribution, distribution(by_key[key]))
+                        split: cast(facts.Distribution, validation.distribution(by_key[key]))
                         for split, by_key in by_split.items()
                         if key in by_key
                     },
@@ -191,7 +190,7 @@ class _Sections:
     def _training(self) -> facts.Training:
         fit, sheet = training.training(self._artifacts["model_run"])
         return {
-            "history": fit.history,
+            "history": cast(facts.History, fit.history),
             "exported_epoch": fit.exported_epoch,
             "diagnosis": training.advice(fit),
             "augmentation": self._picture("augmentation", shutil.copyfile, sheet)

@@ -12,11 +12,11 @@ from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from darkroom.components.base import progress
 from darkroom.components.base.component import Artifacts, Component, Properties
 from darkroom.components.base.settings import ScanSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import dataset, devices, fitting, transfer
+from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.training.model_run import LearningRates, ScannedRate
 
 # A rate is nearly as good as the best where its value is off by less than this share.
@@ -95,7 +95,7 @@ def scan(
                 backbone = model.get_layer(parts.BACKBONE)
                 frozen = frozen or transfer.frozen_splits(backbone, splits, config)
                 model = transfer.classifier(model, at_rate)
-        reporter = progress.ReportEpochs(
+        reporter = ReportEpochs(
             "LearningRateScan", f"rate {rate:.2g}, ", number / len(rates), 1 / len(rates)
         )
         try:

@@ -1,17 +1,17 @@
 """A whole training: first weights, then one stage after the other, from wherever it stopped."""
 
-import functools
+from functools import partial
 from typing import NamedTuple
 
 import keras
 import keras_tuner
 import numpy as np
 
-from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import (
+    aside,
     checkpoint,
     dataset,
     devices,
@@ -19,6 +19,7 @@ from darkroom.components.training import (
     tensorboard,
     transfer,
 )
+from darkroom.components.training.callbacks import Diagnose, ReportEpochs
 from darkroom.components.training.distribution import replicas
 from darkroom.components.training.distribution.cluster import Cluster
 from darkroom.components.training.job import TrainingJob
@@ -138,9 +139,11 @@ class Training:
                 else:
                     models.compiled(self.model, config)
         curves.before = before = earlier.epochs
+        accuracy = self._train.constant_accuracy()
+        diagnose = partial(aside.diagnose, constant_accuracy=accuracy)
         callbacks = [
-            progress.ReportEpochs("Trainer", f"{stage.name}, " if stage.name else ""),
-            progress.Diagnose("Trainer", self._train.constant_accuracy()),
+            ReportEpochs("Trainer", f"{stage.name}, " if stage.name else ""),
+            Diagnose("Trainer", diagnose),
             curves,
         ]
         if config.training.keep_every is not None:
@@ -190,8 +193,8 @@ class Training:
                 config,
                 self._train,
                 self._validation,
-                [progress.ReportEpochs("Trainer", f"start {number + 1}, ")],
-                keep=functools.partial(checkpoint.Keep, mine),
+                [ReportEpochs("Trainer", f"start {number + 1}, ")],
+                keep=partial(checkpoint.Keep, mine),
                 until=config.training.start_epochs,
             )
             losing = fitting.losing(fitted, config.training)
@@ -217,7 +220,7 @@ class Training:
         )
         warm = self._built(warm_config)
         warm.set_weights(model.get_weights())
-        reporter = progress.ReportEpochs("Trainer", "warm start, ")
+        reporter = ReportEpochs("Trainer", "warm start, ")
         fitting.fit(warm, warm_config, self._train, self._validation, [reporter])
         model.set_weights(warm.get_weights())
 
@@ -233,7 +236,7 @@ class Training:
             }
         )
         scratch = self._built(scratch_config)
-        reporter = progress.ReportEpochs("Trainer", "from scratch, ")
+        reporter = ReportEpochs("Trainer", "from scratch, ")
         other = fitting.fit(scratch, scratch_config, self._train, self._validation, [reporter])
         return transfer.compared(fitted.history, other.history, epochs)
 

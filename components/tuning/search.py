@@ -133,7 +133,8 @@ class Search(keras_tuner.Tuner):
                     self._forget_checkpoints()
                 if changed or time.monotonic() - looked > _SECONDS_BETWEEN_TABLES:
                     looked = time.monotonic()
-                    progress.trials("Tuner", table.read())
+                    shown = table.read()
+                    progress.trials("Tuner", trial_table.headline(shown), shown)
 
             workers.run(look, others)
             self._forget_checkpoints()  # of an earlier process that was to keep more

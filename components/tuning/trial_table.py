@@ -44,7 +44,18 @@ def short_names(keys: list[str]) -> dict[str, str]:
 
 
 def headline(table: dict[str, Any]) -> str:
-    """How far a search is, in a line: ``table`` is what ``progress.trials`` takes."""
+    """How far a search is, in a line.
+
+    Args:
+      table: plain data. ``names``: the hyperparameters' keys. ``running``: trials as dicts of
+        ``trial``, ``values``, ``words`` (what it is doing) and ``seconds``. ``ended``: all that
+        ended, in that order, as dicts of ``trial``, ``values``, ``score`` (None: it failed),
+        ``seconds``, ``status`` (COMPLETED or FAILED) and ``message`` (why, or None). ``best``:
+        ``trial``, ``score`` and ``values``, or None. ``objective``: the score's name.
+        ``maximize``: whether more of it is better. ``planned``: trials in all, or None.
+        ``fraction``: share of the work that is done. ``elapsed`` and ``remaining``: seconds.
+        What nobody knows is None.
+    """
     ended, planned, best = table["ended"], table["planned"], table["best"]
     count = f"{len(ended)}" if planned is None else f"{len(ended)} of {planned}"
     words = [f"{count} trial" if count == "1" else f"{count} trials"]

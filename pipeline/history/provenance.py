@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.ingestion import outcome as ingestion
+from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
 from darkroom.components.pushing import versions
 from darkroom.components.runs import lineage
@@ -139,7 +139,7 @@ def _nodes(store: Any, artifact: Any) -> list[lineage.Node]:
 
 def _data(nodes: list[lineage.Node], examples: Any) -> dict[str, Any]:
     reader = next(node for node in nodes if "examples" in node.outputs)
-    inspected = _readable(ingestion.inspection, examples) or {"splits": {}}
+    inspection = _readable(InspectionReport.read, examples.uri)
     # TFX's own words: "split:train,num_files:4,total_bytes:…" in a line of each split.
     lines = _text(examples, "input_fingerprint").splitlines()
     fingerprints = dict(line.removeprefix("split:").split(",", 1) for line in lines if "," in line)
@@ -147,7 +147,9 @@ def _data(nodes: list[lineage.Node], examples: Any) -> dict[str, Any]:
         "read_from": _text(reader.execution, "input_base"),
         "examples": examples.uri,
         "span": examples.custom_properties["span"].int_value,
-        "images": {split: seen["images"] for split, seen in inspected["splits"].items()},
+        "images": {name: split.images for name, split in inspection.splits.items()}
+        if inspection
+        else {},
         "fingerprints": fingerprints,
     }
 

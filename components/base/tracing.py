@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from darkroom.components.base.errors import DarkroomError, UserCodeError
-from darkroom.components.networks import parts
 
 # How UserCodeError says it.
 FAILED = "failed while it was traced to a graph, which is what training and serving run"
@@ -17,13 +16,16 @@ FAILED = "failed while it was traced to a graph, which is what training and serv
 _PYTHON_OPS = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 
 
-def check(model: keras.Model, shape: Iterable[int], who: str) -> None:
+def check(
+    model: keras.Model, shape: Iterable[int], who: str, layers: Iterable[keras.Layer]
+) -> None:
     """Traces a model as it will be served.
 
     Args:
       model: of the user's, or with a layer of the user's.
       shape: height, width and channels.
       who: the configuration key, and the dotted path there.
+      layers: the model's, of which one may be to blame.
 
     Raises:
       UserCodeError: it can't be traced.
@@ -34,11 +36,11 @@ def check(model: keras.Model, shape: Iterable[int], who: str) -> None:
         graph = run.get_concrete_function(tf.TensorSpec([None, *shape], tf.float32)).graph
     except Exception as error:
         raise UserCodeError(_with_layer(who, _raised_in(error)), error, FAILED) from error
-    refuse_python(graph, who, parts.leaves(model))
+    refuse_python(graph, who, layers)
 
 
 def refuse_python(graph: tf.Graph, who: str, layers: Iterable[keras.Layer] = ()) -> None:
-    """Looks for what calls Python.
+    """Checks that a graph doesn't call Python.
 
     Args:
       graph: with the user's code in it.
@@ -46,7 +48,7 @@ def refuse_python(graph: tf.Graph, who: str, layers: Iterable[keras.Layer] = ())
       layers: of which one may be to blame.
 
     Raises:
-      DarkroomError: there is something.
+      DarkroomError: it does.
     """
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
@@ -72,9 +74,9 @@ def _raised_in(error: BaseException) -> keras.Layer | None:
 
 def _owner(operation: str, layers: Iterable[keras.Layer]) -> keras.Layer | None:
     """The layer of an operation, which Keras calls ``model/layer_1/map/while/PyFunc``."""
-    found = [
+    matches = [
         (match.start(), layer)
         for layer in layers
         if (match := re.search(rf"(?:^|/){re.escape(layer.name)}(?:_\d+)?/", operation))
     ]
-    return max(found, key=lambda pair: pair[0])[1] if found else None
+    return max(matches, key=lambda pair: pair[0])[1] if matches else None
