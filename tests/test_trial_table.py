@@ -1,31 +1,7 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from darkroom.components.tuning import trial_table
-
-KEYS = st.lists(
-    st.lists(st.sampled_from(["model", "units", "rate", "0", "1"]), min_size=1, max_size=4).map(
-        ".".join
-    ),
-    unique=True,
-    max_size=6,
-)
-
-
-@given(KEYS)
-def test_short_names_end_their_keys_and_are_unique(keys: list[str]) -> None:
-    names = trial_table.short_names(keys)
-    assert list(names) == keys
-    assert len(set(names.values())) == len(keys)
-    assert all(key == name or key.endswith(f".{name}") for key, name in names.items())
-
-
-def test_short_names_say_what_a_number_counts() -> None:
-    keys = ["training.learning_rate", "model.units.0", "model.units.1", "a.size", "b.size", "own"]
-    assert list(trial_table.short_names(keys).values()) == [
-        "learning_rate", "units.0", "units.1", "a.size", "b.size", "own",
-    ]  # fmt: skip
+from tests.test_search_progress import ended, table
 
 
 def test_a_row_is_told_apart_from_its_hyperparameters() -> None:
@@ -34,18 +10,20 @@ def test_a_row_is_told_apart_from_its_hyperparameters() -> None:
     assert trial_table.hyperparameters(row) == {"model.units": 8, "off": False}
 
 
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [({"score": 0.5}, False), ({"score": None}, True), ({"score": float("nan")}, True),
-     ({"score": 0.5, "status": "FAILED"}, True), ({"score": 0.5, "status": "COMPLETED"}, False)],
-)  # fmt: skip
-def test_a_trial_without_a_score_failed(row: dict, expected: bool) -> None:
-    assert trial_table.failed(row) is expected
+@pytest.mark.parametrize(("score", "expected"), [(0.5, False), (None, True), (float("nan"), True)])
+def test_a_row_without_a_score_failed(score: float | None, expected: bool) -> None:
+    assert trial_table.failed({"score": score}) is expected
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "0:00"), (59.6, "1:00"), (192, "3:12"), (3599.7, "1:00:00"), (90061, "25:01:01")],
-)
-def test_a_clock_shows_seconds(seconds: float, words: str) -> None:
-    assert trial_table.clock(seconds) == words
+def test_a_trial_ends_in_a_line() -> None:
+    shown = table([], ended(7, 0.25))
+    expected = "trial 8  0.5000  1.0 s  rate=0.1  (best 0.2500)"
+    assert trial_table.ending(ended(8, 0.5), shown) == expected
+    failed = {**ended(9, None), "message": "No\nlayer."}
+    assert trial_table.ending(failed, shown) == "trial 9  failed  1.0 s  rate=0.1  No layer."
+
+
+def test_the_best_come_first() -> None:
+    trials = [ended(0, 0.5), ended(1, None), ended(2, 0.25)]
+    best = [trial["trial"] for trial in trial_table.best_first(table(trials, None))]
+    assert best == ["2", "0"]

@@ -11,7 +11,6 @@ from typing import Any
 import keras
 
 from darkroom.components.training import diagnosis
-from darkroom.components.tuning import trial_table as rows
 
 LOGGER = logging.getLogger("darkroom.progress")
 _SECONDS_BETWEEN_REPORTS = 0.2
@@ -28,23 +27,6 @@ def report(node: str, text: str, fraction: float | None = None) -> None:
       fraction: share of the work that is done, from 0 to 1, where known.
     """
     LOGGER.info("%s: %s", node, text, extra={"progress": (node, text, fraction)})
-
-
-def trials(node: str, table: dict[str, Any]) -> None:
-    """Says how far a search is.
-
-    Args:
-      node: id of the node, such as ``Tuner``.
-      table: plain data. ``names``: the hyperparameters' keys. ``running``: trials as dicts of
-        ``trial``, ``values``, ``words`` (what it is doing) and ``seconds``. ``ended``: all that
-        ended, in that order, as dicts of ``trial``, ``values``, ``score`` (None: it failed),
-        ``seconds``, ``status`` (COMPLETED or FAILED) and ``message`` (why, or None). ``best``:
-        ``trial``, ``score`` and ``values``, or None. ``objective``: the score's name.
-        ``maximize``: whether more of it is better. ``planned``: trials in all, or None.
-        ``fraction``: share of the work that is done. ``elapsed`` and ``remaining``: seconds.
-        What nobody knows is None.
-    """
-    LOGGER.info("%s: %s", node, rows.headline(table), extra={"trials": table})
 
 
 def warn(node: str, text: str) -> None:

@@ -9,9 +9,6 @@ INFERRED_PROPERTY = "inferred"
 FOUND_PROPERTY = "found"
 # Custom property of ExampleValidator's anomalies: JSON of a sentence for each.
 ANOMALIES_PROPERTY = "sentences"
-# Tuner's tuner_results: JSON of a row for each trial, best first, and a picture of them.
-TUNER_RESULTS = "tuner_results.json"
-SEARCH_PICTURE = "search.png"
 # Trainer's model_run: JSON of Keras's history, and the epoch (from 0) whose weights are exported.
 HISTORY_FILE = "history.json"
 # Beside it: a picture of training images, and of what augmentation makes of them.
