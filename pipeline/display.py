@@ -28,7 +28,7 @@ from darkroom.components.base import results
 from darkroom.components.base.remote import is_remote
 from darkroom.components.base.status import Node, Status
 from darkroom.components.tuning import trial_table
-from darkroom.components.tuning.search_progress import SearchProgress
+from darkroom.components.tuning.trial_table import SearchProgress
 
 if TYPE_CHECKING:
     from darkroom.pipeline.ingest.records import Summary

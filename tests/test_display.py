@@ -18,7 +18,7 @@ from rich.console import Console
 from darkroom.components.base import progress
 from darkroom.components.base.status import Status
 from darkroom.components.nodes import read_outputs
-from darkroom.components.tuning import search_progress
+from darkroom.components.tuning import aside
 from darkroom.components.tuning.tuner_results import TunerResults
 from darkroom.pipeline.display import Display, Lines, summary, versions
 from darkroom.serving.rollout import Version
@@ -164,7 +164,7 @@ def run_search(*tables: dict[str, Any]) -> Callable[[Display], None]:
             with display:
                 display.started("Tuner")
                 for each in tables:
-                    search_progress.report("Tuner", each)
+                    aside.report(each)
                     display._progress.refresh()
                 display.ended("Tuner", "complete", "best trial 0.9731 of 3")
         finally:

@@ -229,13 +229,8 @@ def test_hyperparameters_that_a_model_asks_for_in_a_trial_are_searched_too(
     found = search(tmp_path, examples, "model.build_fn=tests.searched_models.layered", *OWN)
     assert [entry.name for entry in found.oracle.get_space().space] == ["layers", "units_0"]
     found.search()
-    of_two = [row for row in found.results().rows if row.hyperparameters["layers"] == 2]
-    assert {(row.hyperparameters["units_0"], row.hyperparameters["units_1"]) for row in of_two} == {
-        (4, 4),
-        (4, 8),
-        (8, 4),
-        (8, 8),
-    }
+    two = [values for row in found.results().rows if (values := row.hyperparameters)["layers"] == 2]
+    assert {(v["units_0"], v["units_1"]) for v in two} == {(4, 4), (4, 8), (8, 4), (8, 8)}
 
 
 def test_a_hyperparameter_that_is_named_as_what_is_said_of_trials(

@@ -4,36 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from darkroom.components.tuning import tuner_results
 from darkroom.components.tuning.tuner_results import TrialRow, TunerResults
 from tests.conftest import environment
-
-KEYS = st.lists(
-    st.lists(st.sampled_from(["model", "units", "rate", "0", "1"]), min_size=1, max_size=4).map(
-        ".".join
-    ),
-    unique=True,
-    max_size=6,
-)
-
-
-@given(KEYS)
-def test_short_names_end_their_keys_and_are_unique(keys: list[str]) -> None:
-    names = tuner_results.short_names(keys)
-    assert list(names) == keys
-    assert len(set(names.values())) == len(keys)
-    assert all(key == name or key.endswith(f".{name}") for key, name in names.items())
-
-
-def test_short_names_say_what_a_number_counts() -> None:
-    keys = ["training.learning_rate", "model.units.0", "model.units.1", "a.size", "b.size", "own"]
-    assert list(tuner_results.short_names(keys).values()) == [
-        "learning_rate", "units.0", "units.1", "a.size", "b.size", "own",
-    ]  # fmt: skip
-
 
 ROWS = [
     {"trial_id": "1", "score": 0.5, "model.units": 8, "off": False, "hyperparameters": "own",

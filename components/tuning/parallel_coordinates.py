@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from darkroom.components.base.settings import Value
 from darkroom.components.tuning.importance import FEWEST_TRIALS, METHOD, importances, is_categorical
-from darkroom.components.tuning.tuner_results import TrialRow, short_names
+from darkroom.components.tuning.trial_table import short_names
+from darkroom.components.tuning.tuner_results import TrialRow
 
 # Inches, and shares of an axis' height.
 _AXIS_WIDTH = 1.35
@@ -28,19 +29,12 @@ _FAR = 5
 
 
 class _Axis(NamedTuple):
-    """A vertical axis from 0 to 1: where its values are, and what stands beside it."""
+    """A vertical axis from 0 to 1: where trials pass it, and what stands beside it."""
 
     name: str
-    place: Callable[[Value], float]
+    heights: list[float]  # of each trial
     ticks: list[tuple[float, str]]
     below: str  # what it means to pass below it
-
-
-class _Line(NamedTuple):
-    """A trial."""
-
-    finished: bool
-    heights: list[float]  # on each axis
 
 
 def draw(
@@ -58,104 +52,101 @@ def draw(
     done = [(row.hyperparameters, row.score) for row in rows if row.score is not None]
     mattered = importances([values for values, _ in done], [score for _, score in done], log)
     others = (name for row in rows for name in row.hyperparameters)
-    names = list(dict.fromkeys([*mattered, *others]))
-    short = short_names(names)
-    scores = [float(row.score) for row in rows if row.score is not None and not row.failed]
-    axes = []
-    for name in names:
-        column = [row.hyperparameters[name] for row in rows if name in row.hyperparameters]
-        axes.append(_value_axis(short[name], column, name in log))
-    axes.append(_score_axis(objective, scores, maximize))
-    lines = []
-    for row in rows:
-        values = [row.hyperparameters.get(name) for name in names]
-        values.append(None if row.failed else row.score)
-        heights = [_BELOW if v is None else a.place(v) for a, v in zip(axes, values, strict=True)]
-        lines.append(_Line(not row.failed, heights))
+    short = short_names(list(dict.fromkeys([*mattered, *others])))
+    axes = [
+        _value_axis(shown, [row.hyperparameters.get(name) for row in rows], name in log)
+        for name, shown in short.items()
+    ]
+    scores = [None if row.failed else row.score for row in rows]
+    finished = [score for score in scores if score is not None]
+    axes.append(_score_axis(objective, scores, finished, maximize))
 
     width = max(7.0, _AXIS_WIDTH * (len(axes) + 0.5))
     above, below = (_AXIS_HEIGHT + 0.2 * max(len(_broken(axis.name)) for axis in axes),
                     0.6 + _BAR_HEIGHT * max(1, len(mattered)))  # fmt: skip
     figure = Figure(figsize=(width, above + below), layout="constrained")
     parts = figure.subfigures(2, height_ratios=(above, below))
-    titles = _title(objective, scores, len(rows), maximize), f"Importance: {METHOD}"
+    titles = _title(objective, finished, len(rows), maximize), f"Importance: {METHOD}"
     for part, title in zip(parts, titles, strict=True):
         part.suptitle(title, x=0.01, ha="left", fontsize=10)
-    _draw_trials(parts[0].subplots(), axes, lines)
-    _draw_bars(parts[1].subplots(), mattered, len(scores), width)
+    _draw_trials(parts[0].subplots(), axes, [score is not None for score in scores])
+    _draw_bars(parts[1].subplots(), mattered, len(finished), width)
     figure.savefig(path, dpi=120)
 
 
-def _value_axis(name: str, values: list[Value], log: bool) -> _Axis:
-    """The axis of a hyperparameter."""
+def _value_axis(name: str, column: list[Value | None], log: bool) -> _Axis:
+    """The axis of a hyperparameter, of each trial's value."""
+    values = [value for value in column if value is not None]
     if is_categorical(values) or all(isinstance(value, bool) for value in values):
         order = sorted(set(values), key=str)
-        places = dict(zip(order, np.linspace(0, 1, len(order)).tolist(), strict=True))
-        if len(order) == 1:
-            places = {order[0]: 0.5}
-        return _Axis(name, places.__getitem__, [(p, str(v)) for v, p in places.items()], "not set")
-    numbers = [value for value in values if not isinstance(value, str)]
-    log = log and min(numbers) > 0
-    scale: Callable[[Value], float] = np.log if log else float
-    low, high = scale(min(numbers)), scale(max(numbers))
-
-    def place(value: Value) -> float:
-        return float((scale(value) - low) / (high - low)) if high > low else 0.5
-
-    marks: list[float] = sorted(set(numbers))
+        places = [None if value is None else order.index(value) for value in column]
+        return _axis(name, places, [(i, str(value)) for i, value in enumerate(order)], "not set")
+    numbers = [float(value) for value in values]
+    scale = np.log if log and min(numbers) > 0 else float
+    marks = sorted(set(values), key=float)
     if len(marks) > 6:
-        steps = np.linspace(low, high, 5)[1:-1]
-        between = [float(np.exp(step) if log else step) for step in steps]
-        if all(isinstance(number, int) for number in numbers):
+        steps = np.linspace(scale(min(numbers)), scale(max(numbers)), 5)[1:-1]
+        between = (np.exp(steps) if scale is np.log else steps).tolist()
+        if all(isinstance(value, int) for value in values):
             between = [round(mark) for mark in between]
         marks = [marks[0], *between, marks[-1]]
-    return _Axis(name, place, [(place(mark), _number(mark, 3)) for mark in marks], "not set")
+    ticks = [(scale(float(mark)), _number(mark, 3)) for mark in marks]
+    return _axis(name, [None if v is None else scale(float(v)) for v in column], ticks, "not set")
 
 
-def _score_axis(objective: str, scores: list[float], maximize: bool) -> _Axis:
+def _score_axis(
+    objective: str, scores: Sequence[float | None], finished: list[float], maximize: bool
+) -> _Axis:
     """The axis of the scores, the best at the top; the far ones are all at the bottom."""
-    if not scores:
-        return _Axis(objective, lambda score: 0.5, [], "failed")
-    worst, best = sorted((min(scores), max(scores)), reverse=not maximize)
-    far = best + _FAR * (float(np.median(scores)) - best)
-    cut = far != best and abs(worst - best) > abs(far - best)
-    end = far if cut else worst
-
-    def place(score: Value) -> float:
-        return float(np.clip((float(score) - end) / (best - end), 0, 1)) if best != end else 0.5
-
-    marks = np.linspace(end, best, 5 if best != end else 1).tolist()
-    ticks = [(place(mark), _number(mark, 4)) for mark in marks]
-    if cut:
-        ticks[0] = (0.0, ("≤ " if maximize else "≥ ") + ticks[0][1])
-    return _Axis(objective, place, ticks, "failed")
+    ticks: list[tuple[float, str]] = []
+    if finished:
+        worst, best = sorted((min(finished), max(finished)), reverse=not maximize)
+        far = best + _FAR * (float(np.median(finished)) - best)
+        cut = far != best and abs(worst - best) > abs(far - best)
+        marks = np.linspace(far if cut else worst, best, 5 if best != worst else 1).tolist()
+        ticks = [(mark, _number(mark, 4)) for mark in marks]
+        if cut:
+            ticks[0] = (far, ("≤ " if maximize else "≥ ") + ticks[0][1])
+    return _axis(objective, scores, ticks, "failed")
 
 
-def _draw_trials(plot: Axes, axes: list[_Axis], lines: list[_Line]) -> None:
+def _axis(
+    name: str, numbers: Sequence[float | None], marks: list[tuple[float, str]], below: str
+) -> _Axis:
+    """An axis from the first mark to the last; numbers beyond are at its ends."""
+    first, last = (marks[0][0], marks[-1][0]) if marks else (0.0, 0.0)
+
+    def height(number: float) -> float:
+        return float(np.clip((number - first) / (last - first), 0, 1)) if first != last else 0.5
+
+    heights = [_BELOW if number is None else height(number) for number in numbers]
+    return _Axis(name, heights, [(height(mark), words) for mark, words in marks], below)
+
+
+def _draw_trials(plot: Axes, axes: list[_Axis], finished: list[bool]) -> None:
     """Draws the axes and a line for each trial."""
-    alpha = float(np.clip(30 / max(1, len(lines)), 0.3, 0.8))
+    alpha = float(np.clip(30 / max(1, len(finished)), 0.3, 0.8))
     across = range(len(axes))
     green = colormaps["viridis_r"]
+    lines = list(zip(finished, zip(*(axis.heights for axis in axes), strict=True), strict=True))
     # The best last, above the others.
-    for line in sorted(lines, key=lambda line: (line.finished, line.heights[-1])):
-        end = line.heights[-1]
-        if line.finished:
-            plot.plot(across, line.heights, color=green(end), linewidth=1.2, alpha=alpha,
-                      marker=".", zorder=2)  # fmt: skip
+    for is_finished, line in sorted(lines, key=lambda pair: (pair[0], pair[1][-1])):
+        if is_finished:
+            plot.plot(across, line, color=green(line[-1]), linewidth=1.2, alpha=alpha, marker=".",
+                      zorder=2)  # fmt: skip
         else:
-            plot.plot(across, line.heights, color="0.6", linewidth=0.7, linestyle="--", zorder=1)
-            plot.plot(across[-1], end, color="tab:red", marker="x", zorder=3)
-    finished = [line.heights for line in lines if line.finished]
-    if finished:
-        best = max(finished, key=lambda heights: heights[-1])
+            plot.plot(across, line, color="0.6", linewidth=0.7, linestyle="--", zorder=1)
+            plot.plot(across[-1], line[-1], color="tab:red", marker="x", zorder=3)
+    if any(finished):
+        best = max((line for is_finished, line in lines if is_finished), key=lambda line: line[-1])
         plot.plot(across, best, color=green(1.0), linewidth=3, marker="o", zorder=4)
     for i, axis in enumerate(axes):
         plot.plot([i, i], [0, 1], color="black", linewidth=0.8, zorder=3)
         weight = "bold" if axis is axes[-1] else "normal"
         plot.text(i, 1.06, "\n".join(_broken(axis.name)), ha="center", va="bottom", fontsize=9,
                   fontweight=weight, parse_math=False)  # fmt: skip
-        passed = any(line.heights[i] == _BELOW for line in lines)
-        for height, words in [*_apart(axis.ticks), *[(_BELOW, axis.below)] * passed]:
+        below = [(_BELOW, axis.below)] * (_BELOW in axis.heights)
+        for height, words in [*_apart(axis.ticks), *below]:
             plot.annotate(
                 _cut(words, _TICK_WIDTH), (i, height), (5, 0), textcoords="offset points",
                 va="center", fontsize=8, zorder=5, parse_math=False,
@@ -216,5 +207,5 @@ def _cut(words: str, width: int) -> str:
     return words if len(words) <= width else f"{words[: width - 1 - half]}…{words[-half:]}"
 
 
-def _number(value: float, digits: int) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.{digits}g}"
+def _number(value: Value, digits: int) -> str:
+    return str(value) if isinstance(value, int) else f"{float(value):.{digits}g}"

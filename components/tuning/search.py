@@ -18,21 +18,10 @@ from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.settings import TunerSettings
 from darkroom.components.training import dataset, devices, fitting
-from darkroom.components.tuning import (
-    hparams,
-    oracles,
-    remote_trials,
-    search_progress,
-    tuner_results,
-)
+from darkroom.components.tuning import aside, hparams, oracles, remote_trials, tuner_results
+from darkroom.components.tuning.live_table import LiveTable
 from darkroom.components.tuning.messages import SearchFile
-from darkroom.components.tuning.process_pool import ProcessPool, TrialProcess
-from darkroom.components.tuning.search_progress import (
-    EndedTrial,
-    RunningTrial,
-    SearchProgress,
-    ShownTrial,
-)
+from darkroom.components.tuning.process_pool import ProcessPool
 from darkroom.components.tuning.trial import Candidate, Folder, check_folds
 from darkroom.components.tuning.tuner_results import TrialRow, TunerResults
 
@@ -143,7 +132,7 @@ class Search(keras_tuner.Tuner):
                 pool.start()
             self._prepare()
             self._begin()
-            table, looked = _Table(self, plan, pool), 0.0
+            table, looked = LiveTable(self, plan, pool), 0.0
 
             def look() -> None:
                 nonlocal ended, looked
@@ -153,7 +142,7 @@ class Search(keras_tuner.Tuner):
                     self._forget_checkpoints()
                 if changed or time.monotonic() - looked > _SECONDS_BETWEEN_TABLES:
                     looked = time.monotonic()
-                    search_progress.report("Tuner", table.read())
+                    aside.report(table.read())
 
             pool.run(look, remote_at_work)
             self._forget_checkpoints()  # of an earlier process that was to keep more
@@ -250,79 +239,6 @@ class Search(keras_tuner.Tuner):
         scores = [fit.metrics[self.config.tuner.objective] for fit in result.fits]
         number = scores.index(max(scores) if self.maximize else min(scores))
         return folder.checkpoint(number).path
-
-
-class _Table:
-    """What is shown of a search while it goes on."""
-
-    def __init__(self, search: Search, plan: oracles.Plan | None, pool: ProcessPool):
-        self._search, self._plan, self._pool = search, plan, pool
-        self._begin = time.monotonic()
-        self._ended: dict[str, EndedTrial] = {}
-
-    def read(self) -> SearchProgress:
-        """How far the search is now."""
-        oracle, now = self._search.oracle, time.monotonic()
-        for trial_id in oracle.end_order:
-            if trial_id not in self._ended:
-                trial = oracle.trials[trial_id]
-                row = self._search.row(trial)
-                self._ended[trial_id] = {
-                    **_shown(trial),
-                    "score": row.score,
-                    "seconds": row.seconds or 0.0,
-                    "status": trial.status,
-                    "message": row.message,
-                }
-        ended = list(self._ended.values())
-        scored = [(e["score"], e) for e in ended if e["score"] is not None]
-        scored = [(score, e) for score, e in scored if e["status"] == TrialStatus.COMPLETED]
-        choose = max if self._search.maximize else min
-        busy = self._pool.busy
-        running: list[RunningTrial] = [
-            {
-                **_shown(trial),
-                "words": process.words if process.ready else "loading TensorFlow",
-                "seconds": 0.0 if process.begin is None else now - process.begin,
-            }
-            for process, trial in busy
-        ]
-        fraction, remaining = self._progress(busy)
-        return {
-            "names": [entry.name for entry in oracle.get_space().space],
-            "running": running,
-            "ended": ended,
-            "maximize": self._search.maximize,
-            "best": choose(scored, key=lambda pair: pair[0])[1] if scored else None,
-            "objective": oracle.objective.name,
-            "planned": self._plan.trials if self._plan else None,
-            "elapsed": now - self._begin,
-            "fraction": fraction,
-            "remaining": remaining,
-        }
-
-    def _progress(
-        self, busy: list[tuple[TrialProcess, Trial]]
-    ) -> tuple[float | None, float | None]:
-        """The share that is done, and the seconds that remain if epochs take as long as before."""
-        if self._plan is None:
-            return None, None
-        ended = sum(self._epochs(self._search.oracle.trials[i]) for i in self._ended)
-        done = ended + sum(process.fraction * self._epochs(trial) for process, trial in busy)
-        fraction = min(1.0, done / self._plan.epochs)
-        seconds = sum(trial["seconds"] for trial in self._ended.values())
-        if not seconds:
-            return fraction, None
-        left = max(0.0, self._plan.epochs - done)
-        return fraction, left * seconds / ended / max(1, len(busy))
-
-    def _epochs(self, trial: Trial) -> int:
-        return oracles.epochs_of(trial.hyperparameters, self._search.config)
-
-
-def _shown(trial: Trial) -> ShownTrial:
-    values = tuner_results.without_notes(trial.hyperparameters.values)
-    return {"trial": str(int(trial.trial_id)), "values": values}
 
 
 def _determined_by(config: TunerSettings, source: Source) -> dict[str, JsonValue]:

@@ -1,23 +1,63 @@
 """A search's trials for people: the table on the terminal, and its lines. Light to import."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from darkroom.components.base.settings import Value
-from darkroom.components.tuning.search_progress import EndedTrial, SearchProgress, headline
-from darkroom.components.tuning.tuner_results import TrialRow, short_names
-
-__all__ = ["best_first", "brief", "ending", "failed", "headline", "hyperparameters", "short_names"]
+from darkroom.components.tuning.tuner_results import TrialRow
 
 
-def hyperparameters(row: Mapping[str, Any]) -> dict[str, Value]:
-    """The hyperparameters of a flat row by key."""
-    return TrialRow.of({"trial_id": "", "score": None, **row}).hyperparameters
+class ShownTrial(TypedDict):
+    """A trial by its number, and its hyperparameters by key."""
+
+    trial: str
+    values: dict[str, Value]
 
 
-def failed(row: Mapping[str, Any]) -> bool:
-    """Whether a flat row is of a trial without a score."""
-    return TrialRow.of({"trial_id": "", **row}).failed
+class RunningTrial(ShownTrial):
+    """What a trial is doing, in words, and for how long."""
+
+    words: str
+    seconds: float
+
+
+class EndedTrial(ShownTrial):
+    """How a trial ended."""
+
+    score: float | None  # None: it failed
+    seconds: float
+    status: str  # COMPLETED or FAILED
+    message: str | None  # why
+
+
+class SearchProgress(TypedDict):
+    """How far a search is, as plain data; what nobody knows is None."""
+
+    names: list[str]  # the hyperparameters' keys
+    running: list[RunningTrial]
+    ended: list[EndedTrial]  # in that order
+    best: EndedTrial | None
+    objective: str  # the score's name
+    maximize: bool  # whether more of it is better
+    planned: int | None  # trials in all
+    fraction: float | None  # share of the work that is done
+    elapsed: float  # seconds
+    remaining: float | None  # seconds
+
+
+def headline(table: SearchProgress) -> str:
+    """How far a search is, in a line."""
+    ended, planned, best = table["ended"], table["planned"], table["best"]
+    count = f"{len(ended)}" if planned is None else f"{len(ended)} of {planned}"
+    words = [f"{count} trial" if count == "1" else f"{count} trials"]
+    if failed := sum(trial["status"] == "FAILED" for trial in ended):
+        words.append(f"{failed} failed")
+    if best is not None:
+        words.append(f"best {best['score']:.4f} (trial {best['trial']})")
+    words.append(f"elapsed {clock(table['elapsed'])}")
+    if table["remaining"] is not None:
+        words.append(f"remaining about {clock(table['remaining'])}")
+    return ", ".join(words)
 
 
 def ending(trial: EndedTrial, table: SearchProgress) -> str:
@@ -48,3 +88,36 @@ def best_first(table: SearchProgress) -> list[EndedTrial]:
 def brief(value: object) -> str:
     """A value of a hyperparameter for people."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as ``3:12``, or ``1:03:12`` from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def short_names(keys: list[str]) -> dict[str, str]:
+    """For each key its last parts, as many as tell it from the others and are no mere number."""
+    parts = {key: key.split(".") for key in keys}
+
+    def shortest(key: str) -> str:
+        own = parts[key]
+        for count in range(1, len(own)):
+            last = own[-count:]
+            alike = sum(other[-count:] == last for other in parts.values())
+            if alike == 1 and not last[0].isdecimal():
+                return ".".join(last)
+        return key
+
+    return {key: shortest(key) for key in keys}
+
+
+def hyperparameters(row: Mapping[str, Any]) -> dict[str, Value]:
+    """The hyperparameters of a flat row by key."""
+    return TrialRow.of({"trial_id": "", "score": None, **row}).hyperparameters
+
+
+def failed(row: Mapping[str, Any]) -> bool:
+    """Whether a flat row is of a trial without a score."""
+    return TrialRow.of({"trial_id": "", **row}).failed

@@ -18,7 +18,7 @@ from darkroom.components.base import remote, results
 from darkroom.components.base.settings import TunerSettings
 from darkroom.components.training import dataset, fitting
 from darkroom.components.training.hand_over import HandOver
-from darkroom.components.tuning import parallel_coordinates
+from darkroom.components.tuning import aside
 from darkroom.components.tuning.search import Search, Source
 from darkroom.components.tuning.trial import Candidate
 from darkroom.components.tuning.tuner_results import TunerResults
@@ -62,7 +62,7 @@ class Executor(base_executor.BaseExecutor):
         space = search.oracle.get_space().space
         log = {entry.name for entry in space if getattr(entry, "sampling", None) == "log"}
         picture = os.path.join(tuner_results, TunerResults.PICTURE)
-        parallel_coordinates.draw(table.rows, config.tuner.objective, search.maximize, log, picture)
+        aside.draw(table.rows, config.tuner.objective, search.maximize, log, picture)
 
 
 def _searches(config: TunerSettings, best_hyperparameters: str) -> str:

@@ -94,19 +94,3 @@ def without_notes(values: Mapping[str, Value | None]) -> dict[str, Value]:
         for key, value in values.items()
         if not key.startswith(_NOTES) and value is not None
     }
-
-
-def short_names(keys: list[str]) -> dict[str, str]:
-    """For each key its last parts, as many as tell it from the others and are no mere number."""
-    parts = {key: key.split(".") for key in keys}
-
-    def shortest(key: str) -> str:
-        own = parts[key]
-        for count in range(1, len(own)):
-            last = own[-count:]
-            alike = sum(other[-count:] == last for other in parts.values())
-            if alike == 1 and not last[0].isdecimal():
-                return ".".join(last)
-        return key
-
-    return {key: shortest(key) for key in keys}
