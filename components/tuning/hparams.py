@@ -15,7 +15,7 @@ from tensorboard.plugins.hparams import api, api_pb2, summary
 
 from darkroom.components.base.settings import Value
 from darkroom.components.training import tensorboard
-from darkroom.components.tuning.tuner_results import without_notes
+from darkroom.components.training.hand_over import without_notes
 
 
 def experiment(folder: str, space: keras_tuner.HyperParameters, metrics: list[str]) -> None:

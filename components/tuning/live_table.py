@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from darkroom.components.tuning import oracles, tuner_results
+from darkroom.components.training.hand_over import without_notes
+from darkroom.components.tuning import oracles
 from darkroom.components.tuning.process_pool import ProcessPool, TrialProcess
 
 if TYPE_CHECKING:
@@ -82,5 +83,5 @@ class LiveTable:
 
 
 def _shown(trial: Trial) -> "trial_table.ShownTrial":
-    values = tuner_results.without_notes(trial.hyperparameters.values)
+    values = without_notes(trial.hyperparameters.values)
     return {"trial": str(int(trial.trial_id)), "values": values}

@@ -6,8 +6,8 @@ from typing import Protocol
 from darkroom.components.base import remote
 from darkroom.components.base.settings import Value
 from darkroom.components.base.status import Outputs, Status
-from darkroom.components.training.hand_over import HandOver
-from darkroom.components.tuning.tuner_results import TunerResults, without_notes
+from darkroom.components.training.hand_over import HandOver, without_notes
+from darkroom.components.tuning.tuner_results import TunerResults
 
 
 class Artifact(Protocol):

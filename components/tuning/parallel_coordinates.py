@@ -127,19 +127,19 @@ def _draw_trials(plot: Axes, axes: list[_Axis], finished: list[bool]) -> None:
     """Draws the axes and a line for each trial."""
     alpha = float(np.clip(30 / max(1, len(finished)), 0.3, 0.8))
     across = range(len(axes))
-    green = colormaps["viridis_r"]
+    colour = colormaps["viridis_r"]
     lines = list(zip(finished, zip(*(axis.heights for axis in axes), strict=True), strict=True))
     # The best last, above the others.
     for is_finished, line in sorted(lines, key=lambda pair: (pair[0], pair[1][-1])):
         if is_finished:
-            plot.plot(across, line, color=green(line[-1]), linewidth=1.2, alpha=alpha, marker=".",
+            plot.plot(across, line, color=colour(line[-1]), linewidth=1.2, alpha=alpha, marker=".",
                       zorder=2)  # fmt: skip
         else:
             plot.plot(across, line, color="0.6", linewidth=0.7, linestyle="--", zorder=1)
             plot.plot(across[-1], line[-1], color="tab:red", marker="x", zorder=3)
     if any(finished):
         best = max((line for is_finished, line in lines if is_finished), key=lambda line: line[-1])
-        plot.plot(across, best, color=green(1.0), linewidth=3, marker="o", zorder=4)
+        plot.plot(across, best, color=colour(1.0), linewidth=3, marker="o", zorder=4)
     for i, axis in enumerate(axes):
         plot.plot([i, i], [0, 1], color="black", linewidth=0.8, zorder=3)
         weight = "bold" if axis is axes[-1] else "normal"

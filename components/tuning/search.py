@@ -18,12 +18,13 @@ from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.settings import TunerSettings
 from darkroom.components.training import dataset, devices, fitting
-from darkroom.components.tuning import aside, hparams, oracles, remote_trials, tuner_results
+from darkroom.components.training.hand_over import without_notes
+from darkroom.components.tuning import aside, hparams, oracles, remote_trials
 from darkroom.components.tuning.live_table import LiveTable
 from darkroom.components.tuning.messages import SearchFile
 from darkroom.components.tuning.process_pool import ProcessPool
 from darkroom.components.tuning.trial import Candidate, Folder, check_folds
-from darkroom.components.tuning.tuner_results import TrialRow, TunerResults
+from darkroom.components.tuning.tuner_results import FIELDS, TrialRow, TunerResults
 
 # Keys of the tuner section with other values of which a search goes on where it was.
 _BUDGET = {
@@ -212,7 +213,7 @@ class Search(keras_tuner.Tuner):
         return TrialRow(
             trial.trial_id,
             trial.score,
-            tuner_results.without_notes(values),
+            without_notes(values),
             trial.status,
             seconds=sum(fit.seconds for fit in fits),
             seed=self.config.training.seed,
@@ -264,7 +265,7 @@ def _check(space: keras_tuner.HyperParameters) -> None:
             "There is nothing to search: tuner.space is empty, and model.build_fn asks for no "
             "hyperparameter. Call hp.Float, hp.Int or hp.Choice in it, or fill tuner.space."
         )
-    taken = sorted({entry.name for entry in space.space} & tuner_results.FIELDS)
+    taken = sorted({entry.name for entry in space.space} & FIELDS)
     if taken:
         raise DarkroomError(
             f"model.build_fn: a hyperparameter can't be named {taken[0]}, which is what "

@@ -11,9 +11,8 @@ from typing_extensions import Self
 
 from darkroom.components.base import files, remote
 from darkroom.components.base.settings import Value
+from darkroom.components.training.hand_over import without_notes
 
-# KerasTuner's Hyperband and grid search keep their own notes among the values.
-_NOTES = "tuner/"
 # What a row says even where it is nothing; other fields are left out where earlier versions did.
 _ALWAYS = {"best_epoch", "message"}
 
@@ -48,8 +47,8 @@ class TrialRow(NamedTuple):
         """The row as the file has it."""
         fields = self._asdict()
         first = {key: fields.pop(key) for key in ("trial_id", "score")}
-        said = {k: v for k, v in fields.items() if v is not None or k in _ALWAYS}
-        return {**first, **said.pop("hyperparameters"), **said}
+        rest = {k: v for k, v in fields.items() if v is not None or k in _ALWAYS}
+        return {**first, **rest.pop("hyperparameters"), **rest}
 
     @property
     def failed(self) -> bool:
@@ -85,12 +84,3 @@ class TunerResults:
         """Makes the file, and the folder if need be."""
         os.makedirs(folder, exist_ok=True)
         files.write_json(os.path.join(folder, self.FILE), [row.flat() for row in self.rows])
-
-
-def without_notes(values: Mapping[str, Value | None]) -> dict[str, Value]:
-    """The values of hyperparameters alone, as KerasTuner keeps notes of its own beside them."""
-    return {
-        key: value
-        for key, value in values.items()
-        if not key.startswith(_NOTES) and value is not None
-    }
