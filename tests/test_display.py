@@ -18,7 +18,8 @@ from rich.console import Console
 from darkroom.components.base import progress
 from darkroom.components.base.status import Status
 from darkroom.components.nodes import read_outputs
-from darkroom.components.tuning import aside
+from darkroom.components.training.callbacks import ReportEpochs
+from darkroom.components.tuning import trial_table
 from darkroom.components.tuning.tuner_results import TunerResults
 from darkroom.pipeline.display import Display, Lines, summary, versions
 from darkroom.serving.rollout import Version
@@ -35,7 +36,7 @@ def run_node(display: Display) -> None:
             model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
             model.compile("sgd", "mse", metrics=["accuracy"])
             images = np.zeros((8, 2))
-            reporter = progress.ReportEpochs("Trainer", prefix="trial 2/3, ")
+            reporter = ReportEpochs("Trainer", prefix="trial 2/3, ")
             model.fit(images, images, epochs=2, verbose=0, callbacks=[reporter])
             display._progress.refresh()
             display.ended("Trainer", "complete", "accuracy 0.9 [not markup]")
@@ -164,7 +165,7 @@ def run_search(*tables: dict[str, Any]) -> Callable[[Display], None]:
             with display:
                 display.started("Tuner")
                 for each in tables:
-                    aside.report(each)
+                    progress.trials("Tuner", trial_table.headline(each), each)
                     display._progress.refresh()
                 display.ended("Tuner", "complete", "best trial 0.9731 of 3")
         finally:

@@ -1,15 +1,30 @@
+import logging
+
 import pytest
 
 from darkroom.components.base import progress
+from tests.conftest import python
 
 
-def test_what_is_wrong_is_said_once_and_early(caplog: pytest.LogCaptureFixture) -> None:
-    said = progress.Diagnose("Trainer", constant_accuracy=0.25)
-    for epoch in range(6):
-        said.on_epoch_end(epoch, {"loss": 1.4, "accuracy": 0.25})
-    for epoch in range(6, 9):
-        said.on_epoch_end(epoch, {"loss": float("nan"), "accuracy": 0.25})
-    words = [record.getMessage() for record in caplog.records]
-    assert len(words) == 2
-    assert words[0].startswith("Trainer: after epoch 3: The accuracy is at chance")
-    assert words[1].startswith("Trainer: after epoch 7: The loss is no number any more")
+def test_a_search_is_a_readable_line_and_its_table(caplog: pytest.LogCaptureFixture) -> None:
+    table = {"planned": 3, "ended": []}
+    with caplog.at_level(logging.INFO, "darkroom.progress"):
+        progress.trials("Tuner", "0 of 3 trials, elapsed 0:02", table)
+    [record] = caplog.records
+    assert record.getMessage() == "Tuner: 0 of 3 trials, elapsed 0:02"
+    assert record.trials is table  # type: ignore[attr-defined]
+
+
+def test_it_is_light_to_import_and_depends_on_nothing_else() -> None:
+    code = (
+        "import logging, sys; before = set(sys.modules)\n"
+        "import darkroom.components.base.progress\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    result = python("-c", code)
+    assert result.stdout.split() == [
+        "darkroom",
+        "darkroom.components",
+        "darkroom.components.base",
+        "darkroom.components.base.progress",
+    ]

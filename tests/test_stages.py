@@ -162,7 +162,7 @@ def test_groups_can_be_few(tmp_path: Path, splits: tuple, donor: str) -> None:
     assert [stage.name for stage in stages._plan(mine.model, config)] == ["classifier", "group 1/1"]
 
 
-class Interrupts(stages.progress.ReportEpochs):
+class Interrupts(stages.ReportEpochs):
     """Ends the process's work in an epoch of a stage."""
 
     where = ("", 0)
@@ -176,7 +176,7 @@ def test_an_interrupted_plan_ends_as_an_uninterrupted_one(
     tmp_path: Path, splits: tuple, donor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint.Keep.__init__, "__defaults__", (1e9,))  # write every epoch
-    monkeypatch.setattr(stages.progress, "ReportEpochs", Interrupts)
+    monkeypatch.setattr(stages, "ReportEpochs", Interrupts)
     monkeypatch.setenv(buckets.FOLDER, str(tmp_path / "buckets"))
     overrides = [f"model.weights={donor}", *DISTINCT, "augmentation.flip=both"]
     whole = prepared(tmp_path, splits, *overrides)

@@ -98,7 +98,8 @@ def test_the_best_come_first() -> None:
 
 
 def test_what_only_shows_is_no_code_of_the_search() -> None:
-    shows = {f"darkroom.components.tuning.{m}" for m in ("trial_table", "parallel_coordinates")}
+    names = ("trial_table", "live_table", "parallel_coordinates", "importance")
+    shows = {f"darkroom.components.tuning.{name}" for name in names}
     code = f"import sys, darkroom.components.tuning.tuner; print({shows} & set(sys.modules))"
     done = subprocess.check_output([sys.executable, "-c", code], env=environment(), text=True)
     assert done == "set()\n"

@@ -14,11 +14,12 @@ from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from darkroom.components.base import progress, results
+from darkroom.components.base import results
 from darkroom.components.base.component import Component
 from darkroom.components.base.settings import ScanSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import dataset, devices, fitting, transfer
+from darkroom.components.training.callbacks import ReportEpochs
 
 # A rate is nearly as good as the best where its value is off by less than this share.
 _AS_GOOD = 0.1
@@ -106,7 +107,7 @@ def scan(
                 backbone = model.get_layer(parts.BACKBONE)
                 frozen = frozen or transfer.frozen_splits(backbone, splits, config)
                 model = transfer.classifier(model, at_rate)
-        reporter = progress.ReportEpochs(
+        reporter = ReportEpochs(
             "LearningRateScan", f"rate {rate:.2g}, ", number / len(rates), 1 / len(rates)
         )
         try:

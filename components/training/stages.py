@@ -1,12 +1,12 @@
 """A whole training: first weights, then one stage after the other, from wherever it stopped."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
 import keras_tuner
 import numpy as np
 
-from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
@@ -14,10 +14,12 @@ from darkroom.components.training import (
     checkpoint,
     dataset,
     devices,
+    diagnosis,
     fitting,
     tensorboard,
     transfer,
 )
+from darkroom.components.training.callbacks import Diagnose, ReportEpochs
 from darkroom.components.training.distribution import replicas
 from darkroom.components.training.distribution.cluster import Cluster
 
@@ -152,9 +154,11 @@ class Training:
                 else:
                     models.compiled(self.model, config)
         curves.before = before = _length(earlier)
+        accuracy = self._train.constant_accuracy()
+        diagnose = partial(diagnosis.diagnose, constant_accuracy=accuracy)
         callbacks = [
-            progress.ReportEpochs("Trainer", f"{stage.name}, " if stage.name else ""),
-            progress.Diagnose("Trainer", self._train.constant_accuracy()),
+            ReportEpochs("Trainer", f"{stage.name}, " if stage.name else ""),
+            Diagnose("Trainer", diagnose),
             curves,
         ]
         if config.training.keep_every is not None:
@@ -202,7 +206,7 @@ class Training:
                 config,
                 self._train,
                 self._validation,
-                [progress.ReportEpochs("Trainer", f"start {number + 1}, ")],
+                [ReportEpochs("Trainer", f"start {number + 1}, ")],
                 keep=lambda stopping, mine=mine: checkpoint.Keep(mine, 0, {}, stopping),
                 until=config.training.start_epochs,
             )
@@ -229,7 +233,7 @@ class Training:
         )
         warm = self._built(warm_config)
         warm.set_weights(model.get_weights())
-        reporter = progress.ReportEpochs("Trainer", "warm start, ")
+        reporter = ReportEpochs("Trainer", "warm start, ")
         fitting.fit(warm, warm_config, self._train, self._validation, [reporter])
         model.set_weights(warm.get_weights())
 
@@ -245,7 +249,7 @@ class Training:
             }
         )
         scratch = self._built(scratch_config)
-        reporter = progress.ReportEpochs("Trainer", "from scratch, ")
+        reporter = ReportEpochs("Trainer", "from scratch, ")
         found = fitting.fit(scratch, scratch_config, self._train, self._validation, [reporter])
         return transfer.compared(fitted.history, found.history, epochs)
 

@@ -20,7 +20,6 @@ from darkroom.components.base.settings import TunerSettings
 from darkroom.components.training import dataset, devices, fitting
 from darkroom.components.training.hand_over import without_notes
 from darkroom.components.tuning import aside, hparams, oracles, remote_trials
-from darkroom.components.tuning.live_table import LiveTable
 from darkroom.components.tuning.messages import SearchFile
 from darkroom.components.tuning.process_pool import ProcessPool
 from darkroom.components.tuning.trial import Candidate, Folder, check_folds
@@ -133,7 +132,7 @@ class Search(keras_tuner.Tuner):
                 pool.start()
             self._prepare()
             self._begin()
-            table, looked = LiveTable(self, plan, pool), 0.0
+            table, looked = aside.live_table(self, plan, pool), 0.0
 
             def look() -> None:
                 nonlocal ended, looked

@@ -16,6 +16,7 @@ from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.settings import TunerSettings
 from darkroom.components.networks import models
 from darkroom.components.training import checkpoint, dataset, devices, fitting, tensorboard
+from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.tuning import hparams
 from darkroom.components.tuning.messages import HyperparametersConfig
 
@@ -180,7 +181,7 @@ class Trials:
             config,
             train,
             validation,
-            [progress.ReportEpochs("Tuner", words, number / count, 1 / count), curves],
+            [ReportEpochs("Tuner", words, number / count, 1 / count), curves],
             keep=lambda stopping: checkpoint.Keep(kept, 0, {}, stopping),
             until=hp.values.get("tuner/epochs"),
         )
