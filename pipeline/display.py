@@ -29,6 +29,7 @@ from darkroom.components.base.remote import is_remote
 from darkroom.components.base.status import Node, Status
 from darkroom.components.ingestion import outcome as ingestion
 from darkroom.components.tuning import trial_table
+from darkroom.components.tuning.trial_table import SearchProgress
 
 if TYPE_CHECKING:
     from darkroom.pipeline.ingest.records import Summary
@@ -130,7 +131,7 @@ class Display(logging.Handler):
         elif record.levelno >= logging.WARNING:
             self.console.print(f"! {record.getMessage()}", markup=False)
 
-    def _show_trials(self, table: dict[str, Any]) -> None:
+    def _show_trials(self, table: SearchProgress) -> None:
         if self.console.is_terminal:
             self._progress.below = Group(
                 f"  {trial_table.headline(table)}", _search(table, self.console.width)
@@ -318,7 +319,7 @@ def _best_trials(rows: list[dict[str, Any]], width: int) -> Table:
     return _trials(names, lines, "score", width)
 
 
-def _search(table: dict[str, Any], width: int) -> Table:
+def _search(table: SearchProgress, width: int) -> Table:
     """The trials that run, and the best of those that ended."""
     best = table["best"]
     lines = [

@@ -13,12 +13,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from darkroom.components.runs.summary import Status, read_outputs
 from rich.console import Console
 
-from darkroom.components.base import progress, results
+from darkroom.components.base import progress
+from darkroom.components.base.status import Status
+from darkroom.components.nodes import read_outputs
 from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.tuning import trial_table
+from darkroom.components.tuning.tuner_results import TunerResults
 from darkroom.pipeline.display import Display, Lines, summary, versions
 from darkroom.serving.rollout import Version
 
@@ -235,7 +237,7 @@ def test_a_table_of_many_hyperparameters_fits_the_terminal(
 
 def artifacts(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What a Tuner leaves behind."""
-    (folder / results.TUNER_RESULTS).write_text(json.dumps(rows))
+    (folder / TunerResults.FILE).write_text(json.dumps(rows))
     best = {"space": [], "values": {RATE: 0.001}}
     (folder / "best_hyperparameters.txt").write_text(json.dumps(best))
     there = SimpleNamespace(uri=str(folder))
@@ -258,7 +260,7 @@ def summarized(status: Status) -> str:
 
 def test_a_summary_shows_the_best_trials_and_why_others_failed(tmp_path: Path) -> None:
     rows = [row(i, 0.9 - i / 100) for i in range(7)] + [row(7, None, "No\nnumber."), row(8, None)]
-    (tmp_path / results.SEARCH_PICTURE).write_bytes(b"")
+    (tmp_path / TunerResults.PICTURE).write_bytes(b"")
     status = Status("p", "home", "run")
     words = read_outputs(status, "Tuner", artifacts(tmp_path, rows))
     assert words == "best trial 0.9000 of 9, 2 failed"
@@ -271,7 +273,7 @@ def test_a_summary_shows_the_best_trials_and_why_others_failed(tmp_path: Path) -
     assert shown[0] == ["0", "0.001", "128", "0.9000", "12.3", "s"]
     assert [line[0] for line in shown] == ["0", "1", "2", "3", "4"]
     assert "trials       2 of 9 trials failed; the first: No number." in text
-    assert f"search       {tmp_path / results.SEARCH_PICTURE}" in text
+    assert f"search       {tmp_path / TunerResults.PICTURE}" in text
 
 
 def test_results_of_an_older_search_are_shown_too(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from darkroom.components.training.distribution import multi_worker, shared_work
 from darkroom.components.training.job import TrainingJob
 from darkroom.components.training.model_run import TrainingHistory
 from darkroom.components.tuning import trial
+from darkroom.components.tuning.messages import SearchFile
 from tests import model_servers
 from tests.conftest import PATIENCE, Project, command, darkroom, environment
 
@@ -175,9 +176,9 @@ def test_all_trials_are_done_once_and_come_to_what_they_would_alone(
     assert {t["status"] for t in oracle["trials"]} == {"COMPLETED"}
     assert {path.name for path in (folder / "alive").iterdir()} >= {"b", "c"}
 
-    facts = files.read_json(str(folder / "search.json"))
-    splits = dataset.kept(facts["examples"], 2**30)
-    candidate = trial.Candidate(facts["custom_config"], facts["num_classes"])
+    search = SearchFile.read(str(folder))
+    splits = dataset.kept(search.examples, 2**30)
+    candidate = trial.Candidate(search.settings, search.num_classes)
     [state] = [t for t in oracle["trials"] if t["trial_id"] == run.lost_trial]
     hp = keras_tuner.HyperParameters.from_config(state["hyperparameters"])
     alone = trial.Trials(candidate, splits, str(tmp_path), maximize=True).run("0", hp)

@@ -2,9 +2,6 @@
 
 # Custom property of what LastStatistics and Baseline make: 0 if they found nothing.
 FOUND_PROPERTY = "found"
-# Tuner's tuner_results: JSON of a row for each trial, best first, and a picture of them.
-TUNER_RESULTS = "tuner_results.json"
-SEARCH_PICTURE = "search.png"
 # Key of a node's ``custom_config``: a folder for what outlives the node, where artifacts are none
 # that do, as those of a pod; without it that is beside the node's artifacts.
 UNFINISHED_KEY = "unfinished"

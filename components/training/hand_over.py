@@ -10,6 +10,8 @@ from darkroom.components.base.artifact_file import ArtifactFile
 from darkroom.components.base.settings import Value
 
 _EPOCHS = "training.epochs"
+# KerasTuner's Hyperband and grid search keep their own notes among the values.
+_NOTES = "tuner/"
 
 
 class HandOver(ArtifactFile):
@@ -45,3 +47,12 @@ class HandOver(ArtifactFile):
     def keras_tuner_config(self) -> dict[str, object]:
         """For KerasTuner's ``HyperParameters.from_config``."""
         return {"space": self.space, "values": self.values}
+
+
+def without_notes(values: Mapping[str, Value | None]) -> dict[str, Value]:
+    """The values of hyperparameters alone, as KerasTuner keeps notes of its own beside them."""
+    return {
+        key: value
+        for key, value in values.items()
+        if not key.startswith(_NOTES) and value is not None
+    }

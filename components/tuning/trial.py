@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import keras_tuner
@@ -18,22 +18,33 @@ from darkroom.components.networks import models
 from darkroom.components.training import checkpoint, dataset, devices, fitting, tensorboard
 from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.tuning import hparams
+from darkroom.components.tuning.messages import HyperparametersConfig
+
+
+class Fit(NamedTuple):
+    """What one of a trial's fits came to."""
+
+    seed: int
+    fold: int | None  # which part was held out; None: the eval split
+    seconds: float
+    best_epoch: int  # from 0
+    metrics: dict[str, float]  # of that epoch
+    history: dict[str, list[float]]  # as Keras has it
 
 
 class Result(NamedTuple):
     """What a trial came to; a file in its folder."""
 
-    status: str  # COMPLETED or FAILED, as in KerasTuner
+    status: str  # RUNNING, COMPLETED or FAILED, as in KerasTuner
     metrics: dict[str, float]  # of the epoch with the best objective, the mean over all fits
-    fits: list[dict[str, Any]]
+    fits: list[Fit]
     message: str | None = None  # why it failed
-    # As KerasTuner's HyperParameters, with those that the model asked for while it was built.
-    hyperparameters: dict[str, Any] | None = None
+    hyperparameters: HyperparametersConfig | None = None  # with those that the model asked for
 
     @property
     def step(self) -> int:
         """The best epoch, from 0: the mean over all fits, rounded up."""
-        return math.ceil(np.mean([fit["best_epoch"] for fit in self.fits])) if self.fits else 0
+        return math.ceil(np.mean([fit.best_epoch for fit in self.fits])) if self.fits else 0
 
 
 class Folder:
@@ -51,13 +62,14 @@ class Folder:
 
     def read(self) -> Result | None:
         """The trial's result; of a trial that isn't done it has the fits that are."""
-        found = files.read_json(self._result)
-        return None if found is None else Result(**found)
+        result = files.read_json(self._result)
+        return result and Result(**{**result, "fits": [Fit(**fit) for fit in result["fits"]]})
 
     def write(self, result: Result) -> None:
         """Keeps the result."""
         os.makedirs(self.path, exist_ok=True)
-        files.write_json(self._result, result._asdict())
+        fits = [fit._asdict() for fit in result.fits]
+        files.write_json(self._result, {**result._asdict(), "fits": fits})
 
     def forget(self) -> None:
         """Removes all of it: the trial is to run again."""
@@ -76,11 +88,10 @@ class Folder:
 class Candidate(keras_tuner.HyperModel):
     """The network of a trial."""
 
-    def __init__(self, custom_config: dict[str, Any], num_classes: int):
+    def __init__(self, settings: TunerSettings, num_classes: int):
         """Takes the sections that can be searched, and ``tuner``."""
         super().__init__()
-        self.custom_config, self.num_classes = custom_config, num_classes
-        self.settings = TunerSettings.unpack(custom_config)
+        self.settings, self.num_classes = settings, num_classes
 
     def config(self, hp: keras_tuner.HyperParameters) -> TunerSettings:
         """The configuration of a trial."""
@@ -144,7 +155,7 @@ class Trials:
 
     def _fit(
         self, folder: Folder, hp: keras_tuner.HyperParameters, number: int, count: int, logs: str
-    ) -> dict[str, Any]:
+    ) -> Fit:
         execution, fold = divmod(number, len(self._folds))
         train, validation = self._folds[fold] or (self._train, self._validation)
         seed = self._seed + execution
@@ -175,14 +186,14 @@ class Trials:
             until=hp.values.get("tuner/epochs"),
         )
         best = best_epoch(fitted.history, self._tuner.objective, self._maximize)
-        return {
-            "seed": seed,
-            "fold": fold if self._tuner.folds else None,
-            "seconds": time.monotonic() - begin,
-            "best_epoch": best,
-            "metrics": {name: values[best] for name, values in fitted.history.items()},
-            "history": fitted.history,
-        }
+        return Fit(
+            seed,
+            fold if self._tuner.folds else None,
+            time.monotonic() - begin,
+            best,
+            {name: values[best] for name, values in fitted.history.items()},
+            fitted.history,
+        )
 
 
 def check_folds(train: dataset.Examples, count: int | None) -> None:
@@ -233,7 +244,5 @@ def best_epoch(history: dict[str, list[float]], objective: str, maximize: bool) 
     return int(np.nanargmax(values) if maximize else np.nanargmin(values))
 
 
-def _mean(fits: list[dict[str, Any]]) -> dict[str, float]:
-    return {
-        name: float(np.mean([fit["metrics"][name] for fit in fits])) for name in fits[0]["metrics"]
-    }
+def _mean(fits: list[Fit]) -> dict[str, float]:
+    return {name: float(np.mean([fit.metrics[name] for fit in fits])) for name in fits[0].metrics}
