@@ -26,7 +26,6 @@ TFX = [
     "matplotlib",  # pictures for people
     "grpcio",  # trials on other machines; TFX brings it
     "pillow",
-    "jinja2",  # the page of a run's report
     "psutil",  # memory of the server on which a model is tried
     "pyarrow",  # the file of all predictions; TFX brings it
     "scipy",  # confidence intervals, and which classes are mixed up; scikit-learn brings it
@@ -52,12 +51,21 @@ setup(
     # The folder darkroom links to the others.
     packages=find_packages(include=["darkroom", "darkroom.*"]),
     package_data={
-        "darkroom.pipeline": ["configs/*.yaml"],
+        "darkroom.pipeline": ["configs/*.yaml", "manifests/*.jinja"],
         "darkroom.components.report": ["*.jinja"],
         "darkroom.serving.rest": ["browser.html"],
         "darkroom.kubeflow": ["Dockerfile"],
     },
-    install_requires=["google-crc32c", "protobuf", "pydantic>=2.7", "pyyaml", "rich", "urllib3>=2"],
+    install_requires=[
+        "click>=8.1",  # the command line: its help, its errors, completion in the shell
+        "google-crc32c",
+        "jinja2",  # the page of a run's report, Kubernetes' manifests
+        "protobuf",
+        "pydantic>=2.7",
+        "pyyaml",
+        "rich",
+        "urllib3>=2",
+    ],
     extras_require={
         "pipeline": [*TFX, *SERVING, "ml-metadata"],
         "serving": SERVING,
@@ -68,6 +76,7 @@ setup(
         "dev": [
             "compose-spec",  # reads Compose files as Docker does, and refuses unknown keys
             "hypothesis",
+            "import-linter",  # which package may import which
             "kfp-kubernetes",  # the protocol of what Kubeflow tells Kubernetes, to check specs by
             "kubernetes-validate",  # Kubernetes' schemas, to check manifests without a cluster
             "mypy",
@@ -78,5 +87,5 @@ setup(
             "types-PyYAML",
         ],
     },
-    entry_points={"console_scripts": ["darkroom = darkroom.pipeline.cli:main"]},
+    entry_points={"console_scripts": ["darkroom = darkroom.__main__:main"]},
 )

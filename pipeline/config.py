@@ -33,7 +33,7 @@ from darkroom.components.base.sections import (
 from darkroom.components.evaluation import thresholds
 from darkroom.components.networks.architectures import ARCHITECTURES
 from darkroom.components.runs.metadata import Store
-from darkroom.pipeline import beam, search_space
+from darkroom.pipeline import search_space
 from darkroom.pipeline.platforms import Airflow, Beam, Kubeflow, Metadata
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -285,7 +285,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _workers_see_the_files(self) -> "Config":
-        where = beam.elsewhere(self.beam)
+        where = self.beam.elsewhere
         for key, path in (("root", self.root), ("data.path", self.data.path)):
             if where and path is not None and "://" not in path:
                 raise ValueError(
@@ -297,7 +297,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _space_is_in_the_tree(self) -> "Config":
-        search_space.check(self)
+        search_space.check(
+            self.tuner, model=self.model, augmentation=self.augmentation, training=self.training
+        )
         return self
 
     @property

@@ -8,6 +8,8 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import os
+import sys
 import sysconfig
 from importlib import metadata
 from pathlib import Path
@@ -111,20 +113,27 @@ class _Stripped(ast.NodeTransformer):
 def _find(name: str) -> Path | None:
     """The source file of a module, without importing its packages."""
     top, *rest = name.split(".")
+    origin, locations = _package(top, tuple(sys.path))
+    if not rest:
+        return Path(origin) if origin is not None and origin.endswith(".py") else None
+    for location in locations:
+        inside = os.path.join(location, *rest)
+        for path in (os.path.join(inside, "__init__.py"), f"{inside}.py"):
+            if os.path.isfile(path):
+                return Path(path)
+    return None
+
+
+@functools.cache
+def _package(top: str, search_path: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """The file of a top-level module, and the folders of its modules where it is a package."""
     try:
         spec = importlib.util.find_spec(top) if top else None
     except (ImportError, ValueError):
-        return None
+        return None, ()
     if spec is None:
-        return None
-    if not rest:
-        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
-    for location in spec.submodule_search_locations or []:
-        inside = Path(location, *rest)
-        for path in (inside / "__init__.py", inside.with_suffix(".py")):
-            if path.is_file():
-                return path
-    return None
+        return None, ()
+    return spec.origin, tuple(spec.submodule_search_locations or ())
 
 
 def _is_library(path: Path) -> bool:

@@ -13,10 +13,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from darkroom.components.runs.summary import Status, read_outputs
 from rich.console import Console
 
 from darkroom.components.base import progress, results
-from darkroom.components.runs.summary import Status, read_outputs
 from darkroom.pipeline.display import Display, Lines, summary, versions
 from darkroom.serving.rollout import Version
 

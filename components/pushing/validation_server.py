@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import psutil
 
-from darkroom.components.training.distribution.shared_work import end_with_parent
+from darkroom.components.base.processes import end_with_parent
 from darkroom.serving import rollout
 from darkroom.serving.client import RequestFailed, RestClient
 

@@ -6,17 +6,23 @@ The nodes of a run are those that were given the same name of a run. A node that
 not done again: a scheduler may try as often as it likes.
 """
 
-import argparse
-import os
 import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import click
+
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.runs import lineage
 from darkroom.pipeline import beam, display
-from darkroom.pipeline.config import Config, load
+from darkroom.pipeline.command_line import (
+    ConfigOptions,
+    command,
+    configured_by_programs,
+    obey,
+)
+from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import status
 from darkroom.pipeline.running import lock, preflight, runner
 
@@ -24,41 +30,39 @@ if TYPE_CHECKING:
     from tfx.dsl.components.base.base_node import BaseNode
     from tfx.orchestration.pipeline import Pipeline
 
+_PROGRAM = "python -m darkroom.pipeline.running.node"
 # The one that reads the data.
 _FIRST = "ImportExampleGen"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Ends with 0 where the node is done, 130 where it was interrupted, else 1."""
-    parser = argparse.ArgumentParser(
-        prog="python -m darkroom.pipeline.running.node", description=__doc__
-    )
-    parser.add_argument("--config", required=True, metavar="FILE", help="as darkroom run takes it")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
-        help="as darkroom run takes it",
-    )  # fmt: skip
-    parser.add_argument("--run", required=True, metavar="RUN", help="the name of the run")
-    parser.add_argument("node", metavar="NODE", help="the node's id, such as Trainer")
-    options = parser.parse_args(arguments)
-    sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
+    sys.exit(obey(run_node, _PROGRAM, arguments))
+
+
+@command(_PROGRAM, "run a node", __doc__, {"NODE": "the node's id, such as Trainer"})
+@configured_by_programs
+@click.option("--run", "run_name", required=True, metavar="RUN", help="the name of the run")
+@click.argument("node")
+def run_node(options: ConfigOptions, run_name: str, node: str) -> int:
+    """Ends the process itself once there is a log."""
     try:
-        config = load(options.config, options.overrides)
+        config = options.load()
         runner.raise_on_signals()
-        log, terminal = runner.log_to_file(config, options.node)
+        log, terminal = runner.log_to_file(config, node)
     except DarkroomError as error:
         print(f"darkroom: {error}")
-        sys.exit(1)
+        return 1
     shown = display.Lines(terminal)
 
     def work() -> int:
         # It becomes the name of a folder. Airflow's own names of runs stay as they are.
-        run = re.sub(r"[^\w.~:+-]", "_", options.run)
-        if not _run(config, run, options.node, shown):
+        run = re.sub(r"[^\w.~:+-]", "_", run_name)
+        if not _run(config, run, node, shown):
             log.unlink()
         return 0
 
-    runner.leave(runner.attempt(work, shown, log))
+    return runner.leave(runner.attempt(work, shown, log))
 
 
 def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:

@@ -6,10 +6,8 @@ each number: what breaks when a machine is lost can't be mended within a process
 """
 
 import contextlib
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ from typing import Any
 
 from darkroom.components.base import files
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.processes import end_with_parent
 
 # States of announced work.
 RUNNING, DONE, FAILED = "running", "done", "failed"
@@ -26,8 +25,6 @@ LOST = 75
 # So many times in a row without getting anywhere: it isn't bad luck.
 TRIES = 5
 _SECONDS_BETWEEN_LOOKS = 0.5
-_SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
-_LIBC = ctypes.CDLL(None)  # found before a fork: not safe after it where there are threads
 # The modules' paths are this process's own, whatever else is in the current folder.
 _CODE = (
     "import importlib, json, sys; facts = json.loads(sys.argv[1]); sys.path[:] = facts['path']; "
@@ -78,11 +75,6 @@ def process(module: str, *arguments: Any, **options: Any) -> Iterator[subprocess
     finally:
         started.kill()
         started.wait()
-
-
-def end_with_parent() -> None:
-    """Has Linux kill this process when its parent ends, however that comes; for ``preexec_fn``."""
-    _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def take_part(path: str, module: str, rejoin: bool) -> None:
