@@ -170,7 +170,7 @@ class _Sections:
         # stay.
         low, high = float(pixels.min()), float(pixels.max())
         pixels = (pixels - low) / max(high - low, 1e-6)
-        pictures: list[facts.Preprocessed] = []
+        pictures = []
         for number, (label, image) in enumerate(chosen):
             before = self._picture(f"before-{number}", thumbnails.of_file, image)
             after = self._picture(f"after-{number}", thumbnails.of_pixels, pixels[number])
@@ -217,7 +217,7 @@ class _Sections:
         folder = Path(path_utils.serving_model_path(self._artifacts["model"].uri))
         model = description.describe(folder)
 
-        def tensors(named: list[description.Tensor]) -> list[facts.Tensor]:
+        def tensors(named: list[description.Tensor]) -> list[dict[str, object]]:
             return [{"name": t.name, "type": t.dtype, "shape": t.shape} for t in named]
 
         return {
@@ -281,7 +281,7 @@ def _node(node: lineage.Node) -> facts.Node:
     }
 
 
-def _artifacts(by_key: "Mapping[str, list[Artifact]]") -> list[facts.Artifact]:
+def _artifacts(by_key: "Mapping[str, list[Artifact]]") -> list[dict[str, object]]:
     return [
         {"key": key, "type": artifact.type, "id": artifact.id, "uri": artifact.uri}
         for key, artifacts in by_key.items()

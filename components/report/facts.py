@@ -62,13 +62,6 @@ class Feature(TypedDict):
     splits: dict[str, Distribution]
 
 
-class Example(TypedDict):
-    """An image of the train split."""
-
-    picture: str
-    label: str
-
-
 class Data(TypedDict):
     """Of ImportExampleGen, StatisticsGen and ExampleValidator."""
 
@@ -76,33 +69,21 @@ class Data(TypedDict):
     inspection: dict[str, object]
     anomalies: list[str]
     features: list[Feature]
-    examples: list[Example]
-
-
-class Preprocessed(TypedDict):
-    """An image as it comes, and as the network gets it."""
-
-    label: str
-    before: str
-    after: str
+    examples: list[dict[str, str]]  # picture and label
 
 
 class Preprocessing(TypedDict):
     """Of Transform."""
 
     settings: dict[str, object]
-    pictures: list[Preprocessed]
-
-
-# A trial: its id, score, status, and hyperparameters by key.
-Trial = dict[str, object]
+    pictures: list[dict[str, str]]  # label, the picture before and after
 
 
 class Search(TypedDict):
     """Of Tuner."""
 
     objective: str
-    rows: list[Trial]  # best first, failed ones last
+    rows: list[dict[str, object]]  # trials, best first, failed ones last
     best: dict[str, Value]
     picture: str | None
 
@@ -120,57 +101,33 @@ class Training(TypedDict):
     augmentation: str | None  # a picture
 
 
-class Tensor(TypedDict):
-    """An input or output of a signature."""
-
-    name: str
-    type: str
-    shape: list[int | None] | None
-
-
-class Signature(TypedDict):
-    """What the exported model answers."""
-
-    name: str
-    inputs: list[Tensor]
-    outputs: list[Tensor]
-
-
 class Model(TypedDict):
     """The exported model."""
 
     architecture: str | None
     parameters: int
     trainable: int | None  # older models don't say
-    signatures: list[Signature]
+    signatures: list[dict[str, object]]  # name, inputs and outputs, of these name, type and shape
     size_mib: float
     facts: dict[str, object]  # as the model itself has them
 
 
-class Interval(TypedDict):
-    """Of confidence; None where none was computed."""
-
-    low: float | None
-    high: float | None
-
-
-# Of the whole split, of a class or of a slice of it, beside the baseline's.
-_Measured = TypedDict(
-    "_Measured",
+# Of the whole split, of a class or of a slice of it. None: it is not defined, or nothing is there
+# to compare with.
+Metric = TypedDict(
+    "Metric",
     {
         "metric": str,
         "class": str | None,
         "slice": dict[str, str] | None,
         "value": float | None,
+        "low": float | None,  # of the confidence interval
+        "high": float | None,
         "baseline": float | None,
         "difference": float | None,
         "examples": int,
     },
 )
-
-
-class Metric(_Measured, Interval):
-    """A metric that was measured."""
 
 
 class Threshold(Metric):
@@ -194,18 +151,6 @@ class Bin(TypedDict):
     correct: float | None  # the share
 
 
-class Answer(TypedDict):
-    """An image that was answered wrongly, or hardly."""
-
-    content_hash: int
-    filename: str | None
-    label: str
-    predicted: str
-    score: float
-    true_score: float
-    picture: str | None
-
-
 class Latency(TypedDict):
     """Of requests, in milliseconds."""
 
@@ -214,7 +159,7 @@ class Latency(TypedDict):
 
 
 class Evaluation(TypedDict):
-    """Of Evaluator: its ``evaluation.json``, with pictures."""
+    """Of Evaluator: its ``evaluation.json``; images of ``mistakes`` and ``uncertain`` as well."""
 
     split: str
     examples: int
@@ -225,8 +170,8 @@ class Evaluation(TypedDict):
     metrics: list[Metric]
     confusion: list[list[int]] | None  # by true and predicted class; None of several labels
     calibration: list[Bin]
-    mistakes: list[Answer]
-    uncertain: list[Answer]
+    mistakes: list[dict[str, object]]
+    uncertain: list[dict[str, object]]
     latency: Latency | None
 
 
@@ -242,15 +187,6 @@ class Serving(TypedDict, total=False):
     latency: dict[str, Latency]  # by protocol
 
 
-class Artifact(TypedDict):
-    """An input or output of a node."""
-
-    key: str
-    type: str
-    id: int
-    uri: str
-
-
 class Node(TypedDict):
     """A node of the run."""
 
@@ -259,8 +195,8 @@ class Node(TypedDict):
     seconds: float
     started: str
     result: str  # in words
-    inputs: list[Artifact]
-    outputs: list[Artifact]
+    inputs: list[dict[str, object]]  # artifacts: key, type, id and uri
+    outputs: list[dict[str, object]]
 
 
 class Sections(TypedDict):

@@ -11,7 +11,7 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -236,16 +236,7 @@ def _count_lines(shares: dict[str, dict[str, float]], classes: list[str]) -> tup
     return figure, plot
 
 
-class _Look(TypedDict):
-    """How bars are drawn."""
-
-    color: str
-    hatch: str
-    edgecolor: str
-    linewidth: float
-
-
-def _bar_look(split: int) -> _Look:
+def _bar_look(split: int) -> dict[str, Any]:
     return {"color": _COLOURS[split % 4], "hatch": _HATCHES[split % 4], "edgecolor": _GROUND,
             "linewidth": 0}  # fmt: skip
 

@@ -10,7 +10,6 @@ from darkroom.components.report.facts import (
     Evaluation,
     Facts,
     Feature,
-    Interval,
     Metric,
     Serving,
     Threshold,
@@ -322,7 +321,7 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if _is_number(value) else NOTHING
 
 
-def interval(row: Interval, digits: int = 3) -> str:
+def interval(row: Metric, digits: int = 3) -> str:
     """The confidence interval of a value; a dash where none was computed."""
     if not _is_number(row["low"]) or not _is_number(row["high"]):
         return NOTHING

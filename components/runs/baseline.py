@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from tfx import types
 from tfx.dsl.components.base import base_executor, base_node, executor_spec
@@ -14,7 +14,7 @@ from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from darkroom.components.base.component import Component
+from darkroom.components.base.component import Artifacts, Component, Properties
 from darkroom.components.base.settings import FolderSettings
 from darkroom.components.pushing import versions
 from darkroom.components.runs import lookup
@@ -63,9 +63,7 @@ class LatestBlessedBefore(resolver.ResolverStrategy):
     of other classes is compared on those that both have; one without two of them can't be.
     """
 
-    def resolve_artifacts(
-        self, store: object, input_dict: dict[str, list[types.Artifact]]
-    ) -> dict[str, list[types.Artifact]]:
+    def resolve_artifacts(self, store: object, input_dict: Artifacts) -> Artifacts:
         """Picks from the artifacts of ``model`` and ``model_blessing``, leaving ``candidate`` out.
 
         Args:
@@ -91,10 +89,7 @@ class BaselineExecutor(base_executor.BaseExecutor):
     """Hands on a copy of the newest pushed version that the candidate can be compared with."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """What is pushed was blessed, and is whole wherever its run's artifacts are."""
         [candidate], [model] = input_dict["candidate"], output_dict["model"]
@@ -103,9 +98,9 @@ class BaselineExecutor(base_executor.BaseExecutor):
         base = FolderSettings.unpack(exec_properties["custom_config"]).folder
         for number in versions.versions(base):  # the newest first
             folder = os.path.join(base, number)
-            note = lookup.read_note(os.path.join(folder, rollout.NOTE_PATH))
-            pushed_of = note.get("model", {}).get("uri")
-            if pushed_of != candidate.uri and comparable(contract(folder), own):
+            note = lookup.read(lookup.PushedNote, os.path.join(folder, rollout.NOTE_PATH))
+            is_other = note is None or note.model.uri != candidate.uri
+            if is_other and comparable(contract(folder), own):
                 version = folder
                 break
         if version is not None:

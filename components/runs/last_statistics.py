@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tfx import types
 from tfx.dsl.components.base import base_executor, base_node, executor_spec
@@ -12,11 +12,10 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
 from darkroom.components.base import remote
-from darkroom.components.base.component import Component
+from darkroom.components.base.component import Artifacts, Component, Properties
 from darkroom.components.base.settings import FolderSettings
 from darkroom.components.runs import lookup
 
-_SOURCE = "source.json"
 # Statistics of so many runs stay in the folder: the last, and some for runs side by side.
 _KEPT = 5
 
@@ -40,9 +39,7 @@ class LatestBefore(resolver.ResolverStrategy):
     An unchanged run so resolves to what the run before it did, and stays cached.
     """
 
-    def resolve_artifacts(
-        self, store: object, input_dict: dict[str, list[types.Artifact]]
-    ) -> dict[str, list[types.Artifact]]:
+    def resolve_artifacts(self, store: object, input_dict: Artifacts) -> Artifacts:
         """Picks from the artifacts of each key.
 
         Args:
@@ -62,32 +59,30 @@ class StatisticsExecutor(base_executor.BaseExecutor):
     """Hands on a copy of the statistics before the candidate, and keeps one of the candidate."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """A run that is tried again finds what it found the first time."""
         [candidate], [statistics] = input_dict["candidate"], output_dict["statistics"]
         folder = FolderSettings.unpack(exec_properties["custom_config"]).folder
         kept = sorted(int(name) for name in remote.names(folder) if name.isdigit())
-        sources = {
-            number: lookup.read_note(os.path.join(folder, str(number), _SOURCE)) for number in kept
+        notes = {
+            n: lookup.read(lookup.Source, os.path.join(folder, str(n), lookup.SOURCE_FILE))
+            for n in kept
         }
-        own = [number for number in kept if sources[number].get("uri") == candidate.uri]
-        before = [n for n in kept if sources[n] and n not in own and n < min(own, default=n + 1)]
+        sources = {number: source for number, source in notes.items() if source is not None}
+        own = [number for number, source in sources.items() if source.uri == candidate.uri]
+        before = [n for n in sources if n not in own and n < min(own, default=n + 1)]
         if before:
-            source = sources[before[-1]]
             io_utils.copy_dir(os.path.join(folder, str(before[-1])), statistics.uri)
-            statistics.split_names = source["split_names"]
-        lookup.note_source(statistics, sources[before[-1]]["uri"] if before else None)
+            statistics.split_names = sources[before[-1]].split_names
+        lookup.note_source(statistics, sources[before[-1]].uri if before else None)
         if not own:
             number = max([time.time_ns(), *(n + 1 for n in kept)])
             target = os.path.join(folder, str(number))
             io_utils.copy_dir(candidate.uri, target)
             # Last: a folder without it is not whole.
-            noted = {"uri": candidate.uri, "split_names": candidate.split_names}
-            lookup.write_note(os.path.join(target, _SOURCE), noted)
+            source = lookup.Source(uri=candidate.uri, split_names=candidate.split_names)
+            lookup.write(os.path.join(target, lookup.SOURCE_FILE), source.model_dump_json())
             for old in [*kept, number][:-_KEPT]:
                 fileio.rmtree(os.path.join(folder, str(old)))
 

@@ -7,33 +7,53 @@ an artifact, as every output exists there, so it says on it whether it found any
 
 import json
 import os
-from typing import Any
+from typing import TypeVar
 
+from pydantic import BaseModel
 from tfx import types
 from tfx.dsl.io import fileio
 
 from darkroom.components.base import remote, results
 
 _NOTE = "found.json"
+SOURCE_FILE = "source.json"
+_Note = TypeVar("_Note", bound=BaseModel)
+
+
+class Source(BaseModel):
+    """Whose statistics a folder has."""
+
+    uri: str
+    split_names: str
+    """As TFX's artifact has them, JSON."""
+
+
+class _Model(BaseModel):
+    uri: str | None = None
+
+
+class PushedNote(BaseModel):
+    """What a pushed version says of its origin, as far as it is of interest here."""
+
+    model: _Model = _Model()
 
 
 def note_source(artifact: types.Artifact, source: str | None) -> None:
     """Whether something was found; also in a file, as a folder without any can't be handed on."""
     artifact.set_int_custom_property(results.FOUND_PROPERTY, int(source is not None))
-    write_note(os.path.join(artifact.uri, _NOTE), {"from": source})
+    write(os.path.join(artifact.uri, _NOTE), json.dumps({"from": source}))
 
 
-def read_note(path: str) -> dict[str, Any]:
-    """What a note says; empty where there is none."""
+def read(kind: type[_Note], path: str) -> _Note | None:
+    """A note, of a file that may be in a bucket; None where there is none."""
     try:
-        read: dict[str, Any] = json.loads(remote.read(path))
+        return kind.model_validate_json(remote.read(path))
     except FileNotFoundError:
-        return {}
-    return read
+        return None
 
 
-def write_note(path: str, value: dict[str, Any]) -> None:
+def write(path: str, note: str) -> None:
     """Writes a note, also in a bucket."""
     fileio.makedirs(os.path.dirname(path))
     with fileio.open(path, "w") as file:
-        file.write(json.dumps(value))
+        file.write(note)

@@ -26,11 +26,11 @@ from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import status
 from darkroom.pipeline.running import lock, preflight, runner
 
-_PROGRAM = "python -m darkroom.pipeline.running.node"
 if TYPE_CHECKING:
     from tfx.dsl.components.base.base_node import BaseNode
     from tfx.orchestration.pipeline import Pipeline
 
+_PROGRAM = "python -m darkroom.pipeline.running.node"
 # The one that reads the data.
 _FIRST = "ImportExampleGen"
 
@@ -72,7 +72,7 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
         runner.temporary_folder(config.home / "tmp" / node),
         runner.reported(config, shown, lambda context: context.name == run),
     ):
-        done = _done(config, run, node)
+        done = nodes_done(config, run, node)
         if node in done:
             shown.say(f"{node} is done already in {run}. What is to be done again needs a new run.")
             return False
@@ -80,12 +80,12 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
         pipeline = runner.create(config, size)
         if node == _FIRST:
             preflight.rehearse(config)
-        _require_engine(config, _require(pipeline, node, done, run))
+        _require_engine(config, required(pipeline, node, done, run))
         runner.launch(config, pipeline, shown, run, node)
         return True
 
 
-def _done(config: Config, run: str, node: str) -> set[str]:
+def nodes_done(config: Config, run: str, node: str) -> set[str]:
     """The nodes of a run that are done; notes in ML Metadata of one's last try that it was killed.
 
     Args:
@@ -112,7 +112,7 @@ def _done(config: Config, run: str, node: str) -> set[str]:
     return {one.id for one in tried if one.state in lineage.DONE}
 
 
-def _require(pipeline: "Pipeline", node: str, done: set[str], run: str) -> "BaseNode":
+def required(pipeline: "Pipeline", node: str, done: set[str], run: str) -> "BaseNode":
     """The node; DarkroomError where the graph has none such, or one before it is not done."""
     nodes = {one.id: one for one in pipeline.components}
     if node not in nodes:

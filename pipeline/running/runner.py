@@ -158,14 +158,7 @@ def reported(
 def launch(
     config: Config, pipeline: "Pipeline", display: Display, run: str = "", node: str = ""
 ) -> None:
-    """Runs the nodes of a graph, by the runner that is configured, or one of them.
-
-    Args:
-      config: of the pipeline.
-      pipeline: made from it.
-      display: is told of every node.
-      run: its name, where only one node is to run.
-      node: the id of that.
+    """Runs a graph by the runner that is configured; or one ``node`` of it, in the ``run``.
 
     Raises:
       RunFailed: a node failed.
@@ -174,11 +167,10 @@ def launch(
     from darkroom.pipeline.running.launcher import NodeLauncher, SequentialRunner
 
     launcher = NodeLauncher(config, pipeline, display)
-    in_order = node or config.runner == "local"
     progress_log = logging.getLogger("darkroom.progress")
     progress_log.addHandler(display)
     try:
-        if in_order:
+        if node or config.runner == "local":
             SequentialRunner(launcher.launch, run, node).run(pipeline)
         else:
             tfx.beam_runner(launcher.launch).run(pipeline)
