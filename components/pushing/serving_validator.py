@@ -22,7 +22,7 @@ from tfx.utils import io_utils, path_utils
 from darkroom.components.base import files, results, settings
 from darkroom.components.pushing import validation_server
 from darkroom.components.training import dataset
-from darkroom.serving import rollout
+from darkroom.serving import pushed_files
 from darkroom.serving.client import Client, GrpcClient, RequestFailed, RestClient
 from darkroom.serving.predictor import Prediction, Predictor
 
@@ -84,7 +84,7 @@ def validate(folder: str, images: Sequence[bytes], config: SimpleNamespace) -> d
     limits = config.validation
     try:
         with validation_server.running(
-            folder, rollout.batching(config.batching), limits.load_seconds
+            folder, pushed_files.batching(config.batching), limits.load_seconds
         ) as server:
             own = Predictor(folder).predict_all(images)
             name = validation_server.MODEL

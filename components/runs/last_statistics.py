@@ -21,7 +21,7 @@ from tfx.utils import io_utils, path_utils
 from darkroom.components.base import remote, results
 from darkroom.components.pushing import versions
 from darkroom.components.runs.contract import comparable, contract
-from darkroom.serving import rollout
+from darkroom.serving.pushed_files import VersionNote
 
 _NOTE = "found.json"
 _SOURCE = "source.json"
@@ -52,7 +52,8 @@ class StatisticsExecutor(base_executor.BaseExecutor):
         [candidate], [statistics] = input_dict["candidate"], output_dict["statistics"]
         folder = exec_properties["folder"]
         kept = sorted(int(name) for name in remote.names(folder) if name.isdigit())
-        sources = {number: _read(os.path.join(folder, str(number), _SOURCE)) for number in kept}
+        texts = {number: _read(os.path.join(folder, str(number), _SOURCE)) for number in kept}
+        sources = {number: json.loads(text) for number, text in texts.items()}
         own = [number for number in kept if sources[number].get("uri") == candidate.uri]
         before = [n for n in kept if sources[n] and n not in own and n < min(own, default=n + 1)]
         if before:
@@ -87,9 +88,9 @@ class BaselineExecutor(base_executor.BaseExecutor):
         base = exec_properties["folder"]
         for number in versions.versions(base):  # the newest first
             folder = os.path.join(base, number)
-            note = _read(os.path.join(folder, rollout.NOTE_PATH))
-            pushed_of = note.get("model", {}).get("uri")
-            if pushed_of != candidate.uri and comparable(contract(folder), own):
+            note = VersionNote.parse(_read(os.path.join(folder, VersionNote.PATH)))
+            is_own = note and note.model and note.model["uri"] == candidate.uri
+            if not is_own and comparable(contract(folder), own):
                 version = folder
                 break
         if version is not None:
@@ -103,12 +104,12 @@ def _say(artifact: types.Artifact, source: str | None) -> None:
     _write(os.path.join(artifact.uri, _NOTE), {"from": source})
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: str) -> str:
+    """The text of a JSON file; of an empty object where there is none."""
     try:
-        read: dict[str, Any] = json.loads(remote.read(path))
+        return remote.read(path).decode()
     except FileNotFoundError:
-        return {}
-    return read
+        return "{}"
 
 
 def _write(path: str, value: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from darkroom.components.base import remote, results
 from darkroom.components.pushing import versions as pushed_models
 from darkroom.components.tuning import trial_table
-from darkroom.serving import rollout
+from darkroom.serving.pushed_files import RolloutError
 
 
 @dataclass
@@ -266,7 +266,7 @@ def _read_pusher(status: Status, outputs: dict[str, Any]) -> str:
     status.pushed_version = version
     try:
         current = pushed_models.current(base)
-    except rollout.RolloutError as error:
+    except RolloutError as error:
         status.pushed_as = str(error)
         return f"version {version}; {error}"
     if current is not None:
