@@ -54,7 +54,7 @@ setup(
     package_data={
         "darkroom.pipeline": ["configs/*.yaml"],
         "darkroom.components.report": ["*.jinja"],
-        "darkroom.serving.rest": ["browser.html"],
+        "darkroom.serving.protocols": ["browser.html"],
         "darkroom.kubeflow": ["Dockerfile"],
     },
     install_requires=["google-crc32c", "protobuf", "pydantic>=2.7", "pyyaml", "rich", "urllib3>=2"],

@@ -51,7 +51,7 @@ def _obey(arguments: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from darkroom.serving.server.flags import GRPC_PORT, REST_PORT
+    from darkroom.serving.flags import GRPC_PORT, REST_PORT
 
     parser = argparse.ArgumentParser(
         prog="darkroom", description="From labelled images to a gated, versioned, served model."
@@ -530,7 +530,10 @@ def _versions(options: argparse.Namespace) -> int:
         served = {
             "stable": current and current.stable,
             "canary": current and current.canary,
-            "versions": [{**v._asdict(), "folder": str(v.folder)} for v in found],
+            "versions": [
+                {**v._asdict(), "folder": str(v.folder), "note": vars(v.note) if v.note else {}}
+                for v in found
+            ],
         }
         print(json.dumps(served, indent=2, ensure_ascii=False))
         return 0
@@ -624,14 +627,14 @@ def _classifier(
 
 def _serve(options: argparse.Namespace) -> int:
     config = _load(options)
-    from darkroom.serving import rollout
+    from darkroom.serving import pushed_files, rollout
 
     # Says so where there is nothing to serve.
     version = rollout.served_version(config.push_path)
     beside = config.push_path.parent
     files = [
         f"--{flag}={beside / name}"
-        for flag, name in rollout.FILE_FLAGS.items()
+        for flag, name in pushed_files.FILE_FLAGS.items()
         if (beside / name).is_file()
     ]
     if not rollout.config_path(config.push_path).is_file():  # pushed by an earlier darkroom
@@ -645,7 +648,7 @@ def _serve(options: argparse.Namespace) -> int:
         f"--host={options.host}",
         f"--port={options.port}",
         f"--rest_api_port={options.rest_port}",
-        *rollout.SERVER_FLAGS,
+        *pushed_files.SERVER_FLAGS,
         f"--canary_share={config.serving.canary_share}",
         *files,
         *options.flags,

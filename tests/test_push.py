@@ -12,7 +12,7 @@ import pytest
 
 from darkroom.components.pushing import push
 from darkroom.serving import files, rollout
-from darkroom.serving.rollout import RolloutError
+from darkroom.serving.pushed_files import Rollout, RolloutError, VersionNote
 from tests.conftest import environment
 
 SERVING = SimpleNamespace(
@@ -36,7 +36,8 @@ def write_model(folder: Path, number: int) -> Path:
 def push_number(tmp_path: Path, number: int, **changed: object) -> int:
     serving = SimpleNamespace(**{**vars(SERVING), **changed})
     source = write_model(tmp_path / "model", number)
-    return push.push(tmp_path / "pushed" / "flowers", source, {"run": f"r{number}"}, serving)
+    note = VersionNote(run=f"r{number}")
+    return push.push(tmp_path / "pushed" / "flowers", source, note, serving)
 
 
 def there(tmp_path: Path) -> list[str]:
@@ -109,7 +110,7 @@ def test_the_last_ones_stay_and_what_is_needed(tmp_path: Path) -> None:
     rollout.promote(folder, first)  # rolling back leads to the second
     canaries = [push_number(tmp_path, n, rollout="canary", keep_versions=1) for n in range(3, 7)]
     assert there(tmp_path) == sorted(map(str, [first, second, canaries[-1]]))
-    assert rollout.read(folder) == rollout.Rollout(first, canaries[-1], (second,), canaries[-1])
+    assert rollout.read(folder) == Rollout(first, canaries[-1], (second,), canaries[-1])
     last = [push_number(tmp_path, number) for number in range(7, 12)][-3:]
     assert there(tmp_path) == sorted(map(str, last))
 
@@ -180,31 +181,32 @@ from types import SimpleNamespace
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 from darkroom.components.pushing import push
+from darkroom.serving.pushed_files import VersionNote
 folder, *models = map(Path, sys.argv[1:-1])
 serving = json.loads(sys.argv[-1], object_hook=lambda section: SimpleNamespace(**section))
 print("begins", flush=True)
 for model in itertools.cycle(models):
-    push.push(folder, model, {}, serving)
+    push.push(folder, model, VersionNote(), serving)
 """
 # Reads what is there as a model server would, again and again, and prints what is not whole.
 WATCHING = """
 import os, sys
 from pathlib import Path
 from darkroom.components.pushing import push
-from darkroom.serving import predictor, rollout
-from darkroom.serving.rollout import NOTE_PATH
+from darkroom.serving import rollout
+from darkroom.serving.pushed_files import VersionNote
 folder = Path(sys.argv[1])
 looks = 0
 while not os.path.exists(sys.argv[2]):
-    for path in predictor.versions(folder):
+    for path in rollout.versions(folder):
         try:
-            note = predictor.read_json(path / NOTE_PATH)
+            note = VersionNote.of(path)
             seen = push.fingerprint_of(path)
         except FileNotFoundError:
             seen = note = None
         if not path.exists():
             continue  # removed, as a whole, while this looked at it
-        if note is None or seen != note.get("fingerprint"):
+        if note is None or seen != note.fingerprint:
             print("not whole:", path, note, seen)
     current = rollout.read(folder)
     if current is None:

@@ -12,7 +12,8 @@ from tfx.utils import json_utils, proto_utils
 from darkroom.components.base import remote, results, settings
 from darkroom.components.pushing import pusher
 from darkroom.pipeline.config import load
-from darkroom.serving import predictor, rollout
+from darkroom.serving import rollout
+from darkroom.serving.pushed_files import MONITORING, VersionNote
 from tests import buckets
 
 VERDICT = {"metrics": {"accuracy": 0.9}, "reasons": [], "remarks": ["close to the bound"]}
@@ -73,10 +74,11 @@ def test_a_blessed_model_becomes_a_whole_version(tmp_path: Path) -> None:
     assert pushed.get_string_custom_property("pushed_destination") == str(folder)
     assert pushed.get_int_custom_property("pushed") == 1
     assert (tmp_path / "artifact" / "saved_model.pb").exists()
-    note = predictor.read_json(folder / rollout.NOTE_PATH)
-    assert (note["run"], note["model"]) == ("today", {"id": 5, "uri": str(tmp_path / "model")})
-    assert note["metrics"] == {"accuracy": 0.9}
-    assert note["remarks"] == ["close to the bound"]
+    note = VersionNote.of(folder)
+    assert note is not None
+    assert (note.run, note.model) == ("today", {"id": 5, "uri": str(tmp_path / "model")})
+    assert note.metrics == {"accuracy": 0.9}
+    assert note.remarks == ["close to the bound"]
     batching = (tmp_path / "pushed" / "batching.config").read_text()
     assert "max_batch_size { value: 64 }" in batching
 
@@ -159,7 +161,7 @@ def test_a_bucket(tmp_path: Path, bucket: str) -> None:
     assert first.get_string_custom_property("pushed_destination") == f"{bucket}/{version.name}"
     assert (version / "saved_model.pb").read_text() == "graph"
     assert f'base_path: "{bucket}"' in rollout.config_path(folder).read_text()
-    assert (folder.parent / "monitoring.config").read_text() == rollout.MONITORING
+    assert (folder.parent / "monitoring.config").read_text() == MONITORING
 
     (folder / str(int(version.name) + 7)).mkdir()  # of a push that was killed
     options = ("serving.rollout=canary", "serving.keep_versions=1")

@@ -7,7 +7,7 @@ from typing import Any
 from darkroom.components.base import results
 from darkroom.components.base.status import Outputs, Status, text
 from darkroom.components.pushing import versions as pushed_models
-from darkroom.serving import rollout
+from darkroom.serving.pushed_files import RolloutError
 
 
 def validation(infra_blessing: Any) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def read_pushed(status: Status, outputs: Outputs) -> str:
     status.pushed_version = version
     try:
         current = pushed_models.current(base)
-    except rollout.RolloutError as error:
+    except RolloutError as error:
         status.pushed_as = str(error)
         return f"version {version}; {error}"
     if current is not None:

@@ -4,16 +4,15 @@ Light to import: neither TensorFlow nor TFX.
 """
 
 import hashlib
-import json
 import logging
 import os
 import shutil
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from darkroom.serving import files, predictor, rollout
+from darkroom.serving import files, pushed_files, rollout
+from darkroom.serving.pushed_files import VersionNote
 
 # Model servers take integer folder names for versions and ignore any other name.
 _INCOMING, _OUTGOING = "incoming-", "outgoing-"
@@ -21,7 +20,7 @@ _LOCK_FILE = "push.lock"
 _CHUNK = 2**20  # bytes
 
 
-def push(model_folder: Path, source: Path, note: dict[str, Any], serving: Any) -> int:
+def push(model_folder: Path, source: Path, note: VersionNote, serving: Any) -> int:
     """Makes a model a version, gives it its label, and removes old ones.
 
     Killed at any point, it leaves every version whole, and what the model server is told too. The
@@ -45,42 +44,29 @@ def push(model_folder: Path, source: Path, note: dict[str, Any], serving: Any) -
     with files.locked(beside / _LOCK_FILE):
         _clear(model_folder)
         current = rollout.read(model_folder)
-        there = predictor.versions(model_folder)
+        there = rollout.versions(model_folder)
         fingerprint = fingerprint_of(source)
-        of_newest = predictor.read_json(there[0] / rollout.NOTE_PATH) if there else {}
-        if of_newest.get("fingerprint") == fingerprint:
+        of_newest = VersionNote.of(there[0]) if there else None
+        if of_newest is not None and of_newest.fingerprint == fingerprint:
             version = int(there[0].name)
         else:
             now = time.time()
             version = rollout.next_number([int(path.name) for path in there], current, now)
-            note = full_note(note, version, now, fingerprint)
+            note = note.numbered(version, now, fingerprint)
             _place(source, model_folder / str(version), note)
         # The model config file last: who sees it finds all the others.
-        files.replace(beside / rollout.BATCHING_FILE, rollout.batching(serving.batching))
-        files.replace(beside / rollout.MONITORING_FILE, rollout.MONITORING)
+        files.replace(beside / pushed_files.BATCHING_FILE, pushed_files.batching(serving.batching))
+        files.replace(beside / pushed_files.MONITORING_FILE, pushed_files.MONITORING)
         rollout.admit(model_folder, version, serving.rollout == "canary")
         rollout.remove_old(model_folder, serving.keep_versions, _hide)
         _clear(model_folder)
     return version
 
 
-def full_note(note: dict[str, Any], version: int, now: float, fingerprint: str) -> dict[str, Any]:
-    """What is written down of a version.
-
-    Args:
-      note: what its maker has to say.
-      version: its number.
-      now: seconds since 1970.
-      fingerprint: of the model.
-    """
-    pushed = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds")
-    return {"version": version, "pushed": pushed, **note, "fingerprint": fingerprint}
-
-
 def fingerprint_of(folder: Path) -> str:
     """A hash of all files of a model but the note, by which the same model is recognised."""
     digest = hashlib.sha256()
-    note = folder / rollout.NOTE_PATH
+    note = folder / VersionNote.PATH
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != note):
         digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
         with open(path, "rb") as file:
@@ -89,13 +75,13 @@ def fingerprint_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _place(source: Path, target: Path, note: dict[str, Any]) -> None:
+def _place(source: Path, target: Path, note: VersionNote) -> None:
     """Copies a model beside its place, then renames it into place."""
     staging = target.with_name(_INCOMING + target.name)
     files.copy_folder(source, staging)
-    written = staging / rollout.NOTE_PATH
+    written = staging / VersionNote.PATH
     written.parent.mkdir(exist_ok=True)
-    files.replace(written, json.dumps(note, indent=2))
+    files.replace(written, note.text())
     files.sync_folder(staging)
     os.rename(staging, target)
     files.sync_folder(target.parent)

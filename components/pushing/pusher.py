@@ -19,7 +19,8 @@ from tfx.utils import io_utils, proto_utils
 from darkroom.components.base import remote, results
 from darkroom.components.base.settings import PusherSettings
 from darkroom.components.pushing import push, versions
-from darkroom.serving import rollout
+from darkroom.serving import pushed_files, rollout
+from darkroom.serving.pushed_files import Rollout, VersionNote
 
 _BLESSINGS = ("model_blessing", "infra_blessing")
 
@@ -65,7 +66,7 @@ class Executor(pusher.Executor):
         logging.info("Model pushed to %s.", target)
         self._MarkPushed(pushed_model, pushed_destination=target, pushed_version=str(version))
 
-    def _note(self, input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
+    def _note(self, input_dict: dict[str, list[types.Artifact]]) -> VersionNote:
         """What is worth knowing of a version, whoever copies it elsewhere."""
         # Without a model, it is the infra blessing that holds it.
         model = (input_dict.get("model") or input_dict["infra_blessing"])[0]
@@ -74,19 +75,19 @@ class Executor(pusher.Executor):
             verdict = json.loads(
                 blessing.get_string_custom_property(results.VERDICT_PROPERTY) or "{}"
             )
-        return {
-            "run": self._context.pipeline_run_id if self._context else None,
-            "model": {"id": model.id, "uri": remote.origin(model.uri)},
-            "metrics": verdict.get("metrics", {}),
-            "remarks": verdict.get("remarks", []),
-        }
+        return VersionNote(
+            run=self._context.pipeline_run_id if self._context else None,
+            model={"id": model.id, "uri": remote.origin(model.uri)},
+            metrics=verdict.get("metrics", {}),
+            remarks=verdict.get("remarks", []),
+        )
 
 
-def _push_to_disk(base: str, source: Path, note: dict[str, Any], serving: PusherSettings) -> int:
+def _push_to_disk(base: str, source: Path, note: VersionNote, serving: PusherSettings) -> int:
     return push.push(Path(os.path.abspath(base)), source, note, serving)
 
 
-def _push_to_remote(base: str, source: Path, note: dict[str, Any], serving: PusherSettings) -> int:
+def _push_to_remote(base: str, source: Path, note: VersionNote, serving: PusherSettings) -> int:
     """The same in a bucket, where nothing can be renamed in one step, locked or synced.
 
     A model server that goes by the model config file still sees whole versions only, as that file
@@ -94,12 +95,13 @@ def _push_to_remote(base: str, source: Path, note: dict[str, Any], serving: Push
     folder may try too early, and tries again. Two pushes at the same time are not kept apart.
     """
     fileio.makedirs(base)
-    config_path = os.path.join(os.path.dirname(base), rollout.CONFIG_FILE)
+    config_path = os.path.join(os.path.dirname(base), pushed_files.CONFIG_FILE)
     text = _read(config_path) if fileio.exists(config_path) else ""
     there = [int(name) for name in versions.versions(base)]
-    current = rollout.parse(text, base, there)
+    current = Rollout.parse(text, base, there)
     fingerprint = push.fingerprint_of(source)
-    if there and _fingerprint_in(os.path.join(base, str(there[0]))) == fingerprint:
+    newest = versions.note(f"{base}/{there[0]}") if there else None
+    if newest is not None and newest.fingerprint == fingerprint:
         version = there[0]
     else:
         now = time.time()
@@ -109,23 +111,19 @@ def _push_to_remote(base: str, source: Path, note: dict[str, Any], serving: Push
         target = os.path.join(base, str(version))
         # Without its graph no folder is taken for a model: the graph comes last.
         io_utils.copy_dir(str(source), target, deny_regex_patterns=[r"saved_model\.pb$"])
-        note = push.full_note(note, version, now, fingerprint)
-        _write(os.path.join(target, rollout.NOTE_PATH), json.dumps(note, indent=2))
+        note = note.numbered(version, now, fingerprint)
+        _write(os.path.join(target, VersionNote.PATH), note.text())
         io_utils.copy_file(str(source / versions.GRAPH), os.path.join(target, versions.GRAPH))
         there.insert(0, version)
     beside = os.path.dirname(base)
-    _write(os.path.join(beside, rollout.BATCHING_FILE), rollout.batching(serving.batching))
-    _write(os.path.join(beside, rollout.MONITORING_FILE), rollout.MONITORING)
+    batching = pushed_files.batching(serving.batching)
+    _write(os.path.join(beside, pushed_files.BATCHING_FILE), batching)
+    _write(os.path.join(beside, pushed_files.MONITORING_FILE), pushed_files.MONITORING)
     admitted = rollout.admitted(current, version, there, serving.rollout == "canary")
-    _write(config_path, rollout.render(admitted, base, text))
+    _write(config_path, admitted.render(base, text))
     for old in rollout.removable(there, serving.keep_versions, admitted):
         fileio.rmtree(os.path.join(base, str(old)))
     return version
-
-
-def _fingerprint_in(version: str) -> str | None:
-    path = os.path.join(version, rollout.NOTE_PATH)
-    return json.loads(_read(path)).get("fingerprint") if fileio.exists(path) else None
 
 
 def _read(path: str) -> str:

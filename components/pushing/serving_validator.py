@@ -22,7 +22,7 @@ from darkroom.components.base.component import Component
 from darkroom.components.base.settings import ServingValidatorSettings
 from darkroom.components.pushing import validation_server
 from darkroom.components.training import dataset
-from darkroom.serving import rollout
+from darkroom.serving import pushed_files
 from darkroom.serving.client import Client, GrpcClient, RequestFailed, RestClient
 from darkroom.serving.predictor import Prediction, Predictor
 
@@ -86,7 +86,7 @@ def validate(
     limits = config.validation
     try:
         with validation_server.running(
-            folder, rollout.batching(config.batching), limits.load_seconds
+            folder, pushed_files.batching(config.batching), limits.load_seconds
         ) as server:
             own = Predictor(folder).predict_all(images)
             name = validation_server.MODEL

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import psutil
 
 from darkroom.components.training.distribution.shared_work import end_with_parent
-from darkroom.serving import rollout
 from darkroom.serving.client import RequestFailed, RestClient
+from darkroom.serving.pushed_files import BATCHING_FILE
 
 # TensorFlow Serving's own server, where it is installed.
 BINARY = "tensorflow_model_server"
@@ -66,7 +66,7 @@ def running(folder: str, batching: str, seconds: float) -> Iterator[TrialServer]
         base = Path(temporary) / MODEL
         base.mkdir()
         (base / _VERSION).symlink_to(os.path.abspath(folder), target_is_directory=True)
-        parameters = Path(temporary) / rollout.BATCHING_FILE
+        parameters = Path(temporary) / BATCHING_FILE
         parameters.write_text(batching, encoding="utf-8")
         log = Path(temporary) / "log"
         port, rest_port = free_ports()

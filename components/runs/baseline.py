@@ -18,7 +18,7 @@ from darkroom.components.base.component import Component
 from darkroom.components.base.settings import FolderSettings
 from darkroom.components.pushing import versions
 from darkroom.components.runs import lookup
-from darkroom.serving import rollout, signatures
+from darkroom.serving import signatures
 
 
 def baseline(candidate: types.BaseChannel, settings: FolderSettings | None) -> base_node.BaseNode:
@@ -103,9 +103,9 @@ class BaselineExecutor(base_executor.BaseExecutor):
         base = FolderSettings.unpack(exec_properties["custom_config"]).folder
         for number in versions.versions(base):  # the newest first
             folder = os.path.join(base, number)
-            note = lookup.read_note(os.path.join(folder, rollout.NOTE_PATH))
-            pushed_of = note.get("model", {}).get("uri")
-            if pushed_of != candidate.uri and comparable(contract(folder), own):
+            note = versions.note(folder)
+            own_version = note is not None and note.model and note.model["uri"] == candidate.uri
+            if not own_version and comparable(contract(folder), own):
                 version = folder
                 break
         if version is not None:

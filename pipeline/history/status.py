@@ -12,7 +12,7 @@ from darkroom.components.nodes import read_outputs
 from darkroom.components.pushing import versions
 from darkroom.components.runs import lineage, metadata
 from darkroom.pipeline.config import Config
-from darkroom.serving import rollout
+from darkroom.serving.pushed_files import RolloutError
 
 
 def latest(config: Config, alive: bool | Set[str] = False) -> Status:
@@ -50,7 +50,7 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
 def _add_served(status: Status, config: Config) -> None:
     try:
         current = versions.current(config.push_uri)
-    except rollout.RolloutError as error:
+    except RolloutError as error:
         status.unknown = str(error)
         return
     if current is not None:
