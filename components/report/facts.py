@@ -15,7 +15,7 @@ from darkroom.components import nodes as table
 from darkroom.components.base import features, results
 from darkroom.components.base.status import Status
 from darkroom.components.evaluation import cost
-from darkroom.components.evaluation import outcome as evaluation
+from darkroom.components.evaluation.artifacts import Evaluation, Verdict
 from darkroom.components.ingestion import image_formats
 from darkroom.components.ingestion import outcome as ingestion
 from darkroom.components.pushing import outcome as pushing
@@ -207,9 +207,10 @@ def _training(given: _Given) -> Any:
 
 
 def _evaluation(given: _Given) -> Any:
-    found = evaluation.evaluation(given.artifacts["evaluation"])
-    if found is None:
+    evaluation = Evaluation.read(given.artifacts["evaluation"])
+    if evaluation is None:
         return None
+    found = evaluation.as_json()
     groups = {"mistakes": "mistake", "uncertain": "uncertain"}
     wanted = {entry["content_hash"] for key in groups for entry in found[key]}
     by_content = thumbnails.by_content(given.files(found["split"]), wanted) if wanted else {}
@@ -249,18 +250,18 @@ def _serving(given: _Given) -> Any:
 def _verdict(artifacts: Mapping[str, Any]) -> dict[str, Any]:
     blessing, pushed_model = artifacts.get("blessing"), artifacts.get("pushed_model")
     tried = artifacts.get("infra_blessing")
-    found = evaluation.verdict(blessing) if blessing is not None else {}
-    reasons = found.get("reasons", [])
+    verdict = Verdict.read(blessing) if blessing is not None else None
+    reasons = verdict.reasons if verdict is not None else []
     servable = None
-    if found.get("blessed") and tried is not None:
+    if verdict is not None and verdict.blessed and tried is not None:
         reasons = pushing.validation(tried)["reasons"]
         servable = not reasons
     pushed = pushing.pushed(pushed_model) if pushed_model is not None else None
     return {
-        "blessed": found.get("blessed"),
+        "blessed": verdict.blessed if verdict is not None else None,
         "servable": servable,  # None: not tried
         "reasons": reasons,
-        "remarks": found.get("remarks", []),
+        "remarks": verdict.remarks if verdict is not None else [],
         "pushed_version": os.path.basename(pushed) if pushed else None,
     }
 
