@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from darkroom.components.base import features, results, tfrecord
+from darkroom.components.evaluation.artifacts import Evaluation
+from darkroom.components.pushing.artifacts import ServingValidation
 from darkroom.components.report import component, facts, files
 from darkroom.components.runs import lineage
 from darkroom.pipeline.config import load
@@ -97,18 +99,18 @@ def test_search_training_and_model(found: dict[str, Any]) -> None:
 
 def infra_blessing(**found: Any) -> Any:
     value = SimpleNamespace(string_value=json.dumps(found))
-    return SimpleNamespace(custom_properties={results.VERDICT_PROPERTY: value})
+    return SimpleNamespace(custom_properties={ServingValidation.PROPERTY: value})
 
 
 @pytest.mark.parametrize("reasons", [[], ["p99 over grpc is 9.0 ms"]])
 def test_what_a_server_made_of_the_model(
     small: Project, tmp_path: Path, reasons: list[str]
 ) -> None:
-    artifacts = artifacts_of(small) | {"infra_blessing": infra_blessing(reasons=reasons, images=4)}
+    artifacts = artifacts_of(small) | {"infra_blessing": infra_blessing(reasons=reasons)}
     del artifacts["pushed_model"]
     config = load("digits").model_dump()
     found = facts.collect(tmp_path, "p", "run", config, artifacts, [])
-    assert found["serving"] == {"reasons": reasons, "images": 4}
+    assert found["serving"] == {"reasons": reasons}
     assert found["verdict"]["blessed"] is True
     assert found["verdict"]["servable"] is (not reasons)
     assert found["verdict"]["reasons"] == reasons
@@ -146,7 +148,7 @@ def test_mistakes_are_shown_with_their_pictures(small: Project, tmp_path: Path) 
         "mistakes": [{"content_hash": hashes[170]}, {"content_hash": 1}],
         "uncertain": [{"content_hash": hashes[3]}],
     }
-    (tmp_path / results.EVALUATION_FILE).write_text(json.dumps(evaluation))
+    (tmp_path / Evaluation.FILE).write_text(json.dumps(evaluation))
     artifacts = {
         "examples": made["examples"],
         "evaluation": SimpleNamespace(uri=str(tmp_path)),
@@ -163,7 +165,7 @@ def test_mistakes_are_shown_with_their_pictures(small: Project, tmp_path: Path) 
 
 def test_an_evaluation_without_predictions_is_told(tmp_path: Path) -> None:
     evaluation = {"split": "eval", "examples": 0, "mistakes": [], "uncertain": [], "metrics": []}
-    (tmp_path / results.EVALUATION_FILE).write_text(json.dumps(evaluation))
+    (tmp_path / Evaluation.FILE).write_text(json.dumps(evaluation))
     here = SimpleNamespace(uri=str(tmp_path))  # nor need the split have any files
     artifacts = {"examples": here, "evaluation": here}
     config = load("digits").model_dump()

@@ -7,14 +7,16 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
-from tfx.utils import json_utils, proto_utils
+from tfx.utils import proto_utils
 
-from darkroom.components.base import remote, results, settings
+from darkroom.components.base import remote
+from darkroom.components.base.settings import PusherSettings
+from darkroom.components.evaluation.artifacts import Verdict
 from darkroom.components.pushing import pusher
-from darkroom.pipeline.config import load
 from darkroom.serving import rollout
 from darkroom.serving.pushed_files import MONITORING, VersionNote
 from tests import buckets
+from tests.settings import configured
 
 VERDICT = {"metrics": {"accuracy": 0.9}, "reasons": [], "remarks": ["close to the bound"]}
 
@@ -31,7 +33,7 @@ def push(
     model, blessing = standard_artifacts.Model(), standard_artifacts.ModelBlessing()
     model.uri, model.id = str(tmp_path / "model"), 5
     blessing.set_int_custom_property("blessed", int(blessed))
-    blessing.set_string_custom_property(results.VERDICT_PROPERTY, json.dumps(VERDICT))
+    blessing.set_string_custom_property(Verdict.PROPERTY, json.dumps(VERDICT))
     serving = tmp_path / "model" / "Format-Serving"
     (serving / "variables").mkdir(parents=True, exist_ok=True)
     (serving / "saved_model.pb").write_text(graph)
@@ -47,14 +49,13 @@ def push(
             base_directory=base or str(tmp_path / "pushed" / "digits")
         )
     )
-    tree = load("digits", list(overrides)).model_dump()
     executor = pusher.Executor(base_executor.BaseExecutor.Context(pipeline_run_id="today"))
     executor.Do(
         given,
         {"pushed_model": [pushed]},
         {
             "push_destination": proto_utils.proto_to_json(destination),
-            "custom_config": json_utils.dumps(settings.pack(tree, "serving")),
+            "custom_config": configured(PusherSettings, *overrides).model_dump_json(),
         },
     )
     return pushed

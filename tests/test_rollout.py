@@ -3,17 +3,20 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from darkroom.components.pushing import push
+from darkroom.components.base.settings import PusherSettings
+from darkroom.components.pushing import version_folder
 from darkroom.serving import rollout
 from darkroom.serving.pushed_files import Rollout, RolloutError, VersionNote
 from tests.conftest import environment
+from tests.settings import configured
+
+SETTINGS = configured(PusherSettings)
 
 
 def folder_of(tmp_path: Path, *numbers: int) -> Path:
@@ -199,7 +202,8 @@ def test_nobodys_change_is_lost(tmp_path: Path) -> None:
 def test_it_is_light(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, 1, 2)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom darkroom.components.pushing import push\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from darkroom.components.pushing import version_folder\n"
         "from darkroom.serving import rollout\nrollout.promote(Path(sys.argv[1]))\n"
         "print(sorted({'tensorflow', 'tfx', 'numpy', 'pydantic'} & set(sys.modules)))"
     )
@@ -229,12 +233,9 @@ class Sequences(RuleBasedStateMachine):
         before = rollout.read(self.folder)
         self.models += new
         (self.source / "saved_model.pb").write_text(f"graph {self.models}")
-        batching = SimpleNamespace(
-            max_batch_size=1, batch_timeout_micros=0, max_enqueued_batches=1,
-            num_batch_threads=None, allowed_batch_sizes=[],
-        )  # fmt: skip
-        serving = SimpleNamespace(rollout=how, keep_versions=keep, batching=batching)
-        version = push.push(self.folder, self.source, VersionNote(), serving)
+        changed = SETTINGS.model_copy(update={"rollout": how, "keep_versions": keep})
+        folder = version_folder.DiskFolder(self.folder)
+        version = folder.push(self.source, VersionNote(), changed)
         after = rollout.read(self.folder)
         assert after is not None
         if self.pushed and not new:

@@ -29,13 +29,6 @@ TRAINING_FILE = "Trainer/training.json"
 # LearningRateScan's model_run: JSON of each rate's metrics and the best rate, and a picture.
 SCAN_FILE = "lr_scan.json"
 SCAN_PICTURE = "lr_scan.png"
-# Evaluator's evaluation: JSON of metrics, thresholds, confusions, mistakes, and the verdict.
-EVALUATION_FILE = "evaluation.json"
-# Custom property of Evaluator's blessing: JSON of the metrics of the whole, the reasons why not
-# blessed, and remarks.
-VERDICT_PROPERTY = "verdict"
-# ServingValidator's blessing: JSON of what the server's trial found; in the property above, too.
-SERVING_FILE = "serving.json"
 # Metrics' names in the verdict.
 ACCURACY = "accuracy"
 LOSS = "loss"

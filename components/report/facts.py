@@ -19,6 +19,7 @@ from darkroom.components.evaluation.artifacts import Evaluation, Verdict
 from darkroom.components.ingestion import image_formats
 from darkroom.components.ingestion import outcome as ingestion
 from darkroom.components.pushing import outcome as pushing
+from darkroom.components.pushing.artifacts import ServingValidation
 from darkroom.components.report import thumbnails
 from darkroom.components.runs import environment, lineage
 from darkroom.components.training import outcome as training
@@ -244,7 +245,7 @@ def _model(given: _Given) -> Any:
 
 
 def _serving(given: _Given) -> Any:
-    return pushing.validation(given.artifacts["infra_blessing"])
+    return ServingValidation.read(given.artifacts["infra_blessing"]).as_json()
 
 
 def _verdict(artifacts: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +255,7 @@ def _verdict(artifacts: Mapping[str, Any]) -> dict[str, Any]:
     reasons = verdict.reasons if verdict is not None else []
     servable = None
     if verdict is not None and verdict.blessed and tried is not None:
-        reasons = pushing.validation(tried)["reasons"]
+        reasons = ServingValidation.read(tried).reasons
         servable = not reasons
     pushed = pushing.pushed(pushed_model) if pushed_model is not None else None
     return {

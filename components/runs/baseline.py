@@ -16,7 +16,7 @@ from tfx.utils import io_utils, path_utils
 
 from darkroom.components.base.component import Component
 from darkroom.components.base.settings import FolderSettings
-from darkroom.components.pushing import versions
+from darkroom.components.pushing import version_folder
 from darkroom.components.runs import lookup
 from darkroom.serving import signatures
 
@@ -101,9 +101,9 @@ class BaselineExecutor(base_executor.BaseExecutor):
         own = contract(path_utils.serving_model_path(candidate.uri))
         version = None
         base = FolderSettings.unpack(exec_properties["custom_config"]).folder
-        for number in versions.versions(base):  # the newest first
-            folder = os.path.join(base, number)
-            note = versions.note(folder)
+        pushed = version_folder.at(base)
+        for number in pushed.versions():  # the newest first
+            folder, note = os.path.join(base, number), pushed.note(number)
             own_version = note is not None and note.model and note.model["uri"] == candidate.uri
             if not own_version and comparable(contract(folder), own):
                 version = folder

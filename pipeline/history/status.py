@@ -9,7 +9,7 @@ from darkroom.components.base import remote, results
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.status import Node, Status
 from darkroom.components.nodes import read_outputs
-from darkroom.components.pushing import versions
+from darkroom.components.pushing import version_folder
 from darkroom.components.runs import lineage, metadata
 from darkroom.pipeline.config import Config
 from darkroom.serving.pushed_files import RolloutError
@@ -32,7 +32,7 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
         pipeline=config.name,
         home=str(config.home),
         run=newest.name,
-        versions=versions.versions(config.push_uri),
+        versions=version_folder.at(config.push_uri).versions(),
         push_path=config.push_uri,
         log=_newest_log(config),
     )
@@ -49,7 +49,7 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
 
 def _add_served(status: Status, config: Config) -> None:
     try:
-        current = versions.current(config.push_uri)
+        current = version_folder.at(config.push_uri).current()
     except RolloutError as error:
         status.unknown = str(error)
         return
