@@ -53,7 +53,7 @@ setup(
     package_data={
         "darkroom.pipeline": ["configs/*.yaml", "manifests/*.jinja"],
         "darkroom.components.report": ["*.jinja"],
-        "darkroom.serving.rest": ["browser.html"],
+        "darkroom.serving.protocols": ["browser.html"],
         "darkroom.kubeflow": ["Dockerfile"],
     },
     install_requires=[

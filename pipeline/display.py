@@ -30,6 +30,7 @@ from darkroom.components.base.status import Node, Status
 from darkroom.components.ingestion import outcome as ingestion
 from darkroom.components.tuning import trial_table
 from darkroom.components.tuning.trial_table import SearchProgress
+from darkroom.serving.pushed_files import VersionNote
 
 if TYPE_CHECKING:
     from darkroom.pipeline.ingest.records import Summary
@@ -454,13 +455,13 @@ def versions(console: Console, found: list["Version"]) -> None:
     for name in ("version", "label", "accuracy", "pushed", "run"):
         table.add_column(name, no_wrap=True, justify="right" if name == "accuracy" else "left")
     for version in found:
-        note = version.note
-        accuracy = note.get("metrics", {}).get(results.ACCURACY)
+        note = version.note or VersionNote()
+        accuracy = note.metrics.get(results.ACCURACY)
         cells = (
             version.label,
             "" if accuracy is None else f"{accuracy:.4f}",
-            _here(note["pushed"]) if "pushed" in note else "",
-            note.get("run") or "",
+            _here(note.pushed) if note.pushed else "",
+            note.run or "",
         )
         table.add_row(str(version.number), *map(escape, cells))
     console.print(table)

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from darkroom.serving import rollout
-from darkroom.serving.server.flags import GRPC_PORT, METRICS_PATH, REST_PORT
+from darkroom.serving import pushed_files
+from darkroom.serving.flags import GRPC_PORT, METRICS_PATH, REST_PORT
 
 # The tags of the image tensorflow/serving by TensorFlow's minor version: they come later than
 # TensorFlow, with patch numbers of their own.
@@ -90,8 +90,8 @@ def file_flags(folder: str) -> list[str]:
       folder: with these files; absolute.
     """
     return [
-        *(f"--{flag}={folder}/{name}" for flag, name in rollout.FILE_FLAGS.items()),
-        *rollout.SERVER_FLAGS,
+        *(f"--{flag}={folder}/{name}" for flag, name in pushed_files.FILE_FLAGS.items()),
+        *pushed_files.SERVER_FLAGS,
         # Else a server that starts refuses a file with labels.
         "--allow_version_labels_for_unavailable_models",
     ]

@@ -7,7 +7,8 @@ from tfx.types import standard_artifacts
 from darkroom.components.base.component import existing
 from darkroom.components.base.settings import FolderSettings
 from darkroom.components.runs.baseline import BaselineExecutor, LatestBlessedBefore
-from darkroom.serving import rollout, signatures
+from darkroom.serving import signatures
+from darkroom.serving.pushed_files import VersionNote
 
 
 def model(
@@ -73,7 +74,7 @@ def pushed(base: Path, version: int, of: str, classes: tuple[str, ...] = ("cat",
     folder = base / str(version)
     for path, value in (
         (signatures.CONTRACT_PATH, {"classes": classes}),
-        (rollout.NOTE_PATH, {"model": {"uri": of}}),
+        (VersionNote.PATH, {"model": {"uri": of}}),
     ):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(json.dumps(value))

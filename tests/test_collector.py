@@ -11,6 +11,8 @@ from PIL import Image
 
 from darkroom.components.base import features, results, tfrecord
 from darkroom.components.base.settings import ReportSettings
+from darkroom.components.evaluation.artifacts import Evaluation
+from darkroom.components.pushing.artifacts import ServingValidation
 from darkroom.components.report import collector, component, files
 from darkroom.components.runs import lineage
 from darkroom.components.runs.metadata import Store
@@ -99,18 +101,18 @@ def test_search_training_and_model(found: dict[str, Any]) -> None:
 
 def infra_blessing(**found: Any) -> Any:
     value = SimpleNamespace(string_value=json.dumps(found))
-    return SimpleNamespace(custom_properties={results.VERDICT_PROPERTY: value})
+    return SimpleNamespace(custom_properties={ServingValidation.PROPERTY: value})
 
 
 @pytest.mark.parametrize("reasons", [[], ["p99 over grpc is 9.0 ms"]])
 def test_what_a_server_made_of_the_model(
     small: Project, tmp_path: Path, reasons: list[str]
 ) -> None:
-    artifacts = artifacts_of(small) | {"infra_blessing": infra_blessing(reasons=reasons, images=4)}
+    artifacts = artifacts_of(small) | {"infra_blessing": infra_blessing(reasons=reasons)}
     del artifacts["pushed_model"]
     config = load("digits").model_dump()
     found = collector.collect(tmp_path, "run", config, artifacts, [])
-    assert found["serving"] == {"reasons": reasons, "images": 4}
+    assert found["serving"] == {"reasons": reasons}
     assert found["verdict"]["blessed"] is True
     assert found["verdict"]["servable"] is (not reasons)
     assert found["verdict"]["reasons"] == reasons
@@ -148,7 +150,7 @@ def test_mistakes_are_shown_with_their_pictures(small: Project, tmp_path: Path) 
         "mistakes": [{"content_hash": hashes[170]}, {"content_hash": 1}],
         "uncertain": [{"content_hash": hashes[3]}],
     }
-    (tmp_path / results.EVALUATION_FILE).write_text(json.dumps(evaluation))
+    (tmp_path / Evaluation.FILE).write_text(json.dumps(evaluation))
     artifacts = {
         "examples": made["examples"],
         "evaluation": SimpleNamespace(uri=str(tmp_path)),
@@ -165,7 +167,7 @@ def test_mistakes_are_shown_with_their_pictures(small: Project, tmp_path: Path) 
 
 def test_an_evaluation_without_predictions_is_told(tmp_path: Path) -> None:
     evaluation = {"split": "eval", "examples": 0, "mistakes": [], "uncertain": [], "metrics": []}
-    (tmp_path / results.EVALUATION_FILE).write_text(json.dumps(evaluation))
+    (tmp_path / Evaluation.FILE).write_text(json.dumps(evaluation))
     here = SimpleNamespace(uri=str(tmp_path))  # nor need the split have any files
     artifacts = {"examples": here, "evaluation": here}
     config = load("digits").model_dump()

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
-from darkroom.serving import deployment, rollout
+from darkroom.serving import deployment, pushed_files
 from darkroom.serving.deployment import Model
-from darkroom.serving.server.flags import METRICS_PATH
+from darkroom.serving.flags import METRICS_PATH
 from tests import model_servers
 from tests.conftest import REPOSITORY, Project, darkroom, environment
 
@@ -161,8 +161,7 @@ def test_all_three_start_the_server_with_the_same_files() -> None:
     # KServe's runtime brings the ports.
     assert deployment.kserve(MODEL)["spec"]["predictor"]["model"]["args"] == flags
     assert {flag.partition("=")[2] for flag in flags if "_file=" in flag} == {
-        f"{MODEL.folder}/{name}"
-        for name in (rollout.CONFIG_FILE, rollout.BATCHING_FILE, rollout.MONITORING_FILE)
+        f"{MODEL.folder}/{name}" for name in pushed_files.FILE_FLAGS.values()
     }
 
 

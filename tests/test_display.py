@@ -22,6 +22,7 @@ from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.tuning import trial_table
 from darkroom.components.tuning.tuner_results import TunerResults
 from darkroom.pipeline.display import Display, Lines, summary, versions
+from darkroom.serving.pushed_files import VersionNote
 from darkroom.serving.rollout import Version
 
 
@@ -121,8 +122,8 @@ def test_a_summary_says_what_is_served(known: dict[str, Any], words: str) -> Non
 
 def test_versions_are_listed_with_what_was_noted_of_them(tmp_path: Path) -> None:
     console = Console(width=100, file=io.StringIO())
-    note = {"pushed": "2026-11-21T15:26:20+00:00", "run": "[today]", "metrics": {"accuracy": 0.9}}
-    found = [Version(9, tmp_path, "canary", note), Version(7, tmp_path, "", {})]
+    note = VersionNote(pushed="2026-11-21T15:26:20+00:00", run="[today]", metrics={"accuracy": 0.9})
+    found = [Version(9, tmp_path, "canary", note), Version(7, tmp_path, "", None)]
     versions(console, found)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert lines[0].split() == ["version", "label", "accuracy", "pushed", "run"]

@@ -130,7 +130,7 @@ EDITS: list[tuple[str, Callable[[str], str], set[str]]] = [
     ("components/report/report.html.jinja", code, {"Report"}),
     ("components/training/diagnosis.py", code, {"Report"}),
     ("serving/server/batching.py", code, {"ServingValidator"}),
-    ("serving/rest/api.py", code, {"ServingValidator"}),
+    ("serving/protocols/rest_api.py", code, {"ServingValidator"}),
     ("pipeline/display.py", code, set()),
     ("pipeline/pipeline.py", code, set()),
     ("pipeline/history/comparison.py", code, set()),

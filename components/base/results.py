@@ -11,13 +11,6 @@ SEARCHES_FOLDER = "Tuner/searches"
 EXAMPLES_FOLDER = "examples"
 # There too: what other machines are to help with, which they find by the configuration alone.
 SEARCH_FILE = "Tuner/searches/current.json"
-# Evaluator's evaluation: JSON of metrics, thresholds, confusions, mistakes, and the verdict.
-EVALUATION_FILE = "evaluation.json"
-# Custom property of Evaluator's blessing: JSON of the metrics of the whole, the reasons why not
-# blessed, and remarks.
-VERDICT_PROPERTY = "verdict"
-# ServingValidator's blessing: JSON of what the server's trial found; in the property above, too.
-SERVING_FILE = "serving.json"
 # Metrics' names in the verdict.
 ACCURACY = "accuracy"
 LOSS = "loss"

@@ -46,7 +46,7 @@ class Status:
     lr_scan: dict[str, Any] | None = None  # each rate's metrics, the best rate, in words, picture
     diagnosis: list[str] = field(default_factory=list)  # of the training, in words
     augmentation: str | None = None  # a picture of augmented training images
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float | None] = field(default_factory=dict)
     blessed: bool | None = None  # None: not evaluated
     reasons: list[str] = field(default_factory=list)  # why not blessed
     serving_reasons: list[str] = field(default_factory=list)  # why not blessed for serving

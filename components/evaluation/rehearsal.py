@@ -1,22 +1,21 @@
 """The Rehearsal node: the evaluation tried on ten examples, before hours of training begin."""
 
 import os
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import tensorflow_transform as tft
-from tfx import types
 from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from darkroom.components.base import files, results
-from darkroom.components.base.component import BeamComponent
+from darkroom.components.base import examples as base_examples
+from darkroom.components.base.component import Artifacts, BeamComponent, Properties
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.settings import RehearsalSettings
-from darkroom.components.evaluation import evaluator
+from darkroom.components.evaluation.candidate import TIMED_IMAGES, Candidate
 from darkroom.components.networks import export
-from darkroom.components.training import dataset, fitting
+from darkroom.components.training import fitting
 
 _EXAMPLES = 10
 
@@ -25,10 +24,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     """Exports a network that knows nothing, and evaluates that with the user's settings."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """Leaves an evaluation of ten examples; what it says of the network is of no interest.
 
@@ -38,9 +34,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         config = RehearsalSettings.unpack(exec_properties["custom_config"])
         [examples], [graph] = input_dict["examples"], input_dict["transform_graph"]
-        [made] = output_dict["evaluation"]
+        [artifact] = output_dict["evaluation"]
         split = artifact_utils.get_split_uri([examples], config.evaluation.split)
-        images = dataset.sample_images([io_utils.all_files_pattern(split)], evaluator.TIMED_IMAGES)
+        images = base_examples.sample_images([io_utils.all_files_pattern(split)], TIMED_IMAGES)
         transform = tft.TFTransformOutput(graph.uri)
         classes = fitting.class_names(transform)
         network = _stand_in(config, len(classes))
@@ -50,12 +46,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         # Intervals would take TFMA as long as for the whole split, and can't fail otherwise.
         values = [t.model_copy(update={"judged_by": "value"}) for t in config.evaluation.thresholds]
         evaluation = config.evaluation.model_copy(update={"thresholds": values})
-        tried = evaluator.Evaluated(model, [], examples, evaluation, made.uri)
+        candidate = Candidate(model, [], examples, evaluation, artifact.uri)
         try:
             with self._make_beam_pipeline() as pipeline:
-                tried.evaluate(pipeline, most=_EXAMPLES)
-            _, found = tried.judge(images, trained_accuracy=None)
-            files.write_json(os.path.join(made.uri, results.EVALUATION_FILE), found)
+                candidate.evaluate(pipeline, most=_EXAMPLES)
+            candidate.judge(trained_accuracy=None).write(artifact.uri)
         except DarkroomError:
             raise
         except Exception as error:

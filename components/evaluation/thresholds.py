@@ -1,8 +1,11 @@
-"""Whether the thresholds of a configuration name metrics that there are. Light to import."""
+"""What thresholds name: metrics, and in the data classes and slices. Light to import."""
 
-from darkroom.components.base.errors import closest
+from collections.abc import Collection, Iterator, Mapping
+
+from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.sections import Evaluation, Threshold
 from darkroom.components.evaluation import cost, metrics
+from darkroom.components.evaluation.metrics import Group, Slice, quoted
 
 
 def check(evaluation: Evaluation) -> None:
@@ -13,7 +16,8 @@ def check(evaluation: Evaluation) -> None:
     """
     for number, threshold in enumerate(evaluation.thresholds):
         _check_metric(f"evaluation: thresholds.{number}", threshold, evaluation)
-    taken = [name for name in evaluation.metrics if name in _taken_names()]
+    standard = {*metrics.OVERALL, *metrics.OF_CLASSES, *cost.METRICS, "example_count"}
+    taken = [name for name in evaluation.metrics if name in standard]
     if taken:
         raise ValueError(
             f"evaluation: metrics.{taken[0]}: every evaluation has a metric of this name; take "
@@ -57,5 +61,40 @@ def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> N
         )
 
 
-def _taken_names() -> set[str]:
-    return {*metrics.OVERALL, *metrics.OF_CLASSES, *cost.METRICS, "example_count"}
+def require_metric(threshold: Threshold, classes: int, multi_label: bool) -> None:
+    """Raises DarkroomError on a metric that says nothing of so many classes."""
+    name, known = threshold.metric, metrics.names(classes, multi_label)
+    if threshold.class_name is None and name in metrics.OVERALL and name not in known:
+        kind = "labels" if multi_label else "classes"
+        raise DarkroomError(
+            f"evaluation.thresholds: {name} says nothing of {classes} {kind}; there "
+            f"are {', '.join(known)}.{closest(name, known)}"
+        )
+
+
+def groups(
+    threshold: Threshold, classes: list[str], values: Mapping[str, Collection[str]]
+) -> Iterator[Group]:
+    """The groups that a threshold means: one, or each class, or each value of a feature.
+
+    Args:
+      threshold: of the configuration.
+      classes: of the candidate.
+      values: of each feature that slices, those of all examples.
+
+    Raises:
+      DarkroomError: it names a class that doesn't exist.
+    """
+    name = threshold.class_name
+    if name is not None and name not in ("*", *classes):
+        raise DarkroomError(
+            f"evaluation.thresholds: {threshold.metric} of the class {quoted(name)}, which "
+            f"isn't there; the classes are {', '.join(sorted(classes))}.{closest(name, classes)}"
+        )
+    slices: list[Slice] = [()]
+    for key, value in threshold.slice.items():
+        chosen = sorted(set(values[key])) if value == "*" else [value]
+        slices = [(*part, (key, one)) for part in slices for one in chosen]
+    for part in slices:
+        for class_name in sorted(classes) if name == "*" else [name]:
+            yield Group(class_name, part)

@@ -1,22 +1,18 @@
 """What ServingValidator and Pusher left behind. Light to import."""
 
-import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
-from darkroom.components.base import results
 from darkroom.components.base.status import Outputs, Status, text
-from darkroom.components.pushing import versions as pushed_models
-from darkroom.serving import rollout
+from darkroom.components.pushing import version_folder
+from darkroom.components.pushing.artifacts import ServingValidation
+from darkroom.serving.pushed_files import RolloutError
+
+if TYPE_CHECKING:
+    from ml_metadata.proto.metadata_store_pb2 import Artifact
 
 
-def validation(infra_blessing: Any) -> dict[str, Any]:
-    """What ServingValidator found: ``reasons`` against serving it, and any measurements."""
-    found: dict[str, Any] = json.loads(text(infra_blessing, results.VERDICT_PROPERTY))
-    return found
-
-
-def pushed(pushed_model: Any) -> str | None:
+def pushed(pushed_model: "Artifact") -> str | None:
     """Folder or URI of the version that Pusher made; None where it pushed nothing."""
     if pushed_model.custom_properties["pushed"].int_value != 1:
         return None
@@ -25,13 +21,13 @@ def pushed(pushed_model: Any) -> str | None:
 
 def read_validation(status: Status, outputs: Outputs) -> str:
     """Adds it to ``status``; returns what matters most, in words."""
-    found = validation(outputs["blessing"])
-    status.serving_reasons = found["reasons"]
-    if found["reasons"]:
-        return f"not blessed: {found['reasons'][0]}"
-    latency = found["latency"]
-    times = ", ".join(f"{name} {latency[name]['p99_ms']:.1f}" for name in ("rest", "grpc"))
-    return f"blessed, p99 in ms: {times}; {found['memory_mib']:.0f} MiB"
+    validation = ServingValidation.read(outputs["blessing"])
+    status.serving_reasons = validation.reasons
+    if validation.reasons or validation.measured is None:
+        return f"not blessed: {validation.reasons[0]}"
+    latency = validation.measured.latency
+    times = ", ".join(f"{name} {latency[name].p99_ms:.1f}" for name in ("rest", "grpc"))
+    return f"blessed, p99 in ms: {times}; {validation.measured.memory_mib:.0f} MiB"
 
 
 def read_pushed(status: Status, outputs: Outputs) -> str:
@@ -40,17 +36,17 @@ def read_pushed(status: Status, outputs: Outputs) -> str:
     if folder is None:
         return "not pushed"
     base, version = os.path.split(folder)
-    there = pushed_models.versions(base)
-    if version not in there:
+    versions = version_folder.at(base).versions()
+    if version not in versions:
         return f"version {version}, removed since"
     status.pushed_version = version
     try:
-        current = pushed_models.current(base)
-    except rollout.RolloutError as error:
+        current = version_folder.at(base).current()
+    except RolloutError as error:
         status.pushed_as = str(error)
         return f"version {version}; {error}"
     if current is not None:
         status.pushed_as = current.describe(int(version))
-    elif version != there[0]:
-        status.pushed_as = f"not the newest; that is version {there[0]}"
+    elif version != versions[0]:
+        status.pushed_as = f"not the newest; that is version {versions[0]}"
     return f"version {version}" + f", {status.pushed_as}" * bool(status.pushed_as)

@@ -15,10 +15,11 @@ from darkroom.components import nodes as table
 from darkroom.components.base import features, results
 from darkroom.components.base.status import Status
 from darkroom.components.evaluation import cost
-from darkroom.components.evaluation import outcome as evaluation
+from darkroom.components.evaluation.artifacts import Evaluation, Verdict
 from darkroom.components.ingestion import image_formats
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
+from darkroom.components.pushing.artifacts import ServingValidation
 from darkroom.components.report import facts, thumbnails
 from darkroom.components.runs import environment, lineage
 from darkroom.components.training import outcome as training
@@ -199,9 +200,10 @@ class _Sections:
         }
 
     def _evaluation(self) -> facts.Evaluation | None:
-        measured = evaluation.evaluation(self._artifacts["evaluation"])
-        if measured is None:
+        evaluation = Evaluation.read(self._artifacts["evaluation"])
+        if evaluation is None:
             return None
+        measured = evaluation.as_json()
         groups = {"mistake": measured["mistakes"], "uncertain": measured["uncertain"]}
         hashes = {answer["content_hash"] for answers in groups.values() for answer in answers}
         images = thumbnails.by_content(self._files(measured["split"]), hashes) if hashes else {}
@@ -233,7 +235,8 @@ class _Sections:
         }
 
     def _serving(self) -> facts.Serving:
-        return cast(facts.Serving, pushing.validation(self._artifacts["infra_blessing"]))
+        validation = ServingValidation.read(self._artifacts["infra_blessing"])
+        return cast(facts.Serving, validation.as_json())
 
 
 def _transformed(transform_graph: str, encoded: list[bytes]) -> np.ndarray:
@@ -257,11 +260,11 @@ def _verdict(artifacts: "Mapping[str, Artifact]") -> facts.Verdict:
         "pushed_version": None,
     }
     if "blessing" in artifacts:
-        gate = evaluation.verdict(artifacts["blessing"])
-        verdict["blessed"], verdict["reasons"] = gate["blessed"], gate["reasons"]
-        verdict["remarks"] = gate["remarks"]
+        gate = Verdict.read(artifacts["blessing"])
+        verdict["blessed"], verdict["reasons"] = gate.blessed, list(gate.reasons)
+        verdict["remarks"] = list(gate.remarks)
     if verdict["blessed"] and "infra_blessing" in artifacts:
-        verdict["reasons"] = pushing.validation(artifacts["infra_blessing"])["reasons"]
+        verdict["reasons"] = list(ServingValidation.read(artifacts["infra_blessing"]).reasons)
         verdict["servable"] = not verdict["reasons"]
     if "pushed_model" in artifacts and (folder := pushing.pushed(artifacts["pushed_model"])):
         verdict["pushed_version"] = os.path.basename(folder)

@@ -16,9 +16,9 @@ from tfx.utils import io_utils, path_utils
 
 from darkroom.components.base.component import Artifacts, Component, Properties
 from darkroom.components.base.settings import FolderSettings
-from darkroom.components.pushing import versions
+from darkroom.components.pushing import version_folder
 from darkroom.components.runs import lookup
-from darkroom.serving import rollout, signatures
+from darkroom.serving import signatures
 
 
 def baseline(candidate: types.BaseChannel, settings: FolderSettings | None) -> base_node.BaseNode:
@@ -96,11 +96,11 @@ class BaselineExecutor(base_executor.BaseExecutor):
         own = contract(path_utils.serving_model_path(candidate.uri))
         version = None
         base = FolderSettings.unpack(exec_properties["custom_config"]).folder
-        for number in versions.versions(base):  # the newest first
-            folder = os.path.join(base, number)
-            note = lookup.read(lookup.PushedNote, os.path.join(folder, rollout.NOTE_PATH))
-            is_other = note is None or note.model.uri != candidate.uri
-            if is_other and comparable(contract(folder), own):
+        pushed = version_folder.at(base)
+        for number in pushed.versions():  # the newest first
+            folder, note = os.path.join(base, number), pushed.note(number)
+            own_version = note is not None and note.model and note.model["uri"] == candidate.uri
+            if not own_version and comparable(contract(folder), own):
                 version = folder
                 break
         if version is not None:

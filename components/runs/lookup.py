@@ -28,16 +28,6 @@ class Source(BaseModel):
     """As TFX's artifact has them, JSON."""
 
 
-class _Model(BaseModel):
-    uri: str | None = None
-
-
-class PushedNote(BaseModel):
-    """What a pushed version says of its origin, as far as it is of interest here."""
-
-    model: _Model = _Model()
-
-
 def note_source(artifact: types.Artifact, source: str | None) -> None:
     """Whether something was found; also in a file, as a folder without any can't be handed on."""
     artifact.set_int_custom_property(results.FOUND_PROPERTY, int(source is not None))

@@ -13,6 +13,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from darkroom.components.base import features, tfrecord
+from darkroom.components.base.examples import records
+from darkroom.components.base.examples import sample_images as sample_images
 from darkroom.components.training.rows import Coding, Rows
 from darkroom.components.transform import preprocessing
 
@@ -360,17 +362,3 @@ def batches(examples: Examples, batch_size: int, share: Share = _WHOLE) -> tf.da
     )
     loaded = examples.load(numbered).map(lambda start, inputs, labels: (inputs, labels))
     return loaded.prefetch(PREFETCHED).with_options(OPTIONS)
-
-
-def sample_images(file_patterns: list[str], count: int) -> list[bytes]:
-    """The first ``count`` encoded images of a split, untouched."""
-    spec = {features.IMAGE_KEY: tf.io.FixedLenFeature([], tf.string)}
-    parsed = records(file_patterns).take(count).map(lambda s: tf.io.parse_single_example(s, spec))
-    return [example[features.IMAGE_KEY].numpy() for example in parsed]
-
-
-def records(file_patterns: list[str]) -> tf.data.Dataset:
-    """Serialised examples, in the order of the files' names."""
-    files = sorted(name for pattern in file_patterns for name in tf.io.gfile.glob(pattern))
-    compression = "GZIP" if files and files[0].endswith(".gz") else ""
-    return tf.data.TFRecordDataset(files, compression)

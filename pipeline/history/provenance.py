@@ -10,7 +10,7 @@ from rich.tree import Tree
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
-from darkroom.components.pushing import versions
+from darkroom.components.pushing import version_folder
 from darkroom.components.runs import lineage
 from darkroom.components.tuning import outcome as tuning
 from darkroom.components.tuning import trial_table
@@ -91,7 +91,7 @@ def _pushed(config: Config, store: Any, model: str | None) -> Any:
     there = lineage.artifacts(store, config.name, _PUSHED)
     there = [artifact for artifact in there if pushing.pushed(artifact) is not None]
     if model is None:
-        for version in versions.versions(config.push_uri):
+        for version in version_folder.at(config.push_uri).versions():
             for artifact in there:
                 if pushing.pushed(artifact) == f"{config.push_uri}/{version}":
                     return artifact

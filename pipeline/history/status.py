@@ -9,10 +9,10 @@ from darkroom.components.base import remote, results
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.status import Node, Status
 from darkroom.components.nodes import read_outputs
-from darkroom.components.pushing import versions
+from darkroom.components.pushing import version_folder
 from darkroom.components.runs import lineage
 from darkroom.pipeline.config import Config
-from darkroom.serving import rollout
+from darkroom.serving.pushed_files import RolloutError
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
@@ -36,7 +36,7 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
         pipeline=config.name,
         home=str(config.home),
         run=newest.name,
-        versions=versions.versions(config.push_uri),
+        versions=version_folder.at(config.push_uri).versions(),
         push_path=config.push_uri,
         log=_newest_log(config),
     )
@@ -53,8 +53,8 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
 
 def _add_served(status: Status, config: Config) -> None:
     try:
-        current = versions.current(config.push_uri)
-    except rollout.RolloutError as error:
+        current = version_folder.at(config.push_uri).current()
+    except RolloutError as error:
         status.unknown = str(error)
         return
     if current is not None:

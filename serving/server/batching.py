@@ -18,7 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from darkroom.serving.errors import Code, ServingError
-from darkroom.serving.server.saved_model import Function, told
+from darkroom.serving.server.saved_model import told
+from darkroom.serving.server.servable import Function
 from darkroom.serving.server.server_config import Batching
 
 # What a client's tensor, rather than the machine, may be guilty of.

@@ -3,7 +3,7 @@
 import functools
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,10 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from darkroom.serving.errors import Code, ServingError
-
-# Arrays in the order of the feeds to arrays in the order of the fetches.
-Function = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+from darkroom.serving.server.servable import Function
 
 # Different combinations of inputs and outputs that are kept ready; clients choose outputs.
 _FUNCTIONS = 64
-
 
 # Where in the graph TensorFlow's message comes from, which says nothing to a client.
 _NODES = re.compile(r"\{\{\w+ [^}]*\}\} *")

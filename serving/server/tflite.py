@@ -13,7 +13,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from darkroom.serving import signatures
 from darkroom.serving.errors import Code, ServingError, invalid
-from darkroom.serving.server.saved_model import Function
+from darkroom.serving.server.servable import Function
 
 FILE_NAME = "model.tflite"
 _METHOD = "tensorflow/serving/predict"

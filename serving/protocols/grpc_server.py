@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from darkroom.serving.errors import Code, ServingError, invalid
-from darkroom.serving.server.access import Keys
+from darkroom.serving.protocols.access import Keys
 from darkroom.serving.server.prediction_service import PredictionService
 
 _log = logging.getLogger(__name__)

@@ -6,23 +6,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from darkroom.components.pushing import push
+from darkroom.components.base.settings import PusherSettings
+from darkroom.components.pushing import version_folder
 from darkroom.serving import files, rollout
-from darkroom.serving.rollout import RolloutError
+from darkroom.serving.pushed_files import Rollout, RolloutError, VersionNote
 from tests.conftest import environment
+from tests.settings import configured
 
-SERVING = SimpleNamespace(
-    rollout="immediate",
-    keep_versions=3,
-    batching=SimpleNamespace(
-        max_batch_size=8, batch_timeout_micros=0, max_enqueued_batches=9, num_batch_threads=None,
-        allowed_batch_sizes=[],
-    ),
-)  # fmt: skip
+SETTINGS = configured(PusherSettings, "serving.keep_versions=3")
 
 
 def write_model(folder: Path, number: int) -> Path:
@@ -34,9 +28,10 @@ def write_model(folder: Path, number: int) -> Path:
 
 
 def push_number(tmp_path: Path, number: int, **changed: object) -> int:
-    serving = SimpleNamespace(**{**vars(SERVING), **changed})
+    settings = SETTINGS.model_copy(update=changed)
     source = write_model(tmp_path / "model", number)
-    return push.push(tmp_path / "pushed" / "flowers", source, {"run": f"r{number}"}, serving)
+    folder = version_folder.DiskFolder(tmp_path / "pushed" / "flowers")
+    return folder.push(source, VersionNote(run=f"r{number}"), settings)
 
 
 def there(tmp_path: Path) -> list[str]:
@@ -52,7 +47,7 @@ def test_a_version_is_the_model_and_a_note(tmp_path: Path) -> None:
     assert (folder / "variables" / "variables.data").stat().st_size == 100_000
     note = json.loads((folder / "assets.extra" / "pushed.json").read_text())
     assert (note["version"], note["run"]) == (version, "r1")
-    assert note["fingerprint"] == push.fingerprint_of(tmp_path / "model")
+    assert note["fingerprint"] == version_folder.fingerprint_of(tmp_path / "model")
     beside = sorted(path.name for path in (tmp_path / "pushed").iterdir())
     assert beside == [
         "batching.config", "flowers", "models.config", "models.config.lock", "monitoring.config",
@@ -75,25 +70,25 @@ def test_the_same_model_keeps_its_version(tmp_path: Path) -> None:
 
 def test_other_batching_reaches_the_file_without_a_new_version(tmp_path: Path) -> None:
     first = push_number(tmp_path, 1)
-    batching = SimpleNamespace(**{**vars(SERVING.batching), "max_batch_size": 32})
+    batching = SETTINGS.batching.model_copy(update={"max_batch_size": 32})
     assert push_number(tmp_path, 1, batching=batching) == first
     assert "max_batch_size { value: 32 }" in (tmp_path / "pushed" / "batching.config").read_text()
 
 
 def test_a_fingerprint_is_of_names_and_content(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model", 1)
-    before = push.fingerprint_of(model)
+    before = version_folder.fingerprint_of(model)
     (model / "saved_model.pb").rename(model / "saved_model2.pb")
-    renamed = push.fingerprint_of(model)
+    renamed = version_folder.fingerprint_of(model)
     (model / "variables" / "variables.index").write_text("weightz")
-    assert len({before, renamed, push.fingerprint_of(model)}) == 3
+    assert len({before, renamed, version_folder.fingerprint_of(model)}) == 3
 
 
 def test_numbers_grow_and_are_never_used_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number, now in enumerate((5000.0, 5000.2, 3000.0)):
-        monkeypatch.setattr(push.time, "time", lambda now=now: now)
+        monkeypatch.setattr(version_folder.time, "time", lambda now=now: now)
         push_number(tmp_path, number)
     assert there(tmp_path) == ["5000", "5001", "5002"]
     folder = tmp_path / "pushed" / "flowers"
@@ -109,7 +104,7 @@ def test_the_last_ones_stay_and_what_is_needed(tmp_path: Path) -> None:
     rollout.promote(folder, first)  # rolling back leads to the second
     canaries = [push_number(tmp_path, n, rollout="canary", keep_versions=1) for n in range(3, 7)]
     assert there(tmp_path) == sorted(map(str, [first, second, canaries[-1]]))
-    assert rollout.read(folder) == rollout.Rollout(first, canaries[-1], (second,), canaries[-1])
+    assert rollout.read(folder) == Rollout(first, canaries[-1], (second,), canaries[-1])
     last = [push_number(tmp_path, number) for number in range(7, 12)][-3:]
     assert there(tmp_path) == sorted(map(str, last))
 
@@ -140,7 +135,7 @@ def test_a_push_that_was_killed_before_its_label_is_finished(
 ) -> None:
     first = push_number(tmp_path, 1)
     with monkeypatch.context() as patched:
-        patched.setattr(push.rollout, "admit", lambda *_: 1 / 0)
+        patched.setattr(version_folder.rollout, "admit", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             push_number(tmp_path, 2)
     folder = tmp_path / "pushed" / "flowers"
@@ -174,37 +169,38 @@ def test_a_damaged_model_config_file_is_said_before_anything_is_copied(tmp_path:
 
 
 PUSHING = """
-import itertools, json, sys
+import itertools, sys
 from pathlib import Path
-from types import SimpleNamespace
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
-from darkroom.components.pushing import push
+from darkroom.components.base.settings import PusherSettings
+from darkroom.components.pushing.version_folder import DiskFolder
+from darkroom.serving.pushed_files import VersionNote
 folder, *models = map(Path, sys.argv[1:-1])
-serving = json.loads(sys.argv[-1], object_hook=lambda section: SimpleNamespace(**section))
+settings = PusherSettings.unpack(sys.argv[-1])
 print("begins", flush=True)
 for model in itertools.cycle(models):
-    push.push(folder, model, {}, serving)
+    DiskFolder(folder).push(model, VersionNote(), settings)
 """
 # Reads what is there as a model server would, again and again, and prints what is not whole.
 WATCHING = """
 import os, sys
 from pathlib import Path
-from darkroom.components.pushing import push
-from darkroom.serving import predictor, rollout
-from darkroom.serving.rollout import NOTE_PATH
+from darkroom.components.pushing import version_folder
+from darkroom.serving import rollout
+from darkroom.serving.pushed_files import VersionNote
 folder = Path(sys.argv[1])
 looks = 0
 while not os.path.exists(sys.argv[2]):
-    for path in predictor.versions(folder):
+    for path in rollout.versions(folder):
         try:
-            note = predictor.read_json(path / NOTE_PATH)
-            seen = push.fingerprint_of(path)
+            note = VersionNote.of(path)
+            seen = version_folder.fingerprint_of(path)
         except FileNotFoundError:
             seen = note = None
         if not path.exists():
             continue  # removed, as a whole, while this looked at it
-        if note is None or seen != note.get("fingerprint"):
+        if note is None or seen != note.fingerprint:
             print("not whole:", path, note, seen)
     current = rollout.read(folder)
     if current is None:
@@ -225,13 +221,12 @@ def test_killed_at_any_point_every_version_is_whole(tmp_path: Path) -> None:
         env=environment(), stdout=-1, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     models = [write_model(tmp_path / f"model{number}", number) for number in range(2)]
-    serving = json.dumps({**vars(SERVING), "batching": vars(SERVING.batching)})
     generator = random.Random(0)
     pushed: list[int] = []
     kills, left_over = 25, 0
     for _ in range(kills):
         pushing = subprocess.Popen(
-            [sys.executable, "-c", PUSHING, folder, *models, serving],
+            [sys.executable, "-c", PUSHING, folder, *models, SETTINGS.model_dump_json()],
             env=environment(), stdout=-1,
         )  # fmt: skip
         assert pushing.stdout is not None

@@ -5,13 +5,16 @@ is one of every request.
 """
 
 import asyncio
+import base64
 import functools
+import hashlib
 import logging
 import re
 import urllib.parse
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple, TypedDict
 
 import orjson
 from google.protobuf import json_format
@@ -26,12 +29,12 @@ from tensorflow_serving.apis import (
 
 from darkroom.serving import signatures
 from darkroom.serving.codecs import json_tensor
+from darkroom.serving.codecs.json_tensor import Document, Json
 from darkroom.serving.errors import HTTP_STATUS, Code, ServingError, invalid
-from darkroom.serving.rest import browser
+from darkroom.serving.protocols.access import Keys
 from darkroom.serving.server import prometheus
-from darkroom.serving.server.access import Keys
-from darkroom.serving.server.manager import State
 from darkroom.serving.server.prediction_service import PredictionService
+from darkroom.serving.server.servable import State
 
 _log = logging.getLogger(__name__)
 
@@ -56,8 +59,36 @@ _MODEL_PATH = re.compile(
 )
 _MAX_VERSION = 2**63 - 1
 
-_Receive = Callable[[], Awaitable[dict[str, Any]]]
-_Send = Callable[[dict[str, Any]], Awaitable[None]]
+_PAGE = Path(__file__).with_name("browser.html")
+_PAGE_POLICY = (
+    "default-src 'none'",
+    "connect-src 'self'",
+    "img-src blob:",
+    "frame-ancestors 'none'",
+    "base-uri 'none'",
+    "form-action 'none'",
+)
+
+
+class _Scope(TypedDict):
+    """What ASGI says of a request."""
+
+    type: str
+    method: str
+    raw_path: bytes
+    headers: list[tuple[bytes, bytes]]  # names in lower case
+
+
+class _Event(TypedDict, total=False):
+    """What ASGI says of a request's body."""
+
+    type: str
+    body: bytes
+    more_body: bool
+
+
+_Receive = Callable[[], Awaitable[_Event]]
+_Send = Callable[[Mapping[str, object]], Awaitable[None]]
 
 
 class Answer(NamedTuple):
@@ -107,10 +138,9 @@ class RestApp:
         self._timeout = timeout_seconds
         self._metrics_path = metrics_path
         self._cors = _CORS if cors else {}
-        content, headers = browser.load()
-        self._page = Answer(200, content, "text/html; charset=utf-8", headers)
+        self._page = _page()
 
-    async def __call__(self, scope: dict[str, Any], receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         """ASGI's entry."""
         if scope["type"] != "http":
             return
@@ -136,7 +166,7 @@ class RestApp:
         body = b"" if scope["method"] == "HEAD" else answer.body
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, scope: dict[str, Any], path: str, receive: _Receive) -> Answer:
+    async def _answer(self, scope: _Scope, path: str, receive: _Receive) -> Answer:
         method = scope["method"]
         if path[:4].lower() != "/v1/":
             if path == self._metrics_path and method == "GET":
@@ -159,7 +189,7 @@ class RestApp:
             return Answer(200, self._about(_model_target(path)))
         raise _malformed(method, path)
 
-    def _check_key(self, scope: dict[str, Any]) -> None:
+    def _check_key(self, scope: _Scope) -> None:
         def read(name: str) -> str | None:
             own = [value for key, value in scope["headers"] if key == name.encode()]
             return own[-1].decode("latin-1") if own else None
@@ -178,7 +208,7 @@ class RestApp:
                 return self._page
         return Answer(404, json_tensor.error(f"Not found: {method} {path}"))
 
-    async def _body(self, scope: dict[str, Any], receive: _Receive) -> bytes:
+    async def _body(self, scope: _Scope, receive: _Receive) -> bytes:
         """The request's body, unpacked.
 
         Raises:
@@ -237,7 +267,7 @@ class RestApp:
         finally:
             timer.cancel()
 
-    async def _infer(self, target: "_Target", scope: dict[str, Any], receive: _Receive) -> Answer:
+    async def _infer(self, target: "_Target", scope: _Scope, receive: _Receive) -> Answer:
         body = await self._body(scope, receive)
         if len(body) > _LARGE:
             document = await asyncio.to_thread(json_tensor.parse, body)
@@ -251,8 +281,9 @@ class RestApp:
             classify = classification_pb2.ClassificationRequest(input=examples)
             target.write(classify.model_spec, name)
             classified = await self._service.classify(classify)
-            found = json_tensor.classifications(classified.result)
-            return _answer(found, classified.model_spec.version.value)
+            return _answer(
+                json_tensor.classifications(classified.result), classified.model_spec.version.value
+            )
         regress = regression_pb2.RegressionRequest(input=examples)
         target.write(regress.model_spec, name)
         regressed = await self._service.regress(regress)
@@ -260,7 +291,7 @@ class RestApp:
             json_tensor.regressions(regressed.result), regressed.model_spec.version.value
         )
 
-    async def _predict(self, target: "_Target", document: dict[str, Any], large: bool) -> Answer:
+    async def _predict(self, target: "_Target", document: Document, large: bool) -> Answer:
         manager = self._service.manager
         servable = manager.find(target.name, target.version, target.label)
         name = json_tensor.signature_name(document) or signatures.SERVING
@@ -354,25 +385,38 @@ def _status_json(response: get_model_status_pb2.GetModelStatusResponse) -> bytes
 
 
 def _metadata_json(response: get_model_metadata_pb2.GetModelMetadataResponse) -> bytes:
-    found = get_model_metadata_pb2.SignatureDefMap()
-    response.metadata["signature_def"].Unpack(found)
+    signature_map = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signature_map)
     return orjson.dumps(
         {
             "model_spec": _with_defaults(response.model_spec),
-            "metadata": {"signature_def": _with_defaults(found)},
+            "metadata": {"signature_def": _with_defaults(signature_map)},
         }
     )
 
 
-def _with_defaults(message: Message) -> dict[str, Any]:
+def _with_defaults(message: Message) -> dict[str, Json]:
     """A message as JSON, snake_case, its unset fields too."""
-    made: dict[str, Any]
+    to_json: Callable[..., dict[str, Json]] = functools.partial(
+        json_format.MessageToDict, preserving_proto_field_name=True
+    )
     try:
-        made = json_format.MessageToDict(
-            message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
+        return to_json(message, always_print_fields_with_no_presence=True)
     except TypeError:  # the option's name before protobuf 5.26
-        made = json_format.MessageToDict(
-            message, preserving_proto_field_name=True, including_default_value_fields=True
-        )
-    return made
+        return to_json(message, including_default_value_fields=True)
+
+
+def _page() -> Answer:
+    """The page to drop pictures on, with headers that let only its own script and style run."""
+    content = _PAGE.read_text(encoding="utf-8")
+    allowed = []
+    for tag in ("script", "style"):
+        [inline] = re.findall(rf"<{tag}>(.*?)</{tag}>", content, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        allowed.append(f"{tag}-src 'sha256-{digest}'")
+    headers = {
+        "content-security-policy": "; ".join([*_PAGE_POLICY, *allowed]),
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+    }
+    return Answer(200, content.encode(), "text/html; charset=utf-8", headers)
