@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from darkroom.components.base import files, remote
+from darkroom.components.base import remote
 from darkroom.components.training import checkpoint, dataset, fitting
+from darkroom.serving import files
 from tests import buckets
 from tests.test_training import configured, network
 

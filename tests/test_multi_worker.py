@@ -14,10 +14,11 @@ import keras_tuner
 import psutil
 import pytest
 
-from darkroom.components.base import files, results, settings
+from darkroom.components.base import results, settings
 from darkroom.components.training import checkpoint, dataset, fitting, stages
 from darkroom.components.training.distribution import shared_work
 from darkroom.components.tuning import trial
+from darkroom.serving import files
 from tests import model_servers
 from tests.conftest import PATIENCE, Project, command, darkroom, environment
 

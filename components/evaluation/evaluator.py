@@ -18,14 +18,14 @@ from tfx.types import artifact_utils, standard_artifacts, standard_component_spe
 from tfx.types.component_spec import ExecutionParameter
 from tfx.utils import io_utils, path_utils
 
-from darkroom.components.base import files, remote, results, settings
+from darkroom.components.base import remote, results, settings
 from darkroom.components.evaluation import cost, metrics, predictions
 from darkroom.components.evaluation import tfma_metrics as named
 from darkroom.components.evaluation.gate import Gate, Verdict, described
 from darkroom.components.evaluation.measurements import Group, Measurements, number_or_none
 from darkroom.components.runs import last_statistics
 from darkroom.components.training import dataset
-from darkroom.serving import description, signatures
+from darkroom.serving import description, files, signatures
 from darkroom.serving.predictor import read_json
 
 _PREDICTIONS = "predictions.parquet"

@@ -11,11 +11,12 @@ from tfx.dsl.components.base import base_beam_component, base_beam_executor, exe
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils
 
-from darkroom.components.base import files, results, settings
+from darkroom.components.base import results, settings
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.evaluation import evaluator
 from darkroom.components.networks import export
 from darkroom.components.training import dataset, fitting
+from darkroom.serving import files
 
 _EXAMPLES = 10
 

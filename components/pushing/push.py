@@ -82,9 +82,9 @@ def _place(source: Path, target: Path, note: VersionNote) -> None:
     written = staging / VersionNote.PATH
     written.parent.mkdir(exist_ok=True)
     files.replace(written, note.text())
-    files.sync_folder(staging)
+    files.sync(staging)
     os.rename(staging, target)
-    files.sync_folder(target.parent)
+    files.sync(target.parent)
 
 
 def _hide(version: Path) -> None:

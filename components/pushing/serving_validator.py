@@ -19,10 +19,10 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils, path_utils
 
-from darkroom.components.base import files, results, settings
+from darkroom.components.base import results, settings
 from darkroom.components.pushing import validation_server
 from darkroom.components.training import dataset
-from darkroom.serving import pushed_files
+from darkroom.serving import files, pushed_files
 from darkroom.serving.client import Client, GrpcClient, RequestFailed, RestClient
 from darkroom.serving.predictor import Prediction, Predictor
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from darkroom.components.base import files, remote
+from darkroom.components.base import remote
+from darkroom.serving import files
 
 
 class State(NamedTuple):

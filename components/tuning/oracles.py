@@ -12,8 +12,9 @@ import keras_tuner
 from keras_tuner import oracles
 from keras_tuner.src.engine.objective import create_objective as objective_of
 
-from darkroom.components.base import files, settings
+from darkroom.components.base import settings
 from darkroom.components.base.errors import DarkroomError
+from darkroom.serving import files
 
 _Status = keras_tuner.engine.trial.TrialStatus
 

@@ -22,13 +22,14 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_chief
 from keras_tuner.src.distribute import utils as environment
 
-from darkroom.components.base import files, progress, results, settings
+from darkroom.components.base import progress, results, settings
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.training import devices
 from darkroom.components.training.distribution import shared_work
 from darkroom.components.tuning import oracles, trial_process
 from darkroom.components.tuning.oracles import Durable
 from darkroom.components.tuning.trial import Trials
+from darkroom.serving import files
 
 _ALIVE_FOLDER = "alive"
 _SECONDS_BETWEEN_SIGNS = 5

@@ -12,12 +12,13 @@ from typing import Any, TextIO
 import keras_tuner
 import tensorflow as tf
 
-from darkroom.components.base import files, progress, results, settings
+from darkroom.components.base import progress, results, settings
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.training import dataset, devices, fitting
 from darkroom.components.tuning import hparams, oracles, remote_trials, trial_process, trial_table
 from darkroom.components.tuning.process_pool import Worker, Workers
 from darkroom.components.tuning.trial import Candidate, Folder, check_folds
+from darkroom.serving import files
 
 _Status = keras_tuner.engine.trial.TrialStatus
 # Keys of the tuner section with other values of which a search goes on where it was.

@@ -12,11 +12,12 @@ import keras
 import keras_tuner
 import numpy as np
 
-from darkroom.components.base import files, progress, settings
+from darkroom.components.base import progress, settings
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.networks import models
 from darkroom.components.training import checkpoint, dataset, devices, fitting, tensorboard
 from darkroom.components.tuning import hparams
+from darkroom.serving import files
 
 
 class Result(NamedTuple):

@@ -75,9 +75,10 @@ def _listen(orders: "queue.SimpleQueue[dict[str, Any]]") -> None:
 
 def of_search(folder: str) -> Any:
     """What runs the trials of a search, once it is written what the search is."""
-    from darkroom.components.base import files, settings
+    from darkroom.components.base import settings
     from darkroom.components.training import dataset, devices, fitting
     from darkroom.components.tuning import trial
+    from darkroom.serving import files
 
     facts = files.read_json(os.path.join(folder, SEARCH_FILE))
     config = settings.unpack(facts["custom_config"])

@@ -15,11 +15,12 @@ from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import artifact_utils
 from tfx.utils import json_utils
 
-from darkroom.components.base import files, remote, results, settings
+from darkroom.components.base import remote, results, settings
 from darkroom.components.training import dataset, fitting
 from darkroom.components.tuning import importance, parallel_coordinates
 from darkroom.components.tuning.search import Search
 from darkroom.components.tuning.trial import Candidate
+from darkroom.serving import files
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:

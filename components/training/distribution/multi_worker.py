@@ -17,9 +17,9 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from darkroom.components.base import files
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.training.distribution import cluster, shared_work
+from darkroom.serving import files
 
 _MODULE = "darkroom.components.training.distribution.multi_worker"
 _DONE_SECONDS = 30.0  # for a process that is through to end

@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from darkroom.components.base import files
 from darkroom.components.base.errors import DarkroomError
+from darkroom.serving import files
 
 # States of announced work.
 RUNNING, DONE, FAILED = "running", "done", "failed"
