@@ -26,7 +26,6 @@ TFX = [
     "matplotlib",  # pictures for people
     "grpcio",  # trials on other machines; TFX brings it
     "pillow",
-    "jinja2",  # the page of a run's report
     "psutil",  # memory of the server on which a model is tried
     "pyarrow",  # the file of all predictions; TFX brings it
     "scipy",  # confidence intervals, and which classes are mixed up; scikit-learn brings it
@@ -54,10 +53,19 @@ setup(
     package_data={
         "darkroom.pipeline": ["configs/*.yaml"],
         "darkroom.components.report": ["*.jinja"],
+        "darkroom.serving.deployment": ["*.jinja"],
         "darkroom.serving.protocols": ["browser.html"],
         "darkroom.kubeflow": ["Dockerfile"],
     },
-    install_requires=["google-crc32c", "protobuf", "pydantic>=2.7", "pyyaml", "rich", "urllib3>=2"],
+    install_requires=[
+        "google-crc32c",
+        "jinja2",  # deploy's manifests, and the page of a run's report
+        "protobuf",
+        "pydantic>=2.7",
+        "pyyaml",
+        "rich",
+        "urllib3>=2",
+    ],
     extras_require={
         "pipeline": [*TFX, *SERVING, "ml-metadata"],
         "serving": SERVING,

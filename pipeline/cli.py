@@ -662,9 +662,9 @@ def _deploy(options: argparse.Namespace) -> int:
         options.overrides.append("training.strategy=multi_worker")
     config = _load(options)
     from darkroom.components.runs import environment
-    from darkroom.serving import deployment
+    from darkroom.serving.deployment import manifests
 
-    model = deployment.Model(
+    model = manifests.Model(
         name=config.name,
         folder=str(config.push_path.parent),
         tensorflow=environment.versions().get("tensorflow"),
@@ -684,17 +684,15 @@ def _deploy(options: argparse.Namespace) -> int:
         pods = dataclasses.replace(pods, image=pods.image or config.kubeflow.image or "")
         name, command = f"{options.where}.yaml", "kubectl apply --filename {}"
         make = kubernetes.training if options.where == "training" else kubernetes.search
-        documents = make(config, pods, given)
+        text = manifests.dump(make(config, pods, given))
         words += [word for key, value in vars(pods).items() for word in (f"--{key}", str(value))]
     elif options.where == "docker":
         name, command = "compose.yaml", "docker compose --file {} up --detach"
-        documents = [deployment.docker(model, f"{os.getuid()}:{os.getgid()}")]
+        text = manifests.docker(model, f"{os.getuid()}:{os.getgid()}")
     else:
         name, command = f"{options.where}.yaml", "kubectl apply --filename {}"
-        documents = deployment.kubernetes(model)
-        if options.where == "kserve":
-            documents = [deployment.claim(model), deployment.kserve(model)]
-    text = deployment.render(documents, shlex.join(words), command.format(name))
+        text = (manifests.kserve if options.where == "kserve" else manifests.kubernetes)(model)
+    text = manifests.headed(text, shlex.join(words), command.format(name))
     path = (options.out or Path("deploy") / config.name) / name
     _write(path, text, options.force)
     print(f"written      {path}\nnext         {command.format(shlex.quote(str(path)))}")
