@@ -53,6 +53,7 @@ setup(
     package_data={
         "darkroom.pipeline": ["configs/*.yaml", "manifests/*.jinja"],
         "darkroom.components.report": ["*.jinja"],
+        "darkroom.serving.deployment": ["*.jinja"],
         "darkroom.serving.protocols": ["browser.html"],
         "darkroom.kubeflow": ["Dockerfile"],
     },

@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
+from darkroom.serving.codecs.image_header import MAX_PIXELS
+
 # As in TensorFlow Serving's documentation and image; without a flag it has no REST port.
 GRPC_PORT, REST_PORT = 8500, 8501
 METRICS_PATH = "/monitoring/prometheus/metrics"  # for Prometheus
@@ -114,7 +116,7 @@ class Flags:
     )
     max_enqueued_bytes: int = _limit(2**30, _positive, "of all requests that wait (default: 1 GiB)")
     max_image_pixels: int = _limit(
-        25_000_000, _positive, "of an encoded image, by its header (default: 25 million)"
+        MAX_PIXELS, _positive, "of an encoded image, by its header (default: 100 million)"
     )
     ssl_config_file: str = _limit("", str, "SSLConfig as text, for both ports")
     api_key_file: str = _limit(

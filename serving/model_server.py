@@ -154,7 +154,7 @@ def _stop_signal() -> asyncio.Event:
 
 
 def _service(flags: Flags, files: _Files) -> "PredictionService":
-    from darkroom.serving.server.batching import Batcher
+    from darkroom.serving.server.batching import MAX_BATCH_PIXELS, Batcher
     from darkroom.serving.server.inference import Limits
     from darkroom.serving.server.loading import Loader
     from darkroom.serving.server.manager import Manager
@@ -172,7 +172,7 @@ def _service(flags: Flags, files: _Files) -> "PredictionService":
         labels_ahead=flags.allow_version_labels_for_unavailable_models,
         canary_share=flags.canary_share,
     )
-    batcher = Batcher(files.batching, flags.max_image_pixels)
+    batcher = Batcher(files.batching, min(flags.max_image_pixels, MAX_BATCH_PIXELS))
     log = RequestLog(metrics, flags.request_log_file_bytes, flags.request_log_files)
     return PredictionService(manager, batcher, limits, metrics, log)
 

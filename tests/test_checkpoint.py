@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from darkroom.components.base import files, remote
+from darkroom.components.base import remote
 from darkroom.components.training import checkpoint, dataset, fitting
 from darkroom.components.training.model_run import Comparison
+from darkroom.serving import files
 from tests import buckets
 from tests.test_fitting import network, settings_of
 

@@ -14,13 +14,14 @@ import keras_tuner
 import psutil
 import pytest
 
-from darkroom.components.base import files, results
+from darkroom.components.base import results
 from darkroom.components.training import checkpoint, dataset, fitting, stages
 from darkroom.components.training.distribution import multi_worker, shared_work
 from darkroom.components.training.job import TrainingJob
 from darkroom.components.training.model_run import TrainingHistory
 from darkroom.components.tuning import trial
 from darkroom.components.tuning.messages import SearchFile
+from darkroom.serving import files
 from tests import model_servers
 from tests.conftest import PATIENCE, Project, command, darkroom, environment
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import Self
 
-from darkroom.components.base import files, remote
+from darkroom.components.base import remote
+from darkroom.serving import files
 
 
 class ArtifactFile(BaseModel):

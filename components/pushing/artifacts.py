@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import Self
 
-from darkroom.components.base import files
+from darkroom.serving import files
 
 if TYPE_CHECKING:
     from ml_metadata.proto.metadata_store_pb2 import Artifact

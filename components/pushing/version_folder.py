@@ -137,9 +137,9 @@ class DiskFolder(VersionFolder):
         written = staging / VersionNote.PATH
         written.parent.mkdir(exist_ok=True)
         files.replace(written, note.text())
-        files.sync_folder(staging)
+        files.sync(staging)
         os.rename(staging, self._path / str(version))
-        files.sync_folder(self._path)
+        files.sync(self._path)
 
     def _write_beside(self, name: str, text: str) -> None:
         files.replace(self._path.parent / name, text)

@@ -231,7 +231,7 @@ class _Sections:
                 for s in model.signatures
             ],
             "size_mib": cost.size_mib(str(folder)),
-            "facts": model.facts,
+            "facts": cast("dict[str, object]", model.facts),
         }
 
     def _serving(self) -> facts.Serving:

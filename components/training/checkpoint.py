@@ -13,8 +13,9 @@ import keras
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from darkroom.components.base import files, remote
+from darkroom.components.base import remote
 from darkroom.components.training.model_run import Comparison, History
+from darkroom.serving import files
 
 
 class Stopping(NamedTuple):

@@ -13,10 +13,11 @@ from keras_tuner import oracles
 from keras_tuner.engine import hyperparameters as declarations
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from darkroom.components.base import files, sections
+from darkroom.components.base import sections
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import TunerSettings, Value
 from darkroom.components.compat import keras_tuner as compat
+from darkroom.serving import files
 
 
 class Response(TypedDict, total=False):

@@ -20,7 +20,7 @@ import grpc
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 
-from darkroom.components.base import files, progress, results
+from darkroom.components.base import progress, results
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.compat import keras_tuner as compat
 from darkroom.components.training import devices
@@ -29,6 +29,7 @@ from darkroom.components.tuning import oracles, trial_process
 from darkroom.components.tuning.messages import SearchFile
 from darkroom.components.tuning.oracles import Durable
 from darkroom.components.tuning.trial import Trials
+from darkroom.serving import files
 
 _ALIVE_FOLDER = "alive"
 _SECONDS_BETWEEN_SIGNS = 5

@@ -11,7 +11,7 @@ import keras
 import keras_tuner
 import numpy as np
 
-from darkroom.components.base import files, progress
+from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.settings import TunerSettings
 from darkroom.components.networks import models
@@ -19,6 +19,7 @@ from darkroom.components.training import checkpoint, dataset, devices, fitting, 
 from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.tuning import hparams
 from darkroom.components.tuning.messages import HyperparametersConfig
+from darkroom.serving import files
 
 
 class Fit(NamedTuple):

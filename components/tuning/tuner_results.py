@@ -9,9 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from typing_extensions import Self
 
-from darkroom.components.base import files, remote
+from darkroom.components.base import remote
 from darkroom.components.base.settings import Value
 from darkroom.components.training.hand_over import without_notes
+from darkroom.serving import files
 
 # What a row says even where it is nothing; other fields are left out where earlier versions did.
 _ALWAYS = {"best_epoch", "message"}

@@ -6,7 +6,8 @@ import ssl
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+
+from google.protobuf.message import Message
 
 from darkroom.serving.errors import Code, ServingError, invalid
 
@@ -66,7 +67,7 @@ def _contains(digests: Iterable[bytes], digest: bytes) -> bool:
     return sum(hmac.compare_digest(digest, known) for known in digests) > 0
 
 
-def tls_context(config: Any) -> ssl.SSLContext:
+def tls_context(config: Message) -> ssl.SSLContext:
     """For the HTTP port, of an SSLConfig.
 
     Raises:

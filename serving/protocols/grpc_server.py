@@ -67,7 +67,7 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         self._server.add_generic_rpc_handlers((self._prediction(), self._models()))
 
-    def listen(self, address: str, tls: Any = None) -> int:
+    def listen(self, address: str, tls: Message | None = None) -> int:
         """Adds an address, such as localhost:8500, or unix:/path.
 
         Args:
@@ -191,7 +191,7 @@ class GrpcServer:
         return grpc.unary_unary_rpc_method_handler(handle)
 
 
-def _model_name(request: Any) -> str:
+def _model_name(request: Message) -> str:
     if isinstance(request, inference_pb2.MultiInferenceRequest):
         return request.tasks[0].model_spec.name if request.tasks else ""
     return str(request.model_spec.name)

@@ -5,11 +5,11 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any
 
 import uvicorn
 
 from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.protocols.rest_api import RestApp
 
 _BACKLOG = 2048
 # Longer than the minute after which common load balancers close idle connections, so that it is
@@ -27,7 +27,7 @@ class _Uvicorn(uvicorn.Server):
 class HttpServer:
     """Listens, and hands requests to an ASGI application."""
 
-    def __init__(self, app: Any, tls: ssl.SSLContext | None = None):
+    def __init__(self, app: RestApp, tls: ssl.SSLContext | None = None):
         """Makes the server.
 
         Args:

@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from darkroom.components.base import files
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.processes import end_with_parent
+from darkroom.serving import files
 
 # States of announced work.
 RUNNING, DONE, FAILED = "running", "done", "failed"

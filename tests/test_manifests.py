@@ -10,9 +10,12 @@ import kubernetes_validate
 import pytest
 import yaml
 from compose_spec import PyCompose
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from darkroom.serving import deployment, pushed_files
-from darkroom.serving.deployment import Model
+from darkroom.serving import pushed_files
+from darkroom.serving.deployment import manifests
+from darkroom.serving.deployment.manifests import Model
 from darkroom.serving.flags import METRICS_PATH
 from tests import model_servers
 from tests.conftest import REPOSITORY, Project, darkroom, environment
@@ -30,9 +33,21 @@ OF_PREDICTOR = {"model", "minReplicas", "maxReplicas", "scaleMetric", "scaleTarg
 OF_MODEL = {"modelFormat", "runtime", "runtimeVersion", "storageUri"}
 
 
-def by_kind(manifests: list[dict[str, Any]]) -> dict[str, Any]:
-    found = {manifest["kind"]: manifest for manifest in manifests}
-    assert len(found) == len(manifests)
+def docker(model: Model, user: str = "0:0") -> Any:
+    return yaml.safe_load(manifests.docker(model, user))
+
+
+def kubernetes(model: Model) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(manifests.kubernetes(model)))
+
+
+def kserve(model: Model) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(manifests.kserve(model)))
+
+
+def by_kind(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    found = {document["kind"]: document for document in documents}
+    assert len(found) == len(documents)
     return found
 
 
@@ -41,26 +56,26 @@ def read(compose: dict[str, Any]) -> None:
 
 
 def container_of(model: Model) -> dict[str, Any]:
-    pod = by_kind(deployment.kubernetes(model))["Deployment"]["spec"]["template"]["spec"]
+    pod = by_kind(kubernetes(model))["Deployment"]["spec"]["template"]["spec"]
     [container] = pod["containers"]
     return dict(container)
 
 
 @MODELS
 def test_docker_reads_the_compose_file(model: Model) -> None:
-    read(deployment.docker(model, "1000:1000"))
+    read(docker(model, "1000:1000"))
 
 
 @pytest.mark.parametrize("key", ["mem_limits", "healthchecks"])
 def test_what_reads_it_refuses_unknown_keys(key: str) -> None:
-    made = deployment.docker(MODEL, "1000:1000")
+    made = docker(MODEL, "1000:1000")
     made["services"]["serving"][key] = "1g"
     with pytest.raises(ValueError, match=key):
         read(made)
 
 
 def test_the_container_of_the_compose_file() -> None:
-    made = deployment.docker(MODEL, "1000:1001")
+    made = docker(MODEL, "1000:1001")
     service = made["services"]["serving"]
     assert made["name"] == "flowers"
     assert service["image"] == "tensorflow/serving:2.16.1"
@@ -72,26 +87,26 @@ def test_the_container_of_the_compose_file() -> None:
     assert service["user"] == "1000:1001"
     assert service["mem_limit"] == "2800m"
     assert service["healthcheck"]["start_period"] == "90s"
-    assert "mem_limit" not in deployment.docker(UNLIMITED, "0:0")["services"]["serving"]
+    assert "mem_limit" not in docker(UNLIMITED, "0:0")["services"]["serving"]
 
 
 @MODELS
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_kubernetes_takes_the_manifests(model: Model, version: str) -> None:
-    for manifest in deployment.kubernetes(model):
+    for manifest in kubernetes(model):
         kubernetes_validate.validate(manifest, version, strict=True)
         assert re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", manifest["metadata"]["name"])
 
 
 def test_what_checks_them_refuses_unknown_fields() -> None:
-    made = by_kind(deployment.kubernetes(MODEL))["Deployment"]
+    made = by_kind(kubernetes(MODEL))["Deployment"]
     made["spec"]["template"]["spec"]["containers"][0]["startProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="startProbe"):
         kubernetes_validate.validate(made, NEWEST, strict=True)
 
 
 def test_the_manifests_belong_together() -> None:
-    found = by_kind(deployment.kubernetes(MODEL))
+    found = by_kind(kubernetes(MODEL))
     spec = found["Deployment"]["spec"]
     labels = spec["template"]["metadata"]["labels"]
     assert spec["selector"]["matchLabels"] == labels
@@ -127,7 +142,8 @@ def test_the_manifests_belong_together() -> None:
 
 @MODELS
 def test_kserve_takes_the_manifest(model: Model) -> None:
-    made = deployment.kserve(model)
+    claim, made = kserve(model)
+    assert claim == by_kind(kubernetes(model))["PersistentVolumeClaim"]
     assert set(made) == {"apiVersion", "kind", "metadata", "spec"}
     assert (made["apiVersion"], made["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     [(part, predictor)] = made["spec"].items()
@@ -143,7 +159,6 @@ def test_kserve_takes_the_manifest(model: Model) -> None:
         "spec": pod | {"containers": [container | {"name": "kserve-container"}]},
     }  # fmt: skip
     kubernetes_validate.validate(whole, NEWEST, strict=True)
-    claim = deployment.claim(model)
     assert (
         predictor["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     )
@@ -152,26 +167,38 @@ def test_kserve_takes_the_manifest(model: Model) -> None:
 
 
 def test_all_three_start_the_server_with_the_same_files() -> None:
-    flags = deployment.file_flags(MODEL.folder)
+    flags = manifests.file_flags(MODEL.folder)
     ports = ["--port=8500", "--rest_api_port=8501"]
-    service = deployment.docker(MODEL, "0:0")["services"]["serving"]
+    service = docker(MODEL, "0:0")["services"]["serving"]
     container = container_of(MODEL)
     assert service["entrypoint"] == container["command"] == ["/usr/bin/tensorflow_model_server"]
     assert service["command"] == container["args"] == [*ports, *flags]
     # KServe's runtime brings the ports.
-    assert deployment.kserve(MODEL)["spec"]["predictor"]["model"]["args"] == flags
+    service = by_kind(kserve(MODEL))["InferenceService"]
+    assert service["spec"]["predictor"]["model"]["args"] == flags
     assert {flag.partition("=")[2] for flag in flags if "_file=" in flag} == {
         f"{MODEL.folder}/{name}" for name in pushed_files.FILE_FLAGS.values()
     }
 
 
 def test_a_dollar_in_a_path_is_no_variable() -> None:
-    service = deployment.docker(ODD, "0:0")["services"]["serving"]
+    service = docker(ODD, "0:0")["services"]["serving"]
     container = container_of(ODD)
     for flag in (service["command"][2], container["args"][2]):
         assert "/$$HOME/$$(USER)/a b/" in flag
     assert service["volumes"][0]["target"] == "/data/$$HOME/$$(USER)/a b/pushed"
     assert container["volumeMounts"][0]["mountPath"] == ODD.folder  # where nothing is put in
+
+
+@settings(max_examples=50)
+@given(st.text(), st.text())
+@example("/a\nb: c", "# {d}: 'e' \"f\" \\ \u2028 \U0001f600 {{ g }}")
+def test_any_folder_and_user_are_read_as_they_are(folder: str, user: str) -> None:
+    model = Model("flowers", folder)
+    assert docker(model, user)["services"]["serving"]["user"] == user
+    assert container_of(model)["volumeMounts"][0]["mountPath"] == folder
+    [_, service] = kserve(model)
+    assert service["spec"]["predictor"]["model"]["volumeMounts"][0]["mountPath"] == folder
 
 
 @pytest.mark.parametrize(
@@ -213,11 +240,11 @@ def test_the_command_writes_it(where: str, tmp_path: Path) -> None:
     if where == "docker":
         [document] = documents
         user = document["services"]["serving"]["user"]
-        assert document == deployment.docker(model, user)
+        assert document == docker(model, user)
     elif where == "kubernetes":
-        assert documents == deployment.kubernetes(model)
+        assert documents == kubernetes(model)
     else:
-        assert documents == [deployment.claim(model), deployment.kserve(model)]
+        assert documents == kserve(model)
     assert not folder.exists()
 
     assert deploy().returncode == 0  # the same once more
@@ -234,8 +261,8 @@ def test_the_command_writes_it(where: str, tmp_path: Path) -> None:
 
 def test_it_is_light() -> None:
     code = (
-        "import sys\nfrom darkroom.serving import deployment\n"
-        "deployment.kubernetes(deployment.Model('a', '/a'))\n"
+        "import sys\nfrom darkroom.serving.deployment import manifests\n"
+        "manifests.kubernetes(manifests.Model('a', '/a'))\n"
         "print(sorted({'tensorflow', 'tfx', 'numpy', 'pydantic'} & set(sys.modules)))"
     )
     result = subprocess.run(
@@ -256,7 +283,7 @@ def test_the_command_in_the_container_serves_what_was_pushed(
     service = compose["services"]["serving"]
     ports, flags = service["command"][:2], service["command"][2:]
     assert ports == ["--port=8500", "--rest_api_port=8501"]
-    assert flags == deployment.file_flags(str(small.folder / "runs" / "small" / "pushed"))
+    assert flags == manifests.file_flags(str(small.folder / "runs" / "small" / "pushed"))
     with model_servers.running(tmp_path, *flags) as server:
         container = container_of(Model("small", str(small.folder)))
         answer = server.ask(container["readinessProbe"]["httpGet"]["path"])
