@@ -27,6 +27,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     found = HandOver.read(str(tmp_path / "best"))
     assert found == written
     assert found.values == {**searched().values, "training.epochs": 7}
+    assert found.named == {
+        "training.learning_rate": 2e-3, "model.activation": "relu", "training.epochs": 7
+    }  # fmt: skip
     hp = keras_tuner.HyperParameters.from_config(found.keras_tuner_config)
     assert [entry.name for entry in hp.space] == ["training.learning_rate", "model.activation"]
     # TFX's Trainer reads it so.

@@ -24,7 +24,7 @@ class HandOver(ArtifactFile):
     FILE: ClassVar[str] = "best_hyperparameters.txt"
 
     hyperparameters: dict[str, Value | None] = Field({}, alias="values")
-    """By name; KerasTuner's own notes begin with ``tuner/``."""
+    """By name, and KerasTuner's notes."""
     space: list[JsonValue] = Field([])
     """What was searched, as KerasTuner writes it."""
     checkpoint: str | None = None
@@ -42,6 +42,11 @@ class HandOver(ArtifactFile):
         """What takes the place of the configuration's values, by dotted key."""
         values = {key: v for key, v in self.hyperparameters.items() if v is not None}
         return values if self.epochs is None else {**values, _EPOCHS: self.epochs}
+
+    @property
+    def named(self) -> dict[str, Value]:
+        """The values without KerasTuner's notes: what people call the best hyperparameters."""
+        return {key: v for key, v in self.values.items() if not key.startswith(_NOTES)}
 
     @property
     def keras_tuner_config(self) -> dict[str, object]:

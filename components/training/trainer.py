@@ -16,7 +16,6 @@ from darkroom.components.training.distribution import cluster, multi_worker, sha
 from darkroom.components.training.hand_over import HandOver
 from darkroom.components.training.job import TrainingJob
 from darkroom.components.training.model_run import CONTACT_SHEET, TrainingHistory
-from darkroom.components.tuning import trial_table
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -72,7 +71,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "epochs": course.epochs,
         "exported_epoch": course.epoch + 1,
         "metrics": {name: values[course.epoch] for name, values in course.history.items()},
-        "settings": {**config.training.model_dump(), **trial_table.hyperparameters(best.values)},
+        "settings": {**config.training.model_dump(), **best.named},
     }
     serving_model = export.ServingModel(model, transform, classes, config.model.head)
     samples = dataset.sample_images(fn_args.eval_files, count=8)
