@@ -13,13 +13,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import google_crc32c
-from google.protobuf import (
-    descriptor_pb2,
-    descriptor_pool,
-    message,
-    message_factory,
-    text_format,
-)
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
 
 from darkroom.components.base.errors import DarkroomError
 
@@ -55,7 +49,9 @@ message_type {
     field { name: "value" number: 2 label: LABEL_OPTIONAL type_name: ".darkroom.Feature" }
   }
 }
-message_type { name: "Example" field { name: "features" number: 1 type_name: ".darkroom.Features" } }
+message_type {
+  name: "Example" field { name: "features" number: 1 type_name: ".darkroom.Features" }
+}
 """
 
 

@@ -23,8 +23,8 @@ from darkroom.components.report import thumbnails
 from darkroom.components.runs import environment, lineage
 from darkroom.components.training import outcome as training
 from darkroom.components.tuning import outcome as tuning
+from darkroom.components.validation import artifacts as validation_artifacts
 from darkroom.components.validation import outcome as validation
-from darkroom.components.validation.artifacts import Anomalies
 from darkroom.components.validation.statistics import SplitStatistics
 from darkroom.serving import description
 
@@ -136,7 +136,7 @@ def _data(given: _Given) -> Any:
             for name, split in loaded.items()
         },
         "inspection": InspectionReport.read(artifacts["examples"].uri).model_dump(),
-        "anomalies": Anomalies.read(anomalies).sentences if anomalies is not None else [],
+        "anomalies": validation_artifacts.anomalies(anomalies) if anomalies is not None else [],
         "features": [
             {
                 "name": key,
