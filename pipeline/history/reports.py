@@ -5,13 +5,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from darkroom.components.base import remote, results
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.runs import lineage
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import status
+from darkroom.pipeline.history.facts import Facts, Failure
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
+    from ml_metadata.proto.metadata_store_pb2 import Artifact, Context
 
 # Runs that an error message names.
 _NAMED = 5
@@ -43,12 +48,12 @@ def find(config: Config, run: str | None = None) -> Path:
     context = contexts[_number(config, names, run)]
     folder = _folder(config, store, context)
     if folder is None:
-        having = [c.name for c in contexts if _folder(config, store, c) is not None]
-        raise DarkroomError(f"The run {context.name} has no report. {_there_are(having)}")
+        reported = [c.name for c in contexts if _folder(config, store, c) is not None]
+        raise DarkroomError(f"The run {context.name} has no report. {_there_are(reported)}")
     return folder
 
 
-def load(folder: Path) -> dict[str, Any]:
+def load(folder: Path) -> Facts:
     """The facts of a report.
 
     Args:
@@ -59,19 +64,19 @@ def load(folder: Path) -> dict[str, Any]:
     """
     path = folder / results.REPORT_FACTS if folder.is_dir() else folder
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        facts: Facts = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DarkroomError(
             f"{path}: can't be read: {error.strerror}. Name the folder of a report, or a run."
         ) from error
     except ValueError as error:
         raise _no_report(path) from error
-    if not isinstance(found, dict) or not {"run", "config", "lineage"} <= set(found):
+    if not isinstance(facts, dict) or not {"run", "config", "lineage"} <= set(facts):
         raise _no_report(path)
-    return found
+    return facts
 
 
-def load_named(named: str, config: Callable[[], Config]) -> dict[str, Any]:
+def load_named(named: str, config: Callable[[], Config]) -> Facts:
     """The facts of a report by its folder or file, or by its run, as ``find`` takes it.
 
     Args:
@@ -84,7 +89,7 @@ def load_named(named: str, config: Callable[[], Config]) -> dict[str, Any]:
 
 
 def write_unfinished(
-    config: Config, failure: dict[str, str], is_meant: Callable[[Any], bool]
+    config: Config, failure: Failure, is_meant: "Callable[[Context], bool]"
 ) -> str:
     """Writes the report of a run as far as it got.
 
@@ -107,7 +112,7 @@ def write_unfinished(
 
 
 def _write_unfinished(
-    config: Config, failure: dict[str, str], is_meant: Callable[[Any], bool]
+    config: Config, failure: Failure, is_meant: "Callable[[Context], bool]"
 ) -> Path:
     from darkroom.components.report import facts, files
 
@@ -115,26 +120,26 @@ def _write_unfinished(
     context = next(filter(is_meant, status.runs(config, store)), None)
     if context is None:
         raise DarkroomError("It ended before its first node.")
-    nodes = lineage.nodes(store, config.name, context)
-    folder = config.unfinished_report(context.name)
+    run, nodes = context.name, lineage.nodes(store, config.name, context)
+    folder = config.unfinished_report(run)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    run, tree = context.name, config.reported
-    made = copy.deepcopy(_made(nodes))
-    for artifact in made.values():
+    artifacts = copy.deepcopy(outputs(nodes))
+    for artifact in artifacts.values():
         artifact.uri = str(remote.fetch(artifact.uri))
-    found = facts.collect(folder, config.name, run, tree, made, nodes, failure)
-    files.write(found, folder)
+    failed = {"node": failure["node"], "sentence": failure["sentence"]}
+    collected = facts.collect(folder, config.name, run, config.reported, artifacts, nodes, failed)
+    files.write(collected, folder)
     return folder
 
 
-def _made(nodes: list[lineage.Node]) -> dict[str, Any]:
-    """What the nodes that are done have made, by key."""
-    artifacts: dict[str, Any] = {}
+def outputs(nodes: list[lineage.Node]) -> "dict[str, Artifact]":
+    """What the nodes that are done have made, by the keys that the report knows."""
+    artifacts: dict[str, Artifact] = {}
     for node in nodes:
         if node.state in lineage.DONE and not node.is_resolver and node.id not in _TRIED:
             keys = _KEYS.get(node.id, {})
-            artifacts |= {keys.get(key, key): listed for key, listed in node.made.items()}
+            artifacts |= {keys.get(key, key): artifact for key, artifact in node.made.items()}
     return artifacts
 
 
@@ -158,7 +163,7 @@ def _there_are(names: list[str]) -> str:
     return f"There are {', '.join(names[:_NAMED])}{more}; name one, or 0 for the newest."
 
 
-def _folder(config: Config, store: Any, run: Any) -> Path | None:
+def _folder(config: Config, store: "MetadataStore", run: "Context") -> Path | None:
     """Where the report of a run is; None where it has none."""
     places = [
         node.made["report"].uri
@@ -166,8 +171,8 @@ def _folder(config: Config, store: Any, run: Any) -> Path | None:
         if node.state in lineage.DONE and "report" in node.made
     ]
     places.append(str(config.unfinished_report(run.name)))
-    there = (uri for uri in places if remote.exists(f"{uri}/{results.REPORT_FACTS}"))
-    return next(map(remote.fetch, there), None)
+    written = (uri for uri in places if remote.exists(f"{uri}/{results.REPORT_FACTS}"))
+    return next(map(remote.fetch, written), None)
 
 
 def _no_report(path: Path) -> DarkroomError:

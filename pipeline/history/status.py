@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Set
-from typing import Any
+from typing import TYPE_CHECKING
 
 from darkroom.components.base import remote, results
 from darkroom.components.base.errors import DarkroomError
@@ -12,6 +12,10 @@ from darkroom.components.runs import lineage, metadata
 from darkroom.components.runs.summary import Node, Status, read_outputs
 from darkroom.pipeline.config import Config
 from darkroom.serving import rollout
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
+    from ml_metadata.proto.metadata_store_pb2 import Context
 
 
 def latest(config: Config, alive: bool | Set[str] = False) -> Status:
@@ -46,18 +50,7 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
     return status
 
 
-def _add_served(status: Status, config: Config) -> None:
-    try:
-        current = versions.current(config.push_uri)
-    except rollout.RolloutError as error:
-        status.unknown = str(error)
-        return
-    if current is not None:
-        status.stable = str(current.stable)
-        status.canary = None if current.canary is None else str(current.canary)
-
-
-def open_store(config: Config) -> Any:
+def open_store(config: Config) -> "MetadataStore":
     """ML Metadata's store of the pipeline.
 
     Raises:
@@ -71,17 +64,28 @@ def open_store(config: Config) -> Any:
     return metadata.open_store(config.store)
 
 
-def runs(config: Config, store: Any) -> list[Any]:
+def runs(config: Config, store: "MetadataStore") -> "list[Context]":
     """The contexts of all runs, the newest first.
 
     Raises:
       DarkroomError: nothing has run yet.
     """
-    found = lineage.runs(store, config.name)
-    if not found:
+    contexts = lineage.runs(store, config.name)
+    if not contexts:
         place = metadata.place(config.store)
         raise DarkroomError(f"{config.name} has not run yet: no run of it is in {place}.")
-    return found
+    return contexts
+
+
+def _add_served(status: Status, config: Config) -> None:
+    try:
+        current = versions.current(config.push_uri)
+    except rollout.RolloutError as error:
+        status.unknown = str(error)
+        return
+    if current is not None:
+        status.stable = str(current.stable)
+        status.canary = None if current.canary is None else str(current.canary)
 
 
 def _newest_log(config: Config) -> str | None:

@@ -18,6 +18,7 @@ from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
 from darkroom.pipeline.history import reports, status
+from darkroom.pipeline.history.facts import Failure
 from darkroom.pipeline.running import lock, preflight
 
 
@@ -132,6 +133,7 @@ def reported(config: Config, display: Display, is_this: Callable[[Any], bool]) -
       is_this: whether a run, as ML Metadata has it, is the one that ends here.
     """
     ended: RunFailed | KeyboardInterrupt
+    failure: Failure
     try:
         yield
         return
