@@ -53,10 +53,12 @@ setup(
     package_data={
         "darkroom.pipeline": ["configs/*.yaml", "manifests/*.jinja"],
         "darkroom.components.report": ["*.jinja"],
-        "darkroom.serving.rest": ["browser.html"],
+        "darkroom.serving.deployment": ["*.jinja"],
+        "darkroom.serving.protocols": ["browser.html"],
         "darkroom.kubeflow": ["Dockerfile"],
     },
     install_requires=[
+        "click>=8.1",  # the command line: its help, its errors, completion in the shell
         "google-crc32c",
         "jinja2",  # the page of a run's report, Kubernetes' manifests
         "protobuf",
@@ -75,6 +77,7 @@ setup(
         "dev": [
             "compose-spec",  # reads Compose files as Docker does, and refuses unknown keys
             "hypothesis",
+            "import-linter",  # which package may import which
             "kfp-kubernetes",  # the protocol of what Kubeflow tells Kubernetes, to check specs by
             "kubernetes-validate",  # Kubernetes' schemas, to check manifests without a cluster
             "mypy",
@@ -85,5 +88,5 @@ setup(
             "types-PyYAML",
         ],
     },
-    entry_points={"console_scripts": ["darkroom = darkroom.pipeline.cli:main"]},
+    entry_points={"console_scripts": ["darkroom = darkroom.__main__:main"]},
 )

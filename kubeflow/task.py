@@ -104,13 +104,15 @@ def _run(
     from tfx.dsl.io import fileio
     from tfx.utils import import_utils
 
+    from darkroom.components import nodes
     from darkroom.components.base import remote
-    from darkroom.components.runs import launcher, summary
+    from darkroom.components.base.status import Status
+    from darkroom.components.runs import staging
 
     executor = import_utils.import_class_by_path(executor_path)
     of_beam = issubclass(executor, base_beam_executor.BaseBeamExecutor)
     # Beam's workers elsewhere see buckets, and not this container's copies.
-    elsewhere = of_beam and launcher.runs_elsewhere(beam_arguments)
+    elsewhere = of_beam and staging.runs_elsewhere(beam_arguments)
     artifacts = Artifacts(elsewhere)
     inputs = artifacts.read(handed["inputs"].get("artifacts", {}), titles)
     outputs = artifacts.read(handed["outputs"].get("artifacts", {}), {})
@@ -143,7 +145,7 @@ def _run(
     if elsewhere:  # where a summary can't be read from
         return seconds, ""
     records = {key: listed[0].mlmd_artifact for key, listed in outputs.items()}
-    return seconds, summary.read_outputs(summary.Status("", "", ""), node, records)
+    return seconds, nodes.read_outputs(Status("", "", ""), node, records)
 
 
 def write_output(path: str, output: ExecutorOutput) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from darkroom.components.base import settings
 from darkroom.components.base.errors import closest
 from darkroom.components.base.sections import Section, Tuner
 
@@ -82,10 +81,10 @@ def _value(sections: Mapping[str, Section], key: str, where: str) -> object:
 
 
 def _check_value(sections: Mapping[str, Section], where: str, key: str, value: object) -> None:
-    name, *path = key.split(".")
+    name, _, path = key.partition(".")
     section = sections[name]
     try:
-        type(section).model_validate(settings.changed(section.model_dump(), path, value))
+        type(section).model_validate(section.changed(path, value).model_dump())
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Input should be ")

@@ -1,27 +1,60 @@
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests import model_servers
-from tests.conftest import Project, command, darkroom, environment
+from tests.conftest import Project, command, darkroom, environment, python
+
+# For which a command line's own work needs no more than the standard library and click.
+LIGHT = (
+    "darkroom.pipeline.cli", "darkroom.pipeline.command_line", "darkroom.kubeflow.commands",
+    "darkroom.serving.flags", "darkroom.components.base.errors",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["report", "--help"]])
-def test_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
-    code = (
-        "import sys\nfrom darkroom.pipeline.cli import main\n"
-        f"try: main({arguments!r})\nexcept SystemExit: pass\n"
-        "heavy = {'tensorflow', 'keras', 'tfx', 'apache_beam', 'numpy', 'pydantic'}\n"
-        "print('HEAVY', sorted(heavy & set(sys.modules)))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, encoding="utf-8"
-    )
-    assert result.stdout.endswith("HEAVY []\n"), result.stdout
-    assert "usage: darkroom" in result.stdout
+@pytest.fixture(scope="module")
+def imported() -> list[str]:
+    """The modules that are imported after the help of every command, and after a typo."""
+    code = """
+import sys
+from darkroom.kubeflow.commands import COMMANDS
+from darkroom.pipeline import cli
+for command in [*cli.COMMANDS, *COMMANDS]:
+    assert cli.main([command.name, "--help"], COMMANDS) == 0
+assert cli.main(["--help"], COMMANDS) == 0
+assert cli.main(["runn"], COMMANDS) == 2
+print("MODULES", *sys.modules)
+"""
+    result = python("-c", code)
+    assert result.returncode == 0, result.stdout
+    assert "Usage: darkroom lr-scan [OPTIONS]" in result.stdout
+    return str(result.stdout).partition("MODULES ")[2].split()
+
+
+def test_help_imports_nothing_heavy(imported: list[str]) -> None:
+    assert not set(imported) & {
+        "tensorflow", "keras", "tfx", "apache_beam", "numpy", "pydantic", "yaml", "rich",
+        "ml_metadata", "google.protobuf", "urllib3", "kfp", "multiprocessing",
+    }  # fmt: skip
+    ours = [name for name in imported if name.startswith("darkroom.") and name.count(".") > 1]
+    folders = ("darkroom.serving.server", "darkroom.components.base")
+    assert [name for name in ours if name not in folders and not name.startswith(LIGHT)] == []
+
+
+def test_every_command_is_in_the_help_in_order(tmp_path: Path) -> None:
+    for module in ("darkroom", "darkroom.pipeline.cli"):
+        result = python("-m", module, "--help", cwd=tmp_path)
+        assert result.returncode == 0
+        listed = [
+            line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines()
+        ]
+        assert listed[:3] == ["run", "worker", "lr-scan"]
+        assert listed[-3:] == ["compile", "submit", "completion"]
 
 
 def test_the_command_is_installed() -> None:
@@ -32,10 +65,57 @@ def test_the_command_is_installed() -> None:
         assert name in result.stdout
 
 
-def test_an_unknown_command_is_said(tmp_path: Path) -> None:
-    result = darkroom("runn", cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "Missing command. darkroom --help tells more."),
+        (["runn"], "There is no command runn. Did you mean 'run'? darkroom --help tells more."),
+        (["--nosuch"], "There is no option --nosuch. darkroom --help tells more."),
+        (["status", "--jsn"], "There is no option --jsn. Did you mean '--json'? darkroom status "),
+        (["report", "--open", "--json"], "--open and --json exclude each other. darkroom report "),
+        (["compare", "0", "1", "--markdown", "--json"], "--markdown and --json exclude each"),
+        (["predict", "a.png", "--url", "u", "--grpc", "g"], "--url and --grpc exclude each other."),
+        (["compare", "0"], "Argument 'runs' takes 2 values."),
+        (["run", "--config"], "Option '--config' requires an argument. darkroom run --help tells"),
+        (["submit"], "Missing option '--host'. darkroom submit --help tells more."),
+        (["serve", "--port", "x"], "--port: 'x' is not a valid integer. darkroom serve --help tel"),
+        (["serve", "--enable_batching"], "There is no option --enable_batching."),
+        (["deploy", "vertex"], "WHERE: 'vertex' is not one of 'docker', 'kubernetes', 'kserve', "),
+        (["ingest", "a", "b", "--eval-share", "1"],
+         "--eval-share: expected a share from 0 to below 1, found 1."),
+    ],
+)  # fmt: skip
+def test_a_wrong_command_line_is_said_in_a_sentence(
+    tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    result = darkroom(*arguments, cwd=tmp_path)
     assert result.returncode == 2
-    assert "invalid choice: 'runn'" in result.stdout
+    [line] = result.stdout.splitlines()
+    assert line.startswith(f"darkroom: {sentence}")
+    assert line.endswith(" --help tells more.")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_api_key_may_be_in_the_environment(tmp_path: Path) -> None:
+    keys: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            keys.append(self.headers["authorization"])
+            self.send_error(403)
+
+    (tmp_path / "a.png").write_bytes(b"")
+    with ThreadingHTTPServer(("localhost", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://localhost:{server.server_port}"
+        for words in ((), ("--api-key", "of the command line")):
+            result = python(
+                "-m", "darkroom", "predict", "a.png", "--url", url, *words, cwd=tmp_path,
+                DARKROOM_API_KEY="of the environment",
+            )  # fmt: skip
+            assert result.returncode == 1, result.stdout
+        server.shutdown()
+    assert keys == ["Bearer of the environment", "Bearer of the command line"]
 
 
 def test_commands_before_the_first_run_say_so(tmp_path: Path) -> None:
@@ -81,7 +161,7 @@ def test_versions_are_promoted_and_rolled_back(tmp_path: Path) -> None:
     assert say("promote") == "Version 9 is stable.\n"
     assert say("rollback") == "Version 5 is stable.\n"
     assert say("promote", "6", code=1) == "darkroom: There is no version 6; there are 9, 7, 5.\n"
-    assert "invalid int value: 'x'" in say("promote", "x", code=2)
+    assert "VERSION: 'x' is not a valid integer." in say("promote", "x", code=2)
     (folder / "5").rmdir()
     assert "which" in say("versions", code=1)
     (tmp_path / "a.png").write_bytes(b"")

@@ -15,8 +15,8 @@ from darkroom.pipeline.running import lock
 # What another process does with the same folder.
 OTHER = """
 import sys
-from darkroom.pipeline import lock
 from darkroom.pipeline.config import load
+from darkroom.pipeline.running import lock
 
 config = load("digits", [f"root={sys.argv[1]}"])
 """

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from darkroom.components.base import files
 from darkroom.components.training.distribution import shared_work
+from darkroom.serving import files
 from tests.conftest import PATIENCE, environment
 
 # What a machine's process does: it writes down its number, and ends as it is told.

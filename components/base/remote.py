@@ -19,7 +19,7 @@ from darkroom.components.base.errors import DarkroomError, explain
 _FOLDER = "DARKROOM_STAGING"
 # What teaches TensorFlow a scheme that it doesn't know by itself; and Beam, which reads the data.
 _PLUGINS = {"s3": ("tensorflow_io", "boto3"), "hdfs": ("tensorflow_io", "hdfs")}
-_TRIED = "is-writable"  # a file that is written and removed
+_PROBE = "is-writable"  # a file that is written and removed
 _PACKAGES = {"tensorflow_io": "tensorflow-io"}
 
 
@@ -211,9 +211,9 @@ def check(key: str, uri: str, writable: bool = False) -> None:
     from tfx.dsl.io import fileio, filesystem_registry
     from tfx.dsl.io.plugins.tensorflow_gfile import TensorflowFilesystem
 
-    known = filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY.get_filesystem_for_path(uri)
+    filesystem = filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY.get_filesystem_for_path(uri)
     schemes = tf.io.gfile.get_registered_schemes()
-    if known is TensorflowFilesystem and scheme not in schemes:
+    if filesystem is TensorflowFilesystem and scheme not in schemes:
         raise DarkroomError(
             f"{key}: nothing here knows {scheme}://, found {uri}. There are gs:// and, where "
             "tensorflow-io is installed, s3:// and hdfs://."
@@ -221,9 +221,9 @@ def check(key: str, uri: str, writable: bool = False) -> None:
     try:
         fileio.exists(uri)
         if writable:  # some stores have folders without being asked
-            with fileio.open(f"{uri}/{_TRIED}", "w") as tried:
-                tried.write("darkroom can write here.")
-            fileio.remove(f"{uri}/{_TRIED}")
+            with fileio.open(f"{uri}/{_PROBE}", "w") as probe:
+                probe.write("darkroom can write here.")
+            fileio.remove(f"{uri}/{_PROBE}")
     except Exception as error:
         raise DarkroomError(
             f"{key}: {uri} can't be {'written' if writable else 'read'}: "

@@ -1,1 +1,1 @@
-"""What is private of other libraries, a module for each: every use with its reason."""
+"""Private API of other libraries, one file for each, every use with its reason."""

@@ -3,7 +3,6 @@
 python -m darkroom.pipeline.airflow.graph --config FILE makes the graph and prints its shape.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -14,8 +13,16 @@ from pathlib import Path
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline import fingerprint
-from darkroom.pipeline.config import Config, load
+from darkroom.pipeline.command_line import (
+    ConfigOptions,
+    command,
+    configured_by_programs,
+    obey,
+)
+from darkroom.pipeline.config import Config
 from darkroom.serving import files
+
+_PROGRAM = "python -m darkroom.pipeline.airflow.graph"
 
 
 def shape(
@@ -72,22 +79,16 @@ def _printed_shape(arguments: Sequence[str], folder: Path, python: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the shape; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m darkroom.pipeline.airflow.graph", description=__doc__
-    )
-    parser.add_argument("--config", required=True, metavar="FILE", help="as darkroom run takes it")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
-        help="as darkroom run takes it",
-    )  # fmt: skip
-    options = parser.parse_args(arguments)
-    try:
-        from darkroom.pipeline.running import runner
+    return obey(print_shape, _PROGRAM, arguments)
 
-        pipeline = runner.create(load(options.config, options.overrides), data_bytes=0)
-    except DarkroomError as error:
-        print(f"darkroom: {error}", file=sys.stderr)
-        return 1
+
+@command(_PROGRAM, "print the graph's shape", __doc__)
+@configured_by_programs
+def print_shape(options: ConfigOptions) -> int:
+    """In the last line, as JSON; libraries may print before it."""
+    from darkroom.pipeline.running import runner
+
+    pipeline = runner.create(options.load(), data_bytes=0)
     print(json.dumps({n.id: sorted(o.id for o in n.upstream_nodes) for n in pipeline.components}))
     return 0
 

@@ -9,13 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from darkroom.components.report import markup
+from darkroom.components.report.facts import Facts, Metric
 from darkroom.components.tuning import trial_table
 
 # Rows of a table: there may be a thousand classes.
 _SHOWN = 40
 
 
-def compare(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def compare(one: Facts, other: Facts) -> dict[str, Any]:
     """The differences of two runs.
 
     Args:
@@ -177,40 +178,44 @@ def _measured(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return measured
 
 
-def _overall(facts: dict[str, Any]) -> dict[str, Any]:
-    metrics = (facts["evaluation"] or {}).get("metrics", [])
+def _overall(facts: Facts) -> dict[str, float | None]:
+    metrics = _metrics(facts)
     return {m["metric"]: m["value"] for m in metrics if m["class"] is None and m["slice"] is None}
 
 
-def _recall(facts: dict[str, Any]) -> dict[str, Any]:
-    metrics = (facts["evaluation"] or {}).get("metrics", [])
+def _recall(facts: Facts) -> dict[str, float | None]:
     return {
         m["class"]: m["value"]
-        for m in metrics
+        for m in _metrics(facts)
         if m["metric"] == "recall" and m["class"] is not None and m["slice"] is None
     }
 
 
-def _counts(facts: dict[str, Any]) -> dict[str, Any]:
-    counted = {}
-    for split, found in ((facts["data"] or {}).get("splits") or {}).items():
-        counted[f"{split} split"] = found["images"]
-        counted |= {f"{split} split, {name}": count for name, count in found["classes"].items()}
-    return counted
+def _metrics(facts: Facts) -> list[Metric]:
+    evaluation = facts["evaluation"]
+    return evaluation.get("metrics", []) if evaluation is not None else []
 
 
-def _versions(facts: dict[str, Any]) -> dict[str, Any]:
+def _counts(facts: Facts) -> dict[str, int]:
+    data, counts = facts["data"], {}
+    for name, split in (data["splits"] if data is not None else {}).items():
+        counts[f"{name} split"] = split["images"]
+        counts |= {f"{name} split, {label}": count for label, count in split["classes"].items()}
+    return counts
+
+
+def _versions(facts: Facts) -> dict[str, object]:
     environment = facts["environment"]
-    git = environment["git"] or {}
+    git = environment["git"]
     return {
         **environment["versions"],
-        "commit": git.get("commit"),
-        "branch": git.get("branch"),
-        "uncommitted changes": git.get("changed"),
+        "commit": git and git["commit"],
+        "branch": git and git["branch"],
+        "uncommitted changes": git and git["changed"],
     }
 
 
-def _seconds(facts: dict[str, Any]) -> dict[str, Any]:
+def _seconds(facts: Facts) -> dict[str, object]:
     return {
         node["node"]: "cached" if node["state"] == "cached" else node["seconds"]
         for node in facts["lineage"]

@@ -7,10 +7,12 @@ from typing import Any
 from rich.markup import escape
 from rich.tree import Tree
 
-from darkroom.components.base import results
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.pushing import versions
-from darkroom.components.runs import lineage, summary
+from darkroom.components.ingestion.inspection_report import InspectionReport
+from darkroom.components.pushing import outcome as pushing
+from darkroom.components.pushing import version_folder
+from darkroom.components.runs import lineage
+from darkroom.components.tuning import outcome as tuning
 from darkroom.components.tuning import trial_table
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import status
@@ -50,15 +52,16 @@ def trace(config: Config, model: str | None = None) -> dict[str, Any]:
     # Of several that made the same the latest counts.
     made = {key: found for node in reversed(nodes) for key, found in node.made.items()}
     examples, best = made.get("examples"), made.get("best_hyperparameters")
+    notes = lineage.RunNotes.read(run)
     return {
         "version": _text(artifact, "pushed_version") or None,
         "pushed_to": _text(artifact, "pushed_destination") or None,
         "model": made["model"].id,
         "run": run.name,
         "data": None if examples is None else _data(nodes, examples),
-        "hyperparameters": None if best is None else _readable(summary.best_hyperparameters, best),
-        "config": _noted(run, results.CONFIG_PROPERTY),
-        "environment": _noted(run, results.ENVIRONMENT_PROPERTY),
+        "hyperparameters": None if best is None else _readable(tuning.best_hyperparameters, best),
+        "config": notes.config,
+        "environment": notes.environment,
         "nodes": [_node(store, node) for node in nodes],
     }
 
@@ -86,18 +89,18 @@ def tree(found: dict[str, Any]) -> Tree:
 def _pushed(config: Config, store: Any, model: str | None) -> Any:
     """The pushed version that is meant; None where it may be an id."""
     there = lineage.artifacts(store, config.name, _PUSHED)
-    there = [artifact for artifact in there if summary.pushed(artifact) is not None]
+    there = [artifact for artifact in there if pushing.pushed(artifact) is not None]
     if model is None:
-        for version in versions.versions(config.push_uri):
+        for version in version_folder.at(config.push_uri).versions():
             for artifact in there:
-                if summary.pushed(artifact) == f"{config.push_uri}/{version}":
+                if pushing.pushed(artifact) == f"{config.push_uri}/{version}":
                     return artifact
         raise DarkroomError(
             f"No model that {config.name} has pushed is in {config.push_uri}. Run darkroom run "
             "first, or name a model's id."
         )
     for artifact in there:
-        place = summary.pushed(artifact) or ""
+        place = pushing.pushed(artifact) or ""
         if model in (os.path.basename(place), place) or os.path.realpath(model) == place:
             return artifact
     return None
@@ -136,7 +139,7 @@ def _nodes(store: Any, artifact: Any) -> list[lineage.Node]:
 
 def _data(nodes: list[lineage.Node], examples: Any) -> dict[str, Any]:
     reader = next(node for node in nodes if "examples" in node.outputs)
-    inspected = _readable(summary.inspection, examples) or {"splits": {}}
+    inspection = _readable(InspectionReport.read, examples.uri)
     # TFX's own words: "split:train,num_files:4,total_bytes:…" in a line of each split.
     lines = _text(examples, "input_fingerprint").splitlines()
     fingerprints = dict(line.removeprefix("split:").split(",", 1) for line in lines if "," in line)
@@ -144,7 +147,9 @@ def _data(nodes: list[lineage.Node], examples: Any) -> dict[str, Any]:
         "read_from": _text(reader.execution, "input_base"),
         "examples": examples.uri,
         "span": examples.custom_properties["span"].int_value,
-        "images": {split: seen["images"] for split, seen in inspected["splits"].items()},
+        "images": {name: split.images for name, split in inspection.splits.items()}
+        if inspection
+        else {},
         "fingerprints": fingerprints,
     }
 
@@ -161,7 +166,7 @@ def _node(store: Any, node: lineage.Node) -> dict[str, Any]:
         "run": run.name,
         "started": lineage.moment(node.started),
         "seconds": (node.updated - node.started) / 1000,
-        "source": own or (_noted(run, results.SOURCES_PROPERTY) or {}).get(node.id),
+        "source": own or (lineage.RunNotes.read(run).sources or {}).get(node.id),
         "settings": {name: value for name, value in settings.items() if value not in (None, "")},
         "inputs": [
             {"key": key, "type": artifact.type, "id": artifact.id, "uri": artifact.uri}
@@ -185,12 +190,6 @@ def _unpacked(value: Any) -> Any:
     if isinstance(inner, dict) and isinstance(inner.get("value"), str):
         return json.loads(inner["value"])  # of ImportExampleGen, in a protobuf
     return unpacked
-
-
-def _noted(run: Any, name: str) -> Any:
-    """What a run's own note says; None of a run that made none."""
-    text = _text(run, name)
-    return json.loads(text) if text else None
 
 
 def _text(noted: Any, name: str) -> str:

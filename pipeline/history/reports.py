@@ -5,13 +5,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from darkroom.components.base import remote, results
 from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.report.facts import Facts, Failure
 from darkroom.components.runs import lineage
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import status
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
+    from ml_metadata.proto.metadata_store_pb2 import Artifact, Context
 
 # Runs that an error message names.
 _NAMED = 5
@@ -48,7 +53,7 @@ def find(config: Config, run: str | None = None) -> Path:
     return folder
 
 
-def load(folder: Path) -> dict[str, Any]:
+def load(folder: Path) -> Facts:
     """The facts of a report.
 
     Args:
@@ -59,19 +64,19 @@ def load(folder: Path) -> dict[str, Any]:
     """
     path = folder / results.REPORT_FACTS if folder.is_dir() else folder
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DarkroomError(
             f"{path}: can't be read: {error.strerror}. Name the folder of a report, or a run."
         ) from error
     except ValueError as error:
         raise _no_report(path) from error
-    if not isinstance(found, dict) or not {"run", "config", "lineage"} <= set(found):
+    if not isinstance(loaded, dict) or not {"run", "config", "lineage"} <= set(loaded):
         raise _no_report(path)
-    return found
+    return cast(Facts, loaded)
 
 
-def load_named(named: str, config: Callable[[], Config]) -> dict[str, Any]:
+def load_named(named: str, config: Callable[[], Config]) -> Facts:
     """The facts of a report by its folder or file, or by its run, as ``find`` takes it.
 
     Args:
@@ -84,7 +89,7 @@ def load_named(named: str, config: Callable[[], Config]) -> dict[str, Any]:
 
 
 def write_unfinished(
-    config: Config, failure: dict[str, str], is_meant: Callable[[Any], bool]
+    config: Config, failure: Failure, is_meant: "Callable[[Context], bool]"
 ) -> str:
     """Writes the report of a run as far as it got.
 
@@ -107,9 +112,9 @@ def write_unfinished(
 
 
 def _write_unfinished(
-    config: Config, failure: dict[str, str], is_meant: Callable[[Any], bool]
+    config: Config, failure: Failure, is_meant: "Callable[[Context], bool]"
 ) -> Path:
-    from darkroom.components.report import facts, files
+    from darkroom.components.report import collector, files
 
     store = status.open_store(config)
     context = next(filter(is_meant, status.runs(config, store)), None)
@@ -123,14 +128,13 @@ def _write_unfinished(
     made = copy.deepcopy(_made(nodes))
     for artifact in made.values():
         artifact.uri = str(remote.fetch(artifact.uri))
-    found = facts.collect(folder, config.name, run, tree, made, nodes, failure)
-    files.write(found, folder)
+    files.write(collector.collect(folder, run, tree, made, nodes, failure), folder)
     return folder
 
 
-def _made(nodes: list[lineage.Node]) -> dict[str, Any]:
+def _made(nodes: list[lineage.Node]) -> "dict[str, Artifact]":
     """What the nodes that are done have made, by key."""
-    artifacts: dict[str, Any] = {}
+    artifacts: dict[str, Artifact] = {}
     for node in nodes:
         if node.state in lineage.DONE and not node.is_resolver and node.id not in _TRIED:
             keys = _KEYS.get(node.id, {})
@@ -158,7 +162,7 @@ def _there_are(names: list[str]) -> str:
     return f"There are {', '.join(names[:_NAMED])}{more}; name one, or 0 for the newest."
 
 
-def _folder(config: Config, store: Any, run: Any) -> Path | None:
+def _folder(config: Config, store: "MetadataStore", run: "Context") -> Path | None:
     """Where the report of a run is; None where it has none."""
     places = [
         node.made["report"].uri

@@ -15,25 +15,39 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
-from darkroom.components.base import files
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.training.distribution import cluster, shared_work
 
-_MODULE = "darkroom.components.training.distribution.multi_worker"
+if TYPE_CHECKING:
+    from darkroom.components.training.job import TrainingJob
+
+# Below the pipeline's folder of artifacts: the training that other machines are to help with.
+FILE = "Trainer/training.json"
+MODULE = "darkroom.components.training.distribution.multi_worker"
 _DONE_SECONDS = 30.0  # for a process that is through to end
 
 
+class _Answer(TypedDict, total=False):
+    """A line of the chief's process: how far it is, or a warning, or how it ended."""
+
+    words: str
+    fraction: float | None
+    warning: str
+    state: str
+    message: str
+
+
 def train(
-    this: cluster.Cluster, path: str, facts: dict[str, Any], done: Callable[[], int | None]
+    this: cluster.Cluster, path: str, job: "TrainingJob", done: Callable[[], int | None]
 ) -> None:
     """Trains on all machines, until the checkpoint has all epochs.
 
     Args:
       this: the chief.
       path: of the file that all machines see.
-      facts: for ``_train``, as JSON.
+      job: what each machine does.
       done: how many epochs the checkpoint has.
 
     Raises:
@@ -44,7 +58,7 @@ def train(
     progress.report("Trainer", f"waiting for the other machines, {this.size - 1} in all")
     tries = 0
     while True:
-        number = shared_work.announce(path, **facts, cluster=this.addresses)
+        number = shared_work.announce(path, **job.pack(), cluster=this.addresses)
         before = done()
         state, message = _run(path, number)
         if state == shared_work.DONE:
@@ -69,9 +83,9 @@ def _run(path: str, number: int) -> tuple[str, str]:
     """The chief's process: how it ended, where RUNNING is that it lost a machine, and why."""
     from darkroom.components.base import progress
 
-    last: dict[str, Any] = {}
+    last: _Answer = {}
     pipe = {"stdout": subprocess.PIPE, "encoding": "utf-8"}
-    with shared_work.process(_MODULE, path, number, **pipe) as child:
+    with shared_work.process(MODULE, path, number, **pipe) as child:
         assert child.stdout is not None
         for line in child.stdout:
             with contextlib.suppress(ValueError):  # it was killed in the middle of a line
@@ -99,18 +113,19 @@ def main(path: str, number: int) -> None:
     this = cluster.read()
     assert this is not None
 
-    def answer(**words: Any) -> None:
+    def answer(answered: _Answer) -> None:
         if this.is_chief:
-            print(json.dumps(words), file=answers)
+            print(json.dumps(answered), file=answers)
 
     try:
-        facts = files.read_json(path)
-        if facts["number"] == number:
-            if this.addresses != facts["cluster"]:
-                _say_other_machines(this, facts["cluster"])
+        work = shared_work.Work.read(path)
+        assert work is not None
+        if work.number == number:
+            if this.addresses != work.facts["cluster"]:
+                _say_other_machines(this, work.facts["cluster"])
                 os._exit(shared_work.LOST)
-            _train(this, facts, answer)
-        answer(state=shared_work.DONE, message="")
+            _train(this, work, answer)
+        answer({"state": shared_work.DONE, "message": ""})
     except Exception as error:
         from darkroom.components.training.distribution import replicas
 
@@ -120,11 +135,11 @@ def main(path: str, number: int) -> None:
         else:
             logging.getLogger("darkroom").exception("the training failed")
         print(f"darkroom: {message}", file=sys.stderr, flush=True)
-        answer(state=state, message=message)
+        answer({"state": state, "message": message})
         os._exit(code)  # TensorFlow would wait for machines that are gone
 
 
-def _say_other_machines(this: cluster.Cluster, chiefs: dict[str, list[str]]) -> None:
+def _say_other_machines(this: cluster.Cluster, chiefs: object) -> None:
     """Of work that isn't for this machine: wrongly set up, or left by a run that was stopped."""
     print(
         f"darkroom worker: {cluster.VARIABLE} names other machines here than on the chief: "
@@ -135,40 +150,44 @@ def _say_other_machines(this: cluster.Cluster, chiefs: dict[str, list[str]]) -> 
     )
 
 
-def _train(this: cluster.Cluster, facts: dict[str, Any], answer: Callable[..., None]) -> None:
+def _train(
+    this: cluster.Cluster, work: shared_work.Work, answer: Callable[[_Answer], None]
+) -> None:
     import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 
-    from darkroom.components.base import progress, settings
+    from darkroom.components.base import progress
     from darkroom.components.training import dataset, devices, fitting, stages
+    from darkroom.components.training.job import TrainingJob
 
     progress.LOGGER.setLevel(logging.INFO)
     progress.LOGGER.addHandler(_Forward(answer))
     devices.grow_memory()
-    config = settings.unpack(facts["custom_config"])
+    job = TrainingJob.unpack(work.facts)
+    splits = dataset.kept(job.examples, fitting.budget(job.config.training))
     with tempfile.TemporaryDirectory() as nowhere:
-        splits = dataset.kept(facts["examples"], fitting.budget(config.training))
-        run_folder = facts["run_folder"] if this.is_chief else nowhere
-        stages.prepared(facts, splits, run_folder, this).run()
+        if not this.is_chief:
+            job = job.model_copy(update={"run_folder": nowhere})
+        stages.Training(job, splits, this).run()
 
 
 def _who(error: Exception) -> str:
     """A sentence on the machine of which TensorFlow's message tells; else what it says."""
     pattern = r"(?:reported from|Task|remote target) /job:(\w+)/\S*task:(\d+)"
-    if found := re.search(pattern, str(error)):
-        return f"The connection to {found[1]} {found[2]} was lost."
+    if match := re.search(pattern, str(error)):
+        return f"The connection to {match[1]} {match[2]} was lost."
     return f"The machines lost each other ({explain(error).rstrip('.')})."
 
 
 class _Forward(logging.Handler):
     """Hands progress and warnings on."""
 
-    def __init__(self, answer: Callable[..., None]):
+    def __init__(self, answer: Callable[[_Answer], None]):
         super().__init__(level=logging.INFO)
         self._answer = answer
 
     def emit(self, record: logging.LogRecord) -> None:
         if moved := getattr(record, "progress", None):
             _, words, fraction = moved
-            self._answer(words=words, fraction=fraction)
+            self._answer({"words": words, "fraction": fraction})
         elif record.levelno >= logging.WARNING:
-            self._answer(warning=record.getMessage())
+            self._answer({"warning": record.getMessage()})

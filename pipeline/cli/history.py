@@ -1,0 +1,127 @@
+"""What earlier runs came to."""
+
+import click
+
+from darkroom.pipeline.command_line import (
+    ConfigOptions,
+    as_json,
+    command,
+    configured,
+    console,
+    exclude_each_other,
+    print_json,
+)
+
+
+@command("status", "what the last run did, and what is pushed")
+@configured
+@as_json
+def show_status(options: ConfigOptions, as_json: bool) -> int:
+    """The newest run's nodes and results."""
+    config = options.load()
+    from darkroom.pipeline.history import status
+    from darkroom.pipeline.running import lock
+
+    alive = lock.alive(config)
+    latest = status.latest(config, alive)
+    if as_json:
+        print_json(latest.as_dict())
+        return 0
+    from darkroom.pipeline import display
+
+    shown = console()
+    shown.print(f"{latest.pipeline}, run {latest.run}{', going on' if alive else ''}")
+    for node in latest.nodes:
+        display.print_node(shown, node)
+    display.summary(shown, latest, options.again())
+    return 0
+
+
+@command(
+    "report",
+    "the report of a run: where it is, or its text",
+    arguments={
+        "RUN": "a run's name, or its beginning, or how many runs back it is, 0 for the newest "
+        "(default: the newest that has a report)"
+    },
+)
+@configured
+@click.argument("run", required=False)
+@click.option("--open", "in_browser", is_flag=True, help="open the page in a browser")
+@click.option("--markdown", "as_markdown", is_flag=True, help="print it, for a pull request")
+@as_json
+def show_report(
+    options: ConfigOptions, run: str | None, in_browser: bool, as_markdown: bool, as_json: bool
+) -> int:
+    """Paths of a report's files, or one of them."""
+    exclude_each_other(open=in_browser, markdown=as_markdown, json=as_json)
+    config = options.load()
+    from darkroom.components.base import results
+    from darkroom.components.base.errors import DarkroomError
+    from darkroom.pipeline.history import reports
+
+    folder = reports.find(config, run)
+    if as_markdown or as_json:
+        name = results.REPORT_TEXT if as_markdown else results.REPORT_FACTS
+        print((folder / name).read_text(encoding="utf-8"), end="" if as_markdown else "\n")
+        return 0
+    for name in (results.REPORT_PAGE, results.REPORT_TEXT, results.REPORT_FACTS):
+        print(folder / name)
+    if in_browser:
+        import webbrowser
+
+        if not webbrowser.open((folder / results.REPORT_PAGE).as_uri()):
+            raise DarkroomError("There is no browser to open it with: open the first of these.")
+    return 0
+
+
+@command(
+    "compare",
+    "two runs side by side: what came of them, what differs",
+    arguments={"RUN": "as report takes it; or the folder or report.json of any pipeline's report"},
+)
+@configured
+@click.argument("runs", nargs=2, metavar="RUN RUN", type=click.Path())
+@click.option("--markdown", "as_markdown", is_flag=True, help="for a pull request")
+@as_json
+def compare(options: ConfigOptions, runs: tuple[str, str], as_markdown: bool, as_json: bool) -> int:
+    """The differences of two runs."""
+    exclude_each_other(markdown=as_markdown, json=as_json)
+    from darkroom.pipeline.history import comparison, reports
+
+    one, other = (reports.load_named(run, options.load) for run in runs)
+    compared = comparison.compare(one, other)
+    if as_json:
+        print_json(compared)
+    elif as_markdown:
+        print(comparison.markdown(compared), end="")
+    else:
+        comparison.show(console(soft_wrap=False), compared)
+    return 0
+
+
+@command(
+    "lineage",
+    "what made a model: run, data, settings, code, versions",
+    arguments={
+        "MODEL": "number or folder of a pushed version, or id of a model in ML Metadata (default: "
+        "the newest pushed version)"
+    },
+)
+@configured
+@click.argument("model", required=False, type=click.Path())
+@as_json
+def show_lineage(options: ConfigOptions, model: str | None, as_json: bool) -> int:
+    """From a model back to its data."""
+    config = options.load()
+    from darkroom.pipeline.history import provenance
+
+    trace = provenance.trace(config, model)
+    if as_json:
+        print_json(trace)
+    else:
+        console(soft_wrap=False).print(provenance.tree(trace))
+    return 0
+
+
+COMMANDS = (show_status, show_report, compare, show_lineage)

@@ -1,0 +1,272 @@
+"""The pushed versions of a model: which are served, what they answer, what is in them."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from darkroom.pipeline.command_line import (
+    ConfigOptions,
+    as_json,
+    command,
+    configured,
+    console,
+    exclude_each_other,
+    print_json,
+)
+from darkroom.serving.flags import GRPC_PORT, REST_PORT
+
+if TYPE_CHECKING:
+    from darkroom.pipeline.config import Config
+    from darkroom.serving.predictor import Prediction
+
+
+@command("versions", "the pushed versions, and which of them are served")
+@configured
+@as_json
+def list_versions(options: ConfigOptions, as_json: bool) -> int:
+    """A line for each version on disk."""
+    config = options.load()
+    from darkroom.serving import rollout
+
+    current, versions = rollout.read(config.push_path), rollout.listed(config.push_path)
+    if as_json:
+        served = {
+            "stable": current and current.stable,
+            "canary": current and current.canary,
+            "versions": [
+                {**v._asdict(), "folder": str(v.folder), "note": vars(v.note) if v.note else {}}
+                for v in versions
+            ],
+        }
+        print_json(served)
+        return 0
+    from darkroom.pipeline import display
+
+    display.versions(console(), versions)
+    sys.stdout.flush()
+    rollout.served_version(config.push_path)  # says so where it isn't there
+    print()
+    print(current or "No version has a label. Give the newest one with darkroom promote.")
+    return 0
+
+
+@command(
+    "promote",
+    "make a version stable, or the canary",
+    arguments={"VERSION": "its number (default: the canary, else the newest)"},
+)
+@configured
+@click.argument("version", required=False, type=int)
+@click.option("--canary", is_flag=True, help="serve it as canary, beside the stable version")
+def promote(options: ConfigOptions, version: int | None, canary: bool) -> int:
+    """Another version gets a label."""
+    config = options.load()
+    from darkroom.serving import rollout
+
+    print(rollout.promote(config.push_path, version, canary))
+    return 0
+
+
+@command("rollback", "make the version stable that was so before")
+@configured
+def roll_back(options: ConfigOptions) -> int:
+    """The label stable goes back."""
+    config = options.load()
+    from darkroom.serving import rollout
+
+    print(rollout.roll_back(config.push_path))
+    return 0
+
+
+@command(
+    "predict",
+    "classify images with the stable version",
+    arguments={"IMAGE": "PNG, JPEG, GIF or BMP file"},
+)
+@configured
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path())
+@click.option("--url", metavar="URL", help="ask the server there, such as http://localhost:8501")
+@click.option("--grpc", metavar="HOST:PORT", help="ask the server there, such as localhost:8500")
+@click.option(
+    "--labels", "--label", "label", default="", metavar="LABEL",
+    help="of the version to ask: stable or canary",
+)  # fmt: skip
+@click.option(
+    "--model-name", metavar="NAME", help="of the model on the server (default: the config's)"
+)
+@click.option(
+    "--api-key", default="", envvar="DARKROOM_API_KEY", metavar="KEY",
+    help="that the server wants (default: $DARKROOM_API_KEY)",
+)  # fmt: skip
+@click.option(
+    "--ca", metavar="FILE", type=click.Path(),
+    help="certificate of the authority that signed the server's",
+)  # fmt: skip
+@click.option("--timeout", type=float, default=30.0, metavar="SECONDS", help="for a request (30)")
+@click.option("--top", type=int, default=3, metavar="N", help="classes shown (3)")
+@as_json
+def predict(
+    options: ConfigOptions,
+    images: tuple[str, ...],
+    url: str | None,
+    grpc: str | None,
+    label: str,
+    model_name: str | None,
+    api_key: str,
+    ca: str | None,
+    timeout: float,
+    top: int,
+    as_json: bool,
+) -> int:
+    """Classes and scores of image files."""
+    exclude_each_other(url=url, grpc=grpc)
+    config = options.load()
+    from darkroom.serving import predictor
+
+    contents = predictor.read_images(images)
+    if address := url or grpc:
+        from darkroom.serving.client import GrpcClient, RestClient
+
+        make = RestClient if url else GrpcClient
+        client = make(
+            address,
+            model_name or config.name,
+            api_key=api_key,
+            ca_file=ca,
+            label=label,
+            timeout=timeout,
+            multi_label=config.data.multi_label,
+        )
+        classify = _asking(client.predict)
+    else:
+        classify = _here(config, label)
+    answers, failed = [], False
+    for name, content in zip(images, contents, strict=True):
+        try:
+            answers.append((name, classify(name, content)))
+        except predictor.ImageError as error:
+            print(f"darkroom: {error}", file=sys.stderr)
+            failed = True
+    if as_json:
+        print_json([{"image": name, **vars(prediction)} for name, prediction in answers])
+    else:
+        for name, prediction in answers:
+            print(f"{Path(name).name}: {_words(prediction, top, config.data.multi_label)}")
+    return 1 if failed else 0
+
+
+def _words(prediction: "Prediction", top: int, multi_label: bool) -> str:
+    best = list(zip(prediction.classes, prediction.scores, strict=True))[:top]
+    words = "  ".join(f"{label} {score:.4f}" for label, score in best)
+    return f"{prediction.label or 'no label'} ({words})" if multi_label else words
+
+
+def _here(config: "Config", label: str) -> "Callable[[str, bytes], Prediction]":
+    """The stable version, in this process."""
+    from darkroom.serving import predictor, rollout
+
+    if label:
+        raise predictor.PredictionError("--labels is for a server: name it with --url or --grpc.")
+    return predictor.Predictor(rollout.served_version(config.push_path)).predict
+
+
+def _asking(
+    predict: "Callable[[list[bytes]], list[Prediction]]",
+) -> "Callable[[str, bytes], Prediction]":
+    """A client, whose errors don't name the image."""
+    from darkroom.serving.predictor import ImageError
+
+    def classify(name: str, image: bytes) -> "Prediction":
+        try:
+            return predict([image])[0]
+        except ImageError as error:
+            raise ImageError(f"{name}: {error}") from error
+
+    return classify
+
+
+@command(
+    "serve",
+    "answer with the pushed model over gRPC, REST and a page",
+    arguments={"FLAG": "after --: any flag of python -m darkroom.serving.model_server"},
+)
+@configured
+@click.option(
+    "--host", default="localhost", metavar="HOST", help="address; 0.0.0.0: all (localhost)"
+)
+@click.option(
+    "--port", type=int, default=GRPC_PORT, metavar="PORT", help=f"of gRPC; 0: none ({GRPC_PORT})"
+)
+@click.option(
+    "--rest-port", type=int, default=REST_PORT, metavar="REST_PORT",
+    help=f"of REST and the page ({REST_PORT})",
+)  # fmt: skip
+@click.argument("flags", nargs=-1, metavar="[-- FLAG...]", type=click.UNPROCESSED)
+def serve(
+    options: ConfigOptions, host: str, port: int, rest_port: int, flags: tuple[str, ...]
+) -> int:
+    """The model server in place of this process."""
+    config = options.load()
+    from darkroom.serving import pushed_files, rollout
+
+    # Says so where there is nothing to serve.
+    version = rollout.served_version(config.push_path)
+    beside = config.push_path.parent
+    files = [
+        f"--{flag}={beside / name}"
+        for flag, name in pushed_files.FILE_FLAGS.items()
+        if (beside / name).is_file()
+    ]
+    if not rollout.config_path(config.push_path).is_file():  # pushed by an earlier darkroom
+        files += [f"--model_name={config.name}", f"--model_base_path={config.push_path}"]
+    print(
+        f"Serving {config.name} version {version.name}: http://{host}:{rest_port}/ "
+        f"(page and REST), {host}:{port} (gRPC). Stop with Ctrl-C.",
+        flush=True,
+    )
+    arguments = [
+        f"--host={host}",
+        f"--port={port}",
+        f"--rest_api_port={rest_port}",
+        *pushed_files.SERVER_FLAGS,
+        f"--canary_share={config.serving.canary_share}",
+        *files,
+        *flags,
+    ]
+    module = [sys.executable, "-m", "darkroom.serving.model_server"]
+    os.execv(sys.executable, [*module, *arguments])
+
+
+@command(
+    "inspect",
+    "signatures, parameters, classes and training of a model",
+    arguments={"MODEL": "folder of a SavedModel (default: the stable version)"},
+)
+@configured
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@as_json
+def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> int:
+    """What is in a SavedModel."""
+    from darkroom.serving import description, rollout
+
+    folder = model or rollout.served_version(options.load().push_path)
+    described = description.describe(folder)
+    if as_json:
+        signatures = [
+            {**s._asdict(), "inputs": [t._asdict() for t in s.inputs],
+             "outputs": [t._asdict() for t in s.outputs]}
+            for s in described.signatures
+        ]  # fmt: skip
+        print_json({**described._asdict(), "signatures": signatures})
+        return 0
+    from darkroom.pipeline import display
+
+    display.description(console(), described)
+    return 0
+
+
+COMMANDS = (list_versions, promote, roll_back, predict, serve, inspect)

@@ -1,0 +1,152 @@
+"""Files that make others run the pipeline, or what it has pushed."""
+
+import dataclasses
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from darkroom.pipeline.command_line import ConfigOptions, command, configured
+
+_force = click.option("--force", is_flag=True, help="replace a file that is another")
+
+
+class _PodOption(click.Option):
+    """An option that is for runs in a cluster alone."""
+
+    section = "Training and search"
+
+
+@command(
+    "deploy",
+    "write the files that run TensorFlow Serving elsewhere",
+    "Writes the files that run TensorFlow Serving on the pushed versions: a compose.yaml for "
+    "Docker, manifests for Kubernetes, or an InferenceService for KServe. Or those of a run on "
+    "several machines of a cluster: a TFJob for its training, or Jobs for its search.",
+    {"WHERE": "what runs it, or what is to run"},
+)
+@configured
+@click.argument(
+    "where", type=click.Choice(["docker", "kubernetes", "kserve", "training", "search"])
+)
+@click.option(
+    "--image", default="", cls=_PodOption, metavar="IMAGE",
+    help="with darkroom in it (kubeflow.image)",
+)  # fmt: skip
+@click.option(
+    "--claim", default="", cls=_PodOption, metavar="NAME",
+    help="PersistentVolumeClaim that all pods share",
+)  # fmt: skip
+@click.option(
+    "--workers", type=int, default=1, cls=_PodOption, metavar="N",
+    help="machines beside the chief (1)",
+)  # fmt: skip
+@click.option(
+    "--mount", default="/darkroom", cls=_PodOption, metavar="PATH",
+    help="where the volume is in the pods, and what relative paths begin with (/darkroom)",
+)  # fmt: skip
+@click.option("--cpu", default="2", cls=_PodOption, metavar="N", help="of each pod (2)")
+@click.option("--memory", default="4Gi", cls=_PodOption, metavar="SIZE", help="of each pod (4Gi)")
+@click.option("--gpus", type=int, default=0, cls=_PodOption, metavar="N", help="of each pod (0)")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FOLDER",
+    help="for the file (default: deploy/NAME)",
+)  # fmt: skip
+@_force
+def deploy(
+    options: ConfigOptions,
+    where: str,
+    image: str,
+    claim: str,
+    workers: int,
+    mount: str,
+    cpu: str,
+    memory: str,
+    gpus: int,
+    out: Path | None,
+    force: bool,
+) -> int:
+    """A file for what is to serve, or to train."""
+    if where == "training":
+        options.overrides.append("training.strategy=multi_worker")
+    config = options.load()
+    from darkroom.components.runs import environment
+    from darkroom.serving.deployment import manifests
+
+    model = manifests.Model(
+        name=config.name,
+        folder=str(config.push_path.parent),
+        tensorflow=environment.versions().get("tensorflow"),
+        load_seconds=config.serving.validation.load_seconds,
+        memory_mib=config.serving.validation.max_memory_mib,
+    )
+    settings = ["--config", options.config, *(f"--set={each}" for each in options.overrides)]
+    words = ["darkroom", "deploy", where, *settings]
+    name, command = f"{where}.yaml", "kubectl apply --filename {}"
+    if where in ("training", "search"):
+        from darkroom.pipeline import kubernetes
+
+        image = image or config.kubeflow.image or ""
+        pods = kubernetes.Pods(image, claim, workers, mount, cpu, memory, gpus)
+        described = kubernetes.training if where == "training" else kubernetes.search
+        text = manifests.dump(described(config, pods, settings))
+        for key, value in dataclasses.asdict(pods).items():
+            words += [f"--{key}", str(value)]
+    elif where == "docker":
+        name, command = "compose.yaml", "docker compose --file {} up --detach"
+        text = manifests.docker(model, f"{os.getuid()}:{os.getgid()}")
+    else:
+        text = manifests.kserve(model) if where == "kserve" else manifests.kubernetes(model)
+    text = manifests.headed(text, shlex.join(words), command.format(name))
+    path = (out or Path("deploy") / config.name) / name
+    _write(path, text, force)
+    print(f"written      {path}\nnext         {command.format(shlex.quote(str(path)))}")
+    return 0
+
+
+@command(
+    "airflow",
+    "write the file that makes the pipeline a DAG of Airflow",
+    "Prints a file for Airflow's folder of DAGs, or writes it: a task per node, on the schedule "
+    "that the configuration's section airflow sets.",
+)
+@configured
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="write it there")
+@_force
+def write_dag(options: ConfigOptions, out: Path | None, force: bool) -> int:
+    """A file for Airflow's folder of DAGs."""
+    config = options.load()
+    from darkroom.pipeline.airflow import dag_file, graph
+    from darkroom.pipeline.config import find
+
+    path, folder = find(options.config).absolute(), Path.cwd()
+    # Airflow would be the first to see what is wrong with it; and finds it made.
+    words = [word for override in options.overrides for word in ("--set", override)]
+    python = config.airflow.python or sys.executable
+    graph.shape(config, ["--config", str(path), *words], folder, python)
+    text = dag_file.text(config.name, path, options.overrides, folder)
+    if out is None:
+        print(text, end="")
+        return 0
+    _write(out, text, force)
+    print(f"written      {out}")
+    return 0
+
+
+def _write(path: Path, text: str, force: bool) -> None:
+    """Writes a file for the user, who may have changed what was written before."""
+    from darkroom.components.base.errors import DarkroomError
+    from darkroom.serving import files
+
+    if path.exists() and path.read_bytes() != text.encode() and not force:
+        raise DarkroomError(
+            f"{path} is there already, and not as it would be written now. --force replaces it; "
+            "--out writes elsewhere."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.replace(path, text)
+
+
+COMMANDS = (deploy, write_dag)
