@@ -8,6 +8,7 @@ tasks whose result depends on more than their inputs.
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,48 +67,48 @@ def check(config: Config) -> None:
     Raises:
       DarkroomError: no image; a path that containers don't see; what has no place there.
     """
-    settings = config.kubeflow
-    if settings.image is None:
-        raise DarkroomError(
-            "kubeflow.image: missing. Build the image with kubeflow/Dockerfile, push it to a "
-            "registry that the cluster can read, and set kubeflow.image to its reference."
-        )
-    if config.data.bundled is not None:
-        raise DarkroomError(
-            f"data.bundled: {config.data.bundled} is written where darkroom run runs, and "
-            "containers don't see that. Set data.path to a folder of TFRecords that they see."
-        )
-    _seen_by_containers(config, "root", config.root)
-    _seen_by_containers(config, "data.path", config.data_path)
-    weights = config.model.weights
-    if weights not in (None, "imagenet"):
-        _seen_by_containers(config, "model.weights", weights or "")
-    if config.training.strategy == "multi_worker":
-        raise DarkroomError(
-            "training.strategy: multi_worker trains in several pods, and a task of Kubeflow "
-            "Pipelines is one. Set it to mirrored, or run the pipeline in a TFJob instead: "
-            "darkroom deploy training."
-        )
+    for problem in _problems(config):
+        raise DarkroomError(problem)
     for key, path in config.user_code.items():
         user_code.resolve(path, key)
 
 
-def _seen_by_containers(config: Config, key: str, path: str) -> None:
-    volumes = sorted(config.kubeflow.volumes)
-    scheme, remote, _ = path.partition("://")
-    if remote and scheme not in _BUCKETS:
-        raise DarkroomError(
-            f"{key}: expected a bucket of gs:// or s3://, or a path below kubeflow.volumes, as "
-            f"Kubeflow Pipelines knows no other; found {path}."
+def _problems(config: Config) -> Iterator[str]:
+    """In sentences."""
+    if config.kubeflow.image is None:
+        yield (
+            "kubeflow.image: missing. Build the image with kubeflow/Dockerfile, push it to a "
+            "registry that the cluster can read, and set kubeflow.image to its reference."
         )
-    inside = Path(os.path.normpath(path))
-    if remote or any(inside.is_relative_to(volume) for volume in volumes):
-        return
-    choices = f"; kubeflow.volumes has {', '.join(volumes)}" if volumes else ""
-    raise DarkroomError(
-        f"{key}: {path} is a path of this machine, which containers don't see. Set it to a bucket, "
-        f"such as gs://bucket/folder, or below a path of kubeflow.volumes{choices}."
-    )
+    if config.data.bundled is not None:
+        yield (
+            f"data.bundled: {config.data.bundled} is written where darkroom run runs, and "
+            "containers don't see that. Set data.path to a folder of TFRecords that they see."
+        )
+    paths = {"root": config.root, "data.path": config.data_path}
+    if config.model.weights not in (None, "imagenet"):
+        paths["model.weights"] = config.model.weights or ""
+    volumes = sorted(config.kubeflow.volumes)
+    for key, path in paths.items():
+        scheme, remote, _ = path.partition("://")
+        if remote and scheme not in _BUCKETS:
+            yield (
+                f"{key}: expected a bucket of gs:// or s3://, or a path below kubeflow.volumes, as "
+                f"Kubeflow Pipelines knows no other; found {path}."
+            )
+        inside = Path(os.path.normpath(path))
+        if not remote and not any(inside.is_relative_to(volume) for volume in volumes):
+            choices = f"; kubeflow.volumes has {', '.join(volumes)}" if volumes else ""
+            yield (
+                f"{key}: {path} is a path of this machine, which containers don't see. Set it to a "
+                f"bucket, such as gs://bucket/folder, or below a path of kubeflow.volumes{choices}."
+            )
+    if config.training.strategy == "multi_worker":
+        yield (
+            "training.strategy: multi_worker trains in several pods, and a task of Kubeflow "
+            "Pipelines is one. Set it to mirrored, or run the pipeline in a TFJob instead: "
+            "darkroom deploy training."
+        )
 
 
 def compiled(config: Config) -> Specification:

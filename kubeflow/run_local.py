@@ -178,11 +178,7 @@ class _Run:
 
     def _executor_input(self, task: spec.Task, folder: Path) -> ExecutorInput:
         """What the driver of Kubeflow Pipelines would hand to it."""
-        constants = {
-            key: self._places.here(value) if isinstance(value, str) else value
-            for key, value in task.constants.items()
-        }
-        constants |= {key: self._id for key, value in constants.items() if value == RUN_ID}
+        constants = {key: self._filled_in(value) for key, value in task.constants.items()}
         parameters = {key: self._parameters[source] for key, source in task.parameters.items()}
         # The launcher makes the folders around an output, and the task the output.
         outputs = self._places.root / "artifacts" / self._pipeline / self._id / task.name
@@ -206,6 +202,11 @@ class _Run:
                 "outputFile": str(folder / _OUTPUT_FILE),
             },
         }
+
+    def _filled_in(self, constant: object) -> object:
+        if not isinstance(constant, str):
+            return constant
+        return self._places.here(constant.replace(RUN_ID, self._id))
 
     def _start(
         self, task: spec.Task, handed: ExecutorInput, temporary: str, output: int
@@ -286,7 +287,7 @@ def _wait(process: subprocess.Popen[bytes] | Forked) -> int:
     try:
         return process.wait()
     finally:
-        if process.poll() is None:
+        if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

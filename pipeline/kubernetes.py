@@ -5,6 +5,7 @@ all that is written. The documents themselves are the templates in ``manifests/`
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -49,9 +50,8 @@ def training(config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
     Raises:
       DarkroomError: Kubernetes would refuse it, or pods would not find what they need.
     """
-    _check_pods(pods)
-    _check_places(config, pods, options)
-    return [_manifest("tfjob", _name(config, pods, "training"), config, pods, options)]
+    name = _checked_name(config, pods, "training", options)
+    return [_manifest("tfjob", name, config, pods, options)]
 
 
 def search(config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
@@ -59,9 +59,7 @@ def search(config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
 
     Args, Raises: as of ``training``.
     """
-    _check_pods(pods)
-    _check_places(config, pods, options)
-    name = _name(config, pods, "search")
+    name = _checked_name(config, pods, "search", options)
     if not config.tuner.enabled:
         raise DarkroomError("tuner.enabled is false: there is no search to help with.")
     return [
@@ -107,44 +105,39 @@ def _quoted(value: str | list[str]) -> str:
     ).strip()
 
 
-def _check_pods(pods: Pods) -> None:
+def _problems(config: Config, pods: Pods, options: list[str]) -> Iterator[str]:
+    """What Kubernetes would refuse, and what pods would not find."""
     if not pods.image:
-        raise DarkroomError(
+        yield (
             "--image: missing; give the reference of an image with darkroom in it (or set "
             "kubeflow.image)."
         )
     try:
         image_reference(pods.image)
     except ValueError as error:
-        raise DarkroomError(f"--image: {error}.") from None
+        yield f"--image: {error}."
     if not OBJECT_NAME.fullmatch(pods.claim):
-        raise DarkroomError(
+        yield (
             "--claim: expected the name of a PersistentVolumeClaim that all pods can write to, "
             f"found {pods.claim or 'none'}."
         )
     if not _CPU.fullmatch(pods.cpu):
-        raise DarkroomError(f"--cpu: expected cores, such as 2 or 500m, found {pods.cpu}.")
+        yield f"--cpu: expected cores, such as 2 or 500m, found {pods.cpu}."
     if not re.fullmatch(MEMORY, pods.memory):
-        raise DarkroomError(f"--memory: expected a size such as 4Gi, found {pods.memory}.")
+        yield f"--memory: expected a size such as 4Gi, found {pods.memory}."
     if pods.gpus < 0:
-        raise DarkroomError(f"--gpus: expected 0 or more, found {pods.gpus}.")
-    if pods.workers < 1:
-        raise DarkroomError(
-            f"--workers: expected at least 1 beside the chief, found {pods.workers}."
-        )
-    if not PurePosixPath(pods.mount).is_absolute():
-        raise DarkroomError(f"--mount: expected an absolute path, found {pods.mount}.")
-
-
-def _check_places(config: Config, pods: Pods, options: list[str]) -> None:
-    """Whether pods find what they need."""
+        yield f"--gpus: expected 0 or more, found {pods.gpus}."
     if config.metadata.backend == "mysql" and PASSWORD not in config.kubeflow.secrets:
-        raise DarkroomError(
+        yield (
             f"metadata.backend is mysql, and pods would not know its password: set "
             f"kubeflow.secrets.{PASSWORD} to secret/key."
         )
+    if pods.workers < 1:
+        yield f"--workers: expected at least 1 beside the chief, found {pods.workers}."
+    if not PurePosixPath(pods.mount).is_absolute():
+        yield f"--mount: expected an absolute path, found {pods.mount}."
     if is_remote(config.root):
-        raise DarkroomError(
+        yield (
             f"root: {config.root} is in a bucket, and pods that work together need a folder of "
             f"the volume at {pods.mount}."
         )
@@ -152,14 +145,16 @@ def _check_places(config: Config, pods: Pods, options: list[str]) -> None:
     for key, path in (("root", config.root), ("data.path", config.data.path), ("--config", file)):
         inside = PurePosixPath(path or "")
         if inside.is_absolute() and not inside.is_relative_to(pods.mount):
-            raise DarkroomError(
+            yield (
                 f"{key} is {path}, outside of the volume at {pods.mount}, where pods would not "
                 "find it. Set it to a path below, or --mount to a path above it."
             )
 
 
-def _name(config: Config, pods: Pods, purpose: str) -> str:
-    """In Kubernetes."""
+def _checked_name(config: Config, pods: Pods, purpose: str, options: list[str]) -> str:
+    """The name in Kubernetes."""
+    for problem in _problems(config, pods, options):
+        raise DarkroomError(problem)
     name = f"{config.name}-{purpose}"
     longest = f"{name}-workers-{pods.workers - 1}"
     if len(longest) > _LONGEST_NAME:

@@ -17,8 +17,9 @@ from tests.conftest import PATIENCE, environment
 
 # Of a user's: says where and as what it runs.
 MODULE = """
-import json, os, signal, sys, tempfile, time
+import json, logging, os, signal, sys, tempfile, time
 print("imported", os.getpid(), flush=True)
+logging.warning("has a handler")
 
 def main(arguments):
     verb, *rest = arguments
@@ -33,6 +34,9 @@ def main(arguments):
         print("and more", file=sys.stderr)
     elif verb == "exit":
         return int(rest[0])
+    elif verb == "log":
+        logging.basicConfig(level=logging.INFO, format="our %(message)s", stream=sys.stdout)
+        logging.info("words")
     elif verb == "raise":
         raise ValueError("no good")
     elif verb == "kill":
@@ -77,7 +81,7 @@ def test_a_forked_process_is_as_its_user_says(server: ForkServer, folder: Path) 
         with (folder / "log.txt").open("wb") as log:
             mine = {"VARIABLE": number, "TMPDIR": str(where), "PATH": os.environ["PATH"]}
             process = server.start("told", ["tell", number], mine, str(where), log.fileno())
-        assert process.wait() == process.poll() == 0
+        assert process.wait() == process.returncode == process.wait() == 0
         line, more = (folder / "log.txt").read_text().splitlines()
         assert more == "and more"
         facts = json.loads(line)
@@ -89,8 +93,13 @@ def test_a_forked_process_is_as_its_user_says(server: ForkServer, folder: Path) 
         assert facts["descriptors"] == 4  # the three of anybody, and that of the listing itself
         pids |= {facts["parent"]}
     # Imported once, in the server.
-    assert (folder / "server.txt").read_text() == f"imported {pids.pop()}\n"
+    assert (folder / "server.txt").read_text().startswith(f"imported {pids.pop()}\n")
     assert not pids
+
+
+def test_its_log_is_its_own_to_set_up(server: ForkServer, folder: Path) -> None:
+    assert start(server, folder, "log").wait() == 0
+    assert (folder / "log.txt").read_text() == "our words\n"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +148,7 @@ def test_several_at_once_end_in_any_order(server: ForkServer, folder: Path) -> N
     slow = start(server, folder, "sleep")
     pid = wait_for("sleeps ", folder / "log.txt")
     assert start(server, folder, "exit", "3").wait() == 3
-    assert (slow.pid, slow.poll()) == (pid, None)
+    assert (slow.pid, slow.returncode) == (pid, None)
     os.killpg(slow.pid, signal.SIGKILL)
     assert slow.wait() == -signal.SIGKILL
 

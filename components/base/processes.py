@@ -14,6 +14,7 @@ import ctypes
 import gc
 import importlib
 import json
+import logging
 import os
 import select
 import signal
@@ -23,11 +24,10 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 _SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
 _LIBC = ctypes.CDLL(None)  # found before a fork: not safe after it where there are threads
-_NUMBER = 8  # bytes of a length, a process's id or a return code
 # Modules are looked for on the environment's path alone, whatever is in the current folder.
 _SERVER = (
     "import sys; sys.path[:] = filter(None, sys.path); "
@@ -43,25 +43,18 @@ def end_with_parent() -> None:
 class Forked:
     """A forked process; as ``subprocess.Popen``, as far as it goes."""
 
-    def __init__(self, pid: int, messages: int):
-        """``messages``: descriptor on which the server says how it has ended."""
+    def __init__(self, pid: int, messages: IO[bytes]):
+        """``messages``: where the server says how it has ended."""
         self.pid = pid
         self.returncode: int | None = None
         self._messages = messages
 
-    def poll(self) -> int | None:
-        """Its return code if it has ended: its exit code, or minus the signal that killed it."""
-        if self.returncode is None and select.select([self._messages], [], [], 0)[0]:
-            return self.wait()
-        return self.returncode
-
     def wait(self) -> int:
-        """Waits for its end; its return code."""
+        """Waits for its end; its exit code, or minus the signal that killed it."""
         if self.returncode is None:
-            code = os.read(self._messages, _NUMBER)
-            # Where the server was killed, so was this process.
-            self.returncode = _number(code) if code else -signal.SIGKILL
-            os.close(self._messages)
+            with self._messages:
+                # Where the server was killed, so was this process.
+                self.returncode = int(self._messages.readline() or -signal.SIGKILL)
         return self.returncode
 
 
@@ -115,20 +108,19 @@ class ForkServer:
         Raises:
           OSError: the server has ended; its imports failed, or it was killed.
         """
-        facts = {"module": module, "arguments": list(arguments), "folder": folder}
-        request = json.dumps({**facts, "environment": dict(environment)}).encode()
-        messages, told = os.pipe()
-        try:
-            with open(told, "wb"), open(os.devnull, "rb") as nothing:
-                head = len(request).to_bytes(_NUMBER, "big")
-                socket.send_fds(self._requests, [head], [nothing.fileno(), output, output, told])
-                self._requests.sendall(request)
-            if pid := os.read(messages, _NUMBER):
-                return Forked(_number(pid), messages)
+        with tempfile.TemporaryFile("w+") as file, open(os.devnull) as nothing:
+            json.dump([module, list(arguments), dict(environment), folder], file)
+            file.seek(0)
+            ours, theirs = os.pipe()
+            messages = open(ours, "rb")  # noqa: SIM115  # the process's, until it has ended
+            with open(theirs, "wb"):
+                descriptors = [file.fileno(), theirs, nothing.fileno(), output, output]
+                socket.send_fds(self._requests, [b" "], descriptors)
+        pid = messages.readline()
+        if not pid:
+            messages.close()
             raise BrokenPipeError("The fork server has ended.")
-        except OSError:
-            os.close(messages)
-            raise
+        return Forked(int(pid), messages)
 
     def close(self) -> None:
         """Ends it, and all that it forked."""
@@ -144,8 +136,8 @@ class _Request(NamedTuple):
     arguments: list[str]
     environment: dict[str, str]
     folder: str
-    streams: list[int]  # stdin, stdout, stderr
     messages: int
+    streams: list[int]  # stdin, stdout, stderr
 
 
 def serve(number: int, modules: Sequence[str]) -> int:
@@ -157,6 +149,7 @@ def serve(number: int, modules: Sequence[str]) -> int:
     """
     for module in modules:
         importlib.import_module(module)
+    logging.getLogger().handlers.clear()  # of imports that log: each process sets up its own
     gc.freeze()  # so that no collection touches, and thereby copies, what all share
     server = os.getpid()
     request = _fork_each(socket.socket(fileno=number))
@@ -166,7 +159,7 @@ def serve(number: int, modules: Sequence[str]) -> int:
     if os.getppid() != server:  # it was killed before this
         return 1
     os.setsid()
-    for stream, standard in zip(request.streams, range(3), strict=True):
+    for standard, stream in enumerate(request.streams):
         os.dup2(stream, standard)
         os.close(stream)
     os.chdir(request.folder)
@@ -187,44 +180,32 @@ def _fork_each(requests: socket.socket) -> _Request | None:
         ready = select.select([requests.fileno(), *running], [], [])[0]
         for descriptor in running.keys() & ready:
             pid, messages = running.pop(descriptor)
-            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            _tell(messages, code)
+            _tell(messages, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
             os.close(messages)
             os.close(descriptor)
         if requests.fileno() not in ready:
             continue
-        request = _receive(requests)
-        if request is None:
+        _, descriptors, _, _ = socket.recv_fds(requests, 1, 5)
+        if not descriptors:
             return None
+        content, messages, *streams = descriptors
+        with open(content) as file:
+            module, arguments, environment, folder = json.load(file)
+        request = _Request(module, arguments, environment, folder, messages, streams)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of the threads named above
             pid = os.fork()
         if pid == 0:
             requests.close()
-            for descriptor, (_, messages) in running.items():
+            for descriptor in [messages, *running, *(other for _, other in running.values())]:
                 os.close(descriptor)
-                os.close(messages)
-            os.close(request.messages)
             return request
-        running[os.pidfd_open(pid)] = pid, request.messages
-        _tell(request.messages, pid)
-        for stream in request.streams:
+        running[os.pidfd_open(pid)] = pid, messages
+        _tell(messages, pid)
+        for stream in streams:
             os.close(stream)
-
-
-def _receive(requests: socket.socket) -> _Request | None:
-    head, descriptors, _, _ = socket.recv_fds(requests, _NUMBER, 4)
-    if not head:
-        return None
-    *streams, messages = descriptors
-    content = json.loads(requests.recv(_number(head), socket.MSG_WAITALL))
-    return _Request(**content, streams=streams, messages=messages)
 
 
 def _tell(messages: int, number: int) -> None:
     with contextlib.suppress(BrokenPipeError):  # nobody wants to know it
-        os.write(messages, number.to_bytes(_NUMBER, "big", signed=True))
-
-
-def _number(content: bytes) -> int:
-    return int.from_bytes(content, "big", signed=True)
+        os.write(messages, b"%d\n" % number)
