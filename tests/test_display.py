@@ -16,7 +16,8 @@ import pytest
 from rich.console import Console
 
 from darkroom.components.base import progress, results
-from darkroom.components.runs.summary import Status, read_outputs
+from darkroom.components.base.status import Status
+from darkroom.components.nodes import read_outputs
 from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.tuning import trial_table
 from darkroom.pipeline.display import Display, Lines, summary, versions
