@@ -28,6 +28,7 @@ from darkroom.components.base import results
 from darkroom.components.base.remote import is_remote
 from darkroom.components.base.status import Node, Status
 from darkroom.components.ingestion import outcome as ingestion
+from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.tuning import trial_table
 from darkroom.components.tuning.trial_table import SearchProgress
 from darkroom.serving.pushed_files import VersionNote
@@ -411,7 +412,9 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _about_data(status: Status) -> list[str]:
     """What was set aside and what is odd, a sentence each."""
-    sentences = ingestion.sentences(status.inspection) if status.inspection else []
+    sentences = []
+    if status.inspection is not None:
+        sentences = ingestion.sentences(InspectionReport.model_validate(status.inspection))
     if status.quarantine:
         sentences.append(f"The quarantine is {status.quarantine}")
     return sentences + status.anomalies

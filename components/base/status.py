@@ -5,12 +5,9 @@ An ``artifact`` is ML Metadata's, here and wherever a node's results are read.
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic_core import to_jsonable_python
-
-if TYPE_CHECKING:
-    from darkroom.components.ingestion.inspection_report import InspectionReport
 
 # A node's output artifacts, by key.
 Outputs = dict[str, Any]
@@ -36,7 +33,7 @@ class Status:
     nodes: list[Node] = field(default_factory=list)
     images: dict[str, int] = field(default_factory=dict)  # of each split
     examples: dict[str, dict[str, int]] = field(default_factory=dict)  # split → class → images
-    inspection: "InspectionReport | None" = None  # what was kept and set aside
+    inspection: dict[str, Any] | None = None  # an InspectionReport: what was kept and set aside
     quarantine: str | None = None  # the folder of what was set aside
     anomalies: list[str] = field(default_factory=list)  # of the data, in words
     schema: str | None = None  # the file

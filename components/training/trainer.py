@@ -11,8 +11,8 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from darkroom.components.base import progress, remote, results
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import export
-from darkroom.components.training import aside, checkpoint, dataset, fitting, stages
-from darkroom.components.training.distribution import cluster, multi_worker, shared_work
+from darkroom.components.training import aside, checkpoint, dataset, fitting, multi_worker, stages
+from darkroom.components.training.distribution import cluster, shared_work
 from darkroom.components.training.hand_over import HandOver
 from darkroom.components.training.job import TrainingJob
 from darkroom.components.training.model_run import CONTACT_SHEET, TrainingHistory

@@ -13,10 +13,9 @@ from darkroom.components.base import progress
 from darkroom.components.tuning.tuner_results import TrialRow
 
 if TYPE_CHECKING:
-    from darkroom.components.tuning.live_table import LiveTable
+    from darkroom.components.tuning.live_table import LiveTable, Searched
     from darkroom.components.tuning.oracles import Plan
     from darkroom.components.tuning.process_pool import ProcessPool
-    from darkroom.components.tuning.search import Search
     from darkroom.components.tuning.trial_table import SearchProgress
 
 
@@ -25,7 +24,7 @@ def report(table: "SearchProgress") -> None:
     progress.trials("Tuner", _module("trial_table").headline(table), table)
 
 
-def live_table(search: "Search", plan: "Plan | None", pool: "ProcessPool") -> "LiveTable":
+def live_table(search: "Searched", plan: "Plan | None", pool: "ProcessPool") -> "LiveTable":
     """As ``live_table.LiveTable``."""
     table: LiveTable = _module("live_table").LiveTable(search, plan, pool)
     return table

@@ -1,8 +1,9 @@
 """What is shown of a search while it goes on."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from keras_tuner import Oracle
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from darkroom.components.training.hand_over import without_notes
@@ -10,14 +11,29 @@ from darkroom.components.tuning import oracles
 from darkroom.components.tuning.process_pool import ProcessPool, TrialProcess
 
 if TYPE_CHECKING:
+    from darkroom.components.base.settings import TunerSettings
     from darkroom.components.tuning import trial_table
-    from darkroom.components.tuning.search import Search
+    from darkroom.components.tuning.tuner_results import TrialRow
+
+
+class Searched(Protocol):
+    """What there is to know of a search."""
+
+    oracle: Oracle
+    config: "TunerSettings"
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the objective is better."""
+
+    def row(self, trial: Trial) -> "TrialRow":
+        """What a trial came to."""
 
 
 class LiveTable:
     """What is shown of a search while it goes on."""
 
-    def __init__(self, search: "Search", plan: oracles.Plan | None, pool: ProcessPool):
+    def __init__(self, search: Searched, plan: oracles.Plan | None, pool: ProcessPool):
         self._search, self._plan, self._pool = search, plan, pool
         self._begin = time.monotonic()
         self._ended: dict[str, trial_table.EndedTrial] = {}
