@@ -116,12 +116,12 @@ def compiled(config: Config) -> Specification:
         that the graph doesn't have.
     """
     check(config)
-    by_tfx, nodes = _compiled_by_tfx(config)
+    by_tfx, graph = _compiled_by_tfx(config)
     spec = _renamed(by_tfx)
     if is_remote(config.root):
         spec.pipeline["defaultPipelineRoot"] = config.pipeline_root
-    ids = {task_name(node.id): node.id for node in nodes}
-    for node in nodes:
+    ids = {task_name(node.id): node.id for node in graph}
+    for node in graph:
         _finish(spec, node)
     _add_images(spec)
     settings = config.kubeflow
