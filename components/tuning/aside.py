@@ -9,7 +9,6 @@ from collections.abc import Collection
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from darkroom.components.base import progress
 from darkroom.components.tuning.tuner_results import TrialRow
 
 if TYPE_CHECKING:
@@ -17,12 +16,6 @@ if TYPE_CHECKING:
     from darkroom.components.tuning.oracles import Plan
     from darkroom.components.tuning.process_pool import ProcessPool
     from darkroom.components.tuning.search import Search
-    from darkroom.components.tuning.trial_table import SearchProgress
-
-
-def report(table: "SearchProgress") -> None:
-    """Says how far Tuner's search is: a line in the log, which has the table attached."""
-    progress.trials("Tuner", _module("trial_table").headline(table), table)
 
 
 def live_table(search: "Search", plan: "Plan | None", pool: "ProcessPool") -> "LiveTable":
