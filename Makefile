@@ -1,8 +1,10 @@
-# make run: from images to a pushed model.   make test: everything that CI checks.
-.PHONY: run test browser databases format clean
+# make run: from images to a pushed model.   make test: style, types and tests, in ten minutes.
+# make test-slow: whole runs, real clusters, benchmarks in a smoke size. CI does both.
+.PHONY: run test test-slow browser databases format clean
 
 ready := .venv/ready
 airflow := .venv-airflow/ready
+pytest := .venv/bin/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 run: $(ready)
 	.venv/bin/darkroom run
@@ -10,8 +12,12 @@ run: $(ready)
 test: $(ready) $(airflow) browser databases
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
 	.venv/bin/mypy
-	.venv/bin/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(pytest) -m "not slow"
+
+test-slow: $(ready) $(airflow) browser databases
+	$(pytest) -m slow
 
 # Pages are tested in a real browser.
 browser:

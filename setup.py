@@ -26,7 +26,6 @@ TFX = [
     "matplotlib",  # pictures for people
     "grpcio",  # trials on other machines; TFX brings it
     "pillow",
-    "jinja2",  # the page of a run's report
     "psutil",  # memory of the server on which a model is tried
     "pyarrow",  # the file of all predictions; TFX brings it
     "scipy",  # confidence intervals, and which classes are mixed up; scikit-learn brings it
@@ -52,14 +51,16 @@ setup(
     # The folder darkroom links to the others.
     packages=find_packages(include=["darkroom", "darkroom.*"]),
     package_data={
-        "darkroom.pipeline": ["configs/*.yaml"],
+        "darkroom.pipeline": ["configs/*.yaml", "manifests/*.jinja"],
         "darkroom.components.report": ["*.jinja"],
-        "darkroom.serving.rest": ["browser.html"],
+        "darkroom.serving.deployment": ["*.jinja"],
+        "darkroom.serving.protocols": ["browser.html"],
         "darkroom.kubeflow": ["Dockerfile"],
     },
     install_requires=[
         "click>=8.1",  # the command line: its help, its errors, completion in the shell
         "google-crc32c",
+        "jinja2",  # the page of a run's report, Kubernetes' manifests
         "protobuf",
         "pydantic>=2.7",
         "pyyaml",
@@ -76,6 +77,7 @@ setup(
         "dev": [
             "compose-spec",  # reads Compose files as Docker does, and refuses unknown keys
             "hypothesis",
+            "import-linter",  # which package may import which
             "kfp-kubernetes",  # the protocol of what Kubeflow tells Kubernetes, to check specs by
             "kubernetes-validate",  # Kubernetes' schemas, to check manifests without a cluster
             "mypy",

@@ -10,8 +10,8 @@ from statistics import median
 
 import measure
 
-from darkroom.kubeflow import compile as compiler
 from darkroom.kubeflow import run_local
+from darkroom.kubeflow.protocol import task_name
 
 _MOUNT = "/images"
 
@@ -38,10 +38,7 @@ def main() -> None:
         ]
         mounts = {_MOUNT: options.data}
         tasks = list(run_local.run(folder / "spec.yaml", folder / "cluster", mounts))
-    here = {
-        compiler.task_name(node["id"].replace("Resolver", "Baseline")): node["seconds"]
-        for node in whole.status["nodes"]
-    }
+    here = {task_name(node["id"]): node["seconds"] for node in whole.status["nodes"]}
     rows = [
         {
             "task": task.name,

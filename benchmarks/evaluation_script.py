@@ -18,7 +18,7 @@ from tfx.utils import proto_utils
 
 from darkroom.components.base import features
 from darkroom.components.evaluation import evaluator
-from darkroom.components.report import facts, files
+from darkroom.components.report import collector, files
 from darkroom.components.runs import lineage
 from darkroom.serving import signatures
 
@@ -56,7 +56,7 @@ def main() -> None:
         began = time.monotonic()
         page = folder / "report"
         page.mkdir()
-        files.write(facts.collect(page, home.name, run.name, config, made, nodes), page)
+        files.write(collector.collect(page, run.name, config, made, nodes), page)
         parts["Report"] = time.monotonic() - began
     else:
         properties = {

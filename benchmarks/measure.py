@@ -38,7 +38,7 @@ _LIBRARIES = (
 )  # fmt: skip
 
 # Nodes that run anew each time, as they only look things up.
-RESOLVERS = ("Resolver", "LastStatistics")
+RESOLVERS = ("Baseline", "LastStatistics")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ tasks whose result depends on more than their inputs.
 import json
 import math
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -19,24 +18,45 @@ from darkroom.components.base import user_code
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.remote import is_remote
 from darkroom.components.runs import environment
-from darkroom.kubeflow.task import RUN_PARAMETER, SEEN_PARAMETER, title_of
+from darkroom.kubeflow.protocol import (
+    EXECUTOR_INPUT,
+    RUN_ID,
+    RUN_PARAMETER,
+    SEEN_PARAMETER,
+    ComponentSpec,
+    Container,
+    KubernetesExecutor,
+    PipelineSpec,
+    Specification,
+    TaskSpec,
+    task_name,
+    text_parameter,
+    title_of,
+)
 from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.platforms import Kubeflow, Resources
 from darkroom.pipeline.running import preflight
+from darkroom.serving import files
+
+if TYPE_CHECKING:
+    from tfx.dsl.components.base.base_node import BaseNode
 
 # What they look at can change without their inputs: earlier runs, what is pushed.
 _UNCACHED = ("LastStatistics", "Baseline", "Pusher", "Report")
 # These note on what they make which run made it; that alone makes each run's call another.
 _NOTE_THE_RUN = ("Pusher", "Report")
-_RUN_ID = "{{$.pipeline_job_uuid}}"
 _MADE_BY = "made by darkroom compile"
 _COMMAND = ("python", "-m", "darkroom.kubeflow.task")
 # A task before ImportExampleGen, which takes part of its cache's key from it.
-_FIRST, _BEFORE = "import-example-gen", "images"
-_BEFORE_COMMAND = ("python", "-m", "darkroom.kubeflow.input_digest")
+_IMAGES = "images"
+_IMAGES_COMMAND = ("python", "-m", "darkroom.kubeflow.input_digest")
 # Between tries, doubling; all of them within a week from the first's start: trainings take days.
-_BACKOFF = {"backoffDuration": "10s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"}
+_BACKOFF: dict[str, int | float | str] = {
+    "backoffDuration": "10s",
+    "backoffFactor": 2.0,
+    "backoffMaxDuration": "604800s",
+}
 # Buckets that the launcher of Kubeflow Pipelines knows, and TensorFlow.
 _BUCKETS = ("gs", "s3")
 
@@ -47,58 +67,84 @@ def check(config: Config) -> None:
     Raises:
       DarkroomError: no image; a path that containers don't see; what has no place there.
     """
-    settings = config.kubeflow
-    if settings.image is None:
-        raise DarkroomError(
-            "kubeflow.image: missing. Build the image with kubeflow/Dockerfile, push it to a "
-            "registry that the cluster can read, and set kubeflow.image to its reference."
-        )
-    if config.data.bundled is not None:
-        raise DarkroomError(
-            f"data.bundled: {config.data.bundled} is written where darkroom run runs, and "
-            "containers don't see that. Set data.path to a folder of TFRecords that they see."
-        )
-    _seen_by_containers(config, "root", config.root)
-    _seen_by_containers(config, "data.path", config.data_path)
-    weights = config.model.weights
-    if weights not in (None, "imagenet"):
-        _seen_by_containers(config, "model.weights", weights or "")
-    if config.training.strategy == "multi_worker":
-        raise DarkroomError(
-            "training.strategy: multi_worker trains in several pods, and a task of Kubeflow "
-            "Pipelines is one. Set it to mirrored, or run the pipeline in a TFJob instead: "
-            "darkroom deploy training."
-        )
+    for problem in _problems(config):
+        raise DarkroomError(problem)
     for key, path in config.user_code.items():
         user_code.resolve(path, key)
 
 
-def _seen_by_containers(config: Config, key: str, path: str) -> None:
-    volumes = sorted(config.kubeflow.volumes)
-    scheme, remote, _ = path.partition("://")
-    if remote and scheme not in _BUCKETS:
-        raise DarkroomError(
-            f"{key}: expected a bucket of gs:// or s3://, or a path below kubeflow.volumes, as "
-            f"Kubeflow Pipelines knows no other; found {path}."
+def _problems(config: Config) -> Iterator[str]:
+    """In sentences."""
+    if config.kubeflow.image is None:
+        yield (
+            "kubeflow.image: missing. Build the image with kubeflow/Dockerfile, push it to a "
+            "registry that the cluster can read, and set kubeflow.image to its reference."
         )
-    inside = Path(os.path.normpath(path))
-    if remote or any(inside.is_relative_to(volume) for volume in volumes):
-        return
-    there = f"; kubeflow.volumes has {', '.join(volumes)}" if volumes else ""
-    raise DarkroomError(
-        f"{key}: {path} is a path of this machine, which containers don't see. Set it to a bucket, "
-        f"such as gs://bucket/folder, or below a path of kubeflow.volumes{there}."
-    )
+    if config.data.bundled is not None:
+        yield (
+            f"data.bundled: {config.data.bundled} is written where darkroom run runs, and "
+            "containers don't see that. Set data.path to a folder of TFRecords that they see."
+        )
+    paths = {"root": config.root, "data.path": config.data_path}
+    if config.model.weights not in (None, "imagenet"):
+        paths["model.weights"] = config.model.weights or ""
+    volumes = sorted(config.kubeflow.volumes)
+    for key, path in paths.items():
+        scheme, remote, _ = path.partition("://")
+        if remote and scheme not in _BUCKETS:
+            yield (
+                f"{key}: expected a bucket of gs:// or s3://, or a path below kubeflow.volumes, as "
+                f"Kubeflow Pipelines knows no other; found {path}."
+            )
+        inside = Path(os.path.normpath(path))
+        if not remote and not any(inside.is_relative_to(volume) for volume in volumes):
+            choices = f"; kubeflow.volumes has {', '.join(volumes)}" if volumes else ""
+            yield (
+                f"{key}: {path} is a path of this machine, which containers don't see. Set it to a "
+                f"bucket, such as gs://bucket/folder, or below a path of kubeflow.volumes{choices}."
+            )
+    if config.training.strategy == "multi_worker":
+        yield (
+            "training.strategy: multi_worker trains in several pods, and a task of Kubeflow "
+            "Pipelines is one. Set it to mirrored, or run the pipeline in a TFJob instead: "
+            "darkroom deploy training."
+        )
 
 
-def compiled(config: Config) -> list[dict[str, Any]]:
-    """The pipeline's specification, and after it, where there is one, that of the platform.
+def compiled(config: Config) -> Specification:
+    """The pipeline's specification.
 
     Raises:
       DarkroomError: as ``check``; also where what compiles is not installed, or a node is named
         that the graph doesn't have.
     """
     check(config)
+    by_tfx, nodes = _compiled_by_tfx(config)
+    spec = _renamed(by_tfx)
+    if is_remote(config.root):
+        spec.pipeline["defaultPipelineRoot"] = config.pipeline_root
+    ids = {task_name(node.id): node.id for node in nodes}
+    for node in nodes:
+        _finish(spec, node)
+    _add_images(spec)
+    settings = config.kubeflow
+    for name, task in spec.tasks.items():
+        resources = settings.resources_of(ids.get(name, ""))
+        container = spec.container(name)
+        if limits := _limits(resources):
+            container["resources"] = limits
+        if settings.environment:
+            variables = sorted(settings.environment.items())
+            container["env"] = [{"name": key, "value": value} for key, value in variables]
+        if settings.retries:
+            task["retryPolicy"] = {"maxRetryCount": settings.retries, **_BACKOFF}
+        if of_kubernetes := _of_kubernetes(settings, resources):
+            spec.kubernetes[spec.component(name)["executorLabel"]] = of_kubernetes
+    return spec
+
+
+def _compiled_by_tfx(config: Config) -> "tuple[PipelineSpec, list[BaseNode]]":
+    """What TFX makes of the graph, and its nodes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
@@ -114,57 +160,33 @@ def compiled(config: Config) -> list[dict[str, Any]]:
     # How much there is to read isn't known here.
     options = beam.arguments(config.beam, data_bytes=0, cores=1)
     pipeline = create_pipeline(config, options, in_containers=True)
-    known = [node.id for node in pipeline.components]
+    ids = [node.id for node in pipeline.components]
     for node in config.kubeflow.resources:
-        if node != "*" and node not in known:
+        if node != "*" and node not in ids:
             raise DarkroomError(
                 f"kubeflow.resources: {node} is no node of the graph, there are "
-                f"{', '.join(known)}.{closest(node, known)}"
+                f"{', '.join(ids)}.{closest(node, ids)}"
             )
     settings = tfx_runner.KubeflowV2DagRunnerConfig(
         default_image=config.kubeflow.image,
         default_commands=list(_COMMAND),
         use_pipeline_spec_2_1=True,
     )
-    made = tfx_runner.KubeflowV2DagRunner(settings).run(pipeline, write_out=False)
-    spec = _renamed(made["pipelineSpec"])
-    if is_remote(config.root):
-        spec["defaultPipelineRoot"] = config.pipeline_root
-    nodes = {task_name(node.id): node for node in pipeline.components}
-    for node in nodes.values():
-        _finish(spec, node)
-    _look_before(spec)
-    on_kubernetes = {}
-    for name, task in spec["root"]["dag"]["tasks"].items():
-        wanted = config.kubeflow.resources_of(nodes[name].id if name in nodes else "")
-        container = spec["deploymentSpec"]["executors"][f"exec-{name}"]["container"]
-        container |= _resources(wanted)
-        if config.kubeflow.environment:
-            variables = sorted(config.kubeflow.environment.items())
-            container["env"] = [{"name": key, "value": value} for key, value in variables]
-        if config.kubeflow.retries:
-            task["retryPolicy"] = {"maxRetryCount": config.kubeflow.retries, **_BACKOFF}
-        if described := _on_kubernetes(config.kubeflow, wanted):
-            on_kubernetes[f"exec-{name}"] = described
-    if not on_kubernetes:
-        return [spec]
-    deployment = {"deploymentSpec": {"executors": on_kubernetes}}
-    return [spec, {"platforms": {"kubernetes": deployment}}]
+    job = tfx_runner.KubeflowV2DagRunner(settings).run(pipeline, write_out=False)
+    return job["pipelineSpec"], pipeline.components
 
 
-def write(documents: Sequence[dict[str, Any]], path: Path) -> None:
-    """Writes the documents as YAML, whole or not at all.
+def write(spec: Specification, path: Path) -> None:
+    """Writes a specification as YAML, whole or not at all.
 
     Raises:
       DarkroomError: the file can't be written.
     """
-    spec = documents[0]
     heading = (
-        f"# {spec['pipelineInfo']['name']}: {_MADE_BY}, "
+        f"# {spec.pipeline['pipelineInfo']['name']}: {_MADE_BY}, "
         f"darkroom {environment.versions().get('darkroom', '')}\n"
     )
-    text = yaml.safe_dump_all(documents, sort_keys=True, width=100, allow_unicode=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    documents = yaml.safe_dump_all(spec.documents(), sort_keys=True, width=100, allow_unicode=True)
     try:
         if path.is_file() and not _is_ours(path):
             raise DarkroomError(
@@ -172,8 +194,7 @@ def write(documents: Sequence[dict[str, Any]], path: Path) -> None:
                 "with -o."
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(heading + text, encoding="utf-8")
-        unfinished.replace(path)
+        files.replace(path, heading + documents)
     except OSError as error:
         raise DarkroomError(f"{path} can't be written: {error.strerror}.") from error
 
@@ -183,110 +204,89 @@ def _is_ours(path: Path) -> bool:
         return _MADE_BY in file.readline()
 
 
-def task_name(node: str) -> str:
-    """A node's id as Kubernetes and kfp write it: import-example-gen."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", node).lower()
-
-
-def _renamed(spec: dict[str, Any]) -> dict[str, Any]:
-    """With the names that kfp's own compiler gives: task, comp-task and exec-task."""
-    tasks = {}
-    for node, task in spec["root"]["dag"]["tasks"].items():
-        name = task_name(node)
-        task["taskInfo"]["name"] = name
-        task["componentRef"]["name"] = f"comp-{name}"
+def _renamed(by_tfx: PipelineSpec) -> Specification:
+    """With the names that kfp's own compiler gives."""
+    before = Specification(by_tfx, {})
+    spec = Specification(
+        {
+            **by_tfx,
+            "root": {"dag": {"tasks": {}}},
+            "components": {},
+            "deploymentSpec": {"executors": {}},
+        },
+        {},
+    )
+    for node, task in before.tasks.items():
         task["dependentTasks"] = sorted(map(task_name, task.get("dependentTasks", [])))
-        for given in task.get("inputs", {}).get("artifacts", {}).values():
-            source = given["taskOutputArtifact"]
+        for artifact in task.get("inputs", {}).get("artifacts", {}).values():
+            source = artifact["taskOutputArtifact"]
             source["producerTask"] = task_name(source["producerTask"])
-        tasks[name] = task
-    components = {}
-    for node, component in spec["components"].items():
-        component["executorLabel"] = f"exec-{task_name(node)}"
-        components[f"comp-{task_name(node)}"] = component
-    executors = {
-        f"exec-{task_name(label.removesuffix('_executor'))}": executor
-        for label, executor in spec["deploymentSpec"]["executors"].items()
-    }
-    spec["root"]["dag"]["tasks"] = tasks
-    return {**spec, "components": components, "deploymentSpec": {"executors": executors}}
+        spec.add(task_name(node), task, before.component(node), before.container(node))
+    return spec
 
 
-def _finish(spec: dict[str, Any], node: Any) -> None:
+def _finish(spec: Specification, node: "BaseNode") -> None:
     """Adds to a node's task what TFX doesn't say of it, and takes out what only Vertex would do."""
     from tfx.utils import name_utils
 
     name = task_name(node.id)
-    task = spec["root"]["dag"]["tasks"][name]
-    container = spec["deploymentSpec"]["executors"][f"exec-{name}"]["container"]
+    container = spec.container(name)
     container.pop("lifecycle", None)  # the driver of ExampleGen, whose work our executor does
-    inputs = spec["components"][f"comp-{name}"]["inputDefinitions"]
-    types = {key: title_of(one["artifactType"]) for key, one in inputs.get("artifacts", {}).items()}
+    inputs = spec.component(name)["inputDefinitions"].get("artifacts", {})
+    titles = {key: title_of(definition["artifactType"]) for key, definition in inputs.items()}
     executor = node.executor_spec
     container["args"] = [
         *("--node", node.id),
         *("--executor", name_utils.get_full_name(executor.executor_class)),
-        *("--input", "{{$}}"),
-        *(("--types", json.dumps(types, sort_keys=True)) if types else ()),
+        *("--input", EXECUTOR_INPUT),
+        *(("--types", json.dumps(titles, sort_keys=True)) if titles else ()),
         # The code's fingerprint, part of the cache's key as on the laptop, and options of Beam.
         *executor.extra_flags,
         *getattr(executor, "beam_pipeline_args", []),
     ]
-    task["cachingOptions"] = {} if node.id in _UNCACHED else {"enableCache": True}
+    spec.tasks[name]["cachingOptions"] = {} if node.id in _UNCACHED else {"enableCache": True}
     if node.id in _NOTE_THE_RUN:
-        inputs["parameters"][RUN_PARAMETER] = {"parameterType": "STRING"}
-        task["inputs"]["parameters"][RUN_PARAMETER] = {"runtimeValue": {"constant": _RUN_ID}}
+        spec.hand_over(name, RUN_PARAMETER, {"runtimeValue": {"constant": RUN_ID}})
 
 
-def _look_before(spec: dict[str, Any]) -> None:
+def _add_images(spec: Specification) -> None:
     """Adds the task that looks at the images' files, for ImportExampleGen to be cached by."""
-    tasks, executors = spec["root"]["dag"]["tasks"], spec["deploymentSpec"]["executors"]
-    first, component = tasks[_FIRST], spec["components"][f"comp-{_FIRST}"]
-    string = {"parameterType": "STRING"}
-    taken = ("input_base", "input_config")
-    given = {key: first["inputs"]["parameters"][key] for key in taken}
-    tasks[_BEFORE] = {
-        "taskInfo": {"name": _BEFORE},
-        "componentRef": {"name": f"comp-{_BEFORE}"},
-        "inputs": {"parameters": given},
+    example_gen = task_name("ImportExampleGen")
+    parameters = spec.tasks[example_gen]["inputs"]["parameters"]
+    keys = ("input_base", "input_config")
+    task: TaskSpec = {
+        "inputs": {"parameters": {key: parameters[key] for key in keys}},
         "cachingOptions": {},
     }
-    spec["components"][f"comp-{_BEFORE}"] = {
-        "executorLabel": f"exec-{_BEFORE}",
-        "inputDefinitions": {"parameters": dict.fromkeys(taken, string)},
-        "outputDefinitions": {"parameters": {SEEN_PARAMETER: string}},
+    container: Container = {
+        "image": spec.container(example_gen)["image"],
+        "command": list(_IMAGES_COMMAND),
+        "args": ["--input", EXECUTOR_INPUT],
     }
-    image = executors[f"exec-{_FIRST}"]["container"]["image"]
-    executors[f"exec-{_BEFORE}"] = {
-        "container": {
-            "image": image,
-            "command": list(_BEFORE_COMMAND),
-            "args": ["--input", "{{$}}"],
-        }
+    component: ComponentSpec = {
+        "inputDefinitions": {"parameters": {key: text_parameter() for key in keys}},
+        "outputDefinitions": {"parameters": {SEEN_PARAMETER: text_parameter()}},
     }
-    first["dependentTasks"] = [_BEFORE]
-    source = {"producerTask": _BEFORE, "outputParameterKey": SEEN_PARAMETER}
-    first["inputs"]["parameters"][SEEN_PARAMETER] = {"taskOutputParameter": source}
-    component["inputDefinitions"]["parameters"][SEEN_PARAMETER] = string
+    spec.add(_IMAGES, task, component, container)
+    spec.tasks[example_gen]["dependentTasks"] = [_IMAGES]
+    source = {"producerTask": _IMAGES, "outputParameterKey": SEEN_PARAMETER}
+    spec.hand_over(example_gen, SEEN_PARAMETER, {"taskOutputParameter": source})
 
 
-def _resources(wanted: Resources) -> dict[str, Any]:
+def _limits(resources: Resources) -> dict[str, object]:
     """What a container gets, in the words of newer back ends and in those of older ones."""
-    described: dict[str, Any] = {}
-    if wanted.cpu is not None:
-        described |= {"cpuLimit": wanted.cpu, "resourceCpuLimit": f"{wanted.cpu:g}"}
-    if wanted.memory is not None:
-        gigabytes = _bytes(wanted.memory) / 1e9
-        described |= {"memoryLimit": gigabytes, "resourceMemoryLimit": wanted.memory}
-    if wanted.accelerator is not None:
-        count = str(wanted.accelerators)
-        described["accelerator"] = {
-            "type": wanted.accelerator,
-            "count": count,
-            "resourceType": wanted.accelerator,
-            "resourceCount": count,
-        }
-    return {"resources": described} if described else {}
+    limits: dict[str, object] = {}
+    if resources.cpu is not None:
+        limits |= {"cpuLimit": resources.cpu, "resourceCpuLimit": f"{resources.cpu:g}"}
+    if resources.memory is not None:
+        gigabytes = _bytes(resources.memory) / 1e9
+        limits |= {"memoryLimit": gigabytes, "resourceMemoryLimit": resources.memory}
+    if resources.accelerator is not None:
+        kind, count = resources.accelerator, str(resources.accelerators)
+        limits["accelerator"] = {
+            "type": kind, "count": count, "resourceType": kind, "resourceCount": count,
+        }  # fmt: skip
+    return limits
 
 
 def _bytes(quantity: str) -> float:
@@ -297,9 +297,9 @@ def _bytes(quantity: str) -> float:
     return float(number) * math.pow(base, " KMGTPE".index(unit[0]) if unit else 0)
 
 
-def _on_kubernetes(kubeflow: Kubeflow, wanted: Resources) -> dict[str, Any]:
-    """What only Kubernetes knows of a container, as kfp-kubernetes says it: secrets, volumes."""
-    described: dict[str, Any] = {}
+def _of_kubernetes(kubeflow: Kubeflow, resources: Resources) -> KubernetesExecutor:
+    """What only Kubernetes knows of a container: secrets, volumes, the nodes that it may run on."""
+    described: KubernetesExecutor = {}
     if kubeflow.secrets:
         described["secretAsEnv"] = [
             {"secretName": name, "keyToEnv": [{"secretKey": key, "envVar": variable}]}
@@ -311,6 +311,6 @@ def _on_kubernetes(kubeflow: Kubeflow, wanted: Resources) -> dict[str, Any]:
             {"constant": claim, "mountPath": path}
             for path, claim in sorted(kubeflow.volumes.items())
         ]
-    if wanted.node_pool:
-        described["nodeSelector"] = {"labels": dict(sorted(wanted.node_pool.items()))}
+    if resources.node_pool:
+        described["nodeSelector"] = {"labels": dict(sorted(resources.node_pool.items()))}
     return described

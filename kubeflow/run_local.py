@@ -4,6 +4,7 @@
 command as a process of its own, in the order of the graph, with the input and output files that the
 driver and the launcher of Kubeflow Pipelines hand to it. DIR plays the cluster: gs://bucket/x is
 DIR/gcs/bucket/x and /data/x of a volume is DIR/data/x, where ``--mount`` doesn't say otherwise.
+darkroom's own commands are forked from one process that has imported TensorFlow and TFX.
 """
 
 import argparse
@@ -18,22 +19,32 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from darkroom.components.base.errors import INTERRUPTED, DarkroomError
-from darkroom.components.training.distribution.shared_work import end_with_parent
+from darkroom.components.base.processes import Forked, ForkServer, end_with_parent
 from darkroom.kubeflow import spec
+from darkroom.kubeflow.protocol import (
+    COPIES,
+    EXECUTOR_INPUT,
+    RUN_ID,
+    ArtifactType,
+    ExecutorInput,
+    RuntimeArtifact,
+)
 from darkroom.kubeflow.task import DONE, FAILED
 
-# As the launcher of Kubeflow Pipelines names its copies of buckets.
-_BUCKETS = {"gs://": "gcs", "s3://": "s3"}
-_INPUT = "{{$}}"
-_RUN_ID = "{{$.pipeline_job_uuid}}"
+# The image's Python is the one that runs this.
+_PYTHON = ("python", "python3")
+# Modules whose commands are forked, and what is imported once for them: Keras before TensorFlow
+# Transform, which would choose tf_keras.
+_FORKED = ("darkroom.kubeflow.task", "darkroom.kubeflow.input_digest")
+_IMPORTED = ("keras", "darkroom.pipeline.pipeline", *_FORKED)
 _OUTPUT_FILE = "executor_output.json"
 # What is left of an artifact's type when the open-source back end hands it on.
-_FORGOTTEN = {"type": {"instanceSchema": ""}}
+_FORGOTTEN: ArtifactType = {"instanceSchema": ""}
 # Lines of a failed task's log that are shown.
 _SHOWN_LINES = 5
 
@@ -92,123 +103,177 @@ def run(path: Path, root: Path, mounts: dict[str, Path] | None = None) -> Iterat
       DarkroomError: the specification can't run, or a task failed: which, its command, its log.
     """
     pipeline, tasks = spec.load(path)
-    here = _Places(root.absolute(), mounts or {}, tasks)
+    volumes = {mount["mountPath"] for t in tasks for mount in t.kubernetes.get("pvcMount", [])}
     for task in tasks:
         _check(task)
-    run_id = str(uuid.uuid4())
-    folder = root.absolute() / "runs" / pipeline / run_id
-    made: dict[tuple[str, str], Any] = {}  # artifacts and parameters by task and key
-    for task in tasks:
-        yield _run(task, pipeline, run_id, folder / task.name, here, made)
+    with contextlib.closing(_Run(pipeline, Places(root.absolute(), volumes, mounts or {}))) as here:
+        for task in tasks:
+            yield here.run(task)
 
 
-class _Places:
+class Places:
     """Where the paths and URIs of the cluster are on this machine."""
 
-    def __init__(self, root: Path, mounts: dict[str, Path], tasks: Sequence[spec.Task]):
-        """Takes the volumes from what the tasks mount."""
-        volumes = {v["mountPath"] for task in tasks for v in task.platform.get("pvcMount", [])}
+    def __init__(self, root: Path, volumes: Iterable[str], mounts: Mapping[str, Path]):
+        """Volumes and buckets are folders of ``root``, where ``mounts`` doesn't say otherwise."""
         self.root = root
-        places = {volume: root / volume.lstrip("/") for volume in volumes} | mounts
+        places = {volume: root / volume.lstrip("/") for volume in volumes} | dict(mounts)
         # The longest first: a mount may lie in a volume.
         longest = sorted(places.items(), key=lambda place: -len(place[0]))
         rules = [(rf"{re.escape(place)}(?=[/\"']|$)", str(folder)) for place, folder in longest]
-        rules += [(re.escape(scheme), f"{root / name}/") for scheme, name in _BUCKETS.items()]
+        rules += [(re.escape(scheme), f"{root}{copies}") for scheme, copies in COPIES.items()]
         self._folders = [folder for _, folder in rules]
         # All at once: what was put in is not looked at again.
         either = "|".join(f"({pattern})" for pattern, _ in rules)
         self._pattern = re.compile(rf"(?<![\w./:-])(?:{either})")
 
-    def here(self, value: Any) -> Any:
-        """A parameter with paths of this machine in place of the cluster's."""
-        if not isinstance(value, str):
-            return value
-        return self._pattern.sub(lambda found: self._folders[(found.lastindex or 1) - 1], value)
+    def here(self, text: str) -> str:
+        """Text with paths of this machine in place of the cluster's."""
+        return self._pattern.sub(lambda match: self._folders[(match.lastindex or 1) - 1], text)
 
 
-def _run(
-    task: spec.Task,
-    pipeline: str,
-    run_id: str,
-    folder: Path,
-    here: _Places,
-    made: dict[tuple[str, str], dict[str, Any]],
-) -> Ran:
-    """Runs a task; adds what it made to ``made``."""
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise DarkroomError(f"--root: {folder} can't be made: {error.strerror}.") from error
-    given = _executor_input(task, pipeline, run_id, folder, here, made)
-    (folder / "executor_input.json").write_text(json.dumps(given, indent=2), encoding="utf-8")
-    command = _command(task, given, here)
-    log = folder / "log.txt"
-    begin = time.monotonic()
-    with log.open("wb") as file, tempfile.TemporaryDirectory() as temporary:
+class _Run:
+    """A run of the pipeline: what its tasks have made until now."""
+
+    def __init__(self, pipeline: str, places: Places):
+        self._pipeline, self._places = pipeline, places
+        self._id = str(uuid.uuid4())
+        self._artifacts: dict[spec.Source, RuntimeArtifact] = {}
+        self._parameters: dict[spec.Source, object] = {}
+        self._server: ForkServer | None = None
+
+    def close(self) -> None:
+        """Ends all processes."""
+        if self._server is not None:
+            self._server.close()
+
+    def run(self, task: spec.Task) -> Ran:
+        """Runs a task.
+
+        Raises:
+          DarkroomError: it failed.
+        """
+        folder = self._places.root / "runs" / self._pipeline / self._id / task.name
         try:
-            process = subprocess.Popen(
-                command,
-                cwd=temporary,
-                env={**_environment(task, here), "TMPDIR": temporary},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=end_with_parent if sys.platform == "linux" else None,
-            )
+            folder.mkdir(parents=True)
         except OSError as error:
-            raise _failed(task, f"can't be started: {error.strerror}", folder) from error
-        code = _wait(process)
-    seconds = time.monotonic() - begin
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    if code:
-        how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-        raise _failed(task, how, folder, _last_words(lines))
-    for key, value in _executor_output(task, given, folder).items():
-        made[task.name, key] = value
-    return Ran(task.name, seconds, *_told(lines))
+            raise DarkroomError(f"--root: {folder} can't be made: {error.strerror}.") from error
+        handed = self._executor_input(task, folder)
+        (folder / "executor_input.json").write_text(json.dumps(handed, indent=2), encoding="utf-8")
+        log = folder / "log.txt"
+        begin = time.monotonic()
+        with log.open("wb") as file, tempfile.TemporaryDirectory() as temporary:
+            try:
+                process = self._start(task, handed, temporary, file.fileno())
+            except OSError as error:
+                raise _failed(task, f"can't be started: {error.strerror}", folder) from error
+            code = _wait(process)
+        seconds = time.monotonic() - begin
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if code:
+            how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+            raise _failed(task, how, folder, _last_words(lines))
+        self._take(task, handed, folder)
+        return Ran(task.name, seconds, *_result(lines))
 
-
-def _executor_input(
-    task: spec.Task,
-    pipeline: str,
-    run_id: str,
-    folder: Path,
-    here: _Places,
-    made: dict[tuple[str, str], dict[str, Any]],
-) -> dict[str, Any]:
-    """What the driver of Kubeflow Pipelines would hand to it."""
-    parameters = {
-        key: run_id if value == _RUN_ID else here.here(value)
-        for key, value in task.parameters.items()
-    } | {key: made[source] for key, source in task.told.items()}
-    # The launcher makes the folders around an output, and the task the output.
-    outputs = here.root / "artifacts" / pipeline / run_id / task.name
-    outputs.mkdir(parents=True)
-    return {
-        "inputs": {
-            "parameterValues": parameters,
-            "artifacts": {key: {"artifacts": [made[task.inputs[key]]]} for key in task.inputs},
-        },
-        "outputs": {
-            "artifacts": {
-                key: {"artifacts": [{"name": key, "uri": str(outputs / key), "type": kind}]}
-                for key, kind in task.outputs.items()
+    def _executor_input(self, task: spec.Task, folder: Path) -> ExecutorInput:
+        """What the driver of Kubeflow Pipelines would hand to it."""
+        constants = {key: self._filled_in(value) for key, value in task.constants.items()}
+        parameters = {key: self._parameters[source] for key, source in task.parameters.items()}
+        # The launcher makes the folders around an output, and the task the output.
+        outputs = self._places.root / "artifacts" / self._pipeline / self._id / task.name
+        outputs.mkdir(parents=True)
+        return {
+            "inputs": {
+                "parameterValues": {**constants, **parameters},
+                "artifacts": {
+                    key: {"artifacts": [self._artifacts[source]]}
+                    for key, source in task.inputs.items()
+                },
             },
-            "parameters": {key: {"outputFile": str(folder / key)} for key in task.tells},
-            "outputFile": str(folder / _OUTPUT_FILE),
-        },
-    }
+            "outputs": {
+                "artifacts": {
+                    key: {"artifacts": [{"name": key, "uri": str(outputs / key), "type": kind}]}
+                    for key, kind in task.outputs.items()
+                },
+                "parameters": {
+                    key: {"outputFile": str(folder / key)} for key in task.output_parameters
+                },
+                "outputFile": str(folder / _OUTPUT_FILE),
+            },
+        }
+
+    def _filled_in(self, constant: object) -> object:
+        if not isinstance(constant, str):
+            return constant
+        return self._places.here(constant.replace(RUN_ID, self._id))
+
+    def _start(
+        self, task: spec.Task, handed: ExecutorInput, temporary: str, output: int
+    ) -> subprocess.Popen[bytes] | Forked:
+        program, *words = (
+            json.dumps(handed) if word == EXECUTOR_INPUT else self._places.here(word)
+            for word in task.command
+        )
+        environment = self._environment(task)
+        in_task = {**environment, "TMPDIR": temporary}
+        if program in _PYTHON and words[:1] == ["-m"] and words[1] in _FORKED:
+            with contextlib.suppress(OSError):
+                if self._server is None:
+                    self._server = ForkServer(_IMPORTED, environment, output)
+                # What is imported may depend on the environment.
+                if self._server.environment == environment:
+                    return self._server.start(words[1], words[2:], in_task, temporary, output)
+        return subprocess.Popen(
+            [sys.executable if program in _PYTHON else program, *words],
+            cwd=temporary,
+            env=in_task,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent if sys.platform == "linux" else None,
+        )
+
+    def _environment(self, task: spec.Task) -> dict[str, str]:
+        """That of this process, with what the task's container has beyond it."""
+        variables = task.container.get("env", [])
+        declared = {entry["name"]: self._places.here(entry["value"]) for entry in variables}
+        # Your own code, which is in /opt/code of the image, is where you are; last, to shadow
+        # nothing.
+        path = [*filter(None, [os.environ.get("PYTHONPATH")]), os.getcwd()]
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **declared}
+
+    def _take(self, task: spec.Task, handed: ExecutorInput, folder: Path) -> None:
+        """Keeps what it made, as tasks after it get it: artifacts without their type."""
+        try:
+            output = json.loads((folder / _OUTPUT_FILE).read_text(encoding="utf-8"))
+            artifacts = {key: of["artifacts"][0] for key, of in output.get("artifacts", {}).items()}
+            for key in task.output_parameters:
+                self._parameters[spec.Source(task.name, key)] = output["parameterValues"][key]
+        except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+            raise _failed(
+                task, f"wrote no executor output that can be read ({error})", folder
+            ) from error
+        for key, listed in handed["outputs"]["artifacts"].items():
+            [declared] = listed["artifacts"]
+            metadata = artifacts.get(key, {}).get("metadata", {})
+            artifact: RuntimeArtifact = {**declared, "type": _FORGOTTEN, "metadata": metadata}
+            self._artifacts[spec.Source(task.name, key)] = artifact
+            if not os.path.isdir(declared["uri"]) or not os.listdir(declared["uri"]):
+                raise _failed(
+                    task, f"did not write its output {key}, expected in {declared['uri']}", folder
+                )
 
 
 def _check(task: spec.Task) -> None:
     """What would stop it here, before the first task runs."""
-    for word in [*task.container["command"], *task.container.get("args", [])]:
-        if "{{$" in word and word != _INPUT:
+    for word in task.command:
+        if "{{$" in word and word != EXECUTOR_INPUT:
             raise DarkroomError(
                 f"task {task.name}: can't fill in the placeholder of {word!r} here."
             )
-    for secret in task.platform.get("secretAsEnv", []):
+    for secret in task.kubernetes.get("secretAsEnv", []):
         for key in secret["keyToEnv"]:
             if key["envVar"] not in os.environ:
                 raise DarkroomError(
@@ -217,64 +282,22 @@ def _check(task: spec.Task) -> None:
                 )
 
 
-def _command(task: spec.Task, given: dict[str, Any], here: _Places) -> list[str]:
-    container = task.container
-    words = [*container["command"], *container.get("args", [])]
-    words = [json.dumps(given) if word == _INPUT else here.here(word) for word in words]
-    # The image's Python is the one that runs this.
-    return [sys.executable, *words[1:]] if words[0] in ("python", "python3") else words
-
-
-def _environment(task: spec.Task, here: _Places) -> dict[str, str]:
-    """That of this process, with what the task's container has beyond it."""
-    given = task.container.get("env", [])
-    declared = {entry["name"]: here.here(entry["value"]) for entry in given}
-    # Your own code, which is in /opt/code of the image, is where you are; last, to shadow nothing.
-    path = [*filter(None, [os.environ.get("PYTHONPATH")]), os.getcwd()]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **declared}
-
-
-def _wait(process: subprocess.Popen[bytes]) -> int:
+def _wait(process: subprocess.Popen[bytes] | Forked) -> int:
     """Waits for the end; takes the task with it where this process is interrupted."""
     try:
         return process.wait()
     finally:
-        if process.poll() is None:
+        if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def _executor_output(task: spec.Task, given: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Parameters, and artifacts as tasks after it get them: without their type, as on a cluster."""
-    try:
-        output = json.loads((folder / _OUTPUT_FILE).read_text(encoding="utf-8"))
-        written = {key: of["artifacts"][0] for key, of in output.get("artifacts", {}).items()}
-        made = {key: output["parameterValues"][key] for key in task.tells}
-    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise _failed(
-            task, f"wrote no executor output that can be read ({error})", folder
-        ) from error
-    for key, listed in given["outputs"]["artifacts"].items():
-        [declared] = listed["artifacts"]
-        metadata = written.get(key, {}).get("metadata", {})
-        made[key] = {**declared, **_FORGOTTEN, "metadata": metadata}
-        if not os.path.isdir(declared["uri"]) or not os.listdir(declared["uri"]):
-            raise _failed(
-                task,
-                f"did not write its output {key}, expected in {declared['uri']}",
-                folder,
-            )
-    return made
-
-
-def _failed(task: spec.Task, how: str, folder: Path, said: str = "") -> DarkroomError:
-    container = task.container
-    words = [*container["command"], *container.get("args", [])]
+def _failed(task: spec.Task, how: str, folder: Path, last_words: str = "") -> DarkroomError:
     return DarkroomError(
         f"task {task.name} {how}.\n"
-        + (f"  {said}\n" if said else "")
-        + f"Its command: {shlex.join(words)}\n"
+        + (f"  {last_words}\n" if last_words else "")
+        + f"Its command: {shlex.join(task.command)}\n"
         f"Its input:   {folder / 'executor_input.json'}\n"
         f"Its log:     {folder / 'log.txt'}"
     )
@@ -287,10 +310,10 @@ def _last_words(lines: Sequence[str]) -> str:
     return "\n  ".join(line for line in shown if line.strip())
 
 
-def _told(lines: Sequence[str]) -> tuple[float | None, str]:
+def _result(lines: Sequence[str]) -> tuple[float | None, str]:
     """The seconds of its own work, and the one number that matters, as a task says."""
-    said = [found for line in lines if (found := DONE.fullmatch(line))]
-    return (float(said[-1]["seconds"]), said[-1]["words"] or "") if said else (None, "")
+    matches = [match for line in lines if (match := DONE.fullmatch(line))]
+    return (float(matches[-1]["seconds"]), matches[-1]["words"] or "") if matches else (None, "")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,24 @@
 """A compiled specification, read from its file and checked before anything runs of it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
 from darkroom.components.base.errors import DarkroomError, closest
-from darkroom.kubeflow.task import title_of
+from darkroom.kubeflow.protocol import (
+    SCHEMA_VERSION,
+    ArtifactType,
+    Container,
+    KubernetesExecutor,
+    Specification,
+    TaskSpec,
+    title_of,
+)
 
-SCHEMA_VERSION = "2.1.0"
 # As Kubernetes has the names of what it makes for a task.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PARAMETERS = {
@@ -24,34 +31,48 @@ _PARAMETERS = {
 }
 
 
+class Source(NamedTuple):
+    """Where an input comes from."""
+
+    task: str
+    key: str  # of its output
+
+
 class Task(NamedTuple):
-    """A task of the graph."""
+    """A task of the graph; its inputs and outputs by key."""
 
     name: str
-    container: dict[str, Any]  # image, command, args, env
-    inputs: dict[str, tuple[str, str]]  # key → the task and the key that it comes from
-    outputs: dict[str, dict[str, Any]]  # key → artifactType
-    parameters: dict[str, Any]  # constants
-    told: dict[str, tuple[str, str]]  # parameters that are other tasks': as inputs
-    tells: dict[str, str]  # output parameters: key → parameterType
+    container: Container
+    kubernetes: KubernetesExecutor
+    inputs: dict[str, Source]  # artifacts
+    parameters: dict[str, Source]
+    constants: dict[str, object]
+    outputs: dict[str, ArtifactType]
+    output_parameters: dict[str, str]  # their parameterType
     after: set[str]  # tasks that must be done before
-    platform: dict[str, Any]  # what kfp-kubernetes says of the container
+
+    @property
+    def command(self) -> list[str]:
+        """What its container runs, with its arguments."""
+        return [*self.container["command"], *self.container.get("args", [])]
 
 
 class _Loader(yaml.SafeLoader):
     """YAML in which a name that is there twice is an error, not the last one that counts."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+    def construct_mapping(
+        self, node: yaml.MappingNode, deep: bool = False
+    ) -> dict[Hashable, object]:
+        keys: set[object] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if key in seen:
+            if key in keys:
                 raise DarkroomError(
                     f"{node.start_mark.name}, line {key_node.start_mark.line + 1}: {key} is there "
                     "twice, and names must be unique. Compile the pipeline again."
                 )
-            seen.add(key)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+            keys.add(key)
+        mapping: dict[Hashable, object] = super().construct_mapping(node, deep)
         return mapping
 
 
@@ -81,15 +102,11 @@ def load(path: Path) -> tuple[str, list[Task]]:
             "Compile the pipeline again, with darkroom compile."
         )
     try:
-        pipeline = first["pipelineInfo"]["name"]
-        platforms = (documents[1] or {}).get("platforms", {}) if len(documents) > 1 else {}
-        kubernetes = platforms.get("kubernetes", {}).get("deploymentSpec", {})
-        tasks = {
-            name: _task(path, first, name, task, kubernetes.get("executors", {}))
-            for name, task in first["root"]["dag"]["tasks"].items()
-        }
+        spec = Specification.of_documents(*documents[:2])
+        pipeline = spec.pipeline["pipelineInfo"]["name"]
+        tasks = {name: _task(path, spec, name, task) for name, task in spec.tasks.items()}
         for task in tasks.values():
-            for problem in _problems(first, task, tasks):
+            for problem in _problems(spec, task, tasks):
                 raise DarkroomError(f"{path}: task {task.name}: {problem}")
     except (KeyError, AttributeError, TypeError) as error:
         raise DarkroomError(
@@ -107,56 +124,45 @@ def load(path: Path) -> tuple[str, list[Task]]:
     return pipeline, [tasks[name] for name in order]
 
 
-def _task(
-    path: Path, spec: dict[str, Any], name: str, task: dict[str, Any], platform: dict[str, Any]
-) -> Task:
+def _task(path: Path, spec: Specification, name: str, described: TaskSpec) -> Task:
     try:
-        component = spec["components"][task["componentRef"]["name"]]
-        label = component["executorLabel"]
-        container = spec["deploymentSpec"]["executors"][label]["container"]
-        given = task.get("inputs", {})
+        component, container = spec.component(name), spec.container(name)
+        taken = described.get("inputs", {})
         inputs = {
-            key: (
-                source["taskOutputArtifact"]["producerTask"],
-                source["taskOutputArtifact"]["outputArtifactKey"],
-            )
-            for key, source in given.get("artifacts", {}).items()
-        }
-        values = given.get("parameters", {})
-        told = {
-            key: (
-                value["taskOutputParameter"]["producerTask"],
-                value["taskOutputParameter"]["outputParameterKey"],
-            )
-            for key, value in values.items()
-            if "taskOutputParameter" in value
-        }
-        constants = {
-            key: value["runtimeValue"]["constant"]
-            for key, value in values.items()
-            if key not in told
-        }
+            key: Source(of["taskOutputArtifact"]["producerTask"],
+                        of["taskOutputArtifact"]["outputArtifactKey"])
+            for key, of in taken.get("artifacts", {}).items()
+        }  # fmt: skip
+        parameters, constants = {}, {}
+        for key, of in taken.get("parameters", {}).items():
+            if output := of.get("taskOutputParameter"):
+                parameters[key] = Source(output["producerTask"], output["outputParameterKey"])
+            else:
+                constants[key] = of["runtimeValue"]["constant"]
     except KeyError as error:
         raise DarkroomError(
             f"{path}: task {name}: {error.args[0]!r} is missing, or of a kind that can't run here: "
             "expected a container with artifacts and parameters of other tasks, and constants."
         ) from None
-    defined = component.get("outputDefinitions", {})
+    outputs = component.get("outputDefinitions", {})
     return Task(
         name,
         container,
+        spec.kubernetes.get(component["executorLabel"], {}),
         inputs,
-        {key: output["artifactType"] for key, output in defined.get("artifacts", {}).items()},
+        parameters,
         constants,
-        told,
-        {key: output["parameterType"] for key, output in defined.get("parameters", {}).items()},
-        # Who makes an artifact or tells a parameter is waited for also where nobody says so.
-        {*task.get("dependentTasks", []), *(of for of, _ in (*inputs.values(), *told.values()))},
-        platform.get(label, {}),
+        {key: output["artifactType"] for key, output in outputs.get("artifacts", {}).items()},
+        {key: output["parameterType"] for key, output in outputs.get("parameters", {}).items()},
+        # Who makes an input is waited for also where nobody says so.
+        {
+            *described.get("dependentTasks", []),
+            *(source.task for source in (*inputs.values(), *parameters.values())),
+        },
     )
 
 
-def _problems(spec: dict[str, Any], task: Task, tasks: dict[str, Task]) -> Iterator[str]:
+def _problems(spec: Specification, task: Task, tasks: dict[str, Task]) -> Iterator[str]:
     """What would stop it on a cluster, in sentences."""
     if not _NAME.fullmatch(task.name):
         yield "Kubernetes takes names of lower-case letters, digits and dashes only."
@@ -166,22 +172,22 @@ def _problems(spec: dict[str, Any], task: Task, tasks: dict[str, Task]) -> Itera
         yield "no command: what the image does by itself can't be run here."
     for other in sorted(task.after - set(tasks)):
         yield f"waits for {other}, which is no task.{closest(other, list(tasks))}"
-    component = spec["components"][spec["root"]["dag"]["tasks"][task.name]["componentRef"]["name"]]
-    wanted = component.get("inputDefinitions", {})
+    expected = spec.component(task.name).get("inputDefinitions", {})
     for key, (producer, output) in task.inputs.items():
-        made = tasks[producer].outputs
-        if output not in made:
-            yield f"wants {output} of {producer}, which makes {', '.join(made) or 'nothing'}."
+        outputs = tasks[producer].outputs
+        if output not in outputs:
+            yield f"wants {output} of {producer}, which makes {', '.join(outputs) or 'nothing'}."
             continue
-        expected, found = title_of(wanted["artifacts"][key]["artifactType"]), title_of(made[output])
-        if expected != found:
-            yield f"expects {expected} as {key}, and {producer} makes {found}."
-    for key, value in task.parameters.items():
-        kind = wanted["parameters"][key]["parameterType"]
+        title = title_of(expected["artifacts"][key]["artifactType"])
+        if title != title_of(outputs[output]):
+            yield f"expects {title} as {key}, and {producer} makes {title_of(outputs[output])}."
+    for key, value in task.constants.items():
+        kind = expected["parameters"][key]["parameterType"]
         fits = isinstance(value, _PARAMETERS[kind])
         if not fits or isinstance(value, bool) != (kind == "BOOLEAN"):
             yield f"parameter {key} is to be {kind}, found {value!r}."
-    for key, (teller, told) in task.told.items():
-        kind, tells = wanted["parameters"][key]["parameterType"], tasks[teller].tells.get(told)
-        if kind != tells:
-            yield f"parameter {key} is to be {kind}, and {teller} tells {tells or 'none'}."
+    for key, (teller, output) in task.parameters.items():
+        kind = expected["parameters"][key]["parameterType"]
+        output_kind = tasks[teller].output_parameters.get(output)
+        if kind != output_kind:
+            yield f"parameter {key} is to be {kind}, and {teller} tells {output_kind or 'none'}."

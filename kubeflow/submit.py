@@ -5,14 +5,14 @@ import io
 import os
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import urllib3
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.kubeflow import spec
 
-_SAID = 500  # characters of what the server says that are shown
+_MOST_WORDS = 500  # of the server's, in characters
 _SECONDS = 10  # for the API server to say that it is there
 _HEALTH = "/apis/v2beta1/healthz"
 # That of kfp's own command line.
@@ -61,49 +61,36 @@ def submit(
         ) from error
     pipeline, _ = spec.load(path)
     host = host.rstrip("/")
+    run = {"pipeline_package_path": str(path), "service_account": service_account}
     try:
         # kfp prints links, for notebooks, and warns of older servers than spec 2.1 runs on.
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            kind, number = _submitted(
-                kfp.Client(host=host, namespace=namespace or "kubeflow", existing_token=_token()),
-                path,
-                experiment=experiment,
-                namespace=namespace,
-                name=name or pipeline,
-                cron=cron,
-                service_account=service_account,
+            client = kfp.Client(
+                host=host, namespace=namespace or "kubeflow", existing_token=_token()
+            )
+            group = client.create_experiment(experiment, namespace=namespace).experiment_id
+            if cron is None:
+                number = client.run_pipeline(group, name or pipeline, **run).run_id
+                return Submitted("run", number, f"{host}/#/runs/details/{number}")
+            recurring = client.create_recurring_run(
+                group,
+                name or pipeline,
+                cron_expression=cron,
+                # A run that is late because of the one before is left out.
+                max_concurrency=1,
+                no_catchup=True,
+                **run,
             )
     except kfp_server_api.ApiException as error:
-        said = " ".join(str(error.body or "").split())[:_SAID]
+        words = " ".join(str(error.body or "").split())[:_MOST_WORDS]
         raise DarkroomError(
-            f"{host} refused {pipeline}: {error.status} {error.reason}. {said}"
+            f"{host} refused {pipeline}: {error.status} {error.reason}. {words}"
         ) from error
     except urllib3.exceptions.HTTPError as error:
         raise DarkroomError(f"{host} was reached, and then was not: {error}. Try again.") from error
-    page = "runs" if cron is None else "recurringrun"
-    return Submitted(kind, number, f"{host}/#/{page}/details/{number}")
-
-
-def _submitted(
-    client: Any,
-    path: Path,
-    *,
-    experiment: str,
-    namespace: str | None,
-    name: str,
-    cron: str | None,
-    service_account: str | None,
-) -> tuple[str, str]:
-    """Kind and id of what the client made."""
-    listed_in = client.create_experiment(experiment, namespace=namespace).experiment_id
-    shared = {"pipeline_package_path": str(path), "service_account": service_account}
-    if cron is None:
-        return "run", client.run_pipeline(listed_in, name, **shared).run_id
-    # A run that is late because of the one before is left out.
-    kept = {"max_concurrency": 1, "no_catchup": True}
-    recurring = client.create_recurring_run(listed_in, name, cron_expression=cron, **shared, **kept)
-    return "recurring run", recurring.recurring_run_id
+    number = recurring.recurring_run_id
+    return Submitted("recurring run", number, f"{host}/#/recurringrun/details/{number}")
 
 
 def _token() -> str | None:

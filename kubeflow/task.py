@@ -3,10 +3,9 @@
 ``python -m darkroom.kubeflow.task --node ID --executor PATH --input JSON`` in place of TFX's own
 entry, which imports TFMA and kfp for each node, says of a failure what TensorFlow says, and reads
 and writes buckets itself. The JSON is an ExecutorInput and the file that is written an
-ExecutorOutput, as in pipeline_spec.proto of Kubeflow Pipelines. Artifacts in buckets are used where
-the launcher that comes before us in the container, or Vertex, has put them: gs://bucket/x at
-/gcs/bucket/x. The types of input artifacts are told beside it, as the open-source back end forgets
-them.
+ExecutorOutput (``protocol``). Artifacts in buckets are used where the launcher that comes before us
+in the container, or Vertex, has put them: gs://bucket/x at /gcs/bucket/x. The types of input
+artifacts are told beside it, as the open-source back end forgets them.
 """
 
 import argparse
@@ -17,19 +16,25 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
-
-import yaml
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.kubeflow.protocol import (
+    COPIES,
+    RUN_PARAMETER,
+    SEEN_PARAMETER,
+    ArtifactList,
+    ExecutorInput,
+    ExecutorOutput,
+    RuntimeArtifact,
+    title_of,
+)
 from darkroom.pipeline import fingerprint
 
-# Where the launcher of Kubeflow Pipelines keeps copies of buckets: LocalPathForURI in its source.
-_COPIES = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
-# Parameters that are none of the executor's: the run, and what was seen of the images' files.
-RUN_PARAMETER = "pipeline_run_id"
-SEEN_PARAMETER = "seen"
+if TYPE_CHECKING:
+    from tfx.types import Artifact
+
 _LARGEST_ID = 2**63
 # The last line of a task's log, for ``darkroom.kubeflow.run_local``.
 DONE = re.compile(r"\w+ is done(: (?P<words>.*))?; (?P<seconds>[\d.]+) s, and [\d.]+ s around")
@@ -59,14 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.source is not None:
             _check_source(options.source, options.modules.split(","))
-        seconds, words = _run(options, beam_arguments)
+        seconds, words = _run(
+            options.node, options.executor, options.input, options.types, beam_arguments
+        )
     except Exception as error:
         logging.exception("%s failed", options.node)
         print(f"{options.node} failed. {explain(error)}", file=sys.stderr, flush=True)
         return 1
     around = time.monotonic() - begin - seconds
-    said = f": {words}" * bool(words)
-    print(f"{options.node} is done{said}; {seconds:.1f} s, and {around:.1f} s around", flush=True)
+    result = f": {words}" * bool(words)
+    print(f"{options.node} is done{result}; {seconds:.1f} s, and {around:.1f} s around", flush=True)
     return 0
 
 
@@ -80,116 +87,149 @@ def _check_source(source: str, modules: Sequence[str]) -> None:
         )
 
 
-def _run(options: argparse.Namespace, beam_arguments: list[str]) -> tuple[float, str]:
+def _run(
+    node: str,
+    executor_path: str,
+    handed: ExecutorInput,
+    titles: Mapping[str, str],
+    beam_arguments: list[str],
+) -> tuple[float, str]:
     """Runs the executor and writes what it made.
 
     Returns:
       The seconds of its own work, and the one number that matters, in words as on the laptop.
     """
     import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
-    from tfx.dsl.components.base import base_beam_executor, base_executor
+    from tfx.dsl.components.base import base_beam_executor
     from tfx.dsl.io import fileio
     from tfx.utils import import_utils
 
+    from darkroom.components import nodes
     from darkroom.components.base import remote
-    from darkroom.components.runs import launcher, summary
+    from darkroom.components.base.status import Status
+    from darkroom.components.runs import staging
 
-    executor = import_utils.import_class_by_path(options.executor)
+    executor = import_utils.import_class_by_path(executor_path)
     of_beam = issubclass(executor, base_beam_executor.BaseBeamExecutor)
     # Beam's workers elsewhere see buckets, and not this container's copies.
-    elsewhere = of_beam and launcher.runs_elsewhere(beam_arguments)
-    inputs, outputs = options.input.get("inputs", {}), options.input["outputs"]
-    uris: dict[int, str] = {}
-    artifacts = {
-        kind: {
-            key: [
-                _artifact(one, types.get(key) or title_of(one["type"]), elsewhere, uris)
-                for one in listed.get("artifacts", [])
-            ]
-            for key, listed in side.get("artifacts", {}).items()
-        }
-        for kind, side, types in (("inputs", inputs, options.types), ("outputs", outputs, {}))
-    }
-    parameters = {
-        key: int(value) if isinstance(value, float) and value.is_integer() else value
-        for key, value in inputs.get("parameterValues", {}).items()
-    }
-    used = [one.uri for side in artifacts.values() for listed in side.values() for one in listed]
+    elsewhere = of_beam and staging.runs_elsewhere(beam_arguments)
+    artifacts = Artifacts(elsewhere)
+    inputs = artifacts.read(handed["inputs"].get("artifacts", {}), titles)
+    outputs = artifacts.read(handed["outputs"].get("artifacts", {}), {})
+    values = handed["inputs"].get("parameterValues", {})
+    parameters = {key: _whole(value) for key, value in values.items()}
+    used = [one.uri for listed in (*inputs.values(), *outputs.values()) for one in listed]
     if "s3://" in json.dumps([parameters, used]):
         remote.plug_in("s3://")
     run = parameters.pop(RUN_PARAMETER, None)
     parameters.pop(SEEN_PARAMETER, None)
-    output_file = outputs["outputFile"]
-    around = next(iter(uris.values())) if elsewhere else output_file
-    shared = {
-        "tmp_dir": os.path.join(os.path.dirname(around), ".temp"),
-        "unique_id": options.node,
+    output_file = handed["outputs"]["outputFile"]
+    beside = next(iter(artifacts.uris.values())) if elsewhere else output_file
+    context = {
+        "tmp_dir": os.path.join(os.path.dirname(beside), ".temp"),
+        "unique_id": node,
         "pipeline_run_id": run,
+        **({"beam_pipeline_args": beam_arguments} if of_beam else {}),
     }
-    context: Any
-    if of_beam:
-        context = base_beam_executor.BaseBeamExecutor.Context(
-            beam_pipeline_args=beam_arguments, **shared
-        )
-    else:
-        context = base_executor.BaseExecutor.Context(**shared)
-    for listed in artifacts["outputs"].values():
+    for listed in outputs.values():
         for artifact in listed:
             fileio.makedirs(artifact.uri)
     begin = time.monotonic()
-    executor(context).Do(artifacts["inputs"], artifacts["outputs"], parameters)
+    executor(executor.Context(**context)).Do(inputs, outputs, parameters)
     seconds = time.monotonic() - begin
-    written = {
-        key: {"artifacts": [_described(artifact, uris) for artifact in listed]}
-        for key, listed in artifacts["outputs"].items()
+    described = {
+        key: ArtifactList(artifacts=list(map(artifacts.describe, listed)))
+        for key, listed in outputs.items()
     }
-    fileio.makedirs(os.path.dirname(output_file))
-    with fileio.open(output_file, "w") as file:
-        file.write(json.dumps({"artifacts": written}))
+    write_output(output_file, {"artifacts": described})
     if elsewhere:  # where a summary can't be read from
         return seconds, ""
-    made = {key: listed[0].mlmd_artifact for key, listed in artifacts["outputs"].items()}
-    return seconds, summary.read_outputs(summary.Status("", "", ""), options.node, made)
+    records = {key: listed[0].mlmd_artifact for key, listed in outputs.items()}
+    return seconds, nodes.read_outputs(Status("", "", ""), node, records)
 
 
-def _artifact(given: dict[str, Any], title: str, elsewhere: bool, uris: dict[int, str]) -> Any:
-    """TFX's artifact of a RuntimeArtifact; notes in ``uris`` what it is called elsewhere."""
-    artifact = _type(title)()
-    uri = given["uri"]
-    artifact.uri = uri if elsewhere else local_path(uri)
-    uris[id(artifact)] = uri
-    artifact.id = int(hashlib.sha256(uri.encode()).hexdigest(), 16) % _LARGEST_ID
-    for key, value in given.get("metadata", {}).items():
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        elif isinstance(value, dict) and list(value) in (["struct"], ["list"]):
-            [value] = value.values()  # as the open-source back end keeps what is no plain value
-        if key in (artifact.PROPERTIES or {}):
-            setattr(artifact, key, value)
-        elif isinstance(value, str):
-            artifact.set_string_custom_property(key, value)
-        elif isinstance(value, int):
-            artifact.set_int_custom_property(key, value)
-        elif isinstance(value, float):
-            artifact.set_float_custom_property(key, value)
-        else:
-            artifact.set_json_value_custom_property(key, value)
-    return artifact
+def write_output(path: str, output: ExecutorOutput) -> None:
+    """Writes what a container made, for the launcher."""
+    from tfx.dsl.io import fileio
+
+    fileio.makedirs(os.path.dirname(path))
+    with fileio.open(path, "w") as file:
+        file.write(json.dumps(output))
 
 
-def title_of(artifact_type: dict[str, Any]) -> str:
-    """The name of an artifact's type, such as tfx.Examples."""
-    if artifact_type.get("schemaTitle"):
-        return str(artifact_type["schemaTitle"])
-    return str(yaml.safe_load(artifact_type["instanceSchema"])["title"])
+class Artifacts:
+    """TFX's artifacts of what a task is handed, and what there is to tell of them afterwards."""
+
+    def __init__(self, elsewhere: bool = False):
+        """Used where their URIs say (``elsewhere``), or at their copies in this container."""
+        self._elsewhere = elsewhere
+        self.uris: dict[int, str] = {}  # by the id of the artifact in Python
+
+    def read(
+        self, handed: Mapping[str, ArtifactList], titles: Mapping[str, str]
+    ) -> "dict[str, list[Artifact]]":
+        """All of a side, by key; ``titles`` are of the types that aren't told with them."""
+        return {
+            key: [
+                self.read_one(one, titles.get(key) or title_of(one["type"]))
+                for one in listed.get("artifacts", [])
+            ]
+            for key, listed in handed.items()
+        }
+
+    def read_one(self, described: RuntimeArtifact, title: str) -> "Artifact":
+        """An artifact whose type has this title."""
+        artifact = _type(title)()
+        uri = described["uri"]
+        artifact.uri = uri if self._elsewhere else local_path(uri)
+        self.uris[id(artifact)] = uri
+        artifact.id = int(hashlib.sha256(uri.encode()).hexdigest(), 16) % _LARGEST_ID
+        for key, value in described.get("metadata", {}).items():
+            value = _whole(value)
+            if isinstance(value, dict) and list(value) in (["struct"], ["list"]):
+                [value] = value.values()  # as the open-source back end keeps what is no plain value
+            if key in (artifact.PROPERTIES or {}):
+                setattr(artifact, key, value)
+            elif isinstance(value, str):
+                artifact.set_string_custom_property(key, value)
+            elif isinstance(value, int):
+                artifact.set_int_custom_property(key, value)
+            elif isinstance(value, float):
+                artifact.set_float_custom_property(key, value)
+            else:
+                artifact.set_json_value_custom_property(key, value)
+        return artifact
+
+    def describe(self, artifact: "Artifact") -> RuntimeArtifact:
+        """What is told of it to whoever takes it."""
+        record = artifact.mlmd_artifact
+        metadata = {
+            key: _origin(getattr(value, kind))
+            for properties in (record.properties, record.custom_properties)
+            for key, value in properties.items()
+            for kind in [value.WhichOneof("value")]
+            if kind in ("int_value", "double_value", "string_value")
+        }
+        structured = {
+            key: artifact.get_json_value_custom_property(key)
+            for key, value in record.custom_properties.items()
+            if value.WhichOneof("value") == "struct_value"
+        }
+        return {"uri": self.uris[id(artifact)], "metadata": {**metadata, **structured}}
 
 
-def _type(title: str) -> Any:
+def _whole(value: object) -> object:
+    """A whole number as one: JSON of protocol buffers has but floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _type(title: str) -> "type[Artifact]":
     from tfx.types import standard_artifacts
 
     space, _, name = title.partition(".")
     if space == "tfx" and hasattr(standard_artifacts, name):
-        return getattr(standard_artifacts, name)
+        standard: type[Artifact] = getattr(standard_artifacts, name)
+        return standard
     from darkroom.components.report.component import RunReport
 
     if title == RunReport.TYPE_NAME:
@@ -199,38 +239,20 @@ def _type(title: str) -> Any:
 
 def local_path(uri: str) -> str:
     """Where this container has what a URI names; the URI itself where it has no copies."""
-    for scheme, folder in _COPIES.items():
+    for scheme, folder in COPIES.items():
         bucket, _, rest = uri.removeprefix(scheme).partition("/")
         if uri.startswith(scheme) and os.path.isdir(folder + bucket):
             return os.path.join(folder + bucket, rest)
     return uri
 
 
-def _origin(value: Any) -> Any:
+def _origin(value: object) -> object:
     """A property with the URI in place of this container's copy of it."""
-    for scheme, folder in _COPIES.items():
+    for scheme, folder in COPIES.items():
         if isinstance(value, str) and value.startswith(folder):
             uri = scheme + value.removeprefix(folder)
             return uri if local_path(uri) == value else value
     return value
-
-
-def _described(artifact: Any, uris: dict[int, str]) -> dict[str, Any]:
-    """A RuntimeArtifact of TFX's artifact."""
-    made = artifact.mlmd_artifact
-    metadata = {
-        key: _origin(getattr(value, kind))
-        for properties in (made.properties, made.custom_properties)
-        for key, value in properties.items()
-        for kind in [value.WhichOneof("value")]
-        if kind in ("int_value", "double_value", "string_value")
-    }
-    structured = {
-        key: artifact.get_json_value_custom_property(key)
-        for key, value in made.custom_properties.items()
-        if value.WhichOneof("value") == "struct_value"
-    }
-    return {"uri": uris[id(artifact)], "metadata": {**metadata, **structured}}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import yaml
 from pydantic import ValidationError, field_validator, model_validator
 
 from darkroom.components.base import features, results
-from darkroom.components.base.architectures import ARCHITECTURES
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.remote import is_remote
 from darkroom.components.base.sections import (
@@ -31,7 +30,10 @@ from darkroom.components.base.sections import (
     Transfer,
     Tuner,
 )
-from darkroom.pipeline import beam, search_space
+from darkroom.components.evaluation import thresholds
+from darkroom.components.networks.architectures import ARCHITECTURES
+from darkroom.components.runs.metadata import Store
+from darkroom.pipeline import search_space
 from darkroom.pipeline.platforms import Airflow, Beam, Kubeflow, Metadata
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -41,6 +43,8 @@ class ConfigError(DarkroomError):
     """The configuration can't be used as written."""
 
 
+# The key that a sentence begins with.
+_KEY = re.compile(r"Value error, ([a-z_]+(?:\.\w+)*): ")
 # Of the networks that model.name chooses.
 _METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")
 
@@ -98,6 +102,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fits_the_architecture(self) -> "Config":
+        names = ["cnn", "dense", "residual", *ARCHITECTURES]
+        if self.model.name not in names:
+            raise ValueError(
+                f"model.name: no such model, found {self.model.name!r}."
+                f"{closest(self.model.name, names)}"
+            )
         architecture = ARCHITECTURES.get(self.model.name)
         if architecture is None or self.model.build_fn is not None:
             return self
@@ -197,6 +207,7 @@ class Config(Section):
         taken = [key for key in self.data.keep_features if key in features.OWN]
         if taken:
             raise ValueError(f"data.keep_features: {taken[0]} is kept anyway; take it out")
+        thresholds.check(self.evaluation)
         if self.evaluation.split == "test" and self.data.splits.test is None:
             raise ValueError("evaluation.split is test: set data.splits.test to its files")
         known = [*features.INSPECTED, *self.data.keep_features]
@@ -215,6 +226,8 @@ class Config(Section):
                 "model.head: binary is for images of one of two classes, and data.multi_label is "
                 "set: leave head as softmax, multi-label data have a sigmoid for each class"
             )
+        if self.model.head == "multi-label" and not self.data.multi_label:
+            raise ValueError("model.head: multi-label is for data.multi_label; set that to true")
         if self.data.multi_label and "model.head" in self.tuner.space:
             raise ValueError("tuner.space.model.head: data.multi_label leaves nothing to choose")
         return self
@@ -272,7 +285,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _workers_see_the_files(self) -> "Config":
-        where = beam.elsewhere(self.beam)
+        where = self.beam.elsewhere
         for key, path in (("root", self.root), ("data.path", self.data.path)):
             if where and path is not None and "://" not in path:
                 raise ValueError(
@@ -284,7 +297,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _space_is_in_the_tree(self) -> "Config":
-        search_space.check(self)
+        search_space.check(
+            self.tuner, model=self.model, augmentation=self.augmentation, training=self.training
+        )
         return self
 
     @property
@@ -329,10 +344,12 @@ class Config(Section):
         }
         return {key: path for key, path in named.items() if path is not None}
 
-    def inspection(self) -> dict[str, Any]:
-        """What ImportExampleGen reads of the ``data`` section, with the class names themselves."""
-        elsewhere = {"path", "bundled", "splits", "schema_path"}
-        return {**self.data.model_dump(exclude=elsewhere), "class_names": self.class_names()}
+    @property
+    def network(self) -> Model:
+        """The section ``model``, with what the network's outputs mean."""
+        if not self.data.multi_label:
+            return self.model
+        return self.model.model_copy(update={"head": "multi-label"})
 
     def class_names(self) -> list[str] | None:
         """The names of integer classes, read from their file."""
@@ -358,9 +375,9 @@ class Config(Section):
         return self.home / "metadata.sqlite"
 
     @property
-    def store(self) -> dict[str, Any]:
-        """ML Metadata's store, as ``darkroom.components.runs.metadata`` takes it."""
-        return {**self.metadata.model_dump(), "path": str(self.metadata_path)}
+    def store(self) -> Store:
+        """ML Metadata's store."""
+        return Store(path=str(self.metadata_path), **self.metadata.model_dump(exclude_none=True))
 
     @property
     def reported(self) -> dict[str, Any]:
@@ -501,6 +518,8 @@ def _sentence(error: Any, path: Path, origins: dict[str, str]) -> str:
     )
     origin = next((o for k, o in origins.items() if _related(key, k)), str(path))
     found, message = error["input"], error["msg"]
+    if not key and (named := _KEY.match(message)):  # of a check that several sections have part in
+        origin = next((o for k, o in origins.items() if _related(named[1], k)), origin)
     if error["type"] == "extra_forbidden":
         *parents, word = [str(part) for part in error["loc"]]
         valid = _keys(parents)

@@ -26,8 +26,12 @@ from rich.table import Table
 
 from darkroom.components.base import results
 from darkroom.components.base.remote import is_remote
-from darkroom.components.runs.summary import Node, Status
+from darkroom.components.base.status import Node, Status
+from darkroom.components.ingestion import outcome as ingestion
+from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.tuning import trial_table
+from darkroom.components.tuning.trial_table import SearchProgress
+from darkroom.serving.pushed_files import VersionNote
 
 if TYPE_CHECKING:
     from darkroom.pipeline.ingest.records import Summary
@@ -129,7 +133,7 @@ class Display(logging.Handler):
         elif record.levelno >= logging.WARNING:
             self.console.print(f"! {record.getMessage()}", markup=False)
 
-    def _show_trials(self, table: dict[str, Any]) -> None:
+    def _show_trials(self, table: SearchProgress) -> None:
         if self.console.is_terminal:
             self._progress.below = Group(
                 f"  {trial_table.headline(table)}", _search(table, self.console.width)
@@ -320,7 +324,7 @@ def _best_trials(rows: list[dict[str, Any]], width: int) -> Table:
     return _trials(names, lines, "score", width)
 
 
-def _search(table: dict[str, Any], width: int) -> Table:
+def _search(table: SearchProgress, width: int) -> Table:
     """The trials that run, and the best of those that ended."""
     best = table["best"]
     lines = [
@@ -411,26 +415,9 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _about_data(status: Status) -> list[str]:
     """What was set aside and what is odd, a sentence each."""
-    found = status.inspection or {"splits": {}}
-    sentences = list(found.get("first_broken_files", []))
-    for split, of_split in found["splits"].items():
-        if of_split["quarantined"]:
-            reasons = (f"{count:,} {reason}" for reason, count in of_split["quarantined"].items())
-            sentences.append(f"In quarantine from the {split} split: {', '.join(reasons)}.")
-        if of_split["in_two_splits"]:
-            sentences.append(
-                f"{of_split['in_two_splits']:,} images of the {split} split are in another split "
-                f"too: {'; '.join(found['first_in_two_splits'][:3])}."
-            )
-        if of_split["duplicates"]:
-            sentences.append(
-                f"{of_split['duplicates']:,} images of the {split} split are there twice."
-            )
-        if of_split["with_two_labels"]:
-            sentences.append(
-                f"{of_split['with_two_labels']:,} images of the {split} split are there with "
-                "different labels."
-            )
+    sentences = []
+    if status.inspection is not None:
+        sentences = ingestion.sentences(InspectionReport.model_validate(status.inspection))
     if status.quarantine:
         sentences.append(f"The quarantine is {status.quarantine}")
     return sentences + status.anomalies
@@ -474,13 +461,13 @@ def versions(console: Console, found: list["Version"]) -> None:
     for name in ("version", "label", "accuracy", "pushed", "run"):
         table.add_column(name, no_wrap=True, justify="right" if name == "accuracy" else "left")
     for version in found:
-        note = version.note
-        accuracy = note.get("metrics", {}).get(results.ACCURACY)
+        note = version.note or VersionNote()
+        accuracy = note.metrics.get(results.ACCURACY)
         cells = (
             version.label,
             "" if accuracy is None else f"{accuracy:.4f}",
-            _here(note["pushed"]) if "pushed" in note else "",
-            note.get("run") or "",
+            _here(note.pushed) if note.pushed else "",
+            note.run or "",
         )
         table.add_row(str(version.number), *map(escape, cells))
     console.print(table)

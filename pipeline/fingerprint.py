@@ -8,9 +8,12 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import os
+import sys
 import sysconfig
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 # Sources of ours, where they are installed as well as where they are worked on.
 _OWN = {"darkroom"}
@@ -26,10 +29,15 @@ _LIBRARIES = (
 )
 
 
-def of_modules(*modules: str) -> str:
-    """Hashes the sources of modules and of all that they import which is no installed library.
+class _Module(NamedTuple):
+    imports: list[str]  # modules, and names that may be modules
+    code: bytes  # without what changes nothing: comments, docstrings, format
 
-    The templates of a package belong to its sources.
+
+def of_modules(*modules: str) -> str:
+    """Hashes the code of modules and of all that they import which is no installed library.
+
+    Comments, docstrings and format don't count. The templates of a package belong to its code.
 
     Args:
       modules: dotted module names; they are found in the file system, not imported.
@@ -38,23 +46,25 @@ def of_modules(*modules: str) -> str:
       16 hexadecimal digits.
     """
     digest = hashlib.sha256()
-    sources: dict[str, bytes] = {}
+    codes: dict[str, bytes] = {}
     own = {name.split(".")[0] for name in modules} | _OWN
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
         path = _find(name)
         top = name.split(".")[0]
-        if name in sources or path is None or (top not in own and _is_library(path)):
+        if name in codes or path is None or (top not in own and _is_library(path)):
             continue
-        sources[name] = path.read_bytes()
-        if path.name == "__init__.py":
+        is_package = path.name == "__init__.py"
+        module = _parse(name, is_package, path.read_bytes())
+        codes[name] = module.code
+        if is_package:
             templates = sorted(path.parent.glob("*.jinja"))
-            sources |= {f"{name}/{found.name}": found.read_bytes() for found in templates}
-        waiting.extend(_imports(name, path.name == "__init__.py", sources[name]))
+            codes |= {f"{name}/{template.name}": template.read_bytes() for template in templates}
+        waiting.extend(module.imports)
         waiting.append(name.rpartition(".")[0])  # importing a module runs its package too
-    for name in sorted(sources):
-        digest.update(f"{name}\0{len(sources[name])}\0".encode() + sources[name])
+    for name in sorted(codes):
+        digest.update(f"{name}\0{len(codes[name])}\0".encode() + codes[name])
     for library in _LIBRARIES:
         digest.update(f"{library}=={_version(library)}\0".encode())
     return digest.hexdigest()[:16]
@@ -71,39 +81,59 @@ def of_files(path: str) -> str:
 
 
 @functools.cache  # the nodes of a graph share most of their sources
-def _imports(name: str, is_package: bool, source: bytes) -> list[str]:
-    """The modules that a module imports, and names that may be modules."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
+def _parse(name: str, is_package: bool, source: bytes) -> _Module:
+    tree = _Stripped().visit(ast.parse(source))
+    imports = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            imports += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 # One dot is the package itself: of a package, its own name.
                 parents = name.split(".")[: -(node.level - is_package) or None]
                 base = ".".join([*parents, base] if base else parents)
-            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return found
+            imports += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return _Module(imports, ast.dump(tree).encode())
+
+
+class _Stripped(ast.NodeTransformer):
+    """Without docstrings, also those of attributes, and without imports for type checkers."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:  # ast's own name
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return node.orelse
+        return self.generic_visit(node)
 
 
 def _find(name: str) -> Path | None:
     """The source file of a module, without importing its packages."""
     top, *rest = name.split(".")
+    origin, locations = _package(top, tuple(sys.path))
+    if not rest:
+        return Path(origin) if origin is not None and origin.endswith(".py") else None
+    for location in locations:
+        inside = os.path.join(location, *rest)
+        for path in (os.path.join(inside, "__init__.py"), f"{inside}.py"):
+            if os.path.isfile(path):
+                return Path(path)
+    return None
+
+
+@functools.cache
+def _package(top: str, search_path: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """The file of a top-level module, and the folders of its modules where it is a package."""
     try:
         spec = importlib.util.find_spec(top) if top else None
     except (ImportError, ValueError):
-        return None
+        return None, ()
     if spec is None:
-        return None
-    if not rest:
-        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
-    for location in spec.submodule_search_locations or []:
-        inside = Path(location, *rest)
-        for path in (inside / "__init__.py", inside.with_suffix(".py")):
-            if path.is_file():
-                return path
-    return None
+        return None, ()
+    return spec.origin, tuple(spec.submodule_search_locations or ())
 
 
 def _is_library(path: Path) -> bool:

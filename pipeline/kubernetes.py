@@ -1,13 +1,15 @@
 """A run on several machines of a Kubernetes cluster: a TFJob to train, Jobs to search.
 
 All pods have the same image and the same volume, on which are the data, the configuration file and
-all that is written. Light to import.
+all that is written. The documents themselves are the templates in ``manifests/``. Light to import.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
+
+import yaml
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.remote import is_remote
@@ -15,12 +17,11 @@ from darkroom.components.runs.metadata import PASSWORD
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.platforms import MEMORY, OBJECT_NAME, image_reference
 
-ORACLE_PORT = 8000
-# The Training Operator's: only of a container of this name it sets TF_CONFIG and finds the port.
-_CONTAINER, _PORT_NAME, _PORT = "tensorflow", "tfjob-port", 2222
+# A document of YAML, as Kubernetes reads it.
+Manifest = dict[str, object]
+
+_ORACLE_PORT = 8000
 _LONGEST_NAME = 63  # of a Kubernetes service, and of a pod's host name
-# What darkroom ends with where trying again would end the same; a kill is another code.
-_FINAL_EXIT_CODES = (1, 2, 3)
 _RETRIES = 20
 _CPU = re.compile(r"\d+(\.\d+)?m?")
 
@@ -38,7 +39,7 @@ class Pods:
     gpus: int = 0
 
 
-def training(config: Config, pods: Pods, options: list[str]) -> list[dict[str, Any]]:
+def training(config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
     """The Training Operator's TFJob, kubeflow.org/v1.
 
     Args:
@@ -49,129 +50,112 @@ def training(config: Config, pods: Pods, options: list[str]) -> list[dict[str, A
     Raises:
       DarkroomError: Kubernetes would refuse it, or pods would not find what they need.
     """
-    name = _checked(config, pods, "training", options)
-
-    def replicas(count: int, verb: str) -> dict[str, Any]:
-        container = _container(_CONTAINER, config, pods, verb, options)
-        container["ports"] = [{"name": _PORT_NAME, "containerPort": _PORT}]
-        template = _template(config, pods, container)
-        # Exit codes from 128 on, such as a kill's, are tried again, lower ones are final.
-        return {"replicas": count, "restartPolicy": "ExitCode", "template": template}
-
-    made = _manifest("kubeflow.org/v1", "TFJob", name, config) | {
-        "spec": {
-            # A worker that has nothing to do waits, and is not needed when the chief is done.
-            "runPolicy": {"cleanPodPolicy": "Running", "backoffLimit": _RETRIES},
-            "tfReplicaSpecs": {
-                "Chief": replicas(1, "run"),
-                "Worker": replicas(pods.workers, "worker"),
-            },
-        }
-    }
-    return [made]
+    name = _checked_name(config, pods, "training", options)
+    return [_manifest("tfjob", name, config, pods, options)]
 
 
-def search(config: Config, pods: Pods, options: list[str]) -> list[dict[str, Any]]:
+def search(config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
     """A Job for the chief, at which a Service finds it, and an indexed Job for the workers.
 
     Args, Raises: as of ``training``.
     """
-    name = _checked(config, pods, "search", options)
+    name = _checked_name(config, pods, "search", options)
     if not config.tuner.enabled:
         raise DarkroomError("tuner.enabled is false: there is no search to help with.")
-
-    def environment(tuner_id: dict[str, Any] | str, address: str) -> list[dict[str, Any]]:
-        index = {"fieldPath": "metadata.annotations['batch.kubernetes.io/job-completion-index']"}
-        given: list[dict[str, Any]] = [
-            {"name": "KERASTUNER_TUNER_ID", "value": tuner_id},
-            {"name": "KERASTUNER_ORACLE_IP", "value": address},
-            {"name": "KERASTUNER_ORACLE_PORT", "value": str(ORACLE_PORT)},
-        ]
-        if tuner_id != "chief":  # the same when it is started again
-            given.insert(0, {"name": "WORKER", "valueFrom": {"fieldRef": index}})
-        return given
-
-    def job(role: str, verb: str, env: list[dict[str, Any]], more: dict[str, Any]) -> Any:
-        container = _container("darkroom", config, pods, verb, options)
-        container["env"] = [*env, *container.get("env", [])]
-        template = _template(config, pods, container)
-        template["metadata"] = {"labels": {**_labels(config), _ROLE: role}}
-        template["spec"]["restartPolicy"] = "Never"  # a new pod, as the policy below wants
-        final = {"operator": "In", "values": list(_FINAL_EXIT_CODES)}
-        suffix = "" if role == "chief" else "-workers"
-        return _manifest("batch/v1", "Job", name + suffix, config) | {
-            "spec": {
-                "backoffLimit": _RETRIES,
-                "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": final}]},
-                **more,
-                "template": template,
-            }
-        }
-
-    indexed = {"completionMode": "Indexed", "completions": pods.workers}
-    port = {"name": "oracle", "port": ORACLE_PORT, "targetPort": ORACLE_PORT}
-    service = _manifest("v1", "Service", name, config) | {
-        "spec": {"selector": {**_labels(config), _ROLE: "chief"}, "ports": [port]}
-    }
     return [
-        service,
-        job("chief", "run", environment("chief", "0.0.0.0"), {}),
-        job("worker", "worker", environment("worker-$(WORKER)", name),
-            {**indexed, "parallelism": pods.workers}),
-    ]  # fmt: skip
+        _manifest("service", name, config, pods, options),
+        _manifest("job", name, config, pods, options, role="chief"),
+        _manifest("job", name, config, pods, options, role="worker"),
+    ]
 
 
-_ROLE = "app.kubernetes.io/component"
+def _manifest(
+    kind: str, name: str, config: Config, pods: Pods, options: list[str], role: str = ""
+) -> Manifest:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "manifests"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["quoted"] = _quoted
+    text = environment.get_template(f"{kind}.yaml.jinja").render(
+        name=name,
+        pipeline=config.name,
+        kubeflow=config.kubeflow,
+        pods=pods,
+        # Kubernetes puts variables in for what follows a dollar sign.
+        options=[word.replace("$", "$$") for word in options],
+        role=role,
+        suffix="",
+        oracle_port=_ORACLE_PORT,
+        retries=_RETRIES,
+    )
+    manifest: Manifest = yaml.safe_load(text)
+    return manifest
 
 
-def _checked(config: Config, pods: Pods, what: str, options: list[str]) -> str:
-    """The name in Kubernetes."""
+def _quoted(value: str | list[str]) -> str:
+    """Text as YAML takes it on one line, whatever is in it."""
+    return yaml.safe_dump(
+        value, default_style='"', default_flow_style=True, allow_unicode=True, width=float("inf")
+    ).strip()
+
+
+def _problems(config: Config, pods: Pods, options: list[str]) -> Iterator[str]:
+    """What Kubernetes would refuse, and what pods would not find."""
     if not pods.image:
-        raise DarkroomError(
+        yield (
             "--image: missing; give the reference of an image with darkroom in it (or set "
             "kubeflow.image)."
         )
     try:
         image_reference(pods.image)
     except ValueError as error:
-        raise DarkroomError(f"--image: {error}.") from None
+        yield f"--image: {error}."
     if not OBJECT_NAME.fullmatch(pods.claim):
-        raise DarkroomError(
+        yield (
             "--claim: expected the name of a PersistentVolumeClaim that all pods can write to, "
             f"found {pods.claim or 'none'}."
         )
     if not _CPU.fullmatch(pods.cpu):
-        raise DarkroomError(f"--cpu: expected cores, such as 2 or 500m, found {pods.cpu}.")
+        yield f"--cpu: expected cores, such as 2 or 500m, found {pods.cpu}."
     if not re.fullmatch(MEMORY, pods.memory):
-        raise DarkroomError(f"--memory: expected a size such as 4Gi, found {pods.memory}.")
+        yield f"--memory: expected a size such as 4Gi, found {pods.memory}."
     if pods.gpus < 0:
-        raise DarkroomError(f"--gpus: expected 0 or more, found {pods.gpus}.")
+        yield f"--gpus: expected 0 or more, found {pods.gpus}."
     if config.metadata.backend == "mysql" and PASSWORD not in config.kubeflow.secrets:
-        raise DarkroomError(
+        yield (
             f"metadata.backend is mysql, and pods would not know its password: set "
             f"kubeflow.secrets.{PASSWORD} to secret/key."
         )
     if pods.workers < 1:
-        raise DarkroomError(
-            f"--workers: expected at least 1 beside the chief, found {pods.workers}."
-        )
-    mount = PurePosixPath(pods.mount)
-    if not mount.is_absolute():
-        raise DarkroomError(f"--mount: expected an absolute path, found {pods.mount}.")
+        yield f"--workers: expected at least 1 beside the chief, found {pods.workers}."
+    if not PurePosixPath(pods.mount).is_absolute():
+        yield f"--mount: expected an absolute path, found {pods.mount}."
     if is_remote(config.root):
-        raise DarkroomError(
+        yield (
             f"root: {config.root} is in a bucket, and pods that work together need a folder of "
             f"the volume at {pods.mount}."
         )
     file = options[options.index("--config") + 1]
     for key, path in (("root", config.root), ("data.path", config.data.path), ("--config", file)):
         inside = PurePosixPath(path or "")
-        if inside.is_absolute() and not inside.is_relative_to(mount):
-            raise DarkroomError(
+        if inside.is_absolute() and not inside.is_relative_to(pods.mount):
+            yield (
                 f"{key} is {path}, outside of the volume at {pods.mount}, where pods would not "
                 "find it. Set it to a path below, or --mount to a path above it."
             )
-    name = f"{config.name}-{what}"
+
+
+def _checked_name(config: Config, pods: Pods, purpose: str, options: list[str]) -> str:
+    """The name in Kubernetes."""
+    for problem in _problems(config, pods, options):
+        raise DarkroomError(problem)
+    name = f"{config.name}-{purpose}"
     longest = f"{name}-workers-{pods.workers - 1}"
     if len(longest) > _LONGEST_NAME:
         raise DarkroomError(
@@ -179,55 +163,3 @@ def _checked(config: Config, pods: Pods, what: str, options: list[str]) -> str:
             f"{longest}: shorten it by {len(longest) - _LONGEST_NAME} characters."
         )
     return name
-
-
-def _container(
-    name: str, config: Config, pods: Pods, verb: str, options: list[str]
-) -> dict[str, Any]:
-    resources = {"cpu": pods.cpu, "memory": pods.memory}
-    limits: dict[str, Any] = {"memory": pods.memory}
-    if pods.gpus:
-        limits["nvidia.com/gpu"] = pods.gpus
-    words = ["darkroom", verb, *options]
-    env: list[dict[str, Any]] = [
-        {"name": key, "value": value} for key, value in sorted(config.kubeflow.environment.items())
-    ]
-    for variable, source in sorted(config.kubeflow.secrets.items()):
-        secret, _, key = source.partition("/")
-        reference = {"secretKeyRef": {"name": secret, "key": key}}
-        env.append({"name": variable, "valueFrom": reference})
-    return {
-        "name": name,
-        "image": pods.image,
-        **({"env": env} if env else {}),
-        # Kubernetes puts variables in for what follows a dollar sign.
-        "command": [word.replace("$", "$$") for word in words],
-        "workingDir": pods.mount,
-        "resources": {"requests": resources, "limits": limits},
-        "volumeMounts": [{"name": "runs", "mountPath": pods.mount}],
-    }
-
-
-def _template(config: Config, pods: Pods, container: dict[str, Any]) -> dict[str, Any]:
-    account = config.kubeflow.service_account
-    return {
-        "spec": {
-            **({"serviceAccountName": account} if account else {}),
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "containers": [container],
-            "volumes": [{"name": "runs", "persistentVolumeClaim": {"claimName": pods.claim}}],
-        }
-    }
-
-
-def _labels(config: Config) -> dict[str, str]:
-    return {
-        "app.kubernetes.io/name": "darkroom",
-        "app.kubernetes.io/instance": config.name,
-    }
-
-
-def _manifest(version: str, kind: str, name: str, config: Config) -> dict[str, Any]:
-    metadata = {"name": name, "labels": _labels(config)}
-    return {"apiVersion": version, "kind": kind, "metadata": metadata}

@@ -3,15 +3,50 @@
 They change nothing of what a model is; the defaults are those of one machine.
 """
 
+import json
 import os
 import re
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from darkroom.components.base.sections import Section
-from darkroom.pipeline import beam
+
+_DIRECT = ("direct_running_mode", "direct_num_workers", "multi_processing_from_gib")
+_ENVIRONMENT = ("environment_type", "environment_config", "sdk_container_image")
+_JOB_SERVER = ("job_endpoint", *_ENVIRONMENT, "sdk_worker_parallelism")
+# The keys of each of Beam's runners; `runner` and `options` are everybody's.
+BEAM_KEYS = {
+    "direct": _DIRECT,
+    "portable": _JOB_SERVER,
+    "flink": (*_JOB_SERVER, "flink_master", "parallelism"),
+    "spark": (*_JOB_SERVER, "spark_master_url"),
+    "dataflow": (
+        "project",
+        "region",
+        "temp_location",
+        "sdk_container_image",
+        "num_workers",
+        "max_num_workers",
+    ),
+}
+# Of each of these, one must be set.
+_NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
+    "portable": (("job_endpoint",), ("environment_type",)),
+    "flink": (("job_endpoint", "flink_master"), ("environment_type",)),
+    "spark": (("job_endpoint", "spark_master_url"), ("environment_type",)),
+    "dataflow": (("project",), ("region",), ("temp_location",), ("sdk_container_image",)),
+}
+# What says where Python is, for each way to start it.
+_PLACES = {
+    "DOCKER": "sdk_container_image",
+    "PROCESS": "environment_config",
+    "EXTERNAL": "environment_config",
+    "LOOPBACK": None,
+}
+_ADDRESS = r"^[^/\s]+:\d+$"
+_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]", "[local]", "[auto]")
 
 
 class Beam(Section):
@@ -25,7 +60,7 @@ class Beam(Section):
     """Workers of the direct runner where the mode has several; 0: one per core."""
     multi_processing_from_gib: float = Field(1.0, gt=0)
     """GiB of TFRecords from which `auto` starts worker processes (docs/benchmarks.md: why)."""
-    job_endpoint: str | None = Field(None, pattern=beam.ADDRESS)
+    job_endpoint: str | None = Field(None, pattern=_ADDRESS)
     """portable, flink, spark: host:port of the job server."""
     flink_master: str | None = None
     """flink: host:port of Flink's REST service, for a job server that Beam starts here itself."""
@@ -62,9 +97,90 @@ class Beam(Section):
         return runner
 
     @model_validator(mode="after")
-    def _fits_the_runner(self) -> "Beam":
-        beam.check(self)
+    def _has_the_runners_keys(self) -> "Beam":
+        for key, field in type(self).model_fields.items():
+            users = [runner for runner, keys in BEAM_KEYS.items() if key in keys]
+            if users and self.runner not in users and getattr(self, key) != field.default:
+                raise ValueError(
+                    f"{key} is for beam.runner {' or '.join(users)}, found {self.runner}: "
+                    "take it out"
+                )
+        for keys in _NEEDED.get(self.runner, ()):
+            if all(getattr(self, key) is None for key in keys):
+                raise ValueError(f"runner {self.runner} needs beam.{' or beam.'.join(keys)}")
         return self
+
+    @model_validator(mode="after")
+    def _python_can_be_started(self) -> "Beam":
+        kind, config = self.environment_type, self.environment_config
+        if kind is None:
+            return self
+        needed = _PLACES[kind]
+        for key in ("sdk_container_image", "environment_config"):
+            if (key == needed) != (getattr(self, key) is not None):
+                verb = "needs" if key == needed else "has no use for"
+                raise ValueError(f"environment_type {kind} {verb} beam.{key}")
+        engine = self._engine
+        if kind == "LOOPBACK" and engine is not None and not _is_here(engine):
+            raise ValueError(
+                f"environment_type LOOPBACK is for an engine on this machine, found {engine}"
+            )
+        if kind == "EXTERNAL" and not re.match(_ADDRESS, config or ""):
+            raise ValueError(
+                f"environment_config: expected host:port of a worker pool, found {config}"
+            )
+        if kind == "PROCESS" and not _has_a_command(config or ""):
+            raise ValueError(
+                'environment_config: expected JSON, such as {"command": '
+                f'"/opt/apache/beam/boot"}}, found {config}'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _dataflow_can_begin(self) -> "Beam":
+        if self.temp_location and not re.match(r"gs://[^/]+/.", self.temp_location):
+            raise ValueError(
+                "temp_location: Dataflow's machines see folders in buckets alone; expected "
+                f"gs://BUCKET/FOLDER, found {self.temp_location}"
+            )
+        most = self.max_num_workers
+        if (self.num_workers or 1) > (most or self.num_workers or 1):
+            raise ValueError(
+                f"num_workers is {self.num_workers}, more than max_num_workers, {most}"
+            )
+        return self
+
+    @property
+    def elsewhere(self) -> str:
+        """Where the steps run, in words, if they don't see this machine's files; else empty."""
+        if self.runner == "dataflow":
+            return "on Google's machines"
+        if self.environment_type == "DOCKER":
+            return "in containers"
+        pool = self.environment_config if self.environment_type == "EXTERNAL" else None
+        for address in (self._engine, pool):
+            if address is not None and not _is_here(address):
+                return f"at {address}"
+        return ""
+
+    @property
+    def _engine(self) -> str | None:
+        return self.job_endpoint or self.flink_master or self.spark_master_url
+
+
+def _is_here(address: str) -> bool:
+    if re.match(r"local(\[.*\])?$", address):  # Spark's own word
+        return True
+    host = re.sub(r"^\w+://", "", address)
+    return re.sub(r":\d+$", "", host) in _THIS_MACHINE
+
+
+def _has_a_command(text: str) -> bool:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and "command" in value
 
 
 _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
@@ -211,7 +327,7 @@ class Airflow(Section):
 
     @field_validator("start_date", mode="before")
     @classmethod
-    def _as_text(cls, value: Any) -> Any:
+    def _as_text(cls, value: object) -> object:
         return value.isoformat() if isinstance(value, date) else value  # as YAML reads it
 
     @field_validator("start_date")
@@ -240,7 +356,7 @@ class Metadata(Section):
 
     @field_validator("backend", mode="before")
     @classmethod
-    def _not_postgresql(cls, backend: Any) -> Any:
+    def _not_postgresql(cls, backend: object) -> object:
         if backend in ("postgresql", "postgres"):
             raise ValueError(
                 "ML Metadata's client fails with PostgreSQL as soon as a value has a backslash, "
@@ -252,9 +368,9 @@ class Metadata(Section):
     def _names_a_server(self) -> "Metadata":
         server = {"host": self.host, "database": self.database, "user": self.user}
         missing = [name for name, value in server.items() if value is None]
-        given = [name for name in server if name not in missing]
-        if self.backend == "sqlite" and given:
-            raise ValueError(f"{given[0]} is for backend mysql, and backend is sqlite")
+        present = [name for name in server if name not in missing]
+        if self.backend == "sqlite" and present:
+            raise ValueError(f"{present[0]} is for backend mysql, and backend is sqlite")
         if self.backend == "mysql" and missing:
             raise ValueError(f"backend mysql needs {', '.join(missing)} as well")
         return self

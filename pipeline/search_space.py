@@ -1,31 +1,26 @@
 """Which keys of the configuration a search may change, and to which values. Light to import."""
 
-from __future__ import annotations
-
 import itertools
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from darkroom.components.base import settings
 from darkroom.components.base.errors import closest
-from darkroom.components.base.sections import Section
+from darkroom.components.base.sections import Section, Tuner
 
-if TYPE_CHECKING:
-    from darkroom.pipeline.config import Config
-
-# Only what one trial can change without the data being prepared again.
-_SEARCHABLE = ("model", "augmentation", "training")
 _CODE_AND_FILES = ("model.build_fn", "model.input_layer", "model.weights")
 
 
-def check(config: Config) -> None:
-    """The search space of a configuration, and its list of trials.
+def check(tuner: Tuner, **sections: Section) -> None:
+    """The search space, and the list of trials.
+
+    Args:
+      tuner: its section of the configuration, which has both.
+      sections: those that a trial can change without the data being prepared again, by name.
 
     Raises:
       ValueError: a key that can't be searched, or a value that its section wouldn't take.
     """
-    tuner = config.tuner
     if tuner.algorithm == "hyperband" and "training.epochs" in tuner.space:
         raise ValueError(
             "tuner.space.training.epochs: hyperband chooses the epochs itself, up to "
@@ -38,9 +33,9 @@ def check(config: Config) -> None:
     for key, values in tuner.space.items():
         ends = values.choices if values.choices is not None else [values.min, values.max]
         for value in ends:
-            if isinstance(_lookup(config, key), int) and isinstance(value, float):
-                value = int(value) if value.is_integer() else value
-            _check_hyperparameter(config, f"tuner.space.{key}", key, value)
+            if isinstance(_value(sections, key, f"tuner.space.{key}"), int):
+                value = int(value) if isinstance(value, float) and value.is_integer() else value
+            _check_value(sections, f"tuner.space.{key}", key, value)
     keys = sorted(tuner.space)
     for key, longer in itertools.pairwise(keys):
         if longer.startswith(f"{key}."):
@@ -49,16 +44,16 @@ def check(config: Config) -> None:
         if not trial:
             raise ValueError(f"tuner.trials.{number}: empty, expected values by key")
         for key, value in trial.items():
-            _lookup(config, key, f"tuner.trials.{number}")
-            _check_hyperparameter(config, f"tuner.trials.{number}.{key}", key, value)
+            _value(sections, key, f"tuner.trials.{number}.{key}")
+            _check_value(sections, f"tuner.trials.{number}.{key}", key, value)
 
 
-def _lookup(config: Config, key: str, owner: str = "tuner.space") -> Any:
+def _value(sections: Mapping[str, Section], key: str, where: str) -> object:
+    """What the configuration itself has at a key that is to be searched."""
     section, _, path = key.partition(".")
-    where = f"{owner}.{key}"
-    if section not in _SEARCHABLE:
+    if section not in sections:
         raise ValueError(
-            f"{where}: only keys of {', '.join(_SEARCHABLE)} can be searched, "
+            f"{where}: only keys of {', '.join(sections)} can be searched, "
             "such as training.learning_rate"
         )
     if key == "training.strategy":
@@ -68,29 +63,28 @@ def _lookup(config: Config, key: str, owner: str = "tuner.space") -> Any:
             f"{where}: code and files are checked before anything runs, and can't be searched; "
             "choose among them with hp.Choice in model.build_fn"
         )
-    branch = cast(Section, getattr(config, section))
-    valid = list(type(branch).model_fields)
+    valid = list(type(sections[section]).model_fields)
     name, *places = path.split(".")
     if name not in valid:
         raise ValueError(
             f"{where}: no such key.{closest(name, valid)} {section} has {', '.join(valid)}"
         )
-    found, named = getattr(branch, name), f"{section}.{name}"
+    value, named = getattr(sections[section], name), f"{section}.{name}"
     for place in places:
-        if not isinstance(found, list):
+        if not isinstance(value, list):
             raise ValueError(f"{where}: {named} is no list, expected {named} alone")
-        if place not in map(str, range(len(found))):
-            numbers = f"numbers are 0 to {len(found) - 1}" if found else "list is empty"
+        if place not in map(str, range(len(value))):
+            numbers = f"numbers are 0 to {len(value) - 1}" if value else "list is empty"
             raise ValueError(f"{where}: {named} has no entry {place!r}, its {numbers}")
-        found, named = found[int(place)], f"{named}.{place}"
-    return found
+        value, named = value[int(place)], f"{named}.{place}"
+    return value
 
 
-def _check_hyperparameter(config: Config, where: str, key: str, value: Any) -> None:
-    section, *path = key.split(".")
-    branch = cast(Section, getattr(config, section))
+def _check_value(sections: Mapping[str, Section], where: str, key: str, value: object) -> None:
+    name, _, path = key.partition(".")
+    section = sections[name]
     try:
-        type(branch).model_validate(settings.changed(branch.model_dump(), path, value))
+        type(section).model_validate(section.changed(path, value).model_dump())
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Input should be ")

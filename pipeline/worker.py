@@ -5,6 +5,7 @@ import os
 from darkroom.components.base import results
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.remote import is_remote
+from darkroom.components.training import multi_worker
 from darkroom.components.training.distribution import cluster, shared_work
 from darkroom.pipeline.config import Config
 
@@ -25,10 +26,7 @@ def help_chief(config: Config) -> None:
         )
     if this is not None:
         _check_training(this, config)
-        path, module = (
-            results.TRAINING_FILE,
-            "darkroom.components.training.distribution.multi_worker",
-        )
+        path, module = multi_worker.FILE, multi_worker.MODULE
     else:
         _check_search()
         path, module = results.SEARCH_FILE, "darkroom.components.tuning.remote_trials"

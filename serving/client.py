@@ -19,13 +19,16 @@ import time
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import urllib3
 
 from darkroom.serving import signatures
 from darkroom.serving.errors import HTTP_STATUS, Code, ServingError
 from darkroom.serving.predictor import ImageError, Prediction, PredictionError, prediction
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _TRIES = 5
 # Seconds before the second try; doubled for each after it, less a random part of it, so that
@@ -64,6 +67,31 @@ class Answer(NamedTuple):
     classes: Sequence[Sequence[str]]  # [batch, num_classes]
     scores: Sequence[Sequence[float]]  # [batch, num_classes]
     version: int | None  # where the server tells
+
+
+class Reason(TypedDict):
+    """Why a version is as it is."""
+
+    error_code: str  # such as OK
+    error_message: str
+
+
+class VersionStatus(TypedDict):
+    """What TensorFlow Serving's REST tells of a version."""
+
+    version: str
+    state: str  # such as AVAILABLE
+    status: Reason
+
+
+class ClientOptions(TypedDict, total=False):
+    """What both clients take, as ``Client`` says."""
+
+    label: str
+    version: int | None
+    canary_share: float
+    multi_label: bool
+    timeout: float
 
 
 class Client(abc.ABC):
@@ -124,10 +152,10 @@ class Client(abc.ABC):
           ImageRefused: the server doesn't take one of them.
           RequestFailed: the server's word, or that it can't be reached.
         """
-        made: list[Prediction] = []
+        predictions: list[Prediction] = []
         for start in range(0, len(images), batch_size):
-            made += self._batch(images[start : start + batch_size], start)
-        return made
+            predictions += self._batch(images[start : start + batch_size], start)
+        return predictions
 
     def _batch(self, images: Sequence[bytes], start: int) -> list[Prediction]:
         try:
@@ -178,7 +206,7 @@ class RestClient(Client):
         api_key: str = "",
         ca_file: str | Path | None = None,
         client_certificate: tuple[str | Path, str | Path] | None = None,
-        **options: Any,
+        **options: "Unpack[ClientOptions]",
     ):
         """Asks nothing yet.
 
@@ -219,7 +247,7 @@ class RestClient(Client):
     def close(self) -> None:
         self._pool.clear()
 
-    def status(self) -> list[dict[str, Any]]:
+    def status(self) -> list[VersionStatus]:
         """The model's versions and their states, as TensorFlow Serving's REST tells them.
 
         Raises:
@@ -229,20 +257,20 @@ class RestClient(Client):
             document = self._send("GET", self._path(self._label), None, self._timeout).json()
         except ServingError as error:
             raise RequestFailed(error.code, error.message) from error
-        found: list[dict[str, Any]] = document["model_version_status"]
-        return found
+        versions: list[VersionStatus] = document["model_version_status"]
+        return versions
 
     def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> Answer:
-        rows = [{"b64": base64.b64encode(image).decode("ascii")} for image in images]
-        body = json.dumps({"instances": rows}).encode()
+        instances = [{"b64": base64.b64encode(image).decode("ascii")} for image in images]
+        body = json.dumps({"instances": instances}).encode()
         response = self._send("POST", self._path(label) + ":predict", body, seconds)
         document = response.json()
         try:
-            found = document["predictions"]
+            rows = document["predictions"]
             version = response.headers.get(signatures.VERSION_HEADER)
             return Answer(
-                [row[signatures.CLASSES] for row in found],
-                [row[signatures.SCORES] for row in found],
+                [row[signatures.CLASSES] for row in rows],
+                [row[signatures.SCORES] for row in rows],
                 int(version) if version else None,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -307,7 +335,7 @@ class GrpcClient(Client):
         ca_file: str | Path | None = None,
         client_certificate: tuple[str | Path, str | Path] | None = None,
         tls: bool = False,
-        **options: Any,
+        **options: "Unpack[ClientOptions]",
     ):
         """Asks nothing yet.
 

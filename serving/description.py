@@ -2,11 +2,15 @@
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from darkroom.serving import signatures
 from darkroom.serving.predictor import PredictionError, read_json
+
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 
 # Below the model's folder; written by the exporting Trainer.
 FACTS_PATH = "assets.extra/training.json"
@@ -29,6 +33,19 @@ class Signature(NamedTuple):
     outputs: list[Tensor]
 
 
+class TrainingFacts(TypedDict, total=False):
+    """How a model was trained; older models tell less."""
+
+    network: str
+    head: str
+    examples: int
+    trainable: int  # values in all variables that were trained
+    epochs: int
+    exported_epoch: int  # from 1
+    metrics: dict[str, float]  # of that epoch
+    settings: dict[str, object]  # the section training, and hyperparameters
+
+
 class Description(NamedTuple):
     """A SavedModel in words and numbers."""
 
@@ -36,7 +53,7 @@ class Description(NamedTuple):
     signatures: list[Signature]
     parameters: int  # values in all variables of the network
     classes: list[str]  # sorted; empty where the model doesn't tell
-    facts: dict[str, Any]  # of its training; empty where it doesn't tell
+    facts: TrainingFacts  # empty where it doesn't tell
 
 
 def describe(folder: Path) -> Description:
@@ -76,10 +93,8 @@ def describe(folder: Path) -> Description:
     return Description(
         str(folder),
         [
-            Signature(
-                name, found.method_name, _tensors(tf, found.inputs), _tensors(tf, found.outputs)
-            )
-            for name, found in sorted(served.signature_def.items())
+            Signature(name, own.method_name, _tensors(own.inputs), _tensors(own.outputs))
+            for name, own in sorted(served.signature_def.items())
             if not name.startswith("__")
         ],
         sum(math.prod(shape) for name, shape in variables if _is_of_network(name)),
@@ -88,15 +103,16 @@ def describe(folder: Path) -> Description:
     )
 
 
-def _tensors(tf: Any, named: Any) -> list[Tensor]:
+def _tensors(named: "Mapping[str, TensorInfo]") -> list[Tensor]:
+    import tensorflow as tf
+
+    def size(dimension: int) -> int | None:
+        return None if dimension < 0 else dimension
+
     return [
-        Tensor(name, tf.as_dtype(info.dtype).name, [_size(d) for d in info.tensor_shape.dim])
+        Tensor(name, tf.as_dtype(info.dtype).name, [size(d.size) for d in info.tensor_shape.dim])
         for name, info in sorted(named.items())
     ]
-
-
-def _size(dim: Any) -> int | None:
-    return None if dim.size < 0 else int(dim.size)
 
 
 def _is_of_network(name: str) -> bool:

@@ -1,30 +1,77 @@
-"""Files and folders that are whole or not there, also where a process is killed or power fails."""
+"""Files that are whole or not there, also where a process is killed or power fails; and locks."""
 
 import contextlib
+import errno
 import fcntl
+import json
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+_Path: TypeAlias = "str | os.PathLike[str]"
+
+_BETWEEN = 0.1  # seconds between two tries to get a lock
+
+
+def unfinished_path(path: _Path) -> str:
+    """Where a process writes what is to be the file; several machines may do so side by side."""
+    return f"{os.fspath(path)}.{socket.gethostname()}.{os.getpid()}.unfinished"
+
+
+@contextlib.contextmanager
+def replacing(path: _Path, *, durable: bool = False) -> Iterator[Path]:
+    """Gives a path to write to; when the block ends, that file replaces the other in one step.
+
+    Whoever fails or is killed leaves the other as it was. Of several writers the last one wins.
+
+    Args:
+      path: of the file that is there or will be.
+      durable: in the end the disk has it; else a power failure may lose what was just written.
+    """
+    unfinished = Path(unfinished_path(path))
+    try:
+        yield unfinished
+        if durable:
+            sync(unfinished)
+        os.replace(unfinished, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # it would keep a full disk full
+            unfinished.unlink()
+        raise
+    if durable:
+        sync(Path(path).parent)
 
 
 def replace(path: Path, text: str) -> None:
-    """Replaces a file in one step; does nothing where it says the same already.
-
-    Two processes must not do so at the same time: see ``locked``.
-    """
-    try:
+    """Makes a text durably the file's; does nothing where it is so already."""
+    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
         if path.read_text(encoding="utf-8") == text:
             return
-    except (FileNotFoundError, UnicodeDecodeError):
-        pass
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    with open(unfinished, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
-    sync_folder(path.parent)
+    with replacing(path, durable=True) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def write_json(path: _Path, value: object) -> None:
+    """Writes a file of JSON, in one step."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(value), encoding="utf-8")
+
+
+def read_json(path: _Path) -> Any:
+    """What a file of JSON holds; None where there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno != errno.ESTALE:  # a network disk's, of a file that was just replaced
+            raise
+        return read_json(path)
 
 
 def copy_folder(source: Path, target: Path) -> None:
@@ -37,25 +84,74 @@ def copy_folder(source: Path, target: Path) -> None:
         copied = target / os.path.relpath(folder, source)
         copied.mkdir()
         for name in names:
-            with open(os.path.join(folder, name), "rb") as read, open(copied / name, "wb") as write:
-                shutil.copyfileobj(read, write)
-                write.flush()
-                os.fsync(write.fileno())
-        sync_folder(copied)
+            shutil.copyfile(os.path.join(folder, name), copied / name)
+            sync(copied / name)
+        sync(copied)
 
 
-def sync_folder(folder: Path) -> None:
-    """Waits until the disk has the names of the files in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Waits until the disk has a file, or the names of the files in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
+class Locked(Exception):
+    """Another process holds a lock."""
+
+    def __init__(self, path: _Path, holder: str):
+        """Tells which one."""
+        super().__init__(f"{os.fspath(path)} is locked by process {holder}")
+        self.holder = holder  # id of the process; "unknown" where it hasn't said so yet
+
+
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Waits for a lock and holds it; a killed process loses it by itself."""
-    with open(path, "a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def locked(path: _Path, *, shared: bool = False, patience: float | None = None) -> Iterator[None]:
+    """Holds a lock; a killed process loses it by itself.
+
+    Args:
+      path: of the lock's file, in which stands who holds it; made where it isn't there.
+      shared: together with others that share it.
+      patience: seconds to wait for others' locks; None: as long as it takes.
+
+    Raises:
+      Locked: another process still holds it.
+      OSError: the file can't be written, or the disk has no locks.
+    """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    with open(path, "a+", encoding="utf-8") as file:
+        if patience is None:
+            fcntl.flock(file, kind)
+        else:
+            until = time.monotonic() + patience
+            while not _take(file, kind):
+                if time.monotonic() >= until:
+                    file.seek(0)
+                    raise Locked(path, file.read() or "unknown")
+                time.sleep(_BETWEEN)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
+
+
+def is_locked(path: _Path) -> bool:
+    """Whether a process holds a lock for itself; no where there is no such file, or no locks.
+
+    To find out takes the lock for a moment: who wants it needs a little patience.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return not _take(file, fcntl.LOCK_SH)
+    except OSError:
+        return False
+
+
+def _take(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -28,18 +28,6 @@ class Prediction:
     version: int | None = None  # of the model, where it is known
 
 
-def versions(model_folder: Path) -> list[Path]:
-    """The folders of the versions below a model's folder, newest first, as a server sees them."""
-    if not model_folder.is_dir():
-        return []
-    numbered = [
-        path
-        for path in model_folder.iterdir()
-        if path.name.isascii() and path.name.isdigit() and path.is_dir()
-    ]
-    return sorted(numbered, key=lambda path: int(path.name), reverse=True)
-
-
 def read_images(paths: Sequence[str]) -> list[bytes]:
     """The bytes of image files.
 
@@ -55,13 +43,12 @@ def read_images(paths: Sequence[str]) -> list[bytes]:
     return images
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A file beside a model; empty where it isn't there, as of models from elsewhere."""
+def read_json(path: Path) -> Any:
+    """The object in a file beside a model; empty without one, as of models from elsewhere."""
     try:
-        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return read
 
 
 def prediction(
@@ -113,12 +100,11 @@ class Predictor:
           ImageError: the image can't be decoded.
         """
         try:
-            [found] = self.predict_all([image])
+            return self.predict_all([image])[0]
         except self._tf.errors.InvalidArgumentError as error:
             raise ImageError(
                 f"{name}: can't be decoded; expected a PNG, JPEG, GIF or BMP image."
             ) from error
-        return found
 
     def predict_all(self, images: Sequence[bytes]) -> list[Prediction]:
         """Scores encoded images at once; raises TensorFlow's errors."""

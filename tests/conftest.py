@@ -1,5 +1,6 @@
 """Shared by all tests: small real data, and the command line as a user calls it."""
 
+import contextlib
 import fcntl
 import io
 import json
@@ -7,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 
 import hypothesis
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from selenium import webdriver
@@ -33,8 +37,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 hypothesis.settings.register_profile("darkroom", deadline=None)
 hypothesis.settings.load_profile("darkroom")
 
-# Seconds after which a hanging command fails its test; no statement about speed.
-PATIENCE = 300
+# Seconds after which what hangs fails its test; no statement about speed, also of a busy machine.
+PATIENCE = 1800
+# Seconds for which a command and all that it started may use no processor.
+IDLE = 180
 
 
 # What takes minutes begins first, or it would end alone.
@@ -77,16 +83,42 @@ def python(
     *words: str, cwd: Path | None = None, source: Path = REPOSITORY, **variables: str
 ) -> Any:
     """The same of anything that Python runs."""
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=cwd,
-        env={**environment(source), **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        timeout=PATIENCE,
-        check=False,
-    )
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=cwd,
+            env={**environment(source), **variables},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        wait(process)
+        output.seek(0)
+        return subprocess.CompletedProcess(words, process.returncode, output.read())
+
+
+def wait(process: subprocess.Popen[Any]) -> None:
+    """Until it ends; one that has stopped working is killed, and fails the test."""
+    used, last = 0.0, time.monotonic()
+    while time.monotonic() - last < IDLE:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+            return
+        now = _processor_seconds(process.pid)
+        if now != used:
+            used, last = now, time.monotonic()
+    process.kill()
+    pytest.fail(f"{process.args} hangs: it has used no processor for {IDLE} s")
+
+
+def _processor_seconds(pid: int) -> float:
+    """Of a process and its children, also theirs."""
+    seconds = 0.0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                seconds += sum(each.cpu_times())
+    return seconds
 
 
 @dataclass

@@ -18,10 +18,17 @@ class Store:
         return found
 
     def node(
-        self, node: str, run: str, inputs: dict[str, int], outputs: dict[str, int], **noted: str
+        self,
+        node: str,
+        run: str,
+        inputs: dict[str, int],
+        outputs: dict[str, int],
+        kind: str = "",
+        **noted: str,
     ) -> None:
-        type_id = self.store.put_execution_type(proto.ExecutionType(name=node))
-        state = proto.Execution.COMPLETE
+        """Of a kind such as TFX's ``….Resolver``, which is marked as cached as TFX marks it."""
+        type_id = self.store.put_execution_type(proto.ExecutionType(name=kind or node))
+        state = proto.Execution.CACHED if kind else proto.Execution.COMPLETE
         execution = proto.Execution(type_id=type_id, last_known_state=state)
         _set(execution, noted)
         names = {
@@ -36,9 +43,10 @@ class Store:
             parent = proto.ParentContext(child_id=of_run, parent_id=contexts["pipeline"].id)
             self.store.put_parent_contexts([parent])
         events = []
-        for listed, kind in ((inputs, proto.Event.INPUT), (outputs, proto.Event.OUTPUT)):
+        output = proto.Event.INTERNAL_OUTPUT if kind else proto.Event.OUTPUT
+        for listed, direction in ((inputs, proto.Event.INPUT), (outputs, output)):
             for key, artifact in listed.items():
-                event = proto.Event(artifact_id=artifact, type=kind)
+                event = proto.Event(artifact_id=artifact, type=direction)
                 event.path.steps.add().key = key
                 event.path.steps.add().index = 0
                 events.append((artifact, event))

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.serving.errors import Code, ServingError
-from darkroom.serving.server.access import Keys, tls_context
+from darkroom.serving.protocols.access import Keys, tls_context
 from darkroom.serving.server.server_config import SSLConfig
 
 

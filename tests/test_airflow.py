@@ -32,8 +32,8 @@ EDGES = {
     "Transform": ["ExampleValidator", "ImportExampleGen", "SchemaGen"],
     "Rehearsal": ["ImportExampleGen", "Transform"],
     "Trainer": ["ImportExampleGen", "Rehearsal", "Transform"],
-    "Resolver": ["Trainer"],
-    "Evaluator": ["ImportExampleGen", "Resolver", "Trainer"],
+    "Baseline": ["Trainer"],
+    "Evaluator": ["Baseline", "ImportExampleGen", "Trainer"],
     "Pusher": ["Evaluator", "Trainer"],
     "Report": [
         "Evaluator", "ExampleValidator", "ImportExampleGen", "Pusher", "StatisticsGen", "Trainer",
@@ -300,7 +300,7 @@ def test_dags_test_goes_on_from_what_is_done(airflow: Airflow, project: Project)
     assert ended == [("success",)], result.stdout
     states = project.states()
     assert {name for name, state in states.items() if state == "complete"} == {
-        "LastStatistics", "Trainer", "Resolver", "Evaluator", "Pusher", "Report",
+        "LastStatistics", "Trainer", "Baseline", "Evaluator", "Pusher", "Report",
     }  # fmt: skip
     found = project.status()
     assert re.fullmatch(r"small\.manual__[\d-]+T[\d:.+]+", found["run"])

@@ -1,12 +1,13 @@
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from darkroom.components.training.augmentation import augment, contact_sheet
+from darkroom.components.base.sections import Augmentation
+from darkroom.components.training import contact_sheet
+from darkroom.components.training.augmentation import augment
 from darkroom.pipeline.config import load
 from tests.test_decoding import RGB
 
@@ -14,9 +15,9 @@ IMAGES = np.stack([RGB, RGB[::-1], RGB[:, ::-1], 255 - RGB] * 8).astype(np.float
 LABELS = np.arange(len(IMAGES))
 
 
-def section(*overrides: str) -> SimpleNamespace:
+def section(*overrides: str) -> Augmentation:
     words = [f"augmentation.{override}" for override in overrides]
-    return SimpleNamespace(**load("cifar10", words).augmentation.model_dump())
+    return load("cifar10", words).augmentation
 
 
 def steps(count: int) -> tf.data.Dataset:
@@ -87,11 +88,11 @@ def test_steps_differ_and_are_alike_wherever_one_begins() -> None:
 
 def test_the_contact_sheet_shows_originals_and_changes(tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
-    contact_sheet(IMAGES, section("rotation=0.1", "flip=both"), 0, str(path))
+    contact_sheet.draw(IMAGES, section("rotation=0.1", "flip=both"), 0, str(path))
     sheet = np.asarray(Image.open(path))
     height, width = RGB.shape[:2]
     assert sheet.shape == (8 * height, 10 * width, 3)
     assert np.abs(sheet[:height, :width].astype(int) - RGB).max() <= 1
     assert np.abs(sheet[:height, width : 2 * width].astype(int) - RGB).mean() > 5
-    contact_sheet(IMAGES[:2, :8, :8, :1], section(), 0, str(path))  # small and grey
+    contact_sheet.draw(IMAGES[:2, :8, :8, :1], section(), 0, str(path))  # small and grey
     assert np.asarray(Image.open(path)).shape == (2 * 64, 10 * 64)

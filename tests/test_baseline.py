@@ -1,10 +1,14 @@
 import json
 from pathlib import Path
 
+import pytest
 from tfx.types import standard_artifacts
 
-from darkroom.components.runs.baseline import LatestBefore, LatestBlessedBefore
+from darkroom.components.base.component import existing
+from darkroom.components.base.settings import FolderSettings
+from darkroom.components.runs.baseline import BaselineExecutor, LatestBlessedBefore
 from darkroom.serving import signatures
+from darkroom.serving.pushed_files import VersionNote
 
 
 def model(
@@ -66,14 +70,52 @@ def test_a_model_can_be_compared_that_shares_classes(tmp_path: Path) -> None:
     assert resolve([foreign], [blessing(7, True)], model(8, tmp_path)) == []
 
 
-def test_the_last_artifact_is_older_than_the_candidate(tmp_path: Path) -> None:
-    def last(numbers: list[int], candidate: int) -> list[int]:
-        found = [model(n, tmp_path) for n in numbers]
-        inputs = {"statistics": found, "candidate": [model(candidate, tmp_path)]}
-        resolved = LatestBefore().resolve_artifacts(None, inputs)
-        assert [artifact.id for artifact in resolved["candidate"]] == [candidate]
-        return [artifact.id for artifact in resolved["statistics"]]
+def pushed(base: Path, version: int, of: str, classes: tuple[str, ...] = ("cat", "dog")) -> Path:
+    folder = base / str(version)
+    for path, value in (
+        (signatures.CONTRACT_PATH, {"classes": classes}),
+        (VersionNote.PATH, {"model": {"uri": of}}),
+    ):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(json.dumps(value))
+    (folder / "saved_model.pb").write_text(f"version {version}")
+    return folder
 
-    assert last([3], candidate=3) == []
-    assert last([9, 3, 5], candidate=9) == [5]
-    assert last([3, 5, 9], candidate=5) == [3]
+
+@pytest.fixture
+def candidate(tmp_path: Path) -> standard_artifacts.Model:
+    artifact = standard_artifacts.Model()
+    artifact.uri = str(tmp_path / "candidate")
+    contract = tmp_path / "candidate" / "Format-Serving" / signatures.CONTRACT_PATH
+    contract.parent.mkdir(parents=True)
+    contract.write_text(json.dumps({"classes": ["cat", "dog", "owl"]}))
+    return artifact
+
+
+def baseline(tmp_path: Path, candidate: standard_artifacts.Model) -> standard_artifacts.Model:
+    made = standard_artifacts.Model()
+    made.uri = str(tmp_path / f"baseline-{len(list(tmp_path.iterdir()))}")
+    settings = FolderSettings(folder=str(tmp_path / "pushed"))
+    BaselineExecutor().Do(
+        {"candidate": [candidate]},
+        {"model": [made]},
+        {"custom_config": settings.model_dump_json()},
+    )
+    return made
+
+
+def test_the_newest_pushed_version_is_the_one_to_beat(
+    tmp_path: Path, candidate: standard_artifacts.Model
+) -> None:
+    assert existing([baseline(tmp_path, candidate)]) == []  # nothing was ever pushed
+    base = tmp_path / "pushed"
+    pushed(base, 7, "other")
+    pushed(base, 8, "another")
+    pushed(base, 10, "of-other-classes", classes=("cat", "bee"))
+    pushed(base, 11, candidate.uri)  # the run is tried again after its push
+    (base / "incoming-12").mkdir()
+    [found] = existing([baseline(tmp_path, candidate)])
+    copied = Path(found.uri) / "Format-Serving"
+    assert (copied / "saved_model.pb").read_text() == "version 8"
+    told = json.loads((Path(found.uri) / "found.json").read_text())
+    assert told == {"from": str(base / "8")}

@@ -4,10 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from darkroom.components.base import files, remote
+from darkroom.components.base import remote
 from darkroom.components.training import checkpoint, dataset, fitting
+from darkroom.components.training.model_run import Comparison
+from darkroom.serving import files
 from tests import buckets
-from tests.test_training import configured, network
+from tests.test_fitting import network, settings_of
+
+COMPARISON = Comparison(epochs=2, metric="val_loss", transferred=1.0, scratch=2.0)
 
 
 def state(**values: object) -> checkpoint.State:
@@ -16,10 +20,12 @@ def state(**values: object) -> checkpoint.State:
         "epoch": 7,
         "over": False,
         "history": {"loss": [2.0, 1.0]},
-        "stopping": {"wait": 1, "best": 1.0, "best_epoch": 1},
+        "stopping": checkpoint.Stopping(1, 1.0, 1),
         "variables": [np.arange(6.0).reshape(2, 3), np.int64(4), np.float16([0.1])],
         "best_weights": [np.ones(2)],
-        "earlier": {"epoch": 3},
+        "earlier": checkpoint.Stages(
+            history={"loss": [3.0]}, epoch=0, begins=[("classifier", 0)], comparison=COMPARISON
+        ),
     }
     return checkpoint.State(**{**given, **values})  # type: ignore[arg-type]
 
@@ -30,8 +36,8 @@ def test_a_state_comes_back(tmp_path: Path) -> None:
     kept.write(state())
     found = kept.read()
     assert found is not None
-    assert found[:5] == state()[:5]
-    assert found.earlier == {"epoch": 3}
+    assert found[:4] == state()[:4]
+    assert (found.stopping, found.earlier) == (state().stopping, state().earlier)
     for value, expected in zip(found.variables, state().variables, strict=True):
         np.testing.assert_array_equal(value, expected)
         assert value.dtype == np.asarray(expected).dtype
@@ -110,7 +116,7 @@ class KillIn(keras.callbacks.Callback):
 def test_an_interrupted_training_ends_with_the_same_curve(
     tmp_path: Path, examples: dataset.Examples, overrides: list[str]
 ) -> None:
-    config = configured("training.epochs=9", *overrides)
+    config = settings_of("training.epochs=9", *overrides)
 
     def run(folder: str, *callbacks: keras.callbacks.Callback) -> tuple[keras.Model, object]:
         model = network(config)  # with dropout, whose random state has to go on as well
@@ -121,7 +127,7 @@ def test_an_interrupted_training_ends_with_the_same_curve(
             examples,
             examples,
             list(callbacks),
-            keep=lambda stopping: checkpoint.Keep(kept, 0, {}, stopping, share=1e9),
+            keep=lambda stopping: checkpoint.Keep(kept, stopping, share=1e9),
         )
         return model, fitted
 
@@ -140,7 +146,7 @@ def test_an_interrupted_training_ends_with_the_same_curve(
 
 
 def test_every_nth_epoch_is_kept(tmp_path: Path, examples: dataset.Examples) -> None:
-    config = configured("training.epochs=5", "training.export_epoch=last")
+    config = settings_of("training.epochs=5", "training.export_epoch=last")
     model = network(config)
     every = checkpoint.KeepEvery(2, model, str(tmp_path), before=1)
     fitting.fit(model, config, examples, examples, [every])

@@ -13,7 +13,7 @@ from tests.conftest import Project, command, darkroom, environment, python
 # For which a command line's own work needs no more than the standard library and click.
 LIGHT = (
     "darkroom.pipeline.cli", "darkroom.pipeline.command_line", "darkroom.kubeflow.commands",
-    "darkroom.serving.server.flags", "darkroom.components.base.errors",
+    "darkroom.serving.flags", "darkroom.components.base.errors",
 )  # fmt: skip
 
 

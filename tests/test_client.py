@@ -14,7 +14,7 @@ from darkroom.serving import client as clients
 from darkroom.serving.client import Client, GrpcClient, ImageRefused, RequestFailed, RestClient
 from darkroom.serving.errors import Code
 from tests import model_servers
-from tests.conftest import encoded
+from tests.conftest import PATIENCE, encoded
 from tests.model_servers import Server
 
 LIGHT, DARK = (encoded(np.full((8, 8, 3), value, np.uint8)) for value in (255, 0))
@@ -103,12 +103,12 @@ def test_a_server_that_comes_a_little_later_is_reached(
     served_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clients, "_TRIES", 60)
-    monkeypatch.setattr(clients.random, "uniform", lambda low, high: 0.1)
+    monkeypatch.setattr(clients.random, "uniform", lambda low, high: low)
     port = model_servers.free_port()
     found = []
 
     def ask() -> None:
-        with RestClient(f"http://localhost:{port}", "images", timeout=100) as client:
+        with RestClient(f"http://localhost:{port}", "images", timeout=4 * PATIENCE) as client:
             found.append(client.predict([LIGHT])[0].label)
 
     asking = threading.Thread(target=ask)
@@ -124,7 +124,7 @@ def test_a_server_that_comes_a_little_later_is_reached(
         cwd=model_servers.REPOSITORY,
     )
     try:
-        asking.join(100)
+        asking.join(4 * PATIENCE)
         assert found == ["light"]
     finally:
         process.kill()

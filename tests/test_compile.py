@@ -16,7 +16,8 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.kubeflow import compile as compiler
-from darkroom.kubeflow import spec, task
+from darkroom.kubeflow import spec
+from darkroom.kubeflow.protocol import Specification, task_name, title_of
 from darkroom.pipeline.config import load
 from tests.conftest import darkroom
 
@@ -89,8 +90,8 @@ def test_nothing_is_left_to_the_platform_that_it_can_not_do(
     for name, executor in described["deploymentSpec"]["executors"].items():
         container = executor["container"]  # neither a resolver nor an importer
         assert container["image"] == "registry.example/team/darkroom:1.0"
-        module = "seen" if name == "exec-images" else "task"
-        assert container["command"] == ["python", "-m", f"kubeflow.{module}"]
+        module = "input_digest" if name == "exec-images" else "task"
+        assert container["command"] == ["python", "-m", f"darkroom.kubeflow.{module}"]
         assert "lifecycle" not in container, name
         assert container["env"] == [{"name": "S3_ENDPOINT", "value": "storage.example"}]
     resources = described["deploymentSpec"]["executors"]["exec-trainer"]["container"]["resources"]
@@ -149,7 +150,7 @@ def _steady(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for component in steady[0]["components"].values():
         for side in ("inputDefinitions", "outputDefinitions"):
             for artifact in component.get(side, {}).get("artifacts", {}).values():
-                artifact["artifactType"] = task.title_of(artifact["artifactType"])
+                artifact["artifactType"] = title_of(artifact["artifactType"])
     for executor in steady[0]["deploymentSpec"]["executors"].values():
         args = executor["container"]["args"]
         args[:] = ["--source" if word.startswith("--source=") else word for word in args]
@@ -228,17 +229,17 @@ def _hiding(folder: Path) -> Any:
 
 
 def test_names_of_tasks() -> None:
-    assert compiler.task_name("ImportExampleGen") == "import-example-gen"
-    assert compiler.task_name("Tuner") == "tuner"
+    assert task_name("ImportExampleGen") == "import-example-gen"
+    assert task_name("Tuner") == "tuner"
 
 
 def test_no_file_of_the_users_is_written_over(tmp_path: Path, documents: list[Any]) -> None:
     config = tmp_path / "cells.yaml"
     config.write_text(CONFIG)
     with pytest.raises(DarkroomError, match=r"cells\.yaml is there already, and darkroom compile"):
-        compiler.write(documents, config)
+        compiler.write(Specification.of_documents(*documents), config)
     assert config.read_text() == CONFIG
     made = tmp_path / "made" / "pipeline.yaml"
     for _ in range(2):  # its own it replaces
-        compiler.write(documents, made)
+        compiler.write(Specification.of_documents(*documents), made)
     assert list(yaml.safe_load_all(made.read_text())) == documents

@@ -84,7 +84,7 @@ def test_a_date_of_yaml_is_kept_as_text() -> None:
         ("training.warmup_epochs=6", ["warmup_epochs is 6", "end within it"]),
         ("tuner.algorithm=list", ["name the trials' values in tuner.trials"]),
         ("model.units=[-1]", ["model.units.0", "greater than or equal to 0"]),
-        ("model.head=sigmoid", ["model.head", "'softmax' or 'binary'", "found 'sigmoid'"]),
+        ("model.head=sigmoid", ["model.head", "'binary' or 'multi-label'", "found 'sigmoid'"]),
         ("training.warmup_epochs=20", ["warmup_epochs is 20", "the 20 training.epochs"]),
         ("training={starts: 2, start_epochs: 30, epochs: 9}", ["start_epochs is 30", "than the 9"]),
         ("training={starts: 2}\nmodel={weights: a.keras}", ["for random weights; model.weights"]),

@@ -1,9 +1,14 @@
 import math
+import subprocess
+import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.components.training.diagnosis import diagnose
+from darkroom.components.training.diagnosis import diagnose, negative_transfer
+from darkroom.components.training.model_run import Comparison
+from tests.conftest import environment
 
 
 def curve(start: float, end: float, epochs: int) -> list[float]:
@@ -72,3 +77,35 @@ def test_any_curve_gets_sentences(
 
 def test_noise_around_a_loss_of_almost_nothing_is_no_overfitting() -> None:
     assert diagnose(history(val_loss=[*curve(2.0, 0.015, 9), 0.03, 0.02, 0.03]), 0.1) == {}
+
+
+@pytest.mark.parametrize(
+    ("metric", "transferred", "scratch", "expected"),
+    [
+        ("val_accuracy", 0.55, 0.6, "the best val_accuracy is 0.5500 with model.weights, and 0.6"),
+        ("val_loss", 2.0, 1.0, "the best val_loss is 2.0000 with model.weights, and 1.0000 from"),
+        ("val_accuracy", 0.6, 0.55, None),
+        ("val_loss", 1.0, 1.0, None),
+    ],
+)
+def test_negative_transfer(
+    metric: str, transferred: float, scratch: float, expected: str | None
+) -> None:
+    compared = Comparison(epochs=2, metric=metric, transferred=transferred, scratch=scratch)
+    words = negative_transfer(compared)
+    assert len(words) == (expected is not None)
+    assert all(w.startswith("Negative transfer: after 2 epochs ") for w in words)
+    assert expected is None or expected in words[0]
+    assert negative_transfer(None) == []
+
+
+def test_what_trains_doesn_t_import_the_words() -> None:
+    """Or another sentence would be other code, and train again."""
+    code = (
+        "import sys\n"
+        "from darkroom.components.training import trainer\n"
+        "names = 'diagnosis', 'contact_sheet', 'outcome'\n"
+        "print([n for n in names if f'darkroom.components.training.{n}' in sys.modules])"
+    )
+    done = subprocess.check_output([sys.executable, "-c", code], env=environment(), text=True)
+    assert done.splitlines()[-1] == "[]"

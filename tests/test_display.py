@@ -15,9 +15,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from darkroom.components.base import progress, results
-from darkroom.components.runs.summary import Status, read_outputs
+from darkroom.components.base import progress
+from darkroom.components.base.status import Status
+from darkroom.components.nodes import read_outputs
+from darkroom.components.training.callbacks import ReportEpochs
+from darkroom.components.tuning import trial_table
+from darkroom.components.tuning.tuner_results import TunerResults
 from darkroom.pipeline.display import Display, Lines, summary, versions
+from darkroom.serving.pushed_files import VersionNote
 from darkroom.serving.rollout import Version
 
 
@@ -32,7 +37,7 @@ def run_node(display: Display) -> None:
             model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
             model.compile("sgd", "mse", metrics=["accuracy"])
             images = np.zeros((8, 2))
-            reporter = progress.ReportEpochs("Trainer", prefix="trial 2/3, ")
+            reporter = ReportEpochs("Trainer", prefix="trial 2/3, ")
             model.fit(images, images, epochs=2, verbose=0, callbacks=[reporter])
             display._progress.refresh()
             display.ended("Trainer", "complete", "accuracy 0.9 [not markup]")
@@ -117,8 +122,8 @@ def test_a_summary_says_what_is_served(known: dict[str, Any], words: str) -> Non
 
 def test_versions_are_listed_with_what_was_noted_of_them(tmp_path: Path) -> None:
     console = Console(width=100, file=io.StringIO())
-    note = {"pushed": "2026-11-21T15:26:20+00:00", "run": "[today]", "metrics": {"accuracy": 0.9}}
-    found = [Version(9, tmp_path, "canary", note), Version(7, tmp_path, "", {})]
+    note = VersionNote(pushed="2026-11-21T15:26:20+00:00", run="[today]", metrics={"accuracy": 0.9})
+    found = [Version(9, tmp_path, "canary", note), Version(7, tmp_path, "", None)]
     versions(console, found)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert lines[0].split() == ["version", "label", "accuracy", "pushed", "run"]
@@ -161,7 +166,7 @@ def run_search(*tables: dict[str, Any]) -> Callable[[Display], None]:
             with display:
                 display.started("Tuner")
                 for each in tables:
-                    progress.trials("Tuner", each)
+                    progress.trials("Tuner", trial_table.headline(each), each)
                     display._progress.refresh()
                 display.ended("Tuner", "complete", "best trial 0.9731 of 3")
         finally:
@@ -233,7 +238,7 @@ def test_a_table_of_many_hyperparameters_fits_the_terminal(
 
 def artifacts(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What a Tuner leaves behind."""
-    (folder / results.TUNER_RESULTS).write_text(json.dumps(rows))
+    (folder / TunerResults.FILE).write_text(json.dumps(rows))
     best = {"space": [], "values": {RATE: 0.001}}
     (folder / "best_hyperparameters.txt").write_text(json.dumps(best))
     there = SimpleNamespace(uri=str(folder))
@@ -256,7 +261,7 @@ def summarized(status: Status) -> str:
 
 def test_a_summary_shows_the_best_trials_and_why_others_failed(tmp_path: Path) -> None:
     rows = [row(i, 0.9 - i / 100) for i in range(7)] + [row(7, None, "No\nnumber."), row(8, None)]
-    (tmp_path / results.SEARCH_PICTURE).write_bytes(b"")
+    (tmp_path / TunerResults.PICTURE).write_bytes(b"")
     status = Status("p", "home", "run")
     words = read_outputs(status, "Tuner", artifacts(tmp_path, rows))
     assert words == "best trial 0.9000 of 9, 2 failed"
@@ -269,7 +274,7 @@ def test_a_summary_shows_the_best_trials_and_why_others_failed(tmp_path: Path) -
     assert shown[0] == ["0", "0.001", "128", "0.9000", "12.3", "s"]
     assert [line[0] for line in shown] == ["0", "1", "2", "3", "4"]
     assert "trials       2 of 9 trials failed; the first: No number." in text
-    assert f"search       {tmp_path / results.SEARCH_PICTURE}" in text
+    assert f"search       {tmp_path / TunerResults.PICTURE}" in text
 
 
 def test_results_of_an_older_search_are_shown_too(tmp_path: Path) -> None:

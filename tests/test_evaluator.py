@@ -14,8 +14,11 @@ import tensorflow_transform as tft
 from sklearn import metrics as sklearn
 from tfx.types import artifact_utils, standard_artifacts
 
-from darkroom.components.base import features, settings
-from darkroom.components.evaluation import evaluator, predictions
+from darkroom.components.base import examples as base_examples
+from darkroom.components.base import features, sections
+from darkroom.components.evaluation import predictions, tfma_metrics
+from darkroom.components.evaluation.artifacts import Evaluation, MetricRow
+from darkroom.components.evaluation.candidate import Candidate
 from darkroom.components.networks import export
 from darkroom.components.training import dataset, fitting
 from darkroom.pipeline.config import load
@@ -37,7 +40,7 @@ class Digits:
         self.examples.split_names = artifact_utils.encode_split_names(["train", "eval"])
         self.transform = tft.TFTransformOutput(str(graph))
         self.classes = fitting.class_names(self.transform)
-        self.images = dataset.sample_images([str(examples / "Split-eval" / "*")], 4)
+        self.images = base_examples.sample_images([str(examples / "Split-eval" / "*")], 4)
         train = dataset.preprocessed(
             [str(examples / "Split-train" / "*")], self.transform, budget=2**30
         )
@@ -71,13 +74,8 @@ def fitted(digits: Digits) -> Any:
     return digits.network()
 
 
-def section(**changes: Any) -> SimpleNamespace:
-    """The ``evaluation`` section as Evaluator gets it."""
-    given = json.dumps({"min_accuracy": 0.9, **changes})
-    config = load("digits", [f"evaluation={given}"])
-    packed = config.evaluation.model_dump()
-    packed["thresholds"] = [threshold.model_dump() for threshold in config.evaluation.gate()]
-    return settings.unpack({"evaluation": packed}).evaluation
+def section(**changes: Any) -> sections.Evaluation:
+    return load("digits", [f"evaluation={json.dumps({'min_accuracy': 0.9, **changes})}"]).evaluation
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +88,7 @@ def exported(digits: Digits, fitted: Any, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def judge(
-    digits: Digits, fitted: Any, exported: str, tmp_path: Path
-) -> Callable[..., tuple[Any, dict[str, Any]]]:
+def judge(digits: Digits, fitted: Any, exported: str, tmp_path: Path) -> "Judge":
     """Exports networks, the candidate and perhaps a baseline, and has them judged."""
 
     def judged(
@@ -101,7 +97,7 @@ def judge(
         classes: list[list[str]] | None = None,
         trained: float | None = None,
         **settings: Any,
-    ) -> tuple[Any, dict[str, Any]]:
+    ) -> Evaluation:
         folders = []
         for number, network in enumerate(networks):
             names = digits.classes if classes is None else classes[number]
@@ -113,77 +109,88 @@ def judge(
                 change(model)
             folders.append(str(tmp_path / f"model{number}"))
             export.save(model, folders[-1], digits.images)
-        made = evaluator.Evaluated(
+        candidate = Candidate(
             folders[0], folders[1:], digits.examples, section(**settings), str(tmp_path / "out")
         )
         with beam.Pipeline() as pipeline:
-            made.evaluate(pipeline)
-        return made.judge(digits.images, trained)
+            candidate.evaluate(pipeline)
+        return candidate.judge(trained)
 
     return judged
 
 
-Judge = Callable[..., tuple[Any, dict[str, Any]]]
+Judge = Callable[..., Evaluation]
+
+
+def assert_read_as_written(evaluation: Evaluation, folder: Path) -> None:
+    evaluation.write(str(folder))
+    assert "NaN" not in (folder / Evaluation.FILE).read_text()
+    assert Evaluation.read(SimpleNamespace(uri=str(folder))) == evaluation
+
+
+def rows_of(evaluation: Evaluation, metric: str) -> dict[str | None, MetricRow]:
+    """By class, of all examples."""
+    rows = [row for row in evaluation.metrics if row.metric == metric and not row.slice]
+    return {row.class_name: row for row in rows}
 
 
 def test_a_good_model_is_blessed_with_metrics_that_are_scikit_learns(
     judge: Judge, fitted: Any, tmp_path: Path
 ) -> None:
-    verdict, found = judge(fitted, slices={features.BRIGHTNESS_KEY: [0.3, 0.32]})
-    assert verdict.blessed, verdict.reasons
+    found = judge(fitted, slices={features.BRIGHTNESS_KEY: [0.3, 0.32]})
+    assert found.blessed, found.reasons
     read = predictions.read(str(tmp_path / "out" / "predictions.parquet"), False)
     assert read is not None
-    assert len(read.labels) == found["examples"] == 180
+    assert len(read.labels) == found.examples == 180
     names = np.array(read.classes)
     predicted = names[read.outcome.scores.argmax(axis=1)]
-    rows = {(row["metric"], row["class"]): row for row in found["metrics"] if not row["slice"]}
     report = sklearn.classification_report(read.labels, predicted, output_dict=True)
-    assert rows["accuracy", None]["value"] == pytest.approx(report["accuracy"], abs=1e-6)
+    assert rows_of(found, "accuracy")[None].value == pytest.approx(report["accuracy"], abs=1e-6)
     for name in read.classes:
         for metric, key in (("precision",) * 2, ("recall",) * 2, ("f1", "f1-score")):
-            assert rows[metric, name]["value"] == pytest.approx(report[name][key], abs=1e-6)
-        assert rows["recall", name]["examples"] == report[name]["support"]
+            assert rows_of(found, metric)[name].value == pytest.approx(report[name][key], abs=1e-6)
+        assert rows_of(found, "recall")[name].examples == report[name]["support"]
     matrix = sklearn.confusion_matrix(read.labels, predicted, labels=names)
-    assert found["confusion"] == matrix.tolist()
-    in_slices = [r for r in found["metrics"] if r["slice"] and r["metric"] == "accuracy"]
-    assert [row["slice"][features.BRIGHTNESS_KEY] for row in in_slices] == [
+    assert found.confusion == matrix.tolist()
+    in_slices = [r for r in found.metrics if r.slice and r.metric == "accuracy"]
+    assert [row.slice[features.BRIGHTNESS_KEY] for row in in_slices] == [
         "0.3 to 0.32",
         "0.32 or more",
         "below 0.3",
     ]
-    assert sum(row["examples"] for row in in_slices) == 180
-    assert {m["label"] for m in found["mistakes"]} <= set(read.classes)
-    assert all(m["label"] != m["predicted"] for m in found["mistakes"])
-    assert found["latency"]["p50_ms"] > 0
-    assert found["size_mib"] > 0.01
+    assert sum(row.examples for row in in_slices) == 180
+    assert {m.label for m in found.mistakes} <= set(read.classes)
+    assert all(m.label != m.predicted for m in found.mistakes)
+    assert found.latency.p50_ms > 0
+    assert found.size_mib > 0.01
 
 
 def test_random_weights_are_no_better_than_chance(judge: Judge, fitted: Any) -> None:
     keras.utils.set_random_seed(0)
     untrained = keras.models.clone_model(fitted)
-    verdict, _ = judge(untrained)
-    assert not verdict.blessed
-    assert any("no better than chance" in reason for reason in verdict.reasons), verdict.reasons
+    found = judge(untrained)
+    assert not found.blessed
+    assert any("no better than chance" in reason for reason in found.reasons), found.reasons
 
 
 def test_shuffled_labels_teach_nothing(judge: Judge, digits: Digits) -> None:
     shuffled = np.random.default_rng(0).permutation(digits.labels)
-    verdict, _ = judge(digits.network(shuffled))
-    assert not verdict.blessed
-    assert any("no better than chance" in reason for reason in verdict.reasons), verdict.reasons
+    found = judge(digits.network(shuffled))
+    assert not found.blessed
+    assert any("no better than chance" in reason for reason in found.reasons), found.reasons
 
 
 def test_mixed_up_classes_are_recognised(judge: Judge, digits: Digits, fitted: Any) -> None:
     rotated = [*digits.classes[1:], digits.classes[0]]
-    verdict, _ = judge(fitted, classes=[rotated])
-    assert not verdict.blessed
-    assert any("the classes seem mixed up" in reason for reason in verdict.reasons)
+    found = judge(fitted, classes=[rotated])
+    assert not found.blessed
+    assert any("the classes seem mixed up" in reason for reason in found.reasons)
 
 
 def test_a_forgotten_class_is_named(judge: Judge, digits: Digits) -> None:
-    verdict, _ = judge(digits.network(without=digits.classes.index("7")), min_accuracy=0.8)
-    assert not verdict.blessed
-    [reason] = verdict.reasons
+    found = judge(digits.network(without=digits.classes.index("7")), min_accuracy=0.8)
+    assert not found.blessed
+    [reason] = found.reasons
     assert reason.startswith("recall of '7' is 0, must be at least 0.1; ")
     assert "were taken for" in reason
     assert reason.endswith("the model never says so")
@@ -196,32 +203,32 @@ def test_changed_preprocessing_is_told_from_a_bad_model(judge: Judge, fitted: An
             key: -value if key == features.IMAGE else value for key, value in original(raw).items()
         }
 
-    verdict, _ = judge(fitted, change=invert, trained=SKEWED)
-    assert not verdict.blessed
-    [reason] = [reason for reason in verdict.reasons if "Trainer measured 0.98" in reason]
+    found = judge(fitted, change=invert, trained=SKEWED)
+    assert not found.blessed
+    [reason] = [reason for reason in found.reasons if "Trainer measured 0.98" in reason]
     assert "preprocessing or weights are not those of the training" in reason
 
 
-def test_weights_that_are_no_numbers_are_refused(judge: Judge, fitted: Any) -> None:
+def test_weights_that_are_no_numbers_are_refused(judge: Judge, fitted: Any, tmp_path: Path) -> None:
     broken = keras.models.clone_model(fitted)
     broken.set_weights([weights * np.nan for weights in fitted.get_weights()])
-    verdict, found = judge(broken, min_accuracy=0.0, min_class_recall=0.0)
-    assert not verdict.blessed
-    assert verdict.reasons[0].startswith("the scores of 180 of 180 images are no numbers (NaN)")
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    found = judge(broken, min_accuracy=0.0, min_class_recall=0.0)
+    assert not found.blessed
+    assert found.reasons[0].startswith("the scores of 180 of 180 images are no numbers (NaN)")
+    assert_read_as_written(found, tmp_path)
 
 
 def test_a_worse_model_is_refused_only_where_that_is_no_noise(
     judge: Judge, digits: Digits, fitted: Any
 ) -> None:
     little = digits.network(without=digits.classes.index("1"))
-    verdict, found = judge(little, fitted, min_accuracy=0.5, min_class_recall=0.0)
-    assert not verdict.blessed
-    assert "lower than the baseline's" in verdict.reasons[0]
-    assert "with 95% confidence at least" in verdict.reasons[0]
-    [accuracy] = [r for r in found["metrics"] if r["metric"] == "accuracy" and not r["class"]]
-    assert accuracy["baseline"] > accuracy["value"]
-    assert accuracy["low"] < accuracy["value"] < accuracy["high"]
+    found = judge(little, fitted, min_accuracy=0.5, min_class_recall=0.0)
+    assert not found.blessed
+    assert "lower than the baseline's" in found.reasons[0]
+    assert "with 95% confidence at least" in found.reasons[0]
+    accuracy = rows_of(found, "accuracy")[None]
+    assert accuracy.baseline > accuracy.value
+    assert accuracy.low < accuracy.value < accuracy.high
 
 
 def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
@@ -229,10 +236,10 @@ def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
 ) -> None:
     # To the baseline what is called 8 here was another thing.
     theirs = ["eight" if name == "8" else name for name in digits.classes]
-    verdict, found = judge(fitted, fitted, classes=[digits.classes, theirs])
-    assert verdict.blessed, verdict.reasons
-    assert found["baseline"]["other_classes"] == ["8", "eight"]
-    [remark] = verdict.remarks
+    found = judge(fitted, fitted, classes=[digits.classes, theirs])
+    assert found.blessed, found.reasons
+    assert found.baseline.other_classes == ["8", "eight"]
+    [remark] = found.remarks
     assert remark == (
         "the baseline has other classes (it doesn't know '8'; it knows 'eight' as well): compared "
         "on the 162 images of the 9 classes that both know"
@@ -242,22 +249,21 @@ def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
 def test_tfmas_metrics_are_gated_too(judge: Judge, fitted: Any) -> None:
     metrics = {"balanced": {"class_name": "BalancedAccuracy", "per_class": True}}
     thresholds = [{"metric": "balanced", "class_name": "7", "min": 0.9999}]
-    _verdict, found = judge(fitted, metrics=metrics, thresholds=thresholds)
-    [row] = [r for r in found["metrics"] if r["metric"] == "balanced" and r["class"] == "7"]
-    recall = next(r for r in found["metrics"] if r["metric"] == "recall" and r["class"] == "7")
-    assert row["value"] >= recall["value"] / 2
-    check = next(c for c in found["thresholds"] if c["metric"] == "balanced")
-    assert check["passed"] is (row["value"] >= 0.9999)
+    found = judge(fitted, metrics=metrics, thresholds=thresholds)
+    row, recall = rows_of(found, "balanced")["7"], rows_of(found, "recall")["7"]
+    assert row.value >= recall.value / 2
+    check = next(c for c in found.thresholds if c.metric == "balanced")
+    assert check.passed is (row.value >= 0.9999)
 
 
 TOP_2 = {"top_2": {"class_name": "SparseTopKCategoricalAccuracy", "config": {"k": 2}}}
 
 
 def test_tfmas_metrics_are_compared_with_the_baselines_and_measured_in_slices_of_several_features(
-    judge: Judge, fitted: Any
+    judge: Judge, fitted: Any, tmp_path: Path
 ) -> None:
     part = {features.BRIGHTNESS_KEY: "0.3 or more", features.FORMAT_KEY: "PNG"}
-    verdict, found = judge(
+    found = judge(
         fitted,
         fitted,
         metrics=TOP_2,
@@ -267,30 +273,29 @@ def test_tfmas_metrics_are_compared_with_the_baselines_and_measured_in_slices_of
             {"metric": "top_2", "slice": part, "min": 0.5},
         ],
     )
-    assert verdict.blessed, verdict.reasons
-    check, in_slice = (c for c in found["thresholds"] if c["metric"] == "top_2")
-    assert check["difference"] == 0
-    assert check["difference_low"] <= 0 <= check["difference_high"]
-    assert check["baseline"] == check["value"] > 0.9
-    assert check["low"] < check["value"] < check["high"]
-    assert in_slice["passed"] is True
-    assert 0.5 < in_slice["value"] <= 1
-    assert 0 < in_slice["examples"] < 180
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found.blessed, found.reasons
+    check, in_slice = (c for c in found.thresholds if c.metric == "top_2")
+    assert check.difference == 0
+    assert check.difference_low <= 0 <= check.difference_high
+    assert check.baseline == check.value > 0.9
+    assert check.low < check.value < check.high
+    assert in_slice.passed is True
+    assert 0.5 < in_slice.value <= 1
+    assert 0 < in_slice.examples < 180
+    assert_read_as_written(found, tmp_path)
 
 
 def test_without_predictions_nothing_is_blessed(
     digits: Digits, exported: str, tmp_path: Path
 ) -> None:
     out = str(tmp_path / "out")
-    made = evaluator.Evaluated(exported, [], digits.examples, section(), out)
-    verdict, found = made.judge(digits.images, trained_accuracy=None)
-    assert verdict.reasons == found["reasons"] == ["the eval split gave no predictions"]
-    assert (found["metrics"], found["mistakes"], found["latency"]) == ([], [], None)
+    found = Candidate(exported, [], digits.examples, section(), out).judge(trained_accuracy=None)
+    assert found.reasons == ["the eval split gave no predictions"]
+    assert (found.metrics, found.mistakes, found.latency) == ([], [], None)
 
 
 def test_the_signatures_that_tfma_asks_for_are_the_exports(digits: Digits) -> None:
-    config = evaluator.named.eval_config(section(), False, ["a", "b"])
+    config = tfma_metrics.eval_config(section(), False, ["a", "b"])
     [model] = config.model_specs
     assert model.signature_name == signatures.EXAMPLES
     assert list(model.preprocessing_function_names) == [signatures.TRANSFORM]

@@ -16,14 +16,17 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-from darkroom.components.base import features, results, tfrecord
+from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import IngestionSettings
 from darkroom.components.ingestion import example_gen
+from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.pipeline.config import load
 from darkroom.pipeline.running import preflight
 from tests import buckets
 from tests.conftest import encoded
-from tests.test_images import claiming
+from tests.settings import configured
+from tests.test_image_formats import claiming
 
 GENERATOR = np.random.default_rng(0)
 
@@ -48,9 +51,8 @@ class Run:
         config = load("mnist", [f"data.path={folder}", "data.splits.eval=eval/*", *overrides])
         component = example_gen.ImportExampleGen(
             f"{bucket or folder.parent}/{folder.name}",
-            config.data.splits.patterns,
-            config.data.splits.eval_share,
-            config.inspection(),
+            config.data.splits,
+            configured(IngestionSettings, config=config),
         )
         artifact = standard_artifacts.Examples()
         artifact.uri = f"{bucket or folder.parent}/examples"
@@ -63,7 +65,7 @@ class Run:
         try:
             executor.Do({}, {"examples": [artifact]}, properties)
         finally:
-            path = self.uri / results.INSPECTION_FILE
+            path = self.uri / InspectionReport.FILE
             self.report = json.loads(path.read_text()) if path.exists() else {}
         self.splits = json.loads(artifact.split_names)
 
@@ -71,7 +73,7 @@ class Run:
         return self._read(f"Split-{split}")
 
     def quarantine(self, split: str = "train") -> list[Any]:
-        return self._read(f"{results.QUARANTINE_FOLDER}/{split}")
+        return self._read(f"{InspectionReport.QUARANTINE_FOLDER}/{split}")
 
     def _read(self, folder: str) -> list[Any]:
         files = sorted(map(str, (self.uri / folder).glob("*")))
@@ -82,12 +84,12 @@ class Run:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """40 pictures to train with, 10 to evaluate."""
-    made = tmp_path / "made" / "data"
+    data = tmp_path / "made" / "data"
     for split, numbers in (("train", range(40)), ("eval", range(100, 110))):
-        (made / split).mkdir(parents=True)
+        (data / split).mkdir(parents=True)
         records = [example(picture(n), b"ab"[n % 2 : n % 2 + 1], b"%d.jpg" % n) for n in numbers]
-        tfrecord.write(made / split / "a.tfrecord", records)
-    return made
+        tfrecord.write(data / split / "a.tfrecord", records)
+    return data
 
 
 def images(found: list[Any]) -> list[bytes]:

@@ -1,6 +1,5 @@
 """SchemaGen's and ExampleValidator's executors on statistics as StatisticsGen writes them."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tfx.types import artifact_utils, standard_artifacts
 
-from darkroom.components.base import features, results
+from darkroom.components.base import features
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.validation import counts, example_validator, schema_gen, statistics
+from darkroom.components.base.settings import SchemaGenSettings
+from darkroom.components.validation import artifacts, example_validator, schema_gen, statistics
+from darkroom.components.validation.statistics import SplitStatistics
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -56,30 +57,33 @@ class House:
     def run(self, schema_text: str = "", **splits: pd.DataFrame) -> list[str]:
         """The anomalies in words."""
         self._runs += 1
-        given = self._artifact(standard_artifacts.ExampleStatistics, list(splits))
+        counted = self._artifact(standard_artifacts.ExampleStatistics, list(splits))
         for name, frame in splits.items():
-            made = tfdv.generate_statistics_from_dataframe(frame, statistics.options())
-            path = Path(given.uri) / f"Split-{name}" / "FeatureStats.pb"
+            proto = tfdv.generate_statistics_from_dataframe(frame, statistics.options())
+            path = Path(counted.uri) / f"Split-{name}" / "FeatureStats.pb"
             path.parent.mkdir(parents=True)
-            path.write_bytes(made.SerializeToString())
+            path.write_bytes(proto.SerializeToString())
         written = self._artifact(standard_artifacts.Schema)
         Path(written.uri).mkdir(parents=True)
         schema_gen.Executor().Do(
-            {"statistics": [given]},
+            {"statistics": [counted]},
             {"schema": [written]},
-            {"schema_text": schema_text, "infer_feature_shape": 1, "exclude_splits": "[]"},
+            {
+                "custom_config": SchemaGenSettings(
+                    schema_text=schema_text, multi_label=False
+                ).model_dump_json()
+            },
         )
+        assert artifacts.is_inferred(written.mlmd_artifact) == (not schema_text)
         self.schema = (Path(written.uri) / "schema.pbtxt").read_text()
         anomalies = self._artifact(standard_artifacts.ExampleAnomalies)
         previous = [self.last] if self.last is not None else []
-        self.last = given
-        inputs = {"statistics": [given], "schema": [written], "previous_statistics": previous}
+        self.last = counted
+        inputs = {"statistics": [counted], "schema": [written], "previous_statistics": previous}
         example_validator.Executor().Do(inputs, {"anomalies": [anomalies]}, {})
         for name in artifact_utils.decode_split_names(anomalies.split_names):
             assert (Path(anomalies.uri) / f"Split-{name}" / "SchemaDiff.pb").exists()
-        sentences = anomalies.get_string_custom_property(results.ANOMALIES_PROPERTY)
-        found: list[str] = json.loads(sentences)
-        return found
+        return artifacts.anomalies(anomalies.mlmd_artifact)
 
     def complaint(self, schema_text: str = "", **splits: pd.DataFrame) -> str:
         with pytest.raises(DarkroomError) as caught:
@@ -211,9 +215,10 @@ def test_a_schema_that_is_none(house: House) -> None:
 
 def test_counts_are_light(house: House) -> None:
     house.run(train=images(), eval=images(50, seed=1))
-    listed = counts.load(house.last.uri, "train")
-    assert counts.of_classes(listed) == dict(images()[features.LABEL_KEY].value_counts())
-    assert counts.by_feature(listed).keys() == {
+    train = SplitStatistics.read(house.last.uri, "train")
+    assert train.images == 300
+    assert train.classes == dict(images()[features.LABEL_KEY].value_counts())
+    assert train.features.keys() == {
         *statistics.TEXT,
         *statistics.INTEGERS,
         *statistics.FLOATS,

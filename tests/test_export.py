@@ -12,12 +12,14 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_serving.apis import prediction_log_pb2
 
-from darkroom.components.base import features, settings, tfrecord
+from darkroom.components.base import features, tfrecord
+from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import export, models
 from darkroom.components.training import dataset, fitting
 from darkroom.pipeline.config import load
 from darkroom.serving import signatures
 from tests.conftest import Project
+from tests.settings import configured
 
 
 def transform_of(project: Project) -> tft.TFTransformOutput:
@@ -38,10 +40,7 @@ def trained(
     small: Project, eval_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[keras.Model, dataset.Examples, object]:
     """A model, what it was trained on, and its export loaded again."""
-    tree = load(small.folder / "config.yaml").model_dump()
-    config = settings.unpack(
-        settings.pack(tree, "preprocessing", "model", "augmentation", "training")
-    )
+    config = configured(NetworkSettings, config=load(small.folder / "config.yaml"))
     transform = transform_of(small)
     classes = fitting.class_names(transform)
     examples = dataset.preprocessed([str(eval_file)], transform, 2**30)

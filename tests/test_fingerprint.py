@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from darkroom.components import nodes
 from darkroom.pipeline import fingerprint
 from tests.conftest import REPOSITORY
 
@@ -44,8 +45,8 @@ def test_other_sources_do_not_count(package: Path) -> None:
 
 
 def test_nodes_have_fingerprints_of_their_own() -> None:
-    nodes = ["preprocessing", "tuner", "trainer", "evaluation", "pusher", "schema", "validation"]
-    assert len({fingerprint.of_modules(f"components.{node}") for node in nodes}) == len(nodes)
+    modules = [f"darkroom.{node.modules[0]}" for node in nodes.NODES if node.modules]
+    assert len({fingerprint.of_modules(module) for module in modules}) == len(modules)
 
 
 def test_the_users_module_counts_beside_ours(package: Path) -> None:

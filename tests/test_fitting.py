@@ -1,29 +1,26 @@
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import pytest
 
-from darkroom.components.base import settings
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import models
 from darkroom.components.training import dataset, fitting
-from darkroom.pipeline.config import load
+from tests.settings import configured
 
 
-def configured(*overrides: str) -> SimpleNamespace:
-    tree = load("digits", ["training.batch_size=32", *overrides]).model_dump()
-    return settings.unpack(settings.pack(tree, "model", "augmentation", "training"))
+def settings_of(*overrides: str) -> NetworkSettings:
+    return configured(NetworkSettings, "training.batch_size=32", *overrides)
 
 
-def network(config: SimpleNamespace) -> keras.Model:
+def network(config: NetworkSettings) -> keras.Model:
     keras.utils.set_random_seed(config.training.seed)
     layers = [keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.3), keras.layers.Dense(3)]
     return models.compiled(keras.Sequential([keras.Input((6,)), *layers]), config)
 
 
 def fit(examples: dataset.Examples, *overrides: str) -> dict[str, list[float]]:
-    config = configured("training.learning_rate=0.01", *overrides)
+    config = settings_of("training.learning_rate=0.01", *overrides)
     return fitting.fit(network(config), config, examples, examples, []).history
 
 
@@ -54,19 +51,12 @@ def test_an_epoch_can_be_a_number_of_batches(examples: dataset.Examples) -> None
         def on_train_batch_end(self, batch: int, logs: object = None) -> None:
             counted.append(batch)
 
-    tree = load("digits", ["training.steps_per_epoch=7", "training.epochs=2"]).model_dump()
-    config = settings.unpack(settings.pack(tree, "augmentation", "training"))
+    config = configured(NetworkSettings, "training.steps_per_epoch=7", "training.epochs=2")
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"])
     fitting.fit(model, config, examples, examples, [Count()])
     assert len(counted) == 14
-
-
-def section(*overrides: str) -> object:
-    return settings.unpack(
-        settings.pack(load("digits", list(overrides)).model_dump(), "training")
-    ).training
 
 
 @pytest.mark.parametrize(
@@ -84,8 +74,8 @@ def section(*overrides: str) -> object:
     ],
 )  # fmt: skip
 def test_schedules(overrides: list[str], expected: list[float]) -> None:
-    configured = section("training.learning_rate=1.0", *overrides)
-    rates = [fitting.learning_rate(configured, epoch, 6) for epoch in range(6)]
+    training = settings_of("training.learning_rate=1.0", *overrides).training
+    rates = [fitting.learning_rate(training, epoch, 6) for epoch in range(6)]
     np.testing.assert_allclose(rates, expected)
 
 
@@ -109,8 +99,8 @@ def test_of_several_labels_yes_and_no_weigh_the_same() -> None:
     np.testing.assert_allclose((weights * labels).numpy().sum(axis=0), 48, rtol=1e-5)
     np.testing.assert_allclose((weights * (1 - labels)).numpy().sum(axis=0), 48, rtol=1e-5)
     fast = ("training.epochs=3", "training.learning_rate=0.01")
-    config = configured("training.class_weights=balanced", *fast)
-    config.model.head = "multi-label"
+    config = settings_of("training.class_weights=balanced", *fast)
+    config = config.with_values({"model.head": "multi-label"})
     history = fitting.fit(network(config), config, examples, examples, []).history
     assert history["loss"][-1] < history["loss"][0]
     assert 0 < history["val_accuracy"][-1] <= 1
@@ -120,7 +110,7 @@ def test_a_loss_that_is_no_number_ends_the_training(examples: dataset.Examples) 
     words = r"by step \d of epoch \d, at a learning rate of 1e\+30"
     with pytest.raises(fitting.Diverged, match=words):
         fitting.fit(
-            network(config := configured("training.optimizer=sgd", "training.learning_rate=1e30")),
+            network(config := settings_of("training.optimizer=sgd", "training.learning_rate=1e30")),
             config,
             examples,
             examples,
@@ -135,12 +125,12 @@ def test_a_batch_must_fit_the_split(examples: dataset.Examples) -> None:
 
 
 def test_a_schedule_needs_an_optimizer_without_one(examples: dataset.Examples) -> None:
-    config = configured("training.schedule=cosine", "training.epochs=2")
+    config = settings_of("training.schedule=cosine", "training.epochs=2")
     model = network(config)
     falling = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
     model.compile(keras.optimizers.Adam(falling), model.loss)
     with pytest.raises(DarkroomError, match=r"is cosine, and .* has a schedule of its own"):
         fitting.fit(model, config, examples, examples, [])
-    config.training.schedule = "constant"
+    config = config.with_values({"training.schedule": "constant"})
     history = fitting.fit(model, config, examples, examples, []).history
     assert len(history["loss"]) == 2

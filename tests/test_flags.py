@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.serving.server import flags
+from darkroom.serving import flags
 
 # TensorFlow Serving's own, with its defaults.
 DEFAULTS: dict[str, Any] = {

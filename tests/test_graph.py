@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,8 @@ import pytest
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.airflow import graph
 from darkroom.pipeline.config import load
+from tests.conftest import REPOSITORY
+from tests.conftest import python as run_python
 
 
 def shape(folder: Path, python: str, *overrides: str) -> dict[str, list[str]]:
@@ -37,6 +40,27 @@ def test_it_is_made_once_for_a_configuration(tmp_path: Path, python: Path) -> No
     assert (tmp_path / "runs" / "digits" / "graphs").is_dir()
     shape(tmp_path, str(python), "training.epochs=3")
     assert len((tmp_path / "calls.txt").read_text().splitlines()) == 2
+
+
+def test_it_is_made_anew_for_other_sources(
+    tmp_path: Path, python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape(tmp_path, str(python))
+    copy = tmp_path / "copy"
+    for name in ("pipeline", "components", "serving"):
+        shutil.copytree(REPOSITORY / name, copy / "darkroom" / name)
+    (copy / "darkroom" / "__init__.py").write_text("")
+    with (copy / "darkroom" / "pipeline" / "pipeline.py").open("a") as file:
+        file.write("ONE_MORE = 1\n")
+    code = (
+        "import sys; from pathlib import Path; from darkroom.pipeline.config import load; "
+        "from darkroom.pipeline.airflow import graph; "
+        "graph.shape(load('digits'), ['--config', 'digits'], Path.cwd(), sys.argv[1])"
+    )
+    for expected in (2, 2):
+        result = run_python("-c", code, str(python), cwd=tmp_path, source=copy)
+        assert result.returncode == 0, result.stdout
+        assert len((tmp_path / "calls.txt").read_text().splitlines()) == expected
 
 
 def test_with_a_root_in_a_bucket_it_is_kept_here(tmp_path: Path, python: Path) -> None:

@@ -1,5 +1,6 @@
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -10,6 +11,9 @@ from PIL import Image
 
 from darkroom.components.ingestion import image_formats
 from darkroom.components.ingestion.image_formats import Header, ImageError
+from darkroom.serving import flags
+from darkroom.serving.errors import ServingError
+from darkroom.serving.server.inference import Limits
 from tests.conftest import encoded
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
@@ -74,6 +78,30 @@ def test_a_bomb_is_refused_by_its_header() -> None:
     assert reason(claiming(60_000, 60_000)) == "too many pixels"
     assert reason(claiming(10_001, 10_000)) == "too many pixels"
     assert image_formats.read_header(claiming(10_000, 10_000)).width == 10_000
+
+
+def test_what_trains_can_be_served() -> None:
+    accepted = claiming(10_000, 10_000)
+    limit = flags.parse(["--model_base_path=/m"]).max_image_pixels
+    assert Limits(2**20, limit).count_pixels([np.array([accepted], object)]) == 10**8
+    frames = [Image.new("L", (4000, 4000), shade) for shade in range(7)]
+    animation = io.BytesIO()
+    frames[0].save(animation, "GIF", save_all=True, append_images=frames[1:])
+    assert reason(animation.getvalue()) == "too many pixels"
+    with pytest.raises(ServingError, match="claims 112000000 pixels"):
+        Limits(2**20, limit).count_pixels([np.array([animation.getvalue()], object)])
+
+
+def test_pillows_own_guard_is_left_to_the_users_code() -> None:
+    filters = list(warnings.filters)
+    with warnings.catch_warnings(record=True) as warned:
+        image_formats.read_header(claiming(10_000, 10_000))
+    assert warned == []
+    assert warnings.filters == filters
+    with pytest.warns(Image.DecompressionBombWarning):
+        Image.open(io.BytesIO(claiming(10_000, 10_000)))
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(claiming(60_000, 60_000)))
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])

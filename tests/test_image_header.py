@@ -12,7 +12,6 @@ from PIL import Image
 from darkroom.serving.codecs import image_header
 
 SIZES = st.tuples(st.integers(1, 300), st.integers(1, 300))
-A_LIMIT = 25_000_000
 
 
 def encoded(size: tuple[int, int], file_format: str, mode: str = "RGB", **options: Any) -> bytes:
@@ -130,7 +129,7 @@ def test_decoders_pass_over_what_is_between_segments(between: bytes) -> None:
     ],
 )
 def test_a_header_without_an_end_claims_too_much(start: bytes, repeated: bytes) -> None:
-    assert image_header.pixels(start + repeated * 2**20) > A_LIMIT
+    assert image_header.pixels(start + repeated * 2**20) > image_header.MAX_PIXELS
 
 
 @pytest.mark.parametrize(
@@ -138,6 +137,27 @@ def test_a_header_without_an_end_claims_too_much(start: bytes, repeated: bytes) 
 )
 def test_other_bytes_are_no_image(content: bytes) -> None:
     assert image_header.pixels(content) == 0
+
+
+def test_what_begins_as_an_image() -> None:
+    bmp = encoded((31, 17), "BMP")
+    assert all(map(image_header.is_image, [*SMALL.values(), bmp]))
+    assert not any(map(image_header.is_image, [b"", b"hello", b"%PDF", encoded((3, 3), "TIFF")]))
+
+
+@pytest.mark.parametrize(("mode", "bits"), [("1", 1), ("L", 8), ("I;16", 16), ("RGBA", 8)])
+def test_the_bit_depth_of_a_png(mode: str, bits: int) -> None:
+    assert image_header.bit_depth(encoded((3, 2), "PNG", mode)) == bits
+
+
+def test_exif_where_the_graph_looks_for_it() -> None:
+    assert image_header.has_exif(SMALL["progressive"])
+    assert not image_header.has_exif(SMALL["jpeg"])
+
+
+@pytest.mark.parametrize(("mode", "plain"), [("RGB", True), ("L", False), ("P", False)])
+def test_bmps_with_a_palette_are_not_plain(mode: str, plain: bool) -> None:
+    assert image_header.is_plain_bmp(encoded((3, 2), "BMP", mode)) is plain
 
 
 @pytest.mark.parametrize("name", SMALL)

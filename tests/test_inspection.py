@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from darkroom.components.ingestion import inspection
 from darkroom.components.ingestion.decoding import decode
 from darkroom.components.ingestion.inspection import Inspection, inspect
 from tests.conftest import encoded
@@ -15,17 +14,17 @@ RGB = GENERATOR.integers(0, 256, (12, 20, 3), dtype=np.uint8)
 
 
 def seen(content: bytes) -> Inspection:
-    [found] = inspect([content])
-    assert isinstance(found, Inspection), found
-    return found
+    [result] = inspect([content])
+    assert isinstance(result, Inspection), result
+    return result
 
 
 def test_what_is_seen() -> None:
-    found = seen(encoded(RGB))
-    assert (found.height, found.width) == (12, 20)
-    assert np.isclose(found.brightness, RGB.mean() / 255, atol=1e-5)
-    assert np.isclose(found.contrast, RGB.std() / 255, atol=1e-5)
-    assert found.header.format == "PNG"
+    result = seen(encoded(RGB))
+    assert (result.height, result.width) == (12, 20)
+    assert np.isclose(result.brightness, RGB.mean() / 255, atol=1e-5)
+    assert np.isclose(result.contrast, RGB.std() / 255, atol=1e-5)
+    assert result.header.format == "PNG"
     dark = seen(encoded(np.zeros((4, 4), np.uint8)))
     assert (dark.brightness, dark.contrast) == (0, 0)
 
@@ -45,9 +44,9 @@ def test_an_upright_size() -> None:
     exif[0x0112] = 6
     buffer = io.BytesIO()
     Image.fromarray(RGB).save(buffer, "JPEG", exif=exif)
-    found = seen(buffer.getvalue())
-    assert (found.height, found.width) == (20, 12)
-    assert (found.header.height, found.header.width) == (12, 20)
+    result = seen(buffer.getvalue())
+    assert (result.height, result.width) == (20, 12)
+    assert (result.header.height, result.header.width) == (12, 20)
 
 
 def test_bad_images_among_good_ones_keep_their_places() -> None:
@@ -62,12 +61,12 @@ def test_bad_images_among_good_ones_keep_their_places() -> None:
     mixed = list(good)
     for place, content in bad.items():
         mixed.insert(place, content)
-    found = inspect(mixed)
-    assert {place for place, result in enumerate(found) if isinstance(result, str)} == set(bad)
-    assert [result.height for result in found if isinstance(result, Inspection)] == list(
+    results = inspect(mixed)
+    assert {place for place, result in enumerate(results) if isinstance(result, str)} == set(bad)
+    assert [result.height for result in results if isinstance(result, Inspection)] == list(
         range(1, 11)
     )
-    assert [found[place] for place in (0, 3, 4, 7)] == [
+    assert [results[place] for place in (0, 3, 4, 7)] == [
         "empty",
         "not an image",
         "cut off",
@@ -84,15 +83,14 @@ def test_what_passes_decodes_in_the_graph(content: bytes, data: st.DataObject) -
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     damaged = damaged[: data.draw(st.integers(len(damaged) // 2, len(damaged)))]
-    [found] = inspect([bytes(damaged)])
-    if isinstance(found, Inspection):
-        assert decode(bytes(damaged)).shape[:2] == (found.height, found.width)
+    [result] = inspect([bytes(damaged)])
+    if isinstance(result, Inspection):
+        assert decode(bytes(damaged)).shape[:2] == (result.height, result.width)
     else:
-        assert found in {"cut off", "damaged", "not an image", "too many pixels"} or (
-            found.startswith("format not supported")
+        assert result in {"cut off", "damaged", "not an image", "too many pixels"} or (
+            result.startswith("format not supported")
         )
 
 
 def test_nothing_gives_nothing() -> None:
     assert inspect([]) == []
-    assert inspection._measure([]) == []

@@ -2,33 +2,29 @@ import itertools
 
 import numpy as np
 
-from darkroom.components.ingestion.inspection_counts import Sum, Tally
+from darkroom.components.ingestion.inspection_counts import InspectionCounts, total
 
 
-def tally(split: str, *images: tuple[int, bytes]) -> Tally:
-    made = Tally()
+def counts_of(split: str, *images: tuple[int, bytes]) -> InspectionCounts:
+    counts = InspectionCounts()
     for content, label in images:
-        made.keep(split, content, label)
-    return made.packed()
+        counts.keep(split, content, label)
+    return counts.packed()
 
 
-def test_tallies_add_up_in_any_order() -> None:
+def test_counts_add_up_in_any_order() -> None:
     parts = [
-        tally("train", (1, b"a"), (2, b"b")),
-        tally("train", (1, b"a"), (3, b"c"), (2, b"c")),
-        tally("eval", (7, b"a")),
+        counts_of("train", (1, b"a"), (2, b"b")),
+        counts_of("train", (1, b"a"), (3, b"c"), (2, b"c")),
+        counts_of("eval", (7, b"a")),
     ]
-    parts[0].set_aside("train", "cut off", "x, record 3")
-    parts[1].found_twice("train", "y, record 0")
-    parts[2].broken("z is cut off.", 5)
+    parts[0].quarantine("train", "cut off", "x, record 3")
+    parts[1].leak("train", "y, record 0")
+    parts[2].broken_file("z is cut off.", 5)
     reports = []
-    for order in itertools.permutations(parts):
-        total = Sum()
-        result = total.create_accumulator()
-        for part in order:
-            result = total.add_input(result, part)
-        merged = total.merge_accumulators([result, total.create_accumulator()])
-        reports.append(total.extract_output(merged).report(["train", "eval"]))
+    for first, *others in itertools.permutations(parts):
+        merged = total([total([first]), total(others), total([])])
+        reports.append(merged.report(["train", "eval"]).model_dump())
     for report in reports:
         assert report == {
             "splits": {
@@ -55,15 +51,15 @@ def test_tallies_add_up_in_any_order() -> None:
 
 
 def test_only_the_first_are_named() -> None:
-    made = Tally()
+    counts = InspectionCounts()
     for number in range(100):
-        made.set_aside("train", "empty", str(number))
-    report = made.packed().report(["train"])
-    assert report["splits"]["train"]["quarantined"] == {"empty": 100}
-    assert len(report["first_quarantined"]) == 10
+        counts.quarantine("train", "empty", str(number))
+    report = counts.packed().report(["train"])
+    assert report.splits["train"].quarantined == {"empty": 100}
+    assert len(report.first_quarantined) == 10
 
 
 def test_contents_are_of_all_splits() -> None:
-    both = tally("train", (5, b"a")).add(tally("eval", (2**62, b"b")))
+    both = total([counts_of("train", (5, b"a")), counts_of("eval", (2**62, b"b"))])
     assert sorted(both.contents().tolist()) == [5, 2**62]
-    assert Tally().contents().dtype == np.int64
+    assert InspectionCounts().contents().dtype == np.int64

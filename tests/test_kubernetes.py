@@ -170,6 +170,20 @@ def test_the_command_writes_it(what: str, tmp_path: Path) -> None:
         assert "XLA can't compile what several machines add up" in refused.stdout
 
 
+def test_any_text_comes_through_as_it_is() -> None:
+    text = 'it\'s "true": {{ pods }} {% x %} # & <é😀\x7f\x85>\n- next:\t\\ '
+    options = [*OPTIONS, "--set", f"report.note={text}"]
+    section = yaml.safe_dump({"environment": {"NOTE": text}})
+    made = config("tuner.enabled=true", f"kubeflow={section}")
+    for manifest in [*kubernetes.training(made, PODS, options),
+                     *kubernetes.search(made, PODS, options)[1:]]:  # fmt: skip
+        spec = manifest["spec"]
+        for part in spec.get("tfReplicaSpecs", {"": spec}).values():
+            [container] = part["template"]["spec"]["containers"]
+            assert container["command"][-1] == f"report.note={text}"
+            assert container["env"][-1] == {"name": "NOTE", "value": text}
+
+
 def test_pods_have_the_environment_that_nodes_have_on_kubeflow() -> None:
     section = (
         "kubeflow={environment: {AWS_REGION: eu}, secrets: {DARKROOM_METADATA_PASSWORD: db/key}, "

@@ -2,12 +2,12 @@ import json
 import time
 from pathlib import Path
 
-import pytest
 from tfx.types import standard_artifacts
 
 from darkroom.components.base import results
+from darkroom.components.base.component import existing
+from darkroom.components.base.settings import FolderSettings
 from darkroom.components.runs import last_statistics
-from darkroom.serving import rollout, signatures
 
 
 def statistics(folder: Path, text: str = "", splits: str = '["train"]') -> object:
@@ -24,9 +24,11 @@ def look(tmp_path: Path, run: str) -> standard_artifacts.ExampleStatistics:
     own = tmp_path / run
     candidate = statistics(own, "" if own.exists() else run)
     made = statistics(tmp_path / f"{run}-found-{len(list(tmp_path.iterdir()))}", splits="[]")
-    folder = str(tmp_path / "statistics")
+    settings = FolderSettings(folder=str(tmp_path / "statistics"))
     last_statistics.StatisticsExecutor().Do(
-        {"candidate": [candidate]}, {"statistics": [made]}, {"folder": folder}
+        {"candidate": [candidate]},
+        {"statistics": [made]},
+        {"custom_config": settings.model_dump_json()},
     )
     return made
 
@@ -38,15 +40,15 @@ def words(artifact: standard_artifacts.ExampleStatistics) -> str:
 def test_the_first_run_finds_nothing(tmp_path: Path) -> None:
     first = look(tmp_path, "first")
     assert first.get_int_custom_property(results.FOUND_PROPERTY) == 0
-    assert last_statistics.found([first]) == []
+    assert existing([first]) == []
     assert json.loads((Path(first.uri) / "found.json").read_text()) == {"from": None}
-    assert last_statistics.found(None) == []
+    assert existing(None) == []
 
 
 def test_a_run_finds_those_of_the_run_before(tmp_path: Path) -> None:
     look(tmp_path, "first")
     second = look(tmp_path, "second")
-    assert last_statistics.found([second]) == [second]
+    assert existing([second]) == [second]
     assert words(second) == "first"
     assert second.split_names == '["train"]'
     again = look(tmp_path, "second")  # the task is tried again
@@ -70,50 +72,20 @@ def test_old_ones_go(tmp_path: Path) -> None:
     assert words(look(tmp_path, "last")) == "run8"
 
 
-def pushed(base: Path, version: int, of: str, classes: tuple[str, ...] = ("cat", "dog")) -> Path:
-    folder = base / str(version)
-    for path, value in (
-        (signatures.CONTRACT_PATH, {"classes": classes}),
-        (rollout.NOTE_PATH, {"model": {"uri": of}}),
-    ):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(json.dumps(value))
-    (folder / "saved_model.pb").write_text(f"version {version}")
-    return folder
-
-
-@pytest.fixture
-def candidate(tmp_path: Path) -> standard_artifacts.Model:
-    artifact = standard_artifacts.Model()
-    artifact.uri = str(tmp_path / "candidate")
-    contract = tmp_path / "candidate" / "Format-Serving" / signatures.CONTRACT_PATH
-    contract.parent.mkdir(parents=True)
-    contract.write_text(json.dumps({"classes": ["cat", "dog", "owl"]}))
+def numbered(number: int) -> standard_artifacts.ExampleStatistics:
+    artifact = standard_artifacts.ExampleStatistics()
+    artifact.id = number
     return artifact
 
 
-def baseline(tmp_path: Path, candidate: standard_artifacts.Model) -> standard_artifacts.Model:
-    made = standard_artifacts.Model()
-    made.uri = str(tmp_path / f"baseline-{len(list(tmp_path.iterdir()))}")
-    folder = str(tmp_path / "pushed")
-    last_statistics.BaselineExecutor().Do(
-        {"candidate": [candidate]}, {"model": [made]}, {"folder": folder}
-    )
-    return made
+def test_the_last_artifact_is_older_than_the_candidate() -> None:
+    def last(numbers: list[int], candidate: int) -> list[int]:
+        found = [numbered(n) for n in numbers]
+        inputs = {"statistics": found, "candidate": [numbered(candidate)]}
+        resolved = last_statistics.LatestBefore().resolve_artifacts(None, inputs)
+        assert [artifact.id for artifact in resolved["candidate"]] == [candidate]
+        return [artifact.id for artifact in resolved["statistics"]]
 
-
-def test_the_newest_pushed_version_is_the_one_to_beat(
-    tmp_path: Path, candidate: standard_artifacts.Model
-) -> None:
-    assert last_statistics.found([baseline(tmp_path, candidate)]) == []  # nothing was ever pushed
-    base = tmp_path / "pushed"
-    pushed(base, 7, "other")
-    pushed(base, 8, "another")
-    pushed(base, 10, "of-other-classes", classes=("cat", "bee"))
-    pushed(base, 11, candidate.uri)  # the run is tried again after its push
-    (base / "incoming-12").mkdir()
-    [found] = last_statistics.found([baseline(tmp_path, candidate)])
-    copied = Path(found.uri) / "Format-Serving"
-    assert (copied / "saved_model.pb").read_text() == "version 8"
-    told = json.loads((Path(found.uri) / "found.json").read_text())
-    assert told == {"from": str(base / "8")}
+    assert last([3], candidate=3) == []
+    assert last([9, 3, 5], candidate=9) == [5]
+    assert last([3, 5, 9], candidate=5) == [3]

@@ -1,9 +1,14 @@
 from pathlib import Path
 
-from darkroom.components.runs import lineage
-from darkroom.pipeline.config import Config
+from ml_metadata.proto import metadata_store_pb2
+
+from darkroom.components import nodes
+from darkroom.components.base.status import Status
+from darkroom.components.runs import environment, lineage
+from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.history import status
 from tests.conftest import Project
+from tests.stores import Store
 
 
 def test_a_run_is_read_with_what_its_nodes_took_and_made(
@@ -41,3 +46,36 @@ def test_the_maker_of_an_artifact(small_config: Config) -> None:
 
 def test_a_moment_is_told_with_its_zone() -> None:
     assert lineage.moment(1795241542683) == "2026-11-21T06:12:22+00:00"
+
+
+def test_a_run_of_an_earlier_version(tmp_path: Path) -> None:
+    """Baseline had TFX's name for a resolver, and settings and notes were others."""
+    config = load("digits", [f"root={tmp_path}"])
+    store = Store(config.store.open(), config.name)
+    models = [store.artifact("Model") for _ in range(2)]
+    resolver = "tfx.dsl.components.common.resolver.Resolver"
+    store.node("Trainer", "first", {}, {"model": models[0]}, source="0123", training="{}")
+    store.node("Trainer", "second", {}, {"model": models[1]})
+    store.node("Resolver", "second", {}, {"model": models[0]}, kind=resolver)
+    second, first = lineage.runs(store.store, config.name)
+    assert (first.name, second.name) == ("first", "second")
+    read = {node.id: node for node in lineage.nodes(store.store, config.name, second)}
+    assert {node_id: node.state for node_id, node in read.items()} == {
+        "Trainer": "complete", "Resolver": "complete",
+    }  # fmt: skip
+    assert read["Resolver"].is_resolver
+    shown = status.latest(config).nodes
+    assert [(node.id, node.result) for node in shown][1] == ("Resolver", "has a baseline")
+    words = nodes.read_outputs(Status("", "", ""), "Resolver", read["Resolver"].made)
+    assert words == "has a baseline"
+    assert lineage.RunNotes.read(second) == (None, None, None)
+
+
+def test_what_a_run_says_of_itself() -> None:
+    notes = lineage.RunNotes({"name": "digits"}, environment.describe(), {"Trainer": "0123"})
+    run = metadata_store_pb2.Context()
+    notes.write(run)
+    assert sorted(run.custom_properties) == [  # earlier versions read these
+        "darkroom_config", "darkroom_environment", "darkroom_sources",
+    ]  # fmt: skip
+    assert lineage.RunNotes.read(run) == notes

@@ -9,14 +9,13 @@ import tensorflow as tf
 from tensorflow_serving.apis import input_pb2
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from darkroom.serving import signatures
+from darkroom.serving import flags, signatures
 from darkroom.serving.errors import Code, ServingError
-from darkroom.serving.server import flags
 from darkroom.serving.server.inference import CLASSIFY, REGRESS, Limits
 from darkroom.serving.server.loading import Loader
-from darkroom.serving.server.manager import Servable
 from darkroom.serving.server.prometheus import Metrics
 from darkroom.serving.server.saved_model import SavedModel
+from darkroom.serving.server.servable import Servable
 from darkroom.serving.server.tflite import LiteModel
 from tests import serving_models
 

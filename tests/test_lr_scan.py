@@ -4,17 +4,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darkroom.components.base import results, settings
+from darkroom.components.base.settings import ScanSettings
 from darkroom.components.training import dataset, lr_scan
-from darkroom.components.training.lr_scan import Point
-from darkroom.pipeline.config import load
+from darkroom.components.training.model_run import LearningRates, ScannedRate
 from tests.conftest import darkroom
+from tests.settings import configured
 from tests.test_stages import SMALL, donor, splits  # noqa: F401
 
 
-def points(losses: dict[float, float | None]) -> list[Point]:
+def points(losses: dict[float, float | None]) -> list[ScannedRate]:
     return [
-        Point(rate, None if loss is None else {"loss": loss, "val_loss": loss, "val_accuracy": 0.5})
+        ScannedRate(
+            rate=rate,
+            metrics=loss and {"loss": loss, "val_loss": loss, "val_accuracy": 0.5},
+        )
         for rate, loss in losses.items()
     ]
 
@@ -41,7 +44,8 @@ def test_a_range_that_is_too_narrow_is_said(losses: dict, words: str) -> None:
 
 
 def test_high_accuracies_are_good() -> None:
-    several = [Point(r, {"val_accuracy": a}) for r, a in ((0.1, 0.2), (0.2, 0.9), (0.3, 0.5))]
+    accuracies = {0.1: 0.2, 0.2: 0.9, 0.3: 0.5}
+    several = [ScannedRate(rate=r, metrics={"val_accuracy": a}) for r, a in accuracies.items()]
     assert lr_scan.suggestion(several, "val_accuracy")[0] == 0.2
 
 
@@ -65,9 +69,8 @@ def test_rates_are_tried_from_the_same_weights(
     more = [f"model.weights={donor}", "transfer.mode=similar"] if transferred else []
     scanned = ["lr_scan.min=1e-6", "lr_scan.max=1e38", "lr_scan.points=4", "lr_scan.epochs=1"]
     sgd = ["training.optimizer=sgd", "training.schedule=cosine", "training.warmup_epochs=1"]
-    tree = load("cifar10", [*SMALL, *more, *scanned, *sgd]).model_dump()
-    sections = "preprocessing", "model", "augmentation", "training", "transfer", "lr_scan"
-    found = lr_scan.scan(settings.unpack(settings.pack(tree, *sections)), 2, splits)
+    config = configured(ScanSettings, *SMALL, *more, *scanned, *sgd, config="cifar10")
+    found = lr_scan.scan(config, 2, splits)
     assert [p.rate for p in found] == pytest.approx([1e-6, 4.6e8, 2.2e23, 1e38], rel=0.1)
     assert found[-1].metrics is None
     assert found[0].metrics is not None
@@ -83,6 +86,7 @@ def test_the_command_suggests_a_rate(tmp_path: Path) -> None:
     assert "next         darkroom run --set training.learning_rate=0.0" in result.stdout
     assert "pushed" not in result.stdout
     [run] = (tmp_path / "runs/digits/artifacts/LearningRateScan/model_run").iterdir()
-    assert (run / results.SCAN_PICTURE).exists()
+    assert (run / LearningRates.PICTURE).exists()
+    assert len(LearningRates.read(str(run)).points) == 3
     again = darkroom("lr-scan", *words, cwd=tmp_path)
     assert "= LearningRateScan    cached" in again.stdout, again.stdout

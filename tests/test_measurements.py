@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from darkroom.components.evaluation.measurements import Group, Measurements
-from darkroom.components.evaluation.metrics import Outcome
+from darkroom.components.evaluation.artifacts import Answer
+from darkroom.components.evaluation.measurements import Measurements
+from darkroom.components.evaluation.metrics import Group, Outcome
 from darkroom.components.evaluation.predictions import Predictions
 
 
@@ -27,33 +28,21 @@ def measurements(scores: list[list[float]], labels: list[str], **more: object) -
 def test_mistakes_are_those_that_it_was_surest_of() -> None:
     found = measurements([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2]], ["b", "a", "a"])
     assert found.mistakes() == [
-        {
-            "content_hash": 101,
-            "filename": "1.png",
-            "label": "a",
-            "predicted": "b",
-            "score": 0.9,
-            "true_score": 0.1,
-        },
-        {
-            "content_hash": 100,
-            "filename": "0.png",
-            "label": "b",
-            "predicted": "a",
-            "score": 0.6,
-            "true_score": 0.4,
-        },
-    ]
-    assert [entry["content_hash"] for entry in found.uncertain()] == [100, 102, 101]
-    assert found.described_confusion() == [[1, 1], [1, 0]]
+        Answer(content_hash=101, filename="1.png", label="a", predicted="b",
+               score=0.9, true_score=0.1),
+        Answer(content_hash=100, filename="0.png", label="b", predicted="a",
+               score=0.6, true_score=0.4),
+    ]  # fmt: skip
+    assert [entry.content_hash for entry in found.uncertain()] == [100, 102, 101]
+    assert found.shown_confusion() == [[1, 1], [1, 0]]
 
 
 def test_of_several_labels_the_worst_answer_counts() -> None:
     scores = [[0.9, 0.8], [0.45, 0.1], [0.2, 0.1]]
     found = measurements(scores, ["a", "", "a|b"], multi_label=True)
-    assert [(m["label"], m["predicted"]) for m in found.mistakes()] == [("a|b", ""), ("a", "a|b")]
-    assert found.uncertain()[0]["content_hash"] == 101
-    assert found.described_confusion() is None
+    assert [(m.label, m.predicted) for m in found.mistakes()] == [("a|b", ""), ("a", "a|b")]
+    assert found.uncertain()[0].content_hash == 101
+    assert found.shown_confusion() is None
 
 
 def test_groups_have_their_own_examples() -> None:

@@ -46,8 +46,8 @@ def test_pipelines_share_a_database(mysql: databases.Server, tmp_path: Path) -> 
 
 
 def test_the_password_is_in_no_connection(mysql: databases.Server) -> None:
-    told = mysql.section("darkroom")
-    assert databases.PASSWORD not in str(metadata.connection(told))
+    store = metadata.Store(**mysql.section("darkroom"))
+    assert databases.PASSWORD not in str(store.connection())
     assert os.environ["MYSQL_PWD"] == databases.PASSWORD
 
 
@@ -70,7 +70,7 @@ def test_a_server_that_can_not_be_used(
     mysql: databases.Server, changed: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(DarkroomError, match=expected):
-        metadata.open_store({**mysql.section("darkroom"), **changed})
+        metadata.Store(**{**mysql.section("darkroom"), **changed}).open()
 
 
 def test_a_wrong_password_ends_a_run_before_tensorflow_is_loaded(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
 from darkroom.components.evaluation import metrics
+from darkroom.components.evaluation.artifacts import Bin
 from darkroom.components.evaluation.metrics import OF_CLASSES, OVERALL, Outcome
 
 
@@ -114,7 +115,7 @@ def test_a_perfectly_calibrated_model_has_no_error() -> None:
     sure = Outcome(outcome.truth, np.array([[1.0, 0.0]] * 4))
     assert metrics.value(OVERALL["calibration_error"], sure) == pytest.approx(0.25)
     [only] = metrics.calibration(sure)
-    assert only == {"low": 0.9, "high": 1.0, "examples": 4, "score": 1.0, "correct": 0.75}
+    assert only == Bin(low=0.9, high=1.0, examples=4, score=1.0, correct=0.75)
 
 
 def test_an_interval_is_as_wide_as_theory_says() -> None:

@@ -3,20 +3,17 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from darkroom.components.base import settings
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import models, parts
-from darkroom.pipeline.config import load
+from darkroom.components.networks.architectures import ARCHITECTURES
 from tests import users_code
-
-
-def configuration(*overrides: str) -> object:
-    tree = load("cifar10", list(overrides)).model_dump()
-    return settings.unpack(settings.pack(tree, "preprocessing", "model", "training"))
+from tests.settings import configured
 
 
 def build(*overrides: str, num_classes: int = 5) -> keras.Model:
-    return models.build_model(keras_tuner.HyperParameters(), configuration(*overrides), num_classes)
+    config = configured(NetworkSettings, *overrides, config="cifar10")
+    return models.build_model(keras_tuner.HyperParameters(), config, num_classes)
 
 
 def test_cnn_has_the_configured_layers() -> None:
@@ -73,8 +70,8 @@ def test_an_epochs_steps_are_kept(steps: str, expected: int) -> None:
 
 
 def test_the_published_network_of_blood_cells() -> None:
-    tree = load("blood_cells", ["preprocessing.height=32", "preprocessing.width=32"]).model_dump()
-    config = settings.unpack(settings.pack(tree, "preprocessing", "model", "training"))
+    size = ("preprocessing.height=32", "preprocessing.width=32")
+    config = configured(NetworkSettings, *size, config="blood_cells")
     model = models.build_model(keras_tuner.HyperParameters(), config, 4)
     kinds = (
         keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.MaxPooling2D,
@@ -173,8 +170,6 @@ def test_pixels_are_scaled_as_kerass_own_preprocessing_does(module: str, pixels:
 
 
 def test_all_architectures_are_kerass() -> None:
-    from darkroom.components.base.architectures import ARCHITECTURES
-
     functions = {name for name in dir(keras.applications) if name[0].isupper()}
     assert set(ARCHITECTURES) == functions
 

@@ -14,10 +14,14 @@ import keras_tuner
 import psutil
 import pytest
 
-from darkroom.components.base import files, results, settings
-from darkroom.components.training import checkpoint, dataset, fitting, stages
+from darkroom.components.base import results
+from darkroom.components.training import checkpoint, dataset, fitting, multi_worker, stages
 from darkroom.components.training.distribution import shared_work
+from darkroom.components.training.job import TrainingJob
+from darkroom.components.training.model_run import TrainingHistory
 from darkroom.components.tuning import trial
+from darkroom.components.tuning.messages import SearchFile
+from darkroom.serving import files
 from tests import model_servers
 from tests.conftest import PATIENCE, Project, command, darkroom, environment
 
@@ -120,7 +124,7 @@ class Machines:
 class Run(NamedTuple):
     """What there is to look at when all is over."""
 
-    shared_work: Machines
+    machines: Machines
     left: list[psutil.Process]  # what killed machines had started
     lost_trial: str
     epochs: tuple[int, int]  # that were done when the worker was killed, and when the chief was
@@ -173,9 +177,9 @@ def test_all_trials_are_done_once_and_come_to_what_they_would_alone(
     assert {t["status"] for t in oracle["trials"]} == {"COMPLETED"}
     assert {path.name for path in (folder / "alive").iterdir()} >= {"b", "c"}
 
-    facts = files.read_json(str(folder / "search.json"))
-    splits = dataset.kept(facts["examples"], 2**30)
-    candidate = trial.Candidate(facts["custom_config"], facts["num_classes"])
+    search = SearchFile.read(str(folder))
+    splits = dataset.kept(search.examples, 2**30)
+    candidate = trial.Candidate(search.settings, search.num_classes)
     [state] = [t for t in oracle["trials"] if t["trial_id"] == run.lost_trial]
     hp = keras_tuner.HyperParameters.from_config(state["hyperparameters"])
     alone = trial.Trials(candidate, splits, str(tmp_path), maximize=True).run("0", hp)
@@ -185,7 +189,7 @@ def test_all_trials_are_done_once_and_come_to_what_they_would_alone(
 
 
 def test_the_losses_are_those_of_one_machine(run: Run, tmp_path: Path) -> None:
-    [path] = run.machines.artifacts.glob(f"Trainer/model_run/*/{results.HISTORY_FILE}")
+    [path] = run.machines.artifacts.glob(f"Trainer/model_run/*/{TrainingHistory.FILE}")
     written = files.read_json(str(path))
     first, second = run.epochs
     assert written["resumed_at"] == second
@@ -198,13 +202,19 @@ def test_the_losses_are_those_of_one_machine(run: Run, tmp_path: Path) -> None:
     ]
     assert lines == said
 
-    facts = files.read_json(str(run.machines.artifacts / results.TRAINING_FILE))
-    assert (facts["state"], facts["number"]) == ("done", 3)
-    alone = settings.changed(facts, ["custom_config", "training", "strategy"], "mirrored")
-    alone["checkpoint_folder"] = str(tmp_path / "checkpoints")
-    config = settings.unpack(alone["custom_config"])
-    splits = dataset.kept(alone["examples"], fitting.budget(config.training))
-    expected, _ = stages.prepared(alone, splits, str(tmp_path / "run")).run()
+    work = shared_work.Work.read(str(run.machines.artifacts / multi_worker.FILE))
+    assert work is not None
+    assert (work.state, work.number) == ("done", 3)
+    job = TrainingJob.unpack(work.facts)
+    alone = job.model_copy(
+        update={
+            "settings": job.settings.with_values({"training.strategy": "mirrored"}),
+            "checkpoint_folder": str(tmp_path / "checkpoints"),
+            "run_folder": str(tmp_path / "run"),
+        }
+    )
+    splits = dataset.kept(job.examples, fitting.budget(job.config.training))
+    expected = stages.Training(alone, splits).run().history
     assert set(history) == set(expected)
     for name, values in expected.items():
         assert history[name] == pytest.approx(values, abs=1e-3), name
@@ -224,7 +234,7 @@ def test_what_was_lost_is_told(run: Run) -> None:
 def test_what_a_stopped_run_left_is_not_meant(tmp_path: Path) -> None:
     """As when a TFJob is deleted, and applied again with other machines."""
     several = Machines(tmp_path)
-    path = several.artifacts / results.TRAINING_FILE
+    path = several.artifacts / multi_worker.FILE
     others = {"chief": ["10.0.0.1:2222"], "worker": ["10.0.0.2:2222", "10.0.0.3:2222"]}
     shared_work.announce(str(path), cluster=others)
     several.start("worker")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2
 
 from darkroom.components.base import tfrecord
 from darkroom.components.base.errors import DarkroomError
@@ -79,15 +80,15 @@ def test_one_that_was_killed_counts_as_failed_and_is_tried_again(ran: Config) ->
     pusher.execution.last_known_state = pusher.execution.RUNNING
     store.put_executions([pusher.execution])
 
-    done = node._done(ran, run.name, "Report")  # another's affair
+    done = node.nodes_done(ran, run.name, "Report")  # another's affair
     assert {"Trainer", "Report"} <= done
     assert "Pusher" not in done
     with lock.beside(ran, "Pusher", print):
         assert next(n for n in nodes_of(ran) if n.id == "Pusher").state == "running"
     assert next(n for n in nodes_of(ran) if n.id == "Pusher").state == "interrupted"
-    assert "Pusher" not in node._done(ran, run.name, "Pusher")
+    assert "Pusher" not in node.nodes_done(ran, run.name, "Pusher")
     assert next(n for n in nodes_of(ran) if n.id == "Pusher").state == "failed"
-    assert node._done(ran, "another run", "Trainer") == set()
+    assert node.nodes_done(ran, "another run", "Trainer") == set()
 
 
 def test_asked_to_end_it_ends_as_ctrl_c_has_it(ran: Config) -> None:
@@ -121,13 +122,13 @@ def nodes_of(config: Config) -> list:
 def test_a_node_comes_after_those_that_it_waits_for(tmp_path: Path) -> None:
     pipeline = create_pipeline(load("digits", [f"root={tmp_path}", "tuner.enabled=false"]))
     nodes = {one.id for one in pipeline.components}
-    node._require(pipeline, "Report", nodes, "first")
+    node.required(pipeline, "Report", nodes, "first")
     # Transform takes nothing of the ExampleValidator: it waits for its verdict.
     words = "Transform comes after ExampleValidator, not done yet in first."
     with pytest.raises(DarkroomError, match=words):
-        node._require(pipeline, "Transform", nodes - {"ExampleValidator"}, "first")
+        node.required(pipeline, "Transform", nodes - {"ExampleValidator"}, "first")
     with pytest.raises(DarkroomError, match="digits has no node Tuner; there are ImportExampleGen"):
-        node._require(pipeline, "Tuner", nodes, "first")
+        node.required(pipeline, "Tuner", nodes, "first")
 
 
 def test_a_node_that_fails_says_why_and_leaves_a_report(tmp_path: Path) -> None:
@@ -155,3 +156,11 @@ def test_a_node_that_fails_says_why_and_leaves_a_report(tmp_path: Path) -> None:
         ("ImportExampleGen", "failed")
     ]
     assert not list((config.home / "tmp").iterdir())
+
+    # Tried again, it is another execution in the same run.
+    assert run_node(tmp_path, "ImportExampleGen", data, run="by hand/1").returncode == 1
+    store = status.open_store(config)
+    [run] = lineage.runs(store, "digits")
+    states = [execution.last_known_state for execution in store.get_executions_by_context(run.id)]
+    assert states == [metadata_store_pb2.Execution.FAILED] * 2
+    assert len(status.latest(config).nodes) == 1

@@ -1,7 +1,6 @@
 import itertools
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import keras_tuner
@@ -10,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.base.settings import pack, unpack
+from darkroom.components.base.settings import TunerSettings
 from darkroom.components.tuning import oracles
-from darkroom.pipeline.config import load
+from tests import settings as node_settings
 
 SPACE = (
     "tuner.space.training.learning_rate={min: 1e-4, max: 1e-2, sampling: log}",
@@ -25,10 +24,9 @@ GRID = (
 LISTED = "tuner.trials=[{training.learning_rate: 0.01}, {training.batch_size: 32}]"
 
 
-def configured(*overrides: str) -> SimpleNamespace:
-    given = ["tuner.enabled=true", "tuner.space={}", "tuner.epochs=3", *overrides]
-    tree = load("digits", given).model_dump()
-    return unpack(pack(tree, "preprocessing", "model", "augmentation", "training", "tuner"))
+def configured(*overrides: str) -> TunerSettings:
+    common = ("tuner.enabled=true", "tuner.space={}", "tuner.epochs=3")
+    return node_settings.configured(TunerSettings, *common, *overrides)
 
 
 CONFIGS = {
@@ -43,11 +41,11 @@ CONFIGS = {
 PLANNED = {"random": 5, "bayesian": 5, "grid": 6, "hyperband": 10, "list": 2}
 
 
-def opened(config: SimpleNamespace, folder: Path) -> oracles.Durable:
+def opened(config: TunerSettings, folder: Path) -> oracles.Durable:
     """The oracle as a new process has it."""
-    oracle = oracles.create(config)
-    oracle._set_project_dir(str(folder), "search")
-    if (folder / "search" / "oracle.json").exists():
+    folder.mkdir(exist_ok=True)
+    oracle = oracles.create(config, str(folder))
+    if Path(oracle.path).exists():
         oracle.reload()
     return oracle
 
@@ -69,7 +67,7 @@ def fail(oracle: oracles.Durable, trial: Any) -> None:
 
 
 def run(
-    config: SimpleNamespace, folder: Path, kills: list[bool], failing: frozenset[int] = frozenset()
+    config: TunerSettings, folder: Path, kills: list[bool], failing: frozenset[int] = frozenset()
 ) -> oracles.Durable:
     """A whole search with two workers; before every step the process may be killed."""
     waiting = iter(kills)
@@ -265,9 +263,9 @@ def test_trials_of_a_list_have_the_same_keys() -> None:
 
 
 def test_the_direction_of_an_unknown_metric_is_the_users_to_say() -> None:
-    config = configured("tuner.max_trials=1", *SPACE)
-    config.tuner.objective = "val_sharpness"
+    own = "model.build_fn=tests.searched_models.fixed"
+    options = (own, "tuner.max_trials=1", "tuner.objective=val_sharpness", SPACE[0])
     with pytest.raises(DarkroomError, match="Set it to max or to min"):
-        oracles.create(config)
-    config.tuner.direction = "min"
-    assert oracles.create(config).objective.direction == "min"
+        oracles.create(configured(*options), "")
+    said = configured(*options, "tuner.direction=min")
+    assert oracles.create(said, "").objective.direction == "min"

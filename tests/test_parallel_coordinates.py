@@ -7,17 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from darkroom.components.tuning import importance, parallel_coordinates
+from darkroom.components.tuning import parallel_coordinates
+from darkroom.components.tuning.tuner_results import TrialRow
 from tests.test_importance import FLIP, RATE, searched
 
 
-def rows(values: list[dict], scores: list[float | None]) -> list[dict]:
+def rows(values: list[dict], scores: list[float | None]) -> list[TrialRow]:
     """As in tuner_results.json."""
     return [
-        {"trial_id": str(i), "score": score, **of_trial, "seconds": 1.0, "history": [],
-         "status": "FAILED" if score is None else "COMPLETED"}
+        TrialRow(str(i), score, of_trial, "FAILED" if score is None else "COMPLETED")
         for i, (of_trial, score) in enumerate(zip(values, scores, strict=True))
-    ]  # fmt: skip
+    ]
 
 
 def drawn(path: Path, *args: object) -> np.ndarray:
@@ -42,10 +42,7 @@ def test_any_search_has_a_picture(tmp_path: Path, count: int, more: int, failed:
         if i % 2:
             del of_trial[FLIP]
     scores = [None if i >= count - failed else v[RATE] for i, v in enumerate(values)]
-    kept = [(v, s) for v, s in zip(values, scores, strict=True) if s is not None]
-    shares = importance.importances([v for v, _ in kept], [s for _, s in kept], {RATE})
-    assert bool(shares) == (len(kept) >= importance.FEWEST_TRIALS)
-    drawn(tmp_path / "a.png", rows(values, scores), "val_accuracy", True, {RATE}, shares)
+    drawn(tmp_path / "a.png", rows(values, scores), "val_accuracy", True, {RATE})
 
 
 def test_odd_values_have_a_picture(tmp_path: Path) -> None:
@@ -55,7 +52,7 @@ def test_odd_values_have_a_picture(tmp_path: Path) -> None:
         {"x" * 90: 1e30, "dollars_$": "", "same": 1, "mixed": True},
     ]
     odd = rows(values, [1e9, 0.1, float("nan")])
-    drawn(tmp_path / "a.png", odd, "val_loss", False, {"x" * 90}, {"x" * 90: 0.5, "same": 0.5})
+    drawn(tmp_path / "a.png", odd, "val_loss", False, {"x" * 90})
 
 
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
@@ -70,20 +67,20 @@ def test_whatever_was_searched_is_drawn(found: list, maximize: bool) -> None:
     with TemporaryDirectory() as folder:
         path = str(Path(folder, "a.png"))
         searched_rows = rows([v for v, _ in found], [s for _, s in found])
-        parallel_coordinates.draw(searched_rows, "val_loss", maximize, names, {}, path)
+        parallel_coordinates.draw(searched_rows, "val_loss", maximize, names, path)
         with Image.open(path) as picture:
             picture.load()
 
 
 def test_equal_scores_have_a_picture(tmp_path: Path) -> None:
-    drawn(tmp_path / "a.png", rows(searched(3), [0.5] * 3), "val_accuracy", True, set(), {})
+    drawn(tmp_path / "a.png", rows(searched(3), [0.5] * 3), "val_accuracy", True, set())
 
 
 def test_a_picture_is_the_same_each_time_and_shows_the_scores(tmp_path: Path) -> None:
     values = searched(8)
 
     def of(scores: list[float | None], maximize: bool = True) -> np.ndarray:
-        return drawn(tmp_path / "a.png", rows(values, scores), "score", maximize, {RATE}, {})
+        return drawn(tmp_path / "a.png", rows(values, scores), "score", maximize, {RATE})
 
     scores: list[float | None] = [float(i) for i in range(8)]
     assert np.array_equal(of(scores), of(scores))

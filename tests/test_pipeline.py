@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -19,7 +18,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from sklearn.datasets import load_digits
 
-from darkroom.components.base import features, settings, tfrecord
+from darkroom.components.base import features, tfrecord
+from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models
 from darkroom.components.training import dataset, fitting
 from darkroom.pipeline.config import Config, load
@@ -29,7 +29,6 @@ from darkroom.serving.predictor import Predictor
 from darkroom.serving.rollout import served_version
 from tests.conftest import (
     PATIENCE,
-    REPOSITORY,
     SMALL_CONFIG,
     Project,
     command,
@@ -37,6 +36,7 @@ from tests.conftest import (
     encoded,
     environment,
 )
+from tests.settings import configured
 
 NODES = [
     "ImportExampleGen",
@@ -48,7 +48,7 @@ NODES = [
     "Rehearsal",
     "Tuner",
     "Trainer",
-    "Resolver",
+    "Baseline",
     "Evaluator",
     "ServingValidator",
     "Pusher",
@@ -70,7 +70,7 @@ def project(folder: Path, config: str = SMALL_CONFIG) -> Project:
 
 def rerun(states: dict[str, str]) -> list[str]:
     """The nodes that were not taken from the cache, but for the resolvers, which never are."""
-    resolvers = ("LastStatistics", "Resolver")
+    resolvers = ("LastStatistics", "Baseline")
     return [node for node, state in states.items() if state != "cached" and node not in resolvers]
 
 
@@ -139,59 +139,56 @@ def test_nothing_is_left_in_temporary_folders(small: Project) -> None:
     assert left == ["artifacts", "data", "lock", "logs", "metadata.sqlite", "pushed"]
 
 
-# --- caching: one project through a chain of changes, each run after the one above it ---
+# --- what runs again, of a project that ran once; test_node_settings says which node when ---
+
+
+ANY_DROP = "evaluation.max_accuracy_drop=1.0"
 
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project that ran once, with the sources that it ran from beside it."""
-    of_one = SMALL_CONFIG.replace("max_trials: 2", "max_trials: 1")
-    made = project(tmp_path_factory.mktemp("chain"), of_one)
-    for package in ("darkroom", "pipeline", "components", "serving", "kubeflow"):
-        copy = made.folder / "source" / package
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / package, copy, symlinks=True, ignore=ignored)
-    result = made.run(source=made.folder / "source")
+    """A project that ran once, without a search, and goes on from run to run."""
+    made = project(tmp_path_factory.mktemp("chain"))
+    result = made.run(*QUICK)
     assert result.returncode == 0, result.stdout
     return made
 
 
-FASTER = ("training.learning_rate=4e-3",)
-ANY_DROP = "evaluation.max_accuracy_drop=1.0"
-
-
-def states_after(chain: Project, *overrides: str) -> dict[str, str]:
-    result = chain.run(*overrides, source=chain.folder / "source")
+def test_an_unchanged_run_reruns_nothing_and_a_threshold_the_gate(chain: Project) -> None:
+    made = chain
+    before = made.status()
+    result = made.run(*QUICK)
     assert result.returncode == 0, result.stdout
-    return chain.states()
-
-
-def test_an_unchanged_run_reruns_nothing(chain: Project) -> None:
-    before = chain.status()
-    assert rerun(states_after(chain)) == []
-    after = chain.status()
+    after = made.status()
+    assert rerun(made.states()) == []
     assert after["versions"] == before["versions"]
     assert after["metrics"] == before["metrics"]
 
+    options = made._with([*QUICK, "evaluation.min_accuracy=1.0", "runner=local"])
+    unworthy = darkroom("run", "--require-blessed", *options, cwd=made.folder)
+    assert unworthy.returncode == 3, unworthy.stdout
+    assert "has a baseline" not in unworthy.stdout  # which is the model itself
+    status = made.status()
+    gate = ["Rehearsal", "Evaluator", "Pusher", "Report"]
+    assert rerun(made.states()) == gate
+    assert status["blessed"] is False
+    reason = f"accuracy is {status['metrics']['accuracy']:.4g}, must be at least 1"
+    assert status["reasons"][0].startswith(reason)
+    assert reason in unworthy.stdout
+    assert status["pushed_version"] is None
+    assert status["versions"] == before["versions"]
+    words = f"nothing new; version {before['versions'][0]} stays in place"
+    assert words in unworthy.stdout
 
-def test_a_changed_learning_rate_reruns_the_search_but_not_transform(chain: Project) -> None:
-    changed = rerun(states_after(chain, "training.learning_rate=2e-3"))
-    assert changed == ["Tuner", "Trainer", "Evaluator", "Pusher", "Report"]
 
-
-def test_without_a_search_it_reruns_the_trainer(chain: Project) -> None:
-    changed = rerun(states_after(chain, *QUICK, ANY_DROP))
-    assert changed == ["Rehearsal", "Trainer", "Evaluator", "Pusher", "Report"]
-    changed = rerun(states_after(chain, *QUICK, *FASTER, ANY_DROP))
-    assert changed == ["Trainer", "Evaluator", "Pusher", "Report"]
-
-
+@pytest.mark.slow
 def test_a_model_that_is_blessed_again_keeps_its_version(chain: Project) -> None:
     before = chain.status()
     newest = before["versions"][0]
     assert (before["pushed_version"], before["pushed_as"]) == (newest, "stable")
-    lower = "evaluation.min_accuracy=0.2"
-    assert "Pusher" in rerun(states_after(chain, *QUICK, *FASTER, ANY_DROP, lower))
+    result = chain.run(*QUICK, ANY_DROP, "evaluation.min_accuracy=0.2")
+    assert result.returncode == 0, result.stdout
+    assert rerun(chain.states()) == ["Rehearsal", "Evaluator", "Pusher", "Report"]
     after = chain.status()
     assert after["versions"] == before["versions"]
     assert (after["pushed_version"], after["stable"]) == (newest, newest)
@@ -203,53 +200,14 @@ def test_a_model_that_is_blessed_again_keeps_its_version(chain: Project) -> None
     assert all(note["run"] for note in notes)
 
 
-def test_a_pusher_from_the_cache_does_not_claim_to_be_served(chain: Project) -> None:
-    """Going back and forth, a model meets a baseline that it has been compared with before."""
-    for overrides in ((), FASTER, (), FASTER):
-        result = chain.run(*QUICK, *overrides, ANY_DROP, source=chain.folder / "source")
-        status = chain.status()
-        newest = status["versions"][0]
-        assert status["stable"] == newest
-        if "Pusher" not in rerun(chain.states()):
-            break
-        assert (status["pushed_version"], status["pushed_as"]) == (newest, "stable")
-    assert status["pushed_as"] == f"not served; version {newest} is stable"
-    words = f"version {status['pushed_version']}, {status['pushed_as']}"
-    assert f"cached  {words}" in result.stdout
-    assert f"pushed       {words}" in result.stdout
-
-
-def test_a_changed_threshold_reruns_the_gate_and_pushes_nothing_unworthy(chain: Project) -> None:
-    before = chain.status()["versions"]
-    unworthy = (*QUICK, "evaluation.min_accuracy=1.0")
-    result = chain.run(*unworthy, source=chain.folder / "source")
-    assert result.returncode == 0
-    status = chain.status()
-    assert rerun(chain.states()) == ["Rehearsal", "Evaluator", "Pusher", "Report"]
-    assert status["blessed"] is False
-    accuracy = status["metrics"]["accuracy"]
-    reason = f"accuracy is {accuracy:.4g}, must be at least 1"
-    assert status["reasons"][0].startswith(reason)
-    assert reason in result.stdout
-    assert status["pushed_version"] is None
-    assert status["versions"] == before
-    assert f"nothing new; version {before[0]} stays in place" in result.stdout
-    # To the other runner it is the same pipeline.
-    again = darkroom(
-        "run", "--require-blessed", *chain._with([*unworthy, "runner=local"]),
-        cwd=chain.folder, source=chain.folder / "source",
-    )  # fmt: skip
-    assert again.returncode == 3
-    assert rerun(chain.states()) == []
-
-
+@pytest.mark.slow
 def test_a_model_that_a_server_can_not_serve_within_its_limits_is_not_pushed(
     chain: Project,
 ) -> None:
     before = chain.status()["versions"]
     result = chain.run(
         *QUICK, ANY_DROP, "serving.validation.enabled=true", "serving.validation.requests=3",
-        "serving.validation.max_memory_mib=1", source=chain.folder / "source",
+        "serving.validation.max_memory_mib=1",
     )  # fmt: skip
     assert result.returncode == 0, result.stdout
     status = chain.status()
@@ -261,11 +219,11 @@ def test_a_model_that_a_server_can_not_serve_within_its_limits_is_not_pushed(
     assert status["versions"] == before
 
 
+@pytest.mark.slow
 def test_a_model_worse_than_the_last_blessed_one_is_not_blessed(chain: Project) -> None:
     result = chain.run(
-        *QUICK, "training.epochs=1", "training.learning_rate=1e-6", "evaluation.min_accuracy=0.0",
-        source=chain.folder / "source",
-    )  # fmt: skip
+        *QUICK, "training.epochs=1", "training.learning_rate=1e-6", "evaluation.min_accuracy=0.0"
+    )
     status = chain.status()
     assert status["blessed"] is False, result.stdout
     assert "has a baseline" in result.stdout
@@ -275,21 +233,13 @@ def test_a_model_worse_than_the_last_blessed_one_is_not_blessed(chain: Project) 
     assert status["pushed_version"] is None
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_can_not_be_is_refused_before_training(chain: Project) -> None:
     arguments = "evaluation.metrics.top={class_name: TopKCategoricalAccuracy, config: {kk: 3}}"
-    result = chain.run(*QUICK, arguments, source=chain.folder / "source")
+    result = chain.run(*QUICK, arguments)
     assert result.returncode == 1
     assert "The evaluation fails as it is configured, tried on 10 examples" in result.stdout
     assert "Trainer" not in chain.states()
-
-
-def test_changed_preprocessing_code_reruns_transform_and_what_follows(chain: Project) -> None:
-    path = chain.folder / "source" / "components" / "preprocessing.py"
-    source = path.read_text()
-    assert "return images / 255.0" in source
-    path.write_text(source.replace("return images / 255.0", "return images / 256.0"))
-    changed = rerun(states_after(chain, *QUICK))
-    assert changed == ["Transform", "Rehearsal", "Trainer", "Evaluator", "Pusher", "Report"]
 
 
 # --- interruptions ---
@@ -334,8 +284,7 @@ def trained(config: Config, artifacts: Path) -> fitting.Fitted:
     transform = tft.TFTransformOutput(str(graph))
     files = ([str(examples / f"Split-{split}" / "*")] for split in ("train", "eval"))
     splits = dataset.splits(*files, transform, 2**30)
-    sections = ("preprocessing", "model", "augmentation", "training")
-    own = settings.unpack(settings.pack(config.model_dump(), *sections))
+    own = configured(TrainerSettings, config=config)
     keras.utils.set_random_seed(own.training.seed)
     classes = fitting.class_names(transform)
     model = models.build_model(keras_tuner.HyperParameters(), own, len(classes))
@@ -395,6 +344,7 @@ def test_after_a_kill_the_next_run_goes_on_from_the_finished_nodes(tmp_path: Pat
     assert not (home / "tmp").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_leaves_what_was_pushed(tmp_path: Path) -> None:
     """A real small disk: a tmpfs in a mount namespace of its own."""
     project(tmp_path)
@@ -526,7 +476,7 @@ def test_an_image_function_and_a_layer_of_the_users(
         ("their_images.py", {"Transform"}),
     ):
         path = made.folder / file
-        path.write_text(path.read_text() + "# changed\n")
+        path.write_text(path.read_text() + "\nCHANGED = True\n")
         after = nodes_of(made, *searched)
         assert {node for node in after if after[node] != before[node]} == expected
         before = after
@@ -535,10 +485,7 @@ def test_an_image_function_and_a_layer_of_the_users(
 def nodes_of(made: Project, *overrides: str) -> dict[str, str]:
     """What TFX's cache knows of each node itself, but for its inputs."""
     nodes = create_pipeline(load(made.folder / "config.yaml", list(overrides))).components
-    return {
-        node.id: f"{node.exec_properties} {getattr(node.executor_spec, 'extra_flags', '')}"
-        for node in nodes
-    }
+    return {node.id: str(node.exec_properties) for node in nodes}
 
 
 def test_images_that_can_not_be_used_are_set_aside_and_said(
@@ -566,6 +513,7 @@ def test_images_that_can_not_be_used_are_set_aside_and_said(
     assert sum(1 for file in quarantine.iterdir() for _ in tfrecord.read(file)) == 3
 
 
+@pytest.mark.slow
 def test_a_new_class_is_left_out_of_the_comparison_with_the_baseline(
     photos: tuple[Project, str, str], write_photos: Callable[..., None]
 ) -> None:
@@ -639,6 +587,7 @@ serving: {validation: {enabled: false}}
 """
 
 
+@pytest.mark.slow
 def test_images_of_several_labels(attributes: Path, tmp_path: Path) -> None:
     made = ingested(attributes, tmp_path, "several.csv", "--multi-label")
     result = made.run("data.multi_label=true")
@@ -665,6 +614,7 @@ def test_images_of_several_labels(attributes: Path, tmp_path: Path) -> None:
     assert sum(right) / len(right) > 0.7
 
 
+@pytest.mark.slow
 def test_one_output_for_two_classes(attributes: Path, tmp_path: Path) -> None:
     made = ingested(attributes, tmp_path, "two.csv")
     result = made.run("model.head=binary")
@@ -738,6 +688,7 @@ def theirs(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Theirs:
     return made
 
 
+@pytest.mark.slow
 def test_your_own_schema_is_a_gate(theirs: Theirs) -> None:
     output = theirs.output["another schema"]
     assert "image/class/text is '9' in the train split; the schema allows '0'" in output
@@ -749,6 +700,7 @@ def test_your_own_schema_is_a_gate(theirs: Theirs) -> None:
     assert "yours" in theirs.output["mended"]
 
 
+@pytest.mark.slow
 def test_a_failing_build_fn_shows_the_users_own_traceback(theirs: Theirs) -> None:
     output = theirs.output["failing"]
     assert "Trainer failed. their_networks.build_model failed:" in output

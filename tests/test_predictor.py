@@ -4,16 +4,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.components.base import features, tfrecord
-from darkroom.serving.predictor import versions
 from tests.conftest import Project, darkroom
-
-
-def test_versions_are_folders_with_numbers(tmp_path: Path) -> None:
-    for name in ("9", "10", "incoming-11", "notes", "²"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "12").write_text("")
-    assert [path.name for path in versions(tmp_path)] == ["10", "9"]
-    assert versions(tmp_path / "nowhere") == []
 
 
 def test_real_images_are_classified(small: Project, tmp_path: Path) -> None:

@@ -1,5 +1,4 @@
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +9,8 @@ from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from darkroom.components.base import features
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.sections import Preprocessing
+from darkroom.components.base.settings import TransformSettings
 from darkroom.components.ingestion import decoding
 from darkroom.components.transform import preprocessing
 from tests.conftest import encoded
@@ -19,18 +20,12 @@ RGB = GENERATOR.integers(0, 256, (12, 20, 3), dtype=np.uint8)
 GREY = RGB[..., 0]
 
 
-def options(height: int, width: int, channels: int, resize: str = "stretch") -> SimpleNamespace:
-    return SimpleNamespace(
-        height=height,
-        width=width,
-        channels=channels,
-        resize=resize,
-        normalization="rescale",
-        image_fn=None,
-    )
+def options(height: int, width: int, channels: int, **values: str) -> Preprocessing:
+    values = {"normalization": "rescale", **values}
+    return Preprocessing(height=height, width=width, channels=channels, **values)
 
 
-def prepared(image: bytes, config: SimpleNamespace) -> tf.Tensor:
+def prepared(image: bytes, config: Preprocessing) -> tf.Tensor:
     return preprocessing.fit(decoding.decode(tf.constant(image)), config)
 
 
@@ -104,7 +99,7 @@ def test_shrinking_averages_and_enlarging_stays_in_range() -> None:
 
 def test_padding_keeps_proportions() -> None:
     white = np.full((12, 24, 3), 255, np.uint8)
-    padded = prepared(encoded(white), options(16, 16, 3, "pad")).numpy()
+    padded = prepared(encoded(white), options(16, 16, 3, resize="pad")).numpy()
     assert padded[4:12].min() > 254
     assert padded[:4].max() == 0
     assert padded[12:].max() == 0
@@ -121,7 +116,8 @@ def test_the_graph_of_the_training_set(normalization: str, tmp_path: object) -> 
     ]
     spec = {key: tf.io.FixedLenFeature([1], tf.string) for key in data[0]}
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
-    config = {"preprocessing": vars(options(5, 7, 3)) | {"normalization": normalization}}
+    preprocessed = options(5, 7, 3, normalization=normalization)
+    config = TransformSettings(preprocessing=preprocessed).pack()
     with tft_beam.Context(temp_dir=str(tmp_path)):
         (transformed, out), _ = (data, metadata) | tft_beam.AnalyzeAndTransformDataset(
             lambda inputs: preprocessing.preprocessing_fn(inputs, config)
@@ -155,7 +151,7 @@ def test_an_image_function_of_the_users_comes_last(tmp_path: object) -> None:
     ]
     spec = {key: tf.io.FixedLenFeature([1], tf.string) for key in rows[0]}
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
-    config = {"preprocessing": vars(theirs("negative"))}
+    config = TransformSettings(preprocessing=theirs("negative")).pack()
     with tft_beam.Context(temp_dir=str(tmp_path)):
         (transformed, _), _ = (rows, metadata) | tft_beam.AnalyzeAndTransformDataset(
             lambda inputs: preprocessing.preprocessing_fn(inputs, config)
@@ -164,8 +160,8 @@ def test_an_image_function_of_the_users_comes_last(tmp_path: object) -> None:
     np.testing.assert_allclose(result, 1 - photos / np.float32(255), atol=1e-6)
 
 
-def theirs(name: str) -> SimpleNamespace:
-    return SimpleNamespace(**{**vars(options(6, 8, 3)), "image_fn": f"tests.users_code.{name}"})
+def theirs(name: str) -> Preprocessing:
+    return options(6, 8, 3, image_fn=f"tests.users_code.{name}")
 
 
 def test_image_functions_that_can_be_served() -> None:

@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.runs import metadata
 from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.history import provenance
 from tests.conftest import Project, darkroom
@@ -85,7 +84,7 @@ def test_the_command(small: Project, small_config: Config) -> None:
 
 def test_a_second_version_is_not_made_of_the_baseline(tmp_path: Path) -> None:
     config = load("digits", [f"root={tmp_path}", "name=p"])
-    store = Store(metadata.open_store(config.store), config.name)
+    store = Store(config.store.open(), config.name)
     models: list[int] = []
     for run in ("one", "two"):
         examples = store.artifact("Examples", span=len(models))

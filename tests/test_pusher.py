@@ -7,13 +7,16 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
-from tfx.utils import json_utils, proto_utils
+from tfx.utils import proto_utils
 
-from darkroom.components.base import remote, results, settings
+from darkroom.components.base import remote
+from darkroom.components.base.settings import PusherSettings
+from darkroom.components.evaluation.artifacts import Verdict
 from darkroom.components.pushing import pusher
-from darkroom.pipeline.config import load
-from darkroom.serving import predictor, rollout
+from darkroom.serving import rollout
+from darkroom.serving.pushed_files import MONITORING, VersionNote
 from tests import buckets
+from tests.settings import configured
 
 VERDICT = {"metrics": {"accuracy": 0.9}, "reasons": [], "remarks": ["close to the bound"]}
 
@@ -30,7 +33,7 @@ def push(
     model, blessing = standard_artifacts.Model(), standard_artifacts.ModelBlessing()
     model.uri, model.id = str(tmp_path / "model"), 5
     blessing.set_int_custom_property("blessed", int(blessed))
-    blessing.set_string_custom_property(results.VERDICT_PROPERTY, json.dumps(VERDICT))
+    blessing.set_string_custom_property(Verdict.PROPERTY, json.dumps(VERDICT))
     serving = tmp_path / "model" / "Format-Serving"
     (serving / "variables").mkdir(parents=True, exist_ok=True)
     (serving / "saved_model.pb").write_text(graph)
@@ -46,14 +49,13 @@ def push(
             base_directory=base or str(tmp_path / "pushed" / "digits")
         )
     )
-    tree = load("digits", list(overrides)).model_dump()
     executor = pusher.Executor(base_executor.BaseExecutor.Context(pipeline_run_id="today"))
     executor.Do(
         given,
         {"pushed_model": [pushed]},
         {
             "push_destination": proto_utils.proto_to_json(destination),
-            "custom_config": json_utils.dumps(settings.pack(tree, "serving")),
+            "custom_config": configured(PusherSettings, *overrides).model_dump_json(),
         },
     )
     return pushed
@@ -73,10 +75,11 @@ def test_a_blessed_model_becomes_a_whole_version(tmp_path: Path) -> None:
     assert pushed.get_string_custom_property("pushed_destination") == str(folder)
     assert pushed.get_int_custom_property("pushed") == 1
     assert (tmp_path / "artifact" / "saved_model.pb").exists()
-    note = predictor.read_json(folder / rollout.NOTE_PATH)
-    assert (note["run"], note["model"]) == ("today", {"id": 5, "uri": str(tmp_path / "model")})
-    assert note["metrics"] == {"accuracy": 0.9}
-    assert note["remarks"] == ["close to the bound"]
+    note = VersionNote.of(folder)
+    assert note is not None
+    assert (note.run, note.model) == ("today", {"id": 5, "uri": str(tmp_path / "model")})
+    assert note.metrics == {"accuracy": 0.9}
+    assert note.remarks == ["close to the bound"]
     batching = (tmp_path / "pushed" / "batching.config").read_text()
     assert "max_batch_size { value: 64 }" in batching
 
@@ -159,7 +162,7 @@ def test_a_bucket(tmp_path: Path, bucket: str) -> None:
     assert first.get_string_custom_property("pushed_destination") == f"{bucket}/{version.name}"
     assert (version / "saved_model.pb").read_text() == "graph"
     assert f'base_path: "{bucket}"' in rollout.config_path(folder).read_text()
-    assert (folder.parent / "monitoring.config").read_text() == rollout.MONITORING
+    assert (folder.parent / "monitoring.config").read_text() == MONITORING
 
     (folder / str(int(version.name) + 7)).mkdir()  # of a push that was killed
     options = ("serving.rollout=canary", "serving.keep_versions=1")

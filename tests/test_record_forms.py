@@ -1,5 +1,4 @@
 import io
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,19 @@ from PIL import Image
 
 from darkroom.components.base import tfrecord
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import IngestionSettings
 from darkroom.components.ingestion import record_forms
 from darkroom.components.ingestion.image_formats import ImageError
 from darkroom.pipeline.config import load
+from tests.settings import configured
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
 
-def data(*overrides: str) -> SimpleNamespace:
-    loaded = load("mnist", ["data.image_key=i", "data.label_key=l", *overrides])
-    return SimpleNamespace(**loaded.inspection())
+def data(*overrides: str, class_names: list[str] | None = None) -> IngestionSettings:
+    keys = ("data.image_key=i", "data.label_key=l")
+    settings = configured(IngestionSettings, *keys, *overrides, config="mnist")
+    return settings.model_copy(update={"class_names": class_names})
 
 
 def example(**values: Any) -> bytes:
@@ -42,7 +44,7 @@ def pixels(image: record_forms.LabelledImage) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(image.encoded)))
 
 
-def reason(record: bytes, config: SimpleNamespace) -> str:
+def reason(record: bytes, config: IngestionSettings) -> str:
     with pytest.raises(ImageError) as caught:
         record_forms.read(record, config)
     return str(caught.value)
@@ -108,7 +110,7 @@ def test_pixels_that_do_not_fit() -> None:
 
 
 def test_labels() -> None:
-    def labels(label: Any, config: SimpleNamespace) -> list[str]:
+    def labels(label: Any, config: IngestionSettings) -> list[str]:
         return [
             name.decode() for name in record_forms.read(example(i=b"x", l=label), config).labels
         ]
@@ -116,8 +118,7 @@ def test_labels() -> None:
     assert labels("fraise fraîche".encode(), data()) == ["fraise fraîche"]
     assert labels(b"a|b", data()) == ["a|b"]
     assert labels(7, data()) == ["7"]
-    named = data()
-    named.class_names = ["cat", "dog"]
+    named = data(class_names=["cat", "dog"])
     assert labels(1, named) == ["dog"]
     assert "label 2" in reason(example(i=b"x", l=2), named)
     several = data("data.multi_label=true")
@@ -125,8 +126,8 @@ def test_labels() -> None:
     assert labels([b"b", b"a|c"], several) == ["a", "b", "c"]
     assert labels(b"", several) == []
     assert record_forms.read(example(i=b"x"), several).labels == ()
-    several.class_names = ["cat", "dog", "owl"]
-    assert labels([2, 0], several) == ["cat", "owl"]
+    named = data("data.multi_label=true", class_names=["cat", "dog", "owl"])
+    assert labels([2, 0], named) == ["cat", "owl"]
     assert reason(example(i=b"x"), data()) == "no label"
     assert reason(example(i=b"x", l=b" "), data()) == "no label"
     assert reason(example(l=b"a"), data()) == "no image"
@@ -142,7 +143,11 @@ def test_names_are_read_from_their_file(tmp_path: Any) -> None:
     path = tmp_path / "labels.txt"
     path.write_text("0:airplane\n1:automobile\n\n2:bird\n")
     loaded = load("mnist", [f"data.class_names={path}"])
-    assert loaded.inspection()["class_names"] == ["airplane", "automobile", "bird"]
+    assert configured(IngestionSettings, config=loaded).class_names == [
+        "airplane",
+        "automobile",
+        "bird",
+    ]
     path.write_text("café\nthé\n", encoding="utf-8")
     assert loaded.class_names() == ["café", "thé"]
 

@@ -1,15 +1,15 @@
-import json
 from pathlib import Path
 
 import pytest
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
 
-from darkroom.components.base import settings
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import RehearsalSettings
 from darkroom.components.evaluation import rehearsal
 from darkroom.pipeline.config import load
 from tests.conftest import Project
+from tests.settings import configured
 
 
 def test_a_class_of_a_threshold_that_is_not_there_is_said_with_those_that_are(
@@ -23,9 +23,9 @@ def test_a_class_of_a_threshold_that_is_not_there_is_said_with_those_that_are(
     made = standard_artifacts.ModelEvaluation()
     made.uri = str(tmp_path / "evaluation")
     thresholds = "evaluation.thresholds=[{metric: recall, class_name: seven, min: 0.5}]"
-    tree = load(small.folder / "config.yaml", [thresholds]).model_dump()
+    config = load(small.folder / "config.yaml", [thresholds])
+    packed = configured(RehearsalSettings, config=config).model_dump_json()
     context = base_beam_executor.BaseBeamExecutor.Context(tmp_dir=str(tmp_path), unique_id="1")
-    packed = json.dumps(settings.pack(tree, "preprocessing", "model", "evaluation"))
     words = "recall of the class 'seven', which isn't there; the classes are 0, 1, 2"
     with pytest.raises(DarkroomError, match=words):
         rehearsal.Executor(context).Do(

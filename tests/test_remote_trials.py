@@ -1,4 +1,4 @@
-"""A worker's part of a search; what it is on a real one is in test_search and test_multi_worker."""
+"""Another machine's part of a search; of a real one it is in test_search and test_multi_worker."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from darkroom.components.tuning import remote_trials
 
 
 def test_a_trial_whose_process_ends_again_and_again_has_failed(tmp_path: Path) -> None:
-    """Else it would take down the worker each time that it is begun again."""
+    """Else it would take down the machine's process each time that it is begun again."""
 
     class Killed(BaseException):
         pass
@@ -18,11 +18,11 @@ def test_a_trial_whose_process_ends_again_and_again_has_failed(tmp_path: Path) -
     def run(*_: object) -> None:
         raise Killed
 
-    worker = remote_trials.Remote.__new__(remote_trials.Remote)
-    worker._trials, worker._sign, worker.tuner_id = SimpleNamespace(run=run), tmp_path / "b", "b"
+    tuner = remote_trials.RemoteTuner.__new__(remote_trials.RemoteTuner)
+    tuner._trials, tuner._sign, tuner.tuner_id = SimpleNamespace(run=run), tmp_path / "b", "b"
 
     def begin(trial_id: str) -> None:
-        worker.run_trial(SimpleNamespace(trial_id=trial_id, hyperparameters=None))
+        tuner.run_trial(SimpleNamespace(trial_id=trial_id, hyperparameters=None))
 
     for trial_id in ("0", "0", "1", "1", "1"):
         with pytest.raises(Killed):

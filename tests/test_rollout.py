@@ -3,17 +3,20 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from darkroom.components.pushing import push
+from darkroom.components.base.settings import PusherSettings
+from darkroom.components.pushing import version_folder
 from darkroom.serving import rollout
-from darkroom.serving.rollout import Rollout, RolloutError
+from darkroom.serving.pushed_files import Rollout, RolloutError, VersionNote
 from tests.conftest import environment
+from tests.settings import configured
+
+SETTINGS = configured(PusherSettings)
 
 
 def folder_of(tmp_path: Path, *numbers: int) -> Path:
@@ -29,6 +32,14 @@ def pushed(tmp_path: Path, *numbers: int) -> Path:
         folder = folder_of(tmp_path, number)
         rollout.admit(folder, number, as_canary=False)
     return folder
+
+
+def test_versions_are_folders_with_numbers(tmp_path: Path) -> None:
+    for name in ("9", "10", "incoming-11", "notes", "²"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "12").write_text("")
+    assert [path.name for path in rollout.versions(tmp_path)] == ["10", "9"]
+    assert rollout.versions(tmp_path / "nowhere") == []
 
 
 def test_what_a_model_server_reads(tmp_path: Path) -> None:
@@ -188,38 +199,11 @@ def test_nobodys_change_is_lost(tmp_path: Path) -> None:
     assert sorted((*found.before, found.stable)) == numbers
 
 
-@pytest.mark.parametrize(
-    ("section", "lines"),
-    [
-        ((64, 0, 100, None, []),
-         ["max_batch_size { value: 64 }", "batch_timeout_micros { value: 0 }",
-          "max_enqueued_batches { value: 100 }"]),
-        ((8, 500, 9, 2, [4, 8]),
-         ["max_batch_size { value: 8 }", "batch_timeout_micros { value: 500 }",
-          "max_enqueued_batches { value: 9 }", "num_batch_threads { value: 2 }",
-          "allowed_batch_sizes: 4", "allowed_batch_sizes: 8"]),
-    ],
-)  # fmt: skip
-def test_the_batching_file(section: tuple[object, ...], lines: list[str]) -> None:
-    names = (
-        "max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads",
-        "allowed_batch_sizes",
-    )  # fmt: skip
-    found = rollout.batching(SimpleNamespace(**dict(zip(names, section, strict=True))))
-    assert found.splitlines() == lines
-
-
-def test_the_monitoring_file_is_as_the_server_reads_it() -> None:
-    assert rollout.MONITORING.split() == [
-        "prometheus_config", "{", "enable:", "true", "path:",
-        '"/monitoring/prometheus/metrics"', "}",
-    ]  # fmt: skip
-
-
 def test_it_is_light(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, 1, 2)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom darkroom.components.pushing import push\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from darkroom.components.pushing import version_folder\n"
         "from darkroom.serving import rollout\nrollout.promote(Path(sys.argv[1]))\n"
         "print(sorted({'tensorflow', 'tfx', 'numpy', 'pydantic'} & set(sys.modules)))"
     )
@@ -249,12 +233,9 @@ class Sequences(RuleBasedStateMachine):
         before = rollout.read(self.folder)
         self.models += new
         (self.source / "saved_model.pb").write_text(f"graph {self.models}")
-        batching = SimpleNamespace(
-            max_batch_size=1, batch_timeout_micros=0, max_enqueued_batches=1,
-            num_batch_threads=None, allowed_batch_sizes=[],
-        )  # fmt: skip
-        serving = SimpleNamespace(rollout=how, keep_versions=keep, batching=batching)
-        version = push.push(self.folder, self.source, {}, serving)
+        changed = SETTINGS.model_copy(update={"rollout": how, "keep_versions": keep})
+        folder = version_folder.DiskFolder(self.folder)
+        version = folder.push(self.source, VersionNote(), changed)
         after = rollout.read(self.folder)
         assert after is not None
         if self.pushed and not new:

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darkroom.components.base import progress, settings
+from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import TunerSettings
 from darkroom.components.training import dataset, devices
+from darkroom.components.training.distribution import shared_work
 from darkroom.components.tuning import process_pool, tuner
-from darkroom.components.tuning.search import Search
+from darkroom.components.tuning.messages import Answer, SearchFile
+from darkroom.components.tuning.search import Search, Source
 from darkroom.components.tuning.trial import Candidate
-from darkroom.pipeline.config import load
 from tests.conftest import PATIENCE, environment
+from tests.settings import configured
 
 SMALL = (
     "preprocessing.height=4",
@@ -44,19 +47,13 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> str:
     return place
 
 
-def packed(*overrides: str) -> dict[str, Any]:
-    tree = load("digits", [*SMALL, SPACE, *overrides]).model_dump()
-    sections = ("preprocessing", "model", "augmentation", "training", "tuner")
-    return settings.pack(tree, *sections)
-
-
 def search(folder: Path, examples: str, *overrides: str) -> Search:
-    candidate = Candidate(packed(*overrides), num_classes=3)
-    return Search(candidate, str(folder), {"files": ["a"]}, examples, lambda: None)
+    candidate = Candidate(configured(TunerSettings, *SMALL, SPACE, *overrides), num_classes=3)
+    return Search(candidate, str(folder), Source(["a"], "b"), examples, lambda: None)
 
 
 def done(found: Search) -> list[str]:
-    return [row["trial_id"] for row in found.rows() if row["status"] == "COMPLETED"]
+    return [row.trial_id for row in found.results().rows if row.status == "COMPLETED"]
 
 
 def test_trials_run_in_processes_of_their_own_and_the_best_is_known(
@@ -65,23 +62,23 @@ def test_trials_run_in_processes_of_their_own_and_the_best_is_known(
     caplog.set_level(logging.INFO, logger=progress.LOGGER.name)
     found = search(tmp_path, examples)
     found.search()
-    rows = found.rows()
-    assert [row["status"] for row in rows] == ["COMPLETED"] * 3
-    scores = [row["score"] for row in rows]
+    rows = found.results().rows
+    assert [row.status for row in rows] == ["COMPLETED"] * 3
+    scores = [row.score for row in rows]
     assert scores == sorted(scores, reverse=True)
     for row in rows:
-        assert row["score"] == max(row["history"][0]["val_accuracy"])
-        assert (row["epochs"], row["seed"], row["message"]) == (2, 0, None)
-        assert row["seconds"] > 0
+        assert row.score == max(row.history[0]["val_accuracy"])
+        assert (row.epochs, row.seed, row.message) == (2, 0, None)
+        assert row.seconds > 0
     best = found.get_best_hyperparameters()[0].values
-    assert best["training.learning_rate"] == rows[0]["training.learning_rate"]
+    assert best["training.learning_rate"] == rows[0].hyperparameters["training.learning_rate"]
     assert os.path.exists(found.best_checkpoint())
 
     tables = [record.trials for record in caplog.records if hasattr(record, "trials")]
     assert tables[0]["planned"] == 3
     assert max(len(table["running"]) for table in tables) == 2
     assert [len(tables[-1][name]) for name in ("running", "ended")] == [0, 3]
-    assert tables[-1]["best"]["score"] == rows[0]["score"]
+    assert tables[-1]["best"]["score"] == rows[0].score
     assert (tables[0]["fraction"], tables[-1]["fraction"], tables[-1]["remaining"]) == (0, 1, 0)
 
     # A longer budget goes on, an equal one has nothing to do.
@@ -95,10 +92,10 @@ def test_trials_run_in_processes_of_their_own_and_the_best_is_known(
     )
     longer.search()
     assert len(done(longer)) == 4
-    handed = tuner._handed_on(longer, str(tmp_path))["values"]
-    row = longer.rows()[0]
-    assert handed["training.learning_rate"] == row["training.learning_rate"]
-    assert handed["training.epochs"] == row["best_epoch"] + 1
+    handed = tuner.hand_over(longer, str(tmp_path)).values
+    row = longer.results().rows[0]
+    assert handed["training.learning_rate"] == row.hyperparameters["training.learning_rate"]
+    assert handed["training.epochs"] == row.best_epoch + 1
     assert "goes on with a search of which 3 trials are done" in caplog.text
     assert len(list(Path(longer.folder).rglob("*.npz"))) == 1
 
@@ -115,7 +112,7 @@ def test_of_equal_trials_the_first_is_the_best_everywhere(tmp_path: Path, exampl
         found.oracle.update_trial(trial.trial_id, {"val_accuracy": 0.9})
         trial.status = "COMPLETED"
         found.oracle.end_trial(trial)
-    assert found.best().trial_id == found.rows()[0]["trial_id"] == first.trial_id == "0"
+    assert found.best().trial_id == found.results().rows[0].trial_id == first.trial_id == "0"
 
 
 def test_a_search_that_was_killed_before_its_first_trial_is_the_same_one(
@@ -142,7 +139,7 @@ def test_workers_share_the_gpus_that_are_to_be_used(
     monkeypatch.setattr(process_pool.subprocess, "Popen", Process)
     for visible, expected in (("5,7", ["5", "7", "5"]), ("", ["0", "1", "0"])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        process_pool.Workers(search(tmp_path / visible, examples).oracle, "", 3, gpus=2).hire()
+        process_pool.ProcessPool(search(tmp_path / visible, examples).oracle, "", 3, gpus=2).start()
         assert given == expected
         given.clear()
 
@@ -150,16 +147,16 @@ def test_workers_share_the_gpus_that_are_to_be_used(
 def killing(found: Search, monkeypatch: pytest.MonkeyPatch, times: dict[str, int]) -> list[str]:
     """Kills the processes that run these trials, so often each; says which trials were hit."""
     hit: list[str] = []
-    give = process_pool.Worker.hear
+    take_in = process_pool.TrialProcess.hear
 
-    def hear(worker: process_pool.Worker, answer: dict[str, Any]) -> None:
-        give(worker, answer)
-        trial_id = worker.trial.trial_id if worker.trial is not None else None
+    def hear(process: process_pool.TrialProcess, answer: Answer) -> None:
+        take_in(process, answer)
+        trial_id = process.trial.trial_id if process.trial is not None else None
         if trial_id is not None and hit.count(trial_id) < times.get(trial_id, 0):
             hit.append(trial_id)
-            os.kill(worker._process.pid, signal.SIGKILL)
+            os.kill(process._process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(process_pool.Worker, "hear", hear)
+    monkeypatch.setattr(process_pool.TrialProcess, "hear", hear)
     return hit
 
 
@@ -171,9 +168,9 @@ def test_a_trial_whose_process_is_killed_has_a_retry_and_has_failed_when_that_is
     found.search()
     assert sorted(hit) == ["0", "0", "1"]
     assert sorted(done(found)) == ["1", "2"]
-    failed = found.rows()[-1]
-    assert (failed["trial_id"], failed["status"], failed["score"]) == ("0", "FAILED", None)
-    assert "killed by signal 9" in failed["message"]
+    failed = found.results().rows[-1]
+    assert (failed.trial_id, failed.status, failed.score) == ("0", "FAILED", None)
+    assert "killed by signal 9" in failed.message
     assert found.oracle.get_best_trials(1)[0].trial_id != "0"
 
 
@@ -198,7 +195,7 @@ def test_where_memory_is_short_fewer_run_at_a_time(
 def test_processes_that_can_t_even_begin_end_the_search(
     tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process_pool, "_CODE", "raise SystemExit(3)")
+    monkeypatch.setattr(shared_work, "_CODE", "raise SystemExit(3)")
     with pytest.raises(DarkroomError, match="before they can run one: the last ended with code 3"):
         search(tmp_path, examples).search()
 
@@ -220,10 +217,10 @@ def test_values_with_which_nothing_can_be_built_are_failed_trials(
     own = "model.build_fn=tests.searched_models.broken_for_some"
     found = search(tmp_path, examples, own, *OWN)
     found.search()
-    good, bad = found.rows()
-    assert (good["units"], good["status"]) == (4, "COMPLETED")
-    assert (bad["units"], bad["status"]) == (8, "FAILED")
-    assert "8 units are too many" in bad["message"]
+    good, bad = found.results().rows
+    assert (good.hyperparameters["units"], good.status) == (4, "COMPLETED")
+    assert (bad.hyperparameters["units"], bad.status) == (8, "FAILED")
+    assert "8 units are too many" in bad.message
 
 
 def test_hyperparameters_that_a_model_asks_for_in_a_trial_are_searched_too(
@@ -232,8 +229,8 @@ def test_hyperparameters_that_a_model_asks_for_in_a_trial_are_searched_too(
     found = search(tmp_path, examples, "model.build_fn=tests.searched_models.layered", *OWN)
     assert [entry.name for entry in found.oracle.get_space().space] == ["layers", "units_0"]
     found.search()
-    of_two = [row for row in found.rows() if row["layers"] == 2]
-    assert {(row["units_0"], row["units_1"]) for row in of_two} == {(4, 4), (4, 8), (8, 4), (8, 8)}
+    two = [values for row in found.results().rows if (values := row.hyperparameters)["layers"] == 2]
+    assert {(v["units_0"], v["units_1"]) for v in two} == {(4, 4), (4, 8), (8, 4), (8, 8)}
 
 
 def test_a_hyperparameter_that_is_named_as_what_is_said_of_trials(
@@ -251,7 +248,7 @@ def test_examples_that_are_gone_are_the_cause(tmp_path: Path, examples: str) -> 
 
     def begin_and_lose() -> None:
         begin()
-        path = Path(found.folder) / "search.json"
+        path = Path(found.folder) / SearchFile.FILE
         facts = json.loads(path.read_text())
         path.write_text(json.dumps({**facts, "examples": str(tmp_path / "nowhere")}))
 
@@ -347,14 +344,14 @@ def test_another_machine_takes_trials_and_may_be_lost(
             others[0].kill()
         return at_work(oracle, folder)
 
-    give = process_pool.Workers._give_trials
+    give = process_pool.ProcessPool._give_trials
 
-    def give_once_one_is_lost(own: process_pool.Workers) -> bool:
+    def give_once_one_is_lost(own: process_pool.ProcessPool) -> bool:
         """The chief leaves the first trials to the others, however long they take to start."""
         return give(own) if lost or len(found.oracle.end_order) > 4 else True
 
     monkeypatch.setattr(remote_trials, "_at_work", watched)
-    monkeypatch.setattr(process_pool.Workers, "_give_trials", give_once_one_is_lost)
+    monkeypatch.setattr(process_pool.ProcessPool, "_give_trials", give_once_one_is_lost)
     found.search()
     assert others[1].wait(PATIENCE) == 0
     assert lost

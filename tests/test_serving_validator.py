@@ -1,14 +1,14 @@
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tfx.types import standard_artifacts
 
-from darkroom.components.base import results, settings
+from darkroom.components.base.settings import ServingValidatorSettings
 from darkroom.components.pushing import serving_validator
-from darkroom.pipeline.config import load
+from darkroom.components.pushing.artifacts import ServingValidation
 from tests.conftest import Project
+from tests.settings import configured
 
 
 @pytest.fixture(scope="module")
@@ -18,20 +18,28 @@ def model(small: Project) -> str:
     return str(version)
 
 
-def section(**validation: Any) -> Any:
-    tree = load("digits").model_dump()
-    tree["serving"]["validation"] |= {"requests": 5, **validation}
-    return settings.unpack(tree["serving"])
+def limited(**limits: float) -> ServingValidatorSettings:
+    overrides = [f"serving.validation.{key}={limit}" for key, limit in limits.items()]
+    return configured(ServingValidatorSettings, "serving.validation.requests=5", *overrides)
 
 
-def test_a_good_model_answers_as_by_itself(model: str, digit_images: list[bytes]) -> None:
-    found = serving_validator.validate(model, digit_images[:6], section())
-    assert found["reasons"] == []
-    assert found["images"] == 6
-    assert found["largest_difference"] < serving_validator.TOLERANCE
-    assert found["memory_mib"] > 50
+def test_a_good_model_answers_as_by_itself(
+    model: str, digit_images: list[bytes], tmp_path: Path
+) -> None:
+    validation = serving_validator.validate(model, digit_images[:6], limited())
+    measured = validation.measured
+    assert validation.reasons == []
+    assert measured.images == 6
+    assert measured.largest_difference < serving_validator.TOLERANCE
+    assert measured.memory_mib > 50
     for protocol in ("rest", "grpc"):
-        assert 0 < found["latency"][protocol]["p50_ms"] <= found["latency"][protocol]["p99_ms"]
+        assert 0 < measured.latency[protocol].p50_ms <= measured.latency[protocol].p99_ms
+    blessing = standard_artifacts.InfraBlessing()
+    blessing.uri = str(tmp_path)
+    validation.write(blessing)
+    assert ServingValidation.read(blessing.mlmd_artifact) == validation
+    written = json.loads((tmp_path / "serving.json").read_text())
+    assert written == {"reasons": [], **measured.model_dump()}
 
 
 def test_limits_and_other_answers_are_told(
@@ -39,8 +47,8 @@ def test_limits_and_other_answers_are_told(
 ) -> None:
     # No server answers in a nanosecond, in a mebibyte, or better than equal.
     monkeypatch.setattr(serving_validator, "TOLERANCE", -1.0)
-    limits = section(max_latency_p50_ms=1e-6, max_latency_p99_ms=1e-6, max_memory_mib=1)
-    reasons = serving_validator.validate(model, digit_images[:2], limits)["reasons"]
+    limits = limited(max_latency_p50_ms=1e-6, max_latency_p99_ms=1e-6, max_memory_mib=1)
+    reasons = serving_validator.validate(model, digit_images[:2], limits).reasons
     beginnings = [" ".join(reason.split()[:3]) for reason in reasons]
     assert beginnings == [
         "scores of the",
@@ -54,7 +62,7 @@ def test_limits_and_other_answers_are_told(
 
 def test_a_model_that_no_server_loads_is_not_blessed(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"no model")
-    [reason] = serving_validator.validate(str(tmp_path), [b""], section())["reasons"]
+    [reason] = serving_validator.validate(str(tmp_path), [b""], limited()).reasons
     assert reason.startswith("the server could not serve the model: ")
 
 
@@ -63,15 +71,14 @@ def test_what_the_evaluator_did_not_bless_is_not_tried(tmp_path: Path) -> None:
     evaluated, blessing = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
     blessing.uri = str(tmp_path)
     evaluated.set_int_custom_property("blessed", 0)
-    config = load("digits").model_dump()["serving"]
     serving_validator.Executor().Do(
         {"model": [model], "examples": [examples], "model_blessing": [evaluated]},
         {"blessing": [blessing]},
-        {"custom_config": json.dumps(config)},
+        {"custom_config": configured(ServingValidatorSettings).model_dump_json()},
     )
     assert blessing.get_int_custom_property("blessed") == 0
     assert (tmp_path / "INFRA_NOT_BLESSED").exists()
-    found = json.loads((tmp_path / results.SERVING_FILE).read_text())
+    found = json.loads((tmp_path / ServingValidation.FILE).read_text())
     assert found["reasons"] == ["Evaluator did not bless the model, so it was not tried"]
 
 

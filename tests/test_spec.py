@@ -66,7 +66,7 @@ def test_who_makes_an_artifact_comes_first(tmp_path: Path) -> None:
     assert [task.name for task in tasks] == ["a", "b"]
     assert tasks[1].inputs == {"made": ("a", "made")}
     assert tasks[1].after == {"a"}
-    assert tasks[0].parameters == {"size": 3}
+    assert tasks[0].constants == {"size": 3}
 
 
 def changed(*path: str, to: Any) -> dict[str, Any]:

@@ -1,17 +1,18 @@
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import keras_tuner
 import numpy as np
 import pytest
 
-from darkroom.components.base import settings
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import checkpoint, dataset, fitting, stages
-from darkroom.pipeline.config import load
+from darkroom.components.training.hand_over import HandOver
+from darkroom.components.training.job import TrainingJob
 from tests import buckets
+from tests.settings import configured
 from tests.test_checkpoint import Killed
 from tests.test_tensorboard import curves
 
@@ -40,16 +41,13 @@ def splits() -> tuple[dataset.Examples, dataset.Examples]:
 def donor(tmp_path: Path) -> str:
     path = tmp_path / "donor.weights.h5"
     keras.utils.set_random_seed(5)
-    model = models.build_model(keras_tuner.HyperParameters(), configured(), 3)
+    model = models.build_model(keras_tuner.HyperParameters(), settings_of(), 3)
     model.save_weights(path)
     return str(path)
 
 
-def configured(*overrides: str) -> SimpleNamespace:
-    tree = load("cifar10", [*SMALL, *overrides]).model_dump()
-    return settings.unpack(
-        settings.pack(tree, "preprocessing", "model", "augmentation", "training", "transfer")
-    )
+def settings_of(*overrides: str) -> TrainerSettings:
+    return configured(TrainerSettings, *SMALL, *overrides, config="cifar10")
 
 
 def prepared(
@@ -60,27 +58,26 @@ def prepared(
     begin_with: str | None = None,
     kept: str | None = None,
 ) -> stages.Training:
-    return stages.Training(
-        keras_tuner.HyperParameters(),
-        configured(*overrides),
-        2,
-        splits,
+    job = TrainingJob(
+        settings=settings_of(*overrides),
+        hand_over=HandOver(checkpoint=begin_with),
+        num_classes=2,
         run_folder=str(folder / run),
         checkpoint_folder=kept or str(folder / "checkpoints"),
-        determined_by={"overrides": overrides},
-        begin_with=begin_with,
     )
+    assert TrainingJob.unpack(job.pack()) == job
+    return stages.Training(job, splits)
 
 
 def test_it_goes_on_with_a_trial_even_where_that_had_ended_early(
     tmp_path: Path, splits: tuple
 ) -> None:
     impatient = ("training.patience=1", "training.min_delta=10")
-    searched, _ = prepared(tmp_path / "trial", splits, *impatient).run()
+    searched = prepared(tmp_path / "trial", splits, *impatient).run().history
     assert len(searched["loss"]) == 2
     [path] = (tmp_path / "trial" / "checkpoints").glob("*.npz")
     mine = prepared(tmp_path, splits, "training.epochs=5", begin_with=str(path))
-    history, _ = mine.run()
+    history = mine.run().history
     assert (mine.searched, mine.resumed_at) == (2, None)
     assert history["loss"][:2] == searched["loss"]
     assert len(history["loss"]) == 5
@@ -90,14 +87,14 @@ def test_it_goes_on_with_a_trial_even_where_that_had_ended_early(
 
 
 def test_one_stage_is_a_plain_fit(tmp_path: Path, splits: tuple) -> None:
-    config = configured()
+    config = settings_of()
     keras.utils.set_random_seed(config.training.seed)
     plain = models.build_model(keras_tuner.HyperParameters(), config, 2)
     expected = fitting.fit(plain, config, *splits, [])
     mine = prepared(tmp_path, splits)
     found = mine.run()
-    assert found == expected
-    assert mine.stages == [["", 0]]
+    assert (found.history, found.epoch) == expected
+    assert found.begins == [("", 0)]
     assert mine.resumed_at is None
     steps = [step for step, _ in curves(tmp_path / "run" / "train", "epoch_loss")]
     assert steps == [0, 1, 2]
@@ -109,7 +106,8 @@ def test_one_stage_is_a_plain_fit(tmp_path: Path, splits: tuple) -> None:
 def test_similar_trains_the_classifier_alone(tmp_path: Path, splits: tuple, donor: str) -> None:
     mine = prepared(tmp_path, splits, f"model.weights={donor}", "transfer.mode=similar")
     before = mine.model.get_layer(parts.BACKBONE).get_weights()
-    history, epoch = mine.run()
+    course = mine.run()
+    history, epoch = course.history, course.epoch
     after = mine.model.get_layer(parts.BACKBONE).get_weights()
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -118,7 +116,7 @@ def test_similar_trains_the_classifier_alone(tmp_path: Path, splits: tuple, dono
     loss, accuracy = score(mine.model, splits[1])
     assert loss == pytest.approx(history["val_loss"][epoch], rel=1e-4)
     assert accuracy == pytest.approx(history["val_accuracy"][epoch])
-    assert mine.stages == [["classifier", 0]]
+    assert course.begins == [("classifier", 0)]
 
 
 def score(model: keras.Model, examples: dataset.Examples) -> tuple[float, float]:
@@ -136,8 +134,9 @@ def test_distinct_goes_on_with_the_backbone_from_the_top(
 ) -> None:
     mine = prepared(tmp_path, splits, f"model.weights={donor}", *DISTINCT)
     before = mine.model.get_layer(parts.BACKBONE).get_weights()
-    history, epoch = mine.run()
-    assert mine.stages == [["classifier", 0], ["group 1/2", 3], ["group 2/2", 5]]
+    course = mine.run()
+    history, epoch = course.history, course.epoch
+    assert course.begins == [("classifier", 0), ("group 1/2", 3), ("group 2/2", 5)]
     assert {len(values) for values in history.values()} == {7}
     after = mine.model.get_layer(parts.BACKBONE).get_weights()
     assert any(not np.array_equal(one, two) for one, two in zip(before, after, strict=True))
@@ -162,7 +161,7 @@ def test_groups_can_be_few(tmp_path: Path, splits: tuple, donor: str) -> None:
     assert [stage.name for stage in stages._plan(mine.model, config)] == ["classifier", "group 1/1"]
 
 
-class Interrupts(stages.progress.ReportEpochs):
+class Interrupts(stages.ReportEpochs):
     """Ends the process's work in an epoch of a stage."""
 
     where = ("", 0)
@@ -175,8 +174,10 @@ class Interrupts(stages.progress.ReportEpochs):
 def test_an_interrupted_plan_ends_as_an_uninterrupted_one(
     tmp_path: Path, splits: tuple, donor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint.Keep.__init__, "__defaults__", (1e9,))  # write every epoch
-    monkeypatch.setattr(stages.progress, "ReportEpochs", Interrupts)
+    monkeypatch.setattr(
+        checkpoint.Keep.__init__, "__defaults__", (0, checkpoint.Stages(), 1e9)
+    )  # write every epoch
+    monkeypatch.setattr(stages, "ReportEpochs", Interrupts)
     monkeypatch.setenv(buckets.FOLDER, str(tmp_path / "buckets"))
     overrides = [f"model.weights={donor}", *DISTINCT, "augmentation.flip=both"]
     whole = prepared(tmp_path, splits, *overrides)
@@ -191,8 +192,7 @@ def test_an_interrupted_plan_ends_as_an_uninterrupted_one(
         again = prepared(folder, splits, *overrides, run="again", kept=kept)
         found = again.run()
         assert again.resumed_at == done
-        assert again.stages == whole.stages
-        assert found.epoch == expected.epoch
+        assert (found.begins, found.epoch) == (expected.begins, expected.epoch)
         for name, values in expected.history.items():
             np.testing.assert_allclose(found.history[name], values, rtol=1e-4)
         for one, other in zip(again.model.get_weights(), whole.model.get_weights(), strict=True):
@@ -206,10 +206,10 @@ def test_the_best_of_several_starts_goes_on(tmp_path: Path, splits: tuple) -> No
     found = prepared(tmp_path / "several", splits, *several).run()
     firsts = {}
     for seed in range(3):
-        config = configured(f"training.seed={seed}")
+        config = settings_of(f"training.seed={seed}")
         keras.utils.set_random_seed(seed)
         model = models.build_model(keras_tuner.HyperParameters(), config, 2)
-        config.training.seed = 0  # of shuffling, the same for all starts
+        config = config.with_values({"training.seed": 0})  # of shuffling, as for all starts
         firsts[seed] = fitting.fit(model, config, *splits, [], until=1).history["val_loss"][0]
     assert len({round(value, 6) for value in firsts.values()}) == 3
     assert found.history["val_loss"][0] == pytest.approx(min(firsts.values()), rel=1e-4)
@@ -227,13 +227,15 @@ def test_weights_that_do_worse_than_random_ones_are_said(
     tmp_path: Path, splits: tuple, donor: str
 ) -> None:
     path = tmp_path / "zeros.weights.h5"
-    model = models.build_model(keras_tuner.HyperParameters(), configured(), 2)
+    model = models.build_model(keras_tuner.HyperParameters(), settings_of(), 2)
     model.set_weights([np.zeros_like(w) for w in model.get_weights()])
     model.save_weights(path)
     mine = prepared(
         tmp_path, splits, f"model.weights={path}", "transfer.mode=similar",
         "transfer.scratch_epochs=3", "training.learning_rate=0.03",
     )  # fmt: skip
-    mine.run()
-    [words] = mine.notes
-    assert words.startswith("Negative transfer: after 3 epochs the best val_accuracy is 0.5")
+    comparison = mine.run().comparison
+    assert comparison is not None
+    assert (comparison.epochs, comparison.metric) == (3, "val_accuracy")
+    assert comparison.transferred == pytest.approx(0.5, abs=0.1)
+    assert comparison.transferred < comparison.scratch

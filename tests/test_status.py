@@ -5,7 +5,7 @@ import pytest
 
 from darkroom.components.base import results
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.runs import lineage, metadata
+from darkroom.components.runs import lineage
 from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.history import status
 from darkroom.serving import rollout
@@ -66,6 +66,6 @@ def test_nothing_has_run_yet(tmp_path: Path) -> None:
     config = load("digits", [f"root={tmp_path}"])
     with pytest.raises(DarkroomError, match=r"digits has not run yet: .* isn't there"):
         status.latest(config)
-    metadata.open_store(config.store)
+    config.store.open()
     with pytest.raises(DarkroomError, match="digits has not run yet: no run of it is in"):
         status.latest(config)

@@ -8,7 +8,7 @@ import pytest
 
 from darkroom.components.base import results
 from darkroom.components.runs import last_statistics
-from darkroom.kubeflow import task
+from darkroom.kubeflow import protocol, task
 from darkroom.pipeline import fingerprint
 from tests.conftest import python
 
@@ -99,8 +99,8 @@ def test_a_failure_is_a_sentence_and_a_code(tmp_path: Path) -> None:
 
 def test_artifacts_come_back_as_they_were_written(tmp_path: Path) -> None:
     described = given(tmp_path)["inputs"]["artifacts"]["candidate"]["artifacts"][0]
-    uris: dict[int, str] = {}
-    artifact = task._artifact(described, STATISTICS, elsewhere=False, uris=uris)
+    artifacts = task.Artifacts()
+    artifact = artifacts.read_one(described, STATISTICS)
     assert artifact.split_names == '["train"]'
     assert artifact.span == 3
     assert artifact.get_string_custom_property("noted") == "words"
@@ -108,7 +108,7 @@ def test_artifacts_come_back_as_they_were_written(tmp_path: Path) -> None:
     artifact.set_int_custom_property(results.FOUND_PROPERTY, 0)
     artifact.set_json_value_custom_property("blessed", {"train": 1})
     assert last_statistics.found([artifact]) == []
-    back = task._described(artifact, uris)
+    back = artifacts.describe(artifact)
     assert back["uri"] == described["uri"]
     assert back["metadata"] == {
         "split_names": '["train"]',
@@ -121,7 +121,7 @@ def test_artifacts_come_back_as_they_were_written(tmp_path: Path) -> None:
     # The open-source back end wraps what is no plain value.
     stored = {**back["metadata"], "blessed": {"struct": {"train": 1.0}}}
     through_json = {**described, "metadata": json.loads(json.dumps(stored))}
-    again = task._artifact(through_json, STATISTICS, elsewhere=False, uris=uris)
+    again = artifacts.read_one(through_json, STATISTICS)
     assert again.mlmd_artifact.properties == artifact.mlmd_artifact.properties
     assert again.get_json_value_custom_property("blessed") == {"train": 1.0}
 
@@ -130,27 +130,30 @@ def test_artifacts_in_buckets_are_used_where_the_launcher_put_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copies = f"{tmp_path}/gcs/"
-    monkeypatch.setattr(task, "_COPIES", {"gs://": copies})
+    monkeypatch.setattr(task, "COPIES", {"gs://": copies})
     assert task.local_path("gs://bucket/run/model") == "gs://bucket/run/model"  # no copies here
     (tmp_path / "gcs" / "bucket").mkdir(parents=True)
     assert task.local_path("gs://bucket/run/model") == f"{copies}bucket/run/model"
     assert task.local_path("/disk/model") == "/disk/model"
-    uris: dict[int, str] = {}
-    described = {"uri": "gs://bucket/run/model"}
-    model = task._artifact(described, "tfx.Model", elsewhere=False, uris=uris)
+    described: protocol.RuntimeArtifact = {"uri": "gs://bucket/run/model"}
+    artifacts = task.Artifacts()
+    model = artifacts.read_one(described, "tfx.Model")
     assert model.uri == f"{copies}bucket/run/model"
     model.set_string_custom_property("baseline", f"{copies}bucket/before")
     model.set_string_custom_property("other", f"{tmp_path}/gcs2/x")
-    described_back = task._described(model, uris)
+    described_back = artifacts.describe(model)
     assert described_back["uri"] == "gs://bucket/run/model"
     assert described_back["metadata"]["baseline"] == "gs://bucket/before"
     assert described_back["metadata"]["other"] == f"{tmp_path}/gcs2/x"
     # Beam's workers elsewhere don't see this container's disk.
-    assert task._artifact(described, "tfx.Model", True, uris).uri == described["uri"]
+    elsewhere = task.Artifacts(elsewhere=True)
+    assert elsewhere.read_one(described, "tfx.Model").uri == described["uri"]
 
 
 def test_the_reports_type_is_known() -> None:
     from darkroom.components.report.component import RunReport
 
-    title = task.title_of({"instanceSchema": f"title: {RunReport.TYPE_NAME}\n"})
-    assert task._type(title) is RunReport
+    kind: protocol.ArtifactType = {"instanceSchema": f"title: {RunReport.TYPE_NAME}\n"}
+    listed: protocol.ArtifactList = {"artifacts": [{"uri": "/disk/report", "type": kind}]}
+    [report] = task.Artifacts().read({"report": listed}, {})["report"]
+    assert type(report) is RunReport

@@ -1,22 +1,16 @@
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from darkroom.components.base import settings
+from darkroom.components.base import sections
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.evaluation import tfma_metrics
 from darkroom.pipeline.config import load
 
 
-def section(**changes: Any) -> SimpleNamespace:
-    """The ``evaluation`` section as Evaluator gets it."""
-    evaluation = load("digits", [f"evaluation={json.dumps(changes)}"]).evaluation
-    packed = evaluation.model_dump()
-    packed["thresholds"] = [threshold.model_dump() for threshold in evaluation.gate()]
-    unpacked: SimpleNamespace = settings.unpack({"evaluation": packed}).evaluation
-    return unpacked
+def section(**changes: Any) -> sections.Evaluation:
+    return load("digits", [f"evaluation={json.dumps(changes)}"]).evaluation
 
 
 TOP_2 = {"class_name": "SparseTopKCategoricalAccuracy", "config": {"k": 2}}
@@ -81,10 +75,7 @@ def test_intervals_and_slices_are_asked_for_where_thresholds_need_them() -> None
             ),
         ],
     ).evaluation
-    packed = evaluation.model_dump()
-    packed["thresholds"] = [threshold.model_dump() for threshold in evaluation.gate()]
-    unpacked = settings.unpack({"evaluation": packed}).evaluation
-    config = tfma_metrics.eval_config(unpacked, False, ["a", "b"])
+    config = tfma_metrics.eval_config(evaluation, False, ["a", "b"])
     assert config.options.compute_confidence_intervals.value
     keys = {tuple(spec.feature_keys) for spec in config.slicing_specs}
     assert keys == {(), ("camera",), ("image/format",), ("camera", "image/format")}

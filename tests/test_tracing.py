@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from darkroom.components.base import tracing
 from darkroom.components.base.errors import DarkroomError, UserCodeError
-from darkroom.components.networks import tracing
+from darkroom.components.networks import parts
 from tests import users_code
 
 SHAPE = (8, 8, 1)
@@ -45,4 +46,4 @@ def test_the_innermost_layer_is_to_blame(kind: type, error: type[DarkroomError])
     inner = keras.Model(first, kind(name="sort_2")(users_code.Contrast(name="sort_1")(first)))
     model = keras.Model(second, inner(users_code.Contrast(name="sort")(second)))
     with pytest.raises(error, match=rf"^their\.code, layer 'sort_2' \({kind.__name__}\), "):
-        tracing.check(model, SHAPE, "their.code")
+        tracing.check(model, SHAPE, "their.code", parts.leaves(model))

@@ -1,13 +1,12 @@
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import pytest
 
-from darkroom.components.base import settings
+from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import parts
 from darkroom.components.training import dataset, transfer
-from darkroom.pipeline.config import load
+from darkroom.components.training.model_run import Comparison
+from tests.settings import configured
 from tests.test_models import build
 
 
@@ -19,9 +18,8 @@ def images() -> dataset.Examples:
     )
 
 
-def configured(*overrides: str) -> SimpleNamespace:
-    tree = load("cifar10", ["training.batch_size=16", *overrides]).model_dump()
-    return settings.unpack(settings.pack(tree, "augmentation", "training"))
+def settings_of(*overrides: str) -> NetworkSettings:
+    return configured(NetworkSettings, "training.batch_size=16", *overrides, config="cifar10")
 
 
 def rows(examples: dataset.Examples) -> np.ndarray:
@@ -37,7 +35,7 @@ def test_a_frozen_backbone_gives_what_it_gives_in_the_whole_network(
     images: dataset.Examples,
 ) -> None:
     backbone = build("model.filters=[4, 8]").get_layer(parts.BACKBONE)
-    train, validation = transfer.frozen_splits(backbone, (images, images), configured())
+    train, validation = transfer.frozen_splits(backbone, (images, images), settings_of())
     expected = as_they_are(images, backbone)
     np.testing.assert_allclose(rows(train), expected, atol=1e-5)
     np.testing.assert_allclose(rows(validation), expected, atol=1e-5)
@@ -46,7 +44,7 @@ def test_a_frozen_backbone_gives_what_it_gives_in_the_whole_network(
 
 def test_every_copy_is_changed_in_its_own_way(images: dataset.Examples) -> None:
     backbone = build("model.filters=[4, 8]").get_layer(parts.BACKBONE)
-    config = configured("augmentation.copies=3", "augmentation.flip=horizontal")
+    config = settings_of("augmentation.copies=3", "augmentation.flip=horizontal")
     train, validation = transfer.frozen_splits(backbone, (images, images), config)
     assert len(train.inputs) == 150
     assert len(train) == len(validation.inputs) == 50
@@ -66,7 +64,7 @@ def test_every_copy_is_changed_in_its_own_way(images: dataset.Examples) -> None:
 def test_outputs_beyond_the_budget_go_to_disk(images: dataset.Examples) -> None:
     backbone = build("model.filters=[4, 8]").get_layer(parts.BACKBONE)
     held = images.inputs.held_bytes
-    config = configured(f"training.cache_budget={(2 * held + 20_000) / 2**30}")
+    config = settings_of(f"training.cache_budget={(2 * held + 20_000) / 2**30}")
     train, validation = transfer.frozen_splits(backbone, (images, images), config)
     assert train.inputs.held_bytes + validation.inputs.held_bytes <= 20_000
     np.testing.assert_allclose(rows(train), as_they_are(images, backbone), atol=1e-5)
@@ -106,10 +104,9 @@ def test_groups_of_an_architecture(name: str) -> None:
     assert len(model.trainable_variables) == len(model.get_layer(parts.CLASSIFIER).weights)
 
 
-def test_negative_transfer_is_a_sentence() -> None:
+def test_the_first_epochs_are_compared() -> None:
     better, worse = {"val_accuracy": [0.5, 0.6, 0.9]}, {"val_accuracy": [0.55, 0.5, 0.95]}
-    assert transfer.compared(better, worse, epochs=2) == []
-    [words] = transfer.compared(worse, better, epochs=2)
-    assert "after 2 epochs the best val_accuracy is 0.5500 with model.weights, and 0.6000" in words
-    [words] = transfer.compared({"val_loss": [2.0]}, {"val_loss": [1.0]}, epochs=1)
-    assert "val_loss is 2.0000" in words
+    found = transfer.compared(better, worse, epochs=2)
+    assert found == Comparison(epochs=2, metric="val_accuracy", transferred=0.6, scratch=0.55)
+    found = transfer.compared({"val_loss": [2.0]}, {"val_loss": [1.0]}, epochs=1)
+    assert found == Comparison(epochs=1, metric="val_loss", transferred=2.0, scratch=1.0)

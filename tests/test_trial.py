@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -7,18 +6,17 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from darkroom.components.base import settings
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import TunerSettings
 from darkroom.components.networks import parts
 from darkroom.components.training import dataset
 from darkroom.components.tuning import trial
-from darkroom.pipeline.config import load
+from tests.settings import configured
 
 
-def packed(*overrides: str) -> dict[str, Any]:
-    tree = load("digits", ["tuner.space={training.batch_size: {choices: [16]}}", *overrides])
-    sections = ("preprocessing", "model", "augmentation", "training", "tuner")
-    return settings.pack(tree.model_dump(), *sections)
+def candidate(*overrides: str) -> trial.Candidate:
+    space = "tuner.space={training.batch_size: {choices: [16]}}"
+    return trial.Candidate(configured(TunerSettings, space, *overrides), num_classes=3)
 
 
 def patterns(count: int = 96) -> dataset.Examples:
@@ -31,9 +29,8 @@ def patterns(count: int = 96) -> dataset.Examples:
 
 def trials(folder: Path, *overrides: str) -> trial.Trials:
     small = ("model.filters=[4]", "model.units=[8]", "tuner.epochs=2", "training.batch_size=16")
-    candidate = trial.Candidate(packed(*small, *overrides), num_classes=3)
     splits = patterns(), patterns(30)
-    return trial.Trials(candidate, splits, str(folder), maximize=True)
+    return trial.Trials(candidate(*small, *overrides), splits, str(folder), maximize=True)
 
 
 def values(**values: Any) -> keras_tuner.HyperParameters:
@@ -43,9 +40,8 @@ def values(**values: Any) -> keras_tuner.HyperParameters:
 
 
 def test_a_trial_uses_its_values() -> None:
-    candidate = trial.Candidate(packed(), num_classes=3)
     hp = values(training__learning_rate=0.02, model__dropout=0.5, model__units__0=24)
-    model = candidate.build(hp)
+    model = candidate().build(hp)
     assert model.get_layer(parts.CLASSIFIER).layers[2].units == 24
     assert keras.ops.convert_to_numpy(model.optimizer.learning_rate) == pytest.approx(0.02)
     dropouts = [
@@ -55,10 +51,9 @@ def test_a_trial_uses_its_values() -> None:
 
 
 def test_no_units_are_no_layer() -> None:
-    candidate = trial.Candidate(packed("model.units=[16, 8]"), num_classes=3)
+    wide = candidate("model.units=[16, 8]")
     with_both, with_one = (
-        candidate.build(values(model__units__1=units)).get_layer(parts.CLASSIFIER)
-        for units in (8, 0)
+        wide.build(values(model__units__1=units)).get_layer(parts.CLASSIFIER) for units in (8, 0)
     )
     assert len(with_both.layers) - len(with_one.layers) == 2  # dense and dropout
 
@@ -67,10 +62,10 @@ def test_a_result_is_that_of_the_best_epoch(tmp_path: Path) -> None:
     result = trials(tmp_path, "tuner.epochs=3").run("0", values(training__learning_rate=0.01))
     assert result.status == "COMPLETED"
     [fit] = result.fits
-    history = fit["history"]["val_accuracy"]
+    history = fit.history["val_accuracy"]
     assert len(history) == 3
-    assert result.metrics["val_accuracy"] == max(history) == history[fit["best_epoch"]]
-    assert result.step == fit["best_epoch"]
+    assert result.metrics["val_accuracy"] == max(history) == history[fit.best_epoch]
+    assert result.step == fit.best_epoch
     assert trial.Folder(str(tmp_path), "0").read() == result
 
 
@@ -83,9 +78,9 @@ def test_a_trial_that_ended_is_not_run_again(tmp_path: Path) -> None:
 
 def test_several_fits_begin_with_other_weights_and_the_score_is_their_mean(tmp_path: Path) -> None:
     result = trials(tmp_path, "tuner.executions_per_trial=2").run("0", values())
-    assert [fit["seed"] for fit in result.fits] == [0, 1]
-    assert result.fits[0]["history"] != result.fits[1]["history"]
-    scores = [fit["metrics"]["val_accuracy"] for fit in result.fits]
+    assert [fit.seed for fit in result.fits] == [0, 1]
+    assert result.fits[0].history != result.fits[1].history
+    scores = [fit.metrics["val_accuracy"] for fit in result.fits]
     assert result.metrics["val_accuracy"] == pytest.approx(np.mean(scores))
 
 
@@ -96,7 +91,7 @@ def test_an_interrupted_trial_goes_on_in_its_second_fit(tmp_path: Path) -> None:
     folder.write(trial.Result("RUNNING", {}, whole.fits[:1]))
     result = trials(tmp_path / "cut", *options).run("0", values())
     assert not list(Path(folder.path).glob("*.npz"))[1:]  # the first fit was not run
-    assert [fit["history"] for fit in result.fits] == [fit["history"] for fit in whole.fits]
+    assert [fit.history for fit in result.fits] == [fit.history for fit in whole.fits]
 
 
 def test_hyperband_goes_on_with_another_trial(tmp_path: Path) -> None:
@@ -106,12 +101,12 @@ def test_hyperband_goes_on_with_another_trial(tmp_path: Path) -> None:
         "1", values(**{"tuner/epochs": 4, "tuner/initial_epoch": 2, "tuner/trial_id": "0"})
     )
     [before], [after] = first.fits, second.fits
-    assert len(before["history"]["loss"]) == 2
-    assert after["history"]["loss"][:2] == before["history"]["loss"]
-    assert len(after["history"]["loss"]) == 4
+    assert len(before.history["loss"]) == 2
+    assert after.history["loss"][:2] == before.history["loss"]
+    assert len(after.history["loss"]) == 4
     # Nothing is lost on the way: not the optimizer's moments, not the order of the examples.
     whole = trials(tmp_path / "whole", "tuner.epochs=4").run("0", values())
-    assert whole.fits[0]["history"]["loss"] == pytest.approx(after["history"]["loss"], rel=1e-4)
+    assert whole.fits[0].history["loss"] == pytest.approx(after.history["loss"], rel=1e-4)
 
 
 def test_a_checkpoint_that_is_gone_is_a_failed_trial(tmp_path: Path) -> None:
@@ -161,11 +156,11 @@ def test_more_folds_than_a_class_has_examples() -> None:
 
 def test_a_cross_validated_score_is_the_mean_of_the_parts(tmp_path: Path) -> None:
     result = trials(tmp_path, "tuner.folds=3", "tuner.epochs=1").run("0", values())
-    assert [fit["fold"] for fit in result.fits] == [0, 1, 2]
-    assert {fit["seed"] for fit in result.fits} == {0}
-    scores = [fit["metrics"]["val_accuracy"] for fit in result.fits]
+    assert [fit.fold for fit in result.fits] == [0, 1, 2]
+    assert {fit.seed for fit in result.fits} == {0}
+    scores = [fit.metrics["val_accuracy"] for fit in result.fits]
     assert result.metrics["val_accuracy"] == pytest.approx(np.mean(scores))
-    json.dumps(result._asdict())
+    assert trial.Folder(str(tmp_path), "0").read() == result
 
 
 def test_patience_of_a_trial(tmp_path: Path) -> None:
@@ -173,7 +168,7 @@ def test_patience_of_a_trial(tmp_path: Path) -> None:
     result = trials(tmp_path, "tuner.epochs=9", "tuner.patience=1", "training.min_delta=0.1").run(
         "0", hp
     )
-    assert len(result.fits[0]["history"]["loss"]) == 2
+    assert len(result.fits[0].history["loss"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,14 @@
+import logging
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.components.tuning import trial_table
+from darkroom.components.tuning import aside, trial_table
+from darkroom.components.tuning.trial_table import EndedTrial, SearchProgress
+from tests.conftest import environment
 
 KEYS = st.lists(
     st.lists(st.sampled_from(["model", "units", "rate", "0", "1"]), min_size=1, max_size=4).map(
@@ -28,19 +34,34 @@ def test_short_names_say_what_a_number_counts() -> None:
     ]  # fmt: skip
 
 
-def test_a_row_is_told_apart_from_its_hyperparameters() -> None:
-    row = {"trial_id": "1", "score": 0.5, "seed": 0, "history": [], "model.units": 8, "off": False,
-           "tuner/epochs": 3, "model.filters": None}  # fmt: skip
-    assert trial_table.hyperparameters(row) == {"model.units": 8, "off": False}
+def ended(number: int, score: float | None) -> EndedTrial:
+    return {
+        "trial": str(number), "values": {"rate": 0.1}, "score": score, "seconds": 1.0,
+        "status": "FAILED" if score is None else "COMPLETED", "message": None,
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [({"score": 0.5}, False), ({"score": None}, True), ({"score": float("nan")}, True),
-     ({"score": 0.5, "status": "FAILED"}, True), ({"score": 0.5, "status": "COMPLETED"}, False)],
-)  # fmt: skip
-def test_a_trial_without_a_score_failed(row: dict, expected: bool) -> None:
-    assert trial_table.failed(row) is expected
+def table(trials: list[EndedTrial], best: EndedTrial | None) -> SearchProgress:
+    return {
+        "names": ["rate"], "running": [], "ended": trials, "best": best, "objective": "val_loss",
+        "maximize": False, "planned": None, "fraction": None, "elapsed": 3725.4, "remaining": None,
+    }  # fmt: skip
+
+
+def test_a_search_is_a_readable_line_and_its_table(caplog: pytest.LogCaptureFixture) -> None:
+    shown = table([ended(7, 0.25)], ended(7, 0.25))
+    with caplog.at_level(logging.INFO, "darkroom.progress"):
+        aside.report(shown)
+    [record] = caplog.records
+    assert record.getMessage() == "Tuner: 1 trial, best 0.2500 (trial 7), elapsed 1:02:05"
+    assert record.trials == shown  # type: ignore[attr-defined]
+
+
+def test_the_line_counts_what_failed_and_what_remains() -> None:
+    shown: SearchProgress = {**table([ended(0, None), ended(1, None)], None), "planned": 5}
+    assert trial_table.headline(shown) == "2 of 5 trials, 2 failed, elapsed 1:02:05"
+    shown["remaining"] = 61.0
+    assert trial_table.headline(shown).endswith(", remaining about 1:01")
 
 
 @pytest.mark.parametrize(
@@ -49,3 +70,36 @@ def test_a_trial_without_a_score_failed(row: dict, expected: bool) -> None:
 )
 def test_a_clock_shows_seconds(seconds: float, words: str) -> None:
     assert trial_table.clock(seconds) == words
+
+
+def test_a_row_is_told_apart_from_its_hyperparameters() -> None:
+    row = {"trial_id": "1", "score": 0.5, "seed": 0, "history": [], "model.units": 8, "off": False,
+           "tuner/epochs": 3, "model.filters": None}  # fmt: skip
+    assert trial_table.hyperparameters(row) == {"model.units": 8, "off": False}
+
+
+@pytest.mark.parametrize(("score", "expected"), [(0.5, False), (None, True), (float("nan"), True)])
+def test_a_row_without_a_score_failed(score: float | None, expected: bool) -> None:
+    assert trial_table.failed({"score": score}) is expected
+
+
+def test_a_trial_ends_in_a_line() -> None:
+    shown = table([], ended(7, 0.25))
+    expected = "trial 8  0.5000  1.0 s  rate=0.1  (best 0.2500)"
+    assert trial_table.ending(ended(8, 0.5), shown) == expected
+    failed = {**ended(9, None), "message": "No\nlayer."}
+    assert trial_table.ending(failed, shown) == "trial 9  failed  1.0 s  rate=0.1  No layer."
+
+
+def test_the_best_come_first() -> None:
+    trials = [ended(0, 0.5), ended(1, None), ended(2, 0.25)]
+    best = [trial["trial"] for trial in trial_table.best_first(table(trials, None))]
+    assert best == ["2", "0"]
+
+
+def test_what_only_shows_is_no_code_of_the_search() -> None:
+    names = ("trial_table", "live_table", "parallel_coordinates", "importance")
+    shows = {f"darkroom.components.tuning.{name}" for name in names}
+    code = f"import sys, darkroom.components.tuning.tuner; print({shows} & set(sys.modules))"
+    done = subprocess.check_output([sys.executable, "-c", code], env=environment(), text=True)
+    assert done == "set()\n"

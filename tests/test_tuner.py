@@ -12,6 +12,8 @@ import psutil
 from PIL import Image
 
 from darkroom.components.base import results
+from darkroom.components.training.model_run import TrainingHistory
+from darkroom.components.tuning.tuner_results import TunerResults
 from tests.conftest import PATIENCE, SMALL_CONFIG, Project, command, environment
 
 HYPERBAND = (
@@ -29,7 +31,7 @@ def artifacts(project: Project, name: str) -> Path:
 
 
 def rows(project: Project) -> list[dict[str, Any]]:
-    text = (artifacts(project, "tuner_results") / results.TUNER_RESULTS).read_text()
+    text = (artifacts(project, "tuner_results") / TunerResults.FILE).read_text()
     found: list[dict[str, Any]] = json.loads(text)
     return found
 
@@ -48,7 +50,7 @@ def test_what_the_node_leaves_is_what_tfx_promises_and_more(small: Project) -> N
         assert (row["seed"], row["epochs"], row["best_epoch"], row["message"]) == (0, 1, 0, None)
         assert row["history"][0]["val_accuracy"] == [row["score"]]
         assert row["seconds"] > 0
-    with Image.open(artifacts(small, "tuner_results") / results.SEARCH_PICTURE) as picture:
+    with Image.open(artifacts(small, "tuner_results") / TunerResults.PICTURE) as picture:
         assert picture.width > 500
     status = small.status()
     assert [trial["score"] for trial in status["trials"]] == [first["score"], second["score"]]
@@ -80,11 +82,11 @@ def test_a_killed_search_goes_on_and_trainer_goes_on_with_its_best_trial(tmp_pat
         assert killed.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    workers = psutil.Process(killed.pid).children(recursive=True)
+    processes = psutil.Process(killed.pid).children(recursive=True)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
-    _, alive = psutil.wait_procs(workers, timeout=20)
-    assert workers
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    assert processes
     assert not alive
     before = state(home)
 
@@ -105,7 +107,7 @@ def test_a_killed_search_goes_on_and_trainer_goes_on_with_its_best_trial(tmp_pat
     assert len(list(home.glob(f"artifacts/{results.SEARCHES_FOLDER}/*/trial_*/*.npz"))) == 2
 
     [model_run] = (home / "artifacts" / "Trainer" / "model_run").iterdir()
-    trained = json.loads((model_run / results.HISTORY_FILE).read_text())
+    trained = json.loads((model_run / TrainingHistory.FILE).read_text())
     searched = trials[0]["history"][0]["loss"]
     assert trained["searched"] == len(searched)
     assert trained["history"]["loss"][: len(searched)] == searched

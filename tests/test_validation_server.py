@@ -25,7 +25,7 @@ def test_a_server_runs_while_it_is_needed(served_models: Path) -> None:
     assert not server.process.is_running()
 
 
-def test_it_is_stopped_when_the_trial_fails(served_models: Path) -> None:
+def test_it_is_stopped_when_the_validation_fails(served_models: Path) -> None:
     model = str(served_models / "images" / "1")
     with (
         pytest.raises(ZeroDivisionError),

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from darkroom.components.report import views
+from tests.conftest import python
 from tests.report_facts import facts
 
 
@@ -132,3 +133,11 @@ def test_features_of_one_value_are_words(tmp_path: Path) -> None:
     varied, constant = views.features(facts(tmp_path)["data"])
     assert [feature["name"] for feature in varied] == ["image/brightness", "image/format"]
     assert constant == ["image/height 8"]
+
+
+def test_what_shows_a_report_is_light_to_import() -> None:
+    """For ``darkroom report`` and ``darkroom compare``."""
+    modules = "darkroom.pipeline.history.reports, darkroom.components.report.views"
+    heavy = "{'tensorflow', 'tensorflow_transform', 'keras', 'matplotlib', 'tfx', 'ml_metadata'}"
+    result = python("-c", f"import sys, {modules}; print({heavy} & set(sys.modules))")
+    assert result.stdout == "set()\n"

@@ -12,6 +12,7 @@ _OURS = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 _NOT_THEIRS = re.compile(rf"^{re.escape(_OURS)}|importlib|-packages.(?:keras|tensorflow)\W")
 # What gRPC says of a call that failed, among much else.
 _RPC_FAILED = re.compile(r'status = StatusCode\.(\w+)\s+details = "(.*)"')
+_OUR_NAME = re.compile(rf"^{re.escape(__name__)}\.\w+: ")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -73,5 +74,5 @@ def explain(error: BaseException) -> str:
         # Beam and KerasTuner hand on an error as the text of its traceback.
         causes = re.findall(r"^[A-Za-z_][\w.]*(?:Error|Exception): .*", text, re.MULTILINE)
         if causes:
-            return re.sub(r"^components\.errors\.\w+: ", "", _BEAMS_PLACE.sub("", causes[-1]))
+            return _OUR_NAME.sub("", _BEAMS_PLACE.sub("", causes[-1]))
     return f"{type(error).__name__}: {text.splitlines()[0]}"

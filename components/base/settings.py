@@ -1,68 +1,180 @@
-"""How configuration reaches a node: as plain data in TFX's ``custom_config``.
+"""What each node gets of the configuration: the sections that it uses, and nothing more.
 
-A node gets only the sections that it uses, because they are part of TFX's cache key: anything
-more would rerun the node without need.
+They travel as JSON in TFX's ``custom_config``, which is part of the cache's key: a key that a node
+doesn't read would rerun it without need.
 """
 
 import json
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from typing_extensions import Self
+
+from darkroom.components.base.sections import (
+    Augmentation,
+    Batching,
+    Evaluation,
+    LearningRateScan,
+    Model,
+    Preprocessing,
+    Records,
+    Section,
+    Training,
+    Transfer,
+    Tuner,
+    Validation,
+)
+
+# A hyperparameter's value, as KerasTuner and YAML have it.
+Value = bool | int | float | str
 
 
-def pack(tree: dict[str, Any], *sections: str) -> dict[str, Any]:
-    """The ``custom_config`` of a node.
+class Code(Section):
+    """The code that decides what a node makes."""
 
-    Args:
-      tree: the whole configuration as plain dicts.
-      sections: names of the top-level sections that the node reads.
-    """
-    return {name: tree[name] for name in sections}
-
-
-def unpack(custom_config: dict[str, Any], values: dict[str, Any] | None = None) -> SimpleNamespace:
-    """The packed sections with attribute access, as in ``config.training.epochs``.
-
-    Args:
-      custom_config: made by ``pack``.
-      values: hyperparameters by dotted key, such as ``{"training.learning_rate": 0.01}``; those
-        that are no key of the configuration (a user's own) are left to ``build_model``.
-    """
-    tree = custom_config
-    for key, value in (values or {}).items():
-        if "." in key:  # no name of a user's own replaces a whole section
-            tree = changed(tree, key.split("."), value)
-    namespace: SimpleNamespace = json.loads(
-        json.dumps(tree), object_hook=lambda branch: SimpleNamespace(**branch)
-    )
-    return namespace
+    modules: list[str] = []
+    """Its modules, by dotted name; what they import belongs to it."""
+    fingerprint: str = ""
+    """Of all that: TFX's cache doesn't look into code."""
 
 
-def changed(branch: Any, path: list[str], value: Any) -> Any:
-    """A copy of dicts and lists with another value at a path; as they are if there is no such path.
+class Settings(Section):
+    """Of a node."""
 
-    Args:
-      branch: dicts and lists.
-      path: keys of dicts, and numbers of lists' entries, from 0, as in ``["units", "0"]``.
-      value: to put there.
-    """
-    if not path:
-        return value
-    name, *rest = path
-    if isinstance(branch, dict) and name in branch:
-        return {**branch, name: changed(branch[name], rest, value)}
-    if isinstance(branch, list) and name in map(str, range(len(branch))):
-        place = int(name)
-        return [*branch[:place], changed(branch[place], rest, value), *branch[place + 1 :]]
-    return branch
+    code: Code = Code()
+
+    def pack(self) -> dict[str, Any]:
+        """The ``custom_config`` of the node: plain data."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def unpack(cls, custom_config: str | bytes | Mapping[str, object]) -> Self:
+        """What ``pack`` packed, as a dict or as the JSON that TFX hands to an executor."""
+        if isinstance(custom_config, str | bytes):
+            return cls.model_validate_json(custom_config)
+        return cls.model_validate_json(json.dumps(custom_config))
 
 
-def look_up(tree: Any, key: str) -> Any:
-    """The value at a dotted key of attributes and lists, such as ``model.units.0``."""
-    for name in key.split("."):
-        tree = tree[int(name)] if isinstance(tree, list) else getattr(tree, name)
-    return tree
+class IngestionSettings(Settings, Records):
+    """Of ImportExampleGen."""
+
+    class_names: list[str] | None
+    """The names of integer classes themselves, read from their file."""
 
 
-def with_values(section: SimpleNamespace, **values: Any) -> SimpleNamespace:
-    """A copy of a section, or of all of them, with other values."""
-    return SimpleNamespace(**{**vars(section), **values})
+class SchemaGenSettings(Settings):
+    """Of SchemaGen."""
+
+    schema_text: str
+    """The user's schema; empty: it is inferred."""
+    multi_label: bool
+
+
+class FolderSettings(Settings):
+    """Of LastStatistics and Baseline, where ML Metadata can't be asked."""
+
+    folder: str
+    """Folder or URI in which they look."""
+
+
+class TransformSettings(Settings):
+    """Of Transform."""
+
+    preprocessing: Preprocessing
+
+
+class NetworkSettings(TransformSettings):
+    """Of all that builds and fits a network; what a user's ``build_model`` gets as ``config``."""
+
+    model: Model
+    augmentation: Augmentation
+    training: Training
+    weights: str | None = None
+    """Fingerprint of what ``model.weights`` names: the file may be another one by the next run."""
+
+    def with_values(self, values: Mapping[str, Value]) -> Self:
+        """A copy with hyperparameters in it, by dotted key, such as ``training.learning_rate``.
+
+        Those that are no key of the configuration (a user's own) are left to ``build_model``.
+        """
+        sections: dict[str, Section] = {}
+        for key, value in values.items():
+            name, _, path = key.partition(".")
+            section = sections.get(name, getattr(self, name, None))
+            if path and isinstance(section, Section):  # no name of a user's own replaces a section
+                sections[name] = section.changed(path, value)
+        return self.model_copy(update=sections)
+
+    def value(self, key: str) -> object:
+        """The value at a dotted key, such as ``model.units.0``."""
+        found: object = self
+        for name in key.split("."):
+            found = found[int(name)] if isinstance(found, list) else getattr(found, name)
+        return found
+
+
+class ScanSettings(NetworkSettings):
+    """Of LearningRateScan."""
+
+    transfer: Transfer
+    lr_scan: LearningRateScan
+
+
+class LongSettings(NetworkSettings):
+    """Of nodes that go on where an interrupted one stopped."""
+
+    source: str
+    """Fingerprint of the code: what other code began is not gone on with."""
+    unfinished: str | None = None
+    """A folder for what outlives the node, where artifacts are none that do, as those of a pod;
+    empty: beside the node's artifacts."""
+
+
+class TunerSettings(LongSettings):
+    """Of Tuner."""
+
+    tuner: Tuner
+
+
+class TrainerSettings(LongSettings):
+    """Of Trainer."""
+
+    transfer: Transfer
+
+
+class RehearsalSettings(TransformSettings):
+    """Of Rehearsal."""
+
+    head: Literal["softmax", "binary", "multi-label"]
+    evaluation: Evaluation
+
+
+class EvaluatorSettings(Settings):
+    """Of Evaluator."""
+
+    evaluation: Evaluation
+
+
+class ServingValidatorSettings(Settings):
+    """Of ServingValidator."""
+
+    split: Literal["eval", "test"]
+    batching: Batching
+    validation: Validation
+
+
+class PusherSettings(Settings):
+    """Of Pusher."""
+
+    keep_versions: int
+    rollout: Literal["immediate", "canary"]
+    batching: Batching
+
+
+class ReportSettings(Settings):
+    """Of Report."""
+
+    config: dict[str, Any]
+    """The tree, with all that may change a result."""
+    store: str | None
+    """JSON of ML Metadata's store, for the times of nodes; empty: none is at hand."""

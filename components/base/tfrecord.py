@@ -10,16 +10,49 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import google_crc32c
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
 
 from darkroom.components.base.errors import DarkroomError
 
 # A record is: length uint64, masked CRC of the length uint32, the data, masked CRC of the data.
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
+# tensorflow/core/example/example.proto and feature.proto, as a FileDescriptorProto.
+_EXAMPLE_PROTO = """
+name: "darkroom/example.proto" package: "darkroom" syntax: "proto3"
+message_type {
+  name: "BytesList" field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES }
+}
+message_type {
+  name: "FloatList" field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_FLOAT }
+}
+message_type {
+  name: "Int64List" field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 }
+}
+message_type {
+  name: "Feature" oneof_decl { name: "kind" }
+  field { name: "bytes_list" number: 1 type_name: ".darkroom.BytesList" oneof_index: 0 }
+  field { name: "float_list" number: 2 type_name: ".darkroom.FloatList" oneof_index: 0 }
+  field { name: "int64_list" number: 3 type_name: ".darkroom.Int64List" oneof_index: 0 }
+}
+message_type {
+  name: "Features"
+  field {
+    name: "feature" number: 1 label: LABEL_REPEATED type_name: ".darkroom.Features.FeatureEntry"
+  }
+  nested_type {
+    name: "FeatureEntry" options { map_entry: true }
+    field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+    field { name: "value" number: 2 label: LABEL_OPTIONAL type_name: ".darkroom.Feature" }
+  }
+}
+message_type {
+  name: "Example" field { name: "features" number: 1 type_name: ".darkroom.Features" }
+}
+"""
 
 
 class TFRecordError(DarkroomError):
@@ -32,6 +65,16 @@ class BrokenFile(TFRecordError):
     def __init__(self, sentence: str, position: int):
         super().__init__(sentence)
         self.position = position  # byte up to which there are whole records
+
+
+class Feature(NamedTuple):
+    """A feature of a tf.Example."""
+
+    kind: str  # bytes, float, int64; empty for a feature without a value
+    values: Sequence[Any]  # of that kind
+
+
+NO_FEATURE = Feature("", ())
 
 
 def read(path: Path) -> Iterator[bytes]:
@@ -115,12 +158,8 @@ def encode_example(values: Mapping[str, bytes | int | float | Sequence[bytes]]) 
     return serialized
 
 
-def decode_example(record: bytes) -> dict[str, tuple[str, Any]]:
-    """Features of a serialised tf.Example by key: their kind, and their values.
-
-    Returns:
-      Kinds are ``bytes``, ``float``, ``int64``, or empty for a feature without a value; values
-      are a sequence.
+def decode_example(record: bytes) -> dict[str, Feature]:
+    """Features of a serialised tf.Example by key.
 
     Raises:
       ValueError: the record is not a tf.Example.
@@ -133,9 +172,8 @@ def decode_example(record: bytes) -> dict[str, tuple[str, Any]]:
     features = {}
     for key, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")
-        features[key] = (
-            (kind.removesuffix("_list"), getattr(feature, kind).value) if kind else ("", ())
-        )
+        values = getattr(feature, kind).value if kind else ()
+        features[key] = Feature(kind.removesuffix("_list") if kind else "", values)
     return features
 
 
@@ -160,48 +198,15 @@ def _masked_crc(data: bytes) -> int:
 
 
 @cache
-def _example_class() -> Any:
+def _example_class() -> type[message.Message]:
     """tf.Example's message class, in a pool of its own so as not to collide with TensorFlow's."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name="darkroom/example.proto", package="darkroom", syntax="proto3"
-    )
-    field = descriptor_pb2.FieldDescriptorProto
-    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
-
-    def message(name: str, *fields: tuple[Any, ...], parent: Any = file.message_type) -> Any:
-        created = parent.add(name=name)
-        for number, (key, label, kind, type_name) in enumerate(fields, start=1):
-            created.field.add(
-                name=key, number=number, label=label, type=kind, type_name=type_name and
-                f".darkroom.{type_name}"
-            )  # fmt: skip
-        return created
-
-    message("BytesList", ("value", many, field.TYPE_BYTES, None))
-    message("FloatList", ("value", many, field.TYPE_FLOAT, None))
-    message("Int64List", ("value", many, field.TYPE_INT64, None))
-    feature = message(
-        "Feature",
-        ("bytes_list", one, field.TYPE_MESSAGE, "BytesList"),
-        ("float_list", one, field.TYPE_MESSAGE, "FloatList"),
-        ("int64_list", one, field.TYPE_MESSAGE, "Int64List"),
-    )
-    feature.oneof_decl.add(name="kind")
-    for kind in feature.field:
-        kind.oneof_index = 0
-    features = message("Features", ("feature", many, field.TYPE_MESSAGE, "Features.FeatureEntry"))
-    entry = message(
-        "FeatureEntry",
-        ("key", one, field.TYPE_STRING, None),
-        ("value", one, field.TYPE_MESSAGE, "Feature"),
-        parent=features.nested_type,
-    )
-    entry.options.map_entry = True
-    message("Example", ("features", one, field.TYPE_MESSAGE, "Features"))
+    file = text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto())
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     example = pool.FindMessageTypeByName("darkroom.Example")
+    created: type[message.Message]
     if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(example)
-    # protobuf 3.20, which TFX 1.16 needs on Python 3.10
-    return message_factory.MessageFactory(pool).GetPrototype(example)
+        created = message_factory.GetMessageClass(example)
+    else:  # protobuf 3.20, which TFX 1.16 needs on Python 3.10
+        created = message_factory.MessageFactory(pool).GetPrototype(example)
+    return created

@@ -38,7 +38,7 @@ def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
         raise UserCodeError(module_name, error) from error
     if not callable(getattr(module, name, None)):
         members = inspect.getmembers(module, callable)
-        names = [n for n, found in members if getattr(found, "__module__", "") == module_name]
+        names = [n for n, member in members if getattr(member, "__module__", "") == module_name]
         raise DarkroomError(
             f"{key}: the module {module_name!r} has no function or class {name!r}; "
             f"it has {', '.join(names) or 'none'}.{closest(name, names)}"

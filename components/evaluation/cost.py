@@ -1,8 +1,10 @@
 """What an exported model costs those who run it: its size, and the time of a request."""
 
+import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from darkroom.serving import signatures
 
@@ -10,8 +12,16 @@ from darkroom.serving import signatures
 METRICS = ("latency_p50_ms", "latency_p99_ms", "size_mib")
 # Requests of one image that are timed, and seconds after which no more are made.
 _REQUESTS, _SECONDS = 100, 5.0
-_UNTIMED = 3  # the first ones trace and allocate
+_UNTIMED = 3  # the first ones trace and allocate, or open connections
 _MIB = 2**20
+
+
+class Times(NamedTuple):
+    """Of requests of one image each, in milliseconds."""
+
+    p50_ms: float
+    p99_ms: float
+    requests: int
 
 
 def size_mib(folder: str) -> float:
@@ -20,36 +30,42 @@ def size_mib(folder: str) -> float:
     return sum(map(os.path.getsize, paths)) / _MIB
 
 
-def latency(folder: str, images: Sequence[bytes]) -> dict[str, float]:
-    """Times requests of one image each, in this process.
+def latency(folder: str, images: Sequence[bytes]) -> Times:
+    """Times requests to a SavedModel in this process, from encoded image to scores.
 
     Args:
       folder: of a SavedModel with the signatures of darkroom.
       images: a few encoded images, which take turns.
-
-    Returns:
-      ``p50_ms``, ``p99_ms``: milliseconds from encoded image to scores; ``requests``: how many;
-      ``batch_size``: 1.
     """
-    import numpy as np
     import tensorflow as tf
 
     model = tf.saved_model.load(folder)
     serve = model.signatures[signatures.SERVING]
-    seconds: list[float] = []
+
+    def ask(image: bytes) -> None:
+        serve(**{signatures.IMAGE_BYTES: tf.constant([image])})[signatures.SCORES].numpy()
+
+    return time_requests(ask, images, _REQUESTS, _SECONDS)
+
+
+def time_requests(
+    ask: Callable[[bytes], object],
+    images: Sequence[bytes],
+    requests: int,
+    seconds: float = math.inf,
+) -> Times:
+    """Times ``requests`` calls of ``ask``, fewer where they take more than so many seconds."""
+    import numpy as np
+
+    milliseconds: list[float] = []
     began = time.perf_counter()
-    while len(seconds) < _UNTIMED + _REQUESTS:
-        image = tf.constant([images[len(seconds) % len(images)]])
+    while len(milliseconds) < _UNTIMED + requests:
         start = time.perf_counter()
-        serve(**{signatures.IMAGE_BYTES: image})[signatures.SCORES].numpy()
+        ask(images[len(milliseconds) % len(images)])
         now = time.perf_counter()
-        seconds.append(now - start)
-        if len(seconds) > _UNTIMED and now - began > _SECONDS:
+        milliseconds.append(1000 * (now - start))
+        if len(milliseconds) > _UNTIMED and now - began > seconds:
             break
-    timed = np.array(seconds[_UNTIMED:]) * 1000
-    return {
-        "p50_ms": float(np.quantile(timed, 0.5)),
-        "p99_ms": float(np.quantile(timed, 0.99)),
-        "requests": len(timed),
-        "batch_size": 1,
-    }
+    timed = milliseconds[_UNTIMED:]
+    p50, p99 = np.quantile(timed, [0.5, 0.99])
+    return Times(float(p50), float(p99), len(timed))

@@ -2,15 +2,16 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
 from darkroom.components.evaluation import metrics
-from darkroom.components.evaluation.metrics import Outcome
+from darkroom.components.evaluation.artifacts import Answer
+from darkroom.components.evaluation.metrics import Group, Outcome, Slice
 from darkroom.components.evaluation.predictions import Predictions
 
 # Draws of the bootstrap. The ends of a 95 % interval are then known to a twentieth of its width.
@@ -22,15 +23,9 @@ _SLICES = 100
 # How many images are named as mistakes, and as uncertain.
 _NAMED = 12
 
-
-Slice = tuple[tuple[str, str], ...]  # features and their values
-
-
-class Group(NamedTuple):
-    """Of what a metric is: everything, a class, a slice, or a class in a slice."""
-
-    class_name: str | None = None
-    slice: Slice = ()
+T = TypeVar("T")
+# Of the candidate alone, or of it and the baseline on what they have in common.
+Models = Literal["candidate", "both"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +52,10 @@ class Difference:
         """Candidate less baseline."""
         return self.candidate - self.baseline
 
+    def reversed(self) -> "Difference":
+        """How much lower the candidate is."""
+        return Difference(self.baseline, self.candidate, -self.high, -self.low)
+
 
 class Measurements:
     """Computes metrics of predictions; each of them, and each interval, once."""
@@ -64,7 +63,7 @@ class Measurements:
     def __init__(self, predictions: Predictions, confidence: float):
         self.predictions = predictions
         self._confidence = confidence
-        self._computed: dict[Any, Any] = {}
+        self._computed: dict[Hashable, object] = {}
 
     @property
     def classes(self) -> list[str]:
@@ -135,41 +134,42 @@ class Measurements:
             ends = metrics.interval(one - other, self._confidence)
         return Difference(candidate, baseline, *ends)
 
-    def _values(self, name: str, group: Group, whose: str, classes: list[str]) -> list[float]:
+    def _values(self, name: str, group: Group, models: Models, classes: list[str]) -> list[float]:
         """The metric of the candidate, or of both models on what they have in common."""
 
         def compute() -> list[np.ndarray]:
             metric = _metric(name, group)
             return [
-                metrics.value(metric, outcome) for outcome in self._outcomes(group.slice, whose)
+                metrics.value(metric, outcome) for outcome in self._outcomes(group.slice, models)
             ]
 
-        key = ("value", name, group.class_name is None, group.slice, whose)
+        key = ("value", name, group.class_name is None, group.slice, models)
         return [float(_at(values, group, classes)) for values in self._once(key, compute)]
 
-    def _draws(self, name: str, group: Group, whose: str, classes: list[str]) -> list[np.ndarray]:
+    def _draws(
+        self, name: str, group: Group, models: Models, classes: list[str]
+    ) -> list[np.ndarray]:
         """Its bootstrap, of the same draws for both models: float64 [draws] of each."""
 
         def compute() -> list[np.ndarray]:
-            outcomes = self._outcomes(group.slice, whose)
+            outcomes = self._outcomes(group.slice, models)
             return metrics.replicates(_metric(name, group), outcomes, _REPLICATES)
 
-        key = ("draws", name, group.class_name is None, group.slice, whose)
+        key = ("draws", name, group.class_name is None, group.slice, models)
         return [_at(values, group, classes) for values in self._once(key, compute)]
 
-    def _outcomes(self, part: Slice, whose: str) -> list[Outcome]:
+    def _outcomes(self, part: Slice, models: Models) -> list[Outcome]:
         """Of the examples in a slice."""
 
         def compute() -> list[Outcome]:
             members = self._members(part)
-            if whose == "candidate":
+            if models == "candidate":
                 return [self.predictions.outcome.part(members)]
             assert self.predictions.compared is not None  # or there would be no examples
             *both, known = self.predictions.compared
             return [outcome.part(members[known]) for outcome in both]
 
-        outcomes: list[Outcome] = self._once(("outcomes", part, whose), compute)
-        return outcomes
+        return self._once(("outcomes", part, models), compute)
 
     def _members(self, part: Slice) -> np.ndarray:
         """Bool [examples]: which are in a slice."""
@@ -180,32 +180,28 @@ class Measurements:
                 inside &= self.predictions.slices[key] == value
             return inside
 
-        members: np.ndarray = self._once(("members", part), compute)
-        return members
+        return self._once(("members", part), compute)
 
     def _support(self, part: Slice) -> np.ndarray:
         [outcome] = self._outcomes(part, "candidate")
-        counts: np.ndarray = self._once(
-            ("support", part), lambda: outcome.truth.sum(axis=0).astype(int)
-        )
-        return counts
+        return self._once(("support", part), lambda: outcome.truth.sum(axis=0).astype(int))
 
-    def _once(self, key: Any, compute: Callable[[], Any]) -> Any:
+    def _once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Computed, for all classes together, the first time that it is asked for."""
         if key not in self._computed:
             self._computed[key] = compute()
-        return self._computed[key]
+        return cast(T, self._computed[key])
 
-    def mistakes(self) -> list[dict[str, Any]]:
+    def mistakes(self) -> list[Answer]:
         """The wrong answers that the model was surest of."""
         outcome = self.predictions.outcome
         wrong = np.flatnonzero((outcome.predicted != outcome.truth).any(axis=1))
         sure = np.abs(outcome.scores - outcome.truth).max(axis=1) if len(outcome) else np.empty(0)
         if not outcome.multi_label:
             sure = outcome.scores.max(axis=1, initial=0)
-        return self._described(wrong[np.argsort(-sure[wrong], kind="stable")])
+        return self._answers(wrong[np.argsort(-sure[wrong], kind="stable")])
 
-    def uncertain(self) -> list[dict[str, Any]]:
+    def uncertain(self) -> list[Answer]:
         """The answers, right or wrong, that the model was least sure of."""
         outcome = self.predictions.outcome
         if outcome.multi_label:
@@ -213,38 +209,57 @@ class Measurements:
         else:
             best = np.sort(outcome.scores, axis=1)
             sure = best[:, -1] - best[:, -2]
-        return self._described(np.argsort(sure, kind="stable"))
+        return self._answers(np.argsort(sure, kind="stable"))
 
-    def _described(self, examples: np.ndarray) -> list[dict[str, Any]]:
-        found, outcome = self.predictions, self.predictions.outcome
-        described = []
+    def _answers(self, examples: np.ndarray) -> list[Answer]:
+        predictions, outcome = self.predictions, self.predictions.outcome
+        answers = []
         for number in examples[:_NAMED]:
             scores, truth = outcome.scores[number], outcome.truth[number]
-            predicted = [found.classes[i] for i in np.flatnonzero(outcome.predicted[number])]
+            predicted = [self.classes[i] for i in np.flatnonzero(outcome.predicted[number])]
             surest = np.abs(scores - truth).argmax() if outcome.multi_label else scores.argmax()
-            described.append(
-                {
-                    "content_hash": int(found.contents[number]),
-                    "filename": found.filenames[number],
-                    "label": found.labels[number],
-                    "predicted": "|".join(predicted),
-                    "score": number_or_none(scores[surest]),
-                    "true_score": number_or_none(scores[truth > 0].min(initial=1)),
-                }
+            answers.append(
+                Answer(
+                    content_hash=int(predictions.contents[number]),
+                    filename=predictions.filenames[number],
+                    label=predictions.labels[number],
+                    predicted="|".join(predicted),
+                    score=float(scores[surest]),
+                    true_score=float(scores[truth > 0].min(initial=1)),
+                )
             )
-        return described
+        return answers
 
-    def described_confusion(self) -> list[list[int]] | None:
-        """For JSON; None of multi-label data, or of very many classes."""
+    def shown_confusion(self) -> list[list[int]] | None:
+        """The confusion matrix; None of multi-label data, or of very many classes."""
         if self.predictions.outcome.multi_label or len(self.classes) > _CONFUSION_CLASSES:
             return None
         counts: list[list[int]] = self.confusion.tolist()
         return counts
 
 
-def number_or_none(value: float) -> float | None:
-    """For JSON, which has no NaN."""
-    return float(value) if math.isfinite(value) else None
+def row(measured: Measured, difference: Difference | None) -> dict[str, Any]:
+    """A metric's values as a row of ``evaluation.json`` has them."""
+    apart = difference or Difference(math.nan, math.nan, math.nan, math.nan)
+    return {
+        "value": measured.value,
+        "low": measured.low,
+        "high": measured.high,
+        "baseline": apart.baseline,
+        "difference": apart.value,
+        "difference_low": apart.low,
+        "difference_high": apart.high,
+        "examples": measured.examples,
+    }
+
+
+def told_apart(value: float, beside: float) -> tuple[str, str]:
+    """Two numbers in as few digits as tell them apart."""
+    for digits in range(4, 17):
+        one, other = f"{value:.{digits}g}", f"{beside:.{digits}g}"
+        if one != other or value == beside:
+            break
+    return one, other
 
 
 def _metric(name: str, group: Group) -> metrics.Metric:

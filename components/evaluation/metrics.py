@@ -6,8 +6,11 @@ metric itself, with random ones its bootstrap.
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+
+from darkroom.components.evaluation.artifacts import Bin
 
 # Numbers of classes of which one must be right; more classes than that there must be.
 _TOP = (3, 5)
@@ -15,6 +18,27 @@ _TOP = (3, 5)
 _BINS = 10
 # What a replicate of all examples may take of memory at a time, in bytes.
 _CHUNK = 2**26
+
+
+Slice = tuple[tuple[str, str], ...]  # features and their values
+
+
+class Group(NamedTuple):
+    """The examples that a metric is of: all, those of a class, of a slice, or of both."""
+
+    class_name: str | None = None
+    slice: Slice = ()
+
+    def subject(self, metric: str) -> str:
+        """In words, such as ``recall of 'pear' where camera is old``."""
+        of_class = f" of {quoted(self.class_name)}" if self.class_name is not None else ""
+        where = " and ".join(f"{key} is {value}" for key, value in self.slice)
+        return f"{metric}{of_class}" + (f" where {where}" if where else "")
+
+
+def quoted(name: str) -> str:
+    """A class's name as it is, in quotation marks."""
+    return f"'{name}'"
 
 
 class Outcome:
@@ -60,8 +84,8 @@ class Outcome:
     @cached_property
     def hits(self) -> np.ndarray:
         """Float64 [examples, classes]: 1 where a class is predicted and true."""
-        found: np.ndarray = self.predicted * self.truth
-        return found
+        hits: np.ndarray = self.predicted * self.truth
+        return hits
 
     def part(self, examples: np.ndarray, classes: list[int] | None = None) -> "Outcome":
         """Of some examples, and of some of the classes; an answer of another class stays wrong."""
@@ -187,9 +211,9 @@ def _averaged(name: str, kind: str) -> Metric:
             return _divide(hits.sum(axis=1), total.sum(axis=1), otherwise=0)
         support = weights @ outcome.truth
         # Of several labels scikit-learn takes all, else those that are true or predicted.
-        there = (support + weights @ outcome.predicted > 0) | outcome.multi_label
-        shares = support if kind == "weighted" else there.astype(float)
-        values = np.where(there, _divide(hits, total, otherwise=0), 0)
+        counted = (support + weights @ outcome.predicted > 0) | outcome.multi_label
+        shares = support if kind == "weighted" else counted.astype(float)
+        values = np.where(counted, _divide(hits, total, otherwise=0), 0)
         return _divide((values * shares).sum(axis=1), shares.sum(axis=1))
 
     return average
@@ -227,8 +251,8 @@ def names(classes: int, multi_label: bool) -> list[str]:
 
 def value(metric: Metric, outcome: Outcome) -> np.ndarray:
     """The metric itself: a float64, or float64 [classes]."""
-    found: np.ndarray = metric(outcome, np.ones((1, len(outcome))))[0]
-    return found if len(outcome) else found * np.nan
+    computed: np.ndarray = metric(outcome, np.ones((1, len(outcome))))[0]
+    return computed if len(outcome) else computed * np.nan
 
 
 def replicates(
@@ -243,13 +267,13 @@ def replicates(
     """
     examples = len(outcomes[0])
     rows = max(1, _CHUNK // (8 * max(examples, 1) * outcomes[0].scores.shape[1]))
-    found: list[list[np.ndarray]] = [[] for _ in outcomes]
+    drawn: list[list[np.ndarray]] = [[] for _ in outcomes]
     generator = np.random.default_rng(seed)
     for start in range(0, count, rows):
         weights = generator.poisson(1.0, (min(rows, count - start), examples)).astype(float)
-        for outcome, parts in zip(outcomes, found, strict=True):
+        for outcome, parts in zip(outcomes, drawn, strict=True):
             parts.append(metric(outcome, weights))
-    return [np.concatenate(parts) for parts in found]
+    return [np.concatenate(parts) for parts in drawn]
 
 
 def interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
@@ -261,19 +285,19 @@ def interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def calibration(outcome: Outcome) -> Iterator[dict[str, float]]:
+def calibration(outcome: Outcome) -> Iterator[Bin]:
     """Of each bin of scores that has any: its ends, how many, their mean and share of right."""
     bins, scores, right = _answers(outcome)
     usable = np.isfinite(scores)
     for number in np.unique(bins[usable]):
         inside = usable & (bins == number)
-        yield {
-            "low": number / _BINS,
-            "high": (number + 1) / _BINS,
-            "examples": int(inside.sum()),
-            "score": float(scores[inside].mean()),
-            "correct": float(right[inside].mean()),
-        }
+        yield Bin(
+            low=number / _BINS,
+            high=(number + 1) / _BINS,
+            examples=int(inside.sum()),
+            score=float(scores[inside].mean()),
+            correct=float(right[inside].mean()),
+        )
 
 
 def _answers(outcome: Outcome) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,10 +3,10 @@
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Generic, TypeVar
 
 import apache_beam as beam
 import numpy as np
@@ -14,13 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis.extractors import extractor
-from tensorflow_model_analysis.extractors.predictions_extractor import (
-    PREDICTIONS_EXTRACTOR_STAGE_NAME,
-)
 from tfx.dsl.io import fileio
 
 from darkroom.components.base import features
+from darkroom.components.compat import tfma as compat
 from darkroom.components.evaluation.metrics import Outcome
 from darkroom.serving import signatures
 
@@ -28,6 +25,9 @@ _KEY = "predictions"  # among the outputs of TFMA's evaluators
 _CONTENT, _FILENAME, _LABEL = "content_hash", "filename", "label"
 _SCORES = {tfma.CANDIDATE_KEY: "scores", tfma.BASELINE_KEY: "baseline_scores"}
 _CLASSES = {tfma.CANDIDATE_KEY: b"classes", tfma.BASELINE_KEY: b"baseline_classes"}
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 @dataclass
@@ -67,10 +67,10 @@ class Predictions:
         return candidate, same, known
 
 
-def cut(slices: dict[str, list[float]]) -> extractor.Extractor:
+def cut(slices: dict[str, list[float]]) -> tfma.extractors.Extractor:
     """Puts ranges in place of the numbers of features that are to be sliced at some edges."""
     transform = beam.Map(_cut, {key: edges for key, edges in slices.items() if edges})
-    return extractor.Extractor("CutFeatures", "CutFeatures" >> transform)
+    return tfma.extractors.Extractor("CutFeatures", "CutFeatures" >> transform)
 
 
 def ranges(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
@@ -81,20 +81,20 @@ def ranges(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
     names += [f"{written[-1]} or more"]
     named = np.array([name.encode() for name in [*names, "no number"]], object)
     places = np.where(np.isnan(values), len(names), np.digitize(values, edges))
-    found: np.ndarray = named[places]
-    return found
+    named_ranges: np.ndarray = named[places]
+    return named_ranges
 
 
 def _cut(extracts: tfma.Extracts, edges: dict[str, list[float]]) -> tfma.Extracts:
-    found = dict(extracts[tfma.FEATURES_KEY])
+    values = dict(extracts[tfma.FEATURES_KEY])
     for key in edges:
-        rows = np.asarray(found[key], object)
+        rows = np.asarray(values[key], object)
         numbers = [_number(value) for value in rows.ravel()]
-        found[key] = ranges(np.array(numbers, float), edges[key]).reshape(rows.shape)
-    return {**extracts, tfma.FEATURES_KEY: found}
+        values[key] = ranges(np.array(numbers, float), edges[key]).reshape(rows.shape)
+    return {**extracts, tfma.FEATURES_KEY: values}
 
 
-def _number(value: Any) -> float:
+def _number(value: bytes | float) -> float:
     """Of a number or of its text; NaN of anything else."""
     try:
         return float(value)
@@ -110,7 +110,7 @@ def evaluator(slices: Sequence[str]) -> tfma.evaluators.Evaluator:
 
     return tfma.evaluators.Evaluator(
         stage_name="CollectPredictions",
-        run_after=PREDICTIONS_EXTRACTOR_STAGE_NAME,
+        run_after=compat.predictions_stage(),
         ptransform=_Named(collect),
     )
 
@@ -128,18 +128,18 @@ def writer(path: str) -> tfma.writers.Writer:
     return tfma.writers.Writer(stage_name="WritePredictions", ptransform=_Named(write))
 
 
-class _Named(beam.PTransform):  # type: ignore[misc]  # Beam's base has no types
+class _Named(beam.PTransform, Generic[_In, _Out]):
     """A PTransform of a function."""
 
-    def __init__(self, function: Any):
+    def __init__(self, function: Callable[[_In], _Out]):
         super().__init__()
         self._function = function
 
-    def expand(self, inputs: Any) -> Any:
+    def expand(self, inputs: _In) -> _Out:
         return self._function(inputs)
 
 
-class _Concatenated(beam.CombineFn):  # type: ignore[misc]  # Beam's base has no types
+class _Concatenated(beam.CombineFn):
     """All batches' tables in one."""
 
     def create_accumulator(self) -> list[pa.Table]:
@@ -148,7 +148,7 @@ class _Concatenated(beam.CombineFn):  # type: ignore[misc]  # Beam's base has no
     def add_input(self, tables: list[pa.Table], table: pa.Table) -> list[pa.Table]:
         return [*tables, table] if len(tables) < 64 else [pa.concat_tables([*tables, table])]
 
-    def merge_accumulators(self, several: Any) -> list[pa.Table]:
+    def merge_accumulators(self, several: Iterable[list[pa.Table]]) -> list[pa.Table]:
         return [table for tables in several for table in tables]
 
     def extract_output(self, tables: list[pa.Table]) -> pa.Table | None:
@@ -157,27 +157,33 @@ class _Concatenated(beam.CombineFn):  # type: ignore[misc]  # Beam's base has no
 
 def _columns(extracts: tfma.Extracts, slices: tuple[str, ...]) -> pa.Table:
     """A table of a batch."""
-    said = extracts[tfma.PREDICTIONS_KEY]
-    if signatures.SCORES in said:  # TFMA names the models only where there are two
-        said = {tfma.CANDIDATE_KEY: said}
-    classes = {name: _texts(of_model[signatures.CLASSES][0]) for name, of_model in said.items()}
-    seen = extracts[tfma.FEATURES_KEY]
-    columns: dict[str, Any] = {
-        _CONTENT: np.asarray(seen[features.CONTENT_KEY]).ravel().astype(np.int64),
-        _FILENAME: ["".join(row) for row in _rows(seen[features.FILENAME_KEY])],
+    outputs = extracts[tfma.PREDICTIONS_KEY]
+    if signatures.SCORES in outputs:  # TFMA names the models only where there are two
+        outputs = {tfma.CANDIDATE_KEY: outputs}
+    classes = {
+        name: [_text(value) for value in of_model[signatures.CLASSES][0]]
+        for name, of_model in outputs.items()
+    }
+    values = extracts[tfma.FEATURES_KEY]
+    columns: dict[str, Sequence[str] | np.ndarray | pa.Array] = {
+        _CONTENT: np.asarray(values[features.CONTENT_KEY]).ravel().astype(np.int64),
+        _FILENAME: ["".join(row) for row in _rows(values[features.FILENAME_KEY])],
         # The examples' own: a model may have its classes' names mixed up.
         _LABEL: [
-            signatures.LABEL_SEPARATOR.join(sorted(row)) for row in _rows(seen[features.LABEL_KEY])
+            signatures.LABEL_SEPARATOR.join(sorted(row))
+            for row in _rows(values[features.LABEL_KEY])
         ],
-        **{key: ["".join(row) for row in _rows(seen[key])] for key in slices},
+        **{key: ["".join(row) for row in _rows(values[key])] for key in slices},
     }
-    for name, of_model in said.items():
+    for name, of_model in outputs.items():
         columns[_SCORES[name]] = pa.array(list(of_model[signatures.SCORES]), pa.list_(pa.float32()))
     metadata = {_CLASSES[name]: json.dumps(names).encode() for name, names in classes.items()}
     return pa.table(columns).replace_schema_metadata(metadata)
 
 
-def _rows(values: Any) -> list[list[str]]:
+def _rows(
+    values: np.ndarray | tfma.VarLenTensorValue | tf.compat.v1.SparseTensorValue,
+) -> list[list[str]]:
     """Text of a feature's values, of each example."""
     if isinstance(values, tfma.VarLenTensorValue | tf.compat.v1.SparseTensorValue):
         rows: list[list[str]] = [[] for _ in range(values.dense_shape[0])]
@@ -187,11 +193,7 @@ def _rows(values: Any) -> list[list[str]]:
     return [[_text(value) for value in np.ravel(row)] for row in values]
 
 
-def _texts(values: Any) -> list[str]:
-    return [_text(value) for value in values]
-
-
-def _text(value: Any) -> str:
+def _text(value: bytes | float) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else f"{value:.15g}"
 
 

@@ -3,23 +3,39 @@
 import json
 import math
 from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import Any
+from typing import NamedTuple
 
 import tensorflow_model_analysis as tfma
 from scipy import stats
-from tensorflow_model_analysis.metrics import metric_types
 
-from darkroom.components.base import features, user_code
+from darkroom.components.base import features, sections, user_code
 from darkroom.components.base.errors import DarkroomError, closest
-from darkroom.components.evaluation.measurements import Difference, Group, Measured
+from darkroom.components.compat import tfma as compat
+from darkroom.components.evaluation.measurements import Difference, Measured
+from darkroom.components.evaluation.metrics import Group, Slice
 from darkroom.serving import signatures
 
 _COUNT = "example_count"
 
 
+class _Key(NamedTuple):
+    """What a number is of."""
+
+    metric: str
+    class_number: int | None
+    slice: Slice
+    model: str
+    is_difference: bool
+
+
+class _Interval(NamedTuple):
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+
+
 def eval_config(
-    evaluation: SimpleNamespace,
+    evaluation: sections.Evaluation,
     multi_label: bool,
     classes: list[str],
     baseline_classes: list[str] | None = None,
@@ -41,13 +57,13 @@ def eval_config(
     count = tfma.MetricConfig(class_name="ExampleCount", config=json.dumps({"name": _COUNT}))
     specs = [tfma.MetricsSpec(metrics=[count])]
     baseline_classes = baseline_classes or classes
-    for name, metric in vars(evaluation.metrics).items():
+    for name, metric in evaluation.metrics.items():
         spec = tfma.MetricsSpec(
             metrics=[
                 tfma.MetricConfig(
                     class_name=metric.class_name,
                     module=metric.module or "",
-                    config=json.dumps({**vars(metric.config), "name": name}, default=vars),
+                    config=json.dumps({**metric.config, "name": name}),
                 )
             ]
         )
@@ -69,16 +85,14 @@ def eval_config(
         metrics_specs=specs,
     )
     config.options.compute_confidence_intervals.value = any(
-        vars(evaluation.metrics).get(threshold.metric) and _needs_interval(threshold)
-        for threshold in evaluation.thresholds
+        evaluation.metrics.get(threshold.metric) and _needs_interval(threshold)
+        for threshold in evaluation.gate()
     )
-    config.options.confidence_intervals.method = (
-        tfma.proto.config_pb2.ConfidenceIntervalOptions.POISSON_BOOTSTRAP
-    )
+    config.options.confidence_intervals.method = tfma.ConfidenceIntervalOptions.POISSON_BOOTSTRAP
     return config
 
 
-def check(chosen: Mapping[str, Any]) -> None:
+def check(chosen: Mapping[str, sections.TfmaMetric]) -> None:
     """Raises DarkroomError on a metric of ``evaluation.metrics`` that nobody has."""
     import keras
 
@@ -87,7 +101,7 @@ def check(chosen: Mapping[str, Any]) -> None:
             path = f"{metric.module}.{metric.class_name}"
             user_code.resolve(path, f"evaluation.metrics.{name}")
             continue
-        known = [*metric_types.registered_metrics(), *dir(keras.metrics), *dir(keras.losses)]
+        known = [*compat.metric_names(), *dir(keras.metrics), *dir(keras.losses)]
         if metric.class_name not in known:
             classes = sorted(word for word in known if word[:1].isupper())
             raise DarkroomError(
@@ -103,24 +117,26 @@ class TfmaMetrics:
     def __init__(self, folder: str, classes: list[str], confidence: float):
         """Reads all metrics of an evaluation, of which the candidate has these classes."""
         self._classes, self._confidence = classes, confidence
-        self._found: dict[Any, tuple[float, float, float]] = {}
+        self._intervals: dict[_Key, _Interval] = {}
         for in_slice in tfma.load_metrics(folder):
-            group = tuple(
-                sorted((key.column, _text(key)) for key in in_slice.slice_key.single_slice_keys)
+            part = tuple(
+                sorted(
+                    (key.column, _text(getattr(key, key.WhichOneof("kind"))))
+                    for key in in_slice.slice_key.single_slice_keys
+                )
             )
             for pair in in_slice.metric_keys_and_values:
-                class_id = pair.key.sub_key.class_id
-                place = class_id.value if pair.key.HasField("sub_key") else None
+                number = pair.key.sub_key.class_id.value if pair.key.HasField("sub_key") else None
                 model = pair.key.model_name or tfma.CANDIDATE_KEY
-                key = (pair.key.name, place, group, model, pair.key.is_diff)
-                if (values := self._values(pair)) is not None:
-                    self._found[key] = values
+                key = _Key(pair.key.name, number, part, model, pair.key.is_diff)
+                if (interval := self._interval(pair)) is not None:
+                    self._intervals[key] = interval
 
-    def require(self, chosen: Mapping[str, Any]) -> None:
+    def require(self, chosen: Mapping[str, sections.TfmaMetric]) -> None:
         """Raises DarkroomError where one of ``evaluation.metrics`` is no number."""
-        there = {name for name, *_ in self._found}
+        computed = {key.metric for key in self._intervals}
         for name in chosen:
-            if name not in there:
+            if name not in computed:
                 raise DarkroomError(
                     f"evaluation.metrics.{name}: {chosen[name].class_name} gives no single number: "
                     "choose a metric that does, or set per_class."
@@ -128,28 +144,28 @@ class TfmaMetrics:
 
     def measure(self, name: str, group: Group, with_interval: bool = True) -> Measured:
         """A metric of a group, of the candidate; intervals were computed or not."""
-        values = self._get(name, group, tfma.CANDIDATE_KEY, False)
-        count = self._get(_COUNT, Group(slice=group.slice), tfma.CANDIDATE_KEY, False)[0]
+        measured = self._get(name, group, tfma.CANDIDATE_KEY)
+        count = self._get(_COUNT, Group(slice=group.slice), tfma.CANDIDATE_KEY).value
         examples = 0 if math.isnan(count) else int(count)
-        return Measured(values[0], examples, *values[1:])
+        return Measured(measured.value, examples, measured.low, measured.high)
 
     def difference(self, name: str, group: Group, with_interval: bool = True) -> Difference | None:
         """A metric of a group against the baseline's; None where there is none."""
-        candidate = self._get(name, group, tfma.CANDIDATE_KEY, False)[0]
-        baseline = self._get(name, group, tfma.BASELINE_KEY, False)[0]
+        candidate = self._get(name, group, tfma.CANDIDATE_KEY).value
+        baseline = self._get(name, group, tfma.BASELINE_KEY).value
         if math.isnan(baseline):
             return None
-        _, low, high = self._get(name, group, tfma.CANDIDATE_KEY, True)
-        return Difference(candidate, baseline, low, high)
+        apart = self._get(name, group, tfma.CANDIDATE_KEY, is_difference=True)
+        return Difference(candidate, baseline, apart.low, apart.high)
 
-    def _get(self, name: str, group: Group, model: str, is_diff: bool) -> tuple[float, ...]:
-        place = None if group.class_name is None else self._classes.index(group.class_name)
-        key = (name, place, tuple(sorted(group.slice)), model, is_diff)
-        return self._found.get(key, (math.nan,) * 3)
+    def _get(self, name: str, group: Group, model: str, is_difference: bool = False) -> _Interval:
+        number = None if group.class_name is None else self._classes.index(group.class_name)
+        key = _Key(name, number, tuple(sorted(group.slice)), model, is_difference)
+        return self._intervals.get(key, _Interval())
 
-    def _values(self, pair: Any) -> tuple[float, float, float] | None:
+    def _interval(self, pair: tfma.MetricsForSlice.MetricKeyAndValue) -> _Interval | None:
         """Value and ends of the interval; None of what is no number."""
-        value, found = pair.value, pair.confidence_interval
+        value, interval = pair.value, pair.confidence_interval
         if value.HasField("double_value"):
             number = value.double_value.value
         elif value.HasField("bounded_value"):
@@ -157,26 +173,24 @@ class TfmaMetrics:
         else:
             return None
         if not pair.HasField("confidence_interval"):
-            return number, math.nan, math.nan
-        freedom = found.degrees_of_freedom.value
-        error = found.standard_error.double_value.value
+            return _Interval(number)
+        freedom = interval.degrees_of_freedom.value
+        error = interval.standard_error.double_value.value
         half = float(stats.t.ppf((1 + self._confidence) / 2, freedom)) * error
-        return number, number - half, number + half
+        return _Interval(number, number - half, number + half)
 
 
-def _sliced_by(evaluation: SimpleNamespace) -> set[tuple[str, ...]]:
+def _sliced_by(evaluation: sections.Evaluation) -> set[tuple[str, ...]]:
     """Features that slice, alone or, where a threshold asks for it, several together."""
-    together = {tuple(sorted(vars(t.slice))) for t in evaluation.thresholds if vars(t.slice)}
-    return {(key,) for key in vars(evaluation.slices)} | together
+    together = {tuple(sorted(t.slice)) for t in evaluation.gate() if t.slice}
+    return {(key,) for key in evaluation.slices} | together
 
 
-def _needs_interval(threshold: SimpleNamespace) -> bool:
+def _needs_interval(threshold: sections.Threshold) -> bool:
     if threshold.judged_by is not None:
         return bool(threshold.judged_by != "value")
     return threshold.max_drop is not None or threshold.max_rise is not None
 
 
-def _text(key: Any) -> str:
-    kind = key.WhichOneof("kind")
-    value = getattr(key, kind)
+def _text(value: bytes | float) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else f"{value:.15g}"

@@ -2,11 +2,10 @@
 
 import tensorflow as tf
 
-# An EXIF block comes first in a JPEG, or right after the 18 bytes of the JFIF block.
-_EXIF_AT = (6, 24)
+from darkroom.serving.codecs.image_header import EXIF_AT, PNG_BIT_DEPTH_AT
+
 _EXIF_SEARCHED = 4096  # bytes; the orientation is among a camera's first entries
 _ORIENTATION_TAG = 0x0112
-_PNG_BIT_DEPTH_AT = 24
 _HEAD = 32  # bytes that tell which decoder is needed
 
 
@@ -23,7 +22,7 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
     head = tf.strings.join([tf.strings.substr(encoded, 0, _HEAD), " " * _HEAD])  # never too short
     image = tf.cond(
         tf.equal(tf.strings.substr(head, 1, 3), "PNG")
-        & tf.equal(tf.strings.substr(head, _PNG_BIT_DEPTH_AT, 1), "\x10"),
+        & tf.equal(tf.strings.substr(head, PNG_BIT_DEPTH_AT, 1), "\x10"),
         lambda: tf.cast(tf.io.decode_png(encoded, dtype=tf.uint16), tf.float32) / 257.0,
         # With the file's own channels: the decoders of GIF and BMP can't convert.
         lambda: tf.cast(tf.io.decode_image(encoded, expand_animations=False), tf.float32),
@@ -33,7 +32,7 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _has_exif(head: tf.Tensor) -> tf.Tensor:
-    first, second = (tf.equal(tf.strings.substr(head, at, 4), "Exif") for at in _EXIF_AT)
+    first, second = (tf.equal(tf.strings.substr(head, at, 4), "Exif") for at in EXIF_AT)
     return tf.equal(tf.strings.substr(head, 0, 2), b"\xff\xd8") & (first | second)
 
 
@@ -48,7 +47,7 @@ def _upright(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
 
 def _orientation(encoded: tf.Tensor) -> tf.Tensor:
     """EXIF's orientation, int32 [] in 1…8; 1 where the block has none or can't be read."""
-    first, second = _EXIF_AT
+    first, second = EXIF_AT
     is_first = tf.equal(tf.strings.substr(encoded, first, 4), "Exif")
     start = tf.where(is_first, first, second) + 6  # after "Exif\0\0" comes a TIFF header
     tiff = tf.io.decode_raw(tf.strings.substr(encoded, start, _EXIF_SEARCHED), tf.uint8)

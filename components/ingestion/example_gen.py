@@ -1,15 +1,14 @@
 """The ImportExampleGen node: every image is looked at once; what can't be used is set aside."""
 
-import json
 import os
-from collections.abc import Iterable, Iterator
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, NamedTuple, TypeVar
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.io import filebasedsink
 from apache_beam.io.filesystems import FileSystems
-from google.protobuf import wrappers_pb2
+from google.protobuf import message, wrappers_pb2
 from tfx import types
 from tfx.components.example_gen import utils
 from tfx.components.example_gen.component import FileBasedExampleGen
@@ -18,11 +17,15 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-from darkroom.components.base import features, progress, results, settings, tfrecord
+from darkroom.components.base import features, progress, tfrecord
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.ingestion import input_files, inspection, record_forms
+from darkroom.components.base.sections import Splits
+from darkroom.components.base.settings import IngestionSettings, Settings
+from darkroom.components.ingestion import input_files, record_forms
 from darkroom.components.ingestion.image_formats import ImageError
-from darkroom.components.ingestion.inspection_counts import Sum, Tally
+from darkroom.components.ingestion.inspection import Inspection, inspect
+from darkroom.components.ingestion.inspection_counts import InspectionCounts, total
+from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.serving import signatures
 
 # Images that are inspected together: enough for TensorFlow's threads, little to hold.
@@ -33,7 +36,15 @@ _SPLITS = ("train", "eval", "test")
 _HASH_BUCKETS = 10_000
 _SEPARATOR = signatures.LABEL_SEPARATOR.encode()
 # Tags of outputs beside the splits.
-_QUARANTINE, _TALLY = "quarantine", "tally"
+_QUARANTINE, _COUNTS = "quarantine", "counts"
+
+Message = TypeVar("Message", bound=message.Message)
+
+
+class _Record(NamedTuple):
+    number: int  # in its file, from 0
+    data: bytes
+    intact: bool  # whether the data match their checksum
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -43,7 +54,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        exec_properties: Mapping[str, str],
     ) -> None:
         """Inspects all splits in one pass.
 
@@ -54,139 +65,150 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         [examples] = output_dict["examples"]
         data = _unpack(exec_properties["custom_config"])
-        folder, given = exec_properties["input_base"], exec_properties["input_config"]
-        if utils.SPAN_PROPERTY_NAME in exec_properties:  # of TFX's driver, which has resolved it
-            splits = _proto(given, example_gen_pb2.Input()).splits
-            patterns = {split.name: split.pattern for split in splits}
-        else:
-            patterns, span, seen = input_files.resolve(folder, given)
-            examples.set_int_custom_property(utils.SPAN_PROPERTY_NAME, span)
-            examples.set_string_custom_property(utils.FINGERPRINT_PROPERTY_NAME, seen)
-        patterns = {name: os.path.join(folder, pattern) for name, pattern in patterns.items()}
+        patterns = _patterns(examples, exec_properties)
         output = _proto(exec_properties["output_config"], example_gen_pb2.Output())
         buckets = {split.name: split.hash_buckets for split in output.split_config.splits}
         splits = [split for split in _SPLITS if split in {**patterns, **buckets}]
         examples.split_names = artifact_utils.encode_split_names(splits)
-        report_path = os.path.join(examples.uri, results.INSPECTION_FILE)
-
         with self._make_beam_pipeline() as pipeline:
-            held_out = pipeline | "Nothing" >> beam.Create([np.empty(0, np.int64)])
-            tallies = []
-            for source in [split for split in reversed(_SPLITS) if split in patterns]:
-                into = buckets if buckets and source == "train" else {source: 1}
-                found = (
-                    pipeline
-                    | f"Files[{source}]" >> beam.Create(_files(patterns[source]))
-                    | f"Inspect[{source}]"
-                    >> beam.ParDo(
-                        _Inspect(source, into, data), held_out=beam.pvalue.AsSingleton(held_out)
-                    ).with_outputs(_QUARANTINE, _TALLY, *into)
-                )
-                # No shuffle: Beam would hold all images for it. Trainer shuffles in each epoch.
-                for split in into:
-                    uri = artifact_utils.get_split_uri([examples], split)
-                    _write(found[split], f"Write[{split}]", uri)
-                quarantine = os.path.join(examples.uri, results.QUARANTINE_FOLDER, source)
-                _write(found[_QUARANTINE], f"Quarantine[{source}]", quarantine, skip_if_empty=True)
-                tallies.append(found[_TALLY])
-                contents = found[_TALLY] | f"Contents[{source}]" >> beam.Map(Tally.contents)
-                held_out = (
-                    (held_out, contents)
-                    | f"Both[{source}]" >> beam.Flatten()
-                    | f"HeldOut[{source}]" >> beam.CombineGlobally(_union)
-                )
-            _ = (
-                tallies
-                | "Tallies" >> beam.Flatten()
-                | "Sum" >> beam.CombineGlobally(Sum())
-                | "Report" >> beam.Map(lambda tally: json.dumps(tally.report(splits)))
-                | "WriteReport" >> beam.Map(_write_text, path=report_path)
-            )
-        with FileSystems.open(report_path) as file:
-            _check(json.load(file), data)
+            _inspect_all(pipeline, examples, patterns, buckets, data)
+        _check(InspectionReport.read(examples.uri), data)
 
 
-class _Inspect(beam.DoFn):  # type: ignore[misc]  # Beam's base has no types
-    """A file of TFRecords to examples, quarantined records and a tally."""
+def _patterns(examples: types.Artifact, exec_properties: Mapping[str, str]) -> dict[str, str]:
+    """The files of each split; without TFX's driver the span is noted here."""
+    folder, input_config = exec_properties["input_base"], exec_properties["input_config"]
+    if utils.SPAN_PROPERTY_NAME in exec_properties:  # of TFX's driver, which has resolved it
+        splits = _proto(input_config, example_gen_pb2.Input()).splits
+        patterns = {split.name: split.pattern for split in splits}
+    else:
+        patterns, span, fingerprint = input_files.resolve(folder, input_config)
+        examples.set_int_custom_property(utils.SPAN_PROPERTY_NAME, span)
+        examples.set_string_custom_property(utils.FINGERPRINT_PROPERTY_NAME, fingerprint)
+    return {name: os.path.join(folder, pattern) for name, pattern in patterns.items()}
 
-    def __init__(self, source: str, buckets: dict[str, int], data: SimpleNamespace):
+
+def _inspect_all(
+    pipeline: beam.Pipeline,
+    examples: types.Artifact,
+    patterns: dict[str, str],
+    buckets: dict[str, int],
+    data: IngestionSettings,
+) -> None:
+    """Adds to a pipeline what reads all files and writes the examples, from the last split on."""
+    held_out = pipeline | "Nothing" >> beam.Create([np.empty(0, np.int64)])
+    all_counts = []
+    for source in [split for split in reversed(_SPLITS) if split in patterns]:
+        into = buckets if buckets and source == "train" else {source: 1}
+        inspected = (
+            pipeline
+            | f"Files[{source}]" >> beam.Create(_files(patterns[source]))
+            | f"Inspect[{source}]"
+            >> beam.ParDo(
+                _Inspect(source, into, data), held_out=beam.pvalue.AsSingleton(held_out)
+            ).with_outputs(_QUARANTINE, _COUNTS, *into)
+        )
+        # No shuffle: Beam would hold all images for it. Trainer shuffles in each epoch.
+        for split in into:
+            uri = artifact_utils.get_split_uri([examples], split)
+            _write(inspected[split], f"Write[{split}]", uri)
+        quarantine = os.path.join(examples.uri, InspectionReport.QUARANTINE_FOLDER, source)
+        # Beam fails to write an empty file to S3.
+        _write(inspected[_QUARANTINE], f"Quarantine[{source}]", quarantine, skip_if_empty=True)
+        counts = inspected[_COUNTS]
+        all_counts.append(counts)
+        contents = counts | f"Contents[{source}]" >> beam.Map(InspectionCounts.contents)
+        held_out = (
+            (held_out, contents)
+            | f"Both[{source}]" >> beam.Flatten()
+            | f"HeldOut[{source}]" >> beam.CombineGlobally(_union)
+        )
+    splits, uri = artifact_utils.decode_split_names(examples.split_names), examples.uri
+    _ = (
+        all_counts
+        | "Counts" >> beam.Flatten()
+        | "Sum" >> beam.CombineGlobally(total)
+        | "Report" >> beam.Map(lambda counts: counts.report(splits).write(uri))
+    )
+
+
+class _Inspect(beam.DoFn):
+    """A file of TFRecords to examples, quarantined records and counts."""
+
+    def __init__(self, source: str, buckets: dict[str, int], data: IngestionSettings):
         """Divides the images of ``source`` among ``buckets`` by the hash of their pixels."""
         self._source, self._buckets, self._data = source, buckets, data
         self._bounds = np.cumsum(list(buckets.values()))
 
-    def process(self, file: tuple[str, float, float], held_out: np.ndarray) -> Iterator[Any]:
-        """Yields examples tagged with their split, quarantined records and, last, the tally."""
-        path, begin, end = file
-        tally = Tally()
-        with FileSystems.open(path, compression_type=_compression(path)) as opened:
-            for batch in _batches(self._records(opened, path, tally)):
-                yield from self._inspected(batch, path, tally, held_out)
-                words = f"{self._source} split, {tally.images:,} images of {os.path.basename(path)}"
+    def process(
+        self, file: tuple[str, int, float, float], held_out: np.ndarray
+    ) -> Iterator[beam.pvalue.TaggedOutput]:
+        """Yields examples tagged with their split, quarantined records and, last, the counts."""
+        path, size, begin, end = file
+        name = os.path.basename(path)
+        counts = InspectionCounts()
+        with FileSystems.open(path) as opened:
+            for batch in _batches(_records(opened, path, size, counts)):
+                yield from self._inspected(batch, path, counts, held_out)
+                words = f"{self._source} split, {counts.images:,} images of {name}"
                 progress.report("ImportExampleGen", words, begin)
-        progress.report("ImportExampleGen", os.path.basename(path), end)
-        yield beam.pvalue.TaggedOutput(_TALLY, tally.packed())
-
-    def _records(self, opened: Any, path: str, tally: Tally) -> Iterator[tuple[int, bytes, bool]]:
-        """Every whole record: its number, its data, whether they match their checksum."""
-        count = 0
-        try:
-            for record, intact in tfrecord.records(opened, path):
-                yield count, record, intact
-                count += 1
-        except tfrecord.BrokenFile as error:
-            # How many records there are behind a break can only be guessed from those before it.
-            behind = max(0, _size(path) - error.position)
-            lost = behind * count // error.position if error.position else 1
-            tally.broken(f"{error} Its first {count:,} records are used.", lost)
+        progress.report("ImportExampleGen", name, end)
+        yield beam.pvalue.TaggedOutput(_COUNTS, counts.packed())
 
     def _inspected(
-        self,
-        batch: list[tuple[int, bytes, bool]],
-        path: str,
-        tally: Tally,
-        held_out: np.ndarray,
-    ) -> Iterator[Any]:
-        readable: list[tuple[int, bytes, record_forms.LabelledImage]] = []
-        refused: list[tuple[int, bytes, str, bytes]] = []
-        for number, record, intact in batch:
+        self, batch: list[_Record], path: str, counts: InspectionCounts, held_out: np.ndarray
+    ) -> Iterator[beam.pvalue.TaggedOutput]:
+        readable: list[tuple[_Record, record_forms.LabelledImage]] = []
+        refused: list[tuple[_Record, str, bytes]] = []  # with the reason and the image's filename
+        for record in batch:
             try:
-                if not intact:
+                if not record.intact:
                     raise ImageError("checksum doesn't match")
-                readable.append((number, record, record_forms.read(record, self._data)))
+                readable.append((record, record_forms.read(record.data, self._data)))
             except ImageError as error:
-                refused.append((number, record, str(error), b""))
-        seen = inspection.inspect([image.encoded for _, _, image in readable])
-        for (number, record, image), found in zip(readable, seen, strict=True):
-            if isinstance(found, str):
-                refused.append((number, record, found, image.filename))
+                refused.append((record, str(error), b""))
+        inspections = inspect([image.encoded for _, image in readable])
+        for (record, image), inspection in zip(readable, inspections, strict=True):
+            if isinstance(inspection, str):
+                refused.append((record, inspection, image.filename))
                 continue
-            split = self._split(found.content)
-            if _contains(held_out, found.content):
-                tally.found_twice(self._source, _name(path, number, image.filename))
+            if _contains(held_out, inspection.content):
+                counts.leak(self._source, _name(path, record.number, image.filename))
                 if self._data.leaks == "drop":
                     continue
-            tally.keep(split, found.content, _SEPARATOR.join(image.labels))
-            yield beam.pvalue.TaggedOutput(split, _example(image, found))
-        for number, record, reason, filename in refused:
-            tally.set_aside(self._source, reason, _name(path, number, filename))
-            values: dict[str, bytes | int | float] = {
-                features.REASON_KEY: reason.encode(),
-                features.SOURCE_KEY: path.encode(),
-                features.POSITION_KEY: number,
-                features.RECORD_KEY: record,
-            }
-            yield beam.pvalue.TaggedOutput(_QUARANTINE, tfrecord.encode_example(values))
+            split = self._split(inspection.content)
+            counts.keep(split, inspection.content, _SEPARATOR.join(image.labels))
+            yield beam.pvalue.TaggedOutput(split, _example(image, inspection))
+        for record, reason, filename in refused:
+            counts.quarantine(self._source, reason, _name(path, record.number, filename))
+            yield beam.pvalue.TaggedOutput(_QUARANTINE, _quarantined(record, reason, path))
 
     def _split(self, content: int) -> str:
         bucket = content % int(self._bounds[-1])
         return list(self._buckets)[int(np.searchsorted(self._bounds, bucket, side="right"))]
 
 
-def _batches(records: Iterable[tuple[int, bytes, bool]]) -> Iterator[list[tuple[int, bytes, bool]]]:
+def _records(
+    opened: IO[bytes], path: str, size: int, counts: InspectionCounts
+) -> Iterator[_Record]:
+    """Every whole record."""
+    count = 0
+    try:
+        for data, intact in tfrecord.records(opened, path):
+            yield _Record(count, data, intact)
+            count += 1
+    except tfrecord.BrokenFile as error:
+        # How many records there are behind a break can only be guessed from those before it.
+        behind = max(0, size - error.position)
+        lost = behind * count // error.position if error.position else 1
+        counts.broken_file(f"{error} Its first {count:,} records are used.", lost)
+
+
+def _batches(records: Iterable[_Record]) -> Iterator[list[_Record]]:
     batch, size = [], 0
     for record in records:
         batch.append(record)
-        size += len(record[1])
+        size += len(record.data)
         if len(batch) == _BATCH_IMAGES or size >= _BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -194,90 +216,85 @@ def _batches(records: Iterable[tuple[int, bytes, bool]]) -> Iterator[list[tuple[
         yield batch
 
 
-def _example(image: record_forms.LabelledImage, seen: inspection.Inspection) -> bytes:
+def _example(image: record_forms.LabelledImage, inspection: Inspection) -> bytes:
     return tfrecord.encode_example(
         {
             features.IMAGE_KEY: image.encoded,
             features.LABEL_KEY: image.labels,
             features.FILENAME_KEY: image.filename,
-            features.FORMAT_KEY: seen.header.format.encode(),
-            features.HEIGHT_KEY: seen.height,
-            features.WIDTH_KEY: seen.width,
-            features.CHANNELS_KEY: seen.header.channels,
-            features.BIT_DEPTH_KEY: seen.header.bit_depth,
-            features.ASPECT_RATIO_KEY: seen.width / seen.height,
-            features.BRIGHTNESS_KEY: seen.brightness,
-            features.CONTRAST_KEY: seen.contrast,
+            features.FORMAT_KEY: inspection.header.format.encode(),
+            features.HEIGHT_KEY: inspection.height,
+            features.WIDTH_KEY: inspection.width,
+            features.CHANNELS_KEY: inspection.header.channels,
+            features.BIT_DEPTH_KEY: inspection.header.bit_depth,
+            features.ASPECT_RATIO_KEY: inspection.width / inspection.height,
+            features.BRIGHTNESS_KEY: inspection.brightness,
+            features.CONTRAST_KEY: inspection.contrast,
             features.ENCODED_SIZE_KEY: len(image.encoded),
-            features.CONTENT_KEY: seen.content,
+            features.CONTENT_KEY: inspection.content,
             **image.kept,
         }
     )
 
 
-def _check(report: dict[str, Any], data: SimpleNamespace) -> None:
+def _quarantined(record: _Record, reason: str, path: str) -> bytes:
+    return tfrecord.encode_example(
+        {
+            features.REASON_KEY: reason.encode(),
+            features.SOURCE_KEY: path.encode(),
+            features.POSITION_KEY: record.number,
+            features.RECORD_KEY: record.data,
+        }
+    )
+
+
+def _check(report: InspectionReport, data: IngestionSettings) -> None:
     """Ends the run where too much is wrong with the data."""
-    splits = report["splits"].values()
-    reasons: dict[str, int] = {}
-    for split in splits:
-        for reason, count in split["quarantined"].items():
-            reasons[reason] = reasons.get(reason, 0) + count
-    bad = sum(reasons.values()) + report["lost"]
-    total = sum(split["images"] for split in splits) + bad
+    bad = sum(report.quarantined.values()) + report.lost
+    total = sum(split.images for split in report.splits.values()) + bad
     if bad > total * data.max_corrupt_fraction:
-        shown = [f"{count:,} {reason}" for reason, count in reasons.items()]
-        shown += [f"about {report['lost']:,} lost in broken files"] if report["lost"] else []
-        first = report.get("first_quarantined", []) + report.get("first_broken_files", [])
+        reasons = [f"{count:,} {reason}" for reason, count in report.quarantined.items()]
+        reasons += [f"about {report.lost:,} lost in broken files"] if report.lost else []
+        first = report.first_quarantined + report.first_broken_files
         raise DarkroomError(
-            f"{bad:,} of {total:,} images can't be used ({', '.join(shown)}), more than "
+            f"{bad:,} of {total:,} images can't be used ({', '.join(reasons)}), more than "
             f"data.max_corrupt_fraction allows ({data.max_corrupt_fraction:.2%}). Mend or remove "
             f"them, or raise that share. The first are: {'; '.join(first)}."
         )
-    leaked = sum(split["in_two_splits"] for split in splits)
+    leaked = sum(split.in_two_splits for split in report.splits.values())
     if leaked and data.leaks == "fail":
         raise DarkroomError(
             f"{leaked:,} images of one split are in another split too, and data.leaks is fail. "
             "Remove them, or set data.leaks to drop. The first are: "
-            f"{'; '.join(report['first_in_two_splits'])}."
+            f"{'; '.join(report.first_in_two_splits)}."
         )
 
 
-def _files(pattern: str) -> list[tuple[str, float, float]]:
-    """Files with the shares of all bytes that are before and after them."""
+def _files(pattern: str) -> list[tuple[str, int, float, float]]:
+    """Files with their size, and the shares of all bytes that are before and after them."""
     [match] = FileSystems.match([pattern])
-    found = sorted((file.path, file.size_in_bytes) for file in match.metadata_list)
-    ends = np.cumsum([size for _, size in found], dtype=float)
+    files = sorted((file.path, file.size_in_bytes) for file in match.metadata_list)
+    ends = np.cumsum([size for _, size in files], dtype=float)
     ends /= max(ends[-1], 1) if len(ends) else 1
     begins = [0.0, *ends[:-1]]
     return [
-        (path, float(begin), float(end))
-        for (path, _), begin, end in zip(found, begins, ends, strict=True)
+        (path, int(size), float(begin), float(end))
+        for (path, size), begin, end in zip(files, begins, ends, strict=True)
     ]
 
 
-def _size(path: str) -> int:
-    [match] = FileSystems.match([path])
-    return int(match.metadata_list[0].size_in_bytes)
+class _TFRecordSink(filebasedsink.FileBasedSink):
+    """What ``WriteToTFRecord`` writes with, which can't leave out the file of no records."""
 
-
-def _compression(path: str) -> str:
-    compressed = path.endswith(".gz")
-    kinds = beam.io.filesystem.CompressionTypes
-    kind: str = kinds.GZIP if compressed else kinds.UNCOMPRESSED
-    return kind
+    def write_encoded_record(self, file_handle: IO[bytes], encoded_value: bytes) -> None:
+        file_handle.write(tfrecord.frame(encoded_value))
 
 
 def _write(records: beam.PCollection, name: str, folder: str, skip_if_empty: bool = False) -> None:
+    prefix = os.path.join(folder, "data_tfrecord")
     # Not compressed, as images are already: gzip would cost seconds here and in every reader.
-    write = beam.io.WriteToTFRecord(os.path.join(folder, "data_tfrecord"))
-    # Beam fails to write an empty file to S3, and only its other writers have an argument for it.
-    write._sink.skip_if_empty = skip_if_empty
-    _ = records | name >> write
-
-
-def _write_text(text: str, path: str) -> None:
-    with FileSystems.create(path) as file:
-        file.write(text.encode())
+    sink = _TFRecordSink(prefix, beam.coders.BytesCoder(), skip_if_empty=skip_if_empty)
+    _ = records | name >> beam.io.Write(sink)
 
 
 def _union(arrays: Iterable[np.ndarray]) -> np.ndarray:
@@ -296,17 +313,16 @@ def _name(path: str, number: int, filename: bytes) -> str:
     return f"{os.path.basename(path)}, record {number}{own}"
 
 
-def _proto(text: str, message: Any) -> Any:
-    proto_utils.json_to_proto(text, message)
-    return message
+def _proto(text: str, empty: Message) -> Message:
+    proto_utils.json_to_proto(text, empty)
+    return empty
 
 
-def _unpack(custom_config: str) -> SimpleNamespace:
+def _unpack(custom_config: str) -> IngestionSettings:
     packed = _proto(custom_config, example_gen_pb2.CustomConfig())
     value = wrappers_pb2.StringValue()
     packed.custom_config.Unpack(value)
-    unpacked: SimpleNamespace = settings.unpack({"data": json.loads(value.value)}).data
-    return unpacked
+    return IngestionSettings.unpack(value.value)
 
 
 class ImportExampleGen(FileBasedExampleGen):
@@ -318,31 +334,22 @@ class ImportExampleGen(FileBasedExampleGen):
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(
-        self, input_base: str, patterns: dict[str, str], eval_share: float, data: dict[str, Any]
-    ):
+    def __init__(self, input_base: str, files: Splits, settings: Settings):
         """Reads files below ``input_base``.
 
         Args:
           input_base: folder of the TFRecord files.
-          patterns: of the files of each split, relative to it.
-          eval_share: of the train split that becomes the eval split, where that has no files.
-          data: the ``data`` section, with the class names in place of their file.
+          files: which of them make which split.
+          settings: what is in the records.
         """
-        output = None
+        patterns = files.patterns
+        output = example_gen_pb2.Output()
         if "eval" not in patterns:
-            held_out = round(eval_share * _HASH_BUCKETS)
-            buckets = {"train": _HASH_BUCKETS - held_out, "eval": held_out}
-            output = example_gen_pb2.Output(
-                split_config=example_gen_pb2.SplitConfig(
-                    splits=[
-                        example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=count)
-                        for name, count in buckets.items()
-                    ]
-                )
-            )
+            held_out = round(files.eval_share * _HASH_BUCKETS)
+            output.split_config.splits.add(name="train", hash_buckets=_HASH_BUCKETS - held_out)
+            output.split_config.splits.add(name="eval", hash_buckets=held_out)
         custom = example_gen_pb2.CustomConfig()
-        custom.custom_config.Pack(wrappers_pb2.StringValue(value=json.dumps(data, sort_keys=True)))
+        custom.custom_config.Pack(wrappers_pb2.StringValue(value=settings.model_dump_json()))
         splits = [
             example_gen_pb2.Input.Split(name=name, pattern=pattern)
             for name, pattern in patterns.items()
@@ -350,6 +357,6 @@ class ImportExampleGen(FileBasedExampleGen):
         super().__init__(
             input_base=input_base,
             input_config=example_gen_pb2.Input(splits=splits),
-            output_config=output or example_gen_pb2.Output(),
+            output_config=output,
             custom_config=custom,
         )

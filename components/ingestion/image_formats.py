@@ -4,19 +4,18 @@ Light to import: ``darkroom ingest`` and the examples' inspection both ask this 
 """
 
 import io
+import threading
+import warnings
 from typing import NamedTuple
 
 from PIL import ExifTags, Image
 
+from darkroom.serving.codecs import image_header
+
 # What TensorFlow's decode_image reads, and with it the transform graph.
 DECODABLE = ("JPEG", "PNG", "GIF", "BMP")
-# An image of 100 megapixels takes 1.2 GB as float32 RGB; what claims more is refused unseen.
-MAX_PIXELS = 100_000_000
-Image.MAX_IMAGE_PIXELS = None  # ours takes its place, with the same sentence for every format
-
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF")
 _CHANNELS = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1, "P": 3, "PA": 4}
-_PNG_BIT_DEPTH_BYTE = 24  # in the header chunk, which is always the first
+_FILTERS = threading.Lock()  # of warnings, which are the whole process's
 
 
 class ImageError(ValueError):
@@ -37,16 +36,17 @@ def read_header(encoded: bytes) -> Header:
     """Reads the header of an image that the transform graph can decode.
 
     Raises:
-      ImageError: no image, one of another format, or one that claims more than ``MAX_PIXELS``.
+      ImageError: no image, one of another format, or one that claims too many pixels.
     """
+    if image_header.pixels(encoded) > image_header.MAX_PIXELS:  # of an animation all frames
+        raise ImageError("too many pixels")
     image = open_image(encoded, DECODABLE)
     width, height = image.size
     channels = _CHANNELS.get(image.mode, len(image.getbands()))
     name = str(image.format)
     # Pillow opens a JPEG with several pictures in it, as some phones write, as MPO.
     name = "JPEG" if name == "MPO" else name
-    bit_depth = encoded[_PNG_BIT_DEPTH_BYTE] if name == "PNG" else 8
-    return Header(name, height, width, channels, bit_depth)
+    return Header(name, height, width, channels, image_header.bit_depth(encoded))
 
 
 def open_image(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:
@@ -62,11 +62,13 @@ def open_image(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:
     if not encoded:
         raise ImageError("empty")
     try:
-        image = Image.open(io.BytesIO(encoded), formats=formats)
+        image = _open(encoded, formats)
+    except Image.DecompressionBombError:
+        raise ImageError("too many pixels") from None
     except Exception:  # Pillow's plugins raise whatever a damaged header makes them
         raise ImageError(_why_not_opened(encoded)) from None
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if width * height > image_header.MAX_PIXELS:
         raise ImageError("too many pixels")
     if width * height == 0:
         raise ImageError("damaged")
@@ -93,9 +95,19 @@ def orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
+def _open(encoded: bytes, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """Opens an image without Pillow's warning of many pixels, as our limit is another.
+
+    Pillow's own limit stays as it is, for the user's code.
+    """
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(encoded), formats=formats)
+
+
 def _why_not_opened(encoded: bytes) -> str:
     try:
-        return f"format not supported ({Image.open(io.BytesIO(encoded)).format})"
+        return f"format not supported ({_open(encoded).format})"
     except Exception:
         pass
-    return "damaged" if encoded.startswith(_SIGNATURES) else "not an image"
+    return "damaged" if image_header.is_image(encoded) else "not an image"

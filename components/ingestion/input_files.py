@@ -11,15 +11,15 @@ from tfx.proto import example_gen_pb2
 from tfx.utils import proto_utils
 
 
-class Resolved(NamedTuple):
-    """The files, and how they are told from others."""
+class InputFiles(NamedTuple):
+    """The files of one span, and how they are told from others."""
 
     patterns: dict[str, str]  # by split, relative to the folder, of one span and version
     span: int  # 0 where the patterns have none
     fingerprint: str  # of number, sizes and times: a line for each split, as TFX writes it
 
 
-def resolve(folder: str, input_config: str) -> Resolved:
+def resolve(folder: str, input_config: str) -> InputFiles:
     """Looks for the newest span, which all splits must have.
 
     Args:
@@ -29,15 +29,12 @@ def resolve(folder: str, input_config: str) -> Resolved:
     Raises:
       ValueError: there is none, or splits have different ones.
     """
-    given = example_gen_pb2.Input()
-    proto_utils.json_to_proto(input_config, given)
-    processor = input_processor.FileBasedInputProcessor(folder, given.splits, None)
+    config = example_gen_pb2.Input()
+    proto_utils.json_to_proto(input_config, config)
+    processor = input_processor.FileBasedInputProcessor(folder, config.splits, None)
     span, version = processor.resolve_span_and_version()
-    return Resolved(
-        {
-            split.name: processor.get_pattern_for_span_version(split.pattern, span, version)
-            for split in given.splits
-        },
-        span,
-        str(processor.get_input_fingerprint(span, version)),
-    )
+    patterns = {
+        split.name: processor.get_pattern_for_span_version(split.pattern, span, version)
+        for split in config.splits
+    }
+    return InputFiles(patterns, span, str(processor.get_input_fingerprint(span, version)))

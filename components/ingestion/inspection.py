@@ -1,8 +1,8 @@
 """A look at every image: does it decode, and what does it look like?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -11,6 +11,8 @@ from darkroom.components.ingestion.decoding import decode
 
 # Images that are decoded at the same time; each is held as float32 meanwhile.
 _PARALLEL = 4
+# Of height, width, brightness, contrast and content hash.
+_DTYPES = (tf.int32, tf.int32, tf.float32, tf.float32, tf.int64)
 
 
 class Inspection(NamedTuple):
@@ -24,6 +26,9 @@ class Inspection(NamedTuple):
     content: int  # 63-bit hash of the pixels: the same for the same picture in another file
 
 
+_Measures = tuple[int, int, float, float, int]  # an Inspection's, behind the header
+
+
 def inspect(encoded: Sequence[bytes]) -> list[Inspection | str]:
     """Decodes images with the transform graph's own decoder.
 
@@ -33,28 +38,33 @@ def inspect(encoded: Sequence[bytes]) -> list[Inspection | str]:
     Returns:
       For each an inspection, or the reason why it can't be used.
     """
-    results: list[Any] = []
-    for file in encoded:
-        try:
-            results.append(image_formats.read_header(file))
-        except image_formats.ImageError as error:
-            results.append(str(error))
-    good = [index for index, found in enumerate(results) if not isinstance(found, str)]
-    for index, measured in zip(good, _measure([encoded[i] for i in good]), strict=True):
-        results[index] = (
-            image_formats.why_not_decoded(encoded[index])
-            if measured is None
-            else Inspection(results[index], *measured)
-        )
+    headers = [_header_or_reason(file) for file in encoded]
+    good = [f for f, header in zip(encoded, headers, strict=True) if not isinstance(header, str)]
+    measured = iter(_measure(good))
+    results: list[Inspection | str] = []
+    for file, header in zip(encoded, headers, strict=True):
+        if isinstance(header, str):
+            results.append(header)
+        elif (measures := next(measured)) is None:
+            results.append(image_formats.why_not_decoded(file))
+        else:
+            results.append(Inspection(header, *measures))
     return results
 
 
-def _measure(encoded: list[bytes]) -> list[tuple[Any, ...] | None]:
-    """Height, width, brightness, contrast and content hash; None for what doesn't decode."""
+def _header_or_reason(file: bytes) -> image_formats.Header | str:
+    try:
+        return image_formats.read_header(file)
+    except image_formats.ImageError as error:
+        return str(error)
+
+
+def _measure(encoded: list[bytes]) -> list[_Measures | None]:
+    """Measures images; None for what doesn't decode."""
     if not encoded:
         return []
     try:
-        columns = _measured()(tf.constant(encoded))
+        columns = _graph()(tf.constant(encoded))
     except tf.errors.OpError:
         if len(encoded) == 1:
             return [None]
@@ -65,27 +75,30 @@ def _measure(encoded: list[bytes]) -> list[tuple[Any, ...] | None]:
 
 
 @cache
-def _measured() -> Any:
+def _graph() -> Callable[[tf.Tensor], tuple[tf.Tensor, ...]]:
     """The graph of ``_measure``, traced once in each process that inspects."""
-    spec = tuple(
-        tf.TensorSpec([], t) for t in (tf.int32, tf.int32, tf.float32, tf.float32, tf.int64)
-    )
 
-    def one(encoded: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def measure_one(encoded: tf.Tensor) -> tuple[tf.Tensor, ...]:
         image = decode(encoded)
         height, width, channels = tf.unstack(tf.shape(image))
         pixels = tf.reshape(image, [-1]) / 255.0
-        brightness = tf.reduce_mean(pixels)
         # The shape belongs to the picture: a row of pixels is not a column of them.
         shape = tf.cast(tf.stack([height, width, channels]), tf.float32)
         octets = tf.bitcast(tf.concat([shape, tf.reshape(image, [-1])], axis=0), tf.uint8)
         content = tf.bitcast(tf.fingerprint(tf.reshape(octets, [1, -1]))[0], tf.int64)
         content = tf.bitwise.bitwise_and(content, tf.int64.max)
-        contrast = tf.math.reduce_std(pixels)
-        return height, width, brightness, contrast, content
+        return height, width, tf.reduce_mean(pixels), tf.math.reduce_std(pixels), content
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
-    def every(encoded: tf.Tensor) -> Any:
-        return tf.map_fn(one, encoded, fn_output_signature=spec, parallel_iterations=_PARALLEL)
+    spec = tuple(tf.TensorSpec([], dtype) for dtype in _DTYPES)
 
-    return every
+    def measure(encoded: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        columns: tuple[tf.Tensor, ...] = tf.map_fn(
+            measure_one, encoded, fn_output_signature=spec, parallel_iterations=_PARALLEL
+        )
+        return columns
+
+    signature = [tf.TensorSpec([None], tf.string)]
+    graph: Callable[[tf.Tensor], tuple[tf.Tensor, ...]] = tf.function(
+        measure, autograph=False, input_signature=signature
+    )
+    return graph

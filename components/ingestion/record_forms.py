@@ -2,14 +2,15 @@
 
 import math
 import os
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.base.settings import IngestionSettings
+from darkroom.components.base.tfrecord import NO_FEATURE, Feature
 from darkroom.components.ingestion.image_formats import ImageError
 from darkroom.serving import signatures
 
@@ -27,7 +28,7 @@ class LabelledImage(NamedTuple):
     kept: dict[str, bytes]  # text of `data.keep_features`; empty where an example has none
 
 
-def read(record: bytes, data: SimpleNamespace) -> LabelledImage:
+def read(record: bytes, data: IngestionSettings) -> LabelledImage:
     """An example in one of the forms of ``data.form``.
 
     Pixels become PNG files, which loses nothing of uint8, and less than 1/65535 of floats.
@@ -44,47 +45,47 @@ def read(record: bytes, data: SimpleNamespace) -> LabelledImage:
         values = tfrecord.decode_example(record)
     except ValueError:
         raise ImageError("not a tf.Example") from None
-    kind, value = values.get(data.image_key, ("", ()))
-    if not len(value):
+    image = values.get(data.image_key, NO_FEATURE)
+    if not len(image.values):
         raise ImageError("no image")
     labels = _labels(values, data)
     if data.form == "encoded":
-        if kind != "bytes":
-            raise ImageError(f"{kind} values where an encoded image is expected")
-        encoded = value[0]
+        if image.kind != "bytes":
+            raise ImageError(f"{image.kind} values where an encoded image is expected")
+        encoded = image.values[0]
     else:
-        encoded = _encode_png(_pixels(kind, value, _shape(values, data), data))
-    kept = {key: _as_text(values.get(key, ("", ()))) for key in data.keep_features}
+        encoded = _encode_png(_pixels(image, _shape(values, data), data))
+    kept = {key: _as_text(values.get(key, NO_FEATURE)) for key in data.keep_features}
     return LabelledImage(encoded, labels, _filename(values), kept)
 
 
-def _labels(values: dict[str, tuple[str, Any]], data: SimpleNamespace) -> tuple[bytes, ...]:
-    kind, value = values.get(data.label_key, ("", ()))
-    if kind == "float":
+def _labels(values: dict[str, Feature], data: IngestionSettings) -> tuple[bytes, ...]:
+    label = values.get(data.label_key, NO_FEATURE)
+    if label.kind == "float":
         raise DarkroomError(
             f"data.label_key is {data.label_key!r}, expected text or an integer there, found "
             f"float.{closest(data.label_key, [k for k in values if k != data.label_key])}"
         )
     if data.multi_label:
-        texts = value if kind == "bytes" else [_class_name(number, data) for number in value]
+        is_text = label.kind == "bytes"
+        texts = label.values if is_text else [_class_name(number, data) for number in label.values]
         joined = signatures.LABEL_SEPARATOR.join(map(os.fsdecode, texts))
         return tuple(map(os.fsencode, features.split_labels(joined)))
-    if not len(value) or (kind == "bytes" and not value[0].strip()):
+    if not len(label.values) or (label.kind == "bytes" and not label.values[0].strip()):
         raise ImageError("no label")
-    return (value[0] if kind == "bytes" else _class_name(value[0], data),)
+    return (label.values[0] if label.kind == "bytes" else _class_name(label.values[0], data),)
 
 
-def _class_name(number: int, data: SimpleNamespace) -> bytes:
+def _class_name(number: int, data: IngestionSettings) -> bytes:
     """The name of an integer class."""
     if data.class_names is None:
         return str(number).encode()
     if not 0 <= number < len(data.class_names):
         raise ImageError(f"label {number}, of which data.class_names has no name")
-    name: str = data.class_names[number]
-    return name.encode()
+    return data.class_names[number].encode()
 
 
-def _as_text(feature: tuple[str, Any]) -> bytes:
+def _as_text(feature: Feature) -> bytes:
     """The first value, whatever its type."""
     kind, value = feature
     if not len(value):
@@ -93,16 +94,16 @@ def _as_text(feature: tuple[str, Any]) -> bytes:
     return first
 
 
-def _filename(values: dict[str, tuple[str, Any]]) -> bytes:
-    kind, value = values.get(features.FILENAME_KEY, ("", ()))
-    return value[0] if kind == "bytes" and len(value) else b""
+def _filename(values: dict[str, Feature]) -> bytes:
+    name = values.get(features.FILENAME_KEY, NO_FEATURE)
+    return name.values[0] if name.kind == "bytes" and len(name.values) else b""
 
 
-def _shape(values: dict[str, tuple[str, Any]], data: SimpleNamespace) -> list[int]:
+def _shape(values: dict[str, Feature], data: IngestionSettings) -> list[int]:
     """Height, width and channels of this example."""
     shape = data.shape
     if shape is None:
-        shape = [int(n) for key in data.shape_keys for n in values.get(key, ("", ()))[1]]
+        shape = [int(n) for key in data.shape_keys for n in values.get(key, NO_FEATURE).values]
     if len(shape) == 2:
         shape = [*shape, 1]
     if len(shape) != 3 or min(shape) < 1 or shape[2] > 4:
@@ -110,15 +111,15 @@ def _shape(values: dict[str, tuple[str, Any]], data: SimpleNamespace) -> list[in
     return list(shape)
 
 
-def _pixels(kind: str, value: Any, shape: list[int], data: SimpleNamespace) -> np.ndarray:
+def _pixels(image: Feature, shape: list[int], data: IngestionSettings) -> np.ndarray:
     """uint8 or uint16 [height, width, channels]."""
-    stored = np.uint8 if data.form == "uint8" else np.float32
-    if kind == "bytes":
-        if len(value[0]) % np.dtype(stored).itemsize:
-            raise ImageError(f"{len(value[0])} bytes, which are no {data.form} values")
-        flat = np.frombuffer(value[0], np.dtype(stored).newbyteorder("<"))
+    if image.kind == "bytes":
+        octets, stored = image.values[0], np.dtype(data.form).newbyteorder("<")
+        if len(octets) % stored.itemsize:
+            raise ImageError(f"{len(octets)} bytes, which are no {data.form} values")
+        flat = np.frombuffer(octets, stored)
     else:
-        flat = np.asarray(value)
+        flat = np.asarray(image.values)
     if flat.size != math.prod(shape):
         raise ImageError(f"{flat.size} values for the shape {shape}")
     low, high = (0, 255) if data.form == "uint8" else data.float_range

@@ -4,15 +4,16 @@ import functools
 import json
 import os
 import shutil
-from typing import Any
+from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
 
 from darkroom.components.base import features
+from darkroom.components.compat.keras import random_states
+from darkroom.components.compat.tensorflow_transform import transform_graph
 from darkroom.components.networks import parts
 from darkroom.components.transform import preprocessing
 from darkroom.serving import description, signatures
@@ -40,15 +41,13 @@ class ServingModel(tf.Module):
         # signatures read the second. So the model is called, and what it wraps is tracked.
         self._network = functools.partial(model, training=False)
         self.weights = [weight.value for weight in model.weights]
-        self.seed_generators = [v.value for v in model.variables if "seed" in v.path]
+        self.seed_generators = [state.value for state in random_states(model)]
         # What a user's own layers hold besides Keras variables: lookup tables, plain variables.
         resources = (tf.Variable, tf.saved_model.experimental.TrackableResource)
         tracked = tf.train.TrackableView(model).descendants()
         self.others = [child for child in tracked if isinstance(child, resources)]
-        # What TFT's Keras layer wraps: as a Keras 2 model, that would be traced once more in every
-        # export, which takes some seconds. Tracked, or saving fails.
-        loader = SavedModelLoader(transform.transform_savedmodel_dir)
-        self.preprocess, self.resources = loader.apply_transform_model, vars(loader)
+        # Its resources are tracked, or saving fails.
+        self.preprocess, self.resources = transform_graph(transform)
         # For weights.load: which of the variables are backbone and classifier, in their order.
         own = [layer for layer in model.layers if layer.name in parts.NAMES]
         self.parts = [[weight.value for weight in part.weights] for part in own]
@@ -106,7 +105,7 @@ def save(
     serving_model: ServingModel,
     directory: str,
     sample_images: list[bytes],
-    facts: dict[str, Any] | None = None,
+    facts: Mapping[str, object] | None = None,
 ) -> None:
     """Writes the SavedModel, with warm-up requests made of real images.
 

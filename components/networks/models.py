@@ -15,17 +15,16 @@ configuration key arrive in ``config``; others are asked for with KerasTuner's `
 import math
 import os
 import re
-from types import SimpleNamespace
-from typing import Any
 
 import keras
 import keras_tuner
 import tensorflow as tf
 
-from darkroom.components.base import remote, user_code
-from darkroom.components.base.architectures import ARCHITECTURES
+from darkroom.components.base import remote, sections, tracing, user_code
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.networks import parts, tracing, weights
+from darkroom.components.base.settings import NetworkSettings
+from darkroom.components.networks import parts, weights
+from darkroom.components.networks.architectures import ARCHITECTURES
 
 # Of inputs: 20 batches of 64 CIFAR-10 images, one of 32 images of 224 by 224.
 _VALUES_PER_EXECUTION = 2**22
@@ -38,7 +37,7 @@ _OPTIMIZERS = {
 
 
 def build_model(
-    hp: keras_tuner.HyperParameters, config: SimpleNamespace, num_classes: int
+    hp: keras_tuner.HyperParameters, config: NetworkSettings, num_classes: int
 ) -> keras.Model:
     """The model that the configuration names.
 
@@ -69,25 +68,25 @@ def build_model(
         )
     size = config.preprocessing
     shape = (size.height, size.width, size.channels)
-    tracing.check(model, shape, f"model.build_fn: {path}")
+    tracing.check(model, shape, f"model.build_fn: {path}", parts.leaves(model))
     expected = _outputs(config, num_classes)
     # A subclassed model tells its shape only after the first batch.
-    found = getattr(model, "output_shape", (None, expected))
-    if found != (None, expected):
+    output_shape = getattr(model, "output_shape", (None, expected))
+    if output_shape != (None, expected):
         raise DarkroomError(
             f"model.build_fn: expected {path} to return a model with the output shape "
             f"{(None, expected)} for model.head {config.model.head} and {num_classes} classes, "
-            f"received {found}."
+            f"received {output_shape}."
         )
     return model
 
 
-def _outputs(config: SimpleNamespace, num_classes: int) -> int:
+def _outputs(config: NetworkSettings, num_classes: int) -> int:
     """How many outputs a network has."""
     return 1 if config.model.head == "binary" else num_classes
 
 
-def begin(config: SimpleNamespace) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """A network's input, and what comes of it: the same, or what ``model.input_layer`` makes.
 
     Args:
@@ -105,18 +104,19 @@ def begin(config: SimpleNamespace) -> tuple[keras.KerasTensor, keras.KerasTensor
     layer = user_code.call(user_code.resolve(path, "model.input_layer"), who)
     if not isinstance(layer, keras.Layer):
         raise DarkroomError(f"{who}: expected a keras.Layer, received {layer!r}.")
-    made = user_code.call(layer, who, images, failed=tracing.FAILED)
-    if not isinstance(made, keras.KerasTensor) or len(made.shape) != 4:
-        received = f"shape {made.shape}" if isinstance(made, keras.KerasTensor) else repr(made)
+    output = user_code.call(layer, who, images, failed=tracing.FAILED)
+    if not isinstance(output, keras.KerasTensor) or len(output.shape) != 4:
+        is_tensor = isinstance(output, keras.KerasTensor)
+        received = f"shape {output.shape}" if is_tensor else repr(output)
         raise DarkroomError(
             f"{who}: expected it to give images [batch, height, width, channels], "
             f"received {received}."
         )
-    tracing.check(keras.Model(images, made), images.shape[1:], who)
-    return images, made
+    tracing.check(keras.Model(images, output), images.shape[1:], who, parts.leaves(layer))
+    return images, output
 
 
-def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
+def cnn(config: NetworkSettings, num_classes: int) -> keras.Model:
     """Blocks of convolutions, batch normalisation and pooling, then dense layers."""
     images, hidden = begin(config)
     initializer = config.model.initializer
@@ -146,7 +146,7 @@ def cnn(config: SimpleNamespace, num_classes: int) -> keras.Model:
     return _whole("cnn", images, keras.layers.Flatten()(hidden), config, num_classes)
 
 
-def residual(config: SimpleNamespace, num_classes: int) -> keras.Model:
+def residual(config: NetworkSettings, num_classes: int) -> keras.Model:
     """Stages of pre-activated residual blocks (He et al. 2016), then the mean over all places.
 
     Stage after stage has the next of ``model.filters`` and half the height and width.
@@ -165,7 +165,7 @@ def residual(config: SimpleNamespace, num_classes: int) -> keras.Model:
 
 
 def _residual_block(
-    hidden: keras.KerasTensor, width: int, stride: int, model: SimpleNamespace
+    hidden: keras.KerasTensor, width: int, stride: int, model: sections.Model
 ) -> keras.KerasTensor:
     shortcut = hidden
     hidden = keras.layers.BatchNormalization()(hidden)
@@ -185,7 +185,7 @@ def _residual_block(
 
 
 def _convolution(
-    hidden: keras.KerasTensor, width: int, size: int, stride: int, model: SimpleNamespace
+    hidden: keras.KerasTensor, width: int, size: int, stride: int, model: sections.Model
 ) -> keras.KerasTensor:
     # Without a bias: batch normalisation, which has one, follows somewhere.
     return keras.layers.Conv2D(
@@ -198,7 +198,7 @@ def _convolution(
     )(hidden)
 
 
-def application(config: SimpleNamespace, num_classes: int) -> keras.Model:
+def application(config: NetworkSettings, num_classes: int) -> keras.Model:
     """An architecture of ``keras.applications`` with a classifier of ours.
 
     It gets pixels in the range that it was made for, whatever the transform graph gives: so
@@ -214,7 +214,7 @@ def application(config: SimpleNamespace, num_classes: int) -> keras.Model:
         )
     pretrained = "imagenet" if config.model.weights == "imagenet" else None
     try:
-        made = getattr(keras.applications, name)(
+        architecture = getattr(keras.applications, name)(
             include_top=False, weights=pretrained, input_shape=shape
         )
     except Exception as error:
@@ -226,7 +226,7 @@ def application(config: SimpleNamespace, num_classes: int) -> keras.Model:
             f"model.weights: ImageNet's weights of {name} can't be downloaded. Put the file "
             f"{url[1]} of keras.applications into {os.path.join(home, 'models')}."
         ) from error
-    hidden = made(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(hidden))
+    hidden = architecture(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(hidden))
     if config.model.pooling == "average":
         hidden = keras.layers.GlobalAveragePooling2D()(hidden)
     else:
@@ -243,7 +243,7 @@ class _Pixels(keras.layers.Layer):
     _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     _BGR_MEAN = (103.939, 116.779, 123.68)
 
-    def __init__(self, pixels: str, **options: Any):
+    def __init__(self, pixels: str, **options: object):
         super().__init__(**options)
         self.pixels = pixels
 
@@ -257,18 +257,18 @@ class _Pixels(keras.layers.Layer):
             return (images - list(self._MEAN)) / list(self._DEVIATION)
         return images[..., ::-1] * 255.0 - list(self._BGR_MEAN)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """For saving."""
         return {**super().get_config(), "pixels": self.pixels}
 
 
-def dense(config: SimpleNamespace, num_classes: int) -> keras.Model:
+def dense(config: NetworkSettings, num_classes: int) -> keras.Model:
     """Dense layers on the flattened image."""
     images, hidden = begin(config)
     return _whole("dense", images, keras.layers.Flatten()(hidden), config, num_classes)
 
 
-def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:
+def compiled(model: keras.Model, config: NetworkSettings) -> keras.Model:
     """The model with the configured optimizer, cross-entropy from logits, and accuracy."""
     training = config.training
     loss, accuracy = SmoothedCrossentropy(training.label_smoothing), "accuracy"
@@ -288,13 +288,21 @@ def compiled(model: keras.Model, config: SimpleNamespace) -> keras.Model:
     return model
 
 
-@keras.saving.register_keras_serializable("darkroom")
-class SmoothedCrossentropy(keras.losses.Loss):
-    """Cross-entropy of integer labels and logits, with label smoothing, which Keras's lacks."""
+class _Smoothed(keras.losses.Loss):
+    """A cross-entropy with label smoothing."""
 
-    def __init__(self, label_smoothing: float = 0.0, **options: Any):
-        super().__init__(**{"name": "smoothed_crossentropy", **options})
+    def __init__(self, label_smoothing: float = 0.0, **options: object):
+        super().__init__(**options)
         self.label_smoothing = label_smoothing
+
+    def get_config(self) -> dict[str, object]:
+        """For saving."""
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable("darkroom")
+class SmoothedCrossentropy(_Smoothed):
+    """Of integer labels and logits, for which Keras's has no label smoothing."""
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """Labels int [batch], logits float32 [batch, num_classes], to float32 [batch]."""
@@ -305,18 +313,10 @@ class SmoothedCrossentropy(keras.losses.Loss):
         spread = -keras.ops.mean(keras.ops.log_softmax(y_pred), axis=-1)
         return (1 - self.label_smoothing) * exact + self.label_smoothing * spread
 
-    def get_config(self) -> dict[str, Any]:
-        """For saving."""
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
-
 
 @keras.saving.register_keras_serializable("darkroom")
-class SmoothedBinaryCrossentropy(keras.losses.Loss):
-    """Cross-entropy of yes or no to each class; each can be weighted, where Keras's has a mean."""
-
-    def __init__(self, label_smoothing: float = 0.0, **options: Any):
-        super().__init__(**{"name": "smoothed_binary_crossentropy", **options})
-        self.label_smoothing = label_smoothing
+class SmoothedBinaryCrossentropy(_Smoothed):
+    """Of yes or no to each class; each can be weighted, where Keras's has a mean."""
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """Labels 0 or 1 [batch, outputs] (or [batch] of one), and logits, to the logits' shape."""
@@ -324,17 +324,13 @@ class SmoothedBinaryCrossentropy(keras.losses.Loss):
         y_true = y_true * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
         return keras.ops.softplus(y_pred) - y_true * y_pred
 
-    def get_config(self) -> dict[str, Any]:
-        """For saving."""
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
-
 
 def _binary_accuracy(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
     """The share of right answers; a logit above 0 is a yes."""
     return keras.metrics.binary_accuracy(y_true, y_pred, threshold=0.0)
 
 
-def _steps_per_execution(model: keras.Model, training: SimpleNamespace) -> int:
+def _steps_per_execution(model: keras.Model, training: sections.Training) -> int:
     """As configured, or less: Keras runs whole executions only, one must divide an epoch.
 
     Of large inputs a step takes long enough by itself, and an interruption waits for its end.
@@ -352,7 +348,7 @@ def _listed(group: int | list[int]) -> list[int]:
     return group if isinstance(group, list) else [group]
 
 
-def _input(config: SimpleNamespace) -> keras.KerasTensor:
+def _input(config: NetworkSettings) -> keras.KerasTensor:
     size = config.preprocessing
     return keras.Input((size.height, size.width, size.channels), name="image")
 
@@ -361,7 +357,7 @@ def _whole(
     name: str,
     images: keras.KerasTensor,
     hidden: keras.KerasTensor,
-    config: SimpleNamespace,
+    config: NetworkSettings,
     num_classes: int,
 ) -> keras.Model:
     """The network in two parts, which transfer learning trains apart: backbone and classifier."""

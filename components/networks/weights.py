@@ -1,16 +1,15 @@
 """Initial weights from a file, or from an earlier pushed model of this pipeline."""
 
 import os
-import re
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.compat import keras as compat
 from darkroom.components.networks import parts
 
 
@@ -39,12 +38,12 @@ def load(model: keras.Model, source: str) -> None:
             ) from error
         names = [layer.name for layer in donor.layers]
         own = [donor.get_layer(name) for name in parts.NAMES if name in names]
-        found = [[weight.numpy() for weight in part.weights] for part in own or [donor]]
+        values = [[weight.numpy() for weight in part.weights] for part in own or [donor]]
     else:
-        found = _pushed(source)
-    _assign(backbone, found[0], source)
-    if len(found) > 1 and _fits(classifier.weights, found[1]):
-        classifier.set_weights(found[1])
+        values = _pushed(source)
+    _assign(backbone, values[0], source)
+    if len(values) > 1 and _fits(classifier.weights, values[1]):
+        classifier.set_weights(values[1])
 
 
 def _pushed(folder: str) -> list[list[np.ndarray]]:
@@ -92,32 +91,34 @@ def _load_h5(model: keras.Model, backbone: keras.Model, source: str) -> None:
 
 def _reason(warning: str) -> str | None:
     """What Keras says of layers that it left out, without their values; None of logits alone."""
-    if set(re.findall(r"<\w+ name=([^,]+), built", warning)) == {"logits"}:
+    left_out = compat.left_out(warning)
+    if set(left_out.layers) == {"logits"}:
         return None
-    [layer, *_] = re.findall(r"for object <\w+ name=([^,]+),", warning) or ["a layer"]
-    shapes = re.search(r"variable.shape=(\(.*?\)), Received: value.shape=(\(.*?\))", warning)
-    if shapes is not None:
-        return f"the layer {layer} has shape {shapes[1]}, the file {shapes[2]} in its place."
-    return warning.partition("\n\n")[2].partition("\n")[0] or warning
+    if left_out.shapes is None:
+        return left_out.words
+    own, other = left_out.shapes
+    return (
+        f"the layer {left_out.first or 'a layer'} has shape {own}, the file {other} in its place."
+    )
 
 
-def _assign(part: keras.Model, found: Sequence[np.ndarray], source: str) -> None:
+def _assign(part: keras.Model, values: Sequence[np.ndarray], source: str) -> None:
     owners = [(layer, weight) for layer in parts.leaves(part) for weight in layer.weights]
-    if len(owners) != len(found):
+    if len(owners) != len(values):
         raise DarkroomError(
-            f"model.weights: {source} has {len(found)} arrays of weights, the network's backbone "
+            f"model.weights: {source} has {len(values)} arrays of weights, the network's backbone "
             f"{len(owners)}. Set model to what the weights were trained with."
         )
     by_id = {id(weight): layer for layer, weight in owners}
-    for weight, value in zip(part.weights, found, strict=True):
+    for weight, value in zip(part.weights, values, strict=True):
         if tuple(weight.shape) != value.shape:
             raise DarkroomError(
                 f"model.weights: {source} has an array of shape {value.shape} where the layer "
                 f"{by_id[id(weight)].name} has {weight.name} of shape {tuple(weight.shape)}. Set "
                 "model and preprocessing to what the weights were trained with."
             )
-    part.set_weights(found)
+    part.set_weights(values)
 
 
-def _fits(weights: Sequence[Any], found: Sequence[np.ndarray]) -> bool:
-    return [tuple(w.shape) for w in weights] == [value.shape for value in found]
+def _fits(weights: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> bool:
+    return [tuple(w.shape) for w in weights] == [value.shape for value in values]

@@ -1,25 +1,21 @@
 """The Pusher node: a blessed model becomes a version that a model server sees whole or not."""
 
-import json
 import os
-import time
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 from absl import logging
-from tfx import types
 from tfx.components import Pusher as StockPusher
 from tfx.components.pusher import executor as pusher
 from tfx.dsl.components.base import executor_spec
-from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
-from tfx.utils import io_utils, json_utils, proto_utils
+from tfx.utils import io_utils, proto_utils
 
-from darkroom.components.base import remote, results, settings
-from darkroom.components.pushing import push, versions
-from darkroom.serving import rollout
+from darkroom.components.base import remote
+from darkroom.components.base.component import Artifacts, Properties
+from darkroom.components.base.settings import PusherSettings
+from darkroom.components.evaluation.artifacts import Verdict
+from darkroom.components.pushing import version_folder
+from darkroom.serving.pushed_files import VersionNote
 
 _BLESSINGS = ("model_blessing", "infra_blessing")
 
@@ -27,16 +23,13 @@ _BLESSINGS = ("model_blessing", "infra_blessing")
 class Executor(pusher.Executor):
     """TFX's Pusher, which copies into the watched folder file by file, made atomic."""
 
-    def CheckBlessing(self, input_dict: dict[str, list[types.Artifact]]) -> bool:
+    def CheckBlessing(self, input_dict: Artifacts) -> bool:
         """Whether all blessings say yes; one that is connected and missing says no."""
         missing = [key for key in _BLESSINGS if key in input_dict and not input_dict[key]]
         return not missing and bool(super().CheckBlessing(input_dict))
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """Pushes the model, gives it its label, and removes old versions.
 
@@ -52,98 +45,37 @@ class Executor(pusher.Executor):
             return
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties["push_destination"], destination)
-        base = destination.filesystem.base_directory
-        serving = settings.unpack(json_utils.loads(exec_properties["custom_config"])).serving
+        base = destination.filesystem.base_directory.rstrip("/")
+        settings = PusherSettings.unpack(exec_properties["custom_config"])
         model_path = self.GetModelPath(input_dict)
         # TFX's contract: the artifact holds the pushed model too. First, so that nothing that can
         # fail comes after the version is in place.
         io_utils.copy_dir(model_path, pushed_model.uri)
-        put = _push_to_remote if remote.is_remote(base) else _push_to_disk
-        note = self._note(input_dict)
-        version = put(base.rstrip("/"), remote.fetch(model_path), note, serving)
+        folder = version_folder.at(base if remote.is_remote(base) else os.path.abspath(base))
+        version = folder.push(remote.fetch(model_path), self._note(input_dict), settings)
         target = os.path.join(base, str(version))
         logging.info("Model pushed to %s.", target)
         self._MarkPushed(pushed_model, pushed_destination=target, pushed_version=str(version))
 
-    def _note(self, input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
+    def _note(self, input_dict: Artifacts) -> VersionNote:
         """What is worth knowing of a version, whoever copies it elsewhere."""
         # Without a model, it is the infra blessing that holds it.
         model = (input_dict.get("model") or input_dict["infra_blessing"])[0]
-        verdict: dict[str, Any] = {}
-        for blessing in input_dict.get("model_blessing", []):
-            verdict = json.loads(
-                blessing.get_string_custom_property(results.VERDICT_PROPERTY) or "{}"
-            )
-        return {
-            "run": self._context.pipeline_run_id if self._context else None,
-            "model": {"id": model.id, "uri": remote.origin(model.uri)},
-            "metrics": verdict.get("metrics", {}),
-            "remarks": verdict.get("remarks", []),
-        }
-
-
-def _push_to_disk(base: str, source: Path, note: dict[str, Any], serving: SimpleNamespace) -> int:
-    return push.push(Path(os.path.abspath(base)), source, note, serving)
-
-
-def _push_to_remote(base: str, source: Path, note: dict[str, Any], serving: SimpleNamespace) -> int:
-    """The same in a bucket, where nothing can be renamed in one step, locked or synced.
-
-    A model server that goes by the model config file still sees whole versions only, as that file
-    names a version when it is whole, and is itself replaced as a whole. One that takes the newest
-    folder may try too early, and tries again. Two pushes at the same time are not kept apart.
-    """
-    fileio.makedirs(base)
-    config_path = os.path.join(os.path.dirname(base), rollout.CONFIG_FILE)
-    text = _read(config_path) if fileio.exists(config_path) else ""
-    there = [int(name) for name in versions.versions(base)]
-    current = rollout.parse(text, base, there)
-    fingerprint = push.fingerprint_of(source)
-    if there and _fingerprint_in(os.path.join(base, str(there[0]))) == fingerprint:
-        version = there[0]
-    else:
-        now = time.time()
-        # What a killed push left has its number for good.
-        taken = [int(name) for name in remote.names(base) if name.isdigit()]
-        version = rollout.next_number(taken, current, now)
-        target = os.path.join(base, str(version))
-        # Without its graph no folder is taken for a model: the graph comes last.
-        io_utils.copy_dir(str(source), target, deny_regex_patterns=[r"saved_model\.pb$"])
-        note = push.full_note(note, version, now, fingerprint)
-        _write(os.path.join(target, rollout.NOTE_PATH), json.dumps(note, indent=2))
-        io_utils.copy_file(str(source / versions.GRAPH), os.path.join(target, versions.GRAPH))
-        there.insert(0, version)
-    beside = os.path.dirname(base)
-    _write(os.path.join(beside, rollout.BATCHING_FILE), rollout.batching(serving.batching))
-    _write(os.path.join(beside, rollout.MONITORING_FILE), rollout.MONITORING)
-    admitted = rollout.admitted(current, version, there, serving.rollout == "canary")
-    _write(config_path, rollout.render(admitted, base, text))
-    for old in rollout.removable(there, serving.keep_versions, admitted):
-        fileio.rmtree(os.path.join(base, str(old)))
-    return version
-
-
-def _fingerprint_in(version: str) -> str | None:
-    path = os.path.join(version, rollout.NOTE_PATH)
-    return json.loads(_read(path)).get("fingerprint") if fileio.exists(path) else None
-
-
-def _read(path: str) -> str:
-    with fileio.open(path, "r") as file:
-        return str(file.read())
-
-
-def _write(path: str, text: str) -> None:
-    fileio.makedirs(os.path.dirname(path))
-    with fileio.open(path, "w") as file:
-        file.write(text)
+        verdicts = [Verdict.read(b.mlmd_artifact) for b in input_dict.get("model_blessing", [])]
+        verdict = verdicts[-1] if verdicts else Verdict()
+        return VersionNote(
+            run=self._context.pipeline_run_id if self._context else None,
+            model={"id": model.id, "uri": remote.origin(model.uri)},
+            metrics=verdict.metrics,
+            remarks=verdict.remarks,
+        )
 
 
 class Pusher(StockPusher):
     """TFX's component with the executor above.
 
-    Its ``custom_config`` is the section ``serving``, as ``settings.pack`` gives it. Where both
-    ``model_blessing`` and ``infra_blessing`` are connected, a model needs both.
+    Its ``custom_config`` is ``PusherSettings``. A model needs both blessings where both are
+    connected, ``model_blessing`` and ``infra_blessing``.
     """
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)

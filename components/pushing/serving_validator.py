@@ -4,25 +4,23 @@ TFX's InfraValidator asks for the same kind of blessing, but needs Docker or Kub
 neither at the answers nor at their time.
 """
 
-import json
 import os
-import time
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 from absl import logging
-from tfx import types
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils, path_utils
 
-from darkroom.components.base import files, results, settings
+from darkroom.components.base import examples as base_examples
+from darkroom.components.base import sections
+from darkroom.components.base.component import Artifacts, Component, Properties
+from darkroom.components.base.settings import ServingValidatorSettings
+from darkroom.components.evaluation import cost
 from darkroom.components.pushing import validation_server
-from darkroom.components.training import dataset
-from darkroom.serving import rollout
+from darkroom.components.pushing.artifacts import Latency, Measured, ServingValidation
+from darkroom.serving import pushed_files
 from darkroom.serving.client import Client, GrpcClient, RequestFailed, RestClient
 from darkroom.serving.predictor import Prediction, Predictor
 
@@ -32,59 +30,50 @@ TOLERANCE = 1e-4
 # As TFX's InfraValidator marks its blessing, for whoever reads it.
 _BLESSED = "blessed"
 _FILES = {True: "INFRA_BLESSED", False: "INFRA_NOT_BLESSED"}
-_UNTIMED = 3  # first requests open connections
 
 
 class Executor(base_executor.BaseExecutor):
     """Starts the server, asks it, and blesses or says why not."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
-        """Writes what was found, and puts the verdict on the blessing."""
+        """Writes what was measured, and puts the verdict on the blessing."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        config = settings.unpack(json.loads(exec_properties["custom_config"]))
+        settings = ServingValidatorSettings.unpack(exec_properties["custom_config"])
         [model], [blessing] = input_dict["model"], output_dict["blessing"]
         evaluated = input_dict.get("model_blessing")
-        found: dict[str, Any]
         if evaluated and not evaluated[0].get_int_custom_property(_BLESSED):
-            found = {"reasons": ["Evaluator did not bless the model, so it was not tried"]}
+            reason = "Evaluator did not bless the model, so it was not tried"
+            validation = ServingValidation(reasons=[reason])
         else:
-            split = artifact_utils.get_split_uri(input_dict["examples"], config.split)
-            images = dataset.sample_images(
-                [io_utils.all_files_pattern(split)], config.validation.images
+            split = artifact_utils.get_split_uri(input_dict["examples"], settings.split)
+            images = base_examples.sample_images(
+                [io_utils.all_files_pattern(split)], settings.validation.images
             )
-            found = validate(path_utils.serving_model_path(model.uri), images, config)
-        files.write_json(os.path.join(blessing.uri, results.SERVING_FILE), found)
-        blessing.set_string_custom_property(results.VERDICT_PROPERTY, json.dumps(found))
-        blessed = not found["reasons"]
+            validation = validate(path_utils.serving_model_path(model.uri), images, settings)
+        validation.write(blessing)
+        blessed = not validation.reasons
         if not blessed:
-            logging.warning("The model is not blessed for serving: %s", found["reasons"])
+            logging.warning("The model is not blessed for serving: %s", validation.reasons)
         io_utils.write_string_file(os.path.join(blessing.uri, _FILES[blessed]), "")
         blessing.set_int_custom_property(_BLESSED, int(blessed))
 
 
-def validate(folder: str, images: Sequence[bytes], config: SimpleNamespace) -> dict[str, Any]:
-    """Tries a model on a server.
+def validate(
+    folder: str, images: Sequence[bytes], settings: ServingValidatorSettings
+) -> ServingValidation:
+    """Asks a server with the model.
 
     Args:
       folder: of the SavedModel.
       images: encoded, to ask about.
-      config: ``validation`` and ``batching`` of the section ``serving``.
-
-    Returns:
-      ``reasons`` why it can't be served, in words, empty where it can; ``server``;
-      ``ready_seconds``; ``memory_mib``; ``images``; ``largest_difference`` of a score to the
-      model's own; ``latency``: of ``rest`` and ``grpc``, ``p50_ms`` and ``p99_ms`` of requests of
-      one image.
+      settings: of the node.
     """
-    limits = config.validation
+    limits = settings.validation
     try:
         with validation_server.running(
-            folder, rollout.batching(config.batching), limits.load_seconds
+            folder, pushed_files.batching(settings.batching), limits.load_seconds
         ) as server:
             own = Predictor(folder).predict_all(images)
             name = validation_server.MODEL
@@ -97,38 +86,39 @@ def validate(folder: str, images: Sequence[bytes], config: SimpleNamespace) -> d
                 with client:
                     difference = max(difference, _largest_difference(own, client.predict(images)))
                     latency[protocol] = _latency(client, images, limits.requests)
-            found: dict[str, Any] = {
-                "server": server.name,
-                "ready_seconds": server.ready_seconds,
-                "memory_mib": server.memory_mib(),
-                "images": len(images),
-                "largest_difference": difference,
-                "latency": latency,
-            }
+            measured = Measured(
+                server=server.name,
+                ready_seconds=server.ready_seconds,
+                memory_mib=server.memory_mib(),
+                images=len(images),
+                largest_difference=difference,
+                latency=latency,
+            )
     except (validation_server.ServerFailed, RequestFailed) as error:
-        return {"reasons": [f"the server could not serve the model: {error}"]}
-    return {"reasons": _reasons(found, limits), **found}
+        return ServingValidation(reasons=[f"the server could not serve the model: {error}"])
+    return ServingValidation(reasons=_reasons(measured, limits), measured=measured)
 
 
-def _reasons(found: dict[str, Any], limits: SimpleNamespace) -> list[str]:
+def _reasons(measured: Measured, limits: sections.Validation) -> list[str]:
     reasons = []
-    if not found["largest_difference"] <= TOLERANCE:
+    if not measured.largest_difference <= TOLERANCE:
         reasons.append(
-            f"scores of the server and of the model differ by {found['largest_difference']:.2g}"
+            f"scores of the server and of the model differ by {measured.largest_difference:.2g}"
         )
-    for protocol, latency in found["latency"].items():
-        for quantile in ("p50", "p99"):
-            most = getattr(limits, f"max_latency_{quantile}_ms")
-            measured = latency[f"{quantile}_ms"]
-            if most is not None and measured > most:
+    for protocol, latency in measured.latency.items():
+        for quantile, milliseconds, most in (
+            ("p50", latency.p50_ms, limits.max_latency_p50_ms),
+            ("p99", latency.p99_ms, limits.max_latency_p99_ms),
+        ):
+            if most is not None and milliseconds > most:
                 reasons.append(
-                    f"{quantile} over {protocol} is {measured:.1f} ms, above the {most:g} ms of "
-                    f"serving.validation.max_latency_{quantile}_ms"
+                    f"{quantile} over {protocol} is {milliseconds:.1f} ms, above the {most:g} ms "
+                    f"of serving.validation.max_latency_{quantile}_ms"
                 )
-    most = limits.max_memory_mib
-    if most is not None and found["memory_mib"] > most:
+    most_mib = limits.max_memory_mib
+    if most_mib is not None and measured.memory_mib > most_mib:
         reasons.append(
-            f"the server takes {found['memory_mib']:.0f} MiB, above the {most} MiB of "
+            f"the server takes {measured.memory_mib:.0f} MiB, above the {most_mib} MiB of "
             "serving.validation.max_memory_mib"
         )
     return reasons
@@ -138,55 +128,27 @@ def _largest_difference(own: Sequence[Prediction], served: Sequence[Prediction])
     largest = 0.0
     for ours, theirs in zip(own, served, strict=True):
         expected = dict(zip(ours.classes, ours.scores, strict=True))
-        found = dict(zip(theirs.classes, theirs.scores, strict=True))
-        if expected.keys() != found.keys():
+        received = dict(zip(theirs.classes, theirs.scores, strict=True))
+        if expected.keys() != received.keys():
             return float("inf")
-        differences = [abs(expected[name] - found[name]) for name in expected]
+        differences = [abs(expected[name] - received[name]) for name in expected]
         largest = max(largest, *differences)
     return largest
 
 
-def _latency(client: Client, images: Sequence[bytes], requests: int) -> dict[str, float]:
-    milliseconds = []
-    for number in range(_UNTIMED + requests):
-        start = time.perf_counter()
-        client.predict([images[number % len(images)]])
-        milliseconds.append(1000 * (time.perf_counter() - start))
-    timed = np.array(milliseconds[_UNTIMED:])
-    return {"p50_ms": float(np.quantile(timed, 0.5)), "p99_ms": float(np.quantile(timed, 0.99))}
+def _latency(client: Client, images: Sequence[bytes], requests: int) -> Latency:
+    times = cost.time_requests(lambda image: client.predict([image]), images, requests)
+    return Latency(p50_ms=times.p50_ms, p99_ms=times.p99_ms)
 
 
-class ServingValidatorSpec(ComponentSpec):
-    """TFX's contract of InfraValidator, with darkroom's ``serving`` section in its specs' place."""
+class ServingValidator(Component):
+    """In the place of TFX's InfraValidator, which needs Docker and knows nothing of latency.
 
-    PARAMETERS: ClassVar = {"custom_config": ExecutionParameter(type=str)}
-    INPUTS: ClassVar = {
-        "model": ChannelParameter(type=standard_artifacts.Model),
-        "examples": ChannelParameter(type=standard_artifacts.Examples),
-        "model_blessing": ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
-    }
-    OUTPUTS: ClassVar = {"blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)}
+    Tries ``model``, where ``model_blessing`` says yes, on images of ``examples``. Outputs
+    ``blessing``, which Pusher takes as ``infra_blessing``.
+    """
 
-
-class ServingValidator(base_component.BaseComponent):
-    """Outputs ``blessing``, which Pusher takes as ``infra_blessing``."""
-
-    SPEC_CLASS = ServingValidatorSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        model: types.BaseChannel,
-        examples: types.BaseChannel,
-        custom_config: dict[str, Any],
-        model_blessing: types.BaseChannel | None = None,
-    ):
-        """Tries ``model``, where ``model_blessing`` says yes, on images of ``examples``."""
-        spec = ServingValidatorSpec(
-            model=model,
-            examples=examples,
-            model_blessing=model_blessing,
-            custom_config=json.dumps(custom_config, sort_keys=True),
-            blessing=types.Channel(type=standard_artifacts.InfraBlessing),
-        )
-        super().__init__(spec=spec)
+    INPUTS: ClassVar = {"model": standard_artifacts.Model, "examples": standard_artifacts.Examples}
+    OPTIONAL: ClassVar = {"model_blessing": standard_artifacts.ModelBlessing}
+    OUTPUTS: ClassVar = {"blessing": standard_artifacts.InfraBlessing}

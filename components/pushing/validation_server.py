@@ -1,4 +1,4 @@
-"""A model server in a process of its own, for as long as a model is tried on it."""
+"""A model server in a process of its own, for as long as a model is validated on it."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import psutil
 
-from darkroom.components.training.distribution.shared_work import end_with_parent
-from darkroom.serving import rollout
+from darkroom.components.base.processes import end_with_parent
 from darkroom.serving.client import RequestFailed, RestClient
+from darkroom.serving.pushed_files import BATCHING_FILE
 
 # TensorFlow Serving's own server, where it is installed.
 BINARY = "tensorflow_model_server"
@@ -30,7 +30,7 @@ class ServerFailed(Exception):
     """The server did not come to serve the model; the message says why."""
 
 
-class TrialServer(NamedTuple):
+class ValidationServer(NamedTuple):
     """A running server with the model loaded."""
 
     name: str  # what it is: tensorflow_model_server, or darkroom's
@@ -45,7 +45,7 @@ class TrialServer(NamedTuple):
 
 
 @contextlib.contextmanager
-def running(folder: str, batching: str, seconds: float) -> Iterator[TrialServer]:
+def running(folder: str, batching: str, seconds: float) -> Iterator[ValidationServer]:
     """Starts a server with a model; stops it in every case.
 
     TensorFlow Serving's where its binary is on the PATH, else darkroom's own.
@@ -66,7 +66,7 @@ def running(folder: str, batching: str, seconds: float) -> Iterator[TrialServer]
         base = Path(temporary) / MODEL
         base.mkdir()
         (base / _VERSION).symlink_to(os.path.abspath(folder), target_is_directory=True)
-        parameters = Path(temporary) / rollout.BATCHING_FILE
+        parameters = Path(temporary) / BATCHING_FILE
         parameters.write_text(batching, encoding="utf-8")
         log = Path(temporary) / "log"
         port, rest_port = free_ports()
@@ -91,12 +91,14 @@ def running(folder: str, batching: str, seconds: float) -> Iterator[TrialServer]
             url = f"http://localhost:{rest_port}"
             _wait(process, url, start + seconds, log)
             ready = time.monotonic() - start
-            yield TrialServer(name, url, f"localhost:{port}", ready, psutil.Process(process.pid))
+            yield ValidationServer(
+                name, url, f"localhost:{port}", ready, psutil.Process(process.pid)
+            )
         finally:
             _stop(process)
 
 
-def _wait(process: subprocess.Popen, url: str, until: float, log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, until: float, log: Path) -> None:
     with contextlib.closing(RestClient(url, MODEL, timeout=5.0)) as client:
         while True:
             if process.poll() is not None:
@@ -132,6 +134,6 @@ def free_ports() -> list[int]:
     """Two ports on which nobody listens now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
-        for made in sockets:
-            made.bind(("127.0.0.1", 0))
-        return [made.getsockname()[1] for made in sockets]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

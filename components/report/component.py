@@ -1,20 +1,22 @@
 """The Report node: what a run came to, on a page, whether the model was blessed or not."""
 
-import json
 import logging
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tfx import types
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
-from tfx.types import component_spec, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.dsl.components.base import base_executor, executor_spec
+from tfx.types import standard_artifacts
 
+from darkroom.components.base.component import Artifacts, Component, Properties
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.report import facts, files
-from darkroom.components.runs import lineage, metadata
+from darkroom.components.base.settings import ReportSettings
+from darkroom.components.report import files
+from darkroom.components.report.collector import collect
+from darkroom.components.runs import lineage
+from darkroom.components.runs.metadata import Store
 
-INPUTS: dict[str, Any] = {
+INPUTS: dict[str, type[types.Artifact]] = {
     "examples": standard_artifacts.Examples,
     "statistics": standard_artifacts.ExampleStatistics,
     "anomalies": standard_artifacts.ExampleAnomalies,
@@ -39,83 +41,45 @@ class RunReport(types.Artifact):
 class Executor(base_executor.BaseExecutor):
     """Collects the facts and writes the files."""
 
+    def __init__(self, context: base_executor.BaseExecutor.Context | None = None):
+        """Takes what TFX says of the run."""
+        super().__init__(context)
+        self._run = str(context.pipeline_run_id) if context else ""
+
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
-        """Reports on what the nodes before it have made."""
+        """Reports on the outputs of the nodes before it."""
         [report] = output_dict["report"]
+        settings = ReportSettings.unpack(exec_properties["custom_config"])
         folder = Path(report.uri)
-        config = json.loads(exec_properties["config"])
-        run = self._context.pipeline_run_id
-        found = facts.collect(
-            folder,
-            config["name"],
-            run,
-            config,
-            {key: listed[0].mlmd_artifact for key, listed in input_dict.items() if listed},
-            _nodes(json.loads(exec_properties["store"]), config["name"], run),
-        )
-        files.write(found, folder)
+        artifacts = {key: listed[0].mlmd_artifact for key, listed in input_dict.items() if listed}
+        nodes = nodes_before(settings, self._run)
+        files.write(collect(folder, self._run, settings.config, artifacts, nodes), folder)
 
 
-def _nodes(store: dict[str, Any] | None, pipeline: str, run: str) -> list[lineage.Node]:
+def nodes_before(settings: ReportSettings, run: str) -> list[lineage.Node]:
     """The nodes of the run before this one; none where another store has them, as on Kubeflow."""
-    if store is None or not metadata.exists(store):
+    store = Store.model_validate_json(settings.store) if settings.store is not None else None
+    if store is None or not store.exists():
         return []
     try:
-        opened = metadata.open_store(store)
+        opened = store.open()
     except DarkroomError as error:  # a report without the nodes' times is better than none
         logging.warning("The report has no times of nodes. %s", error)
         return []
+    pipeline = str(settings.config["name"])
     contexts = [context for context in lineage.runs(opened, pipeline) if context.name == run]
-    found = [node for context in contexts for node in lineage.nodes(opened, pipeline, context)]
-    return [node for node in found if node.state in lineage.DONE]
+    nodes = [node for context in contexts for node in lineage.nodes(opened, pipeline, context)]
+    return [node for node in nodes if node.state in lineage.DONE]
 
 
-class ReportSpec(component_spec.ComponentSpec):
-    """The contract of Report."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        "config": ExecutionParameter(type=str),
-        "store": ExecutionParameter(type=str),
-    }
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        key: ChannelParameter(type=artifact_type, optional=True)
-        for key, artifact_type in INPUTS.items()
-    }
-    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {"report": ChannelParameter(type=RunReport)}
-
-
-class Report(base_component.BaseComponent):
+class Report(Component):
     """The last node of a run, also of one that pushes nothing.
 
     Outputs ``report``: the page, its text, its facts.
     """
 
-    SPEC_CLASS = ReportSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        channels: dict[str, types.BaseChannel],
-        config: dict[str, Any],
-        store: dict[str, Any] | None,
-    ):
-        """Reports on a run.
-
-        Args:
-          channels: what there is of ``INPUTS``.
-          config: the tree, with all that may change a result.
-          store: of ML Metadata, as ``metadata`` takes it, for the times of nodes; None: none is at
-            hand.
-        """
-        spec = ReportSpec(
-            **channels,
-            config=json.dumps(config, sort_keys=True),
-            store=json.dumps(store, sort_keys=True),
-            report=types.Channel(type=RunReport),
-        )
-        super().__init__(spec=spec)
+    OPTIONAL: ClassVar = INPUTS
+    OUTPUTS: ClassVar = {"report": RunReport}

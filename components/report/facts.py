@@ -1,283 +1,226 @@
-"""What there is to say of a run, as plain data, and the pictures that go with it."""
+"""What a report says of a run: the types of ``report.json``. Light to import.
 
-import os
-import shutil
-from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+Pictures are paths below the report's folder; None where there is none. Reports of earlier versions
+may lack keys.
+"""
 
-import numpy as np
-from tfx.utils import path_utils
+from typing import TypedDict, final
 
-from darkroom.components.base import features, results
-from darkroom.components.evaluation import cost
-from darkroom.components.ingestion import image_formats
-from darkroom.components.report import thumbnails
-from darkroom.components.runs import environment, lineage, summary
-from darkroom.components.validation import counts
-from darkroom.components.validation.distributions import distribution
-from darkroom.serving import description
-
-# Pictures of the training images: of each class two where there is room.
-_EXAMPLES, _OF_EACH_CLASS = 24, 2
-# Images that are shown as they come and as the network gets them.
-_PREPROCESSED = 6
+from darkroom.components.base.settings import Value
+from darkroom.components.runs.environment import Environment
 
 
-def collect(
-    folder: Path,
-    pipeline: str,
-    run: str,
-    config: dict[str, Any],
-    artifacts: Mapping[str, Any],
-    nodes: list[lineage.Node],
-    failure: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """The facts of a run, as far as it got.
+class Failure(TypedDict):
+    """What ended a run."""
 
-    Args:
-      folder: of the report; the pictures are written below it.
-      pipeline: its name.
-      run: the run's name in ML Metadata.
-      config: the whole tree.
-      artifacts: ML Metadata's, by the keys of ``darkroom.components.report.component.INPUTS``.
-      nodes: that have run; none where there is no store to ask.
-      failure: ``node`` and ``sentence``, where one failed.
-
-    Returns:
-      Plain JSON; a section that the run didn't get to is None.
-    """
-    given = _Given(folder, config, artifacts)
-    # Of which artifacts each section is made.
-    sections: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
-        "data": (("examples", "statistics"), _data),
-        "preprocessing": (("examples", "statistics", "transform_graph"), _preprocessing),
-        "search": (("tuner_results", "best_hyperparameters"), _search),
-        "training": (("model_run",), _training),
-        "evaluation": (("examples", "evaluation"), _evaluation),
-        "model": (("model",), _model),
-        "serving": (("infra_blessing",), _serving),
-    }
-    found = {
-        name: collected(given) if all(key in artifacts for key in needed) else None
-        for name, (needed, collected) in sections.items()
-    }
-    return {
-        "pipeline": pipeline,
-        "run": run,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "failure": failure,
-        "config": config,
-        "intended_use": config["report"]["intended_use"],
-        "limits": config["report"]["limits"],
-        "verdict": _verdict(artifacts),
-        **found,
-        "lineage": _lineage(nodes),
-        "environment": environment.describe(),
-    }
+    node: str
+    sentence: str
 
 
-class _Given:
-    """What a report is made of, its folder of pictures, and what several sections need."""
+class Verdict(TypedDict):
+    """What the gates decided; None: they were not asked."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], artifacts: Mapping[str, Any]):
-        self.config, self.artifacts = config, artifacts
-        self._folder = folder
-        (folder / results.PICTURES_FOLDER).mkdir(parents=True, exist_ok=True)
-
-    def picture(self, name: str, write: Callable[..., object], *given: Any) -> str | None:
-        """Has a picture written; its path relative to the report, None where that can't be."""
-        relative = f"{results.PICTURES_FOLDER}/{name}.png"
-        try:
-            write(*given, self._folder / relative)
-        except image_formats.ImageError:  # which TensorFlow decodes, and Pillow doesn't
-            return None
-        return relative
-
-    def files(self, split: str) -> list[Path]:
-        """The TFRecord files of a split."""
-        folder = Path(self.artifacts["examples"].uri, f"Split-{split}")
-        return sorted(path for path in folder.iterdir() if path.is_file())
-
-    @cached_property
-    def statistics(self) -> dict[str, Any]:
-        """The statistics of each split."""
-        return summary.statistics(self.artifacts["statistics"])
-
-    @cached_property
-    def examples(self) -> list[tuple[str, bytes]]:
-        """Label and image file of the first images of each class of the train split."""
-        classes = len(counts.of_classes(self.statistics["train"]))
-        return thumbnails.first_of_classes(self.files("train"), classes, _EXAMPLES, _OF_EACH_CLASS)
+    blessed: bool | None
+    servable: bool | None
+    reasons: list[str]
+    remarks: list[str]
+    pushed_version: str | None
 
 
-def _data(given: _Given) -> Any:
-    loaded, artifacts = given.statistics, given.artifacts
-    by_split = {split: counts.by_feature(listed) for split, listed in loaded.items()}
-    keys = dict.fromkeys(key for measured in by_split.values() for key in measured)
-    shown = [
-        {"picture": given.picture(f"example-{number}", thumbnails.of_file, image), "label": label}
-        for number, (label, image) in enumerate(given.examples)
-    ]
-    anomalies = artifacts.get("anomalies")
-    return {
-        "splits": {
-            split: {"images": counts.images(listed), "classes": counts.of_classes(listed)}
-            for split, listed in loaded.items()
-        },
-        "inspection": summary.inspection(artifacts["examples"]),
-        "anomalies": summary.anomalies(anomalies) if anomalies is not None else [],
-        "features": [
-            {
-                "name": key,
-                "splits": {s: distribution(m[key]) for s, m in by_split.items() if key in m},
-            }
-            for key in keys
-            if key != features.LABEL_KEY
-        ],
-        "examples": [example for example in shown if example["picture"]],
-    }
+class Split(TypedDict):
+    """How many examples there are."""
+
+    images: int
+    classes: dict[str, int]
 
 
-def _preprocessing(given: _Given) -> Any:
-    first: dict[str, bytes] = {}
-    for label, image in given.examples:
-        first.setdefault(label, image)
-    chosen = list(first.items())[:_PREPROCESSED]
-    graph = given.artifacts["transform_graph"].uri
-    after = _transformed(graph, [image for _, image in chosen])
-    # The graph's values have any range: the lowest of all these images becomes black, the highest
-    # white, in every channel alike, so that colours and differences between images stay.
-    low, high = float(after.min()), float(after.max())
-    after = (after - low) / max(high - low, 1e-6)
-    shown = [
-        {
-            "label": label,
-            "before": given.picture(f"before-{number}", thumbnails.of_file, image),
-            "after": given.picture(f"after-{number}", thumbnails.of_pixels, after[number]),
-        }
-        for number, (label, image) in enumerate(chosen)
-    ]
-    kept = [pair for pair in shown if pair["before"] and pair["after"]]
-    return {"settings": given.config["preprocessing"], "pictures": kept}
+@final
+class Values(TypedDict):
+    """How often a feature has each of its values."""
+
+    values: dict[str, int]
 
 
-def _transformed(transform_graph: str, encoded: list[bytes]) -> np.ndarray:
-    """What the network gets of images: float32 [count, height, width, channels]."""
-    import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
-    import tensorflow as tf
-    import tensorflow_transform as tft
+@final
+class Numbers(TypedDict):
+    """How a feature's numbers are spread."""
 
-    layer = tft.TFTransformOutput(transform_graph).transform_features_layer()
-    inputs = {features.IMAGE_KEY: tf.reshape(tf.constant(encoded), [-1, 1])}
-    pixels: np.ndarray = layer(inputs)[features.IMAGE].numpy()
-    return pixels
-
-
-def _search(given: _Given) -> Any:
-    rows, picture = summary.search(given.artifacts["tuner_results"])
-    return {
-        "objective": given.config["tuner"]["objective"],
-        "rows": rows,
-        "best": summary.best_hyperparameters(given.artifacts["best_hyperparameters"]),
-        "picture": given.picture("search", shutil.copyfile, picture) if picture else None,
-    }
+    mean: float
+    min: float
+    max: float
+    std: float
+    histogram: list[list[float]]  # low, high, count
 
 
-def _training(given: _Given) -> Any:
-    found, sheet = summary.training(given.artifacts["model_run"])
-    return {
-        "history": found["history"],
-        "exported_epoch": found["exported_epoch"],
-        "diagnosis": found["diagnosis"],
-        "augmentation": given.picture("augmentation", shutil.copyfile, sheet)
-        if sheet.exists()
-        else None,
-    }
+Distribution = Values | Numbers
 
 
-def _evaluation(given: _Given) -> Any:
-    found = summary.evaluation(given.artifacts["evaluation"])
-    if found is None:
-        return None
-    groups = {"mistakes": "mistake", "uncertain": "uncertain"}
-    wanted = {entry["content_hash"] for key in groups for entry in found[key]}
-    by_content = thumbnails.by_content(given.files(found["split"]), wanted) if wanted else {}
-    for key, name in groups.items():
-        for number, entry in enumerate(found[key]):
-            image = by_content.get(entry["content_hash"])
-            entry["picture"] = (
-                given.picture(f"{name}-{number}", thumbnails.of_file, image) if image else None
-            )
-    return found
+class Feature(TypedDict):
+    """A feature of the examples."""
+
+    name: str
+    splits: dict[str, Distribution]
 
 
-def _model(given: _Given) -> Any:
-    folder = Path(path_utils.serving_model_path(given.artifacts["model"].uri))
-    found = description.describe(folder)
+class Data(TypedDict):
+    """Of ImportExampleGen, StatisticsGen and ExampleValidator."""
 
-    def tensors(named: list[description.Tensor]) -> list[dict[str, Any]]:
-        return [{"name": t.name, "type": t.dtype, "shape": t.shape} for t in named]
-
-    return {
-        "architecture": found.facts.get("network"),
-        "parameters": found.parameters,
-        "trainable": found.facts.get("trainable"),  # which older models don't say
-        "signatures": [
-            {"name": s.name, "inputs": tensors(s.inputs), "outputs": tensors(s.outputs)}
-            for s in found.signatures
-        ],
-        "size_mib": cost.size_mib(str(folder)),
-        "facts": found.facts,
-    }
+    splits: dict[str, Split]
+    inspection: dict[str, object]
+    anomalies: list[str]
+    features: list[Feature]
+    examples: list[dict[str, str]]  # picture and label
 
 
-def _serving(given: _Given) -> Any:
-    return summary.trial(given.artifacts["infra_blessing"])
+class Preprocessing(TypedDict):
+    """Of Transform."""
+
+    settings: dict[str, object]
+    pictures: list[dict[str, str]]  # label, the picture before and after
 
 
-def _verdict(artifacts: Mapping[str, Any]) -> dict[str, Any]:
-    blessing, pushed_model = artifacts.get("blessing"), artifacts.get("pushed_model")
-    tried = artifacts.get("infra_blessing")
-    found = summary.verdict(blessing) if blessing is not None else {}
-    reasons = found.get("reasons", [])
-    servable = None
-    if found.get("blessed") and tried is not None:
-        reasons = summary.trial(tried)["reasons"]
-        servable = not reasons
-    pushed = summary.pushed(pushed_model) if pushed_model is not None else None
-    return {
-        "blessed": found.get("blessed"),
-        "servable": servable,  # None: not tried
-        "reasons": reasons,
-        "remarks": found.get("remarks", []),
-        "pushed_version": os.path.basename(pushed) if pushed else None,
-    }
+class Search(TypedDict):
+    """Of Tuner."""
+
+    objective: str
+    rows: list[dict[str, object]]  # trials, best first, failed ones last
+    best: dict[str, Value]
+    picture: str | None
 
 
-def _lineage(nodes: list[lineage.Node]) -> list[dict[str, Any]]:
-    status = summary.Status("", "", "")
-    return [
-        {
-            "node": node.id,
-            "state": node.state,
-            "seconds": round((node.updated - node.started) / 1000, 1),
-            "started": lineage.moment(node.started),
-            "result": summary.read_outputs(status, node.id, node.made)
-            if node.state in lineage.DONE
-            else "",
-            "inputs": _artifacts(node.inputs),
-            "outputs": _artifacts(node.outputs),
-        }
-        for node in nodes
-    ]
+# Keras's metrics by name, a number per epoch; None where it was no number.
+History = dict[str, list[float | None]]
 
 
-def _artifacts(by_key: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return [
-        {"key": key, "type": artifact.type, "id": artifact.id, "uri": artifact.uri}
-        for key, artifacts in by_key.items()
-        for artifact in artifacts
-    ]
+class Training(TypedDict):
+    """Of Trainer."""
+
+    history: History
+    exported_epoch: int  # from 0
+    diagnosis: list[str]
+    augmentation: str | None  # a picture
+
+
+class Model(TypedDict):
+    """The exported model."""
+
+    architecture: str | None
+    parameters: int
+    trainable: int | None  # older models don't say
+    signatures: list[dict[str, object]]  # name, inputs and outputs, of these name, type and shape
+    size_mib: float
+    facts: dict[str, object]  # as the model itself has them
+
+
+# Of the whole split, of a class or of a slice of it. None: it is not defined, or nothing is there
+# to compare with.
+Metric = TypedDict(
+    "Metric",
+    {
+        "metric": str,
+        "class": str | None,
+        "slice": dict[str, str] | None,
+        "value": float | None,
+        "low": float | None,  # of the confidence interval
+        "high": float | None,
+        "baseline": float | None,
+        "difference": float | None,
+        "examples": int,
+    },
+)
+
+
+class Threshold(Metric):
+    """What a metric must reach."""
+
+    difference_low: float | None
+    difference_high: float | None
+    bound: str
+    limit: float
+    passed: bool | None  # None: nothing to compare with
+    sentence: str
+
+
+class Bin(TypedDict):
+    """Examples whose scores lie between two numbers."""
+
+    low: float
+    high: float
+    examples: int
+    score: float | None  # the mean
+    correct: float | None  # the share
+
+
+class Latency(TypedDict):
+    """Of requests, in milliseconds."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+class Evaluation(TypedDict):
+    """Of Evaluator: its ``evaluation.json``; images of ``mistakes`` and ``uncertain`` as well."""
+
+    split: str
+    examples: int
+    multi_label: bool
+    classes: list[str]
+    confidence: float
+    thresholds: list[Threshold]
+    metrics: list[Metric]
+    confusion: list[list[int]] | None  # by true and predicted class; None of several labels
+    calibration: list[Bin]
+    mistakes: list[dict[str, object]]
+    uncertain: list[dict[str, object]]
+    latency: Latency | None
+
+
+class Serving(TypedDict, total=False):
+    """Of ServingValidator; only ``reasons`` where its server didn't come up."""
+
+    reasons: list[str]
+    server: str
+    ready_seconds: float
+    memory_mib: float
+    images: int
+    largest_difference: float
+    latency: dict[str, Latency]  # by protocol
+
+
+class Node(TypedDict):
+    """A node of the run."""
+
+    node: str
+    state: str
+    seconds: float
+    started: str
+    result: str  # in words
+    inputs: list[dict[str, object]]  # artifacts: key, type, id and uri
+    outputs: list[dict[str, object]]
+
+
+class Sections(TypedDict):
+    """What the nodes found out; None where the run didn't get to it."""
+
+    data: Data | None
+    preprocessing: Preprocessing | None
+    search: Search | None
+    training: Training | None
+    evaluation: Evaluation | None
+    model: Model | None
+    serving: Serving | None
+
+
+class Facts(Sections):
+    """All that a report says."""
+
+    pipeline: str
+    run: str
+    created: str
+    failure: Failure | None
+    config: dict[str, object]
+    intended_use: str
+    limits: str
+    verdict: Verdict
+    lineage: list[Node]
+    environment: Environment

@@ -3,24 +3,25 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from darkroom.components.base import results
+from darkroom.components.report.facts import Facts
 
 
-def write(facts: dict[str, Any], folder: Path) -> None:
+def write(facts: Facts, folder: Path) -> None:
     """Writes the page, the text and the facts beside the pictures that ``facts`` names."""
     from darkroom.components.report.markdown import markdown
     from darkroom.components.report.page import page
 
-    facts = _plain(facts)
+    facts = cast(Facts, _plain(facts))
     text = json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False)
     (folder / results.REPORT_FACTS).write_text(text, encoding="utf-8")
     (folder / results.REPORT_TEXT).write_text(markdown(facts), encoding="utf-8")
     (folder / results.REPORT_PAGE).write_text(page(facts, folder), encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """The same without what JSON has no number for, such as the score of a failed trial."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}

@@ -2,8 +2,8 @@
 
 from darkroom.components.evaluation.metrics import OVERALL
 from darkroom.components.report import views
+from darkroom.components.report.facts import Data, Evaluation, Facts, Search, Training
 from darkroom.components.report.markup import LONG, bullets, table, text
-from darkroom.components.report.views import Facts
 from darkroom.components.tuning import trial_table
 
 _METRICS = ("accuracy", "loss", "macro_f1", "weighted_f1", "micro_f1", "auc", "calibration_error")
@@ -11,10 +11,10 @@ _METRICS = ("accuracy", "loss", "macro_f1", "weighted_f1", "micro_f1", "auc", "c
 
 def markdown(facts: Facts) -> str:
     """The report in short: verdict, thresholds, metrics, classes, data, training, lineage."""
-    told = views.verdict(facts)
+    verdict = views.verdict(facts)
     parts = [
-        f"## {told.sign} {text(facts['pipeline'])}: {told.words}",
-        text(told.sentence),
+        f"## {verdict.sign} {text(facts['pipeline'])}: {verdict.words}",
+        text(verdict.sentence),
         bullets([*facts["verdict"]["reasons"], *facts["verdict"]["remarks"]]),
         *_model_card(facts),
         *_evaluation(facts["evaluation"]),
@@ -29,23 +29,23 @@ def markdown(facts: Facts) -> str:
 
 def _model_card(facts: Facts) -> list[str]:
     """The user's own words, of which there may be none."""
-    given = {"Intended use": facts["intended_use"], "Limits": facts["limits"]}
-    return [f"### {head}\n\n{text(words)}" for head, words in given.items() if words]
+    sections = {"Intended use": facts["intended_use"], "Limits": facts["limits"]}
+    return [f"### {head}\n\n{text(words)}" for head, words in sections.items() if words]
 
 
-def _evaluation(evaluation: Facts | None) -> list[str]:
+def _evaluation(evaluation: Evaluation | None) -> list[str]:
     if evaluation is None:
         return []
     thresholds = [
         [
-            views.outcome(found),
-            views.subject(found),
-            views.bound(found),
-            views.number(found["value"]),
-            views.threshold_interval(found),
-            views.number(found["baseline"]),
+            views.outcome(one),
+            views.subject(one),
+            views.bound(one),
+            views.number(one["value"]),
+            views.threshold_interval(one),
+            views.number(one["baseline"]),
         ]
-        for found in views.thresholds(evaluation)
+        for one in views.thresholds(evaluation)
     ]
     metrics = [
         row
@@ -89,7 +89,7 @@ def _evaluation(evaluation: Facts | None) -> list[str]:
     ]
 
 
-def _data(data: Facts | None) -> list[str]:
+def _data(data: Data | None) -> list[str]:
     if data is None:
         return []
     splits = []
@@ -104,7 +104,7 @@ def _data(data: Facts | None) -> list[str]:
     return ["### Data", bullets([*splits, *(anomalies or ["no anomalies"])])]
 
 
-def _search(search: Facts | None) -> list[str]:
+def _search(search: Search | None) -> list[str]:
     if search is None:
         return []
     done = [row for row in search["rows"] if not trial_table.failed(row)]
@@ -113,7 +113,7 @@ def _search(search: Facts | None) -> list[str]:
     return ["### Search", bullets([*words, *([f"best: {best}"] if best else [])])]
 
 
-def _training(training: Facts | None) -> list[str]:
+def _training(training: Training | None) -> list[str]:
     if training is None:
         return []
     history, exported = training["history"], training["exported_epoch"]
@@ -127,7 +127,7 @@ def _training(training: Facts | None) -> list[str]:
 
 
 def _model(facts: Facts) -> list[str]:
-    model, evaluation = facts["model"], facts["evaluation"]
+    model, evaluation, serving = facts["model"], facts["evaluation"], facts["serving"]
     if model is None:
         return []
     words = [
@@ -137,10 +137,11 @@ def _model(facts: Facts) -> list[str]:
     ]
     if evaluation is not None and (latency := evaluation.get("latency")):
         words.append(f"{views.number(latency['p50_ms'], 1)} ms per request in the median")
-    served = [f"{name} {words}" for name, words in views.served(facts["serving"])]
-    if served:
-        served = [f"served by {facts['serving']['server']}: {'; '.join(served)}"]
-    return ["### Model", bullets([", ".join(words), *served])]
+    lines = [", ".join(words)]
+    if serving is not None and (served := views.served(serving)):
+        measured = "; ".join(f"{name} {value}" for name, value in served)
+        lines.append(f"served by {serving['server']}: {measured}")
+    return ["### Model", bullets(lines)]
 
 
 def _lineage(facts: Facts) -> list[str]:

@@ -4,14 +4,13 @@ import base64
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import yaml
 from markupsafe import Markup
 
 from darkroom.components.report import plots, views
-from darkroom.components.report.views import Facts
+from darkroom.components.report.facts import Data, Evaluation, Facts, Search, Training
 from darkroom.components.tuning import trial_table
 
 _TEMPLATE = "report.html.jinja"
@@ -71,7 +70,7 @@ def page(facts: Facts, folder: Path) -> str:
     )
 
 
-def _of_data(data: Facts | None) -> dict[str, Any]:
+def _of_data(data: Data | None) -> dict[str, object]:
     if data is None:
         return {}
     counts = {name: split["classes"] for name, split in data["splits"].items()}
@@ -86,7 +85,7 @@ def _of_data(data: Facts | None) -> dict[str, Any]:
     }
 
 
-def _of_search(search: Facts | None) -> dict[str, Any]:
+def _of_search(search: Search | None) -> dict[str, object]:
     if search is None:
         return {}
     values = [trial_table.hyperparameters(row) for row in search["rows"]]
@@ -98,7 +97,7 @@ def _of_search(search: Facts | None) -> dict[str, Any]:
     }
 
 
-def _of_training(training: Facts | None) -> dict[str, Any]:
+def _of_training(training: Training | None) -> dict[str, object]:
     if training is None:
         return {}
     history, exported = training["history"], training["exported_epoch"]
@@ -109,7 +108,7 @@ def _of_training(training: Facts | None) -> dict[str, Any]:
     return {"curves": [drawn for drawn in curves if drawn]}
 
 
-def _of_evaluation(evaluation: Facts | None) -> dict[str, Any]:
+def _of_evaluation(evaluation: Evaluation | None) -> dict[str, object]:
     if evaluation is None:
         return {}
     matrix, bins = evaluation["confusion"], evaluation["calibration"]

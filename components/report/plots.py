@@ -20,6 +20,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from darkroom.components.report.facts import Bin, Distribution, History, Numbers, Values
+
 # Up to so many classes: numbers in the cells of a confusion matrix, and an SVG.
 MOST_NUMBERED, MOST_DRAWN = 20, 30
 
@@ -49,9 +51,7 @@ _STYLE = {
 }
 
 
-def curve(
-    history: dict[str, list[float | None]], metric: str, exported: int | None, title: str
-) -> str:
+def curve(history: History, metric: str, exported: int | None, title: str) -> str:
     """A metric of train and validation by epoch; empty where the history has neither.
 
     Args:
@@ -87,8 +87,8 @@ def curve(
         if len(drawn) > 1 or exported is not None:
             plot.legend(frameon=False, fontsize=_SMALL, loc="best", handlelength=2.6)
         plot.set_title(title, loc="left", fontsize=_TEXT, fontweight="bold")
-        told = "; ".join(f"{w} from {v[0]:.4g} to {v[-1]:.4g}" for w, v in drawn.items())
-        return _svg(figure, f"{title} by epoch: {told}")
+        ends = "; ".join(f"{w} from {v[0]:.4g} to {v[-1]:.4g}" for w, v in drawn.items())
+        return _svg(figure, f"{title} by epoch: {ends}")
 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: list[str]) -> str:
@@ -127,11 +127,11 @@ def confusion(matrix: Sequence[Sequence[int]], classes: list[str]) -> str:
                           fontsize=_SMALL if value < 10000 else _SMALL - 1.5)  # fmt: skip
         _colour_bar(figure, plot, side + margin + 0.8)
         correct = np.trace(counts) / max(1, counts.sum())
-        told = f"Confusion matrix of {many} classes: {correct:.1%} of the examples on its diagonal"
-        return _svg(figure, told) if many <= MOST_DRAWN else _png(figure, told)
+        words = f"Confusion matrix of {many} classes: {correct:.1%} of the examples on its diagonal"
+        return _svg(figure, words) if many <= MOST_DRAWN else _png(figure, words)
 
 
-def calibration(bins: Sequence[dict[str, Any]]) -> str:
+def calibration(bins: Sequence[Bin]) -> str:
     """How often the model is right, by how sure it is; the bars tell how many examples there are.
 
     Empty where there are no bins.
@@ -139,32 +139,34 @@ def calibration(bins: Sequence[dict[str, Any]]) -> str:
     Args:
       bins: with ``examples``, their mean ``score`` and the share that is ``correct``.
     """
-    filled = [found for found in bins if found["examples"]]
+    filled = [one for one in bins if one["examples"]]
     if not filled:
         return ""
     with rc_context(_STYLE):
         figure, plot = _figure(4.7, 3.6, left=0.62, bottom=0.52, top=0.42, right=0.3)
-        total = sum(found["examples"] for found in filled)
-        shares = [found["examples"] / total for found in filled]
-        lows = [found["low"] for found in filled]
-        widths = [found["high"] - found["low"] for found in filled]
+        sizes = [one["examples"] for one in filled]
+        shares = [size / sum(sizes) for size in sizes]
+        scores = [one["score"] or 0.0 for one in filled]
+        correct = [one["correct"] or 0.0 for one in filled]
+        lows = [one["low"] for one in filled]
+        widths = [one["high"] - one["low"] for one in filled]
         plot.bar(lows, shares, widths, align="edge", color=_FAINT, edgecolor=_GROUND,
                  label="share of the examples")  # fmt: skip
         plot.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle=":", label="score = share")
         plot.plot(
-            [found["score"] for found in filled], [found["correct"] for found in filled],
-            color=_BLUE, marker="o", markersize=4, linewidth=1.8, label="share that is correct",
+            scores, correct, color=_BLUE, marker="o", markersize=4, linewidth=1.8,
+            label="share that is correct",
         )  # fmt: skip
         plot.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score")
         plot.xaxis.set_major_formatter(PercentFormatter(1))
         plot.yaxis.set_major_formatter(PercentFormatter(1))
         plot.legend(frameon=False, fontsize=_SMALL, loc="upper left")
         plot.set_title("Score and truth", loc="left", fontsize=_TEXT, fontweight="bold")
-        told = "; ".join(
-            f"at score {found['score']:.2f} {found['correct']:.0%} of {found['examples']}"
-            for found in filled
+        words = "; ".join(
+            f"at score {score:.2f} {share:.0%} of {size}"
+            for score, share, size in zip(scores, correct, sizes, strict=True)
         )
-        return _svg(figure, f"Share of correct answers: {told}")
+        return _svg(figure, f"Share of correct answers: {words}")
 
 
 def class_counts(splits: dict[str, dict[str, int]], classes: list[str]) -> str:
@@ -190,11 +192,11 @@ def class_counts(splits: dict[str, dict[str, int]], classes: list[str]) -> str:
             figure, plot = _count_lines(shares, classes)
             plot.yaxis.set_major_formatter(percent)
         _legend_above(plot, len(splits))
-        told = "; ".join(
+        words = "; ".join(
             f"{split} {min(counts.values(), default=0):,} to {max(counts.values(), default=0):,}"
             for split, counts in splits.items()
         )
-        return _svg(figure, f"Examples per class: {told}")
+        return _svg(figure, f"Examples per class: {words}")
 
 
 def _count_bars(shares: dict[str, dict[str, float]], classes: list[str]) -> tuple[Figure, Axes]:
@@ -239,54 +241,55 @@ def _bar_look(split: int) -> dict[str, Any]:
             "linewidth": 0}  # fmt: skip
 
 
-def distribution(name: str, splits: dict[str, dict[str, Any]]) -> str:
+def distribution(name: str, splits: dict[str, Distribution]) -> str:
     """How a feature's values are spread, a line for each split.
 
     Args:
       name: of the feature.
-      splits: by name, each with a ``histogram`` of [low, high, count], or counts of ``values``.
+      splits: by name; all of numbers, or all of values.
     """
     with rc_context(_STYLE):
         figure, plot = _figure(3.5, 2.2, left=0.25, bottom=0.38, top=0.62, right=0.2)
-        if any("values" in found for found in splits.values()):
-            _draw_values(plot, splits)
+        if values := {split: one for split, one in splits.items() if "values" in one}:
+            _draw_values(plot, values)
         else:
-            _draw_numbers(plot, splits)
+            numbers = {split: one for split, one in splits.items() if "histogram" in one}
+            _draw_numbers(plot, numbers)
         plot.set_ylim(bottom=0)
         plot.set_yticks([])
         plot.spines["left"].set_visible(False)
         _legend_above(plot, len(splits), name)
-        told = "; ".join(f"{split} {_told(found)}" for split, found in splits.items())
-        return _svg(figure, f"Distribution of {name}: {told}")
+        words = "; ".join(f"{split} {_in_words(one)}" for split, one in splits.items())
+        return _svg(figure, f"Distribution of {name}: {words}")
 
 
-def _draw_numbers(plot: Axes, splits: dict[str, dict[str, Any]]) -> None:
+def _draw_numbers(plot: Axes, splits: dict[str, Numbers]) -> None:
     """Steps of the density of a feature's values, the first split's filled."""
-    for i, (split, found) in enumerate(splits.items()):
+    for i, (split, one) in enumerate(splits.items()):
         colour, stroke = _COLOURS[i % 4], _STROKES[i % 4]
-        edges, heights = _density(found["histogram"])
+        edges, heights = density(one["histogram"])
         if i == 0:
             plot.stairs(heights, edges, fill=True, color=colour, alpha=0.18)
         plot.stairs(heights, edges, color=colour, linestyle=stroke, linewidth=1.5, label=split)
     plot.xaxis.set_major_locator(MaxNLocator(5))
 
 
-def _draw_values(plot: Axes, splits: dict[str, dict[str, Any]]) -> None:
+def _draw_values(plot: Axes, splits: dict[str, Values]) -> None:
     """Bars of the shares of a feature's values, those of the splits side by side."""
-    values = sorted({value for found in splits.values() for value in found["values"]})
+    values = sorted({value for one in splits.values() for value in one["values"]})
     thick = 0.8 / len(splits)
-    for i, (split, found) in enumerate(splits.items()):
-        total = sum(found["values"].values()) or 1
-        shares = [found["values"].get(value, 0) / total for value in values]
+    for i, (split, one) in enumerate(splits.items()):
+        total = sum(one["values"].values()) or 1
+        shares = [one["values"].get(value, 0) / total for value in values]
         places = np.arange(len(values)) + (i - (len(splits) - 1) / 2) * thick
         plot.bar(places, shares, thick * 0.92, **_bar_look(i), label=split)
     plot.set_xticks(range(len(values)), [_cut(value) for value in values], fontsize=_SMALL)
 
 
-def _density(histogram: list[list[float]]) -> tuple[list[float], list[float]]:
+def density(histogram: list[list[float]]) -> tuple[list[float], list[float]]:
     """Edges and heights of bins whose areas add up to 1; for one value, a bin around it."""
-    total = sum(found[2] for found in histogram) or 1
-    wide = [found for found in histogram if found[1] > found[0]]
+    total = sum(count for _, _, count in histogram) or 1
+    wide = [bucket for bucket in histogram if bucket[1] > bucket[0]]
     if not wide:
         middle = histogram[0][0] if histogram else 0.0
         return [middle - 0.5, middle + 0.5], [1.0]
@@ -294,10 +297,10 @@ def _density(histogram: list[list[float]]) -> tuple[list[float], list[float]]:
     return [wide[0][0], *(high for _, high, _ in wide)], heights
 
 
-def _told(found: dict[str, Any]) -> str:
-    if "values" in found:
-        return ", ".join(f"{value} {amount:,}" for value, amount in found["values"].items())
-    return f"{found['min']:.4g} to {found['max']:.4g}, mean {found['mean']:.4g}"
+def _in_words(one: Distribution) -> str:
+    if "values" in one:
+        return ", ".join(f"{value} {amount:,}" for value, amount in one["values"].items())
+    return f"{one['min']:.4g} to {one['max']:.4g}, mean {one['mean']:.4g}"
 
 
 def _figure(
@@ -340,9 +343,9 @@ def _legend_above(plot: Axes, splits: int, title: str = "") -> None:
     )  # fmt: skip
 
 
-def _svg(figure: Figure, told: str) -> str:
+def _svg(figure: Figure, words: str) -> str:
     """A figure as an SVG element, as wide as its column but no wider than it is."""
-    drawn = _saved(figure, format="svg", metadata={"Date": None}).decode()
+    drawn = _saved(figure, "svg", "figure", {"Date": None}).decode()
     # What stands before the drawing is of a file; its style would be the whole page's, and the
     # names of groups would stand in it many times.
     inside = drawn[drawn.index("<defs>") : drawn.rindex("</svg>")]
@@ -354,28 +357,28 @@ def _svg(figure: Figure, told: str) -> str:
         f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" '
         f'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width:g} {height:g}" '
         f'style="--width: {width / _INCH * 96:.0f}px" stroke-linejoin="round" role="img" '
-        f'aria-label="{html.escape(told)}">{inside}</svg>'
+        f'aria-label="{html.escape(words)}">{inside}</svg>'
     )
 
 
-def _png(figure: Figure, told: str) -> str:
+def _png(figure: Figure, words: str) -> str:
     """A figure as an image element with its data inside."""
-    content = _saved(figure, format="png", dpi=130, metadata={"Software": None})
+    content = _saved(figure, "png", 130, {"Software": None})
     width = figure.get_figwidth() * 96
     data = base64.b64encode(content).decode()
     return (
-        f'<img class="plot" style="--width: {width:.0f}px" alt="{html.escape(told)}" '
+        f'<img class="plot" style="--width: {width:.0f}px" alt="{html.escape(words)}" '
         f'src="data:image/png;base64,{data}">'
     )
 
 
-def _saved(figure: Figure, **options: Any) -> bytes:
-    """A figure as a file."""
+def _saved(figure: Figure, kind: str, dpi: str | int, metadata: dict[str, None]) -> bytes:
+    """A figure as a file of the kind, without the metadata that differ each time."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The font is measured here; the browser has those for other scripts.
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        figure.savefig(buffer, facecolor=_GROUND, **options)
+        figure.savefig(buffer, format=kind, dpi=dpi, facecolor=_GROUND, metadata=metadata)
     return buffer.getvalue()
 
 

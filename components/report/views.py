@@ -2,16 +2,25 @@
 
 import math
 from datetime import datetime
-from typing import Any, NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from darkroom.components.evaluation.metrics import OF_CLASSES, OVERALL
-
-Facts = dict[str, Any]
+from darkroom.components.report.facts import (
+    Data,
+    Evaluation,
+    Facts,
+    Feature,
+    Metric,
+    Serving,
+    Threshold,
+)
+from darkroom.components.runs.environment import Environment
 
 NOTHING = "–"
 # Of our own metrics: whether more of a user's is better nobody has said.
 _KNOWN = {*OVERALL, *OF_CLASSES}
 _LOWER_IS_BETTER = {"loss", "calibration_error"}
+_OF_ROWS = ("precision", "recall", "f1")
 # Of a slice; more columns than that nobody reads.
 _OF_SLICES = ("accuracy", "macro_f1", "auc", "loss")
 _WRITTEN = {"auc": "AUC", "f1": "F1"}
@@ -66,26 +75,26 @@ class SliceRow(NamedTuple):
 
     name: str
     examples: int
-    metrics: list[dict[str, Any] | None]
+    metrics: list[Metric | None]
     interval: str  # of the accuracy
     below: bool | None  # its whole interval is below the accuracy of all; None: there is none
 
 
 def verdict(facts: Facts) -> Verdict:
-    """The run's end: a failed node comes before all that was found until then."""
-    failure, found = facts["failure"], facts["verdict"]
+    """The run's end: a failed node comes before all that was decided until then."""
+    failure, decided = facts["failure"], facts["verdict"]
     if failure is not None:
         return Verdict("bad", "✗", f"{failure['node']} failed", failure["sentence"])
-    if found["blessed"] is None:
+    if decided["blessed"] is None:
         return Verdict("open", "?", "Not evaluated", "The run didn't get to a verdict.")
-    if not found["blessed"]:
+    if not decided["blessed"]:
         return Verdict("bad", "✗", "Not blessed", "What was pushed before stays as it was.")
-    if found["servable"] is False:
+    if decided["servable"] is False:
         words = "Blessed by Evaluator, not for serving"
         return Verdict("bad", "✗", words, "What was pushed before stays as it was.")
-    if found["pushed_version"] is None:
+    if decided["pushed_version"] is None:
         return Verdict("good", "✓", "Blessed", "Nothing was pushed.")
-    return Verdict("good", "✓", "Blessed and pushed", f"Version {found['pushed_version']}.")
+    return Verdict("good", "✓", "Blessed and pushed", f"Version {decided['pushed_version']}.")
 
 
 def key_numbers(facts: Facts) -> list[Number]:
@@ -118,106 +127,105 @@ def key_numbers(facts: Facts) -> list[Number]:
     return numbers
 
 
-def served(serving: Facts | None) -> list[tuple[str, str]]:
+def served(serving: Serving | None) -> list[tuple[str, str]]:
     """What ServingValidator measured of a server with the model, each under its name."""
     if serving is None or "server" not in serving:
         return []
-    found = [
+    measured = [
         ("ready after", f"{number(serving['ready_seconds'], 1)} s"),
         ("memory", f"{count(round(serving['memory_mib']))} MiB"),
     ]
     for name, words in (("grpc", "over gRPC"), ("rest", "over REST")):
         latency = serving["latency"][name]
         median, tail = (f"{number(latency[key], 1)} ms" for key in ("p50_ms", "p99_ms"))
-        found.append((words, f"{median} in the median, {tail} at the 99th percentile"))
+        measured.append((words, f"{median} in the median, {tail} at the 99th percentile"))
     difference, images = serving["largest_difference"], count(serving["images"])
-    found.append(("scores", f"of {images} images at most {difference:.1g} off the model's own"))
-    return found
+    measured.append(("scores", f"of {images} images at most {difference:.1g} off the model's own"))
+    return measured
 
 
-def _of_metric(row: dict[str, Any]) -> Number:
+def _of_metric(row: Metric) -> Number:
     note = ""
-    if (found := change(row)) is not None:
-        note = f"{found.value} against the baseline"
+    if (changed := change(row)) is not None:
+        note = f"{changed.value} against the baseline"
     elif row["low"] is not None and row["high"] is not None:
         note = interval(row)
     return Number(metric_name(row["metric"]), number(row["value"]), note)
 
 
-def overall(evaluation: Facts) -> dict[str, dict[str, Any]]:
+def overall(evaluation: Evaluation) -> dict[str, Metric]:
     """The metrics of the whole split by name."""
     rows = [row for row in evaluation["metrics"] if not row["class"] and not row["slice"]]
     return {row["metric"]: row for row in rows}
 
 
-def class_rows(evaluation: Facts) -> list[ClassRow]:
+def class_rows(evaluation: Evaluation) -> list[ClassRow]:
     """A row for each class, in the order of ``ordered``."""
-    found = {
-        (row["class"], row["metric"]): row
-        for row in evaluation["metrics"]
-        if row["class"] is not None and not row["slice"]
-    }
-    rows = []
-    for name in ordered(evaluation["classes"]):
-        of_class = {m: found[name, m] for m in ("precision", "recall", "f1") if (name, m) in found}
-        supports = [row["examples"] for row in of_class.values()]
-        rows.append(_class_row(name, of_class, supports[0] if supports else None))
-    return rows
+    by_class: dict[str, dict[str, Metric]] = {}
+    for metric in evaluation["metrics"]:
+        if metric["class"] is not None and not metric["slice"]:
+            by_class.setdefault(metric["class"], {})[metric["metric"]] = metric
+    return [_class_row(name, by_class.get(name, {})) for name in ordered(evaluation["classes"])]
 
 
-def average_rows(evaluation: Facts) -> list[ClassRow]:
+def average_rows(evaluation: Evaluation) -> list[ClassRow]:
     """The averages below the classes, as far as they were computed."""
     metrics = overall(evaluation)
     rows = []
     for kind in ("micro", "macro", "weighted"):
-        of_kind = {
-            m: metrics[f"{kind}_{m}"]
-            for m in ("precision", "recall", "f1")
-            if f"{kind}_{m}" in metrics
-        }
+        names = {f"{kind}_{name}": name for name in _OF_ROWS}
+        of_kind = {names[name]: metric for name, metric in metrics.items() if name in names}
         if of_kind:
-            rows.append(_class_row(f"{kind} average", of_kind, evaluation["examples"]))
+            row = _class_row(f"{kind} average", of_kind)
+            rows.append(row._replace(support=evaluation["examples"]))
     return rows
 
 
-def _class_row(name: str, metrics: dict[str, dict[str, Any]], support: int | None) -> ClassRow:
-    precision, recall, f1 = (metrics.get(m, {}).get("value") for m in ("precision", "recall", "f1"))
-    baseline_f1 = metrics.get("f1", {}).get("baseline")
-    certain = interval(metrics["recall"]) if "recall" in metrics else NOTHING
-    return ClassRow(name, precision, recall, f1, support, baseline_f1, certain)
+def _class_row(name: str, metrics: dict[str, Metric]) -> ClassRow:
+    values = {key: metrics[key]["value"] for key in _OF_ROWS if key in metrics}
+    return ClassRow(
+        name,
+        values.get("precision"),
+        values.get("recall"),
+        values.get("f1"),
+        support=next((metrics[key]["examples"] for key in values), None),
+        baseline_f1=metrics["f1"]["baseline"] if "f1" in metrics else None,
+        recall_interval=interval(metrics["recall"]) if "recall" in metrics else NOTHING,
+    )
 
 
-def slice_metrics(evaluation: Facts) -> list[str]:
+def slice_metrics(evaluation: Evaluation) -> list[str]:
     """The metrics of which slices have a column."""
     names = {row["metric"] for row in evaluation["metrics"] if row["slice"]}
     return [name for name in _OF_SLICES if name in names]
 
 
-def slice_rows(evaluation: Facts) -> list[SliceRow]:
+def slice_rows(evaluation: Evaluation) -> list[SliceRow]:
     """A row for each slice, as they were evaluated."""
     names = slice_metrics(evaluation)
-    slices: dict[str, dict[str, dict[str, Any]]] = {}
+    slices: dict[str, dict[str, Metric]] = {}
     for row in evaluation["metrics"]:
         if row["slice"] and not row["class"]:
             slices.setdefault(slice_name(row["slice"]), {})[row["metric"]] = row
-    everywhere = overall(evaluation).get("accuracy", {}).get("value")
+    whole = overall(evaluation).get("accuracy")
+    everywhere = whole["value"] if whole else None
     rows = []
-    for name, found in slices.items():
-        accuracy = found.get("accuracy", {"low": None, "high": None})
-        known = _is_number(accuracy["high"]) and _is_number(everywhere)
-        below = accuracy["high"] < everywhere if known else None
-        examples = max(row["examples"] for row in found.values())
-        listed = [found.get(metric) for metric in names]
-        rows.append(SliceRow(name, examples, listed, interval(accuracy), below))
+    for name, metrics in slices.items():
+        accuracy = metrics.get("accuracy")
+        high = accuracy["high"] if accuracy else None
+        below = high < everywhere if _is_number(high) and _is_number(everywhere) else None
+        examples = max(metric["examples"] for metric in metrics.values())
+        certain = interval(accuracy) if accuracy else NOTHING
+        rows.append(SliceRow(name, examples, [metrics.get(key) for key in names], certain, below))
     return rows
 
 
-def slice_name(values: dict[str, Any]) -> str:
+def slice_name(values: dict[str, str]) -> str:
     """A slice as ``key = value``."""
     return ", ".join(f"{key} = {value}" for key, value in values.items())
 
 
-def subject(threshold: Facts) -> str:
+def subject(threshold: Threshold) -> str:
     """Of what a threshold is: metric, class, slice."""
     words = metric_name(threshold["metric"])
     if threshold["class"] is not None:
@@ -227,7 +235,7 @@ def subject(threshold: Facts) -> str:
     return words
 
 
-def bound(threshold: Facts) -> str:
+def bound(threshold: Threshold) -> str:
     """What a threshold asks for."""
     words, limit = _BOUNDS[threshold["bound"]], threshold["limit"]
     if limit < 0 and threshold["bound"] in _OPPOSITE:  # of a baseline that must be surpassed
@@ -235,18 +243,18 @@ def bound(threshold: Facts) -> str:
     return f"{words} {short(limit)}"
 
 
-def thresholds(evaluation: Facts) -> list[Facts]:
+def thresholds(evaluation: Evaluation) -> list[Threshold]:
     """The thresholds, missed ones first, then kept ones, then what nothing was compared with."""
     places = {False: 0, True: 1, None: 2}
-    return sorted(evaluation["thresholds"], key=lambda found: places[found["passed"]])
+    return sorted(evaluation["thresholds"], key=lambda one: places[one["passed"]])
 
 
-def outcome(threshold: Facts) -> str:
+def outcome(threshold: Threshold) -> str:
     """What became of a threshold, with a sign."""
     return {True: "✓ passed", False: "✗ missed", None: "– not judged"}[threshold["passed"]]
 
 
-def threshold_interval(threshold: Facts) -> str:
+def threshold_interval(threshold: Threshold) -> str:
     """The confidence interval of what a threshold bounds: the value, or its change."""
     if threshold["bound"] not in _OPPOSITE:
         return interval(threshold)
@@ -256,7 +264,7 @@ def threshold_interval(threshold: Facts) -> str:
     return f"change {_signed(low, 3)} to {_signed(high, 3)}"
 
 
-def change(row: Facts) -> Change | None:
+def change(row: Metric) -> Change | None:
     """A metric less the baseline's, on what both know; None where that can't be said."""
     difference = row["difference"]
     if not _is_number(difference):
@@ -277,11 +285,11 @@ def ordered(classes: list[str]) -> list[str]:
     return sorted(classes)
 
 
-def features(data: Facts) -> tuple[list[dict[str, Any]], list[str]]:
+def features(data: Data) -> tuple[list[Feature], list[str]]:
     """The features to draw, and the name and value of those that have but one."""
     varied, constant = [], []
     for feature in data["features"]:
-        values: set[Any] = set()
+        values: set[str | float] = set()
         for split in feature["splits"].values():
             values.update(split["values"] if "values" in split else (split["min"], split["max"]))
         if len(values) == 1:
@@ -313,7 +321,7 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if _is_number(value) else NOTHING
 
 
-def interval(row: Facts, digits: int = 3) -> str:
+def interval(row: Metric, digits: int = 3) -> str:
     """The confidence interval of a value; a dash where none was computed."""
     if not _is_number(row["low"]) or not _is_number(row["high"]):
         return NOTHING
@@ -341,21 +349,21 @@ def moment(written: str) -> str:
     return f"{time.day} {time:%B %Y, %H:%M}{zone}"
 
 
-def git(environment: Facts) -> str:
+def git(environment: Environment) -> str:
     """Of which commit the code was; empty where that isn't known."""
-    found = environment["git"]
-    if found is None:
+    head = environment["git"]
+    if head is None:
         return ""
-    changed = ", with changes that were not committed" if found["changed"] else ""
-    branch = f" on {found['branch']}" if found["branch"] else ""  # CI checks a commit out
-    return f"{found['commit'][:10]}{branch}{changed}"
+    changed = ", with changes that were not committed" if head["changed"] else ""
+    branch = f" on {head['branch']}" if head["branch"] else ""  # CI checks a commit out
+    return f"{head['commit'][:10]}{branch}{changed}"
 
 
 def _signed(value: float, digits: int = 4) -> str:
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _plain(value: Any) -> str:
+def _plain(value: str | float) -> str:
     return short(value) if isinstance(value, float) else str(value)
 
 

@@ -1,13 +1,58 @@
-"""The Resolver nodes: which model is the one to beat, and which data were the last."""
+"""The Baseline node: which model is the one to beat."""
+
+import json
+import os
+from typing import ClassVar, NamedTuple
 
 from tfx import types
+from tfx.dsl.components.base import base_executor, base_node, executor_spec
 from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
-from tfx.utils import path_utils
+from tfx.dsl.io import fileio
+from tfx.types import standard_artifacts
+from tfx.utils import io_utils, path_utils
 
-from darkroom.components.runs.contract import comparable, contract
+from darkroom.components.base.component import Artifacts, Component, Properties
+from darkroom.components.base.settings import FolderSettings
+from darkroom.components.pushing import version_folder
+from darkroom.components.runs import lookup
+from darkroom.serving import signatures
+
+
+def baseline(candidate: types.BaseChannel, settings: FolderSettings | None) -> base_node.BaseNode:
+    """The node; it asks ML Metadata where no ``settings`` name a folder to look in."""
+    if settings is not None:
+        return Baseline(settings, candidate=candidate)
+    return resolver.Resolver(
+        strategy_class=LatestBlessedBefore,
+        model=types.Channel(type=standard_artifacts.Model),
+        model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+        candidate=candidate,
+    ).with_id("Baseline")
+
+
+class Contract(NamedTuple):
+    """What a model tells apart."""
+
+    multi_label: bool  # images have any number of classes
+    classes: set[str]
+
+
+def comparable(one: Contract, other: Contract) -> bool:
+    """Whether one evaluation can judge both models."""
+    return one.multi_label == other.multi_label and len(one.classes & other.classes) > 1
+
+
+def contract(folder: str) -> Contract:
+    """That of a SavedModel; without classes where it has none."""
+    path = os.path.join(folder, signatures.CONTRACT_PATH)
+    if not fileio.exists(path):
+        return Contract(False, set())
+    with fileio.open(path) as file:
+        read = json.load(file)
+    return Contract(read.get("multi_label", False), set(read["classes"]))
 
 
 class LatestBlessedBefore(resolver.ResolverStrategy):
@@ -18,9 +63,7 @@ class LatestBlessedBefore(resolver.ResolverStrategy):
     of other classes is compared on those that both have; one without two of them can't be.
     """
 
-    def resolve_artifacts(
-        self, store: object, input_dict: dict[str, list[types.Artifact]]
-    ) -> dict[str, list[types.Artifact]]:
+    def resolve_artifacts(self, store: object, input_dict: Artifacts) -> Artifacts:
         """Picks from the artifacts of ``model`` and ``model_blessing``, leaving ``candidate`` out.
 
         Args:
@@ -42,25 +85,32 @@ class LatestBlessedBefore(resolver.ResolverStrategy):
         return {**(baseline or {key: [] for key in others}), "candidate": [candidate]}
 
 
-class LatestBefore(resolver.ResolverStrategy):
-    """The latest artifact that is older than this run's own, the ``candidate``.
+class BaselineExecutor(base_executor.BaseExecutor):
+    """Hands on a copy of the newest pushed version that the candidate can be compared with."""
 
-    An unchanged run so resolves to what the run before it did, and stays cached.
-    """
+    def Do(
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
+    ) -> None:
+        """What is pushed was blessed, and is whole wherever its run's artifacts are."""
+        [candidate], [model] = input_dict["candidate"], output_dict["model"]
+        own = contract(path_utils.serving_model_path(candidate.uri))
+        version = None
+        base = FolderSettings.unpack(exec_properties["custom_config"]).folder
+        pushed = version_folder.at(base)
+        for number in pushed.versions():  # the newest first
+            folder, note = os.path.join(base, number), pushed.note(number)
+            own_version = note is not None and note.model and note.model["uri"] == candidate.uri
+            if not own_version and comparable(contract(folder), own):
+                version = folder
+                break
+        if version is not None:
+            io_utils.copy_dir(version, path_utils.serving_model_dir(model.uri))
+        lookup.note_source(model, version)
 
-    def resolve_artifacts(
-        self, store: object, input_dict: dict[str, list[types.Artifact]]
-    ) -> dict[str, list[types.Artifact]]:
-        """Picks from the artifacts of each key.
 
-        Args:
-          store: the metadata store, not used.
-          input_dict: all artifacts by key, and the candidate.
-        """
-        [candidate] = input_dict["candidate"]
-        chosen = {"candidate": [candidate]}
-        for key, artifacts in input_dict.items():
-            if key != "candidate":
-                older = [artifact for artifact in artifacts if artifact.id < candidate.id]
-                chosen[key] = sorted(older, key=lambda artifact: artifact.id)[-1:]
-        return chosen
+class Baseline(Component):
+    """The model to beat, as ``model``: the newest that was pushed before ``candidate``."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(BaselineExecutor)
+    INPUTS: ClassVar = {"candidate": standard_artifacts.Model}
+    OUTPUTS: ClassVar = {"model": standard_artifacts.Model}

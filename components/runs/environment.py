@@ -1,10 +1,11 @@
 """With what a run was made: versions, commit, machine. Light to import."""
 
+import contextlib
 import os
 import platform
 import subprocess
 from importlib import metadata
-from typing import Any
+from typing import TypedDict
 
 _PACKAGES = (
     "darkroom",
@@ -21,8 +22,25 @@ _DISTRIBUTIONS = {"darkroom": "darkroom-tfx"}
 _PATIENCE = 10  # seconds for git, which may wait for a network disk
 
 
-def describe() -> dict[str, Any]:
-    """``versions`` by package, ``git`` of the current folder, ``cores`` and ``memory_gib``."""
+class Git(TypedDict):
+    """What is checked out."""
+
+    commit: str
+    branch: str  # empty where none is checked out
+    changed: bool  # whether files of the commit were
+
+
+class Environment(TypedDict):
+    """What reports and ``darkroom lineage`` have, as JSON."""
+
+    versions: dict[str, str]  # by package
+    git: Git | None  # of the current folder
+    cores: int
+    memory_gib: float
+
+
+def describe() -> Environment:
+    """The environment of this process."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "versions": versions(),
@@ -34,20 +52,15 @@ def describe() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The installed versions; without what isn't there."""
-    found = {}
+    installed = {}
     for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(_DISTRIBUTIONS.get(package, package))
-        except metadata.PackageNotFoundError:
-            continue
-    return {**found, "python": platform.python_version()}
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            installed[package] = metadata.version(_DISTRIBUTIONS.get(package, package))
+    return {**installed, "python": platform.python_version()}
 
 
-def git() -> dict[str, Any] | None:
-    """Commit, branch (empty where none is checked out), and whether files of it were changed.
-
-    None where the current folder is no repository with a commit, or git isn't there.
-    """
+def git() -> Git | None:
+    """None where the current folder is no repository with a commit, or git isn't there."""
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no")
     if commit is None or changes is None:

@@ -1,165 +1,95 @@
-"""What earlier runs made, found in folders: for platforms whose nodes can't ask ML Metadata.
+"""The LastStatistics node: the statistics of the run before, which the data are held against."""
 
-On Kubeflow Pipelines a container gets artifacts and parameters, and no connection to the store, and
-TFX's Resolver, which needs one, runs nowhere but on Vertex. These nodes stand in its place. They
-always make an artifact, as every output exists there, so they say on it whether they found any.
-"""
-
-import json
 import os
 import time
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tfx import types
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.components.base import base_executor, base_node, executor_spec
+from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
-from tfx.types import component_spec, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ExecutionParameter
-from tfx.utils import io_utils, path_utils
+from tfx.types import standard_artifacts
+from tfx.utils import io_utils
 
-from darkroom.components.base import remote, results
-from darkroom.components.pushing import versions
-from darkroom.components.runs.contract import comparable, contract
-from darkroom.serving import rollout
+from darkroom.components.base import remote
+from darkroom.components.base.component import Artifacts, Component, Properties
+from darkroom.components.base.settings import FolderSettings
+from darkroom.components.runs import lookup
 
-_NOTE = "found.json"
-_SOURCE = "source.json"
 # Statistics of so many runs stay in the folder: the last, and some for runs side by side.
 _KEPT = 5
 
 
-def found(artifacts: Sequence[types.Artifact] | None) -> list[types.Artifact]:
-    """Without those that only say that nothing was found."""
-    return [
-        artifact
-        for artifact in artifacts or []
-        if not artifact.has_custom_property(results.FOUND_PROPERTY)
-        or artifact.get_int_custom_property(results.FOUND_PROPERTY)
-    ]
+def last_statistics(
+    candidate: types.BaseChannel, settings: FolderSettings | None
+) -> base_node.BaseNode:
+    """The node; it asks ML Metadata where no ``settings`` name a folder to look in."""
+    if settings is not None:
+        return LastStatistics(settings, candidate=candidate)
+    return resolver.Resolver(
+        strategy_class=LatestBefore,
+        statistics=types.Channel(type=standard_artifacts.ExampleStatistics),
+        candidate=candidate,
+    ).with_id("LastStatistics")
+
+
+class LatestBefore(resolver.ResolverStrategy):
+    """The latest artifact that is older than this run's own, the ``candidate``.
+
+    An unchanged run so resolves to what the run before it did, and stays cached.
+    """
+
+    def resolve_artifacts(self, store: object, input_dict: Artifacts) -> Artifacts:
+        """Picks from the artifacts of each key.
+
+        Args:
+          store: the metadata store, not used.
+          input_dict: all artifacts by key, and the candidate.
+        """
+        [candidate] = input_dict["candidate"]
+        chosen = {"candidate": [candidate]}
+        for key, artifacts in input_dict.items():
+            if key != "candidate":
+                older = [artifact for artifact in artifacts if artifact.id < candidate.id]
+                chosen[key] = sorted(older, key=lambda artifact: artifact.id)[-1:]
+        return chosen
 
 
 class StatisticsExecutor(base_executor.BaseExecutor):
     """Hands on a copy of the statistics before the candidate, and keeps one of the candidate."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """A run that is tried again finds what it found the first time."""
         [candidate], [statistics] = input_dict["candidate"], output_dict["statistics"]
-        folder = exec_properties["folder"]
+        folder = FolderSettings.unpack(exec_properties["custom_config"]).folder
         kept = sorted(int(name) for name in remote.names(folder) if name.isdigit())
-        sources = {number: _read(os.path.join(folder, str(number), _SOURCE)) for number in kept}
-        own = [number for number in kept if sources[number].get("uri") == candidate.uri]
-        before = [n for n in kept if sources[n] and n not in own and n < min(own, default=n + 1)]
+        notes = {
+            n: lookup.read(lookup.Source, os.path.join(folder, str(n), lookup.SOURCE_FILE))
+            for n in kept
+        }
+        sources = {number: source for number, source in notes.items() if source is not None}
+        own = [number for number, source in sources.items() if source.uri == candidate.uri]
+        before = [n for n in sources if n not in own and n < min(own, default=n + 1)]
         if before:
-            source = sources[before[-1]]
             io_utils.copy_dir(os.path.join(folder, str(before[-1])), statistics.uri)
-            statistics.split_names = source["split_names"]
-        _say(statistics, sources[before[-1]]["uri"] if before else None)
+            statistics.split_names = sources[before[-1]].split_names
+        lookup.note_source(statistics, sources[before[-1]].uri if before else None)
         if not own:
             number = max([time.time_ns(), *(n + 1 for n in kept)])
             target = os.path.join(folder, str(number))
             io_utils.copy_dir(candidate.uri, target)
             # Last: a folder without it is not whole.
-            noted = {"uri": candidate.uri, "split_names": candidate.split_names}
-            _write(os.path.join(target, _SOURCE), noted)
+            source = lookup.Source(uri=candidate.uri, split_names=candidate.split_names)
+            lookup.write(os.path.join(target, lookup.SOURCE_FILE), source.model_dump_json())
             for old in [*kept, number][:-_KEPT]:
                 fileio.rmtree(os.path.join(folder, str(old)))
 
 
-class BaselineExecutor(base_executor.BaseExecutor):
-    """Hands on a copy of the newest pushed version that the candidate can be compared with."""
+class LastStatistics(Component):
+    """The statistics of the last run's examples, older than ``candidate``, this run's own."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """What is pushed was blessed, and is whole wherever its run's artifacts are."""
-        [candidate], [model] = input_dict["candidate"], output_dict["model"]
-        own = contract(path_utils.serving_model_path(candidate.uri))
-        version = None
-        base = exec_properties["folder"]
-        for number in versions.versions(base):  # the newest first
-            folder = os.path.join(base, number)
-            note = _read(os.path.join(folder, rollout.NOTE_PATH))
-            pushed_of = note.get("model", {}).get("uri")
-            if pushed_of != candidate.uri and comparable(contract(folder), own):
-                version = folder
-                break
-        if version is not None:
-            io_utils.copy_dir(version, path_utils.serving_model_dir(model.uri))
-        _say(model, version)
-
-
-def _say(artifact: types.Artifact, source: str | None) -> None:
-    """Whether something was found; also in a file, as a folder without any can't be handed on."""
-    artifact.set_int_custom_property(results.FOUND_PROPERTY, int(source is not None))
-    _write(os.path.join(artifact.uri, _NOTE), {"from": source})
-
-
-def _read(path: str) -> dict[str, Any]:
-    try:
-        read: dict[str, Any] = json.loads(remote.read(path))
-    except FileNotFoundError:
-        return {}
-    return read
-
-
-def _write(path: str, value: dict[str, Any]) -> None:
-    fileio.makedirs(os.path.dirname(path))
-    with fileio.open(path, "w") as file:
-        file.write(json.dumps(value))
-
-
-class LastStatisticsSpec(component_spec.ComponentSpec):
-    """The contract of LastStatistics."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {"folder": ExecutionParameter(type=str)}
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        "candidate": ChannelParameter(type=standard_artifacts.ExampleStatistics)
-    }
-    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics)
-    }
-
-
-class LastStatistics(base_component.BaseComponent):
-    """The statistics of the last run's examples, as ``statistics``."""
-
-    SPEC_CLASS = LastStatisticsSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(StatisticsExecutor)
-
-    def __init__(self, candidate: types.BaseChannel, folder: str):
-        """Looks for what is older than ``candidate``, this run's own, in a folder of its own."""
-        made = types.Channel(type=standard_artifacts.ExampleStatistics)
-        super().__init__(LastStatisticsSpec(candidate=candidate, folder=folder, statistics=made))
-
-
-class BaselineSpec(component_spec.ComponentSpec):
-    """The contract of Baseline."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {"folder": ExecutionParameter(type=str)}
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        "candidate": ChannelParameter(type=standard_artifacts.Model)
-    }
-    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        "model": ChannelParameter(type=standard_artifacts.Model)
-    }
-
-
-class Baseline(base_component.BaseComponent):
-    """The model to beat, as ``model``: the newest that was pushed before ``candidate``."""
-
-    SPEC_CLASS = BaselineSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(BaselineExecutor)
-
-    def __init__(self, candidate: types.BaseChannel, folder: str):
-        """Looks among the pushed versions in ``folder``."""
-        made = types.Channel(type=standard_artifacts.Model)
-        super().__init__(BaselineSpec(candidate=candidate, folder=folder, model=made))
+    INPUTS: ClassVar = {"candidate": standard_artifacts.ExampleStatistics}
+    OUTPUTS: ClassVar = {"statistics": standard_artifacts.ExampleStatistics}

@@ -1,8 +1,7 @@
 """ML Metadata's store: an SQLite file, or a database on a MySQL server.
 
-Light to import. A store is told by a plain dict, the section ``metadata`` of the configuration
-and the ``path`` of the SQLite file. The password is in none of it: MySQL's own client library
-takes it from the environment, so that it can't get into pipelines, caches or logs.
+Light to import. The password is in no ``Store``: MySQL's own client library takes it from the
+environment, so that it can't get into pipelines, caches or logs.
 """
 
 import contextlib
@@ -10,98 +9,116 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from darkroom.components.base.errors import DarkroomError
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
+    from ml_metadata.proto.metadata_store_pb2 import ConnectionConfig
 
 PASSWORD = "DARKROOM_METADATA_PASSWORD"
 _CLIENTS_PASSWORD = "MYSQL_PWD"
 _SECONDS = 10  # for a server to answer
 
 
-def connection(told: dict[str, Any]) -> Any:
-    """ML Metadata's ``ConnectionConfig``, without the password, which goes to MySQL's client.
+class Store(BaseModel):
+    """Where it is: the section ``metadata`` of the configuration, and a path."""
 
-    Raises:
-      DarkroomError: ML Metadata isn't installed.
-    """
-    try:
-        from ml_metadata.proto import metadata_store_pb2
-    except ImportError as error:
-        raise _missing(error) from error
+    model_config = ConfigDict(frozen=True)
 
-    found = metadata_store_pb2.ConnectionConfig()
-    if told["backend"] == "sqlite":
-        os.makedirs(os.path.dirname(told["path"]), exist_ok=True)
-        found.sqlite.filename_uri = told["path"]
-        found.sqlite.connection_mode = found.sqlite.READWRITE_OPENCREATE
-        return found
-    if password := os.environ.get(PASSWORD):
-        os.environ[_CLIENTS_PASSWORD] = password
-    server = found.mysql
-    # The client takes localhost for a socket file.
-    server.host = "127.0.0.1" if told["host"] == "localhost" else told["host"]
-    server.port, server.database, server.user = told["port"], told["database"], told["user"]
-    if told["ssl"]:
-        server.ssl_options.verify_server_cert = False  # no certificate passes its check
-    return found
+    backend: Literal["sqlite", "mysql"]
+    path: str = ""
+    """sqlite: the file."""
+    host: str = ""
+    port: int = 0
+    database: str = ""
+    user: str = ""
+    ssl: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        if self.backend == "sqlite":
+            return self.path
+        return f"{self.backend}://{self.user}@{self.host}:{self.port}/{self.database}"
+
+    def exists(self) -> bool:
+        """Whether it can be opened without making a new file; a server's always can."""
+        return self.backend != "sqlite" or os.path.exists(self.path)
+
+    def connection(self) -> "ConnectionConfig":
+        """ML Metadata's own description, without the password, which goes to MySQL's client.
+
+        Raises:
+          DarkroomError: ML Metadata isn't installed.
+        """
+        try:
+            from ml_metadata.proto import metadata_store_pb2
+        except ImportError as error:
+            raise _missing(error) from error
+
+        config = metadata_store_pb2.ConnectionConfig()
+        if self.backend == "sqlite":
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            config.sqlite.filename_uri = self.path
+            config.sqlite.connection_mode = config.sqlite.READWRITE_OPENCREATE
+            return config
+        if password := os.environ.get(PASSWORD):
+            os.environ[_CLIENTS_PASSWORD] = password
+        # The client takes localhost for a socket file.
+        config.mysql.host = "127.0.0.1" if self.host == "localhost" else self.host
+        config.mysql.port, config.mysql.user = self.port, self.user
+        config.mysql.database = self.database
+        if self.ssl:
+            config.mysql.ssl_options.verify_server_cert = False  # no certificate passes its check
+        return config
+
+    def open(self) -> "MetadataStore":
+        """The store; its tables are made where they aren't there yet.
+
+        Raises:
+          DarkroomError: ML Metadata isn't installed, or the server can't be reached or lets nobody
+            in.
+        """
+        try:
+            from ml_metadata.metadata_store import metadata_store
+        except ImportError as error:
+            raise _missing(error) from error
+
+        if self.backend == "sqlite":
+            return metadata_store.MetadataStore(self.connection())
+        _knock(self)
+        try:
+            with _quiet():
+                return metadata_store.MetadataStore(self.connection())
+        except RuntimeError as error:
+            raise _refused(self, str(error)) from None
 
 
-def open_store(told: dict[str, Any]) -> Any:
-    """ML Metadata's store; its tables are made where they aren't there yet.
-
-    Raises:
-      DarkroomError: ML Metadata isn't installed, or the server can't be reached or lets nobody in.
-    """
-    try:
-        from ml_metadata.metadata_store import metadata_store
-    except ImportError as error:
-        raise _missing(error) from error
-
-    if told["backend"] == "sqlite":
-        return metadata_store.MetadataStore(connection(told))
-    _knock(told)
-    try:
-        with _quiet():
-            return metadata_store.MetadataStore(connection(told))
-    except RuntimeError as error:
-        raise _refused(told, str(error)) from None
-
-
-def place(told: dict[str, Any]) -> str:
-    """Where it is, for people."""
-    if told["backend"] == "sqlite":
-        return str(told["path"])
-    return f"{told['backend']}://{told['user']}@{told['host']}:{told['port']}/{told['database']}"
-
-
-def exists(told: dict[str, Any]) -> bool:
-    """Whether it can be opened without making a new file; a server's always can."""
-    return told["backend"] != "sqlite" or Path(told["path"]).exists()
-
-
-def _knock(told: dict[str, Any]) -> None:
+def _knock(store: Store) -> None:
     """Whether anybody is there: the client doesn't say why it failed."""
     try:
-        socket.create_connection((told["host"], told["port"]), _SECONDS).close()
+        socket.create_connection((store.host, store.port), _SECONDS).close()
     except OSError as error:
         raise DarkroomError(
-            f"metadata: no MySQL server answers at {told['host']}:{told['port']}: "
+            f"metadata: no MySQL server answers at {store.host}:{store.port}: "
             f"{error.strerror or error}. Start it, or set metadata.host and metadata.port."
         ) from None
 
 
-def _refused(told: dict[str, Any], error: str) -> DarkroomError:
-    asked = f"metadata: {place(told)} can't be used"
+def _refused(store: Store, error: str) -> DarkroomError:
+    asked = f"metadata: {store.place} can't be used"
     if reason := error.rpartition("error:")[2].strip():
         return DarkroomError(
-            f"{asked}: {reason}. Create the database {told['database']}, and give "
-            f"{told['user']} all rights to it."
+            f"{asked}: {reason}. Create the database {store.database}, and give "
+            f"{store.user} all rights to it."
         )
     password = "is set" if os.environ.get(PASSWORD) else "is not set"
     return DarkroomError(
-        f"{asked}: the server doesn't let {told['user']} in, and its client doesn't say why. The "
+        f"{asked}: the server doesn't let {store.user} in, and its client doesn't say why. The "
         f"password is that in {PASSWORD}, which {password}; the user needs the plugin "
         "mysql_native_password; and where the server wants encryption, set metadata.ssl."
     )

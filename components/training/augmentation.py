@@ -3,21 +3,16 @@
 They come after the preprocessing that is kept in memory, and never in evaluation or serving.
 """
 
-from types import SimpleNamespace
-from typing import Any
-
 import keras
-import numpy as np
 import tensorflow as tf
-from PIL import Image
 
+from darkroom.components.base import sections
 from darkroom.components.training import dataset
 
-# Rows and columns of the contact sheet: originals, and in each row what became of one.
-_SHEET_ROWS, _SHEET_COLUMNS = 8, 10
 
-
-def augment(steps: tf.data.Dataset, config: SimpleNamespace | None, seed: int) -> tf.data.Dataset:
+def augment(
+    steps: tf.data.Dataset, config: sections.Augmentation | None, seed: int
+) -> tf.data.Dataset:
     """Changes every batch of images at random, each step in its own way.
 
     Args:
@@ -31,7 +26,9 @@ def augment(steps: tf.data.Dataset, config: SimpleNamespace | None, seed: int) -
     """
     layers = _layers(config) if config else []
 
-    def change(step: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def change(
+        step: tf.Tensor, images: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         seeds = _Seeds(tf.stack([tf.constant(seed, tf.int64), step]))
         for layer in layers:
             chosen = layer.get_random_transformation(images, training=True, seed=seeds)
@@ -62,36 +59,13 @@ class _Seeds(keras.random.SeedGenerator):
         return tf.random.experimental.stateless_fold_in(self._seed, self._count)
 
 
-def contact_sheet(images: np.ndarray, config: SimpleNamespace, seed: int, path: str) -> None:
-    """Writes a picture of what the network sees: a row for each image, the original first.
-
-    Args:
-      images: float32 [count, height, width, channels], preprocessed.
-      config: the ``augmentation`` section.
-      seed: what is drawn.
-      path: of the PNG file.
-    """
-    images = images[:_SHEET_ROWS]
-    batch = tf.data.Dataset.from_tensors((images, np.zeros(len(images)))).repeat()
-    steps = tf.data.Dataset.zip(tf.data.Dataset.range(_SHEET_COLUMNS - 1), batch)
-    changed = augment(steps.map(lambda step, pair: (step, *pair)), config, seed)
-    columns = [images, *(batch.numpy() for batch, _ in changed)]
-    sheet = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
-    low, high = float(images.min()), float(images.max())
-    pixels = np.clip((sheet - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    scale = max(1, 64 // images.shape[1])  # small images are hard to see
-    size = (picture.width * scale, picture.height * scale)
-    picture.resize(size, Image.Resampling.NEAREST).save(path)
-
-
-def _layers(config: SimpleNamespace) -> list[Any]:
+def _layers(config: sections.Augmentation) -> list[keras.Layer]:
     """Keras's layers of what is configured, in the order of the section's keys."""
     spatial = {"fill_mode": config.fill, "interpolation": "bilinear"}
-    made: list[Any] = []
+    layers: list[keras.Layer] = []
 
-    def add(kind: type[Any], *values: object, **options: object) -> None:
-        made.append(kind(*values, **options))
+    def add(kind: type, *values: object, **options: object) -> None:
+        layers.append(kind(*values, **options))
 
     # One for each direction: Keras draws once for both where it is told "horizontal_and_vertical".
     if config.flip in ("horizontal", "both"):
@@ -114,7 +88,7 @@ def _layers(config: SimpleNamespace) -> list[Any]:
         add(RandomContrast, config.contrast)
     if config.cutout:
         add(Cutout, config.cutout)
-    return made
+    return layers
 
 
 class _OfImage:

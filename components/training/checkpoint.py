@@ -7,12 +7,44 @@ import json
 import os
 import time
 import zipfile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
-from darkroom.components.base import files, remote
+from darkroom.components.base import remote
+from darkroom.components.training.model_run import Comparison, History
+from darkroom.serving import files
+
+
+class Stopping(NamedTuple):
+    """Attributes of Keras's EarlyStopping, by their names."""
+
+    wait: int  # epochs without a better one
+    best: float | None
+    best_epoch: int  # from 0; -1: what the stages before came to
+
+
+class Stages(BaseModel):
+    """What stages of a training came to, one after the other."""
+
+    model_config = ConfigDict(frozen=True)
+
+    history: History = Field({})
+    epoch: int = -1
+    """The best one, from 0 over all of them."""
+    begins: list[tuple[str, int]] = Field([])
+    """Each stage's name, and the number of its first epoch."""
+    comparison: Comparison | None = None
+
+    @property
+    def epochs(self) -> int:
+        """How many they had."""
+        return len(self.history.get("loss", []))
+
+
+_NONE = Stages()
 
 
 class State(NamedTuple):
@@ -21,11 +53,11 @@ class State(NamedTuple):
     stage: int  # of the training plan, from 0
     epoch: int  # the next one of the stage, from 0
     over: bool  # stopped early: no further epoch
-    history: dict[str, list[float]]  # of the stage
-    stopping: dict[str, Any]  # attributes of Keras's EarlyStopping
+    history: History  # of the stage
+    stopping: Stopping
     variables: list[np.ndarray]  # of model and optimizer
     best_weights: list[np.ndarray]  # of the best epoch; may be empty
-    earlier: dict[str, Any]  # what the stages before came to
+    earlier: Stages
 
 
 def read(path: str) -> State | None:
@@ -34,17 +66,23 @@ def read(path: str) -> State | None:
         with np.load(io.BytesIO(remote.read(path)) if remote.is_remote(path) else path) as file:
             facts = json.loads(str(file["facts"]))
             count, best = facts.pop("counts")
-            variables = [file[f"variable{number}"] for number in range(count)]
-            best_weights = [file[f"best{number}"] for number in range(best)]
+            return State(
+                **{
+                    **facts,
+                    "stopping": Stopping(**facts["stopping"]),
+                    "earlier": Stages.model_validate(facts["earlier"]),
+                },
+                variables=[file[f"variable{number}"] for number in range(count)],
+                best_weights=[file[f"best{number}"] for number in range(best)],
+            )
     except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile):
         return None
-    return State(**facts, variables=variables, best_weights=best_weights)
 
 
 class Checkpoint:
     """A file that holds the newest state of one training, and is whole or not there."""
 
-    def __init__(self, folder: str, **determined_by: Any):
+    def __init__(self, folder: str, **determined_by: object):
         """A training that other facts determine has another file in ``folder``, or below a URI."""
         text = json.dumps(determined_by, sort_keys=True)
         self._folder = folder
@@ -58,7 +96,11 @@ class Checkpoint:
         """Replaces the state in one step."""
         facts = state._asdict()
         variables, best = facts.pop("variables"), facts.pop("best_weights")
-        facts["counts"] = [len(variables), len(best)]
+        facts |= {
+            "counts": [len(variables), len(best)],
+            "stopping": state.stopping._asdict(),
+            "earlier": state.earlier.model_dump(),
+        }
         arrays = {f"variable{number}": value for number, value in enumerate(variables)}
         arrays |= {f"best{number}": value for number, value in enumerate(best)}
         here = remote.place(self.path)
@@ -98,47 +140,46 @@ class Keep(keras.callbacks.Callback):
     def __init__(
         self,
         checkpoint: Checkpoint,
-        stage: int,
-        earlier: dict[str, Any],
         stopping: keras.callbacks.EarlyStopping,
+        stage: int = 0,
+        earlier: Stages = _NONE,
         share: float = 0.1,
     ):
         """Must come after ``stopping`` and all that adds to the logs in the list of callbacks.
 
         Args:
           checkpoint: read now, and written after every epoch.
+          stopping: of the fit.
           stage: number of the stage.
           earlier: what the stages before came to.
-          stopping: of the fit.
           share: of the time of training that writing may take; else an epoch is left out.
         """
         super().__init__()
         self._checkpoint, self._stage, self._earlier = checkpoint, stage, earlier
         self._stopping, self._share = stopping, share
-        found = checkpoint.read()
-        self.state = found if found is not None and found.stage == stage else None
+        state = checkpoint.read()
+        self.state = state if state is not None and state.stage == stage else None
         self._written, self._took = time.monotonic(), 0.0
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if self.state is None:
             self._begin_with_earlier()
             return
         for variable, value in zip(_variables(self.model), self.state.variables, strict=True):
             variable.assign(value)
-        for name, value in self.state.stopping.items():
+        for name, value in self.state.stopping._asdict().items():
             setattr(self._stopping, name, value)
         self._stopping.best_weights = self.state.best_weights or None
 
     def _begin_with_earlier(self) -> None:
         """What the stages before came to is the best, until it is beaten."""
-        if self._earlier and self._stopping.restore_best_weights:
-            self._stopping.best = self._earlier["history"][self._stopping.monitor][
-                self._earlier["epoch"]
-            ]
+        if self._earlier.epochs and self._stopping.restore_best_weights:
+            monitored = self._earlier.history[self._stopping.monitor]
+            self._stopping.best = monitored[self._earlier.epoch]
             self._stopping.best_epoch = -1
             self._stopping.best_weights = self.model.get_weights()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         history = self.state.history if self.state else {}
         history = {
             name: [*history.get(name, []), float(value)] for name, value in (logs or {}).items()
@@ -148,11 +189,11 @@ class Keep(keras.callbacks.Callback):
             epoch=epoch + 1,
             over=bool(self.model.stop_training),
             history=history,
-            stopping={
-                "wait": self._stopping.wait,
-                "best": None if self._stopping.best is None else float(self._stopping.best),
-                "best_epoch": self._stopping.best_epoch,
-            },
+            stopping=Stopping(
+                self._stopping.wait,
+                None if self._stopping.best is None else float(self._stopping.best),
+                self._stopping.best_epoch,
+            ),
             variables=[],
             best_weights=[],
             earlier=self._earlier,
@@ -178,14 +219,14 @@ class KeepEvery(keras.callbacks.Callback):
         super().__init__()
         self._every, self._whole, self._folder, self._before = every, whole, folder, before
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         number = self._before + epoch + 1
         if number % self._every == 0:
             path = os.path.join(self._folder, f"epoch-{number:04d}.weights.h5")
             self._whole.save_weights(path)
 
 
-def _variables(model: keras.Model) -> list[Any]:
+def _variables(model: keras.Model) -> list[keras.Variable]:
     """Weights, the states of random layers such as dropout, and the optimizer's own."""
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)

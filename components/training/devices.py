@@ -4,11 +4,11 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import tensorflow as tf
 
+from darkroom.components.base import sections
 from darkroom.components.base.errors import DarkroomError
 
 # NVIDIA's mixed-precision guide: tensor cores came with compute capability 7.0.
@@ -38,7 +38,7 @@ def split_cpu(replicas: int) -> None:
         ) from error
 
 
-def share(training: SimpleNamespace) -> tf.distribute.Strategy:
+def share(training: sections.Training) -> tf.distribute.Strategy:
     """What a worker process uses, which has but one device or one share of the cores.
 
     TensorFlow's default strategy: around a single device MirroredStrategy gives the same numbers,
@@ -62,7 +62,7 @@ def limit_threads(count: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(count)
 
 
-def trials_at_once(training: SimpleNamespace) -> int:
+def trials_at_once(training: sections.Training) -> int:
     """One for each GPU, or for each core that a trial's replicas leave."""
     gpus = len(tf.config.list_physical_devices("GPU"))
     return gpus or max(1, len(os.sched_getaffinity(0)) // training.cpu_replicas)
@@ -85,7 +85,7 @@ def free_memory() -> tuple[int, int]:
     return free, total
 
 
-def strategy(training: SimpleNamespace) -> tf.distribute.MirroredStrategy:
+def strategy(training: sections.Training) -> tf.distribute.MirroredStrategy:
     """MirroredStrategy over all GPUs here, or over ``training.cpu_replicas`` devices of the CPU."""
     if gpus := tf.config.list_logical_devices("GPU"):
         # By name: else they would be those of all machines that TF_CONFIG names.
@@ -94,7 +94,7 @@ def strategy(training: SimpleNamespace) -> tf.distribute.MirroredStrategy:
     return tf.distribute.MirroredStrategy([f"CPU:{n}" for n in range(training.cpu_replicas)])
 
 
-def precision(training: SimpleNamespace) -> str:
+def precision(training: sections.Training) -> str:
     """The name of Keras's dtype policy: a mixed one only where every device computes faster so."""
     gpus = tf.config.list_physical_devices("GPU")
     if training.precision == "float32" or not gpus:
@@ -105,7 +105,7 @@ def precision(training: SimpleNamespace) -> str:
 
 
 @contextlib.contextmanager
-def dtype_policy(training: SimpleNamespace) -> Iterator[None]:
+def dtype_policy(training: sections.Training) -> Iterator[None]:
     """A context in which models are built with what ``precision`` says."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision(training))

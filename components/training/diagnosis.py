@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-History = dict[str, list[float]]
+from darkroom.components.training.model_run import Comparison, History
 
 # An accuracy is at chance where it has not more than this share of what a constant answer lacks.
 _CHANCE_MARGIN = 0.02
@@ -30,35 +30,51 @@ def diagnose(history: History, constant_accuracy: float) -> dict[str, str]:
             "training.learning_rate, and look for images that are all one value."
         )
         return {"no number": words}
-    found = {}
+    sentences = {}
     at_chance_up_to = constant_accuracy + _CHANCE_MARGIN * (1 - constant_accuracy)
     at_chance = history.get("accuracy", [1.0])[-1] <= at_chance_up_to
     falls = len(losses) < 2 or losses[-1] < losses[0] * (1 - _LEAST_FALL)
     if at_chance:
-        found["at chance"] = (
+        sentences["at chance"] = (
             f"The accuracy is at chance ({history['accuracy'][-1]:.2f}; always the "
             f"same answer gives {constant_accuracy:.2f}): nothing was learnt. Try another "
             "training.learning_rate, and check that the labels belong to the images."
         )
     elif not falls:
-        found["not falling"] = (
+        sentences["not falling"] = (
             f"The training loss doesn't fall ({losses[0]:.3g} to {losses[-1]:.3g}). Try a higher "
             "or a lower training.learning_rate, or a larger model."
         )
     since = _overfits_since(history.get("val_loss", []), losses)
     if since is not None:
         best = min(history["val_loss"])
-        found["overfitting"] = (
+        sentences["overfitting"] = (
             f"Overfitting since epoch {since + 1}: the validation loss rises from {best:.3g} to "
             f"{history['val_loss'][-1]:.3g} while the training loss falls. Try augmentation, a "
             "higher model.dropout, training.patience, or more images."
         )
     elif falls and not at_chance and _is_flat(losses):
-        found["plateau"] = (
+        sentences["plateau"] = (
             f"The training loss has stood still at {losses[-1]:.3g} for the last third of the "
             "epochs. Fewer epochs would do, or try training.schedule: cosine."
         )
-    return found
+    return sentences
+
+
+def negative_transfer(comparison: Comparison | None) -> list[str]:
+    """A sentence where random weights do better than the transferred ones in the first epochs."""
+    if comparison is None:
+        return []
+    transferred, scratch = comparison.transferred, comparison.scratch
+    best = max if comparison.metric == "val_accuracy" else min
+    if transferred == best(transferred, scratch):
+        return []
+    return [
+        f"Negative transfer: after {comparison.epochs} epochs the best {comparison.metric} is "
+        f"{transferred:.4f} with model.weights, and {scratch:.4f} from random weights. Try "
+        "transfer.mode: distinct, "
+        "weights of a task that is more alike, or no model.weights."
+    ]
 
 
 def _overfits_since(validation: Sequence[float], losses: Sequence[float]) -> int | None:

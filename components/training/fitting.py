@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from darkroom.components.base import features
+from darkroom.components.base import features, sections
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.training import augmentation, checkpoint, dataset
 from darkroom.components.training.distribution import replicas
 
@@ -25,12 +25,12 @@ class Fitted(NamedTuple):
 
 def fit(
     model: keras.Model,
-    config: SimpleNamespace,
+    config: NetworkSettings,
     train: dataset.Examples,
     validation: dataset.Examples,
     callbacks: list[keras.callbacks.Callback],
     augmented: bool = True,
-    keep: Any = None,
+    keep: Callable[[keras.callbacks.EarlyStopping], checkpoint.Keep] | None = None,
     until: int | None = None,
 ) -> Fitted:
     """Fits a model on preprocessed examples.
@@ -45,9 +45,9 @@ def fit(
       until: stop after so many of the ``training.epochs``.
     """
     training = config.training
-    among = model.distribute_strategy
-    given = train, training.batch_size, training.seed, training.steps_per_epoch
-    feeds = [dataset.Feed(*given, share) for share in replicas.shares(among)]
+    shares = replicas.shares(model.distribute_strategy)
+    options = train, training.batch_size, training.seed, training.steps_per_epoch
+    feeds = [dataset.Feed(*options, share) for share in shares]
     stopping = keras.callbacks.EarlyStopping(
         monitor=training.monitor,
         mode="max" if training.monitor == "val_accuracy" else "min",
@@ -60,36 +60,57 @@ def fit(
     if training.schedule != "constant" or training.warmup_epochs:
         schedule = lambda epoch: learning_rate(training, epoch, training.epochs)  # noqa: E731
         before.append(keras.callbacks.LearningRateScheduler(schedule))
-    kept: checkpoint.Keep | None = keep(stopping) if keep else None
+    kept = keep(stopping) if keep else None
     state = kept.state if kept else None
     first = state.epoch if state else 0
-    changes = config.augmentation if augmented else None
-    batches = replicas.together(among, [_changed(feed, train, changes, training) for feed in feeds])
-    evaluated = [
-        dataset.batches(validation, max(training.batch_size, 256), feed.share) for feed in feeds
-    ]
-    with replicas.stepping(model, batches) as apart:
-        fitted = model.fit(
-            batches,
-            initial_epoch=first,
-            epochs=first if state and state.over else until or training.epochs,
-            steps_per_epoch=training.steps_per_epoch,
-            validation_data=replicas.together(among, evaluated),
-            callbacks=[*before, *callbacks, *([kept] if kept else []), *apart],
-            verbose=2,
-        )
-    history: dict[str, list[Any]] = kept.state.history if kept and kept.state else fitted.history
+    history = _run(
+        model,
+        [
+            _changed(feed, train, config.augmentation if augmented else None, training)
+            for feed in feeds
+        ],
+        [dataset.batches(validation, max(training.batch_size, 256), share) for share in shares],
+        range(first, first if state and state.over else until or training.epochs),
+        training.steps_per_epoch,
+        [*before, *callbacks, *([kept] if kept else [])],
+    )
+    if kept and kept.state:
+        history = kept.state.history
     history = {name: [float(value) for value in values] for name, values in history.items()}
     last = len(history["loss"]) - 1
     return Fitted(history, stopping.best_epoch if training.export_epoch == "best" else last)
 
 
-def budget(training: SimpleNamespace) -> int:
+def _run(
+    model: keras.Model,
+    train: list[tf.data.Dataset],
+    validation: list[tf.data.Dataset],
+    epochs: range,
+    steps_per_epoch: int | None,
+    callbacks: list[keras.callbacks.Callback],
+) -> dict[str, list[float]]:
+    """Fits on a dataset for each replica; returns Keras's history."""
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        return replicas.fit(model, train, validation, epochs, steps_per_epoch, callbacks)
+    fitted = model.fit(
+        train[0],
+        initial_epoch=epochs.start,
+        epochs=epochs.stop,
+        steps_per_epoch=steps_per_epoch,
+        validation_data=validation[0],
+        callbacks=callbacks,
+        verbose=2,
+    )
+    history: dict[str, list[float]] = fitted.history
+    return history
+
+
+def budget(training: sections.Training) -> int:
     """Bytes of ``training.cache_budget``."""
     return int(training.cache_budget * 2**30)
 
 
-def _check(model: keras.Model, training: SimpleNamespace, examples: int) -> None:
+def _check(model: keras.Model, training: sections.Training, examples: int) -> None:
     if training.batch_size > examples:
         raise DarkroomError(
             f"training.batch_size is {training.batch_size}, more than the {examples} examples of "
@@ -104,7 +125,7 @@ def _check(model: keras.Model, training: SimpleNamespace, examples: int) -> None
         )
 
 
-def losing(fitted: Fitted, training: SimpleNamespace) -> float:
+def losing(fitted: Fitted, training: sections.Training) -> float:
     """How far a fit is from the best: the lower, the better."""
     value = fitted.history[training.monitor][fitted.epoch]
     return -value if training.monitor == "val_accuracy" else value
@@ -117,12 +138,12 @@ class _FromEpoch(keras.callbacks.Callback):
         super().__init__()
         self._feeds = feeds
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         for feed in self._feeds:
             feed.epoch = epoch
 
 
-def learning_rate(training: SimpleNamespace, epoch: int, epochs: int) -> float:
+def learning_rate(training: sections.Training, epoch: int, epochs: int) -> float:
     """The step size of an epoch.
 
     Args:
@@ -146,8 +167,8 @@ def learning_rate(training: SimpleNamespace, epoch: int, epochs: int) -> float:
 def _changed(
     feed: dataset.Feed,
     train: dataset.Examples,
-    changes: SimpleNamespace | None,
-    training: SimpleNamespace,
+    changes: sections.Augmentation | None,
+    training: sections.Training,
 ) -> tf.data.Dataset:
     """A feed's batches as Keras takes them: augmented, with weights where there are any."""
     share = feed.share
@@ -155,15 +176,15 @@ def _changed(
     if balanced is None and share.of == 1:
         return augmentation.augment(feed.batches(), changes, training.seed)
 
-    def weigh(step: tf.Tensor, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[Any, ...]:
-        count = tf.shape(labels)[0]
-        weights = tf.ones([count]) if balanced is None else balanced(labels)
-        weights *= feed.weight(step, count)
+    def prepare(step: tf.Tensor, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # The replicas' changes of images differ as those of different steps do.
-        return step * share.of + share.number, inputs, (labels, weights)
+        step = step * share.of + share.number
+        return step, inputs, labels if balanced is None else (labels, balanced(labels))
 
-    weighed = augmentation.augment(feed.batches().map(weigh), changes, training.seed)
-    return weighed.map(lambda inputs, weighed: (inputs, *weighed))
+    changed = augmentation.augment(feed.batches().map(prepare), changes, training.seed)
+    if balanced is None:
+        return changed
+    return changed.map(lambda inputs, weighed: (inputs, *weighed))
 
 
 def _balanced(train: dataset.Examples) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -192,10 +213,10 @@ class StopAtNaN(keras.callbacks.Callback):
         super().__init__()
         self._epoch = 0
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             # Under a strategy it is a variable of several replicas, which is no number by itself.

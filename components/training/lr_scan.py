@@ -1,34 +1,26 @@
 """The LearningRateScan node: a few short epochs at each of many learning rates."""
 
-import json
 import os
-from types import SimpleNamespace
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import keras
 import keras_tuner
 import numpy as np
 import tensorflow_transform as tft
 from matplotlib.figure import Figure
-from tfx import types
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
-from tfx.types import artifact_utils, component_spec, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.dsl.components.base import base_executor, executor_spec
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from darkroom.components.base import progress, results, settings
+from darkroom.components.base.component import Artifacts, Component, Properties
+from darkroom.components.base.settings import ScanSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import dataset, devices, fitting, transfer
+from darkroom.components.training.callbacks import ReportEpochs
+from darkroom.components.training.model_run import LearningRates, ScannedRate
 
 # A rate is nearly as good as the best where its value is off by less than this share.
 _AS_GOOD = 0.1
-
-
-class Point(NamedTuple):
-    """What a learning rate came to."""
-
-    rate: float
-    metrics: dict[str, float] | None  # after its last epoch; None: the loss was no number any more
 
 
 class Executor(base_executor.BaseExecutor):
@@ -36,12 +28,12 @@ class Executor(base_executor.BaseExecutor):
 
     def Do(
         self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        input_dict: Artifacts,
+        output_dict: Artifacts,
+        exec_properties: Properties,
     ) -> None:
         """Writes the points, the best rate and a sentence as JSON, and a picture."""
-        config = settings.unpack(json.loads(exec_properties["custom_config"]))
+        config = ScanSettings.unpack(exec_properties["custom_config"])
         [graph] = input_dict["transform_graph"]
         transform = tft.TFTransformOutput(graph.uri)
         train, evaluation = (
@@ -55,56 +47,27 @@ class Executor(base_executor.BaseExecutor):
         points = scan(config, len(fitting.class_names(transform)), splits)
         best, words = suggestion(points, config.training.monitor)
         [run] = output_dict["model_run"]
-        os.makedirs(run.uri, exist_ok=True)
-        picture(points, best, os.path.join(run.uri, results.SCAN_PICTURE))
-        found = {"points": [p._asdict() for p in points], "suggestion": best, "words": words}
-        with open(os.path.join(run.uri, results.SCAN_FILE), "w", encoding="utf-8") as file:
-            json.dump(found, file)
+        LearningRates(points=points, suggestion=best, words=words).write(run.uri)
+        picture(points, best, os.path.join(run.uri, LearningRates.PICTURE))
 
 
-class LearningRateScanSpec(component_spec.ComponentSpec):
-    """The contract of LearningRateScan."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        "custom_config": ExecutionParameter(type=str)
-    }
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        "examples": ChannelParameter(type=standard_artifacts.Examples),
-        "transform_graph": ChannelParameter(type=standard_artifacts.TransformGraph),
-    }
-    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        "model_run": ChannelParameter(type=standard_artifacts.ModelRun)
-    }
-
-
-class LearningRateScan(base_component.BaseComponent):
+class LearningRateScan(Component):
     """A few short epochs at each of many learning rates.
 
     Outputs ``model_run``: what was found.
     """
 
-    SPEC_CLASS = LearningRateScanSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        examples: types.BaseChannel,
-        transform_graph: types.BaseChannel,
-        custom_config: dict[str, Any],
-    ):
-        """Takes the sections that Trainer gets, and ``lr_scan``."""
-        spec = LearningRateScanSpec(
-            examples=examples,
-            transform_graph=transform_graph,
-            custom_config=json.dumps(custom_config),
-            model_run=types.Channel(type=standard_artifacts.ModelRun),
-        )
-        super().__init__(spec=spec)
+    INPUTS: ClassVar = {
+        "examples": standard_artifacts.Examples,
+        "transform_graph": standard_artifacts.TransformGraph,
+    }
+    OUTPUTS: ClassVar = {"model_run": standard_artifacts.ModelRun}
 
 
 def scan(
-    config: SimpleNamespace, num_classes: int, splits: tuple[dataset.Examples, dataset.Examples]
-) -> list[Point]:
+    config: ScanSettings, num_classes: int, splits: tuple[dataset.Examples, dataset.Examples]
+) -> list[ScannedRate]:
     """Fits the configured model from the same initial weights at each rate.
 
     Args:
@@ -112,41 +75,41 @@ def scan(
       num_classes: size of the label vocabulary.
       splits: train and eval. Of a network that is transferred, the classifier is fitted.
     """
-    chosen, given = config.lr_scan, config.training
-    rates = np.geomspace(chosen.min, chosen.max, chosen.points).tolist()
+    scanned, training = config.lr_scan, config.training
+    rates = np.geomspace(scanned.min, scanned.max, scanned.points).tolist()
     frozen = None
     points = []
     for number, rate in enumerate(rates):
-        short = settings.with_values(
-            given,
-            learning_rate=rate,
-            epochs=chosen.epochs,
-            schedule="constant",
-            warmup_epochs=0,
-            export_epoch="last",
-        )
-        at_rate = settings.with_values(config, training=short)
-        keras.utils.set_random_seed(given.seed)
-        with devices.strategy(given).scope(), devices.dtype_policy(given):
+        short = {
+            "learning_rate": rate,
+            "epochs": scanned.epochs,
+            "schedule": "constant",
+            "warmup_epochs": 0,
+            "export_epoch": "last",
+        }
+        at_rate = config.model_copy(update={"training": training.model_copy(update=short)})
+        keras.utils.set_random_seed(training.seed)
+        with devices.strategy(training).scope(), devices.dtype_policy(training):
             model = models.build_model(keras_tuner.HyperParameters(), at_rate, num_classes)
             if config.transfer.mode != "none":
                 backbone = model.get_layer(parts.BACKBONE)
                 frozen = frozen or transfer.frozen_splits(backbone, splits, config)
                 model = transfer.classifier(model, at_rate)
-        reporter = progress.ReportEpochs(
+        reporter = ReportEpochs(
             "LearningRateScan", f"rate {rate:.2g}, ", number / len(rates), 1 / len(rates)
         )
         try:
             fitted = fitting.fit(
                 model, at_rate, *(frozen or splits), [reporter], augmented=frozen is None
             )
-            points.append(Point(rate, {name: v[-1] for name, v in fitted.history.items()}))
+            metrics = {name: values[-1] for name, values in fitted.history.items()}
+            points.append(ScannedRate(rate=rate, metrics=metrics))
         except fitting.Diverged:
-            points.append(Point(rate, None))
+            points.append(ScannedRate(rate=rate, metrics=None))
     return points
 
 
-def suggestion(points: list[Point], monitor: str) -> tuple[float | None, str]:
+def suggestion(points: list[ScannedRate], monitor: str) -> tuple[float | None, str]:
     """The rate of the best ``monitor``, and a sentence; None where no rate learnt anything."""
     sign = -1.0 if monitor == "val_accuracy" else 1.0
     values = [
@@ -176,10 +139,10 @@ def suggestion(points: list[Point], monitor: str) -> tuple[float | None, str]:
     return rate, words
 
 
-def picture(points: list[Point], best: float | None, path: str) -> None:
+def picture(points: list[ScannedRate], best: float | None, path: str) -> None:
     """Losses by learning rate as a PNG."""
     figure = Figure(figsize=(7, 4), layout="constrained")
-    axes: Any = figure.add_subplot(xscale="log", xlabel="training.learning_rate", ylabel="loss")
+    axes = figure.add_subplot(xscale="log", xlabel="training.learning_rate", ylabel="loss")
     kept = [p for p in points if p.metrics is not None]
     for name, label in (("loss", "train"), ("val_loss", "eval")):
         values = [(p.metrics or {}).get(name, np.nan) for p in kept]

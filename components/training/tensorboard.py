@@ -1,10 +1,11 @@
 """The curves of a training for TensorBoard."""
 
 import os
-from typing import Any
 
 import keras
 import tensorflow as tf
+
+from darkroom.components.training.model_run import History
 
 
 class Curves(keras.callbacks.Callback):
@@ -18,16 +19,16 @@ class Curves(keras.callbacks.Callback):
         super().__init__()
         self.before = 0  # epochs that were done before the fit
         self._folder = folder
-        self._writers: dict[str, Any] = {}
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
-    def write(self, history: dict[str, list[float]], before: int) -> None:
+    def write(self, history: History, before: int) -> None:
         """Writes epochs that were done, the first of them as number ``before``."""
         # Epoch by epoch: a step that is lower than the one before looks like a restart.
         for epoch, values in enumerate(zip(*history.values(), strict=True), before):
             for name, value in zip(history, values, strict=True):
                 self._write(name, value, epoch)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         for name, value in (logs or {}).items():
             self._write(name, float(value), self.before + epoch)
         for writer in self._writers.values():

@@ -1,6 +1,5 @@
 """The Trainer node: fit under MirroredStrategy, or on several machines, and export."""
 
-import json
 import math
 import os
 import tempfile
@@ -9,12 +8,14 @@ import keras  # noqa: F401  # before tensorflow_transform, which would choose tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from darkroom.components.base import progress, remote, results, settings
+from darkroom.components.base import progress, remote, results
+from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import export
-from darkroom.components.training import augmentation, dataset, diagnosis, fitting
-from darkroom.components.training.distribution import cluster, multi_worker, shared_work
-from darkroom.components.training.stages import prepared
-from darkroom.components.tuning import trial_table
+from darkroom.components.training import aside, checkpoint, dataset, fitting, multi_worker, stages
+from darkroom.components.training.distribution import cluster, shared_work
+from darkroom.components.training.hand_over import HandOver
+from darkroom.components.training.job import TrainingJob
+from darkroom.components.training.model_run import CONTACT_SHEET, TrainingHistory
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -23,76 +24,94 @@ def run_fn(fn_args: FnArgs) -> None:
     Writes the SavedModel to ``fn_args.serving_model_dir``, and the metrics of every epoch to
     ``history.json`` in ``fn_args.model_run_dir``. A training that was interrupted goes on.
     """
-    best = fn_args.hyperparameters or {"space": [], "values": {}}
-    config = settings.unpack(fn_args.custom_config, best["values"])
+    settings = TrainerSettings.unpack(fn_args.custom_config)
+    best = HandOver.of(fn_args.hyperparameters)
+    config = settings.with_values(best.values)
     chief = cluster.of(config.training.strategy)
-    if said := cluster.left_alone(config.training.strategy):
-        progress.warn("Trainer", said)
+    if warning := cluster.left_alone(config.training.strategy):
+        progress.warn("Trainer", warning)
     transform = tft.TFTransformOutput(fn_args.transform_output)
     classes = fitting.class_names(transform)
-    kept = fn_args.custom_config.get(results.UNFINISHED_KEY)
-    root = kept or os.path.join(fn_args.model_run_dir, *[os.pardir] * 3)
-    # Beside the folders of all executions, where the next one looks.
-    beside = kept or os.path.join(fn_args.model_run_dir, *[os.pardir] * 2)
+    root, node_folder = _outliving(settings, fn_args.model_run_dir)
     examples = os.path.join(root, results.SEARCHES_FOLDER, results.EXAMPLES_FOLDER)
     data = (fn_args.train_files, fn_args.eval_files, transform)
     place = dataset.place_for(examples, *data)
-    train, evaluation = dataset.splits(*data, fitting.budget(config.training), place)
-    facts = {
-        "hyperparameters": best,
-        "custom_config": fn_args.custom_config,
-        "num_classes": len(classes),
-        "examples": place,
-        "run_folder": fn_args.model_run_dir,
-        "checkpoint_folder": remote.origin(os.path.join(beside, "checkpoints")),
-        "determined_by": {
-            "custom_config": fn_args.custom_config,
-            "hyperparameters": best["values"],
-            "files": list(map(remote.origin, [*fn_args.train_files, *fn_args.eval_files])),
-            "transform": remote.origin(fn_args.transform_output),
-            "begin_with": best.get("checkpoint"),
-        },
-    }
-    os.makedirs(fn_args.model_run_dir, exist_ok=True)
-    sheet = os.path.join(fn_args.model_run_dir, results.CONTACT_SHEET)
-    augmentation.contact_sheet(train.first(8), config.augmentation, config.training.seed, sheet)
+    splits = dataset.splits(*data, fitting.budget(config.training), place)
+    train = splits[0]
+    job = TrainingJob(
+        settings=settings,
+        hand_over=best,
+        num_classes=len(classes),
+        run_folder=fn_args.model_run_dir,
+        checkpoint_folder=remote.origin(os.path.join(node_folder, "checkpoints")),
+        examples=place,
+        files=list(map(remote.origin, [*fn_args.train_files, *fn_args.eval_files])),
+        transform=remote.origin(fn_args.transform_output),
+    )
+    os.makedirs(job.run_folder, exist_ok=True)
+    sheet = os.path.join(job.run_folder, CONTACT_SHEET)
+    aside.draw_contact_sheet(train.first(8), config.augmentation, config.training.seed, sheet)
 
-    with tempfile.TemporaryDirectory() as nowhere:
-        # Where several machines train, the process that does so on this one writes the curves.
-        run = prepared(facts, (train, evaluation), nowhere if chief else fn_args.model_run_dir)
-        if chief:
-            path = os.path.join(root, results.TRAINING_FILE)
-            if run.is_over():  # when this machine was lost after the last epoch
-                shared_work.conclude(path)
-            else:
-                if not os.path.exists(place):
-                    dataset.keep((train, evaluation), place)  # decoded once for all of them
-                multi_worker.train(chief, path, facts, run.done)
-        history, epoch = run.run()
-
-    found = diagnosis.diagnose(history, train.constant_accuracy())
-    written = {
-        "history": history,
-        "exported_epoch": epoch,
-        "resumed_at": run.resumed_at,
-        "searched": run.searched,
-        "stages": run.stages,
-        "diagnosis": [*run.notes, *found.values()],
-    }
-    path = os.path.join(fn_args.model_run_dir, results.HISTORY_FILE)
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(written, file)
-    serving_model = export.ServingModel(run.model, transform, classes, config.model.head)
-    samples = dataset.sample_images(fn_args.eval_files, count=8)
+    training, course = _train(job, splits, chief, os.path.join(root, multi_worker.FILE))
+    TrainingHistory(
+        history=course.history,
+        exported_epoch=course.epoch,
+        resumed_at=training.resumed_at,
+        searched=training.searched,
+        stages=course.begins,
+        constant_accuracy=train.constant_accuracy(),
+        comparison=course.comparison,
+    ).write(job.run_folder)
+    model = training.model
     facts = {
-        "network": run.model.name,
+        "network": model.name,
         "head": config.model.head,
         "examples": len(train),
-        "trainable": sum(math.prod(weight.shape) for weight in run.model.trainable_weights),
-        "epochs": len(history["loss"]),
-        "exported_epoch": epoch + 1,
-        "metrics": {name: values[epoch] for name, values in history.items()},
-        "settings": {**vars(config.training), **trial_table.hyperparameters(best["values"])},
+        "trainable": sum(math.prod(weight.shape) for weight in model.trainable_weights),
+        "epochs": course.epochs,
+        "exported_epoch": course.epoch + 1,
+        "metrics": {name: values[course.epoch] for name, values in course.history.items()},
+        "settings": {**config.training.model_dump(), **best.named},
     }
+    serving_model = export.ServingModel(model, transform, classes, config.model.head)
+    samples = dataset.sample_images(fn_args.eval_files, count=8)
     export.save(serving_model, fn_args.serving_model_dir, samples, facts)
-    run.forget()
+    training.forget()
+
+
+def _outliving(settings: TrainerSettings, model_run: str) -> tuple[str, str]:
+    """Folders that outlive a run: of the pipeline's artifacts, and of this node's among them.
+
+    TFX tells an executor neither. It puts each artifact into
+    ``<pipeline root>/<node>/<key>/<execution>``; where nothing beside that outlives the node, as
+    in a pod, the settings name a folder for both.
+    """
+    if settings.unfinished:
+        return settings.unfinished, settings.unfinished
+    node = os.path.dirname(os.path.dirname(os.path.normpath(model_run)))
+    return os.path.dirname(node), node
+
+
+def _train(
+    job: TrainingJob,
+    splits: tuple[dataset.Examples, dataset.Examples],
+    chief: cluster.Cluster | None,
+    announcement: str,
+) -> tuple[stages.Training, checkpoint.Stages]:
+    """Trains here, or on all machines; returns the training, its model ready, and its course.
+
+    Where several machines train, a process of its own does so on this one too, and leaves a
+    checkpoint that has all epochs.
+    """
+    if chief is None:
+        training = stages.Training(job, splits)
+        return training, training.run()
+    with tempfile.TemporaryDirectory() as nowhere:  # the other process writes the curves
+        training = stages.Training(job.model_copy(update={"run_folder": nowhere}), splits)
+        if training.is_over():  # when this machine was lost after the last epoch
+            shared_work.conclude(announcement)
+        else:
+            if not os.path.exists(job.examples):
+                dataset.keep(splits, job.examples)  # decoded once for all of them
+            multi_worker.train(chief, announcement, job, training.done)
+        return training, training.run()

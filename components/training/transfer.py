@@ -1,21 +1,22 @@
 """Training a network that starts from another task's weights, part by part."""
 
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from darkroom.components.base import progress, settings
+from darkroom.components.base import progress
+from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.networks.parts import leaves
 from darkroom.components.training import augmentation, dataset, fitting
+from darkroom.components.training.model_run import Comparison, History
+from darkroom.components.training.rows import Rows
 
 
 def frozen_splits(
     backbone: keras.Model,
     splits: tuple[dataset.Examples, dataset.Examples],
-    config: SimpleNamespace,
+    config: NetworkSettings,
 ) -> tuple[dataset.Examples, dataset.Examples]:
     """What a backbone makes of train and eval split, once for all epochs to come.
 
@@ -35,7 +36,7 @@ def frozen_splits(
 def _outputs(
     backbone: keras.Model,
     examples: dataset.Examples,
-    config: SimpleNamespace,
+    config: NetworkSettings,
     left: int,
     copies: int | None = None,
 ) -> dataset.Examples:
@@ -45,7 +46,7 @@ def _outputs(
     batches = dataset.batches(examples, batch_size).repeat(copies or 1)
     numbered = batches.enumerate().map(lambda step, pair: (step, *pair))
     changes = None if copies is None else config.augmentation
-    outputs = dataset.Rows(backbone.output_shape[1:], np.float32, left)
+    outputs = Rows(backbone.output_shape[1:], np.float32, left)
     run = tf.function(lambda images: backbone(images, training=False), reduce_retracing=True)
     changed = augmentation.augment(numbered, changes, config.training.seed)
     for step, (images, _) in enumerate(changed, 1):
@@ -55,32 +56,24 @@ def _outputs(
     return dataset.Examples(outputs, examples.labels, copies=copies or 1)
 
 
-def classifier(model: keras.Model, config: SimpleNamespace) -> keras.Model:
+def classifier(model: keras.Model, config: NetworkSettings) -> keras.Model:
     """The classifier of a network, compiled to be trained alone.
 
     With XLA, unless the configuration says otherwise: on two CPU cores it halved the time of the
     dense layers, which the optimizer's many small operations take; convolutions take longer.
     """
     jit_compile = config.training.jit_compile is not False
-    alone = settings.with_values(config.training, jit_compile=jit_compile)
+    alone = config.training.model_copy(update={"jit_compile": jit_compile})
     part = model.get_layer(parts.CLASSIFIER)
-    return models.compiled(part, settings.with_values(config, training=alone))
+    return models.compiled(part, config.model_copy(update={"training": alone}))
 
 
-def compared(
-    history: dict[str, list[float]], scratch: dict[str, list[float]], epochs: int
-) -> list[str]:
-    """A sentence where random weights do better than the transferred ones in the first epochs."""
+def compared(history: History, scratch: History, epochs: int) -> Comparison:
+    """The best of the first epochs, of a training that was transferred and of one that wasn't."""
     metric = "val_accuracy" if "val_accuracy" in history else "val_loss"
     best = max if metric == "val_accuracy" else min
-    with_weights, without = (best(of[metric][:epochs]) for of in (history, scratch))
-    if with_weights == best(with_weights, without):
-        return []
-    return [
-        f"Negative transfer: after {epochs} epochs the best {metric} is {with_weights:.4f} with "
-        f"model.weights, and {without:.4f} from random weights. Try transfer.mode: distinct, "
-        "weights of a task that is more alike, or no model.weights."
-    ]
+    transferred, random = (best(of[metric][:epochs]) for of in (history, scratch))
+    return Comparison(epochs=epochs, metric=metric, transferred=transferred, scratch=random)
 
 
 def groups(backbone: keras.Model) -> list[list[keras.Layer]]:

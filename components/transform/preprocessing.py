@@ -3,19 +3,20 @@
 It exists once: training, evaluation and serving all run the graph that this function traces.
 """
 
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Mapping
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from darkroom.components.base import features, settings, user_code
+from darkroom.components.base import features, sections, settings, tracing, user_code
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.ingestion.decoding import decode
-from darkroom.components.networks import tracing
+
+# Tensors by feature key; of multi-label data the label is sparse.
+Tensors = Mapping[str, tf.Tensor | tf.SparseTensor]
 
 
-def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
+def preprocessing_fn(inputs: Tensors, custom_config: Mapping[str, object]) -> Tensors:
     """Decodes, resizes and normalises images, and turns class names into indices.
 
     What ``preprocessing.image_fn`` does comes last.
@@ -23,14 +24,14 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     Args:
       inputs: the raw features, tensors of shape [batch, 1]; of multi-label data the label is a
         sparse [batch, any].
-      custom_config: the ``preprocessing`` section.
+      custom_config: ``TransformSettings``, packed.
 
     Returns:
       ``image`` float32 [batch, height, width, channels] and ``label`` int64 [batch], the index
       in the label vocabulary of the training split (most frequent class first), -1 if unknown;
       of multi-label data sparse [batch, any].
     """
-    config = settings.unpack(custom_config)
+    config = settings.TransformSettings.unpack(custom_config)
     encoded = tf.reshape(inputs[features.IMAGE_KEY], [-1])
     labels = inputs[features.LABEL_KEY]
     if isinstance(labels, tf.Tensor):
@@ -43,15 +44,15 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     )
     images = tf.ensure_shape(normalize(images, config.preprocessing), [None, *shape])
     return {
-        features.IMAGE: own(images, config.preprocessing),
+        features.IMAGE: with_image_fn(images, config.preprocessing),
         features.LABEL: tft.compute_and_apply_vocabulary(
             labels, vocab_filename=features.LABEL_VOCABULARY
         ),
     }
 
 
-def target(transformed: dict[str, Any], num_classes: int) -> tf.Tensor:
-    """What the network's outputs are compared with, of what the transform graph gives.
+def target(transformed: Tensors, num_classes: int) -> tf.Tensor:
+    """The label as a network's loss takes it, of the transform graph's outputs.
 
     Returns:
       int64 [batch], the index in the label vocabulary; of multi-label data float32
@@ -60,12 +61,12 @@ def target(transformed: dict[str, Any], num_classes: int) -> tf.Tensor:
     label = transformed[features.LABEL]
     if isinstance(label, tf.Tensor):
         return label
-    numbers = tf.sparse.to_dense(label, default_value=-1)  # of which there is no class
-    return tf.reduce_sum(tf.one_hot(numbers, num_classes), axis=1)
+    indices = tf.sparse.to_dense(label, default_value=-1)  # of which there is no class
+    return tf.reduce_sum(tf.one_hot(indices, num_classes), axis=1)
 
 
-def fit(image: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
-    """Any decoded image, float32 [height, width, 1 or 3], to the configured size and channels."""
+def fit(image: tf.Tensor, preprocessing: sections.Preprocessing) -> tf.Tensor:
+    """Brings a decoded image, float32 [height, width, 1 or 3], to the configured shape."""
     in_colour = tf.shape(image)[2] == 3
     if preprocessing.channels == 3:
         image = tf.cond(in_colour, lambda: image, lambda: tf.repeat(image[..., :1], 3, axis=-1))
@@ -97,8 +98,8 @@ def _resize(image: tf.Tensor, size: tf.Tensor, pad: bool) -> tf.Tensor:
     return image
 
 
-def normalize(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
-    """Images in [0, 255] to [0, 1], or to mean 0 and deviation 1 in each channel."""
+def normalize(images: tf.Tensor, preprocessing: sections.Preprocessing) -> tf.Tensor:
+    """Scales images in [0, 255] to [0, 1], or to mean 0 and deviation 1 in each channel."""
     if preprocessing.normalization == "rescale":
         return images / 255.0
     # Elementwise over [pixels, channels] is per channel; a constant channel becomes 0.
@@ -108,8 +109,8 @@ def normalize(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
     return tf.reshape(pixels, tf.shape(images))
 
 
-def own(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
-    """What ``preprocessing.image_fn`` makes of normalised images.
+def with_image_fn(images: tf.Tensor, preprocessing: sections.Preprocessing) -> tf.Tensor:
+    """Runs ``preprocessing.image_fn``, where there is one, on normalised images.
 
     Args:
       images: float32 [batch, height, width, channels], in a graph.
@@ -127,20 +128,21 @@ def own(images: tf.Tensor, preprocessing: SimpleNamespace) -> tf.Tensor:
         return images
     who = f"preprocessing.image_fn: {path}"
     image_fn = user_code.resolve(path, "preprocessing.image_fn")
-    made = user_code.call(image_fn, who, images, failed=tracing.FAILED)
-    is_tensor = isinstance(made, tf.Tensor)
-    if not is_tensor or made.dtype != tf.float32 or not images.shape.is_compatible_with(made.shape):
-        received = f"{made.dtype.name} of shape {made.shape}" if is_tensor else repr(made)
+    output = user_code.call(image_fn, who, images, failed=tracing.FAILED)
+    is_tensor = isinstance(output, tf.Tensor)
+    same = is_tensor and images.shape.is_compatible_with(output.shape)
+    if not same or output.dtype != tf.float32:
+        received = f"{output.dtype.name} of shape {output.shape}" if is_tensor else repr(output)
         raise DarkroomError(
             f"{who}: expected images as it gets them, float32 of shape {images.shape}, "
             f"received {received}."
         )
-    tracing.refuse_python(made.graph, who)
-    return tf.ensure_shape(made, images.shape)
+    tracing.refuse_python(output.graph, who)
+    return tf.ensure_shape(output, images.shape)
 
 
-def check(preprocessing: SimpleNamespace) -> None:
-    """Traces ``preprocessing.image_fn`` alone; raises as ``own`` does."""
+def check(preprocessing: sections.Preprocessing) -> None:
+    """Traces ``preprocessing.image_fn`` alone; raises as ``with_image_fn`` does."""
     shape = (None, preprocessing.height, preprocessing.width, preprocessing.channels)
-    traced = tf.function(lambda images: own(images, preprocessing), autograph=False)
+    traced = tf.function(lambda images: with_image_fn(images, preprocessing), autograph=False)
     traced.get_concrete_function(tf.TensorSpec(shape, tf.float32))

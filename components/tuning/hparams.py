@@ -5,15 +5,17 @@ folders below the trial's own.
 """
 
 import time
-from typing import Any
+from collections.abc import Mapping
 
 import keras_tuner
 import tensorflow as tf
 from keras_tuner.engine import hyperparameters as declarations
+from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.hparams import api, api_pb2, summary
 
+from darkroom.components.base.settings import Value
 from darkroom.components.training import tensorboard
-from darkroom.components.tuning import trial_table
+from darkroom.components.training.hand_over import without_notes
 
 
 def experiment(folder: str, space: keras_tuner.HyperParameters, metrics: list[str]) -> None:
@@ -24,20 +26,18 @@ def experiment(folder: str, space: keras_tuner.HyperParameters, metrics: list[st
       space: declares the hyperparameters; the same name may be declared under several conditions.
       metrics: Keras's names, such as ``val_accuracy``.
     """
-    declared: dict[str, list[Any]] = {}
+    declared: dict[str, list[declarations.HyperParameter]] = {}
     for hyperparameter in space.space:
         declared.setdefault(hyperparameter.name, []).append(hyperparameter)
     dimensions = [api.HParam(name, _domain(several)) for name, several in declared.items()]
-    shown = []
-    for name in metrics:
-        split, tag = tensorboard.place(name)
-        shown.append(api.Metric(tag, group=split, display_name=name))
+    places = [(name, *tensorboard.place(name)) for name in metrics]
+    shown = [api.Metric(tag, group=split, display_name=name) for name, split, tag in places]
     _write(folder, api.hparams_config_pb(dimensions, shown))
 
 
-def begin(folder: str, trial_id: str, values: dict[str, Any]) -> None:
+def begin(folder: str, trial_id: str, values: Mapping[str, Value]) -> None:
     """Writes a trial's hyperparameters to its folder, once: TensorBoard keeps the first it sees."""
-    _write(folder, api.hparams_pb(trial_table.hyperparameters(values), trial_id=trial_id))
+    _write(folder, api.hparams_pb(without_notes(values), trial_id=trial_id))
 
 
 def end(folder: str, completed: bool) -> None:
@@ -46,16 +46,16 @@ def end(folder: str, completed: bool) -> None:
     _write(folder, summary.session_end_pb(status, time.time()))
 
 
-def _write(folder: str, written: Any) -> None:
+def _write(folder: str, message: summary_pb2.Summary) -> None:
     writer = tf.summary.create_file_writer(folder)
     with writer.as_default():
-        tf.summary.experimental.write_raw_pb(written.SerializeToString(), step=0)
+        tf.summary.experimental.write_raw_pb(message.SerializeToString(), step=0)
     writer.close()
 
 
-def _domain(declared: list[Any]) -> api.Domain | None:
+def _domain(declared: list[declarations.HyperParameter]) -> api.Domain | None:
     """All values that declarations of one name allow; None where they are of several types."""
-    values: set[Any] = set()
+    values: set[Value] = set()
     for one in declared:
         if isinstance(one, declarations.Int | declarations.Float):
             values |= {one.min_value, one.max_value}

@@ -1,7 +1,6 @@
 """Which hyperparameters of a search mattered."""
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from sklearn.compose import make_column_transformer
@@ -10,7 +9,7 @@ from sklearn.inspection import permutation_importance
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-Value = bool | int | float | str
+from darkroom.components.base.settings import Value
 
 # Of synthetic searches over five hyperparameters, fewer named the right one no better than chance.
 FEWEST_TRIALS = 10
@@ -58,20 +57,20 @@ def importances(
         RandomForestRegressor(_TREES, random_state=_SEED),
     )
     model.fit(table, target)
-    found = permutation_importance(model, table, target, n_repeats=_REPEATS, random_state=_SEED)
-    weights = np.maximum(found.importances_mean, 0)
+    errors = permutation_importance(model, table, target, n_repeats=_REPEATS, random_state=_SEED)
+    weights = np.maximum(errors.importances_mean, 0)
     if not weights.sum() > 0:
         return {}
     shares = dict(zip(columns, (weights / weights.sum()).tolist(), strict=True))
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def is_categorical(column: Collection[Any]) -> bool:
+def is_categorical(column: Collection[Value | None]) -> bool:
     """Whether values are names, not numbers."""
     return any(isinstance(value, str) for value in column)
 
 
-def _numbers(column: list[Any], log: bool) -> np.ndarray[Any, Any]:
+def _numbers(column: Sequence[Value | None], log: bool) -> np.ndarray:
     """A column as numbers, shape [trials]: of categories their positions."""
     if is_categorical(column):
         order = sorted(set(column), key=str)

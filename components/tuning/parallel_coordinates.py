@@ -2,15 +2,18 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from darkroom.components.tuning import trial_table
-from darkroom.components.tuning.importance import FEWEST_TRIALS, METHOD, is_categorical
+from darkroom.components.base.settings import Value
+from darkroom.components.tuning.importance import FEWEST_TRIALS, METHOD, importances, is_categorical
+from darkroom.components.tuning.trial_table import short_names
+from darkroom.components.tuning.tuner_results import TrialRow
 
 # Inches, and shares of an axis' height.
 _AXIS_WIDTH = 1.35
@@ -26,20 +29,16 @@ _FAR = 5
 
 
 class _Axis(NamedTuple):
-    """A vertical axis from 0 to 1: where its values are, and what stands beside it."""
+    """A vertical axis from 0 to 1: where trials pass it, and what stands beside it."""
 
     name: str
-    place: Callable[[Any], float]
+    heights: list[float]  # of each trial
     ticks: list[tuple[float, str]]
+    below: str  # what it means to pass below it
 
 
 def draw(
-    rows: list[dict[str, Any]],
-    objective: str,
-    maximize: bool,
-    log: Collection[str],
-    importance: dict[str, float],
-    path: str,
+    rows: list[TrialRow], objective: str, maximize: bool, log: Collection[str], path: str
 ) -> None:
     """Draws the trials as lines over parallel axes, and what mattered as bars below, as a PNG.
 
@@ -47,120 +46,112 @@ def draw(
       rows: of ``tuner_results.json``.
       objective: name of the score.
       maximize: whether a high score is good. The best is at the top of its axis either way.
-      log: names of hyperparameters that get a logarithmic axis.
-      importance: of ``importances``; the hyperparameters it names come first, in its order.
+      log: names of hyperparameters that were sampled on a logarithmic scale: so are their axes.
       path: of the file.
     """
-    values = [trial_table.hyperparameters(row) for row in rows]
-    names = list(dict.fromkeys([*importance, *(name for v in values for name in v)]))
-    short = trial_table.short_names(names)
-    scores = [float(row["score"]) for row in rows if not trial_table.failed(row)]
+    done = [(row.hyperparameters, row.score) for row in rows if row.score is not None]
+    mattered = importances([values for values, _ in done], [score for _, score in done], log)
+    others = (name for row in rows for name in row.hyperparameters)
+    short = short_names(list(dict.fromkeys([*mattered, *others])))
     axes = [
-        _value_axis(short[name], [v[name] for v in values if name in v], name in log)
-        for name in names
+        _value_axis(shown, [row.hyperparameters.get(name) for row in rows], name in log)
+        for name, shown in short.items()
     ]
-    axes.append(_score_axis(objective, scores, maximize))
+    scores = [None if row.failed else row.score for row in rows]
+    finished = [score for score in scores if score is not None]
+    axes.append(_score_axis(objective, scores, finished, maximize))
 
     width = max(7.0, _AXIS_WIDTH * (len(axes) + 0.5))
-    heights = [_AXIS_HEIGHT + 0.2 * max(len(_lines(axis.name)) for axis in axes),
-               0.6 + _BAR_HEIGHT * max(1, len(importance))]  # fmt: skip
-    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
-    above, below = figure.subfigures(2, height_ratios=heights)
-    titles = _title(objective, scores, len(rows), maximize), f"Importance: {METHOD}"
-    for part, title in zip((above, below), titles, strict=True):
+    above, below = (_AXIS_HEIGHT + 0.2 * max(len(_broken(axis.name)) for axis in axes),
+                    0.6 + _BAR_HEIGHT * max(1, len(mattered)))  # fmt: skip
+    figure = Figure(figsize=(width, above + below), layout="constrained")
+    parts = figure.subfigures(2, height_ratios=(above, below))
+    titles = _title(objective, finished, len(rows), maximize), f"Importance: {METHOD}"
+    for part, title in zip(parts, titles, strict=True):
         part.suptitle(title, x=0.01, ha="left", fontsize=10)
-    of_each = [[v.get(name) for name in names] for v in values]
-    _draw_trials(above.subplots(), axes, rows, of_each)
-    _draw_bars(below.subplots(), importance, len(scores), width)
+    _draw_trials(parts[0].subplots(), axes, [score is not None for score in scores])
+    _draw_bars(parts[1].subplots(), mattered, len(finished), width)
     figure.savefig(path, dpi=120)
 
 
-def _value_axis(name: str, values: list[Any], log: bool) -> _Axis:
-    """The axis of a hyperparameter."""
+def _value_axis(name: str, column: list[Value | None], log: bool) -> _Axis:
+    """The axis of a hyperparameter, of each trial's value."""
+    values = [value for value in column if value is not None]
     if is_categorical(values) or all(isinstance(value, bool) for value in values):
         order = sorted(set(values), key=str)
-        last = max(1, len(order) - 1)
-        places = {value: i / last if len(order) > 1 else 0.5 for i, value in enumerate(order)}
-        return _Axis(name, places.__getitem__, [(p, str(v)) for v, p in places.items()])
-    log = log and min(values) > 0
-    scale: Callable[[Any], float] = np.log if log else float
-    low, high = scale(min(values)), scale(max(values))
-
-    def place(value: Any) -> float:
-        return float((scale(value) - low) / (high - low)) if high > low else 0.5
-
-    marks = sorted(set(values))
+        places = [None if value is None else order.index(value) for value in column]
+        return _axis(name, places, [(i, str(value)) for i, value in enumerate(order)], "not set")
+    numbers = [float(value) for value in values]
+    scale = np.log if log and min(numbers) > 0 else float
+    marks = sorted(set(values), key=float)
     if len(marks) > 6:
-        steps = np.linspace(low, high, 5)
-        whole = all(isinstance(value, int) for value in values)
-        between = [float(np.exp(step) if log else step) for step in steps[1:-1]]
-        marks = [marks[0], *(round(b) if whole else b for b in between), marks[-1]]
-    return _Axis(name, place, [(place(mark), _number(mark, 3)) for mark in marks])
+        steps = np.linspace(scale(min(numbers)), scale(max(numbers)), 5)[1:-1]
+        between = (np.exp(steps) if scale is np.log else steps).tolist()
+        if all(isinstance(value, int) for value in values):
+            between = [round(mark) for mark in between]
+        marks = [marks[0], *between, marks[-1]]
+    ticks = [(scale(float(mark)), _number(mark, 3)) for mark in marks]
+    return _axis(name, [None if v is None else scale(float(v)) for v in column], ticks, "not set")
 
 
-def _score_axis(objective: str, scores: list[float], maximize: bool) -> _Axis:
+def _score_axis(
+    objective: str, scores: Sequence[float | None], finished: list[float], maximize: bool
+) -> _Axis:
     """The axis of the scores, the best at the top; the far ones are all at the bottom."""
-    if not scores:
-        return _Axis(objective, lambda score: 0.5, [])
-    worst, best = sorted((min(scores), max(scores)), reverse=not maximize)
-    far = best + _FAR * (float(np.median(scores)) - best)
-    cut = far != best and abs(worst - best) > abs(far - best)
-    end = far if cut else worst
-
-    def place(score: float) -> float:
-        return float(np.clip((score - end) / (best - end), 0, 1)) if best != end else 0.5
-
-    marks = np.linspace(end, best, 5 if best != end else 1)
-    ticks = [(place(mark), _number(float(mark), 4)) for mark in marks]
-    if cut:
-        ticks[0] = (0.0, ("≤ " if maximize else "≥ ") + ticks[0][1])
-    return _Axis(objective, place, ticks)
-
-
-def _draw_trials(
-    plot: Any, axes: list[_Axis], rows: list[dict[str, Any]], values: list[list[Any]]
-) -> None:
-    """Draws the axes and a line for each trial."""
-    score = axes[-1]
-    alpha = float(np.clip(30 / max(1, len(rows)), 0.3, 0.8))
-    across = range(len(axes))
-    drawn: list[tuple[bool, list[float]]] = []
-    for row, of_trial in zip(rows, values, strict=True):
-        lost = trial_table.failed(row)
-        at = [
-            _BELOW if value is None else axis.place(value)
-            for axis, value in zip(axes, [*of_trial, None if lost else row["score"]], strict=True)
-        ]
-        drawn.append((not lost, at))
-    # The best last, above the others.
-    for done, at in sorted(drawn, key=lambda item: (item[0], item[1][-1])):
-        if done:
-            colour = colormaps["viridis_r"](at[-1])
-            plot.plot(across, at, color=colour, linewidth=1.2, alpha=alpha, marker=".", zorder=2)
-        else:
-            plot.plot(across, at, color="0.6", linewidth=0.7, linestyle="--", zorder=1)
-            plot.plot(across[-1], at[-1], color="tab:red", marker="x", zorder=3)
-    finished = [at for done, at in drawn if done]
+    ticks: list[tuple[float, str]] = []
     if finished:
-        best = max(finished, key=lambda at: at[-1])
-        plot.plot(
-            across, best, color=colormaps["viridis_r"](1.0), linewidth=3, marker="o", zorder=4
-        )
-    below = [
-        ("failed" if axis is score else "not set") * any(at[i] == _BELOW for _, at in drawn)
-        for i, axis in enumerate(axes)
-    ]
+        worst, best = sorted((min(finished), max(finished)), reverse=not maximize)
+        far = best + _FAR * (float(np.median(finished)) - best)
+        cut = far != best and abs(worst - best) > abs(far - best)
+        marks = np.linspace(far if cut else worst, best, 5 if best != worst else 1).tolist()
+        ticks = [(mark, _number(mark, 4)) for mark in marks]
+        if cut:
+            ticks[0] = (far, ("≤ " if maximize else "≥ ") + ticks[0][1])
+    return _axis(objective, scores, ticks, "failed")
+
+
+def _axis(
+    name: str, numbers: Sequence[float | None], marks: list[tuple[float, str]], below: str
+) -> _Axis:
+    """An axis from the first mark to the last; numbers beyond are at its ends."""
+    first, last = (marks[0][0], marks[-1][0]) if marks else (0.0, 0.0)
+
+    def height(number: float) -> float:
+        return float(np.clip((number - first) / (last - first), 0, 1)) if first != last else 0.5
+
+    heights = [_BELOW if number is None else height(number) for number in numbers]
+    return _Axis(name, heights, [(height(mark), words) for mark, words in marks], below)
+
+
+def _draw_trials(plot: Axes, axes: list[_Axis], finished: list[bool]) -> None:
+    """Draws the axes and a line for each trial."""
+    alpha = float(np.clip(30 / max(1, len(finished)), 0.3, 0.8))
+    across = range(len(axes))
+    colour = colormaps["viridis_r"]
+    lines = list(zip(finished, zip(*(axis.heights for axis in axes), strict=True), strict=True))
+    # The best last, above the others.
+    for is_finished, line in sorted(lines, key=lambda pair: (pair[0], pair[1][-1])):
+        if is_finished:
+            plot.plot(across, line, color=colour(line[-1]), linewidth=1.2, alpha=alpha, marker=".",
+                      zorder=2)  # fmt: skip
+        else:
+            plot.plot(across, line, color="0.6", linewidth=0.7, linestyle="--", zorder=1)
+            plot.plot(across[-1], line[-1], color="tab:red", marker="x", zorder=3)
+    if any(finished):
+        best = max((line for is_finished, line in lines if is_finished), key=lambda line: line[-1])
+        plot.plot(across, best, color=colour(1.0), linewidth=3, marker="o", zorder=4)
     for i, axis in enumerate(axes):
         plot.plot([i, i], [0, 1], color="black", linewidth=0.8, zorder=3)
-        plot.text(i, 1.06, "\n".join(_lines(axis.name)), ha="center", va="bottom", fontsize=9,
-                  fontweight="bold" if axis is score else "normal", parse_math=False)  # fmt: skip
-        for height, words in [*_apart(axis.ticks), (_BELOW, below[i])]:
-            if words:
-                plot.annotate(
-                    _cut(words, _TICK_WIDTH), (i, height), (5, 0), textcoords="offset points",
-                    va="center", fontsize=8, zorder=5, parse_math=False,
-                    bbox={"color": "white", "alpha": 0.85, "pad": 0.6},
-                )  # fmt: skip
+        weight = "bold" if axis is axes[-1] else "normal"
+        plot.text(i, 1.06, "\n".join(_broken(axis.name)), ha="center", va="bottom", fontsize=9,
+                  fontweight=weight, parse_math=False)  # fmt: skip
+        below = [(_BELOW, axis.below)] * (_BELOW in axis.heights)
+        for height, words in [*_apart(axis.ticks), *below]:
+            plot.annotate(
+                _cut(words, _TICK_WIDTH), (i, height), (5, 0), textcoords="offset points",
+                va="center", fontsize=8, zorder=5, parse_math=False,
+                bbox={"color": "white", "alpha": 0.85, "pad": 0.6},
+            )  # fmt: skip
     plot.set(xlim=(-0.35, len(axes) - 0.3), ylim=(-0.2, 1.05))
     plot.set_axis_off()
 
@@ -174,15 +165,15 @@ def _title(objective: str, scores: list[float], count: int, maximize: bool) -> s
     return words if best is None else f"{words}; thick: the best, {objective} {best:.4g}"
 
 
-def _draw_bars(plot: Any, importance: dict[str, float], count: int, width: float) -> None:
+def _draw_bars(plot: Axes, mattered: dict[str, float], count: int, width: float) -> None:
     """Draws the shares, or says why there are none; ``width`` of the picture in inches."""
-    if importance:
-        names = [_cut(name, _BAR_NAME_WIDTH) for name in importance]
-        bars = plot.barh(range(len(names)), list(importance.values()), color="tab:blue", height=0.6)
-        labels = [f"{share:.0%}" if share >= 0.01 else "< 1%" for share in importance.values()]
+    if mattered:
+        names = [_cut(name, _BAR_NAME_WIDTH) for name in mattered]
+        bars = plot.barh(range(len(names)), list(mattered.values()), color="tab:blue", height=0.6)
+        labels = [f"{share:.0%}" if share >= 0.01 else "< 1%" for share in mattered.values()]
         plot.bar_label(bars, labels, padding=3, fontsize=9)
         plot.set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
-        longest = max(importance.values()) * max(1.1, width / 8)
+        longest = max(mattered.values()) * max(1.1, width / 8)
         plot.set(xlim=(0, longest), ylim=(len(names) - 0.5, -0.5), xticks=[])
         plot.spines[["top", "right", "bottom"]].set_visible(False)
         return
@@ -204,23 +195,17 @@ def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
     return kept + ordered[1:][-1:]
 
 
-def _lines(name: str) -> list[str]:
-    """A name broken after its dots and underscores."""
-    lines = [""]
-    for part in re.split(r"(?<=[._/])", name):
-        if len(lines[-1]) + len(part) > _NAME_WIDTH and lines[-1]:
-            lines.append("")
-        lines[-1] += part
-    return [piece for line in lines for piece in textwrap.wrap(line, _NAME_WIDTH) or [""]]
+def _broken(name: str) -> list[str]:
+    """The lines of a name that is broken after its dots and underscores."""
+    spaced = re.sub(r"(?<=[._/])", " ", name)
+    return [line.replace(" ", "") for line in textwrap.wrap(spaced, _NAME_WIDTH)]
 
 
 def _cut(words: str, width: int) -> str:
     """Words without their middle where they are too long."""
-    if len(words) <= width:
-        return words
     half = (width - 1) // 2
-    return f"{words[: width - 1 - half]}…{words[-half:]}"
+    return words if len(words) <= width else f"{words[: width - 1 - half]}…{words[-half:]}"
 
 
-def _number(value: float, digits: int) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.{digits}g}"
+def _number(value: Value, digits: int) -> str:
+    return str(value) if isinstance(value, int) else f"{float(value):.{digits}g}"

@@ -14,30 +14,45 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 import grpc
 import keras_tuner
-from keras_tuner.src import protos
-from keras_tuner.src.distribute import oracle_chief
-from keras_tuner.src.distribute import utils as environment
+from keras_tuner.engine.trial import Trial
 
-from darkroom.components.base import files, progress, results, settings
+from darkroom.components.base import progress, results
 from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.compat import keras_tuner as compat
 from darkroom.components.training import devices
 from darkroom.components.training.distribution import shared_work
 from darkroom.components.tuning import oracles, trial_process
+from darkroom.components.tuning.messages import SearchFile
 from darkroom.components.tuning.oracles import Durable
 from darkroom.components.tuning.trial import Trials
+from darkroom.serving import files
 
 _ALIVE_FOLDER = "alive"
 _SECONDS_BETWEEN_SIGNS = 5
-# A worker of which nothing is heard for so long is given up.
+# A machine of which nothing is heard for so long is given up.
 _SECONDS_OF_PATIENCE = 60
-# A worker begins a trial so often: when its own process was killed, or the chief's was.
+# A machine begins a trial so often: when its own process was killed, or the chief's was.
 _BEGUN_AT_MOST = 3
 # Waiting for what others come to, without asking all the time.
 _SECONDS_BETWEEN_QUESTIONS = 0.2
+
+
+class Announced(TypedDict):
+    """The search that other machines are to help with, in ``results.SEARCH_FILE``."""
+
+    number: int
+    folder: str
+
+
+class _Begun(NamedTuple):
+    """The trial that a machine began last, and how often; a file beside its signs of life."""
+
+    trial: str
+    begun: int
 
 
 def check() -> None:
@@ -47,10 +62,10 @@ def check() -> None:
       DarkroomError: it does, or it lacks something.
     """
     try:
-        has_chief = environment.has_chief_oracle()
+        is_chief = compat.is_chief()
     except RuntimeError as error:
         raise DarkroomError(" ".join(str(error).split())) from error
-    if has_chief and not environment.is_chief_oracle():
+    if is_chief is False:
         raise DarkroomError(
             f"KERASTUNER_TUNER_ID is {os.environ['KERASTUNER_TUNER_ID']}, and the pipeline runs on "
             "the chief. On this machine start darkroom worker, with the same configuration."
@@ -58,8 +73,8 @@ def check() -> None:
 
 
 @contextlib.contextmanager
-def others(oracle: Durable, folder: str) -> Iterator[Callable[[], bool]]:
-    """Gives workers on other machines trials, where the environment says that this is the chief.
+def served(oracle: Durable, folder: str) -> Iterator[Callable[[], bool]]:
+    """Gives other machines trials, where the environment says that this is the chief.
 
     Yields a function that says whether others are still at work, and takes back the trials of those
     that are gone.
@@ -67,14 +82,12 @@ def others(oracle: Durable, folder: str) -> Iterator[Callable[[], bool]]:
     Raises:
       DarkroomError: the address is no good.
     """
-    if not environment.has_chief_oracle():
+    if compat.is_chief() is None:
         yield lambda: False
         return
     address = f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
-    # As in KerasTuner's start_server, which waits up to 20 s at its end.
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-    service = oracle_chief.OracleServicer(oracle)
-    protos.get_service_grpc().add_OracleServicer_to_server(service, server)
+    compat.serve(oracle, server)
     try:
         server.add_insecure_port(address)
     except RuntimeError as error:
@@ -97,44 +110,51 @@ def others(oracle: Durable, folder: str) -> Iterator[Callable[[], bool]]:
 
 
 def _at_work(oracle: Durable, folder: str) -> bool:
-    ids = {worker_id for worker_id in list(oracle.tuner_ids) if not worker_id.startswith("local-")}
+    ids = {tuner_id for tuner_id in list(oracle.tuner_ids) if not tuner_id.startswith("local-")}
     own = Path(folder, _ALIVE_FOLDER, "chief")
     own.parent.mkdir(exist_ok=True)
     own.touch()
     now = own.stat().st_mtime  # by the file system's clock, as theirs
-    for worker_id in ids:
-        sign = own.with_name(worker_id)
+    for tuner_id in ids:
+        sign = own.with_name(tuner_id)
         if not sign.exists() or now - sign.stat().st_mtime < _SECONDS_OF_PATIENCE:
             continue
-        oracle.tuner_ids.discard(worker_id)
-        trial = oracle.ongoing_trials.get(worker_id)
+        oracle.tuner_ids.discard(tuner_id)
+        trial = oracle.ongoing_trials.get(tuner_id)
         if trial is not None:
-            progress.warn("Tuner", f"{worker_id}, which ran trial {int(trial.trial_id)}, is gone")
-            oracle.lose_trial(trial.trial_id, f"{worker_id} was not heard of any more, twice.")
+            progress.warn("Tuner", f"{tuner_id}, which ran trial {int(trial.trial_id)}, is gone")
+            oracle.lose_trial(trial.trial_id, f"{tuner_id} was not heard of any more, twice.")
     return bool(ids)
 
 
 def main(path: str, number: int) -> None:
     """Runs what the chief of an announced search gives, until it has no more."""
-    work = files.read_json(path)
+    work: Announced = files.read_json(path)
     if work["number"] != number:
         return
     devices.grow_memory()
-    while True:  # it may decode its images first
-        facts = files.read_json(os.path.join(work["folder"], trial_process.SEARCH_FILE))
-        if facts is not None and os.path.exists(facts["examples"]):
-            break
-        time.sleep(_SECONDS_BETWEEN_QUESTIONS)
-    oracle = oracles.create(settings.unpack(facts["custom_config"]))
+    folder = work["folder"]
+    search = _begun(folder)
+    oracle = oracles.create(search.settings, folder)
     try:
-        Remote(oracle, trial_process.of_search(work["folder"]), work["folder"]).search()
+        RemoteTuner(oracle, trial_process.of_search(folder, search), folder).search()
     except grpc.RpcError as error:
         print(f"darkroom: the chief of the search is gone: {error.code()}", file=sys.stderr)
         os._exit(shared_work.LOST)
 
 
-class Remote(keras_tuner.engine.base_tuner.BaseTuner):
-    """A worker on another machine: KerasTuner's own loop, around trials that run as anywhere."""
+def _begun(folder: str) -> SearchFile:
+    """What there is to know of a search, once its examples are there: the chief may decode yet."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            search = SearchFile.read(folder)
+            if os.path.exists(search.examples):
+                return search
+        time.sleep(_SECONDS_BETWEEN_QUESTIONS)
+
+
+class RemoteTuner(keras_tuner.engine.base_tuner.BaseTuner):
+    """Another machine's part: KerasTuner's own loop, around trials that run as anywhere."""
 
     def __init__(self, oracle: Durable, trials: Trials, folder: str):
         """The oracle is asked by the network; ``oracle`` only says what the objective is."""
@@ -153,17 +173,17 @@ class Remote(keras_tuner.engine.base_tuner.BaseTuner):
         """KerasTuner asks again at once where there is nothing to do yet."""
         time.sleep(_SECONDS_BETWEEN_QUESTIONS)
 
-    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+    def run_trial(self, trial: Trial, *args: object, **kwargs: object) -> dict[str, float]:
         """Runs a trial; one whose process ends again and again has failed."""
         note = f"{self._sign}.json"
-        last = files.read_json(note) or {}
-        begun = last["begun"] + 1 if last.get("trial") == trial.trial_id else 1
+        last = _Begun(**(files.read_json(note) or {"trial": "", "begun": 0}))
+        begun = last.begun + 1 if last.trial == trial.trial_id else 1
         if begun > _BEGUN_AT_MOST:
             raise keras_tuner.errors.FailedTrialError(
                 f"Its process ended {_BEGUN_AT_MOST} times on {self.tuner_id}. Was its memory too "
                 "small?"
             )
-        files.write_json(note, {"trial": trial.trial_id, "begun": begun})
+        files.write_json(note, _Begun(trial.trial_id, begun)._asdict())
         result = self._trials.run(trial.trial_id, trial.hyperparameters)
         if result.message is not None:
             raise keras_tuner.errors.FailedTrialError(result.message)

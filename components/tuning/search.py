@@ -7,19 +7,24 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import NamedTuple, TextIO
 
 import keras_tuner
 import tensorflow as tf
+from keras_tuner.engine.trial import Trial, TrialStatus
+from pydantic import JsonValue
 
-from darkroom.components.base import files, progress, results, settings
+from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.base.settings import TunerSettings
 from darkroom.components.training import dataset, devices, fitting
-from darkroom.components.tuning import hparams, oracles, remote_trials, trial_process, trial_table
-from darkroom.components.tuning.process_pool import Worker, Workers
+from darkroom.components.training.hand_over import without_notes
+from darkroom.components.tuning import aside, hparams, oracles, remote_trials
+from darkroom.components.tuning.messages import SearchFile
+from darkroom.components.tuning.process_pool import ProcessPool
 from darkroom.components.tuning.trial import Candidate, Folder, check_folds
+from darkroom.components.tuning.tuner_results import FIELDS, TrialRow, TunerResults
 
-_Status = keras_tuner.engine.trial.TrialStatus
 # Keys of the tuner section with other values of which a search goes on where it was.
 _BUDGET = {
     *("enabled", "max_trials", "iterations", "workers"),
@@ -31,14 +36,21 @@ _SHOWN_CHANGES = 3
 _SECONDS_BETWEEN_TABLES = 1
 
 
+class Source(NamedTuple):
+    """What the examples are made of; of other data it is another search."""
+
+    files: list[str]
+    transform: str
+
+
 class Search(keras_tuner.Tuner):
-    """KerasTuner's Tuner, whose trials run in worker processes under its oracle."""
+    """KerasTuner's Tuner, whose trials run in processes of their own under its oracle."""
 
     def __init__(
         self,
         candidate: Candidate,
         folder: str,
-        data: dict[str, Any],
+        source: Source,
         examples: str,
         prepare: Callable[[], None],
     ):
@@ -47,16 +59,16 @@ class Search(keras_tuner.Tuner):
         Args:
           candidate: the network of a trial.
           folder: that of all searches.
-          data: what the examples are made of, for JSON; of other data it is another search.
+          source: of the examples.
           examples: where ``dataset.keep`` puts the preprocessed examples.
           prepare: sees to it that they are there.
 
         Raises:
           DarkroomError: there is nothing to search, or another process searches here.
         """
-        self.config = settings.unpack(candidate.custom_config)
+        self.config = candidate.settings
         self._candidate, self._examples, self._prepare = candidate, examples, prepare
-        self._determined_by = _determined_by(candidate.custom_config, data)
+        self._determined_by = _determined_by(self.config, source)
         text = json.dumps(self._determined_by, sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.folder = os.path.join(folder, name)
@@ -64,9 +76,11 @@ class Search(keras_tuner.Tuner):
         remote_trials.check()
         self._lock = _locked(self.folder)
         try:
-            begun = os.path.exists(os.path.join(self.folder, "oracle.json"))
-            oracle = oracles.create(self.config)
+            oracle = oracles.create(self.config, self.folder)
+            begun = os.path.exists(oracle.path)
             super().__init__(oracle, candidate, directory=folder, project_name=name)
+            if begun:
+                oracle.reload()
             _check(oracle.get_space())
             if begun:
                 self._go_on()
@@ -87,26 +101,21 @@ class Search(keras_tuner.Tuner):
             words = f"all {len(ended)} trials of this search have failed, and run again"
         progress.warn("Tuner", words)
 
-    def _completed(self) -> list[Any]:
+    def _completed(self) -> list[Trial]:
         """Trials that ended well, the best first."""
         # A trial is in this list when it has its score: another machine's may end just now.
         ended = set(self.oracle.end_order)
         trials = [t for t in list(self.oracle.trials.values()) if t.trial_id in ended]
-        done = [trial for trial in trials if trial.status == _Status.COMPLETED]
+        done = [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
         # Hyperband passes failed ones off as the worst while it looks for the next.
         done = [trial for trial in done if trial.score is not None and math.isfinite(trial.score)]
         return sorted(done, key=lambda trial: trial.score, reverse=self.maximize)
 
-    def _get_tuner_fname(self) -> str:
-        """There is no state but the oracle's."""
-        name: str = self.oracle._get_oracle_fname()
-        return name
-
     def save(self) -> None:
-        """Keeps the oracle's state."""
+        """There is no state but the oracle's."""
         self.oracle.save()
 
-    def search(self, *args: Any, **kwargs: Any) -> None:
+    def search(self, *args: object, **kwargs: object) -> None:
         """Runs all trials that are still to run.
 
         Raises:
@@ -117,13 +126,13 @@ class Search(keras_tuner.Tuner):
         plan, ended = oracles.plan(self.oracle, self.config), len(self.oracle.end_order)
         if plan is not None:
             most = min(most, max(1, plan.trials - ended))
-        workers = Workers(self.oracle, self.folder, most, gpus)
-        with self._lock, workers, remote_trials.others(self.oracle, self.folder) as others:
+        pool = ProcessPool(self.oracle, self.folder, most, gpus)
+        with self._lock, pool, remote_trials.served(self.oracle, self.folder) as remote_at_work:
             if plan is None or plan.trials > ended:
-                workers.hire()
+                pool.start()
             self._prepare()
             self._begin()
-            table, looked = _Table(self, plan, workers), 0.0
+            table, looked = aside.live_table(self, plan, pool), 0.0
 
             def look() -> None:
                 nonlocal ended, looked
@@ -133,9 +142,9 @@ class Search(keras_tuner.Tuner):
                     self._forget_checkpoints()
                 if changed or time.monotonic() - looked > _SECONDS_BETWEEN_TABLES:
                     looked = time.monotonic()
-                    progress.trials("Tuner", table.read())
+                    aside.report(table.read())
 
-            workers.run(look, others)
+            pool.run(look, remote_at_work)
             self._forget_checkpoints()  # of an earlier process that was to keep more
         if not self._completed():
             failed = [self.oracle.trials[trial_id] for trial_id in self.oracle.start_order]
@@ -143,7 +152,7 @@ class Search(keras_tuner.Tuner):
             raise DarkroomError(f"None of the {len(failed)} trials finished. The first: {cause}")
 
     def _begin(self) -> None:
-        """Writes what workers need to know, having checked that there is such a metric."""
+        """Writes what trial processes need to know, having checked that there is such a metric."""
         metrics = ["val_accuracy", "val_loss", "accuracy", "loss"]
         if self.config.model.build_fn is not None:
             metrics = self._metrics()
@@ -156,14 +165,13 @@ class Search(keras_tuner.Tuner):
                 f"{', '.join(metrics)}.{closest(objective, metrics)}"
             )
         hparams.experiment(os.path.join(self.folder, "logs"), self.oracle.get_space(), metrics)
-        facts = {
-            "custom_config": self._candidate.custom_config,
-            "num_classes": self._candidate.num_classes,
-            "maximize": self.maximize,
-            "examples": self._examples,
-            "determined_by": self._determined_by,
-        }
-        files.write_json(os.path.join(self.folder, trial_process.SEARCH_FILE), facts)
+        SearchFile(
+            custom_config=self.config.pack(),
+            num_classes=self._candidate.num_classes,
+            maximize=self.maximize,
+            examples=self._examples,
+            determined_by=self._determined_by,
+        ).write(self.folder)
 
     def _metrics(self) -> list[str]:
         """What the user's model measures, which only shows when it does."""
@@ -179,43 +187,43 @@ class Search(keras_tuner.Tuner):
         for trial_id in set(self.oracle.trials) - oracles.still_needed(self.oracle):
             Folder(self.folder, trial_id).forget_checkpoints(kept.get(trial_id))
 
-    def message(self, trial: Any) -> str | None:
+    def message(self, trial: Trial) -> str | None:
         """Why a trial failed; from another machine it comes by the folder only."""
         result = Folder(self.folder, trial.trial_id).read()
-        said: str | None = trial.message or (result.message if result else None)
-        return said
+        message: str | None = trial.message or (result.message if result else None)
+        return message
 
     @property
     def maximize(self) -> bool:
         """Whether more of the objective is better."""
         return bool(self.oracle.objective.direction == "max")
 
-    def rows(self) -> list[dict[str, Any]]:
+    def results(self) -> TunerResults:
         """What each trial came to, the best first, failed ones last."""
         ended = [self.oracle.trials[trial_id] for trial_id in self.oracle.end_order]
-        failed = [trial for trial in ended if trial.status != _Status.COMPLETED]
-        return [self.row(trial) for trial in [*self._completed(), *failed]]
+        failed = [trial for trial in ended if trial.status != TrialStatus.COMPLETED]
+        return TunerResults([self.row(trial) for trial in [*self._completed(), *failed]])
 
-    def row(self, trial: Any) -> dict[str, Any]:
+    def row(self, trial: Trial) -> TrialRow:
         """What one trial came to."""
         result = Folder(self.folder, trial.trial_id).read()
         fits = result.fits if result else []
         values = trial.hyperparameters.values
-        return {
-            "trial_id": trial.trial_id,
-            "score": trial.score,
-            **trial_table.hyperparameters(values),
-            "status": trial.status,
-            "seconds": sum(fit["seconds"] for fit in fits),
-            "seed": self.config.training.seed,
-            "initial_epoch": values.get("tuner/initial_epoch", 0),
-            "epochs": max((len(fit["history"]["loss"]) for fit in fits), default=0),
-            "best_epoch": result.step if result else None,
-            "message": self.message(trial),
-            "history": [fit["history"] for fit in fits],
-        }
+        return TrialRow(
+            trial.trial_id,
+            trial.score,
+            without_notes(values),
+            trial.status,
+            seconds=sum(fit.seconds for fit in fits),
+            seed=self.config.training.seed,
+            initial_epoch=values.get("tuner/initial_epoch", 0),
+            epochs=max((len(fit.history["loss"]) for fit in fits), default=0),
+            best_epoch=result.step if result else None,
+            message=self.message(trial),
+            history=[fit.history for fit in fits],
+        )
 
-    def best(self) -> Any:
+    def best(self) -> Trial:
         """The best trial; of several as good ones the first."""
         return self._completed()[0]
 
@@ -223,88 +231,31 @@ class Search(keras_tuner.Tuner):
         """The file of the best trial's checkpoint."""
         return self._checkpoint(self.best())
 
-    def _checkpoint(self, trial: Any) -> str:
+    def _checkpoint(self, trial: Trial) -> str:
         """The file of a trial's checkpoint, of its best fit."""
         folder = Folder(self.folder, trial.trial_id)
         result = folder.read()
         assert result is not None
-        scores = [fit["metrics"][self.config.tuner.objective] for fit in result.fits]
+        scores = [fit.metrics[self.config.tuner.objective] for fit in result.fits]
         number = scores.index(max(scores) if self.maximize else min(scores))
         return folder.checkpoint(number).path
 
 
-class _Table:
-    """What is shown of a search while it goes on."""
-
-    def __init__(self, search: Search, plan: oracles.Plan | None, workers: Workers):
-        self._search, self._plan, self._workers = search, plan, workers
-        self._begin = time.monotonic()
-        self._ended: dict[str, dict[str, Any]] = {}
-
-    def read(self) -> dict[str, Any]:
-        """For ``progress.trials``."""
-        oracle, now = self._search.oracle, time.monotonic()
-        for trial_id in oracle.end_order:
-            if trial_id not in self._ended:
-                row = self._search.row(oracle.trials[trial_id])
-                self._ended[trial_id] = {**_shown(oracle.trials[trial_id]), **row}
-        ended = list(self._ended.values())
-        done = [row for row in ended if row["status"] == _Status.COMPLETED]
-        choose = max if self._search.maximize else min
-        busy = [worker for worker in self._workers.running if worker.trial is not None]
-        running = [
-            {
-                **_shown(worker.trial),
-                "words": worker.words if worker.ready else "loading TensorFlow",
-                "seconds": 0.0 if worker.begin is None else now - worker.begin,
-            }
-            for worker in busy
-        ]
-        return {
-            "names": [entry.name for entry in oracle.get_space().space],
-            "running": running,
-            "ended": ended,
-            "maximize": self._search.maximize,
-            "best": choose(done, key=lambda row: row["score"]) if done else None,
-            "objective": oracle.objective.name,
-            "planned": self._plan.trials if self._plan else None,
-            "elapsed": now - self._begin,
-            **self._progress(busy),
+def _determined_by(config: TunerSettings, source: Source) -> dict[str, JsonValue]:
+    """All that determines what a trial comes to, in the words of the configuration."""
+    epochs = config.tuner.epochs or config.training.epochs
+    lasting = config.model_copy(
+        update={
+            "tuner": config.tuner.model_copy(update={"epochs": epochs}),
+            "training": config.training.model_copy(update={"epochs": epochs}),
         }
-
-    def _progress(self, busy: list[Worker]) -> dict[str, float | None]:
-        """The share that is done, and the seconds that remain if epochs take as long as before."""
-        ended = sum(self._epochs(self._search.oracle.trials[i]) for i in self._ended)
-        done = ended + sum(worker.fraction * self._epochs(worker.trial) for worker in busy)
-        if self._plan is None:
-            return {"fraction": None, "remaining": None}
-        fraction = min(1.0, done / self._plan.epochs)
-        seconds = sum(row["seconds"] for row in self._ended.values())
-        if not seconds:
-            return {"fraction": fraction, "remaining": None}
-        left = max(0.0, self._plan.epochs - done)
-        return {"fraction": fraction, "remaining": left * seconds / ended / max(1, len(busy))}
-
-    def _epochs(self, trial: Any) -> int:
-        return oracles.epochs_of(trial.hyperparameters, self._search.config)
-
-
-def _shown(trial: Any) -> dict[str, Any]:
-    values = trial_table.hyperparameters(trial.hyperparameters.values)
-    return {"trial": str(int(trial.trial_id)), "values": values}
-
-
-def _determined_by(config: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """All that determines what a trial comes to."""
-    tuner = {key: value for key, value in config["tuner"].items() if key not in _BUDGET}
-    epochs = tuner["epochs"] or config["training"]["epochs"]
-    fit = {key: value for key, value in config["training"].items() if key not in _NO_MATTER}
-    return {
-        **config,
-        "tuner": {**tuner, "epochs": epochs},
-        "training": {**fit, "epochs": epochs},
-        **data,
-    }
+    )
+    tree = lasting.model_dump(
+        mode="json",
+        # Of the code, ``source`` is what matters to trials.
+        exclude={"code": True, "unfinished": True, "tuner": _BUDGET, "training": _NO_MATTER},
+    )
+    return {**tree, **source._asdict()}
 
 
 def _check(space: keras_tuner.HyperParameters) -> None:
@@ -313,11 +264,11 @@ def _check(space: keras_tuner.HyperParameters) -> None:
             "There is nothing to search: tuner.space is empty, and model.build_fn asks for no "
             "hyperparameter. Call hp.Float, hp.Int or hp.Choice in it, or fill tuner.space."
         )
-    taken = sorted({entry.name for entry in space.space} & trial_table.FIELDS)
+    taken = sorted({entry.name for entry in space.space} & FIELDS)
     if taken:
         raise DarkroomError(
             f"model.build_fn: a hyperparameter can't be named {taken[0]}, which is what "
-            f"{results.TUNER_RESULTS} says of a trial. Give it another name."
+            f"{TunerResults.FILE} says of a trial. Give it another name."
         )
 
 
@@ -340,23 +291,22 @@ def _locked(folder: str) -> TextIO:
     return lock
 
 
-def _say_why_anew(folder: str, determined_by: dict[str, Any]) -> None:
+def _say_why_anew(folder: str, determined_by: dict[str, JsonValue]) -> None:
     """Says in what a search differs from the one before it, if there is one."""
-    names = [os.path.join(folder, name, trial_process.SEARCH_FILE) for name in os.listdir(folder)]
+    names = [os.path.join(folder, name, SearchFile.FILE) for name in os.listdir(folder)]
     earlier = [name for name in names if os.path.exists(name)]
     if not earlier:
         return
-    newest = max(earlier, key=os.path.getmtime)
-    before = files.read_json(newest)["determined_by"]
+    newest = os.path.dirname(max(earlier, key=os.path.getmtime))
+    before = SearchFile.read(newest).determined_by
     if before == determined_by:
         return  # killed before its first trial
-    flat = [dict(_flat("", facts)) for facts in (before, determined_by)]
-    changed = sorted(key for key, _ in set(flat[0].items()) ^ set(flat[1].items()))
+    changed = sorted(key for key, _ in set(_flat("", before)) ^ set(_flat("", determined_by)))
     names = list(dict.fromkeys(_WORDS.get(key.split(".")[0], key) for key in changed))
     words = ", ".join(names[:_SHOWN_CHANGES]) + " and more" * (len(names) > _SHOWN_CHANGES)
     progress.warn(
         "Tuner",
-        f"a new search begins: {words} changed. The one before is {os.path.dirname(newest)}",
+        f"a new search begins: {words} changed. The one before is {newest}",
     )
 
 
@@ -364,7 +314,7 @@ def _say_why_anew(folder: str, determined_by: dict[str, Any]) -> None:
 _WORDS = {"files": "the examples", "transform": "the transform graph", "source": "the code"}
 
 
-def _flat(prefix: str, tree: Any) -> Iterator[tuple[str, str]]:
+def _flat(prefix: str, tree: JsonValue) -> Iterator[tuple[str, str]]:
     if isinstance(tree, dict):
         for name, branch in tree.items():
             yield from _flat(f"{prefix}.{name}" if prefix else name, branch)

@@ -5,34 +5,47 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import keras_tuner
 import numpy as np
 
-from darkroom.components.base import files, progress, settings
+from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.base.settings import TunerSettings
 from darkroom.components.networks import models
 from darkroom.components.training import checkpoint, dataset, devices, fitting, tensorboard
+from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.tuning import hparams
+from darkroom.components.tuning.messages import HyperparametersConfig
+from darkroom.serving import files
+
+
+class Fit(NamedTuple):
+    """What one of a trial's fits came to."""
+
+    seed: int
+    fold: int | None  # which part was held out; None: the eval split
+    seconds: float
+    best_epoch: int  # from 0
+    metrics: dict[str, float]  # of that epoch
+    history: dict[str, list[float]]  # as Keras has it
 
 
 class Result(NamedTuple):
     """What a trial came to; a file in its folder."""
 
-    status: str  # COMPLETED or FAILED, as in KerasTuner
+    status: str  # RUNNING, COMPLETED or FAILED, as in KerasTuner
     metrics: dict[str, float]  # of the epoch with the best objective, the mean over all fits
-    fits: list[dict[str, Any]]
+    fits: list[Fit]
     message: str | None = None  # why it failed
-    # As KerasTuner's HyperParameters, with those that the model asked for while it was built.
-    hyperparameters: dict[str, Any] | None = None
+    hyperparameters: HyperparametersConfig | None = None  # with those that the model asked for
 
     @property
     def step(self) -> int:
         """The best epoch, from 0: the mean over all fits, rounded up."""
-        return math.ceil(np.mean([fit["best_epoch"] for fit in self.fits])) if self.fits else 0
+        return math.ceil(np.mean([fit.best_epoch for fit in self.fits])) if self.fits else 0
 
 
 class Folder:
@@ -50,13 +63,14 @@ class Folder:
 
     def read(self) -> Result | None:
         """The trial's result; of a trial that isn't done it has the fits that are."""
-        found = files.read_json(self._result)
-        return None if found is None else Result(**found)
+        result = files.read_json(self._result)
+        return result and Result(**{**result, "fits": [Fit(**fit) for fit in result["fits"]]})
 
     def write(self, result: Result) -> None:
         """Keeps the result."""
         os.makedirs(self.path, exist_ok=True)
-        files.write_json(self._result, result._asdict())
+        fits = [fit._asdict() for fit in result.fits]
+        files.write_json(self._result, {**result._asdict(), "fits": fits})
 
     def forget(self) -> None:
         """Removes all of it: the trial is to run again."""
@@ -75,17 +89,20 @@ class Folder:
 class Candidate(keras_tuner.HyperModel):
     """The network of a trial."""
 
-    def __init__(self, custom_config: dict[str, Any], num_classes: int):
+    def __init__(self, settings: TunerSettings, num_classes: int):
         """Takes the sections that can be searched, and ``tuner``."""
         super().__init__()
-        self.custom_config, self.num_classes = custom_config, num_classes
+        self.settings, self.num_classes = settings, num_classes
 
-    def config(self, hp: keras_tuner.HyperParameters) -> SimpleNamespace:
+    def config(self, hp: keras_tuner.HyperParameters) -> TunerSettings:
         """The configuration of a trial."""
-        config = settings.unpack(self.custom_config, hp.values)
-        config.training.epochs = config.tuner.epochs or config.training.epochs
-        config.training.patience = config.tuner.patience or config.training.patience
-        return config
+        config = self.settings.with_values(hp.values)
+        training, tuner = config.training, config.tuner
+        shorter = {
+            "epochs": tuner.epochs or training.epochs,
+            "patience": tuner.patience or training.patience,
+        }
+        return config.model_copy(update={"training": training.model_copy(update=shorter)})
 
     def build(self, hp: keras_tuner.HyperParameters, seed: int | None = None) -> keras.Model:
         """The compiled model, its initial weights drawn by ``training.seed`` or by ``seed``."""
@@ -108,7 +125,7 @@ class Trials:
         """Trials write to ``folder``, that of the search; ``maximize`` the objective or not."""
         self._candidate, self._folder, self._maximize = candidate, folder, maximize
         self._train, self._validation = splits
-        config = settings.unpack(candidate.custom_config)
+        config = candidate.settings
         self._tuner, self._seed = config.tuner, config.training.seed
         self._folds = list(folds(self._train, self._tuner.folds, self._seed))
 
@@ -139,7 +156,7 @@ class Trials:
 
     def _fit(
         self, folder: Folder, hp: keras_tuner.HyperParameters, number: int, count: int, logs: str
-    ) -> dict[str, Any]:
+    ) -> Fit:
         execution, fold = divmod(number, len(self._folds))
         train, validation = self._folds[fold] or (self._train, self._validation)
         seed = self._seed + execution
@@ -147,7 +164,8 @@ class Trials:
         keras.backend.clear_session(free_memory=False)
         model = self._candidate.build(hp, seed)
         config = self._candidate.config(hp)
-        config.training.seed = seed
+        seeded = config.training.model_copy(update={"seed": seed})
+        config = config.model_copy(update={"training": seeded})
         curves = tensorboard.Curves(logs)
         kept = folder.checkpoint(number)
         if (earlier := hp.values.get("tuner/trial_id")) and kept.read() is None:
@@ -164,19 +182,19 @@ class Trials:
             config,
             train,
             validation,
-            [progress.ReportEpochs("Tuner", words, number / count, 1 / count), curves],
-            keep=lambda stopping: checkpoint.Keep(kept, 0, {}, stopping),
+            [ReportEpochs("Tuner", words, number / count, 1 / count), curves],
+            keep=lambda stopping: checkpoint.Keep(kept, stopping),
             until=hp.values.get("tuner/epochs"),
         )
         best = best_epoch(fitted.history, self._tuner.objective, self._maximize)
-        return {
-            "seed": seed,
-            "fold": fold if self._tuner.folds else None,
-            "seconds": time.monotonic() - begin,
-            "best_epoch": best,
-            "metrics": {name: values[best] for name, values in fitted.history.items()},
-            "history": fitted.history,
-        }
+        return Fit(
+            seed,
+            fold if self._tuner.folds else None,
+            time.monotonic() - begin,
+            best,
+            {name: values[best] for name, values in fitted.history.items()},
+            fitted.history,
+        )
 
 
 def check_folds(train: dataset.Examples, count: int | None) -> None:
@@ -227,7 +245,5 @@ def best_epoch(history: dict[str, list[float]], objective: str, maximize: bool) 
     return int(np.nanargmax(values) if maximize else np.nanargmin(values))
 
 
-def _mean(fits: list[dict[str, Any]]) -> dict[str, float]:
-    return {
-        name: float(np.mean([fit["metrics"][name] for fit in fits])) for name in fits[0]["metrics"]
-    }
+def _mean(fits: list[Fit]) -> dict[str, float]:
+    return {name: float(np.mean([fit.metrics[name] for fit in fits])) for name in fits[0].metrics}

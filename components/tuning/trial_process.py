@@ -1,23 +1,27 @@
 """A process that runs trials of a search, one after the other, until its orders end.
 
-``darkroom.components.tuning.process_pool`` starts it on the search's own machine; on others it is
-``darkroom.components.tuning.remote_trials``.
+``darkroom.components.tuning.process_pool`` starts it on the search's own machine; on others
+``darkroom.components.tuning.remote_trials`` runs trials in the same way.
 """
 
-import json
 import logging
 import os
 import queue
 import signal
 import sys
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-SEARCH_FILE = "search.json"  # in the search's folder: what a worker needs to know
+from darkroom.components.tuning import messages
+from darkroom.components.tuning.messages import SearchFile
+
+if TYPE_CHECKING:
+    from darkroom.components.tuning.trial import Trials
 
 
 def main(folder: str, threads: int | None = None) -> None:
-    """Runs what the standard input says, a JSON object in each line; answers in the same way.
+    """Runs what the standard input orders, a line each; answers on the standard output.
 
     Args:
       folder: of the search.
@@ -27,7 +31,7 @@ def main(folder: str, threads: int | None = None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what Keras prints is no answer
-    orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    orders: queue.SimpleQueue[messages.Order] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
 
     import keras_tuner
@@ -40,57 +44,54 @@ def main(folder: str, threads: int | None = None) -> None:
     if threads is not None:
         devices.limit_threads(threads)
         dataset.OPTIONS.threading.private_threadpool_size = threads
-    trials: Any = None
+    trials: Trials | None = None
     lock = threading.Lock()
 
-    def answer(**words: Any) -> None:
+    def answer(message: messages.Answer) -> None:
         with lock:
-            print(json.dumps(words), file=answers)
+            print(messages.encode(message), file=answers)
 
     _Reporter(answer).attach()
-    answer(ready=True)
+    answer(messages.Ready())
     while True:
         order = orders.get()
-        hp = keras_tuner.HyperParameters.from_config(order["hyperparameters"])
+        hp = keras_tuner.HyperParameters.from_config(order.hyperparameters)
         try:
-            trials = trials or of_search(folder)
-            result = trials.run(order["trial_id"], hp)
+            trials = trials or of_search(folder, SearchFile.read(folder))
+            result = trials.run(order.trial_id, hp)
         except Exception as error:  # before there was a trial to fail
             result = trial.Result("FAILED", {}, [], explain(error))
+        asked_for = result.hyperparameters or order.hyperparameters
         answer(
-            status=result.status,
-            metrics=result.metrics,
-            step=result.step,
-            message=result.message,
-            hyperparameters=result.hyperparameters or order["hyperparameters"],
+            messages.Ended(result.status, result.metrics, result.step, result.message, asked_for)
         )
 
 
-def _listen(orders: "queue.SimpleQueue[dict[str, Any]]") -> None:
+def _listen(orders: queue.SimpleQueue[messages.Order]) -> None:
     """Hands orders on; ends the process when whoever gives them is gone, however that came."""
     for line in sys.stdin:
-        orders.put(json.loads(line))
+        order = messages.decode(line)
+        assert isinstance(order, messages.Order)
+        orders.put(order)
     os._exit(1)
 
 
-def of_search(folder: str) -> Any:
-    """What runs the trials of a search, once it is written what the search is."""
-    from darkroom.components.base import files, settings
+def of_search(folder: str, search: SearchFile) -> "Trials":
+    """What runs the trials of a search."""
     from darkroom.components.training import dataset, devices, fitting
     from darkroom.components.tuning import trial
 
-    facts = files.read_json(os.path.join(folder, SEARCH_FILE))
-    config = settings.unpack(facts["custom_config"])
-    devices.split_cpu(config.training.cpu_replicas)
-    splits = dataset.kept(facts["examples"], fitting.budget(config.training))
-    candidate = trial.Candidate(facts["custom_config"], facts["num_classes"])
-    return trial.Trials(candidate, splits, folder, facts["maximize"])
+    training = search.settings.training
+    devices.split_cpu(training.cpu_replicas)
+    splits = dataset.kept(search.examples, fitting.budget(training))
+    candidate = trial.Candidate(search.settings, search.num_classes)
+    return trial.Trials(candidate, splits, folder, search.maximize)
 
 
 class _Reporter(logging.Handler):
     """Sends progress to the search."""
 
-    def __init__(self, answer: Any):
+    def __init__(self, answer: Callable[[messages.Answer], None]):
         super().__init__(level=logging.INFO)
         self._answer = answer
 
@@ -103,4 +104,4 @@ class _Reporter(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if moved := getattr(record, "progress", None):
             _, words, fraction = moved
-            self._answer(words=words, fraction=fraction)
+            self._answer(messages.Progress(words, fraction))

@@ -1,30 +1,100 @@
-"""The rows of a search's results, for whoever shows them. Light to import."""
+"""A search's trials for people: the table on the terminal, and its lines. Light to import."""
 
-import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
-# What a row says of a trial; every other key is a hyperparameter.
-FIELDS = {
-    "trial_id", "score", "status", "seconds", "seed", "initial_epoch", "epochs", "best_epoch",
-    "message", "history",
-}  # fmt: skip
-# KerasTuner's Hyperband and grid search keep their own notes among the values.
-_OWN_PREFIX = "tuner/"
+from darkroom.components.base.settings import Value
+from darkroom.components.tuning.tuner_results import TrialRow
 
 
-def hyperparameters(row: dict[str, Any]) -> dict[str, bool | int | float | str]:
-    """The hyperparameters of a row by key."""
-    return {
-        key: value
-        for key, value in row.items()
-        if key not in FIELDS and not key.startswith(_OWN_PREFIX) and value is not None
-    }
+class ShownTrial(TypedDict):
+    """A trial by its number, and its hyperparameters by key."""
+
+    trial: str
+    values: dict[str, Value]
 
 
-def failed(row: dict[str, Any]) -> bool:
-    """Whether a row is of a trial without a score; older rows don't say how a trial ended."""
-    score = row["score"]
-    return row.get("status") == "FAILED" or score is None or not math.isfinite(score)
+class RunningTrial(ShownTrial):
+    """What a trial is doing, in words, and for how long."""
+
+    words: str
+    seconds: float
+
+
+class EndedTrial(ShownTrial):
+    """How a trial ended."""
+
+    score: float | None  # None: it failed
+    seconds: float
+    status: str  # COMPLETED or FAILED
+    message: str | None  # why
+
+
+class SearchProgress(TypedDict):
+    """How far a search is, as plain data; what nobody knows is None."""
+
+    names: list[str]  # the hyperparameters' keys
+    running: list[RunningTrial]
+    ended: list[EndedTrial]  # in that order
+    best: EndedTrial | None
+    objective: str  # the score's name
+    maximize: bool  # whether more of it is better
+    planned: int | None  # trials in all
+    fraction: float | None  # share of the work that is done
+    elapsed: float  # seconds
+    remaining: float | None  # seconds
+
+
+def headline(table: SearchProgress) -> str:
+    """How far a search is, in a line."""
+    ended, planned, best = table["ended"], table["planned"], table["best"]
+    count = f"{len(ended)}" if planned is None else f"{len(ended)} of {planned}"
+    words = [f"{count} trial" if count == "1" else f"{count} trials"]
+    if failed := sum(trial["status"] == "FAILED" for trial in ended):
+        words.append(f"{failed} failed")
+    if best is not None:
+        words.append(f"best {best['score']:.4f} (trial {best['trial']})")
+    words.append(f"elapsed {clock(table['elapsed'])}")
+    if table["remaining"] is not None:
+        words.append(f"remaining about {clock(table['remaining'])}")
+    return ", ".join(words)
+
+
+def ending(trial: EndedTrial, table: SearchProgress) -> str:
+    """How one of the table's ended trials ended, in a line."""
+    short = short_names(table["names"])
+    values = [f"{short[k]}={brief(trial['values'][k])}" for k in short if k in trial["values"]]
+    score = trial["score"]
+    words = [
+        f"trial {trial['trial']}",
+        "failed" if score is None else f"{score:.4f}",
+        f"{trial['seconds']:.1f} s",
+        " ".join(values),
+    ]
+    if score is None:
+        words.append(" ".join((trial["message"] or "").split()))
+    elif table["best"] is not None:
+        words.append(f"(best {table['best']['score']:.4f})")
+    return "  ".join(word for word in words if word)
+
+
+def best_first(table: SearchProgress) -> list[EndedTrial]:
+    """A table's ended trials that have a score."""
+    scored = [(trial["score"], trial) for trial in table["ended"] if trial["score"] is not None]
+    scored.sort(key=lambda pair: pair[0], reverse=table["maximize"])
+    return [trial for _, trial in scored]
+
+
+def brief(value: object) -> str:
+    """A value of a hyperparameter for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as ``3:12``, or ``1:03:12`` from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def short_names(keys: list[str]) -> dict[str, str]:
@@ -43,53 +113,11 @@ def short_names(keys: list[str]) -> dict[str, str]:
     return {key: shortest(key) for key in keys}
 
 
-def headline(table: dict[str, Any]) -> str:
-    """How far a search is, in a line: ``table`` is what ``progress.trials`` takes."""
-    ended, planned, best = table["ended"], table["planned"], table["best"]
-    count = f"{len(ended)}" if planned is None else f"{len(ended)} of {planned}"
-    words = [f"{count} trial" if count == "1" else f"{count} trials"]
-    lost = sum(trial["status"] == "FAILED" for trial in ended)
-    if lost:
-        words.append(f"{lost} failed")
-    if best is not None:
-        words.append(f"best {best['score']:.4f} (trial {best['trial']})")
-    words.append(f"elapsed {clock(table['elapsed'])}")
-    if table["remaining"] is not None:
-        words.append(f"remaining about {clock(table['remaining'])}")
-    return ", ".join(words)
+def hyperparameters(row: Mapping[str, Any]) -> dict[str, Value]:
+    """The hyperparameters of a flat row by key."""
+    return TrialRow.of({"trial_id": "", "score": None, **row}).hyperparameters
 
 
-def ending(trial: dict[str, Any], table: dict[str, Any]) -> str:
-    """How one of the table's ended trials ended, in a line."""
-    short = short_names(table["names"])
-    values = [f"{short[k]}={brief(trial['values'][k])}" for k in short if k in trial["values"]]
-    lost = trial["score"] is None
-    words = [
-        f"trial {trial['trial']}",
-        "failed" if lost else f"{trial['score']:.4f}",
-        f"{trial['seconds']:.1f} s",
-        " ".join(values),
-    ]
-    if lost:
-        words.append(" ".join((trial["message"] or "").split()))
-    elif table["best"] is not None:
-        words.append(f"(best {table['best']['score']:.4f})")
-    return "  ".join(word for word in words if word)
-
-
-def best_first(table: dict[str, Any]) -> list[dict[str, Any]]:
-    """A table's ended trials that have a score."""
-    scored = [trial for trial in table["ended"] if trial["score"] is not None]
-    return sorted(scored, key=lambda trial: trial["score"], reverse=table["maximize"])
-
-
-def brief(value: object) -> str:
-    """A value of a hyperparameter for people."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as ``3:12``, or ``1:03:12`` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def failed(row: Mapping[str, Any]) -> bool:
+    """Whether a flat row is of a trial without a score."""
+    return TrialRow.of({"trial_id": "", **row}).failed

@@ -13,32 +13,30 @@ from tfx.components.tuner import executor as stock
 from tfx.components.tuner.component import TunerFnResult
 from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import artifact_utils
-from tfx.utils import json_utils
 
-from darkroom.components.base import files, remote, results, settings
+from darkroom.components.base import remote, results
+from darkroom.components.base.settings import TunerSettings
 from darkroom.components.training import dataset, fitting
-from darkroom.components.tuning import importance, parallel_coordinates
-from darkroom.components.tuning.search import Search
+from darkroom.components.training.hand_over import HandOver
+from darkroom.components.tuning import aside
+from darkroom.components.tuning.search import Search, Source
 from darkroom.components.tuning.trial import Candidate
+from darkroom.components.tuning.tuner_results import TunerResults
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """The search of TFX's Tuner contract, in a sub-folder of ``fn_args.working_dir``."""
-    custom_config = fn_args.custom_config
-    config = settings.unpack(custom_config)
+    config = TunerSettings.unpack(fn_args.custom_config)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     data = (fn_args.train_files, fn_args.eval_files, transform)
     place = dataset.place_for(os.path.join(fn_args.working_dir, results.EXAMPLES_FOLDER), *data)
-    candidate = Candidate(custom_config, len(fitting.class_names(transform)))
+    candidate = Candidate(config, len(fitting.class_names(transform)))
 
     def prepare() -> None:
         if not os.path.exists(place):
             dataset.keep(dataset.splits(*data, fitting.budget(config.training)), place)
 
-    source = {
-        "files": [*fn_args.train_files, *fn_args.eval_files],
-        "transform": fn_args.transform_graph_path,
-    }
+    source = Source([*fn_args.train_files, *fn_args.eval_files], fn_args.transform_graph_path)
     search = Search(candidate, fn_args.working_dir, source, place, prepare)
     return TunerFnResult(tuner=search, fit_kwargs={})
 
@@ -54,48 +52,44 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Writes the best hyperparameters, what each trial came to, and a picture of it."""
         best = artifact_utils.get_single_uri(output_dict["best_hyperparameters"])
-        found = artifact_utils.get_single_uri(output_dict["tuner_results"])
-        custom_config = json_utils.loads(exec_properties["custom_config"])
-        root = custom_config.get(results.UNFINISHED_KEY) or os.path.join(best, *[os.pardir] * 3)
-        folder = os.path.join(root, results.SEARCHES_FOLDER)
-        search = stock.search(
-            input_dict, exec_properties, os.path.abspath(folder), print_tuning_summary=False
-        )
-        os.makedirs(best, exist_ok=True)
-        os.makedirs(found, exist_ok=True)
-        files.write_json(os.path.join(best, "best_hyperparameters.txt"), _handed_on(search, found))
-        rows = search.rows()
-        files.write_json(os.path.join(found, results.TUNER_RESULTS), rows)
-        picture = os.path.join(found, results.SEARCH_PICTURE)
-        _draw(search, rows, picture)
+        tuner_results = artifact_utils.get_single_uri(output_dict["tuner_results"])
+        config = TunerSettings.unpack(exec_properties["custom_config"])
+        folder = _searches(config, best)
+        search = stock.search(input_dict, exec_properties, folder, print_tuning_summary=False)
+        table = search.results()
+        table.write(tuner_results)
+        hand_over(search, tuner_results).write(best)
+        space = search.oracle.get_space().space
+        log = {entry.name for entry in space if getattr(entry, "sampling", None) == "log"}
+        picture = os.path.join(tuner_results, TunerResults.PICTURE)
+        aside.draw(table.rows, config.tuner.objective, search.maximize, log, picture)
 
 
-def _draw(search: Search, rows: list[dict[str, Any]], path: str) -> None:
-    """The trials, and which hyperparameters mattered."""
-    space = search.oracle.get_space().space
-    log = {entry.name for entry in space if getattr(entry, "sampling", None) == "log"}
-    done = [row for row in rows if row["score"] is not None]
-    values = [{e.name: row[e.name] for e in space if e.name in row} for row in done]
-    mattered = importance.importances(values, [row["score"] for row in done], log)
-    objective = search.oracle.objective.name
-    parallel_coordinates.draw(rows, objective, search.maximize, log, mattered, path)
+def _searches(config: TunerSettings, best_hyperparameters: str) -> str:
+    """The folder of all searches, which outlives them.
 
-
-def _handed_on(search: Search, folder: str) -> dict[str, Any]:
-    """What Trainer gets: KerasTuner's HyperParameters as plain data, and more in the same dict.
-
-    A checkpoint goes to ``folder``: TFX wants a single file with the hyperparameters.
+    It is beside the folders of TFX's artifacts, ``<pipeline root>/<node>/<key>/<execution>``: TFX
+    tells an executor no other folder that later executions have too.
     """
-    handed: dict[str, Any] = search.best().hyperparameters.get_config()
-    tuner = search.config.tuner
+    root = config.unfinished or os.path.join(best_hyperparameters, *[os.pardir] * 3)
+    return os.path.abspath(os.path.join(root, results.SEARCHES_FOLDER))
+
+
+def hand_over(search: Search, folder: str) -> HandOver:
+    """What Trainer gets; a checkpoint goes to ``folder``: TFX wants the hyperparameters' alone."""
+    best = search.best().hyperparameters.get_config()
+    tuner, epochs, checkpoint = search.config.tuner, None, None
     if tuner.carry_epochs:
-        epochs = search.rows()[0]["best_epoch"] + 1
-        handed["values"] = {**handed["values"], "training.epochs": epochs}
+        best_epoch = search.row(search.best()).best_epoch
+        assert best_epoch is not None
+        epochs = best_epoch + 1
     if tuner.carry_over == "checkpoint":
         path = os.path.join(folder, "checkpoint.npz")
         shutil.copy(search.best_checkpoint(), path)
-        handed["checkpoint"] = remote.origin(path)
-    return handed
+        checkpoint = remote.origin(path)
+    return HandOver(
+        hyperparameters=best["values"], space=best["space"], checkpoint=checkpoint, epochs=epochs
+    )
 
 
 class Tuner(StockTuner):

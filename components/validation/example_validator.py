@@ -1,24 +1,23 @@
 """The ExampleValidator node: data that can't make a good model end the run, in plain words."""
 
-import json
 import os
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx import types
 from tfx.components.example_validator import executor as example_validator
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ChannelParameter
+from tfx.dsl.components.base import executor_spec
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, writer_utils
 
-from darkroom.components.base import features, results
+from darkroom.components.base import features
+from darkroom.components.base.component import Artifacts, Component, Properties, existing
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.runs import last_statistics
-from darkroom.components.validation import counts
+from darkroom.components.validation import artifacts
 from darkroom.components.validation.schema_gen import MIN_PER_CLASS
+from darkroom.components.validation.statistics import SplitStatistics, value_counts
 
 # Said in our own words, or of no meaning to the user.
 _SAID_OTHERWISE = {
@@ -40,10 +39,7 @@ class Executor(example_validator.Executor):
     """TFX's ExampleValidator, which only takes note of anomalies, made into a gate."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """Holds every split against the schema, the train split, and the last run.
 
@@ -54,39 +50,44 @@ class Executor(example_validator.Executor):
             with the user's own schema: every anomaly.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        [statistics], [given] = input_dict["statistics"], input_dict["schema"]
+        [statistics], [schema_artifact] = input_dict["statistics"], input_dict["schema"]
         [anomalies] = output_dict["anomalies"]
         names = artifact_utils.decode_split_names(statistics.split_names)
         anomalies.split_names = statistics.split_names
-        splits = {name: counts.load(statistics.uri, name) for name in names}
-        _require_classes({name: counts.of_classes(split) for name, split in splits.items()})
+        splits = {name: SplitStatistics.read(statistics.uri, name) for name in names}
+        _require_classes({name: split.classes for name, split in splits.items()})
 
-        schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(given.uri))
-        previous = _previous(last_statistics.found(input_dict.get("previous_statistics")), names)
-        found: dict[str, list[str]] = {}
+        schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema_artifact.uri))
+        previous = _previous(existing(input_dict.get("previous_statistics")), names)
+        by_split: dict[str, list[str]] = {}
         for name, split in splits.items():
+            last = previous.get(name)
             validated = tfdv.validate_statistics(
-                split,
+                split.proto,
                 _without_image(schema),
-                previous_statistics=previous.get(name),
-                serving_statistics=None if name == "train" else splits["train"],
+                previous_statistics=last and last.proto,
+                serving_statistics=None if name == "train" else splits["train"].proto,
             )
             folder = artifact_utils.get_split_uri([anomalies], name)
             path = os.path.join(folder, example_validator.DEFAULT_FILE_NAME)
             writer_utils.write_anomalies(path, validated)
-            others = {"the last run": previous.get(name), "the train split": splits["train"]}
-            found[name] = list(_sentences(name, split, schema, validated, others))
+            compared = {"the last run": last, "the train split": splits["train"]}
+            by_split[name] = [
+                *_outside_domains(split, schema),
+                *_differences(split, validated, compared),
+                *_others(name, validated),
+            ]
 
-        sentences = [sentence for of_split in found.values() for sentence in of_split]
-        if sentences and not given.get_int_custom_property(results.INFERRED_PROPERTY):
+        sentences = [sentence for of_split in by_split.values() for sentence in of_split]
+        if sentences and not artifacts.is_inferred(schema_artifact.mlmd_artifact):
             raise DarkroomError(
                 f"The examples don't fit the schema. {' '.join(sentences)} "
                 "Mend the data, or edit the schema at data.schema_path."
             )
-        blessed = {name: int(not of_split) for name, of_split in found.items()}
+        blessed = {name: int(not of_split) for name, of_split in by_split.items()}
         anomalies.set_json_value_custom_property("blessed", blessed)
-        noted = sentences + [s for name, split in splits.items() for s in _odd(name, split)]
-        anomalies.set_string_custom_property(results.ANOMALIES_PROPERTY, json.dumps(noted))
+        sentences += [sentence for split in splits.values() for sentence in _odd(split)]
+        artifacts.write_anomalies(anomalies, sentences)
 
 
 def _require_classes(splits: dict[str, dict[str, int]]) -> None:
@@ -113,21 +114,18 @@ def _require_classes(splits: dict[str, dict[str, int]]) -> None:
         )
 
 
-def _sentences(
-    name: str, split: Any, schema: Any, validated: Any, others: dict[str, Any]
-) -> Iterator[str]:
-    """One for each anomaly of a split."""
-    measured = counts.by_feature(split)
+def _outside_domains(split: SplitStatistics, schema: schema_pb2.Schema) -> Iterator[str]:
+    """Values that the schema doesn't allow, and classes of which it asks for more images."""
     for feature in schema.feature:
-        statistics = measured.get(feature.name)
+        statistics = split.features.get(feature.name)
         if statistics is None:
             continue
         if feature.HasField("string_domain"):
-            unknown = sorted(set(counts.values(statistics)) - set(feature.string_domain.value))
+            unknown = sorted(set(value_counts(statistics)) - set(feature.string_domain.value))
             if unknown:
                 allowed = _quoted(list(feature.string_domain.value))
                 yield (
-                    f"{feature.name} is {_quoted(unknown)} in the {name} split; "
+                    f"{feature.name} is {_quoted(unknown)} in the {split.name} split; "
                     f"the schema allows {allowed}."
                 )
         for kind in ("int_domain", "float_domain"):
@@ -135,80 +133,107 @@ def _sentences(
                 domain, numbers = getattr(feature, kind), statistics.num_stats
                 if numbers.min < domain.min - _ROUNDING or numbers.max > domain.max + _ROUNDING:
                     yield (
-                        f"{feature.name} is {numbers.min:,.4g} to {numbers.max:,.4g} in the {name} "
-                        f"split; the schema allows {domain.min:,.4g} to {domain.max:,.4g}."
+                        f"{feature.name} is {numbers.min:,.4g} to {numbers.max:,.4g} in the "
+                        f"{split.name} split; the schema allows {domain.min:,.4g} to "
+                        f"{domain.max:,.4g}."
                     )
         if feature.name == features.LABEL_KEY:
-            yield from _too_few(name, counts.of_classes(split), feature)
-    for compared in validated.drift_skew_info:
-        key = compared.path.step[0]
-        for whose, measurements in zip(
-            others, (compared.drift_measurements, compared.skew_measurements), strict=True
-        ):
+            yield from _too_few(split, feature)
+
+
+def _too_few(split: SplitStatistics, label: schema_pb2.Feature) -> Iterator[str]:
+    least = 0
+    for tag in label.annotation.tag:
+        key, _, value = tag.partition("=")
+        if key == MIN_PER_CLASS and value.isdigit():
+            least = int(value)
+    counts = {name: split.classes.get(name, 0) for name in label.string_domain.value}
+    few = {name: count for name, count in counts.items() if count < least}
+    if few:
+        shown = ", ".join(f"{count:,} of {class_name!r}" for class_name, count in few.items())
+        yield (
+            f"The {split.name} split has {shown}; the schema asks for at least {least:,} of each "
+            "class."
+        )
+
+
+def _differences(
+    split: SplitStatistics,
+    validated: anomalies_pb2.Anomalies,
+    compared: dict[str, SplitStatistics | None],
+) -> Iterator[str]:
+    """Features whose distribution differs more than the schema allows.
+
+    Args:
+      split: that is looked at.
+      validated: what TFDV measured.
+      compared: with what, by its name: for drift, and for skew.
+    """
+    for info in validated.drift_skew_info:
+        key = info.path.step[0]
+        measured = (info.drift_measurements, info.skew_measurements)
+        for (whose, other), measurements in zip(compared.items(), measured, strict=True):
             for measurement in measurements:
-                if measurement.value > measurement.threshold:
-                    yield _difference(name, key, split, whose, others[whose], measurement)
+                if other is not None and measurement.value > measurement.threshold:
+                    yield _difference(key, split, whose, other, measurement)
+
+
+def _difference(
+    key: str,
+    split: SplitStatistics,
+    whose: str,
+    other: SplitStatistics,
+    measurement: anomalies_pb2.DriftSkewInfo.Measurement,
+) -> str:
+    if key == features.LABEL_KEY:
+        one, two = _shares(split.classes), _shares(other.classes)
+        worst = max({*one, *two}, key=lambda c: (abs(one.get(c, 0) - two.get(c, 0)), c))
+        return (
+            f"{worst!r} is {one.get(worst, 0):.1%} of the {split.name} split and "
+            f"{two.get(worst, 0):.1%} of {whose}; the schema allows a difference of "
+            f"{measurement.threshold:.1%}."
+        )
+    means = [statistics.features[key].num_stats.mean for statistics in (split, other)]
+    return (
+        f"{key} of the {split.name} split (mean {means[0]:.3g}) is distributed otherwise than in "
+        f"{whose} (mean {means[1]:.3g}): their divergence is {measurement.value:.2f}, the schema "
+        f"allows {measurement.threshold:.2f}."
+    )
+
+
+def _others(name: str, validated: anomalies_pb2.Anomalies) -> Iterator[str]:
+    """Further anomalies, in TFDV's words."""
     for key, info in validated.anomaly_info.items():
         for reason in info.reason:
             if reason.type not in _SAID_OTHERWISE:
                 yield f"{key} of the {name} split: {reason.description}"
 
 
-def _too_few(name: str, classes: dict[str, int], label: Any) -> Iterator[str]:
-    least = 0
-    for tag in label.annotation.tag:
-        key, _, value = tag.partition("=")
-        if key == MIN_PER_CLASS and value.isdigit():
-            least = int(value)
-    few = {c: classes.get(c, 0) for c in label.string_domain.value if classes.get(c, 0) < least}
-    if few:
-        shown = ", ".join(f"{count:,} of {class_name!r}" for class_name, count in few.items())
-        yield f"The {name} split has {shown}; the schema asks for at least {least:,} of each class."
-
-
-def _difference(name: str, key: str, split: Any, whose: str, other: Any, found: Any) -> str:
-    if key == features.LABEL_KEY:
-        one, two = _shares(counts.of_classes(split)), _shares(counts.of_classes(other))
-        worst = max({*one, *two}, key=lambda c: (abs(one.get(c, 0) - two.get(c, 0)), c))
-        return (
-            f"{worst!r} is {one.get(worst, 0):.1%} of the {name} split and "
-            f"{two.get(worst, 0):.1%} of {whose}; the schema allows a difference of "
-            f"{found.threshold:.1%}."
-        )
-    means = [counts.by_feature(listed)[key].num_stats.mean for listed in (split, other)]
-    return (
-        f"{key} of the {name} split (mean {means[0]:.3g}) is distributed otherwise than in {whose} "
-        f"(mean {means[1]:.3g}): their divergence is {found.value:.2f}, the schema allows "
-        f"{found.threshold:.2f}."
-    )
-
-
-def _odd(name: str, split: Any) -> Iterator[str]:
+def _odd(split: SplitStatistics) -> Iterator[str]:
     """What is worth knowing whatever the schema says."""
-    contrast = counts.by_feature(split).get(features.CONTRAST_KEY)
-    if contrast is not None and contrast.num_stats.num_zeros:
-        yield (
-            f"{contrast.num_stats.num_zeros:,} images of the {name} split are of a single colour."
-        )
+    contrast = split.features.get(features.CONTRAST_KEY)
+    count = contrast.num_stats.num_zeros if contrast is not None else 0
+    if count:
+        yield f"{count:,} images of the {split.name} split are of a single colour."
 
 
-def _previous(artifacts: list[types.Artifact], names: list[str]) -> dict[str, Any]:
+def _previous(statistics: list[types.Artifact], names: list[str]) -> dict[str, SplitStatistics]:
     """The last run's statistics by split; nothing for a split that it didn't have."""
     return {
-        name: counts.load(artifact.uri, name)
-        for artifact in artifacts
+        name: SplitStatistics.read(artifact.uri, name)
+        for artifact in statistics
         for name in artifact_utils.decode_split_names(artifact.split_names)
         if name in names
     }
 
 
-def _without_image(schema: Any) -> Any:
+def _without_image(schema: schema_pb2.Schema) -> schema_pb2.Schema:
     """The schema of what there are statistics of."""
-    looked_at = schema_pb2.Schema()
-    looked_at.CopyFrom(schema)
-    del looked_at.feature[:]
-    looked_at.feature.extend(f for f in schema.feature if f.name != features.IMAGE_KEY)
-    return looked_at
+    measured = schema_pb2.Schema()
+    measured.CopyFrom(schema)
+    del measured.feature[:]
+    measured.feature.extend(f for f in schema.feature if f.name != features.IMAGE_KEY)
+    return measured
 
 
 def _shares(classes: dict[str, int]) -> dict[str, float]:
@@ -221,38 +246,16 @@ def _quoted(names: list[str], most: int = 10) -> str:
     return ", ".join(repr(name) for name in names[:most]) + more
 
 
-class ExampleValidatorSpec(standard_component_specs.ExampleValidatorSpec):
-    """TFX's contract of ExampleValidator, and the statistics of the run before."""
-
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        **standard_component_specs.ExampleValidatorSpec.INPUTS,
-        "previous_statistics": ChannelParameter(
-            type=standard_artifacts.ExampleStatistics, optional=True
-        ),
-    }
-
-
-class ExampleValidator(base_component.BaseComponent):
+class ExampleValidator(Component):
     """The gate of the data.
 
     Outputs ``anomalies``, as TFX's ExampleValidator does, with sentences for people on it.
     """
 
-    SPEC_CLASS = ExampleValidatorSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        statistics: types.BaseChannel,
-        schema: types.BaseChannel,
-        previous_statistics: types.BaseChannel,
-    ):
-        """Validates ``statistics``; ``previous_statistics`` may be empty."""
-        spec = ExampleValidatorSpec(
-            statistics=statistics,
-            schema=schema,
-            previous_statistics=previous_statistics,
-            exclude_splits="[]",
-            anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
-        )
-        super().__init__(spec=spec)
+    INPUTS: ClassVar = {
+        "statistics": standard_artifacts.ExampleStatistics,
+        "schema": standard_artifacts.Schema,
+    }
+    OPTIONAL: ClassVar = {"previous_statistics": standard_artifacts.ExampleStatistics}
+    OUTPUTS: ClassVar = {"anomalies": standard_artifacts.ExampleAnomalies}

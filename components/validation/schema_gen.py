@@ -3,20 +3,21 @@
 import math
 import os
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx import types
 from tfx.components.schema_gen import executor as schema_gen
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ExecutionParameter
+from tfx.dsl.components.base import executor_spec
+from tfx.types import artifact_utils, standard_artifacts
 
-from darkroom.components.base import features, results
+from darkroom.components.base import features
+from darkroom.components.base.component import Artifacts, Component, Properties
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.validation import counts, statistics
+from darkroom.components.base.settings import SchemaGenSettings
+from darkroom.components.validation import artifacts, statistics
+from darkroom.components.validation.statistics import SplitStatistics
 
 # Annotation of the label by which a user asks for so many images of each class and split.
 MIN_PER_CLASS = "min_images_per_class"
@@ -36,10 +37,7 @@ class Executor(schema_gen.Executor):
     """TFX's SchemaGen, with what TFDV doesn't infer: domains of any size, ranges, comparators."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """Writes the user's schema where there is one, else infers it from all splits.
 
@@ -48,17 +46,19 @@ class Executor(schema_gen.Executor):
         """
         [artifact] = output_dict["schema"]
         path = os.path.join(artifact.uri, schema_gen.DEFAULT_FILE_NAME)
-        text = exec_properties["schema_text"]
-        artifact.set_int_custom_property(results.INFERRED_PROPERTY, int(not text))
+        config = SchemaGenSettings.unpack(exec_properties["custom_config"])
+        text = config.schema_text
+        artifacts.write_inferred(artifact, not text)
         if text:
-            schema = _parse(text, multi_label=not exec_properties["infer_feature_shape"])
-            tfdv.write_schema_text(schema, path)
+            tfdv.write_schema_text(_parse(text, config.multi_label), path)
             return
-        super().Do(input_dict, output_dict, exec_properties)
-        [given] = input_dict["statistics"]
-        splits = artifact_utils.decode_split_names(given.split_names)
+        # A shape would be that of the labels that the examples happen to have.
+        options = {"infer_feature_shape": not config.multi_label, "exclude_splits": "[]"}
+        super().Do(input_dict, output_dict, {**exec_properties, **options})
+        [counted] = input_dict["statistics"]
+        names = artifact_utils.decode_split_names(counted.split_names)
         inferred = tfdv.load_schema_text(path)
-        _complete(inferred, {split: counts.load(given.uri, split) for split in splits})
+        _complete(inferred, {name: SplitStatistics.read(counted.uri, name) for name in names})
         tfdv.write_schema_text(inferred, path)
 
 
@@ -70,14 +70,14 @@ def _parse(text: str, multi_label: bool) -> schema_pb2.Schema:
             f"data.schema_path: not a schema in protobuf's text format: {error}. "
             "darkroom schema prints one to start from."
         ) from None
-    there = {feature.name: feature for feature in schema.feature}
-    missing = [key for key in (features.IMAGE_KEY, features.LABEL_KEY) if key not in there]
+    by_name = {feature.name: feature for feature in schema.feature}
+    missing = [key for key in (features.IMAGE_KEY, features.LABEL_KEY) if key not in by_name]
     if missing:
         raise DarkroomError(
             f"data.schema_path: the schema lacks {' and '.join(missing)}. "
             "darkroom schema prints a whole one."
         )
-    if there[features.LABEL_KEY].HasField("shape") == multi_label:
+    if by_name[features.LABEL_KEY].HasField("shape") == multi_label:
         raise DarkroomError(
             f"data.schema_path: {features.LABEL_KEY} has {'a' if multi_label else 'no'} shape "
             f"there, as where data.multi_label is {str(not multi_label).lower()}, and it is "
@@ -86,23 +86,24 @@ def _parse(text: str, multi_label: bool) -> schema_pb2.Schema:
     return schema
 
 
-def _complete(schema: schema_pb2.Schema, splits: dict[str, Any]) -> None:
+def _complete(schema: schema_pb2.Schema, splits: dict[str, SplitStatistics]) -> None:
     """Adds what keeps today's data valid and lets tomorrow's be held against them."""
-    found = {split: counts.by_feature(listed) for split, listed in splits.items()}
     del schema.string_domain[:]  # each feature has its own
     for feature in schema.feature:
+        measured = [s.features[feature.name] for s in splits.values() if feature.name in s.features]
         if feature.name == features.LABEL_KEY:
             # TFDV infers a domain for up to 100 values only; more classes are as real.
-            _set_domain(feature, counts.values(found["train"][feature.name]))
+            _set_domain(feature, splits["train"].classes)
             for comparator in (feature.skew_comparator, feature.drift_comparator):
                 comparator.infinity_norm.threshold = _SHARE_THRESHOLD
             feature.annotation.tag.append(f"{MIN_PER_CLASS}=1")
         elif feature.name == features.FORMAT_KEY:
-            every = (counts.values(of[feature.name]) for of in found.values() if feature.name in of)
-            _set_domain(feature, {name for values in every for name in values})
+            _set_domain(
+                feature, {name for one in measured for name in statistics.value_counts(one)}
+            )
         elif feature.name in statistics.INTEGERS + statistics.FLOATS:
-            numbers = [of[feature.name].num_stats for of in found.values() if feature.name in of]
-            low, high = min(n.min for n in numbers), max(n.max for n in numbers)
+            low = min(one.num_stats.min for one in measured)
+            high = max(one.num_stats.max for one in measured)
             if feature.name in statistics.INTEGERS:
                 feature.int_domain.min, feature.int_domain.max = int(low), int(high)
             else:
@@ -123,32 +124,12 @@ def _set_domain(feature: schema_pb2.Feature, values: Iterable[str]) -> None:
     feature.string_domain.value.extend(sorted(values))
 
 
-class SchemaGenSpec(standard_component_specs.SchemaGenSpec):
-    """TFX's contract of SchemaGen, and the user's schema."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        **standard_component_specs.SchemaGenSpec.PARAMETERS,
-        "schema_text": ExecutionParameter(type=str),
-    }
-
-
-class SchemaGen(base_component.BaseComponent):
+class SchemaGen(Component):
     """What the examples are expected to be.
 
     Outputs ``schema``, as TFX's SchemaGen does.
     """
 
-    SPEC_CLASS = SchemaGenSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-    def __init__(self, statistics: types.BaseChannel, schema_text: str, multi_label: bool):
-        """Takes the user's ``schema_text``; where that is empty, infers from ``statistics``."""
-        spec = SchemaGenSpec(
-            statistics=statistics,
-            schema_text=schema_text,
-            # A shape would be that of the labels that the examples happen to have.
-            infer_feature_shape=int(not multi_label),
-            exclude_splits="[]",
-            schema=types.Channel(type=standard_artifacts.Schema),
-        )
-        super().__init__(spec=spec)
+    INPUTS: ClassVar = {"statistics": standard_artifacts.ExampleStatistics}
+    OUTPUTS: ClassVar = {"schema": standard_artifacts.Schema}

@@ -1,9 +1,15 @@
-"""What the StatisticsGen node looks at: labels, and what was seen in the images."""
+"""What StatisticsGen counts: labels, and what was seen in the images. Light to import."""
 
-import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import schema_pb2
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from darkroom.components.base import features
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+from typing_extensions import Self
+
+from darkroom.components.base import features, remote
+
+if TYPE_CHECKING:
+    import tensorflow_data_validation as tfdv
 
 TEXT = (features.LABEL_KEY, features.FORMAT_KEY)
 INTEGERS = (
@@ -16,8 +22,10 @@ INTEGERS = (
 FLOATS = (features.ASPECT_RATIO_KEY, features.BRIGHTNESS_KEY, features.CONTRAST_KEY)
 
 
-def options() -> tfdv.StatsOptions:
+def options() -> "tfdv.StatsOptions":
     """Statistics without reading the images' bytes from the examples."""
+    import tensorflow_data_validation as tfdv
+
     columns = [
         schema_pb2.Feature(name=key, type=kind)
         for kind, keys in (
@@ -35,3 +43,39 @@ def options() -> tfdv.StatsOptions:
         num_top_values=1,
         num_rank_histogram_buckets=100_000,
     )
+
+
+class SplitStatistics:
+    """The statistics of a split, as ``options`` has them made."""
+
+    def __init__(self, name: str, proto: statistics_pb2.DatasetFeatureStatisticsList):
+        """Takes the split's name, and what TFDV takes and gives."""
+        self.name, self.proto = name, proto
+
+    @classmethod
+    def read(cls, uri: str, name: str) -> Self:
+        """Those of a split of TFX's ExampleStatistics artifact at ``uri``."""
+        content = remote.file(uri, f"Split-{name}/FeatureStats.pb").read_bytes()
+        return cls(name, statistics_pb2.DatasetFeatureStatisticsList.FromString(content))
+
+    @property
+    def images(self) -> int:
+        """How many there are."""
+        return int(self.proto.datasets[0].num_examples)
+
+    @cached_property
+    def classes(self) -> dict[str, int]:
+        """Images of each class."""
+        label = self.features.get(features.LABEL_KEY)
+        return {} if label is None else value_counts(label)
+
+    @cached_property
+    def features(self) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+        """Those of each feature by its key; nothing for an empty split."""
+        return {feature.path.step[0]: feature for feature in self.proto.datasets[0].features}
+
+
+def value_counts(feature: statistics_pb2.FeatureNameStatistics) -> dict[str, int]:
+    """How often each value of a text feature is there."""
+    buckets = feature.string_stats.rank_histogram.buckets
+    return {bucket.label: int(bucket.sample_count) for bucket in buckets}

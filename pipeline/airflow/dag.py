@@ -5,14 +5,17 @@ source have changed.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.airflow import graph
 from darkroom.pipeline.config import CONFIGS, find, load
+
+if TYPE_CHECKING:
+    from airflow.utils.context import Context
 
 try:
     from airflow import DAG
@@ -31,13 +34,13 @@ class NodeOperator(BaseOperator):
 
     template_fields = ("command",)
 
-    def __init__(self, *, command: list[str], folder: str, **of_airflow: Any):
+    def __init__(self, *, command: list[str], folder: str, **of_airflow: object):
         """Runs ``command`` in ``folder``; the other arguments are Airflow's."""
         super().__init__(**of_airflow)
         self.command, self.folder = command, folder
         self._process = SubprocessHook()
 
-    def execute(self, context: Any) -> None:
+    def execute(self, context: "Context") -> None:
         code = self._process.run_command(self.command, cwd=self.folder).exit_code
         if code != 0:
             ended = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
@@ -51,7 +54,7 @@ def create_dag(
     config: str,
     overrides: Sequence[str] = (),
     folder: str | None = None,
-    default_args: dict[str, Any] | None = None,
+    default_args: Mapping[str, object] | None = None,
 ) -> DAG:
     """The DAG of a configuration, named as the pipeline.
 

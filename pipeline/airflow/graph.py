@@ -37,38 +37,38 @@ def shape(
     Raises:
       DarkroomError: the graph can't be made, or its file can't be written.
     """
-    determined_by = [config.model_dump(), fingerprint.of_modules("pipeline.pipeline")]
+    determined_by = [config.model_dump(), fingerprint.of_modules("darkroom.pipeline.pipeline")]
     key = hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16]
-    kept = folder / os.path.expanduser(config.root_on_disk) / config.name / "graphs"
-    path = kept / f"{key}.json"
+    graphs = folder / os.path.expanduser(config.root_on_disk) / config.name / "graphs"
+    path = graphs / f"{key}.json"
     if not path.exists():
         try:
-            kept.mkdir(parents=True, exist_ok=True)
-            with files.locked(kept / "lock"):  # whoever comes second waits for what is made
+            graphs.mkdir(parents=True, exist_ok=True)
+            with files.locked(graphs / "lock"):  # whoever comes second waits for the first
                 if not path.exists():
-                    files.replace(path, _made(arguments, folder, python))
+                    files.replace(path, _printed_shape(arguments, folder, python))
         except OSError as error:
-            raise DarkroomError(f"{kept} can't be written: {error.strerror}.") from error
-    found: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+            raise DarkroomError(f"{graphs} can't be written: {error.strerror}.") from error
+    nodes: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    return nodes
 
 
-def _made(arguments: Sequence[str], folder: Path, python: str) -> str:
+def _printed_shape(arguments: Sequence[str], folder: Path, python: str) -> str:
     command = [python, "-m", "darkroom.pipeline.airflow.graph", *arguments]
     try:
         result = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
     except OSError as error:
         raise DarkroomError(f"{python} can't be started in {folder}: {error.strerror}.") from error
     if result.returncode != 0:
-        words = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
-        said = words[-1].removeprefix("darkroom: ")
+        lines = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
+        reason = lines[-1].removeprefix("darkroom: ")
         remedy = ""
-        if "needs TFX" in said or "No module named" in said:
+        if "needs TFX" in reason or "No module named" in reason:
             remedy = (
                 " Set airflow.python to the interpreter of an environment with "
                 "darkroom-tfx[pipeline]."
             )
-        raise DarkroomError(f"The graph can't be made with {python}: {said}{remedy}")
+        raise DarkroomError(f"The graph can't be made with {python}: {reason}{remedy}")
     return result.stdout.splitlines()[-1]
 
 

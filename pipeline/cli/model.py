@@ -16,7 +16,7 @@ from darkroom.pipeline.command_line import (
     exclude_each_other,
     print_json,
 )
-from darkroom.serving.server.flags import GRPC_PORT, REST_PORT
+from darkroom.serving.flags import GRPC_PORT, REST_PORT
 
 if TYPE_CHECKING:
     from darkroom.pipeline.config import Config
@@ -36,7 +36,10 @@ def list_versions(options: ConfigOptions, as_json: bool) -> int:
         served = {
             "stable": current and current.stable,
             "canary": current and current.canary,
-            "versions": [{**v._asdict(), "folder": str(v.folder)} for v in versions],
+            "versions": [
+                {**v._asdict(), "folder": str(v.folder), "note": vars(v.note) if v.note else {}}
+                for v in versions
+            ],
         }
         print_json(served)
         return 0
@@ -204,14 +207,14 @@ def serve(
     FLAG, after --: any flag of python -m darkroom.serving.model_server.
     """
     config = options.load()
-    from darkroom.serving import rollout
+    from darkroom.serving import pushed_files, rollout
 
     # Says so where there is nothing to serve.
     version = rollout.served_version(config.push_path)
     beside = config.push_path.parent
     files = [
         f"--{flag}={beside / name}"
-        for flag, name in rollout.FILE_FLAGS.items()
+        for flag, name in pushed_files.FILE_FLAGS.items()
         if (beside / name).is_file()
     ]
     if not rollout.config_path(config.push_path).is_file():  # pushed by an earlier darkroom
@@ -225,7 +228,7 @@ def serve(
         f"--host={host}",
         f"--port={port}",
         f"--rest_api_port={rest_port}",
-        *rollout.SERVER_FLAGS,
+        *pushed_files.SERVER_FLAGS,
         f"--canary_share={config.serving.canary_share}",
         *files,
         *flags,

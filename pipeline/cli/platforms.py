@@ -65,9 +65,9 @@ def deploy(
         options.overrides.append("training.strategy=multi_worker")
     config = options.load()
     from darkroom.components.runs import environment
-    from darkroom.serving import deployment
+    from darkroom.serving.deployment import manifests
 
-    model = deployment.Model(
+    model = manifests.Model(
         name=config.name,
         folder=str(config.push_path.parent),
         tensorflow=environment.versions().get("tensorflow"),
@@ -82,18 +82,16 @@ def deploy(
 
         image = image or config.kubeflow.image or ""
         pods = kubernetes.Pods(image, claim, workers, mount, cpu, memory, gpus)
-        manifests = kubernetes.training if where == "training" else kubernetes.search
-        documents = manifests(config, pods, settings)
+        described = kubernetes.training if where == "training" else kubernetes.search
+        text = manifests.dump(described(config, pods, settings))
         for key, value in dataclasses.asdict(pods).items():
             words += [f"--{key}", str(value)]
     elif where == "docker":
         name, command = "compose.yaml", "docker compose --file {} up --detach"
-        documents = [deployment.docker(model, f"{os.getuid()}:{os.getgid()}")]
-    elif where == "kserve":
-        documents = [deployment.claim(model), deployment.kserve(model)]
+        text = manifests.docker(model, f"{os.getuid()}:{os.getgid()}")
     else:
-        documents = deployment.kubernetes(model)
-    text = deployment.render(documents, shlex.join(words), command.format(name))
+        text = manifests.kserve(model) if where == "kserve" else manifests.kubernetes(model)
+    text = manifests.headed(text, shlex.join(words), command.format(name))
     path = (out or Path("deploy") / config.name) / name
     _write(path, text, force)
     print(f"written      {path}\nnext         {command.format(shlex.quote(str(path)))}")

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from darkroom.components.report import markup
+from darkroom.components.report.facts import Facts, Failure, Metric, Verdict
 from darkroom.components.tuning import trial_table
-from darkroom.pipeline.history.facts import Facts, Failure, Metric, Verdict
 
 # Rows of a table: there may be a thousand classes.
 _SHOWN = 40

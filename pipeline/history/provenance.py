@@ -3,20 +3,22 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from rich.markup import escape
 from rich.tree import Tree
 
-from darkroom.components.base import results
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.pushing import versions
-from darkroom.components.runs import lineage, summary
+from darkroom.components.ingestion.inspection_report import InspectionReport
+from darkroom.components.pushing import outcome as pushing
+from darkroom.components.pushing import version_folder
+from darkroom.components.runs import lineage
+from darkroom.components.runs.environment import Environment
+from darkroom.components.tuning import outcome as tuning
 from darkroom.components.tuning import trial_table
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import status
 from darkroom.pipeline.history.comparison import flat
-from darkroom.pipeline.history.facts import Environment
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
@@ -72,7 +74,7 @@ class Trace(TypedDict):
     model: int  # its id in ML Metadata
     run: str
     data: Data | None
-    hyperparameters: dict[str, object] | None
+    hyperparameters: Mapping[str, object] | None
     config: dict[str, object] | None  # as it was in that run; None where that didn't note it
     environment: Environment | None  # the same
     nodes: list[Node]  # from the model back to the data
@@ -97,15 +99,16 @@ def trace(config: Config, model: str | None = None) -> Trace:
     # Of several that made the same the latest counts.
     outputs = {key: output for node in reversed(nodes) for key, output in node.made.items()}
     examples, best = outputs.get("examples"), outputs.get("best_hyperparameters")
+    notes = lineage.RunNotes.read(run)
     return {
         "version": _text(artifact, "pushed_version") or None,
         "pushed_to": _text(artifact, "pushed_destination") or None,
         "model": outputs["model"].id,
         "run": run.name,
         "data": None if examples is None else _data(nodes, examples),
-        "hyperparameters": None if best is None else _readable(summary.best_hyperparameters, best),
-        "config": _noted(run, results.CONFIG_PROPERTY),
-        "environment": _noted(run, results.ENVIRONMENT_PROPERTY),
+        "hyperparameters": None if best is None else _readable(tuning.best_hyperparameters, best),
+        "config": notes.config,
+        "environment": notes.environment,
         "nodes": [_node(store, node) for node in nodes],
     }
 
@@ -133,9 +136,9 @@ def tree(trace: Trace) -> Tree:
 def _pushed(config: Config, store: "MetadataStore", model: str | None) -> "Artifact | None":
     """The pushed version that is meant; None where it may be an id."""
     artifacts = lineage.artifacts(store, config.name, _PUSHED)
-    places = [(place, one) for one in artifacts if (place := summary.pushed(one)) is not None]
+    places = [(place, one) for one in artifacts if (place := pushing.pushed(one)) is not None]
     if model is None:
-        for version in versions.versions(config.push_uri):
+        for version in version_folder.at(config.push_uri).versions():
             for place, artifact in places:
                 if place == f"{config.push_uri}/{version}":
                     return artifact
@@ -182,7 +185,7 @@ def _nodes(store: "MetadataStore", artifact: "Artifact") -> list[lineage.Node]:
 
 def _data(nodes: list[lineage.Node], examples: "Artifact") -> Data:
     reader = next(node for node in nodes if "examples" in node.outputs)
-    inspected = _readable(summary.inspection, examples) or {"splits": {}}
+    inspection = _readable(InspectionReport.read, examples.uri)
     # TFX's own words: "split:train,num_files:4,total_bytes:…" in a line of each split.
     lines = _text(examples, "input_fingerprint").splitlines()
     fingerprints = dict(line.removeprefix("split:").split(",", 1) for line in lines if "," in line)
@@ -190,7 +193,9 @@ def _data(nodes: list[lineage.Node], examples: "Artifact") -> Data:
         "read_from": _text(reader.execution, "input_base"),
         "examples": examples.uri,
         "span": examples.custom_properties["span"].int_value,
-        "images": {split: counts["images"] for split, counts in inspected["splits"].items()},
+        "images": {name: split.images for name, split in inspection.splits.items()}
+        if inspection
+        else {},
         "fingerprints": fingerprints,
     }
 
@@ -207,7 +212,7 @@ def _node(store: "MetadataStore", node: lineage.Node) -> Node:
         "run": run.name,
         "started": lineage.moment(node.started),
         "seconds": (node.updated - node.started) / 1000,
-        "source": own or (_noted(run, results.SOURCES_PROPERTY) or {}).get(node.id),
+        "source": own or (lineage.RunNotes.read(run).sources or {}).get(node.id),
         "settings": {name: value for name, value in settings.items() if value not in (None, "")},
         "inputs": [
             {"key": key, "type": artifact.type, "id": artifact.id, "uri": artifact.uri}
@@ -231,12 +236,6 @@ def _unpacked(value: "Value") -> object:
     if isinstance(inner, dict) and isinstance(inner.get("value"), str):
         return json.loads(inner["value"])  # of ImportExampleGen, in a protobuf
     return unpacked
-
-
-def _noted(run: "Context", name: str) -> Any:
-    """What a run's own note says; None of a run that made none."""
-    text = _text(run, name)
-    return json.loads(text) if text else None
 
 
 def _text(noted: "Artifact | Context | Execution", name: str) -> str:

@@ -5,14 +5,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from darkroom.components.base import remote, results
 from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.report.facts import Facts, Failure
 from darkroom.components.runs import lineage
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import status
-from darkroom.pipeline.history.facts import Facts, Failure
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
+    from ml_metadata.proto.metadata_store_pb2 import Artifact, Context
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
@@ -64,16 +68,16 @@ def load(folder: Path) -> Facts:
     """
     path = folder / results.REPORT_FACTS if folder.is_dir() else folder
     try:
-        facts: Facts = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DarkroomError(
             f"{path}: can't be read: {error.strerror}. Name the folder of a report, or a run."
         ) from error
     except ValueError as error:
         raise _no_report(path) from error
-    if not isinstance(facts, dict) or not {"run", "config", "lineage"} <= set(facts):
+    if not isinstance(loaded, dict) or not {"run", "config", "lineage"} <= set(loaded):
         raise _no_report(path)
-    return facts
+    return cast(Facts, loaded)
 
 
 def load_named(named: str, config: Callable[[], Config]) -> Facts:
@@ -114,7 +118,7 @@ def write_unfinished(
 def _write_unfinished(
     config: Config, failure: Failure, is_meant: "Callable[[Context], bool]"
 ) -> Path:
-    from darkroom.components.report import facts, files
+    from darkroom.components.report import collector, files
 
     store = status.open_store(config)
     context = next(filter(is_meant, status.runs(config, store)), None)
@@ -127,8 +131,7 @@ def _write_unfinished(
     artifacts = copy.deepcopy(outputs(nodes))
     for artifact in artifacts.values():
         artifact.uri = str(remote.fetch(artifact.uri))
-    failed = {"node": failure["node"], "sentence": failure["sentence"]}
-    collected = facts.collect(folder, config.name, run, config.reported, artifacts, nodes, failed)
+    collected = collector.collect(folder, run, config.reported, artifacts, nodes, failure)
     files.write(collected, folder)
     return folder
 

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 
 from darkroom.components.base import remote, results
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.pushing import versions
-from darkroom.components.runs import lineage, metadata
-from darkroom.components.runs.summary import Node, Status, read_outputs
+from darkroom.components.base.status import Node, Status
+from darkroom.components.nodes import read_outputs
+from darkroom.components.pushing import version_folder
+from darkroom.components.runs import lineage
 from darkroom.pipeline.config import Config
-from darkroom.serving import rollout
+from darkroom.serving.pushed_files import RolloutError
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
+    from ml_metadata.proto.metadata_store_pb2 import Context
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
@@ -35,7 +40,7 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
         pipeline=config.name,
         home=str(config.home),
         run=newest.name,
-        versions=versions.versions(config.push_uri),
+        versions=version_folder.at(config.push_uri).versions(),
         push_path=config.push_uri,
         log=_newest_log(config),
     )
@@ -50,6 +55,17 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
     return status
 
 
+def _add_served(status: Status, config: Config) -> None:
+    try:
+        current = version_folder.at(config.push_uri).current()
+    except RolloutError as error:
+        status.unknown = str(error)
+        return
+    if current is not None:
+        status.stable = str(current.stable)
+        status.canary = None if current.canary is None else str(current.canary)
+
+
 def open_store(config: Config) -> "MetadataStore":
     """ML Metadata's store of the pipeline.
 
@@ -59,9 +75,9 @@ def open_store(config: Config) -> "MetadataStore":
     remote.use(config.staging)
     if remote.is_remote(config.root):  # TensorFlow reads it, and has much to say
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if not metadata.exists(config.store):
+    if not config.store.exists():
         raise DarkroomError(f"{config.name} has not run yet: {config.metadata_path} isn't there.")
-    return metadata.open_store(config.store)
+    return config.store.open()
 
 
 def runs(config: Config, store: "MetadataStore") -> "list[Context]":
@@ -72,20 +88,10 @@ def runs(config: Config, store: "MetadataStore") -> "list[Context]":
     """
     contexts = lineage.runs(store, config.name)
     if not contexts:
-        place = metadata.place(config.store)
-        raise DarkroomError(f"{config.name} has not run yet: no run of it is in {place}.")
+        raise DarkroomError(
+            f"{config.name} has not run yet: no run of it is in {config.store.place}."
+        )
     return contexts
-
-
-def _add_served(status: Status, config: Config) -> None:
-    try:
-        current = versions.current(config.push_uri)
-    except rollout.RolloutError as error:
-        status.unknown = str(error)
-        return
-    if current is not None:
-        status.stable = str(current.stable)
-        status.canary = None if current.canary is None else str(current.canary)
 
 
 def _newest_log(config: Config) -> str | None:

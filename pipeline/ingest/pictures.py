@@ -7,6 +7,7 @@ from PIL import Image, ImageOps, JpegImagePlugin, TiffImagePlugin, WebPImagePlug
 
 from darkroom.components.ingestion import image_formats
 from darkroom.components.ingestion.image_formats import ImageError
+from darkroom.serving.codecs import image_header
 
 # Formats that Pillow reads by itself, without outside programs.
 _READABLE = (
@@ -17,8 +18,6 @@ _READABLE = (
     WebPImagePlugin.WebPImageFile.format,
 )
 _JPEG = ("JPEG", "MPO")  # with several pictures in it, as some phones write
-# Where components/ingestion/decoding.py looks for the orientation of a JPEG.
-_EXIF_AT = (slice(6, 10), slice(24, 28))
 
 
 class Picture:
@@ -69,11 +68,9 @@ class Picture:
         name = self._image.format
         turned = image_formats.orientation(self._image) != 1
         if name in _JPEG:
-            return not turned or any(self._encoded[at] == b"Exif" for at in _EXIF_AT)
+            return not turned or image_header.has_exif(self._encoded)
         if name == "BMP":
-            # Neither palettes nor compression: TensorFlow takes indices for grey.
-            depth, compression = self._encoded[28], self._encoded[30]
-            return depth in (24, 32) and compression == 0
+            return image_header.is_plain_bmp(self._encoded)
         return name in image_formats.DECODABLE and not turned
 
     def _upright(self) -> Image.Image:

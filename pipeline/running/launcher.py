@@ -1,76 +1,120 @@
-"""TFX's launcher of one node, which tells the display and ML Metadata what became of it."""
+"""Launches the nodes of a run, and tells the display and ML Metadata what became of each."""
 
-import json
-from typing import Any
+import datetime
+import time
 
+from tfx.dsl.compiler import constants
+from tfx.orchestration.local import local_dag_runner, runner_utils
+from tfx.orchestration.metadata import Metadata
 from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
 
-from darkroom.components.base import results
-from darkroom.components.runs import environment, launcher, lineage, summary
+from darkroom.components import nodes
+from darkroom.components.base import remote
+from darkroom.components.base.status import Status
+from darkroom.components.compat.tfx import Launch
+from darkroom.components.runs import environment, lineage, staging
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
+from darkroom.pipeline.node_settings import NodeSettings
 
 
-def reporting(
-    config: Config, pipeline: Pipeline, display: Display, failures: list[tuple[str, BaseException]]
-) -> type[launcher.Launcher]:
-    """The launcher for the nodes of a run.
+class NodeLauncher:
+    """Launches nodes by TFX's own launcher."""
 
-    Args:
-      config: of the pipeline.
-      pipeline: made from it.
-      display: is told of every node.
-      failures: gets the id of the first node that fails, and its error, which a runner may wrap.
+    def __init__(self, config: Config, pipeline: Pipeline, display: Display):
+        """Takes what it says of the nodes' run, and the display that is told of each node."""
+        self._config, self._display = config, display
+        self._node_ids = [node.id for node in pipeline.components]
+        self._is_noted = False
+        self.failure: tuple[str, BaseException] | None = None
+        """The first node that failed, and its error, which a runner may wrap."""
+
+    def launch(self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> None:
+        """Runs a node of a compiled pipeline, or takes its outputs from the cache.
+
+        Raises:
+          Exception: what the node failed of.
+        """
+        node_id = node.node_info.id
+        self._display.started(node_id)
+        try:
+            state, result = self._launch(pipeline, node)
+        except BaseException as error:
+            if self.failure is None:
+                self.failure = (node_id, error)
+                interrupted = isinstance(error, KeyboardInterrupt)
+                self._display.ended(node_id, "interrupted" if interrupted else "failed")
+            raise
+        self._display.ended(node_id, state, result)
+
+    def _launch(
+        self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode
+    ) -> tuple[str, str]:
+        """Returns the state of the node, and its result in words."""
+        node_id, runtime = node.node_info.id, pipeline.runtime_spec
+        remote.plug_in(runtime.pipeline_root.field_value.string_value)
+        deployment = runner_utils.extract_local_deployment_config(pipeline)
+        stores = deployment.metadata_connection_config
+        connection = Metadata(getattr(stores, stores.WhichOneof("connection_config")))
+        execution = launcher.Launcher(
+            pipeline_node=node,
+            mlmd_connection=connection,
+            pipeline_info=pipeline.pipeline_info,
+            pipeline_runtime_spec=runtime,
+            executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+            custom_executor_operators=staging.OPERATORS,
+        ).launch()
+        with connection as metadata:
+            ran = lineage.node(metadata.store, execution.execution_id)
+            if not self._is_noted:  # now there is a run to note it on
+                run = lineage.run_of(metadata.store, execution.execution_id)
+                self._notes().write(run)
+                metadata.store.put_contexts([run])
+                self._is_noted = True
+        if ran.state == "failed":
+            # TFX publishes this and goes on, with every later node failing the same way.
+            raise RuntimeError(f"{node_id}: its inputs could not be resolved")
+        status = Status(self._config.name, str(self._config.home), "")
+        return ran.state, nodes.read_outputs(status, node_id, ran.made)
+
+    def _notes(self) -> lineage.RunNotes:
+        """What ``darkroom lineage`` says of the run."""
+        settings = NodeSettings(self._config)
+        codes = {node_id: settings.code(node_id) for node_id in self._node_ids}
+        sources = {node_id: code.fingerprint for node_id, code in codes.items() if code.modules}
+        return lineage.RunNotes(self._config.model_dump(), environment.describe(), sources)
+
+
+class SequentialRunner(local_dag_runner.LocalDagRunner):
+    """TFX's LocalDagRunner with another launcher: nodes one after the other, or one of them."""
+
+    def __init__(self, launch: Launch, run: str = "", node: str = ""):
+        """Takes the run's name, where it has one, and the id of the only node to run."""
+        super().__init__()
+        self._launch, self._node = launch, node
+        self._run = run or datetime.datetime.now().isoformat()
+
+    def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: object = None) -> None:
+        """Launches the nodes of a compiled pipeline, which are in the order of the graph."""
+        runtime_parameter_utils.substitute_runtime_parameter(
+            pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self._run}
+        )
+        for node in (one.pipeline_node for one in pipeline.nodes):
+            if self._node in ("", node.node_info.id):
+                if self._node:
+                    _begin_anew(node)
+                self._launch(pipeline, node)
+
+
+def _begin_anew(node: pipeline_pb2.PipelineNode) -> None:
+    """Makes this try of a node an execution of its own, whatever earlier ones have left behind.
+
+    TFX takes the execution that has the same contexts (pipeline, run and node) for this one, and
+    doesn't run a node again that failed in a run. So the try is a context, too.
     """
-    recorded: list[str] = []
-
-    class ReportingLauncher(launcher.Launcher):
-        """Tells when its node starts and ends."""
-
-        def launch(self) -> Any:
-            node = self._pipeline_node.node_info.id
-            display.started(node)
-            try:
-                info = super().launch()
-                state, result = self._outcome(node, info.execution_id)
-            except BaseException as error:
-                if not failures:
-                    failures.append((node, error))
-                    interrupted = isinstance(error, KeyboardInterrupt)
-                    display.ended(node, "interrupted" if interrupted else "failed")
-                raise
-            display.ended(node, state, result)
-            return info
-
-        def _outcome(self, node: str, execution_id: int) -> tuple[str, str]:
-            with self._mlmd_connection as metadata:
-                ran = lineage.node(metadata.store, execution_id)
-                if not recorded:  # now there is a run to note it on
-                    run = lineage.run_of(metadata.store, execution_id)
-                    _record(config, pipeline, run, metadata.store)
-                    recorded.append(run.name)
-            if ran.state == "failed":
-                # TFX publishes this and goes on, with every later node failing the same way.
-                raise RuntimeError(f"{node}: its inputs could not be resolved")
-            made = summary.Status(config.name, str(config.home), "")
-            return ran.state, summary.read_outputs(made, node, ran.made)
-
-    return ReportingLauncher
-
-
-def _record(config: Config, pipeline: Pipeline, run: Any, store: Any) -> None:
-    """Notes on the run, in ML Metadata, what ``darkroom lineage`` tells of it."""
-    sources = {
-        node.id: flag.removeprefix("--source=")
-        for node in pipeline.components
-        for flag in getattr(node.executor_spec, "extra_flags", None) or []
-        if flag.startswith("--source=")
-    }
-    noted = {
-        results.CONFIG_PROPERTY: config.model_dump(),
-        results.ENVIRONMENT_PROPERTY: environment.describe(),
-        results.SOURCES_PROPERTY: sources,
-    }
-    for name, value in noted.items():
-        run.custom_properties[name].string_value = json.dumps(value)
-    store.put_contexts([run])
+    attempt = node.contexts.contexts.add()
+    attempt.type.name = "try"
+    attempt.name.field_value.string_value = f"{node.node_info.id} {time.time_ns()}"

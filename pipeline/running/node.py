@@ -6,21 +6,24 @@ The nodes of a run are those that were given the same name of a run. A node that
 not done again: a scheduler may try as often as it likes.
 """
 
-import logging
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from darkroom.components.base.errors import DarkroomError, closest, explain
+from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.runs import lineage
 from darkroom.pipeline import beam, display
 from darkroom.pipeline.command_line import obey
 from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.history import status
 from darkroom.pipeline.running import lock, preflight, runner
+
+if TYPE_CHECKING:
+    from tfx.dsl.components.base.base_node import BaseNode
+    from tfx.orchestration.pipeline import Pipeline
 
 # The one that reads the data.
 _FIRST = "ImportExampleGen"
@@ -64,7 +67,7 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
         runner.temporary_folder(config.home / "tmp" / node),
         runner.reported(config, shown, lambda context: context.name == run),
     ):
-        done = _done(config, run, node)
+        done = nodes_done(config, run, node)
         if node in done:
             shown.say(f"{node} is done already in {run}. What is to be done again needs a new run.")
             return False
@@ -72,12 +75,12 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
         pipeline = runner.create(config, size)
         if node == _FIRST:
             preflight.rehearse(config)
-        _require_engine(config, _require(pipeline, node, done, run))
-        _launch(config, pipeline, run, node, shown)
+        _require_engine(config, required(pipeline, node, done, run))
+        runner.launch(config, pipeline, shown, run, node)
         return True
 
 
-def _done(config: Config, run: str, node: str) -> set[str]:
+def nodes_done(config: Config, run: str, node: str) -> set[str]:
     """The nodes of a run that are done; notes in ML Metadata of one's last try that it was killed.
 
     Args:
@@ -104,7 +107,7 @@ def _done(config: Config, run: str, node: str) -> set[str]:
     return {one.id for one in tried if one.state in lineage.DONE}
 
 
-def _require(pipeline: Any, node: str, done: set[str], run: str) -> Any:
+def required(pipeline: "Pipeline", node: str, done: set[str], run: str) -> "BaseNode":
     """The node; DarkroomError where the graph has none such, or one before it is not done."""
     nodes = {one.id: one for one in pipeline.components}
     if node not in nodes:
@@ -118,63 +121,13 @@ def _require(pipeline: Any, node: str, done: set[str], run: str) -> Any:
     return nodes[node]
 
 
-def _require_engine(config: Config, node: Any) -> None:
+def _require_engine(config: Config, node: "BaseNode") -> None:
     """Looks for Beam's engine, where the node is to use one."""
-    from darkroom.components.runs import launcher
+    from darkroom.components.runs import staging
 
     options = getattr(getattr(node, "executor_spec", None), "beam_pipeline_args", None)
-    if options and launcher.runs_elsewhere(options):
+    if options and staging.runs_elsewhere(options):
         beam.require_engine(config)
-
-
-def _launch(config: Config, pipeline: Any, run: str, node: str, shown: display.Display) -> None:
-    from tfx.dsl.compiler import compiler, constants
-    from tfx.orchestration.local import runner_utils
-    from tfx.orchestration.metadata import Metadata
-    from tfx.orchestration.portable import execution_publish_utils, runtime_parameter_utils
-
-    from darkroom.pipeline.running import launcher
-
-    compiled = compiler.Compiler().compile(pipeline)
-    runtime_parameter_utils.substitute_runtime_parameter(
-        compiled, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run}
-    )
-    deployment = runner_utils.extract_local_deployment_config(compiled)
-    connection = deployment.metadata_connection_config
-
-    class Launcher(launcher.reporting(config, pipeline, shown, [])):  # type: ignore[misc]
-        """Begins every try of its node anew, whatever an earlier one has left behind."""
-
-        def _register_or_reuse_execution(
-            self, metadata_handle: Any, contexts: list[Any], **inputs_and_properties: Any
-        ) -> Any:
-            kind = self._pipeline_node.node_info.type
-            return execution_publish_utils.register_execution(
-                metadata_handle, kind, contexts, **inputs_and_properties
-            )
-
-    progress = logging.getLogger("darkroom.progress")
-    progress.addHandler(shown)
-    try:
-        Launcher(
-            pipeline_node=next(
-                one.pipeline_node
-                for one in compiled.nodes
-                if one.pipeline_node.node_info.id == node
-            ),
-            mlmd_connection=Metadata(
-                getattr(connection, connection.WhichOneof("connection_config"))
-            ),
-            pipeline_info=compiled.pipeline_info,
-            pipeline_runtime_spec=compiled.runtime_spec,
-            executor_spec=runner_utils.extract_executor_spec(deployment, node),
-            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node),
-        ).launch()
-    except Exception as error:
-        logging.getLogger("darkroom").exception("%s failed", node)
-        raise runner.RunFailed(node, explain(error)) from error
-    finally:
-        progress.removeHandler(shown)
 
 
 if __name__ == "__main__":

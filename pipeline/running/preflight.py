@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from darkroom.components.base import remote, settings, tfrecord, user_code
+from darkroom.components.base import remote, tfrecord, user_code
 from darkroom.components.base.errors import DarkroomError, closest, explain
-from darkroom.components.runs import metadata
+from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.training.distribution import cluster
 from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
@@ -47,7 +47,7 @@ def check(config: Config) -> int:
     config.class_names()
     config.schema_text()
     if config.metadata.backend != "sqlite":
-        metadata.open_store(config.store)
+        config.store.open()
     if config.data.bundled is not None:
         digits.write(Path(config.data_path))
     if remote.is_remote(config.data_path):
@@ -103,11 +103,16 @@ def rehearse(config: Config) -> None:
     from darkroom.components.networks import models
     from darkroom.components.transform import preprocessing
 
-    sections = settings.unpack(settings.pack(config.model_dump(), "preprocessing", "model"))
-    preprocessing.check(sections.preprocessing)
-    models.begin(sections)
+    preprocessing.check(config.preprocessing)
+    network = NetworkSettings(
+        preprocessing=config.preprocessing,
+        model=config.network,
+        augmentation=config.augmentation,
+        training=config.training,
+    )
+    models.begin(network)
     if downloads:
-        models.application(sections, num_classes=2)
+        models.application(network, num_classes=2)
 
 
 def _check_weights(source: str | None) -> None:

@@ -10,16 +10,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from types import FrameType
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from darkroom.components.base.errors import INTERRUPTED, DarkroomError, explain
-from darkroom.components.runs import summary
+from darkroom.components.base.status import Status
+from darkroom.components.report.facts import Failure
 from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
 from darkroom.pipeline.history import reports, status
-from darkroom.pipeline.history.facts import Failure
 from darkroom.pipeline.running import lock, preflight
+
+if TYPE_CHECKING:
+    from ml_metadata.proto.metadata_store_pb2 import Context
+    from tfx.orchestration.pipeline import Pipeline
 
 
 class RunFailed(DarkroomError):
@@ -31,7 +36,7 @@ class RunFailed(DarkroomError):
         self.node, self.sentence = node, sentence
 
 
-def run(config: Config, display: Display, scan: bool = False) -> summary.Status:
+def run(config: Config, display: Display, scan: bool = False) -> Status:
     """Runs the whole pipeline, nodes that need not run again from the cache.
 
     Args:
@@ -51,15 +56,15 @@ def run(config: Config, display: Display, scan: bool = False) -> summary.Status:
         preflight.rehearse(config)
         display.ended("loading TFX", "complete")
         if scan:  # which has a summary, and nothing to report
-            _run_nodes(config, pipeline, display)
+            launch(config, pipeline, display)
             return status.latest(config)
         began = time.time() * 1000
         with reported(config, display, lambda run: run.create_time_since_epoch >= began):
-            _run_nodes(config, pipeline, display)
+            launch(config, pipeline, display)
         return status.latest(config)
 
 
-def log_to_file(config: Config, node: str = "") -> tuple[Path, Any]:
+def log_to_file(config: Config, node: str = "") -> tuple[Path, IO[str]]:
     """Sends everything that is printed or logged, also by C++, to a new log file.
 
     Args:
@@ -96,7 +101,7 @@ def log_to_file(config: Config, node: str = "") -> tuple[Path, Any]:
     return path, terminal
 
 
-def create(config: Config, data_bytes: int, scan: bool = False) -> Any:
+def create(config: Config, data_bytes: int, scan: bool = False) -> "Pipeline":
     """The TFX pipeline, for this machine; imports TensorFlow.
 
     Args:
@@ -124,7 +129,9 @@ def create(config: Config, data_bytes: int, scan: bool = False) -> Any:
 
 
 @contextlib.contextmanager
-def reported(config: Config, display: Display, is_this: Callable[[Any], bool]) -> Iterator[None]:
+def reported(
+    config: Config, display: Display, is_this: "Callable[[Context], bool]"
+) -> Iterator[None]:
     """Writes the report of a run that doesn't get to its Report node.
 
     Args:
@@ -149,30 +156,32 @@ def reported(config: Config, display: Display, is_this: Callable[[Any], bool]) -
     raise ended
 
 
-def _run_nodes(config: Config, pipeline: Any, display: Display) -> None:
-    from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
-    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
-    from tfx.orchestration.portable import launcher
+def launch(
+    config: Config, pipeline: "Pipeline", display: Display, run: str = "", node: str = ""
+) -> None:
+    """Runs a graph by the runner that is configured; or one ``node`` of it, in the ``run``.
 
-    from darkroom.pipeline.running.launcher import reporting
+    Raises:
+      RunFailed: a node failed.
+    """
+    from darkroom.components.compat import tfx
+    from darkroom.pipeline.running.launcher import NodeLauncher, SequentialRunner
 
-    failures: list[tuple[str, BaseException]] = []
-    runner = BeamDagRunner() if config.runner == "beam" else LocalDagRunner()
-    # Both runners look the launcher up here for each node; it is TFX's one place that they share.
-    stock = launcher.Launcher
-    launcher.Launcher = reporting(config, pipeline, display, failures)
+    launcher = NodeLauncher(config, pipeline, display)
     progress_log = logging.getLogger("darkroom.progress")
     progress_log.addHandler(display)
     try:
-        runner.run(pipeline)
+        if node or config.runner == "local":
+            SequentialRunner(launcher.launch, run, node).run(pipeline)
+        else:
+            tfx.beam_runner(launcher.launch).run(pipeline)
     except Exception as error:
-        node, cause = failures[0] if failures else ("the runner", error)
+        failed, cause = launcher.failure or (node or "the runner", error)
         if isinstance(cause, KeyboardInterrupt):  # Beam wraps what comes out of a node
             raise cause from None
-        logging.getLogger("darkroom").exception("%s failed", node)
-        raise RunFailed(node, explain(cause)) from error
+        logging.getLogger("darkroom").exception("%s failed", failed)
+        raise RunFailed(failed, explain(cause)) from error
     finally:
-        launcher.Launcher = stock
         progress_log.removeHandler(display)
 
 
@@ -192,7 +201,7 @@ def temporary_folder(folder: Path) -> Iterator[None]:
 def raise_on_signals() -> None:
     """SIGTERM ends a run as Ctrl-C does."""
 
-    def interrupt(number: int, frame: Any) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)

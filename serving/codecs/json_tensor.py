@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import orjson
@@ -22,10 +22,13 @@ from tensorflow_serving.apis import classification_pb2, input_pb2, regression_pb
 
 from darkroom.serving.errors import Code, ServingError, invalid
 
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Document: TypeAlias = dict[str, Json]  # a request
+
 # Characters of a quoted JSON value or name in a message.
 _QUOTED = 200
 
-_NUMBERS: dict[int, np.dtype[Any]] = {
+_NUMBERS: dict[int, np.dtype] = {
     types_pb2.DT_BOOL: np.dtype(np.bool_),
     types_pb2.DT_INT8: np.dtype(np.int8),
     types_pb2.DT_INT16: np.dtype(np.int16),
@@ -57,7 +60,7 @@ class Format(enum.Enum):
     COLUMNAR = "inputs"
 
 
-def parse(body: bytes) -> dict[str, Any]:
+def parse(body: bytes) -> Document:
     """A request's JSON object; NaN, Infinity, Inf and their negatives are numbers.
 
     Raises:
@@ -80,7 +83,7 @@ def parse(body: bytes) -> dict[str, Any]:
     return document
 
 
-def signature_name(document: Mapping[str, Any]) -> str:
+def signature_name(document: Document) -> str:
     """The signature that a request names, or "".
 
     Raises:
@@ -96,7 +99,7 @@ def signature_name(document: Mapping[str, Any]) -> str:
 
 
 def inputs(
-    document: Mapping[str, Any], infos: Mapping[str, TensorInfo]
+    document: Document, infos: Mapping[str, TensorInfo]
 ) -> tuple[dict[str, np.ndarray], Format]:
     """The tensors of a predict request.
 
@@ -146,7 +149,7 @@ def outputs(tensors: Mapping[str, np.ndarray], format: Format) -> bytes:  # noqa
     if format is Format.ROW:
         _check_rows(tensors)
     values = {name: _json_value(name, tensor) for name, tensor in tensors.items()}
-    answer: Any = values
+    answer: object = values
     if len(values) == 1:
         [answer] = values.values()
     elif format is Format.ROW:
@@ -154,16 +157,16 @@ def outputs(tensors: Mapping[str, np.ndarray], format: Format) -> bytes:  # noqa
     return _dump({"predictions" if format is Format.ROW else "outputs": answer})
 
 
-def examples(document: Mapping[str, Any]) -> input_pb2.Input:
+def examples(document: Document) -> input_pb2.Input:
     """The examples of a classify or regress request, with their context where it has one.
 
     Raises:
       ServingError: there are none, or they can't be tf.Examples.
     """
-    found = input_pb2.Input()
+    request = input_pb2.Input()
     has_context = "context" in document
     if has_context:
-        _fill_example(document["context"], found.example_list_with_context.context)
+        _fill_example(document["context"], request.example_list_with_context.context)
     if "examples" not in document:
         raise invalid(
             f"JSON Value: {_quoted(document)} When method is classify, key 'examples' is expected "
@@ -176,10 +179,10 @@ def examples(document: Mapping[str, Any]) -> input_pb2.Input:
         )
     if not values:
         raise invalid(f"JSON Value: {_quoted(document)} 'examples' value is an empty array")
-    place = found.example_list_with_context if has_context else found.example_list
+    place = request.example_list_with_context if has_context else request.example_list
     for value in values:
         _fill_example(value, place.examples.add())
-    return found
+    return request
 
 
 def classifications(result: classification_pb2.ClassificationResult) -> bytes:
@@ -217,7 +220,7 @@ def error(message: str) -> bytes:
     return orjson.dumps({"error": message.encode(errors="replace").decode()})
 
 
-def _parse_constants(body: bytes) -> Any:
+def _parse_constants(body: bytes) -> Json:
     """With Python's own parser, which is slower but knows NaN and Infinity.
 
     Raises:
@@ -226,7 +229,8 @@ def _parse_constants(body: bytes) -> Any:
     """
     # orjson judges everything else, so that a document with NaN is read as strictly as any.
     orjson.loads(_STRING_OR_CONSTANT.sub(lambda m: m[0] if m[0][0] == ord('"') else b"0", body))
-    return json.loads(_STRING_OR_CONSTANT.sub(_spelled, body), parse_int=_integer)
+    document: Json = json.loads(_STRING_OR_CONSTANT.sub(_spelled, body), parse_int=_integer)
+    return document
 
 
 def _spelled(match: re.Match[bytes]) -> bytes:
@@ -262,7 +266,7 @@ def _from_rows(instances: list[Any], infos: Mapping[str, TensorInfo]) -> dict[st
     }
 
 
-def _from_columns(value: Any, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
+def _from_columns(value: Json, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
     if not _is_named(value):
         if len(infos) > 1:
             raise invalid(
@@ -276,16 +280,18 @@ def _from_columns(value: Any, infos: Mapping[str, TensorInfo]) -> dict[str, np.n
     return {name: _tensor(value[name], info.dtype) for name, info in infos.items()}
 
 
-def _is_named(value: Any) -> bool:
+def _is_named(value: Json) -> TypeGuard[dict[str, Json]]:
     """Whether its keys are inputs' names."""
-    return isinstance(value, dict) and not _is_base64(value)
+    return isinstance(value, dict) and _base64(value) is None
 
 
-def _is_base64(value: Any) -> bool:
-    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+def _base64(value: Json) -> str | None:
+    """The text of ``{"b64": text}``; None of any other value."""
+    text = value.get("b64") if isinstance(value, dict) and len(value) == 1 else None
+    return text if isinstance(text, str) else None
 
 
-def _wrong_names(number: int, instance: Any, names: set[str]) -> ServingError:
+def _wrong_names(number: int, instance: Json, names: set[str]) -> ServingError:
     if not _is_named(instance):
         return invalid(f"Expecting object but got list at item {number} of input list")
     for name in instance:
@@ -301,7 +307,7 @@ def _wrong_names(number: int, instance: Any, names: set[str]) -> ServingError:
     )
 
 
-def _batch(values: list[Any], dtype: int, key: str = "") -> np.ndarray:
+def _batch(values: list[Json], dtype: int, key: str = "") -> np.ndarray:
     """One tensor of all rows' values of an input; ``key`` names it in an error."""
     try:
         return _tensor(values, dtype)
@@ -309,7 +315,7 @@ def _batch(values: list[Any], dtype: int, key: str = "") -> np.ndarray:
         raise _at_element(error, values, dtype, key) from error
 
 
-def _at_element(error: ServingError, values: list[Any], dtype: int, key: str) -> ServingError:
+def _at_element(error: ServingError, values: list[Json], dtype: int, key: str) -> ServingError:
     """Why the rows are no batch, said of the first row that is wrong."""
     number = _first_wrong(values, dtype)
     value = values[number]
@@ -332,7 +338,7 @@ def _at_element(error: ServingError, values: list[Any], dtype: int, key: str) ->
     )
 
 
-def _first_wrong(values: list[Any], dtype: int) -> int:
+def _first_wrong(values: list[Json], dtype: int) -> int:
     """The first that is no tensor or not of the first one's shape; there must be one."""
     # By halves, since one by one takes seconds of a million numbers.
     low, high = 0, len(values)
@@ -351,14 +357,14 @@ def _shape(sizes: tuple[int, ...]) -> str:
     return f"[{','.join(map(str, sizes))}]"
 
 
-def _tensor(value: Any, dtype: int) -> np.ndarray:
+def _tensor(value: Json, dtype: int) -> np.ndarray:
     """A JSON value, a list or lists of lists as an array."""
     shape = []
     first = value
     while isinstance(first, list):
         shape.append(len(first))
         first = first[0] if first else None
-    leaves = [value]
+    leaves: list[Any] = [value]
     for level, size in enumerate(shape):
         if set(map(type, leaves)) != {list}:
             stray = next(leaf for leaf in leaves if not isinstance(leaf, list))
@@ -382,7 +388,7 @@ def _tensor(value: Any, dtype: int) -> np.ndarray:
         raise invalid(f"A tensor can't have {len(shape)} dimensions") from error
 
 
-def _strings(values: list[Any]) -> np.ndarray:
+def _strings(values: list[Json]) -> np.ndarray:
     return np.array([_string(value) for value in values], dtype=object)
 
 
@@ -423,11 +429,12 @@ def _floats(values: list[int | float], number: int, dtype: np.dtype) -> np.ndarr
     return array
 
 
-def _string(value: Any) -> bytes:
+def _string(value: Json) -> bytes:
     if isinstance(value, str):
         return value.encode()
-    if _is_base64(value):
-        return _unescape(value["b64"])
+    escaped = _base64(value)
+    if escaped is not None:
+        return _unescape(escaped)
     if isinstance(value, dict):
         raise invalid(f"JSON Value: {_quoted(value)} not formatted correctly for base64 data")
     raise _wrong_type(value, types_pb2.DT_STRING)
@@ -458,7 +465,7 @@ def _decode(text: str) -> bytes | None:
     return decoded if len(decoded) == expected else None
 
 
-def _fill_example(value: Any, example: Example) -> None:
+def _fill_example(value: Json, example: Example) -> None:
     if not isinstance(value, dict):
         raise invalid(f"Example must be JSON object but got JSON {_type_name(value)}")
     example.SetInParent()  # an empty context is one too
@@ -480,9 +487,9 @@ def _fill_example(value: Any, example: Example) -> None:
             getattr(feature, f"{kind}_list").value.extend(elements)
 
 
-def _element(value: Any, name: str) -> tuple[str, Any]:
+def _element(value: Json, name: str) -> tuple[str, object]:
     """A value of a feature, and the kind of list that it belongs to."""
-    if isinstance(value, str) or _is_base64(value):
+    if isinstance(value, str) or _base64(value) is not None:
         return "bytes", _string(value)
     if isinstance(value, float):
         return "float", value
@@ -507,7 +514,7 @@ def _check_rows(tensors: Mapping[str, np.ndarray]) -> None:
         rows = len(tensor)
 
 
-def _json_value(name: str, tensor: np.ndarray) -> Any:
+def _json_value(name: str, tensor: np.ndarray) -> object:
     """What orjson writes: an array, a NumPy number, text or lists of text."""
     if tensor.dtype == object:
         texts = (_base64_objects if name.endswith("_bytes") else _texts)(tensor)
@@ -534,7 +541,7 @@ _texts = np.frompyfunc(_text, 1, 1)
 _base64_objects = np.frompyfunc(_base64_object, 1, 1)
 
 
-def _dump(document: dict[str, Any]) -> bytes:
+def _dump(document: Mapping[str, object]) -> bytes:
     body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     if b"null" not in body:
         return body
@@ -542,7 +549,7 @@ def _dump(document: dict[str, Any]) -> bytes:
     return json.dumps(document, default=_plain).encode()
 
 
-def _plain(value: np.ndarray | np.generic) -> Any:
+def _plain(value: np.ndarray | np.generic) -> object:
     """As Python's own types, for its own JSON."""
     if value.dtype == np.float32:
         # Through its shortest digits, for a double has more.
@@ -550,7 +557,7 @@ def _plain(value: np.ndarray | np.generic) -> Any:
     return value.tolist()
 
 
-def _quoted(value: Any) -> str:
+def _quoted(value: object) -> str:
     """JSON for a message, written no further than it is shown."""
     text = ""
     for part in _ENCODER.iterencode(value):
@@ -564,7 +571,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
 
 
-def _wrong_type(value: Any, dtype: int) -> ServingError:
+def _wrong_type(value: Json, dtype: int) -> ServingError:
     return invalid(
         f"JSON Value: {_quoted(value)} Type: {_type_name(value)} is not of expected type: "
         f"{_dtype_name(dtype)}"
@@ -577,7 +584,7 @@ def _dtype_name(dtype: int) -> str:
     return name.removeprefix("DT_").lower()
 
 
-def _type_name(value: Any) -> str:
+def _type_name(value: Json) -> str:
     """As rapidjson says it."""
     if isinstance(value, bool):
         return str(value)

@@ -18,8 +18,14 @@ import numpy as np
 import tensorflow as tf
 
 from darkroom.serving.errors import Code, ServingError
-from darkroom.serving.server.saved_model import Function, told
+from darkroom.serving.server.saved_model import told
+from darkroom.serving.server.servable import Function
 from darkroom.serving.server.server_config import Batching
+
+# Images that run together have at most so many pixels, 0.4 GB while they are decoded: clients of a
+# few megapixels each gain little by more, and it comes on top for each thread. A single larger
+# image runs alone.
+MAX_BATCH_PIXELS = 25_000_000
 
 # What a client's tensor, rather than the machine, may be guilty of.
 _FAILURES = (tf.errors.OpError, ServingError, ValueError, TypeError)

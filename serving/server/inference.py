@@ -23,7 +23,7 @@ from darkroom.serving import signatures
 from darkroom.serving.codecs import image_header, tensors
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.server.batching import Call
-from darkroom.serving.server.manager import Model, Servable
+from darkroom.serving.server.servable import Model, Servable
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"

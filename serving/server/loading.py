@@ -1,6 +1,5 @@
 """Loading a version, and warming it up with the requests that came with it."""
 
-import argparse
 import os
 import time
 
@@ -9,11 +8,12 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from darkroom.serving import signatures
 from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.flags import Flags
 from darkroom.serving.server import inference, tflite
 from darkroom.serving.server.inference import Limits
-from darkroom.serving.server.manager import Model, Servable
 from darkroom.serving.server.prometheus import Metrics
 from darkroom.serving.server.saved_model import SavedModel, session_config, told
+from darkroom.serving.server.servable import Model, Servable
 from darkroom.serving.server.tflite import LiteModel
 
 _MOST_WARMUP_REQUESTS = 1000  # as TensorFlow Serving's
@@ -22,16 +22,16 @@ _MOST_WARMUP_REQUESTS = 1000  # as TensorFlow Serving's
 class Loader:
     """Loads versions for a ``Manager``, in its threads."""
 
-    def __init__(self, options: argparse.Namespace, limits: Limits, metrics: Metrics):
+    def __init__(self, flags: Flags, limits: Limits, metrics: Metrics):
         """Takes the flags that say how."""
-        self._options = options
+        self._flags = flags
         self._limits = limits
         self._metrics = metrics
-        session = options.tensorflow_session_parallelism
+        session = flags.tensorflow_session_parallelism
         self._session_config = session_config(
-            options.tensorflow_intra_op_parallelism or session,
-            options.tensorflow_inter_op_parallelism or session,
-            options.per_process_gpu_memory_fraction,
+            flags.tensorflow_intra_op_parallelism or session,
+            flags.tensorflow_inter_op_parallelism or session,
+            flags.per_process_gpu_memory_fraction,
         )
 
     def __call__(self, servable: Servable) -> Model:
@@ -41,7 +41,7 @@ class Loader:
           ServingError: it can't be loaded, or its warm-up requests fail.
         """
         model = self._load(servable.path)
-        if self._options.enable_model_warmup:
+        if self._flags.enable_model_warmup:
             start = time.perf_counter()
             status = Code.OK
             try:
@@ -58,9 +58,9 @@ class Loader:
 
     def _load(self, folder: str) -> Model:
         lite = os.path.join(folder, tflite.FILE_NAME)
-        if self._options.prefer_tflite_model and tf.io.gfile.exists(lite):
+        if self._flags.prefer_tflite_model and tf.io.gfile.exists(lite):
             return LiteModel(lite, os.cpu_count() or 1)
-        tags = self._options.saved_model_tags.split(",")
+        tags = self._flags.saved_model_tags.split(",")
         return SavedModel(folder, tags, self._session_config)
 
     def _warm_up(self, servable: Servable, model: Model) -> None:
@@ -88,10 +88,10 @@ def _replay(model: Model, log: PredictionLog, limits: Limits) -> None:
         call, _ = inference.predict_call(model, signature, inputs, limits, request.output_filter)
     elif kind in ("classify_log", "regress_log"):
         classify = kind == "classify_log"
-        given = log.classify_log.request if classify else log.regress_log.request
+        single = log.classify_log.request if classify else log.regress_log.request
         method = inference.CLASSIFY if classify else inference.REGRESS
-        task = inference.task(given.model_spec, method)
-        call, _ = inference.examples_call(model, [task], given.input, limits)
+        task = inference.task(single.model_spec, method)
+        call, _ = inference.examples_call(model, [task], single.input, limits)
     elif kind == "multi_inference_log":
         several = log.multi_inference_log.request
         call, _ = inference.examples_call(model, several.tasks, several.input, limits)

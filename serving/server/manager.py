@@ -7,62 +7,25 @@ that uses it has its answer.
 
 import asyncio
 import dataclasses
-import enum
 import logging
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Protocol
-
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from darkroom.serving.errors import Code, ServingError, invalid
-from darkroom.serving.server import server_config, versions
-from darkroom.serving.server.saved_model import Function
+from darkroom.serving.server import server_config
+from darkroom.serving.server.servable import (
+    Model,
+    Servable,
+    State,
+    version_folders,
+    wanted_versions,
+)
 from darkroom.serving.server.server_config import ModelConfig, ModelServerConfig
 from darkroom.serving.signatures import CANARY, STABLE
 
 _log = logging.getLogger(__name__)
-
-
-class Model(Protocol):
-    """What a loaded version can do."""
-
-    signatures: Mapping[str, SignatureDef]
-
-    def function(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Function:
-        """What computes the tensors of some names from those of others."""
-
-    def close(self) -> None:
-        """Gives the memory back."""
-
-
-class State(enum.IntEnum):
-    """Of a version, by TensorFlow Serving's numbers."""
-
-    START = 10
-    LOADING = 20
-    AVAILABLE = 30
-    UNLOADING = 40
-    END = 50
-
-
-@dataclasses.dataclass(eq=False)
-class Servable:
-    """A version of a model."""
-
-    name: str
-    version: int
-    path: str
-    state: State = State.START
-    error: ServingError | None = None  # why the last try to load it failed
-    model: Model | None = None  # while AVAILABLE or UNLOADING
-    users: int = 0  # requests under way
-    tried: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)  # to load it, once
-
-    def __str__(self) -> str:
-        return f"{self.name} version {self.version}"
 
 
 @dataclasses.dataclass(eq=False)
@@ -73,14 +36,14 @@ class _Entry:
     servables: dict[int, Servable] = dataclasses.field(default_factory=dict)
     wanted: set[int] = dataclasses.field(default_factory=set)  # versions, by the policy
     labels: dict[str, int] = dataclasses.field(default_factory=dict)
-    warning: str = ""  # said last
+    warning: str = ""  # logged last
 
     def available(self) -> list[Servable]:
         """Versions that answer."""
         return [s for s in self.servables.values() if s.state is State.AVAILABLE]
 
     def warn(self, message: str) -> None:
-        """Says it once, however often it is found."""
+        """Logs a message once, however often it comes."""
         if message and message != self.warning:
             _log.warning("%s", message)
         self.warning = message
@@ -196,16 +159,16 @@ class Manager:
             if entry is None or label not in entry.labels:
                 raise invalid(f"Unrecognized servable version label: {label}")
             version = entry.labels[label]
-        known = entry.servables if entry else {}
+        servables = entry.servables if entry else {}
         if version is not None:
-            if version not in known:
+            if version not in servables:
                 raise ServingError(
                     Code.NOT_FOUND, f"Could not find version {version} of model {name}"
                 )
-            return [known[version]]
-        if not known:
+            return [servables[version]]
+        if not servables:
             raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
-        return [known[number] for number in sorted(known, reverse=True)]
+        return [servables[number] for number in sorted(servables, reverse=True)]
 
     def config(self, name: str) -> ModelConfig | None:
         """How a model is configured; None where it isn't."""
@@ -247,14 +210,14 @@ class Manager:
         """
         server_config.check(config)
         async with self._changing:
-            given = {model.name: model for model in config.model_config_list.config}
+            models = {model.name: model for model in config.model_config_list.config}
             if not self._labels_ahead:
-                await asyncio.to_thread(_check_labels, given)
-            for name in [name for name in self._entries if name not in given]:
+                await asyncio.to_thread(_check_labels, models)
+            for name in [name for name in self._entries if name not in models]:
                 entry = self._entries.pop(name)
                 for servable in entry.servables.values():
                     self._unload(servable)
-            for name, model in given.items():
+            for name, model in models.items():
                 entry = self._entries.setdefault(name, _Entry(model))
                 entry.config = model
                 for servable in list(entry.servables.values()):
@@ -295,12 +258,12 @@ class Manager:
         """Begins to load what should be served and isn't."""
         for entry in self._entries.values():
             try:
-                found = await asyncio.to_thread(versions.find, entry.config.base_path)
+                folders = await asyncio.to_thread(version_folders, entry.config.base_path)
             except OSError as error:
                 entry.warn(f"Could not look for versions of {entry.config.name}: {error}")
                 continue
-            wanted, missing = versions.wanted(entry.config, found)
-            entry.warn(_missing_message(entry.config, missing) if missing or not found else "")
+            wanted, missing = wanted_versions(entry.config, folders)
+            entry.warn(_missing_message(entry.config, missing) if missing or not folders else "")
             entry.wanted = set(wanted)
             for version, path in wanted.items():
                 old = entry.servables.get(version)
@@ -311,7 +274,7 @@ class Manager:
                     self._loading.add(task)
                     task.add_done_callback(self._loading.discard)
             for version, servable in list(entry.servables.items()):
-                if servable.state is State.END and version not in found:
+                if servable.state is State.END and version not in folders:
                     del entry.servables[version]
 
     async def _bring_up(self, entry: _Entry, servable: Servable) -> None:
@@ -383,13 +346,13 @@ class Manager:
             self._threads.submit(model.close)
 
 
-def _check_labels(given: Mapping[str, ModelConfig]) -> None:
+def _check_labels(models: Mapping[str, ModelConfig]) -> None:
     """Refuses a label of a version that the model's policy doesn't load."""
-    for name, model in given.items():
+    for name, model in models.items():
         if not model.version_labels:
             continue
         try:
-            wanted, _ = versions.wanted(model, versions.find(model.base_path))
+            wanted, _ = wanted_versions(model, version_folders(model.base_path))
         except OSError as error:
             raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
         for label, version in model.version_labels.items():

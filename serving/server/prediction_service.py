@@ -25,9 +25,10 @@ from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.server import inference
 from darkroom.serving.server.batching import Batcher
 from darkroom.serving.server.inference import Limits
-from darkroom.serving.server.manager import Manager, Model, Servable
+from darkroom.serving.server.manager import Manager
 from darkroom.serving.server.prometheus import Metrics
 from darkroom.serving.server.request_log import RequestLog
+from darkroom.serving.server.servable import Model, Servable
 
 _METADATA_FIELD = "signature_def"
 

@@ -3,22 +3,18 @@
 import functools
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import config_pb2
+from tensorflow.core.protobuf.config_pb2 import CallableOptions, ConfigProto
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from darkroom.serving.errors import Code, ServingError
-
-# Arrays in the order of the feeds to arrays in the order of the fetches.
-Function = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+from darkroom.serving.server.servable import Function
 
 # Different combinations of inputs and outputs that are kept ready; clients choose outputs.
 _FUNCTIONS = 64
-
 
 # Where in the graph TensorFlow's message comes from, which says nothing to a client.
 _NODES = re.compile(r"\{\{\w+ [^}]*\}\} *")
@@ -32,14 +28,14 @@ class SavedModel:
     request costs less, and unloading gives all memory back.
     """
 
-    def __init__(self, folder: str, tags: Sequence[str], session_config: Any = None):
+    def __init__(self, folder: str, tags: Sequence[str], config: ConfigProto | None = None):
         """Loads a SavedModel.
 
         Raises:
           ServingError: it can't be loaded.
         """
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph, config=session_config)
+        self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             with graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.loader.load(self._session, list(tags), folder)
@@ -58,7 +54,7 @@ class SavedModel:
             else:
                 # The public make_callable goes through run() where something is fed: that takes
                 # 50 µs more, and refuses shapes that run in TensorFlow Serving.
-                options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
+                options = CallableOptions(feed=feeds, fetch=fetches)
                 run = self._session._make_callable_from_options(options)
         except (tf.errors.OpError, RuntimeError) as error:
             raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
@@ -70,12 +66,12 @@ class SavedModel:
         self._session.close()
 
 
-def _array(value: Any) -> np.ndarray:
+def _array(value: bytes | np.ndarray) -> np.ndarray:
     # A session gives bytes for a string without dimensions.
     return np.array(value, dtype=object) if isinstance(value, bytes) else value
 
 
-def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> Any:
+def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> ConfigProto:
     """TensorFlow's own word for how a session uses the machine.
 
     Args:
@@ -85,7 +81,7 @@ def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> 
       gpu_memory_fraction: 0 leaves it to TensorFlow.
     """
     threads = max(1, (os.cpu_count() or 1) - 1)
-    config = tf.compat.v1.ConfigProto(
+    config = ConfigProto(
         intra_op_parallelism_threads=intra_op or threads,
         inter_op_parallelism_threads=inter_op or threads,
     )

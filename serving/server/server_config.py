@@ -6,7 +6,7 @@ declared here, field by field as in TensorFlow Serving, so that its files are re
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from google.protobuf import wrappers_pb2 as wrappers
@@ -74,9 +74,9 @@ def _declare() -> dict[str, type[Message]]:
 
 
 _CLASSES = _declare()
-BatchingParameters: Any = _CLASSES["BatchingParameters"]
-MonitoringConfig: Any = _CLASSES["MonitoringConfig"]
-SSLConfig: Any = _CLASSES["SSLConfig"]
+BatchingParameters: type[Message] = _CLASSES["BatchingParameters"]
+MonitoringConfig: type[Message] = _CLASSES["MonitoringConfig"]
+SSLConfig: type[Message] = _CLASSES["SSLConfig"]
 
 
 def read(path: str, kind: type[_Proto]) -> _Proto:

@@ -13,7 +13,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from darkroom.serving import signatures
 from darkroom.serving.errors import Code, ServingError, invalid
-from darkroom.serving.server.saved_model import Function
+from darkroom.serving.server.servable import Function
 
 FILE_NAME = "model.tflite"
 _METHOD = "tensorflow/serving/predict"
@@ -53,14 +53,14 @@ class LiteModel:
             raise ServingError(Code.UNKNOWN, f"{path} can't be loaded: {error}") from error
         self._missing = interpreters - 1
         self._lock = threading.Lock()
-        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[tf.lite.Interpreter] = queue.SimpleQueue()
         self._idle.put(first)
         self.function = functools.lru_cache(maxsize=None)(self._function)
 
-    def _interpreter(self) -> Any:
-        made = tf.lite.Interpreter(model_content=self._content, num_threads=1)
-        made.allocate_tensors()
-        return made
+    def _interpreter(self) -> tf.lite.Interpreter:
+        interpreter = tf.lite.Interpreter(model_content=self._content, num_threads=1)
+        interpreter.allocate_tensors()
+        return interpreter
 
     def _function(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Function:
         def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -74,7 +74,7 @@ class LiteModel:
 
         return run
 
-    def _take(self) -> Any:
+    def _take(self) -> tf.lite.Interpreter:
         with self._lock:
             if self._idle.empty() and self._missing:
                 self._missing -= 1
@@ -88,7 +88,7 @@ class LiteModel:
 
 
 def _run(
-    interpreter: Any, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]
+    interpreter: tf.lite.Interpreter, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]
 ) -> list[np.ndarray]:
     details = {detail["name"]: detail for detail in interpreter.get_input_details()}
     for name, array in feeds.items():
@@ -105,7 +105,7 @@ def _run(
     return [interpreter.get_tensor(indices[name]) for name in fetches]
 
 
-def _signatures(interpreter: Any) -> dict[str, SignatureDef]:
+def _signatures(interpreter: tf.lite.Interpreter) -> dict[str, SignatureDef]:
     """The model's own; or one of all inputs and outputs where it has none, as older ones.
 
     Of several only those that share the first one's inputs and outputs: the others are graphs of
@@ -113,16 +113,19 @@ def _signatures(interpreter: Any) -> dict[str, SignatureDef]:
     """
     inputs = {detail["name"]: detail for detail in interpreter.get_input_details()}
     outputs = {detail["name"]: detail for detail in interpreter.get_output_details()}
-    found = interpreter.get_signature_list()
-    made = {}
-    if not found:
-        made[signatures.SERVING] = _signature(inputs, outputs)
-    for key in found:
-        runner = interpreter.get_signature_runner(key)
-        signature = _signature(runner.get_input_details(), runner.get_output_details())
-        if {info.name for info in signature.inputs.values()} <= set(inputs):
-            made[key] = signature
-    return made
+    keys = interpreter.get_signature_list()
+    if not keys:
+        return {signatures.SERVING: _signature(inputs, outputs)}
+    runners = {key: interpreter.get_signature_runner(key) for key in keys}
+    own = {
+        key: _signature(runner.get_input_details(), runner.get_output_details())
+        for key, runner in runners.items()
+    }
+    return {
+        key: signature
+        for key, signature in own.items()
+        if {info.name for info in signature.inputs.values()} <= set(inputs)
+    }
 
 
 def _signature(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> SignatureDef:

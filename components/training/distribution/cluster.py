@@ -6,7 +6,7 @@ pod of a TFJob.
 
 import json
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from darkroom.components.base.errors import DarkroomError
 
@@ -64,12 +64,12 @@ def parse(text: str) -> Cluster:
       DarkroomError: it is something else, or this machine isn't among those that it names.
     """
     try:
-        found = json.loads(text)
+        config = json.loads(text)
     except ValueError as error:
         raise _wrong(f"is not valid JSON: {error}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("cluster"), dict):
+    if not isinstance(config, dict) or not isinstance(config.get("cluster"), dict):
         raise _wrong("has no cluster")
-    addresses = {kind: _hosts(kind, hosts) for kind, hosts in found["cluster"].items()}
+    addresses = {kind: _hosts(kind, hosts) for kind, hosts in config["cluster"].items()}
     addresses = {kind: hosts for kind, hosts in addresses.items() if hosts}
     if not addresses:
         raise _wrong("names no machine in its cluster")
@@ -79,7 +79,7 @@ def parse(text: str) -> Cluster:
     for host in all_hosts:
         if all_hosts.count(host) > 1:
             raise _wrong(f"gives two machines the address {host}")
-    task = found.get("task")
+    task = config.get("task")
     if not isinstance(task, dict) or not {"type", "index"} <= task.keys():
         raise _wrong("has no task with a type and an index, which say what this machine is")
     kind, index = task["type"], task["index"]
@@ -129,7 +129,7 @@ def left_alone(strategy: str) -> str | None:
     )
 
 
-def _hosts(kind: Any, hosts: Any) -> list[str]:
+def _hosts(kind: object, hosts: object) -> list[str]:
     if kind not in ("chief", "worker"):
         raise _wrong(f"has machines of the type {kind}; a training has a chief and workers")
     if not isinstance(hosts, list) or not all(map(_is_address, hosts)):
@@ -137,7 +137,7 @@ def _hosts(kind: Any, hosts: Any) -> list[str]:
     return hosts
 
 
-def _is_address(host: Any) -> bool:
+def _is_address(host: object) -> bool:
     if not isinstance(host, str):
         return False
     name, _, port = host.rpartition(":")

@@ -1,20 +1,20 @@
 """Replicas of a model, on the devices of one machine or of several, that share each batch.
 
-Keras 3's ``fit`` knows MirroredStrategy, and adds its metrics up wrongly there: each update counts
-what is there already once for each replica (Keras 3.8). Of MultiWorkerMirroredStrategy it knows
-nothing. So here it runs epochs and callbacks as ever, and its steps are functions of ours.
+Keras's own ``fit`` adds metrics up wrongly under MirroredStrategy (Keras 3.8), and knows nothing of
+MultiWorkerMirroredStrategy. So here is a loop over epochs and steps as Keras's guide to custom
+training has it: each replica computes its share of a batch, and the metrics get all of it.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.distribute.collective_all_reduce_strategy import coordination_config_pb2
-from tensorflow.python.eager import context
 
+from darkroom.components.base.errors import DarkroomError
+from darkroom.components.compat import tensorflow as compat
+from darkroom.components.compat.keras import random_states
 from darkroom.components.training import dataset
 from darkroom.components.training.distribution.cluster import Cluster
 
@@ -35,29 +35,24 @@ def strategy(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
 
     Only possible before TensorFlow has been used in this process, and once.
     """
-    context.context().configure_coordination_service(
-        "standalone",
+    compat.configure_coordination_service(
+        cluster.addresses,
         cluster.chief,
-        cluster_register_timeout_in_ms=_REGISTER_SECONDS * 1000,
-        heartbeat_timeout_in_ms=_HEARTBEAT_SECONDS * 1000,
-        shutdown_barrier_timeout_in_ms=_SHUTDOWN_SECONDS * 1000,
-        coordinated_jobs=[
-            coordination_config_pb2.CoordinatedJob(name=kind, num_tasks=len(hosts))
-            for kind, hosts in cluster.addresses.items()
-        ],
+        register_seconds=_REGISTER_SECONDS,
+        heartbeat_seconds=_HEARTBEAT_SECONDS,
+        shutdown_seconds=_SHUTDOWN_SECONDS,
     )
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def lost(error: BaseException) -> bool:
     """Whether an error means that another machine is gone."""
-    if isinstance(error, OutOfStep):
-        return True
     kinds = (
-        *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError),
-        *(tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError),
+        *(OutOfStep, tf.errors.UnavailableError, tf.errors.AbortedError),
+        *(tf.errors.CancelledError, tf.errors.DeadlineExceededError),
+        tf.errors.FailedPreconditionError,
     )
-    return isinstance(error, kinds) or "Collective ops is aborted" in str(error)
+    return isinstance(error, kinds) or compat.collective_was_aborted(error)
 
 
 def agree(strategy: tf.distribute.Strategy, *facts: float) -> None:
@@ -77,102 +72,164 @@ def agree(strategy: tf.distribute.Strategy, *facts: float) -> None:
 def shares(strategy: tf.distribute.Strategy) -> list[dataset.Share]:
     """The shares of each batch that this process has, one for each of its replicas."""
     count = strategy.num_replicas_in_sync
-    if count == 1:
-        return [dataset.Share()]
-    here = len(strategy.extended.worker_devices)
-    first = getattr(strategy.extended, "_id_in_cluster", 0) * here
-    return [dataset.Share(first + number, count) for number in range(here)]
+    numbers = strategy.experimental_distribute_values_from_function(
+        lambda replica: replica.replica_id_in_sync_group
+    )
+    return [dataset.Share(n, count) for n in strategy.experimental_local_results(numbers)]
 
 
-def together(strategy: tf.distribute.Strategy, parts: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
-    """The batches of this process's replicas as one dataset, as ``fitted_by`` takes them."""
-    if strategy.num_replicas_in_sync == 1:
-        return parts[0]
+def fit(
+    model: keras.Model,
+    train: Sequence[tf.data.Dataset],
+    evaluation: Sequence[tf.data.Dataset],
+    epochs: range,
+    steps_per_epoch: int | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> dict[str, list[float]]:
+    """What ``model.fit`` does with one replica, for several; returns the same history.
+
+    Args:
+      model: compiled in the scope of its strategy.
+      train: batches of inputs, labels and perhaps weights, a dataset for each replica of this
+        process; an iterator begins with the epoch that begins.
+      evaluation: batches of inputs and labels, in the same way.
+      epochs: their numbers, from 0.
+      steps_per_epoch: None: all batches.
+      callbacks: told of epochs, and of the steps of training.
+
+    Raises:
+      DarkroomError: the model has a step of its own, which Keras's ``fit`` alone can run.
+    """
+    for method in ("train_step", "test_step"):
+        if getattr(type(model), method) is not getattr(keras.Model, method):
+            raise DarkroomError(
+                f"model.build_fn: {type(model).__name__} has a {method} of its own, which several "
+                "devices can't share. Train it on one device, or without that method."
+            )
+    batches, held_out = _together(train), _together(evaluation)
+    history = keras.callbacks.History()
+    steps = steps_per_epoch or int(batches.cardinality())
+    listeners = keras.callbacks.CallbackList(
+        [history, *callbacks],
+        add_progbar=True,
+        model=model,
+        verbose=2,
+        epochs=epochs.stop,
+        steps=steps,
+    )
+    with model.distribute_strategy.scope(), _normalizing_together(model):
+        _build(model, batches.element_spec[0])
+        train_on, test_on = _function(model, training=True), _function(model, training=False)
+        model.stop_training = False
+        listeners.on_train_begin()
+        _draw_apart(model)
+        for epoch in epochs:
+            model.reset_metrics()
+            listeners.on_epoch_begin(epoch)
+            for step, batch in enumerate(batches.take(steps)):
+                listeners.on_train_batch_begin(step)
+                listeners.on_train_batch_end(step, train_on(batch))
+                if model.stop_training:
+                    break
+            logs = model.get_metrics_result()
+            model.reset_metrics()
+            for batch in held_out:
+                test_on(batch)
+            logs |= {f"val_{name}": v for name, v in model.get_metrics_result().items()}
+            listeners.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+        listeners.on_train_end()
+    return dict(history.history)
+
+
+def _build(model: keras.Model, spec: tuple[tf.TensorSpec, ...]) -> None:
+    """Makes the variables of metrics and optimizer, on every replica: no graph may do that."""
+    inputs, labels = (tf.zeros([1, *part.shape[1:]], part.dtype) for part in spec[:2])
+    outputs = model(inputs, training=False)
+    model.compute_loss(inputs, labels, outputs, training=False)
+    model.compute_metrics(None, labels, outputs)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+
+
+def _together(parts: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
+    """Tuples of a batch for each replica of this process."""
     return tf.data.Dataset.zip(tuple(parts)).with_options(dataset.OPTIONS)
 
 
-@contextlib.contextmanager
-def stepping(
-    model: keras.Model, batches: tf.data.Dataset
-) -> Iterator[list[keras.callbacks.Callback]]:
-    """A context in which ``model.fit`` shares the batches of ``together`` among the replicas.
-
-    Yields callbacks for it, to come last. Nothing changes where there is only one replica.
-    """
+def _function(model: keras.Model, training: bool) -> tf.types.experimental.PolymorphicFunction:
+    """Of the parts of a batch: trains on them or only measures, returns the metrics so far."""
     among = model.distribute_strategy
-    if among.num_replicas_in_sync == 1:
-        yield []
-        return
-    with among.scope():
-        model._symbolic_build(data_batch=batches.element_spec[0])
-        for metric in model.metrics:
-            _sum_on_read(metric)
-    # Of the whole batch, as with one replica; else each would go by its own share.
-    apart = [layer for layer in _normalizing(model) if not layer.synchronized]
-    for layer in apart:
-        layer.synchronized = True
-    # Without it Keras hands datasets and iterators on as they are.
-    model._distribute_strategy = None
-    model.train_function = _function(among, model.train_step)
-    model.test_function = _function(among, model.test_step)
-    try:
-        yield [_Apart(among)]
-    finally:
-        model._distribute_strategy = among
-        model.train_function = model.test_function = None
-        for layer in apart:
-            layer.synchronized = False
-
-
-def _function(among: tf.distribute.Strategy, step: Callable[..., Any]) -> Any:
-    """Of an iterator over batches: runs a step, returns the mean of the replicas' logs."""
     first = shares(among)[0].number
+    [mean_loss] = [metric for metric in model.metrics if metric.name == "loss"]
+
+    def of_replica(part: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(part)
+        shared = _shared(weights, labels)
+        with tf.GradientTape() as tape:
+            outputs = model(inputs, training=training)
+            loss = model.compute_loss(inputs, labels, outputs, shared, training=training)
+            scaled = model.optimizer.scale_loss(loss)
+        if training:
+            variables = model.trainable_weights
+            gradients = tape.gradient(scaled, variables)
+            model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss, labels, outputs, *([] if weights is None else [weights])
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def run(iterator: Any) -> Any:
-        batches = iterator.get_next()
+    def run(parts: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         mine = among.experimental_distribute_values_from_function(
-            lambda replica: batches[replica.replica_id_in_sync_group - first]
+            lambda replica: parts[replica.replica_id_in_sync_group - first]
         )
-        logs = among.run(step, args=(mine,))
-        # The same everywhere, as what is decided by it must be.
-        return tf.nest.map_structure(
-            lambda value: among.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None), logs
-        )
+        loss, *shared = among.run(of_replica, args=(mine,))
+        # Metrics get the whole batch, once, on every machine: they are exact, and the same.
+        labels, outputs, *weights = (among.gather(part, axis=0) for part in shared)
+        # Keras divides losses by the number of replicas, as it adds their gradients.
+        loss = among.reduce(tf.distribute.ReduceOp.SUM, loss, axis=None)
+        mean_loss.update_state(loss, sample_weight=tf.shape(labels)[0])
+        logs: dict[str, tf.Tensor] = model.compute_metrics(None, labels, outputs, *weights)
+        return logs
 
     return run
 
 
-def _sum_on_read(metric: keras.Metric) -> None:
-    """Each replica counts for itself, and sums are made when they are read."""
-    for variable in metric.variables:
-        if variable.value.synchronization != tf.VariableSynchronization.ON_READ:
-            variable._value = tf.Variable(
-                variable.numpy(),
-                trainable=False,
-                dtype=variable.dtype,
-                synchronization=tf.VariableSynchronization.ON_READ,
-                aggregation=tf.VariableAggregation.SUM,
-            )
+def _shared(weights: tf.Tensor | None, labels: tf.Tensor) -> tf.Tensor:
+    """Weights with which the mean over the replicas' means is the mean of the batch.
+
+    Their shares of it may differ by one example.
+    """
+    replica = tf.distribute.get_replica_context()
+    count = tf.cast(tf.shape(labels)[0], tf.float32)
+    total = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
+    share = replica.num_replicas_in_sync * count / total
+    return tf.fill(tf.shape(labels)[:1], share) if weights is None else weights * share
 
 
-def _normalizing(model: keras.Model) -> list[keras.Layer]:
-    kind = keras.layers.BatchNormalization
-    return [layer for layer in model._flatten_layers() if isinstance(layer, kind)]
+@contextlib.contextmanager
+def _normalizing_together(model: keras.Model) -> Iterator[None]:
+    """Batch normalisation is of the whole batch, as with one replica."""
+    apart = [
+        layer
+        for layer in tf.train.TrackableView(model).descendants()
+        if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized
+    ]
+    for layer in apart:
+        layer.synchronized = True
+    try:
+        yield
+    finally:
+        for layer in apart:
+            layer.synchronized = False
 
 
-class _Apart(keras.callbacks.Callback):
-    """Lets dropout and the like draw otherwise in each replica; as ever in the first."""
-
-    def __init__(self, among: tf.distribute.Strategy):
-        super().__init__()
-        self._among = among
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        for layer in self.model._flatten_layers():
-            for generator in layer._seed_generators:
-                state = generator.state.numpy()
-                here = self._among.experimental_local_results(generator.state.value)
-                # A layer that was made outside of the strategy's scope has one for all.
-                for share, variable in zip(shares(self._among), here, strict=False):
-                    variable.assign(state + np.array([share.number, 0], state.dtype))
+def _draw_apart(model: keras.Model) -> None:
+    """Dropout and the like draw otherwise in each replica; as ever in the first."""
+    among = model.distribute_strategy
+    for variable in random_states(model):
+        state = variable.numpy()
+        here = among.experimental_local_results(variable.value)
+        # A layer that was made outside of the strategy's scope has one for all.
+        for share, own in zip(shares(among), here, strict=False):
+            own.assign(state + np.array([share.number, 0], state.dtype))

@@ -6,18 +6,17 @@ each number: what breaks when a machine is lost can't be mended within a process
 """
 
 import contextlib
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
-from darkroom.components.base import files
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.processes import end_with_parent
+from darkroom.serving import files
 
 # States of announced work.
 RUNNING, DONE, FAILED = "running", "done", "failed"
@@ -26,8 +25,6 @@ LOST = 75
 # So many times in a row without getting anywhere: it isn't bad luck.
 TRIES = 5
 _SECONDS_BETWEEN_LOOKS = 0.5
-_SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
-_LIBC = ctypes.CDLL(None)  # found before a fork: not safe after it where there are threads
 # The modules' paths are this process's own, whatever else is in the current folder.
 _CODE = (
     "import importlib, json, sys; facts = json.loads(sys.argv[1]); sys.path[:] = facts['path']; "
@@ -41,22 +38,45 @@ class Lost(DarkroomError):
     exit_code = LOST
 
 
-def announce(path: str, **facts: Any) -> int:
+class Work(NamedTuple):
+    """What the file says."""
+
+    number: int
+    state: str
+    facts: Mapping[str, object]  # what there is to do
+    message: str | None = None  # why it failed
+
+    @classmethod
+    def read(cls, path: str) -> "Work | None":
+        """What is announced; None where nothing ever was."""
+        content = files.read_json(path)
+        if content is None:
+            return None
+        facts = {key: value for key, value in content.items() if key not in cls._fields}
+        return cls(content["number"], content["state"], facts, content.get("message"))
+
+    def write(self, path: str) -> None:
+        """Announces it, in place of what was announced before."""
+        content = {**self.facts, "number": self.number, "state": self.state}
+        if self.message is not None:
+            content["message"] = self.message
+        files.write_json(path, content)
+
+
+def announce(path: str, **facts: object) -> int:
     """Says what there is to do, in place of what was said before; returns its number."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    before = files.read_json(path)
-    number = 1 if before is None else before["number"] + 1
-    files.write_json(path, {**facts, "number": number, "state": RUNNING})
+    before = Work.read(path)
+    number = 1 if before is None else before.number + 1
+    Work(number, RUNNING, facts).write(path)
     return number
 
 
 def conclude(path: str, message: str | None = None) -> None:
     """Says that what was announced, if anything was, is done, or in ``message`` why it failed."""
-    announced = files.read_json(path)
-    if announced is None:
-        return
-    facts = {"state": DONE} if message is None else {"state": FAILED, "message": message}
-    files.write_json(path, {**announced, **facts})
+    work = Work.read(path)
+    if work is not None:
+        work._replace(state=FAILED if message else DONE, message=message).write(path)
 
 
 def command(module: str, *arguments: Any) -> list[str]:
@@ -80,11 +100,6 @@ def process(module: str, *arguments: Any, **options: Any) -> Iterator[subprocess
         started.wait()
 
 
-def end_with_parent() -> None:
-    """Has Linux kill this process when its parent ends, however that comes; for ``preexec_fn``."""
-    _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-
-
 def take_part(path: str, module: str, rejoin: bool) -> None:
     """Helps with what is announced, from now on until that is done.
 
@@ -97,8 +112,8 @@ def take_part(path: str, module: str, rejoin: bool) -> None:
       DarkroomError: it failed, here or on the chief.
     """
     work, joined = _work(path, 0), 0
-    while work["state"] == RUNNING:
-        joined = work["number"]
+    while work.state == RUNNING:
+        joined = work.number
         _say(f"takes part, number {joined}")
         for _ in range(TRIES if rejoin else 1):
             code, work = _help(path, module, joined)
@@ -112,11 +127,11 @@ def take_part(path: str, module: str, rejoin: bool) -> None:
         while _goes_on(work, joined):
             time.sleep(_SECONDS_BETWEEN_LOOKS)
             work = _work(path, joined)
-    if work["state"] == FAILED:
-        raise DarkroomError(f"It failed on the chief: {work['message']}")
+    if work.state == FAILED:
+        raise DarkroomError(f"It failed on the chief: {work.message}")
 
 
-def _help(path: str, module: str, number: int) -> tuple[int, dict[str, Any]]:
+def _help(path: str, module: str, number: int) -> tuple[int, Work]:
     """Does this machine's part in a process; its exit code, and what is announced by then."""
     with process(module, path, number) as helper:
         while _goes_on(work := _work(path, number), number) and helper.poll() is None:
@@ -124,20 +139,20 @@ def _help(path: str, module: str, number: int) -> tuple[int, dict[str, Any]]:
     return helper.returncode, work
 
 
-def _goes_on(work: dict[str, Any], number: int) -> bool:
-    return bool(work["state"] == RUNNING and work["number"] == number)
+def _goes_on(work: Work, number: int) -> bool:
+    return work.state == RUNNING and work.number == number
 
 
-def _work(path: str, joined: int) -> dict[str, Any]:
+def _work(path: str, joined: int) -> Work:
     """What is announced; waits for it if it was over before this machine came to help."""
-    said = False
+    waits = False
     while True:
-        work = files.read_json(path)
-        if work is not None and (work["state"] == RUNNING or joined):
-            return dict(work)
-        if not said:
+        work = Work.read(path)
+        if work is not None and (work.state == RUNNING or joined):
+            return work
+        if not waits:
             _say(f"waits for {path}")
-            said = True
+            waits = True
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 

@@ -1,0 +1,37 @@
+"""A JSON file in the folder of an artifact: one class writes it and reads it. Light to import."""
+
+import json
+import os
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+from typing_extensions import Self
+
+from darkroom.components.base import remote
+from darkroom.serving import files
+
+
+class ArtifactFile(BaseModel):
+    """What a node leaves for others; a subclass names the file and what it holds.
+
+    Files of earlier versions are read too: a field that came later has a default.
+    """
+
+    FILE: ClassVar[str]
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    @classmethod
+    def read(cls, uri: str) -> Self:
+        """The file in the folder of an artifact, on a disk or in a bucket.
+
+        Raises:
+          FileNotFoundError: there is none.
+          ValueError: it is something else.
+        """
+        text = remote.file(uri, cls.FILE).read_text(encoding="utf-8")
+        return cls.model_validate(json.loads(text))  # which knows NaN
+
+    def write(self, folder: str) -> None:
+        """Makes the file, and the folder if need be."""
+        os.makedirs(folder, exist_ok=True)
+        files.write_json(os.path.join(folder, self.FILE), self.model_dump(by_alias=True))

@@ -1,0 +1,19 @@
+"""The examples of a split as they were written, read with TensorFlow."""
+
+import tensorflow as tf
+
+from darkroom.components.base import features
+
+
+def records(file_patterns: list[str]) -> tf.data.Dataset:
+    """Serialised examples, in the order of the files' names."""
+    files = sorted(name for pattern in file_patterns for name in tf.io.gfile.glob(pattern))
+    compression = "GZIP" if files and files[0].endswith(".gz") else ""
+    return tf.data.TFRecordDataset(files, compression)
+
+
+def sample_images(file_patterns: list[str], count: int) -> list[bytes]:
+    """The first ``count`` encoded images of a split, untouched."""
+    spec = {features.IMAGE_KEY: tf.io.FixedLenFeature([], tf.string)}
+    parsed = records(file_patterns).take(count).map(lambda s: tf.io.parse_single_example(s, spec))
+    return [example[features.IMAGE_KEY].numpy() for example in parsed]

@@ -1,0 +1,211 @@
+"""Processes that need slow imports: a fork server does them once, and forks each process.
+
+TensorFlow, TFX and TFMA take five to ten seconds to import. A forked process has them at once, and
+is as good as a new one as long as the server does nothing but import: then no TensorFlow operation
+has run, no device was looked for, no gRPC channel is open. Of threads there are those of OpenBLAS
+and jemalloc alone, which know of forks and start anew in each process.
+
+The fork server of ``multiprocessing`` can't serve here: there is one for all of a process, with its
+environment and its output, and what was forked outlives its user.
+"""
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import IO, NamedTuple
+
+_SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
+_LIBC = ctypes.CDLL(None)  # found before a fork: not safe after it where there are threads
+# Modules are looked for on the environment's path alone, whatever is in the current folder.
+_SERVER = (
+    "import sys; sys.path[:] = filter(None, sys.path); "
+    f"from {__name__} import serve; sys.exit(serve(int(sys.argv[1]), sys.argv[2:]))"
+)
+
+
+def end_with_parent() -> None:
+    """Has Linux kill this process when its parent ends, however that comes; for ``preexec_fn``."""
+    _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
+class Forked:
+    """A forked process; as ``subprocess.Popen``, as far as it goes."""
+
+    def __init__(self, pid: int, messages: IO[bytes]):
+        """``messages``: where the server says how it has ended."""
+        self.pid = pid
+        self.returncode: int | None = None
+        self._messages = messages
+
+    def wait(self) -> int:
+        """Waits for its end; its exit code, or minus the signal that killed it."""
+        if self.returncode is None:
+            with self._messages:
+                # Where the server was killed, so was this process.
+                self.returncode = int(self._messages.readline() or -signal.SIGKILL)
+        return self.returncode
+
+
+class ForkServer:
+    """A fork server, as its user has it. With the user it ends, and all that it forked."""
+
+    def __init__(self, modules: Sequence[str], environment: Mapping[str, str], output: int):
+        """Starts it, and doesn't wait for the imports.
+
+        Args:
+          modules: what it imports, in this order.
+          environment: its variables.
+          output: descriptor of a file for what imports print.
+
+        Raises:
+          OSError: this system has no such servers.
+        """
+        if not hasattr(os, "pidfd_open"):
+            raise OSError("A fork server needs Linux.")
+        self.environment = environment
+        self._requests, requests = socket.socketpair()
+        with requests:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _SERVER, str(requests.fileno()), *modules],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[requests.fileno()],
+                start_new_session=True,  # Ctrl-C is for its user
+                preexec_fn=end_with_parent,
+            )
+
+    def start(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        folder: str,
+        output: int,
+    ) -> Forked:
+        """Forks a process that runs ``main`` of a module, in a session of its own.
+
+        Args:
+          module: its ``main`` takes ``arguments`` and returns the exit code.
+          arguments: of a command line.
+          environment: its variables; too late for those that matter when modules are imported.
+          folder: where it works.
+          output: descriptor of a file for all that it prints.
+
+        Raises:
+          OSError: the server has ended; its imports failed, or it was killed.
+        """
+        with tempfile.TemporaryFile("w+") as file, open(os.devnull) as nothing:
+            json.dump([module, list(arguments), dict(environment), folder], file)
+            file.seek(0)
+            ours, theirs = os.pipe()
+            messages = open(ours, "rb")  # noqa: SIM115  # the process's, until it has ended
+            with open(theirs, "wb"):
+                descriptors = [file.fileno(), theirs, nothing.fileno(), output, output]
+                socket.send_fds(self._requests, [b" "], descriptors)
+        pid = messages.readline()
+        if not pid:
+            messages.close()
+            raise BrokenPipeError("The fork server has ended.")
+        return Forked(int(pid), messages)
+
+    def close(self) -> None:
+        """Ends it, and all that it forked."""
+        self._requests.close()
+        self._process.kill()
+        self._process.wait()
+
+
+class _Request(NamedTuple):
+    """What ``start`` sends."""
+
+    module: str
+    arguments: list[str]
+    environment: dict[str, str]
+    folder: str
+    messages: int
+    streams: list[int]  # stdin, stdout, stderr
+
+
+def serve(number: int, modules: Sequence[str]) -> int:
+    """Imports modules, and forks until the user is gone; the exit code, also of what is forked.
+
+    Args:
+      number: descriptor of the socket that requests come from.
+      modules: to import.
+    """
+    for module in modules:
+        importlib.import_module(module)
+    logging.getLogger().handlers.clear()  # of imports that log: each process sets up its own
+    gc.freeze()  # so that no collection touches, and thereby copies, what all share
+    server = os.getpid()
+    request = _fork_each(socket.socket(fileno=number))
+    if request is None:
+        return 0
+    end_with_parent()
+    if os.getppid() != server:  # it was killed before this
+        return 1
+    os.setsid()
+    for standard, stream in enumerate(request.streams):
+        os.dup2(stream, standard)
+        os.close(stream)
+    os.chdir(request.folder)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    tempfile.tempdir = None  # as the environment says
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()  # Python's own random numbers know of forks
+    sys.argv = [request.module, *request.arguments]
+    code: int = importlib.import_module(request.module).main(request.arguments)
+    return code
+
+
+def _fork_each(requests: socket.socket) -> _Request | None:
+    """Forks for each request; its request in a forked process, None where there are no more."""
+    running: dict[int, tuple[int, int]] = {}  # process and messages, by the process's descriptor
+    while True:
+        ready = select.select([requests.fileno(), *running], [], [])[0]
+        for descriptor in running.keys() & ready:
+            pid, messages = running.pop(descriptor)
+            _tell(messages, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            os.close(messages)
+            os.close(descriptor)
+        if requests.fileno() not in ready:
+            continue
+        _, descriptors, _, _ = socket.recv_fds(requests, 1, 5)
+        if not descriptors:
+            return None
+        content, messages, *streams = descriptors
+        with open(content) as file:
+            module, arguments, environment, folder = json.load(file)
+        request = _Request(module, arguments, environment, folder, messages, streams)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the threads named above
+            pid = os.fork()
+        if pid == 0:
+            requests.close()
+            for descriptor in [messages, *running, *(other for _, other in running.values())]:
+                os.close(descriptor)
+            return request
+        running[os.pidfd_open(pid)] = pid, messages
+        _tell(messages, pid)
+        for stream in streams:
+            os.close(stream)
+
+
+def _tell(messages: int, number: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody wants to know it
+        os.write(messages, b"%d\n" % number)

@@ -1,0 +1,93 @@
+"""Where the examples are, and how an image becomes the input of a network."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from darkroom.components.base import features
+from darkroom.components.base.sections.section import Section
+
+
+class Splits(Section):
+    train: str = Field("train/*", pattern="^[^/]")
+    """Files of the training split, a glob pattern below `data.path`."""
+    eval: str | None = Field("eval/*", pattern="^[^/]")
+    """Files of the evaluation split; empty: `eval_share` of the training files' images."""
+    test: str | None = Field(None, pattern="^[^/]")
+    """Files of a test split, of which nothing is learnt and by which nothing is chosen."""
+    eval_share: float = Field(0.1, gt=0, lt=1)
+    """Where `eval` is empty: the share of images, chosen by the hash of their pixels."""
+
+    @property
+    def patterns(self) -> dict[str, str]:
+        """The splits that have files of their own, with their patterns."""
+        named = {"train": self.train, "eval": self.eval, "test": self.test}
+        return {name: pattern for name, pattern in named.items() if pattern is not None}
+
+
+class Records(Section):
+    image_key: str = features.IMAGE_KEY
+    """Feature that holds the image."""
+    label_key: str = features.LABEL_KEY
+    """Feature that holds the class: its name, or an integer."""
+    multi_label: bool = False
+    """Images have any number of labels, joined by | in the label feature."""
+    form: Literal["encoded", "uint8", "float32"] = "encoded"
+    """encoded: PNG, JPEG, GIF or BMP files; uint8, float32: pixels, row by row."""
+    shape: list[int] | None = Field(None, min_length=2, max_length=3)
+    """uint8 and float32: height, width and channels (1 if left out) of all images."""
+    shape_keys: list[str] = []
+    """Instead of `shape`: the features that hold it, in this order, one or several."""
+    float_range: list[float] = Field([0.0, 1.0], min_length=2, max_length=2)
+    """float32: the values of black and white."""
+    keep_features: list[str] = []
+    """Further features of the examples, such as a manifest's columns, for `evaluation.slices`."""
+    max_corrupt_fraction: float = Field(0.01, ge=0, le=1)
+    """Share of images that may be unusable; they are set aside. With more, the run fails."""
+    leaks: Literal["drop", "report", "fail"] = "drop"
+    """What to do where the same image is in two splits; drop: from train (or eval, if in test)."""
+
+    @model_validator(mode="after")
+    def _form_is_whole(self) -> "Records":
+        if self.form == "encoded" and (self.shape or self.shape_keys):
+            raise ValueError("data.shape is for pixels: set data.form to uint8 or float32")
+        if self.form != "encoded" and bool(self.shape) == bool(self.shape_keys):
+            raise ValueError(f"data.form {self.form}: set either data.shape or data.shape_keys")
+        low, high = self.float_range
+        if not low < high:
+            raise ValueError(f"data.float_range: expected low before high, found {low}, {high}")
+        return self
+
+
+class Data(Records):
+    path: str | None = None
+    """Folder that holds the TFRecord files of tf.Examples; relative to the current folder."""
+    bundled: Literal["digits"] | None = None
+    """Instead of a path: scikit-learn's handwritten digits, written as TFRecords on first use."""
+    splits: Splits = Splits()
+    """Which files make which split."""
+    class_names: str | None = None
+    """File with the names of integer classes, one in a line, from 0; empty: the numbers."""
+    schema_path: str | None = None
+    """Your edited schema (docs/data.md); empty: inferred from the examples in each run."""
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> "Data":
+        if (self.path is None) == (self.bundled is None):
+            raise ValueError("set exactly one of data.path and data.bundled")
+        return self
+
+
+class Preprocessing(Section):
+    height: int = Field(32, ge=1)
+    """Pixels; every image is resized to height × width."""
+    width: int = Field(32, ge=1)
+    """Pixels; every image is resized to height × width."""
+    channels: Literal[1, 3] = 3
+    """1: grey, 3: RGB. Images of another kind are converted, alpha is dropped."""
+    resize: Literal["stretch", "pad"] = "stretch"
+    """stretch: to the target size; pad: keep the proportions and fill with black."""
+    normalization: Literal["standardize", "rescale"] = "standardize"
+    """standardize: by the training split's mean and deviation per channel; rescale: to [0, 1]."""
+    image_fn: str | None = None
+    """Your own function of normalised images, by dotted path; it comes last in the graph."""

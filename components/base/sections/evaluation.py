@@ -1,0 +1,120 @@
+"""What a model is judged by."""
+
+import itertools
+from typing import Any, Literal, cast
+
+from pydantic import Field, field_validator, model_validator
+
+from darkroom.components.base import features
+from darkroom.components.base.errors import closest
+from darkroom.components.base.sections.section import Section
+
+
+class TfmaMetric(Section):
+    class_name: str
+    """A metric of `tfma.metrics` or `keras.metrics`, such as BalancedAccuracy."""
+    module: str | None = None
+    """Of a metric of your own: where its class is."""
+    config: dict[str, Any] = {}
+    """Its arguments."""
+    per_class: bool = False
+    """Compute it of each class against all others."""
+
+
+class Threshold(Section):
+    metric: str
+    """What is compared (docs/evaluation.md names all)."""
+    class_name: str | None = None
+    """Of one class; `*`: of each; empty: of all examples."""
+    slice: dict[str, str] = {}
+    """Of the examples with these values, by features of `evaluation.slices`; `*`: of each value."""
+    min: float | None = None
+    """The lowest value allowed."""
+    max: float | None = None
+    """The highest value allowed."""
+    max_drop: float | None = None
+    """How much lower than the baseline's it may be; below 0: how much higher it must be."""
+    max_rise: float | None = None
+    """How much higher than the baseline's it may be; below 0: how much lower it must be."""
+    min_examples: int = Field(1, ge=1)
+    """With fewer examples of that class or slice nothing is said; where it is named, it fails."""
+    judged_by: Literal["value", "worst", "best"] | None = None
+    """The measured value, or the worse or better end of its confidence interval. Empty: value for
+    min and max; against a baseline best, and worst where it must be better."""
+
+    @model_validator(mode="after")
+    def _has_bounds(self) -> "Threshold":
+        bounds = (self.min, self.max, self.max_drop, self.max_rise)
+        if all(bound is None for bound in bounds):
+            raise ValueError("set a bound: min, max, max_drop or max_rise")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(
+                f"contradictory bounds: nothing is at least {self.min:g} and at most {self.max:g}"
+            )
+        drop, rise = self.max_drop, self.max_rise
+        if drop is not None and rise is not None and drop + rise < 0:
+            raise ValueError(
+                f"contradictory bounds: nothing drops by at most {drop:g} and rises by at most "
+                f"{rise:g}"
+            )
+        return self
+
+    @property
+    def group(self) -> tuple[Any, ...]:
+        """What is compared, for finding others that compare the same."""
+        return self.metric, self.class_name, tuple(sorted(self.slice.items()))
+
+
+class Evaluation(Section):
+    split: Literal["eval", "test"] = "eval"
+    """The examples that a model is judged by."""
+    min_accuracy: float = Field(0.8, ge=0, le=1)
+    """A model with a lower accuracy is not blessed."""
+    min_class_recall: float = Field(0.1, ge=0, le=1)
+    """Nor is one that recognises less of any class of at least 10 examples: it forgot the class."""
+    max_accuracy_drop: float = Field(0.01, ge=0, le=1)
+    """Nor is one whose accuracy is surely lower than the last blessed one's by more than this."""
+    thresholds: list[Threshold] = []
+    """What else a model must keep."""
+    slices: dict[str, list[float]] = {}
+    """Features whose values divide the examples; of a number: the edges of its ranges."""
+    metrics: dict[str, TfmaMetric] = {}
+    """Metrics of TFMA or Keras beside those of every evaluation, by a name for them."""
+    confidence: float = Field(0.95, gt=0, le=0.99)
+    """Share of the bootstrap's draws between the ends of an interval."""
+
+    @field_validator("slices")
+    @classmethod
+    def _rising(cls, slices: dict[str, list[float]]) -> dict[str, list[float]]:
+        for key, edges in slices.items():
+            if not edges and key in features.CONTINUOUS:
+                raise ValueError(
+                    f"{key}: expected the edges of ranges, such as [64, 256], found none"
+                )
+            if any(high <= low for low, high in itertools.pairwise(edges)):
+                raise ValueError(f"{key}: expected edges in rising order, found {edges}")
+        return slices
+
+    @model_validator(mode="after")
+    def _thresholds_can_be_met(self) -> "Evaluation":
+        for number, threshold in enumerate(self.thresholds):
+            for key in threshold.slice:
+                if key not in self.slices:
+                    there = f"it has {', '.join(self.slices)}" if self.slices else "it is empty"
+                    raise ValueError(
+                        f"thresholds.{number}.slice: {key} is not in evaluation.slices, {there}."
+                        f"{closest(key, list(self.slices))}"
+                    )
+        for one, other in itertools.permutations(self.gate(), 2):
+            both = [one.group == other.group, one.min is not None, other.max is not None]
+            if all(both) and cast(float, one.min) > cast(float, other.max):
+                raise ValueError(
+                    f"contradictory bounds in thresholds (or min_accuracy): no {one.metric} is at "
+                    f"least {one.min:g} and at most {other.max:g}"
+                )
+        return self
+
+    def gate(self) -> list[Threshold]:
+        """All thresholds, that of the accuracy first."""
+        first = Threshold(metric="accuracy", min=self.min_accuracy, max_drop=self.max_accuracy_drop)
+        return [first, *self.thresholds]

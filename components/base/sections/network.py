@@ -1,0 +1,87 @@
+"""The network, and how its training images are changed."""
+
+import os
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from darkroom.components.base.remote import is_remote
+from darkroom.components.base.sections.section import Section
+
+
+class Model(Section):
+    name: str = "cnn"
+    """cnn, dense, residual, or an architecture of keras.applications, such as ResNet50V2."""
+    build_fn: str | None = None
+    """Your own `build_model(hp, config, num_classes)` by dotted path, used instead of `name`."""
+    head: Literal["softmax", "binary", "multi-label"] = "softmax"
+    """softmax: one output for each class; binary: one sigmoid output for two classes; multi-label:
+    a sigmoid for each class, as follows from `data.multi_label`."""
+    input_layer: str | None = None
+    """Your own Keras layer, by dotted path, with which the network of `name` begins."""
+    filters: list[int | list[int]] = Field([32, 64], min_length=1)
+    """cnn: filters of each block, a list for several convolutions; residual: of each stage."""
+    kernel_size: int = Field(3, ge=1)
+    """cnn: height and width of the convolutions' kernels."""
+    first_kernel_size: int | None = Field(None, ge=1)
+    """cnn: the same for the very first convolution; empty: as `kernel_size`."""
+    padding: Literal["same", "valid"] = "same"
+    """cnn: same keeps height and width in a convolution; valid loses what the kernel overlaps."""
+    normalize: Literal["before", "after"] = "before"
+    """cnn: batch normalisation before or after the activation."""
+    pooled_blocks: int | None = Field(None, ge=0)
+    """cnn: so many blocks end in pooling, which halves height and width; empty: all of them."""
+    blocks: int = Field(2, ge=1)
+    """residual: blocks in each stage; every stage but the first halves height and width."""
+    pooling: Literal["average", "flatten"] = "average"
+    """keras.applications: what the classifier sees: the mean over all places, or every place."""
+    units: list[Annotated[int, Field(ge=0)]] = [128]
+    """Units of each dense layer before the classifier; 0 leaves a layer out."""
+    activation: Literal["relu", "tanh", "sigmoid", "gelu"] = "relu"
+    """Activation of the convolutions and dense layers."""
+    dropout: float = Field(0.25, ge=0, lt=1)
+    """Share of values dropped after the convolutions and after each dense layer."""
+    initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"] = (
+        "glorot_uniform"
+    )
+    """Initial weights of the convolutions and dense layers."""
+    weights: str | None = None
+    """Start from: imagenet, a .weights.h5 or .keras file, or the folder of a pushed version."""
+
+    @field_validator("weights")
+    @classmethod
+    def _found_from_everywhere(cls, source: str | None) -> str | None:
+        if source in (None, "imagenet") or is_remote(source):
+            return source
+        return os.path.abspath(os.path.expanduser(source))
+
+
+class Augmentation(Section):
+    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    """Mirror images at random."""
+    rotation: float = Field(0.0, ge=0, le=0.5)
+    """Turn by up to this share of a full turn, either way: 0.1 is 36 degrees."""
+    zoom: float | list[float] = 0.0
+    """Up to this share smaller or larger; or the two ends: [0, 0.3] only makes smaller."""
+    shear: float = Field(0.0, ge=0, le=1)
+    """Slant by up to this share."""
+    translation: float = Field(0.0, ge=0, le=1)
+    """Move by up to this share of height and width, either way."""
+    fill: Literal["reflect", "nearest", "constant", "wrap"] = "reflect"
+    """What comes in from outside where an image was turned, zoomed, slanted or moved."""
+    brightness: float = Field(0.0, ge=0, le=1)
+    """Lighter or darker by up to this share of an image's own range."""
+    contrast: float = Field(0.0, ge=0, lt=1)
+    """Stronger or weaker by up to this share."""
+    cutout: float = Field(0.0, ge=0, lt=1)
+    """Paint over a square of this share of the sides."""
+    copies: int = Field(1, ge=1)
+    """Where a frozen backbone's outputs are kept: of so many changed copies of each image."""
+
+    @field_validator("zoom")
+    @classmethod
+    def _two_ends(cls, zoom: float | list[float]) -> float | list[float]:
+        ends = zoom if isinstance(zoom, list) else [-zoom, zoom]
+        if len(ends) != 2 or not -1 < ends[0] <= ends[1] < 1:
+            raise ValueError(f"expected a share below 1, or two ends in order, found {zoom}")
+        return zoom

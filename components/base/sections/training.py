@@ -1,0 +1,101 @@
+"""How a network is trained, from random weights or from another task's."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from darkroom.components.base.sections.section import Section
+
+
+class Training(Section):
+    epochs: int = Field(10, ge=1)
+    """Passes over the training split, at most."""
+    steps_per_epoch: int | None = Field(None, ge=1)
+    """Batches in an epoch; empty: the whole training split."""
+    batch_size: int = Field(64, ge=1)
+    """Examples in a batch, over all replicas together."""
+    optimizer: Literal["adam", "adagrad", "rmsprop", "sgd"] = "adam"
+    """Keras optimizer."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Step size of the optimizer."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """sgd: share of the last step that goes into the next."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Share of each weight taken off in each step, in units of the learning rate."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the label that is spread over all classes."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: an image weighs the more, the fewer its class has."""
+    schedule: Literal["constant", "step", "exponential", "cosine"] = "constant"
+    """How the learning rate falls from epoch to epoch; cosine: to almost 0 in the last one."""
+    decay: float = Field(0.1, gt=0, lt=1)
+    """step, exponential: what is left of the learning rate after `decay_epochs`."""
+    decay_epochs: int = Field(10, ge=1)
+    """step: at once every so many epochs; exponential: evenly over so many."""
+    warmup_epochs: int = Field(0, ge=0)
+    """The learning rate rises evenly over so many epochs first."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after so many epochs without a better `monitor`; empty: train all epochs."""
+    min_delta: float = Field(0.0, ge=0)
+    """By how much `monitor` must be better to count."""
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    """What the best epoch is best at."""
+    export_epoch: Literal["best", "last"] = "best"
+    """Whose weights are exported."""
+    keep_every: int | None = Field(None, ge=1)
+    """Keep the weights of every so many epochs as .weights.h5 files beside the history."""
+    starts: int = Field(1, ge=1)
+    """Begin so often from other initial weights; only the best of them goes on."""
+    start_epochs: int = Field(1, ge=1)
+    """Where there are several starts: they are compared after so many epochs."""
+    warm_start_epochs: int = Field(0, ge=0)
+    """Train so many epochs with the two values below first, then from those weights."""
+    warm_start_dropout: float = Field(0.5, ge=0, lt=1)
+    """`model.dropout` of the warm start."""
+    warm_start_weight_decay: float = Field(0.01, ge=0)
+    """`weight_decay` of the warm start."""
+    seed: int = Field(0, ge=0)
+    """Seed of initial weights, dropout, shuffling and augmentation."""
+    cache_budget: float = Field(4.0, gt=0)
+    """GiB of memory for preprocessed images; what is more goes into a temporary file."""
+    strategy: Literal["mirrored", "multi_worker"] = "mirrored"
+    """mirrored: all devices of this machine; multi_worker: all machines that TF_CONFIG names."""
+    cpu_replicas: int = Field(1, ge=1)
+    """Where there is no GPU: devices of the CPU that share each batch, to try that out."""
+    precision: Literal["float32", "mixed"] = "float32"
+    """mixed: compute with 16 bits where all GPUs have tensor cores; elsewhere it is float32."""
+    jit_compile: bool | None = None
+    """Compile the training step with XLA; empty: only of a classifier on a frozen backbone. Where
+    several devices train, it is never compiled."""
+    steps_per_execution: int = Field(32, ge=1)
+    """Batches that run in one call of the graph: less overhead for small models."""
+
+
+class Transfer(Section):
+    mode: Literal["none", "similar", "distinct"] = "none"
+    """similar: train the classifier on a frozen backbone; distinct: then the backbone as well."""
+    groups: int | None = Field(None, ge=1)
+    """distinct: so many groups of layers, from the top; empty: all, the stem last."""
+    group_epochs: int = Field(3, ge=1)
+    """distinct: epochs after each further group is unfrozen."""
+    group_learning_rate: float = Field(1e-4, gt=0)
+    """distinct: learning rate of those epochs."""
+    scratch_epochs: int = Field(0, ge=0)
+    """Train so many epochs from random weights as well, and say if that does better."""
+
+
+class LearningRateScan(Section):
+    min: float = Field(1e-5, gt=0)
+    """The lowest learning rate of `darkroom lr-scan`."""
+    max: float = Field(1.0, gt=0)
+    """The highest one."""
+    points: int = Field(11, ge=2)
+    """Learning rates, evenly spread on a log scale."""
+    epochs: int = Field(2, ge=1)
+    """Epochs at each of them."""
+
+    @model_validator(mode="after")
+    def _has_a_width(self) -> "LearningRateScan":
+        if self.min >= self.max:
+            raise ValueError(f"expected min below max, found {self.min:g} and {self.max:g}")
+        return self

@@ -1,0 +1,75 @@
+"""What a run left behind, node by node: in words, and as plain data. Light to import.
+
+An ``artifact`` is ML Metadata's, here and wherever a node's results are read.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+# A node's output artifacts, by key.
+Outputs = dict[str, Any]
+
+
+@dataclass
+class Node:
+    """One node of a run."""
+
+    id: str
+    state: str  # complete, cached, failed, running, interrupted
+    seconds: float
+    result: str = ""  # the one number that matters, in words
+
+
+@dataclass
+class Status:
+    """A run, and what is pushed."""
+
+    pipeline: str
+    home: str
+    run: str
+    nodes: list[Node] = field(default_factory=list)
+    images: dict[str, int] = field(default_factory=dict)  # of each split
+    examples: dict[str, dict[str, int]] = field(default_factory=dict)  # split → class → images
+    inspection: dict[str, Any] | None = None  # an InspectionReport: what was kept and set aside
+    quarantine: str | None = None  # the folder of what was set aside
+    anomalies: list[str] = field(default_factory=list)  # of the data, in words
+    schema: str | None = None  # the file
+    best_trial: dict[str, Any] | None = None  # hyperparameters by key, and score
+    trials: list[dict[str, Any]] = field(default_factory=list)  # best first, failed ones last
+    search_picture: str | None = None  # of the trials, and of what mattered
+    lr_scan: dict[str, Any] | None = None  # each rate's metrics, the best rate, in words, picture
+    diagnosis: list[str] = field(default_factory=list)  # of the training, in words
+    augmentation: str | None = None  # a picture of augmented training images
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    blessed: bool | None = None  # None: not evaluated
+    reasons: list[str] = field(default_factory=list)  # why not blessed
+    serving_reasons: list[str] = field(default_factory=list)  # why not blessed for serving
+    remarks: list[str] = field(default_factory=list)  # what else the gate has to say
+    pushed_version: str | None = None  # by this run
+    pushed_as: str = ""  # in words, how that is served now
+    versions: list[str] = field(default_factory=list)  # all that are there, newest first
+    stable: str | None = None  # the version that is served
+    canary: str | None = None  # the one that is served beside it
+    unknown: str | None = None  # why it can't be said which are
+    push_path: str = ""
+    report: str | None = None  # the page; of a failed run, as far as that got
+    log: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        plain: dict[str, Any] = to_jsonable_python(asdict(self))
+        return plain
+
+
+def split_names(artifact: Any) -> list[str]:
+    """The splits of examples, statistics or anomalies."""
+    names: list[str] = json.loads(artifact.properties["split_names"].string_value)
+    return names
+
+
+def text(artifact: Any, name: str) -> str:
+    """A custom property."""
+    return str(artifact.custom_properties[name].string_value)

@@ -1,0 +1,38 @@
+"""What darkroom takes of Keras besides its public API, each with the reason."""
+
+import re
+from typing import NamedTuple
+
+import keras
+
+
+def random_states(model: keras.Model) -> list[keras.Variable]:
+    """The states of a model's random layers, such as dropout: uint32 [2], seed and count.
+
+    Reason: Keras lists them among all variables, and tells them from the others by name only.
+    """
+    return [v for v in model.variables if v.name == "seed_generator_state"]
+
+
+class LeftOut(NamedTuple):
+    """Why ``load_weights(skip_mismatch=True)`` left layers out."""
+
+    layers: list[str]  # that have weights
+    first: str | None  # layer of which it says more
+    shapes: tuple[str, str] | None  # of the first one's weights, and of the file's in their place
+    words: str
+
+
+def left_out(warning: str) -> LeftOut:
+    """Reads the warning of ``load_weights(skip_mismatch=True)``.
+
+    Reason: that is all that Keras says of what it left out.
+    """
+    named = re.findall(r"for object <\w+ name=([^,]+),", warning)
+    shapes = re.search(r"variable.shape=(\(.*?\)), Received: value.shape=(\(.*?\))", warning)
+    return LeftOut(
+        layers=re.findall(r"<\w+ name=([^,]+), built", warning),
+        first=named[0] if named else None,
+        shapes=None if shapes is None else (shapes[1], shapes[2]),
+        words=warning.partition("\n\n")[2].partition("\n")[0] or warning,
+    )

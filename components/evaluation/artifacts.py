@@ -1,0 +1,185 @@
+"""What Evaluator leaves behind: ``evaluation.json``, and a verdict on its blessing.
+
+What the file of an earlier version lacks has its default. Light to import.
+"""
+
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from typing_extensions import Self
+
+from darkroom.components.base import remote
+from darkroom.serving import files
+
+if TYPE_CHECKING:
+    from ml_metadata.proto.metadata_store_pb2 import Artifact
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+# None of what is not defined or was not computed, as JSON has no NaN.
+Number = Annotated[float | None, BeforeValidator(_finite)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class _Subject(_Record):
+    metric: str
+    class_name: str | None = Field(None, alias="class")  # None: of all classes
+    slice: dict[str, str] | None = None  # values by feature; None: of all examples
+
+
+class _Values(_Record):
+    value: Number = None
+    low: Number = None  # ends of the confidence interval
+    high: Number = None
+    baseline: Number = None  # on what both models know
+    difference: Number = None  # the candidate's less the baseline's
+    difference_low: Number = None  # ends of its confidence interval
+    difference_high: Number = None
+    examples: int = 0
+
+
+class MetricRow(_Values, _Subject):
+    """A metric of the whole, of a class, or of a slice."""
+
+
+class _Bound(_Subject):
+    bound: str  # min, max, max_drop or max_rise
+    limit: float
+
+
+class Check(_Values, _Bound):
+    """A threshold held against the whole, a class, or a slice."""
+
+    passed: bool | None  # None: there is nothing to compare with, or too little
+    sentence: str  # may be empty
+
+    @property
+    def distance(self) -> float:
+        """How far the value, or its difference to the baseline's, is from the limit."""
+        value = self.value
+        if self.bound in ("max_drop", "max_rise"):
+            value = None if self.difference is None else abs(self.difference)
+        return math.inf if value is None else abs(value - self.limit)
+
+
+class Bin(_Record):
+    """Answers whose scores are between two tenths."""
+
+    low: float
+    high: float
+    examples: int
+    score: float  # mean
+    correct: float  # share
+
+
+class Answer(_Record):
+    """What the model said of an image."""
+
+    content_hash: int  # of its pixels
+    filename: str = ""
+    label: str = ""
+    predicted: str = ""
+    score: Number = None
+    true_score: Number = None  # that of the label
+
+
+class Latency(_Record):
+    """The time of requests of one image each, in Evaluator's own process."""
+
+    p50_ms: float
+    p99_ms: float
+    requests: int
+    batch_size: int = 1
+
+
+class Baseline(_Record):
+    """The model to beat."""
+
+    model: int | None = None  # in ML Metadata
+    uri: str = ""
+    other_classes: list[str] = []  # that only one of both models knows
+
+
+class Evaluation(_Record):
+    """All that Evaluator measured."""
+
+    FILE: ClassVar = "evaluation.json"
+
+    split: str
+    examples: int = 0
+    multi_label: bool = False
+    classes: list[str] = []  # in the order of the label vocabulary
+    blessed: bool = False
+    reasons: list[str] = []  # why not blessed
+    remarks: list[str] = []
+    thresholds: list[Check] = []
+    metrics: list[MetricRow] = []
+    confidence: float = 0.95  # of the intervals
+    confusion: list[list[int]] | None = None  # counts [true class, predicted class]
+    calibration: list[Bin] = []
+    mistakes: list[Answer] = []  # the surest first
+    uncertain: list[Answer] = []  # the least certain first
+    latency: Latency | None = None
+    size_mib: float | None = None
+    baseline: Baseline | None = None
+
+    def write(self, folder: str) -> None:
+        """Writes the file into a folder."""
+        files.write_json(os.path.join(folder, self.FILE), self.model_dump(by_alias=True))
+
+    @classmethod
+    def read(cls, artifact: "Artifact") -> Self | None:
+        """That of ML Metadata's artifact; None where an older Evaluator wrote no file."""
+        try:
+            text = remote.file(artifact.uri, cls.FILE).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        return cls.model_validate_json(text)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, without what the file that it was read from lacks."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+
+class Verdict(_Record):
+    """What the blessing says of a model."""
+
+    PROPERTY: ClassVar = "verdict"
+
+    metrics: dict[str, Number] = {}  # of the whole, and ``example_count``
+    reasons: list[str] = []  # why not blessed
+    remarks: list[str] = []  # what else is to be known
+    blessed: bool = Field(False, exclude=True)  # a property of its own, as TFX has it
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Self:
+        """That of an evaluation."""
+        whole = [row for row in evaluation.metrics if not row.class_name and not row.slice]
+        metrics = {row.metric: row.value for row in whole}
+        return cls(
+            metrics={**metrics, "example_count": evaluation.examples},
+            reasons=evaluation.reasons,
+            remarks=evaluation.remarks,
+            blessed=evaluation.blessed,
+        )
+
+    @classmethod
+    def read(cls, blessing: "Artifact") -> Self:
+        """That on ML Metadata's artifact; without any sentence where a stock Evaluator made it."""
+        properties = blessing.custom_properties
+        written = properties[cls.PROPERTY].string_value if cls.PROPERTY in properties else "{}"
+        blessed = properties["blessed"].int_value == 1
+        return cls(**{**json.loads(written), "blessed": blessed})
+
+    def text(self) -> str:
+        """The property's value."""
+        return json.dumps(self.model_dump())

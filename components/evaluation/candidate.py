@@ -1,0 +1,197 @@
+"""The evaluation of one model: what TFMA's pipeline writes, and what is made of it."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+import tensorflow_model_analysis as tfma
+from tfx import types
+from tfx.components.util import tfxio_utils
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import io_utils
+
+from darkroom.components.base import examples as base_examples
+from darkroom.components.base import sections
+from darkroom.components.evaluation import cost, metrics, predictions, tfma_metrics
+from darkroom.components.evaluation.artifacts import Baseline, Evaluation, Latency, MetricRow
+from darkroom.components.evaluation.gate import Gate
+from darkroom.components.evaluation.measurements import Measurements, row
+from darkroom.components.evaluation.metrics import Group
+from darkroom.components.evaluation.tfma_metrics import TfmaMetrics
+from darkroom.serving import signatures
+
+_PREDICTIONS = "predictions.parquet"
+_TELEMETRY = ["Evaluator"]
+TIMED_IMAGES = 8  # that take turns
+# Metrics of the whole and of slices, and of classes, with an interval whatever the thresholds.
+_WITH_INTERVAL = ("accuracy", "recall")
+
+
+class _Contract(NamedTuple):
+    classes: list[str]
+    multi_label: bool
+
+
+class Candidate:
+    """A model that is to be judged, perhaps beside a baseline, on the examples of a split."""
+
+    def __init__(
+        self,
+        model: str,
+        baselines: Sequence[str],
+        examples: types.Artifact,
+        evaluation: sections.Evaluation,
+        folder: str,
+    ):
+        """Prepares TFMA.
+
+        Args:
+          model: folder of the SavedModel.
+          baselines: folder of the one to beat, if there is one.
+          examples: the artifact.
+          evaluation: the section.
+          folder: for what is written.
+        """
+        self._model, self._evaluation, self._folder = model, evaluation, folder
+        self._examples = examples
+        self._files = [
+            io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], evaluation.split))
+        ]
+        contracts = [_contract(path) for path in (model, *baselines)]
+        self._multi_label = contracts[0].multi_label
+        self._eval_config = tfma.utils.update_eval_config_with_defaults(
+            tfma_metrics.eval_config(
+                evaluation, self._multi_label, *(contract.classes for contract in contracts)
+            ),
+            has_baseline=bool(baselines),
+            rubber_stamp=True,
+        )
+        paths = dict(
+            zip((tfma.CANDIDATE_KEY, tfma.BASELINE_KEY), (model, *baselines), strict=False)
+        )
+        models = [
+            tfma.default_eval_shared_model(
+                eval_saved_model_path=paths[spec.name or tfma.CANDIDATE_KEY],
+                model_name=spec.name,
+                eval_config=self._eval_config,
+            )
+            for spec in self._eval_config.model_specs
+        ]
+        self._shared = models[0] if len(models) == 1 else models
+
+    def evaluate(self, pipeline: beam.Pipeline, most: int | None = None) -> None:
+        """Adds the evaluation of the split to a Beam pipeline.
+
+        Args:
+          pipeline: to add to.
+          most: of its first examples alone.
+        """
+        slices = self._evaluation.slices
+        shared = {"eval_shared_model": self._shared, "eval_config": self._eval_config}
+        features_first, *others = tfma.default_extractors(**shared)
+        evaluators = tfma.default_evaluators(**shared)
+        writers = tfma.default_writers(output_path=self._folder, **shared)
+        _ = self._records(pipeline, most) | tfma.ExtractEvaluateAndWriteResults(
+            **shared,
+            extractors=[features_first, predictions.cut(slices), *others],
+            evaluators=[*evaluators, predictions.evaluator(list(slices))],
+            writers=[*writers, predictions.writer(self._predictions_path)],
+            output_path=self._folder,
+        )
+
+    def judge(self, trained_accuracy: float | None) -> Evaluation:
+        """Reads what the pipeline wrote, and has the gate judge it.
+
+        Args:
+          trained_accuracy: what Trainer measured on this split; None where it isn't known.
+
+        Raises:
+          DarkroomError: a threshold names a class that doesn't exist.
+        """
+        evaluation, size = self._evaluation, cost.size_mib(self._model)
+        read = predictions.read(self._predictions_path, self._multi_label, list(evaluation.slices))
+        if read is None:
+            return Evaluation(
+                split=evaluation.split,
+                multi_label=self._multi_label,
+                reasons=[f"the {evaluation.split} split gave no predictions"],
+                confidence=evaluation.confidence,
+                size_mib=size,
+            )
+        images = base_examples.sample_images(self._files, TIMED_IMAGES)
+        latency = Latency(**cost.latency(self._model, images)._asdict())
+        measurements = Measurements(read, evaluation.confidence)
+        others = TfmaMetrics(self._folder, read.classes, evaluation.confidence)
+        others.require(evaluation.metrics)
+        costs = dict(zip(cost.METRICS, (latency.p50_ms, latency.p99_ms, size), strict=True))
+        judgement = Gate(evaluation, measurements, others, costs).judge(trained_accuracy)
+        baseline = None
+        if read.baseline is not None:
+            apart = set(read.classes) ^ set(read.baseline_classes)
+            baseline = Baseline(other_classes=sorted(apart))
+        return Evaluation(
+            split=evaluation.split,
+            examples=len(read.outcome),
+            multi_label=self._multi_label,
+            classes=read.classes,
+            blessed=judgement.blessed,
+            reasons=judgement.reasons,
+            remarks=judgement.remarks,
+            thresholds=judgement.checks,
+            metrics=list(self._rows(measurements, others)),
+            confidence=evaluation.confidence,
+            confusion=measurements.shown_confusion(),
+            calibration=list(metrics.calibration(read.outcome)),
+            mistakes=measurements.mistakes(),
+            uncertain=measurements.uncertain(),
+            latency=latency,
+            size_mib=size,
+            baseline=baseline,
+        )
+
+    def _rows(self, measurements: Measurements, others: TfmaMetrics) -> Iterator[MetricRow]:
+        """Every metric of the whole, of each class and of each slice."""
+        classes = measurements.classes
+        overall = metrics.names(len(classes), self._multi_label)
+        own = self._evaluation.metrics
+        groups = [(Group(), overall), *((group, overall) for group in measurements.slices())]
+        groups += [(Group(name), list(metrics.OF_CLASSES)) for name in classes]
+        for group, standard in groups:
+            per_class = group.class_name is not None
+            for name in [*standard, *(key for key in own if own[key].per_class == per_class)]:
+                source = others if name in own else measurements
+                measured = source.measure(name, group, with_interval=name in _WITH_INTERVAL)
+                difference = source.difference(name, group, with_interval=False)
+                yield MetricRow(
+                    metric=name,
+                    class_name=group.class_name,
+                    slice=dict(group.slice) or None,
+                    **row(measured, difference) | {"examples": measurements.examples(group)},
+                )
+
+    @property
+    def _predictions_path(self) -> str:
+        return os.path.join(self._folder, _PREDICTIONS)
+
+    def _records(self, pipeline: beam.Pipeline, most: int | None) -> beam.PCollection:
+        """Arrow batches of the split's examples, as TFMA takes them."""
+        make = tfxio_utils.get_tfxio_factory_from_artifact(
+            examples=[self._examples],
+            telemetry_descriptors=_TELEMETRY,
+            raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
+        )
+        [pattern] = self._files
+        if most is None:
+            return pipeline | "Read" >> make(pattern).BeamSource()
+        first = base_examples.records(self._files).take(most)
+        few = [record.numpy() for record in first]
+        return pipeline | "Few" >> beam.Create(few) | make(pattern).RawRecordToRecordBatch(most)
+
+
+def _contract(model: str) -> _Contract:
+    with fileio.open(os.path.join(model, signatures.CONTRACT_PATH)) as file:
+        contract = json.load(file)
+    return _Contract(contract["classes"], contract.get("multi_label", False))

@@ -1,0 +1,109 @@
+"""What speaks against a model whatever the thresholds, in sentences."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from darkroom.components.base import sections
+from darkroom.components.evaluation.measurements import Measurements, told_apart
+from darkroom.components.evaluation.metrics import Group, quoted
+
+# How far the exported model's accuracy may be from what Trainer measured on the same examples:
+# kernels of other batch sizes round otherwise, which turns an example or two.
+_PARITY, _PARITY_EXAMPLES = 0.02, 2
+# A class with so many examples that is never predicted at all was forgotten.
+_SOME = 5
+# A model is called no better than chance where it is better by less than this share of the rest:
+# so far comes about every network of random weights, 97 of 100 on 180 digits.
+_CHANCE = 0.1
+# Classes are called mixed up where another order of them is right so much more often.
+_MIXED_UP = 0.3
+
+
+def no_numbers(evaluation: sections.Evaluation, measurements: Measurements) -> Iterator[str]:
+    """Scores that are missing, or are NaN."""
+    outcome = measurements.predictions.outcome
+    if not len(outcome):
+        yield f"the {evaluation.split} split gave no predictions"
+        return
+    bad = int((~np.isfinite(outcome.scores)).any(axis=1).sum())
+    if bad:
+        yield (
+            f"the scores of {bad:,} of {len(outcome):,} images are no numbers (NaN): weights "
+            "overflowed in training, or were damaged since"
+        )
+
+
+def never_predicted(measurements: Measurements, below: int) -> Iterator[str]:
+    """Classes of fewer than ``below`` examples that the model never predicts."""
+    predicted = measurements.predictions.outcome.predicted.sum(axis=0)
+    by_class = zip(measurements.classes, measurements.support, predicted, strict=True)
+    for name, examples, times in sorted(by_class):
+        if _SOME <= examples < below and not times:
+            yield f"the model never says {quoted(name)}, of which there are {examples} images"
+
+
+def not_as_trained(measurements: Measurements, trained_accuracy: float | None) -> Iterator[str]:
+    """An accuracy that is not the one that Trainer measured, where that is known."""
+    examples = len(measurements.predictions.outcome)
+    if trained_accuracy is None or not examples:
+        return
+    accuracy = measurements.measure("accuracy", Group(), with_interval=False).value
+    if abs(accuracy - trained_accuracy) > max(_PARITY, _PARITY_EXAMPLES / examples):
+        ours, theirs = told_apart(accuracy, trained_accuracy)
+        yield (
+            f"the exported model's accuracy is {ours}, and Trainer measured {theirs} on the "
+            "same examples: preprocessing or weights are not those of the training"
+        )
+
+
+def symptoms(measurements: Measurements) -> Iterator[str]:
+    """What may be wrong with a model that isn't blessed: answers by chance, classes mixed up."""
+    outcome, classes = measurements.predictions.outcome, measurements.classes
+    if not len(outcome) or not np.isfinite(outcome.scores).all():
+        return
+    if outcome.multi_label:
+        auc = measurements.measure("auc", Group(), with_interval=False).value
+        if auc < 0.5 + _CHANCE:
+            yield f"that is no better than chance: AUC is {auc:.4g}, and 0.5 says nothing"
+        return
+    support, confusion = measurements.support, measurements.confusion
+    accuracy, largest = outcome.right.mean(), int(support.argmax())
+    chance = support[largest] / len(outcome)
+    if accuracy < chance + _CHANCE * (1 - chance):
+        value, constant = told_apart(accuracy, chance)
+        yield (
+            f"that is no better than chance: always saying {quoted(classes[largest])} is "
+            f"right for {constant} of the images, the model for {value}"
+        )
+    rows, columns = linear_sum_assignment(confusion, maximize=True)
+    reordered = confusion[rows, columns].sum() / len(outcome)
+    if reordered > accuracy + _MIXED_UP:
+        moved = next(number for number in np.argsort(-support) if columns[number] != number)
+        yield (
+            f"the classes seem mixed up: with their names in another order {reordered:.4g} "
+            f"would be right; most images of {quoted(classes[moved])} are taken for "
+            f"{quoted(classes[columns[moved]])}"
+        )
+
+
+def other_classes(evaluation: sections.Evaluation, measurements: Measurements) -> Iterator[str]:
+    """What can't be compared with a baseline of other classes."""
+    predictions = measurements.predictions
+    ours, theirs = set(predictions.classes), set(predictions.baseline_classes)
+    if predictions.baseline is None or ours == theirs:
+        return
+    new, gone = sorted(ours - theirs), sorted(theirs - ours)
+    words = [f"it doesn't know {', '.join(map(quoted, new))}"] * bool(new)
+    words += [f"it knows {', '.join(map(quoted, gone))} as well"] * bool(gone)
+    how = "nothing can be compared"
+    if predictions.compared is not None:
+        how = (
+            f"compared on the {len(predictions.compared[0]):,} images of the "
+            f"{len(predictions.common)} classes that both know"
+        )
+    yield f"the baseline has other classes ({'; '.join(words)}): {how}"
+    own = {t.metric for t in evaluation.thresholds if t.metric in evaluation.metrics}
+    if own:
+        yield f"{', '.join(sorted(own))}: TFMA can't compare models of other classes"

@@ -1,0 +1,100 @@
+"""What thresholds name: metrics, and in the data classes and slices. Light to import."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.base.sections import Evaluation, Threshold
+from darkroom.components.evaluation import cost, metrics
+from darkroom.components.evaluation.metrics import Group, Slice, quoted
+
+
+def check(evaluation: Evaluation) -> None:
+    """Checks the metrics that thresholds name, and the names of the user's own.
+
+    Raises:
+      ValueError: there is no such metric, or its bounds make no sense; or a name is taken.
+    """
+    for number, threshold in enumerate(evaluation.thresholds):
+        _check_metric(f"evaluation: thresholds.{number}", threshold, evaluation)
+    standard = {*metrics.OVERALL, *metrics.OF_CLASSES, *cost.METRICS, "example_count"}
+    taken = [name for name in evaluation.metrics if name in standard]
+    if taken:
+        raise ValueError(
+            f"evaluation: metrics.{taken[0]}: every evaluation has a metric of this name; take "
+            "another"
+        )
+
+
+def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> None:
+    name, own = threshold.metric, evaluation.metrics
+    if name in own:
+        if (threshold.class_name is not None) != own[name].per_class:
+            remedy = "take class_name out" if threshold.class_name else "set class_name"
+            raise ValueError(
+                f"{where}: evaluation.metrics.{name}.per_class is {own[name].per_class}: {remedy}"
+            )
+        return
+    of_classes, overall = list(metrics.OF_CLASSES), list(metrics.OVERALL)
+    known = sorted({*of_classes, *overall, *cost.METRICS, *own})
+    limits = (threshold.min, threshold.max)
+    if name not in known:
+        raise ValueError(
+            f"{where}.metric: no metric {name!r}; there are {', '.join(known)}, and those that "
+            f"evaluation.metrics names.{closest(name, known)}"
+        )
+    if name in cost.METRICS:
+        more = (threshold.class_name, threshold.max_drop, threshold.max_rise, threshold.judged_by)
+        if any(value is not None for value in more) or threshold.slice:
+            raise ValueError(f"{where}: {name} is of the whole model: set max (or min) alone")
+        return
+    outside = [limit for limit in limits if limit is not None and not 0 <= limit <= 1]
+    if name != "loss" and outside:
+        raise ValueError(f"{where}: {name} is from 0 to 1, found {outside[0]:g}")
+    if threshold.class_name is None and name not in overall:
+        raise ValueError(
+            f"{where}: {name} is of a class: set class_name, to '*' for each of them, or take "
+            f"macro_{name}"
+        )
+    if threshold.class_name is not None and name not in of_classes:
+        raise ValueError(
+            f"{where}: {name} is of all classes together; of one there are {', '.join(of_classes)}"
+        )
+
+
+def require_metric(threshold: Threshold, classes: int, multi_label: bool) -> None:
+    """Raises DarkroomError on a metric that says nothing of so many classes."""
+    name, known = threshold.metric, metrics.names(classes, multi_label)
+    if threshold.class_name is None and name in metrics.OVERALL and name not in known:
+        kind = "labels" if multi_label else "classes"
+        raise DarkroomError(
+            f"evaluation.thresholds: {name} says nothing of {classes} {kind}; there "
+            f"are {', '.join(known)}.{closest(name, known)}"
+        )
+
+
+def groups(
+    threshold: Threshold, classes: list[str], values: Mapping[str, Collection[str]]
+) -> Iterator[Group]:
+    """The groups that a threshold means: one, or each class, or each value of a feature.
+
+    Args:
+      threshold: of the configuration.
+      classes: of the candidate.
+      values: of each feature that slices, those of all examples.
+
+    Raises:
+      DarkroomError: it names a class that doesn't exist.
+    """
+    name = threshold.class_name
+    if name is not None and name not in ("*", *classes):
+        raise DarkroomError(
+            f"evaluation.thresholds: {threshold.metric} of the class {quoted(name)}, which "
+            f"isn't there; the classes are {', '.join(sorted(classes))}.{closest(name, classes)}"
+        )
+    slices: list[Slice] = [()]
+    for key, value in threshold.slice.items():
+        chosen = sorted(set(values[key])) if value == "*" else [value]
+        slices = [(*part, (key, one)) for part in slices for one in chosen]
+    for part in slices:
+        for class_name in sorted(classes) if name == "*" else [name]:
+            yield Group(class_name, part)

@@ -1,0 +1,57 @@
+"""The file in which ImportExampleGen says what its inspection came to. Light to import."""
+
+import json
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
+from typing_extensions import Self
+
+from darkroom.components.base import remote
+
+
+class SplitReport(BaseModel):
+    """Images of a split, by what became of them."""
+
+    images: int  # that are kept
+    duplicates: int  # of these, as often as a picture comes again
+    with_two_labels: int  # pictures that come again with another label
+    in_two_splits: int  # pictures that a split further down has too
+    quarantined: dict[str, int]  # images by reason, the most frequent first
+
+
+class InspectionReport(BaseModel):
+    """What was kept, what was set aside, and where the first of it is."""
+
+    FILE: ClassVar = "inspection.json"
+    QUARANTINE_FOLDER: ClassVar = "quarantine"  # beside it: the records that are set aside
+
+    splits: dict[str, SplitReport]
+    lost: int = 0  # records in broken files, about
+    first_broken_files: list[str] = []
+    first_in_two_splits: list[str] = []
+    first_quarantined: list[str] = []
+
+    @property
+    def quarantined(self) -> dict[str, int]:
+        """Images of all splits by reason."""
+        total: dict[str, int] = {}
+        for split in self.splits.values():
+            for reason, count in split.quarantined.items():
+                total[reason] = total.get(reason, 0) + count
+        return total
+
+    def write(self, uri: str) -> None:
+        """Writes the file into the examples' folder, from any worker of Beam's."""
+        from apache_beam.io.filesystems import FileSystems
+
+        with FileSystems.create(f"{uri}/{self.FILE}") as file:
+            file.write(json.dumps(self.model_dump()).encode())
+
+    @classmethod
+    def read(cls, uri: str) -> Self:
+        """Reads the file of the examples' folder."""
+        return cls.model_validate_json(remote.file(uri, cls.FILE).read_bytes())
+
+    @model_serializer(mode="wrap")
+    def _without_empty_lists(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in serialize(self).items() if value != []}

@@ -1,0 +1,40 @@
+"""What ImportExampleGen left behind, in words. Light to import."""
+
+from darkroom.components.base.status import Outputs, Status
+from darkroom.components.ingestion.inspection_report import InspectionReport
+
+
+def read(status: Status, outputs: Outputs) -> str:
+    """Adds it to ``status``; returns what matters most, in words."""
+    uri = outputs["examples"].uri
+    report = InspectionReport.read(uri)
+    status.inspection = report.model_dump()
+    words = ", ".join(f"{name} {split.images:,}" for name, split in report.splits.items())
+    words += " images"
+    bad = sum(report.quarantined.values())
+    if bad:
+        status.quarantine = f"{uri}/{report.QUARANTINE_FOLDER}"
+        words += f", {bad:,} in quarantine"
+    return words
+
+
+def sentences(report: InspectionReport) -> list[str]:
+    """What was set aside and what comes twice, a sentence each."""
+    words = list(report.first_broken_files)
+    for name, split in report.splits.items():
+        if split.quarantined:
+            reasons = (f"{count:,} {reason}" for reason, count in split.quarantined.items())
+            words.append(f"In quarantine from the {name} split: {', '.join(reasons)}.")
+        if split.in_two_splits:
+            words.append(
+                f"{split.in_two_splits:,} images of the {name} split are in another split "
+                f"too: {'; '.join(report.first_in_two_splits[:3])}."
+            )
+        if split.duplicates:
+            words.append(f"{split.duplicates:,} images of the {name} split are there twice.")
+        if split.with_two_labels:
+            words.append(
+                f"{split.with_two_labels:,} images of the {name} split are there with "
+                "different labels."
+            )
+    return words

@@ -1,0 +1,66 @@
+"""What ServingValidator leaves behind. Light to import."""
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+from typing_extensions import Self
+
+from darkroom.serving import files
+
+if TYPE_CHECKING:
+    from ml_metadata.proto.metadata_store_pb2 import Artifact
+    from tfx import types
+
+
+class Latency(BaseModel):
+    """Of requests of one image each, in milliseconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    p50_ms: float
+    p99_ms: float
+
+
+class Measured(BaseModel):
+    """What was measured of a server with the model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    server: str  # its name
+    ready_seconds: float  # from its start until the model could be asked
+    memory_mib: float
+    images: int  # that it was asked about
+    largest_difference: float  # of a score to the model's own
+    latency: dict[str, Latency]  # over ``rest`` and ``grpc``
+
+
+class ServingValidation(BaseModel):
+    """Whether a model can be served: ``serving.json``, and a property of the infra blessing."""
+
+    FILE: ClassVar = "serving.json"
+    PROPERTY: ClassVar = "verdict"
+
+    model_config = ConfigDict(frozen=True)
+
+    reasons: list[str]  # why it can't be, in words
+    measured: Measured | None = None  # None: no server served it
+
+    def write(self, infra_blessing: "types.Artifact") -> None:
+        """Writes the file, and the property."""
+        path = os.path.join(infra_blessing.uri, self.FILE)
+        files.write_json(path, self.as_json())
+        infra_blessing.set_string_custom_property(self.PROPERTY, json.dumps(self.as_json()))
+
+    @classmethod
+    def read(cls, infra_blessing: "Artifact") -> Self:
+        """That on ML Metadata's artifact."""
+        written = json.loads(infra_blessing.custom_properties[cls.PROPERTY].string_value)
+        measured = Measured(**written) if "server" in written else None
+        return cls(reasons=written["reasons"], measured=measured)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, as they stand in the file."""
+        measured = {} if self.measured is None else self.measured.model_dump()
+        return {"reasons": self.reasons, **measured}

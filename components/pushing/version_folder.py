@@ -1,0 +1,253 @@
+"""A model's folder of versions, on a disk or in a bucket: a new one appears whole or not at all.
+
+Light to import: neither TensorFlow nor TFX.
+"""
+
+import abc
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from darkroom.components.base import remote
+from darkroom.serving import files, pushed_files, rollout
+from darkroom.serving.pushed_files import Rollout, VersionNote
+
+if TYPE_CHECKING:
+    from darkroom.components.base.settings import PusherSettings
+
+# Model servers take integer folder names for versions and ignore any other name.
+_INCOMING, _OUTGOING = "incoming-", "outgoing-"
+_LOCK_FILE = "push.lock"
+_GRAPH = "saved_model.pb"  # without one no folder is taken for a model
+_CHUNK = 2**20  # bytes
+
+
+class VersionFolder(abc.ABC):
+    """The folder; its last part is the model's name."""
+
+    @abc.abstractmethod
+    def versions(self) -> list[str]:
+        """The whole versions, newest first."""
+
+    @abc.abstractmethod
+    def current(self) -> Rollout | None:
+        """Which of them are served; None where nothing says so.
+
+        Raises:
+          RolloutError: the model config file is damaged.
+        """
+
+    @abc.abstractmethod
+    def note(self, version: str) -> VersionNote | None:
+        """What was written down of a version; None where nothing was."""
+
+    def push(self, source: Path, note: VersionNote, settings: "PusherSettings") -> int:
+        """Makes a model a version, gives it its label, and removes old ones.
+
+        Killed at any point, it leaves every version whole, and what the model server is told too.
+        The next push finishes or clears away what it began.
+
+        Args:
+          source: the folder of the SavedModel.
+          note: what is written down of the version, beside its number, time and fingerprint.
+          settings: of the node.
+
+        Returns:
+          The version's number. Where the newest version is the same model, it is that one.
+
+        Raises:
+          OSError: a file can't be read or written.
+          RolloutError: the model config file is damaged.
+        """
+        with self._prepared():
+            current, versions = self.current(), self.versions()
+            fingerprint = fingerprint_of(source)
+            newest = self.note(versions[0]) if versions else None
+            if newest is not None and newest.fingerprint == fingerprint:
+                version = int(versions[0])
+            else:
+                now = time.time()
+                version = rollout.next_number(self._taken(), current, now)
+                self._place(source, version, note.numbered(version, now, fingerprint))
+            # The model config file last: who sees it finds all the others.
+            batching = pushed_files.batching(settings.batching)
+            self._write_beside(pushed_files.BATCHING_FILE, batching)
+            self._write_beside(pushed_files.MONITORING_FILE, pushed_files.MONITORING)
+            self._serve(version, settings)
+        return version
+
+    @abc.abstractmethod
+    def _prepared(self) -> AbstractContextManager[None]:
+        """For a push: the folder is there, and where that can be, locked and without leftovers."""
+
+    @abc.abstractmethod
+    def _taken(self) -> list[int]:
+        """Numbers that no new version may have."""
+
+    @abc.abstractmethod
+    def _place(self, source: Path, version: int, note: VersionNote) -> None:
+        """Copies a model to its place."""
+
+    @abc.abstractmethod
+    def _write_beside(self, name: str, text: str) -> None:
+        """Writes a file beside the folder."""
+
+    @abc.abstractmethod
+    def _serve(self, version: int, settings: "PusherSettings") -> None:
+        """Gives a new version its label, and removes old ones."""
+
+
+class DiskFolder(VersionFolder):
+    """On a local disk, where a version comes to its place by its new name, under a lock."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def versions(self) -> list[str]:
+        return [path.name for path in rollout.versions(self._path)]
+
+    def current(self) -> Rollout | None:
+        return rollout.read(self._path)
+
+    def note(self, version: str) -> VersionNote | None:
+        return VersionNote.of(self._path / version)
+
+    @contextlib.contextmanager
+    def _prepared(self) -> Iterator[None]:
+        self._path.mkdir(parents=True, exist_ok=True)
+        with files.locked(self._path.parent / _LOCK_FILE):
+            self._clear()
+            yield
+            self._clear()
+
+    def _taken(self) -> list[int]:
+        return [int(name) for name in self.versions()]
+
+    def _place(self, source: Path, version: int, note: VersionNote) -> None:
+        """Copies it beside its place, then renames it into place."""
+        staging = self._path / f"{_INCOMING}{version}"
+        files.copy_folder(source, staging)
+        written = staging / VersionNote.PATH
+        written.parent.mkdir(exist_ok=True)
+        files.replace(written, note.text())
+        files.sync(staging)
+        os.rename(staging, self._path / str(version))
+        files.sync(self._path)
+
+    def _write_beside(self, name: str, text: str) -> None:
+        files.replace(self._path.parent / name, text)
+
+    def _serve(self, version: int, settings: "PusherSettings") -> None:
+        rollout.admit(self._path, version, settings.rollout == "canary")
+        rollout.remove_old(self._path, settings.keep_versions, _hide)
+
+    def _clear(self) -> None:
+        """Removes what was taken out of sight, and what killed pushes left over."""
+        for path in self._path.iterdir():
+            if path.name.startswith((_INCOMING, _OUTGOING)):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+class BucketFolder(VersionFolder):
+    """In a bucket, where nothing can be renamed in one step, locked or synced.
+
+    A model server that goes by the model config file still sees whole versions only, as that file
+    names a version when it is whole, and is itself replaced as a whole. One that takes the newest
+    folder may try too early, and tries again. Two pushes at the same time are not kept apart.
+    """
+
+    def __init__(self, uri: str):
+        self._uri, self._beside = uri, os.path.dirname(uri)
+
+    def versions(self) -> list[str]:
+        # What a killed push left has no graph yet.
+        names = [n for n in remote.names(self._uri) if remote.exists(f"{self._uri}/{n}/{_GRAPH}")]
+        return sorted((name for name in names if name.isdigit()), key=int, reverse=True)
+
+    def current(self) -> Rollout | None:
+        text = self._config()
+        if not text:
+            return None
+        return Rollout.parse(text, self._uri, [int(name) for name in self.versions()])
+
+    def note(self, version: str) -> VersionNote | None:
+        return VersionNote.parse(_read(f"{self._uri}/{version}/{VersionNote.PATH}"))
+
+    def _prepared(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def _taken(self) -> list[int]:
+        # What a killed push left has its number for good.
+        return [int(name) for name in remote.names(self._uri) if name.isdigit()]
+
+    def _place(self, source: Path, version: int, note: VersionNote) -> None:
+        """Copies it file by file, the graph last."""
+        from tfx.utils import io_utils
+
+        target = f"{self._uri}/{version}"
+        io_utils.copy_dir(str(source), target, deny_regex_patterns=[r"saved_model\.pb$"])
+        _write(f"{target}/{VersionNote.PATH}", note.text())
+        io_utils.copy_file(str(source / _GRAPH), f"{target}/{_GRAPH}")
+
+    def _write_beside(self, name: str, text: str) -> None:
+        _write(f"{self._beside}/{name}", text)
+
+    def _serve(self, version: int, settings: "PusherSettings") -> None:
+        versions = [int(name) for name in self.versions()]
+        canary = settings.rollout == "canary"
+        admitted = rollout.admitted(self.current(), version, versions, canary)
+        self._write_beside(pushed_files.CONFIG_FILE, admitted.render(self._uri, self._config()))
+        for old in rollout.removable(versions, settings.keep_versions, admitted):
+            remote.remove(f"{self._uri}/{old}")
+
+    def _config(self) -> str:
+        """The text of the model config file; empty where there is none."""
+        return _read(f"{self._beside}/{pushed_files.CONFIG_FILE}")
+
+
+def at(base: str) -> VersionFolder:
+    """The folder of a path or URI."""
+    return BucketFolder(base) if remote.is_remote(base) else DiskFolder(Path(base))
+
+
+def fingerprint_of(folder: Path) -> str:
+    """A hash of all files of a model but the note, by which the same model is recognised."""
+    digest = hashlib.sha256()
+    note = folder / VersionNote.PATH
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != note):
+        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _hide(version: Path) -> None:
+    """Takes a version out of a model server's sight, whole."""
+    try:
+        version.rename(version.with_name(_OUTGOING + version.name))
+    except OSError as error:  # it costs space, and no more
+        logging.warning("%s is old, and can't be removed: %s", version, error)
+
+
+def _read(uri: str) -> str:
+    """The text of a file; empty where there is none."""
+    try:
+        return remote.read(uri).decode()
+    except FileNotFoundError:
+        return ""
+
+
+def _write(uri: str, text: str) -> None:
+    from tfx.dsl.io import fileio
+
+    fileio.makedirs(os.path.dirname(uri))
+    with fileio.open(uri, "w") as file:
+        file.write(text)

@@ -1,0 +1,115 @@
+"""Executors that work on files, for nodes whose artifacts are in a bucket."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx import types
+from tfx.orchestration.portable import beam_executor_operator, data_types, python_executor_operator
+from tfx.proto.orchestration import executable_spec_pb2, execution_result_pb2
+
+from darkroom.components.base import remote
+
+Artifacts = Mapping[str, Sequence[types.Artifact]]
+# Beam's runners that work in the executor's own process, or on its machine.
+_LOCAL_RUNNERS = ("DirectRunner", "BundleBasedDirectRunner", "FnApiRunner")
+
+
+class PythonOperator(python_executor_operator.PythonExecutorOperator):
+    """TFX's operator of an executor, which gets copies of what is in a bucket."""
+
+    def run_executor(
+        self, execution_info: data_types.ExecutionInfo
+    ) -> execution_result_pb2.ExecutorOutput:
+        """Runs it, and copies its outputs up unless it failed."""
+        with _on_files(execution_info):
+            output = super().run_executor(execution_info)
+        return _with_origins(output)
+
+
+class BeamOperator(beam_executor_operator.BeamExecutorOperator):
+    """The same for executors with a Beam pipeline; Beam elsewhere reads and writes buckets."""
+
+    def run_executor(
+        self, execution_info: data_types.ExecutionInfo
+    ) -> execution_result_pb2.ExecutorOutput:
+        """Runs it, and copies its outputs up unless it failed."""
+        if runs_elsewhere([argument.value.string_value for argument in self.beam_pipeline_args]):
+            return super().run_executor(execution_info)
+        with _on_files(execution_info):
+            output = super().run_executor(execution_info)
+        return _with_origins(output)
+
+
+# For TFX's launcher, by what an executor's specification is.
+OPERATORS = {
+    executable_spec_pb2.PythonClassExecutableSpec: PythonOperator,
+    executable_spec_pb2.BeamExecutableSpec: BeamOperator,
+}
+
+
+@contextlib.contextmanager
+def _on_files(execution: data_types.ExecutionInfo) -> Iterator[None]:
+    """``staged`` artifacts of an execution, and a temporary folder on this machine."""
+    in_bucket = execution.tmp_dir
+    with (
+        staged(execution.input_dict, execution.output_dict),
+        tempfile.TemporaryDirectory() as temporary,
+    ):
+        if remote.is_remote(in_bucket):
+            execution.tmp_dir = os.path.join(temporary, "")
+        try:
+            yield
+        finally:
+            execution.tmp_dir = in_bucket
+
+
+@contextlib.contextmanager
+def staged(inputs: Artifacts, outputs: Artifacts) -> Iterator[None]:
+    """Artifacts with folders on this machine in place of URIs; then their URIs again.
+
+    Inputs are copied here. Outputs are copied to their URIs in the end, unless there was an
+    exception.
+    """
+    remote_inputs, remote_outputs = _remote(inputs), _remote(outputs)
+    try:
+        with contextlib.ExitStack() as stack:
+            for artifact, uri in remote_inputs:
+                artifact.uri = str(remote.fetch(uri))
+            for artifact, uri in remote_outputs:
+                artifact.uri = str(stack.enter_context(remote.written(uri)))
+            yield
+    finally:
+        for artifact, uri in [*remote_inputs, *remote_outputs]:
+            artifact.uri = uri
+            _name_origins(artifact.mlmd_artifact)
+
+
+def _remote(artifacts: Artifacts) -> list[tuple[types.Artifact, str]]:
+    unique = {id(artifact): artifact for listed in artifacts.values() for artifact in listed}
+    return [(one, one.uri) for one in unique.values() if remote.is_remote(one.uri)]
+
+
+def _with_origins(
+    output: execution_result_pb2.ExecutorOutput,
+) -> execution_result_pb2.ExecutorOutput:
+    for listed in output.output_artifacts.values():
+        for artifact in listed.artifacts:
+            _name_origins(artifact)
+    return output
+
+
+def _name_origins(artifact: metadata_store_pb2.Artifact) -> None:
+    """Puts URIs in place of what an executor knew as folders, also in properties."""
+    artifact.uri = remote.origin(artifact.uri)
+    for value in artifact.custom_properties.values():
+        if value.HasField("string_value"):
+            value.string_value = remote.origin(value.string_value)
+
+
+def runs_elsewhere(arguments: Sequence[str]) -> bool:
+    """Whether Beam works on other machines, by its options; of several runners the last counts."""
+    runners = [a.removeprefix("--runner=") for a in arguments if a.startswith("--runner=")]
+    return bool(runners) and runners[-1] not in _LOCAL_RUNNERS

@@ -1,0 +1,72 @@
+"""Keras callbacks by which a training reports how far it is, and what is wrong with it."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import keras
+
+from darkroom.components.base import progress
+
+_SECONDS_BETWEEN_REPORTS = 0.2
+# Many trainings have learnt nothing yet after the first epochs.
+_EPOCHS_BEFORE_DIAGNOSIS = 3
+
+Logs = Mapping[str, float]  # metrics by name, as Keras gives them
+
+
+class ReportEpochs(keras.callbacks.Callback):
+    """Reports epochs, and batches within them, of a node's ``fit``."""
+
+    def __init__(self, node: str, prefix: str = "", start: float = 0.0, share: float = 1.0):
+        """Reports for ``node``; this fit is ``share`` of its work, and begins at ``start``."""
+        super().__init__()
+        self._node, self._prefix, self._start, self._share = node, prefix, start, share
+        self._epoch, self._metrics, self._last_report = 0, "", 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._epoch = epoch
+        self._report(0.0)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if time.monotonic() - self._last_report > _SECONDS_BETWEEN_REPORTS:
+            self._report((batch + 1) / (self.params.get("steps") or batch + 1))
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        logs = logs or {}
+        names = [name for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in logs]
+        self._metrics = ", " + ", ".join(f"{name} {logs[name]:.4f}" for name in names[-2:])
+        self._report(1.0)
+
+    def _report(self, share_of_epoch: float) -> None:
+        self._last_report = time.monotonic()
+        epochs = self.params["epochs"]
+        done = (self._epoch + share_of_epoch) / epochs
+        text = f"{self._prefix}epoch {self._epoch + 1}/{epochs}{self._metrics}"
+        progress.report(self._node, text, self._start + self._share * done)
+
+
+class Diagnose(keras.callbacks.Callback):
+    """Warns of what is wrong with a training as soon as its curves show it, each thing once."""
+
+    def __init__(self, node: str, diagnose: Callable[[dict[str, list[float]]], Mapping[str, str]]):
+        """Warns for ``node``.
+
+        Args:
+          node: its id.
+          diagnose: gives a sentence for each thing that is wrong, of the metrics so far by name.
+            It is an argument so that only who uses it depends on its sentences.
+        """
+        super().__init__()
+        self._node, self._diagnose = node, diagnose
+        self._history: dict[str, list[float]] = {}
+        self._reported: set[str] = set()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        for name, value in (logs or {}).items():
+            self._history.setdefault(name, []).append(float(value))
+        if len(self._history["loss"]) < _EPOCHS_BEFORE_DIAGNOSIS:
+            return
+        sentences = self._diagnose(self._history)
+        for problem in sentences.keys() - self._reported:
+            progress.warn(self._node, f"after epoch {epoch + 1}: {sentences[problem]}")
+        self._reported |= sentences.keys()

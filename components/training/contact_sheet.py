@@ -1,0 +1,34 @@
+"""A picture of what augmentation makes of training images."""
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from darkroom.components.base.sections import Augmentation
+from darkroom.components.training import augmentation
+
+# Of the picture: originals, and in each row what became of one.
+_ROWS, _COLUMNS = 8, 10
+
+
+def draw(images: np.ndarray, config: Augmentation, seed: int, path: str) -> None:
+    """Writes a picture of what the network sees: a row for each image, the original first.
+
+    Args:
+      images: float32 [count, height, width, channels], preprocessed.
+      config: the ``augmentation`` section.
+      seed: what is drawn.
+      path: of the PNG file.
+    """
+    images = images[:_ROWS]
+    batch = tf.data.Dataset.from_tensors((images, np.zeros(len(images)))).repeat()
+    steps = tf.data.Dataset.zip(tf.data.Dataset.range(_COLUMNS - 1), batch)
+    changed = augmentation.augment(steps.map(lambda step, pair: (step, *pair)), config, seed)
+    columns = [images, *(batch.numpy() for batch, _ in changed)]
+    sheet = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
+    low, high = float(images.min()), float(images.max())
+    pixels = np.clip((sheet - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    scale = max(1, 64 // images.shape[1])  # small images are hard to see
+    size = (picture.width * scale, picture.height * scale)
+    picture.resize(size, Image.Resampling.NEAREST).save(path)

@@ -1,0 +1,63 @@
+"""What Tuner hands to Trainer. Light to import."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field, JsonValue
+from typing_extensions import Self
+
+from darkroom.components.base.artifact_file import ArtifactFile
+from darkroom.components.base.settings import Value
+
+_EPOCHS = "training.epochs"
+# KerasTuner's Hyperband and grid search keep their own notes among the values.
+_NOTES = "tuner/"
+
+
+class HandOver(ArtifactFile):
+    """The best trial: KerasTuner's HyperParameters as plain data, and how to go on with it.
+
+    TFX wants all of it in a single file, under this name, which its Trainer reads as
+    ``fn_args.hyperparameters``.
+    """
+
+    FILE: ClassVar[str] = "best_hyperparameters.txt"
+
+    hyperparameters: dict[str, Value | None] = Field({}, alias="values")
+    """By name, and KerasTuner's notes."""
+    space: list[JsonValue] = Field([])
+    """What was searched, as KerasTuner writes it."""
+    checkpoint: str | None = None
+    """Path or URI of the trial's checkpoint, to go on with; None: begin anew."""
+    epochs: int | None = None
+    """Of Trainer, in place of ``training.epochs``; earlier files have it among the values."""
+
+    @classmethod
+    def of(cls, hyperparameters: Mapping[str, object] | None) -> Self:
+        """What TFX hands on as ``fn_args.hyperparameters``; None: nothing was searched."""
+        return cls.model_validate(hyperparameters or {})
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """What takes the place of the configuration's values, by dotted key."""
+        values = {key: v for key, v in self.hyperparameters.items() if v is not None}
+        return values if self.epochs is None else {**values, _EPOCHS: self.epochs}
+
+    @property
+    def named(self) -> dict[str, Value]:
+        """The values without KerasTuner's notes: what people call the best hyperparameters."""
+        return {key: v for key, v in self.values.items() if not key.startswith(_NOTES)}
+
+    @property
+    def keras_tuner_config(self) -> dict[str, object]:
+        """For KerasTuner's ``HyperParameters.from_config``."""
+        return {"space": self.space, "values": self.values}
+
+
+def without_notes(values: Mapping[str, Value | None]) -> dict[str, Value]:
+    """The values of hyperparameters alone, as KerasTuner keeps notes of its own beside them."""
+    return {
+        key: value
+        for key, value in values.items()
+        if not key.startswith(_NOTES) and value is not None
+    }

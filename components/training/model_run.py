@@ -1,0 +1,69 @@
+"""The files of ``model_run``, which Trainer and LearningRateScan make. Light to import."""
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from darkroom.components.base.artifact_file import ArtifactFile
+
+# Metrics by name, a number per epoch, as in Keras's History.
+History = dict[str, list[float]]
+
+# A picture of training images, and of what augmentation makes of them.
+CONTACT_SHEET = "augmentation.png"
+
+
+class Comparison(BaseModel):
+    """The best of a metric in the first epochs: with transferred weights, and from random ones."""
+
+    model_config = ConfigDict(frozen=True)
+
+    epochs: int
+    metric: str
+    transferred: float
+    scratch: float
+
+
+class TrainingHistory(ArtifactFile):
+    """What a training came to; diagnosis.py says it in words."""
+
+    FILE: ClassVar[str] = "history.json"
+
+    history: History
+    """Over all stages."""
+    exported_epoch: int
+    """From 0: the one whose weights are exported."""
+    resumed_at: int | None = None
+    """Epochs that were done in an interrupted run; None: it was not interrupted."""
+    searched: int = 0
+    """Epochs that were done in the search."""
+    stages: list[tuple[str, int]] = Field([])
+    """Each with the number of its first epoch, from 0."""
+    constant_accuracy: float = 0.0
+    """What always giving the same answer reaches in the train split."""
+    comparison: Comparison | None = None
+    """With random weights, where ``transfer.scratch_epochs`` asks for it."""
+    diagnosis: list[str] | None = Field(None, exclude=True)
+    """Of earlier versions, which wrote the words down."""
+
+
+class ScannedRate(BaseModel):
+    """What a learning rate came to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rate: float
+    metrics: dict[str, float] | None
+    """After its last epoch; None: the loss was no number any more."""
+
+
+class LearningRates(ArtifactFile):
+    """What LearningRateScan found."""
+
+    FILE: ClassVar[str] = "lr_scan.json"
+    PICTURE: ClassVar[str] = "lr_scan.png"
+
+    points: list[ScannedRate]
+    suggestion: float | None
+    """The best rate; None: no rate learns."""
+    words: str

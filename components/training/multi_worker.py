@@ -1,0 +1,193 @@
+"""One training on several machines: the chief's side in the Trainer node, and everybody's part.
+
+The training itself runs in a process of its own on each machine, the chief's too: where one is
+lost, TensorFlow's collectives fail on the others and can't begin again in the same process. All of
+them start anew then, and go on from the chief's last checkpoint. Light to import.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypedDict
+
+from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.training.distribution import cluster, shared_work
+
+if TYPE_CHECKING:
+    from darkroom.components.training.job import TrainingJob
+
+# Below the pipeline's folder of artifacts: the training that other machines are to help with.
+FILE = "Trainer/training.json"
+MODULE = "darkroom.components.training.multi_worker"
+_DONE_SECONDS = 30.0  # for a process that is through to end
+
+
+class _Answer(TypedDict, total=False):
+    """A line of the chief's process: how far it is, or a warning, or how it ended."""
+
+    words: str
+    fraction: float | None
+    warning: str
+    state: str
+    message: str
+
+
+def train(
+    this: cluster.Cluster, path: str, job: "TrainingJob", done: Callable[[], int | None]
+) -> None:
+    """Trains on all machines, until the checkpoint has all epochs.
+
+    Args:
+      this: the chief.
+      path: of the file that all machines see.
+      job: what each machine does.
+      done: how many epochs the checkpoint has.
+
+    Raises:
+      DarkroomError: the training failed, or the machines were lost again and again.
+    """
+    from darkroom.components.base import progress
+
+    progress.report("Trainer", f"waiting for the other machines, {this.size - 1} in all")
+    tries = 0
+    while True:
+        number = shared_work.announce(path, **job.pack(), cluster=this.addresses)
+        before = done()
+        state, message = _run(path, number)
+        if state == shared_work.DONE:
+            break
+        tries = tries + 1 if done() == before else 1
+        if state == shared_work.RUNNING and tries == shared_work.TRIES:
+            message = (
+                f"The machines lost each other {tries} times without a new epoch in between. The "
+                f"last time: {message} What the others say of it is in their own logs."
+            )
+        if state == shared_work.FAILED or tries == shared_work.TRIES:
+            shared_work.conclude(path, message)
+            raise DarkroomError(message)
+        progress.warn(
+            "Trainer",
+            f"{message} The training goes on after epoch {done() or 0}, once all machines are back",
+        )
+    shared_work.conclude(path)
+
+
+def _run(path: str, number: int) -> tuple[str, str]:
+    """The chief's process: how it ended, where RUNNING is that it lost a machine, and why."""
+    from darkroom.components.base import progress
+
+    last: _Answer = {}
+    pipe = {"stdout": subprocess.PIPE, "encoding": "utf-8"}
+    with shared_work.process(MODULE, path, number, **pipe) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            with contextlib.suppress(ValueError):  # it was killed in the middle of a line
+                last = json.loads(line)
+            if "words" in last:
+                progress.report("Trainer", last["words"], last["fraction"])
+            elif "warning" in last:
+                progress.LOGGER.warning("%s", last["warning"])
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_DONE_SECONDS)
+    if "state" in last:
+        return last["state"], last["message"]
+    return shared_work.RUNNING, f"The training's process ended with code {child.returncode}."
+
+
+def main(path: str, number: int) -> None:
+    """Does a machine's part in the training of this number, in a process of its own.
+
+    On the chief it answers with a JSON object in each line; elsewhere its exit code tells.
+    """
+    # Ctrl-C goes to all processes of a terminal; the parent decides what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what Keras prints is no answer
+    this = cluster.read()
+    assert this is not None
+
+    def answer(answered: _Answer) -> None:
+        if this.is_chief:
+            print(json.dumps(answered), file=answers)
+
+    try:
+        work = shared_work.Work.read(path)
+        assert work is not None
+        if work.number == number:
+            if this.addresses != work.facts["cluster"]:
+                _say_other_machines(this, work.facts["cluster"])
+                os._exit(shared_work.LOST)
+            _train(this, work, answer)
+        answer({"state": shared_work.DONE, "message": ""})
+    except Exception as error:
+        from darkroom.components.training.distribution import replicas
+
+        code, state, message = 1, shared_work.FAILED, explain(error)
+        if replicas.lost(error):
+            code, state, message = shared_work.LOST, shared_work.RUNNING, _who(error)
+        else:
+            logging.getLogger("darkroom").exception("the training failed")
+        print(f"darkroom: {message}", file=sys.stderr, flush=True)
+        answer({"state": state, "message": message})
+        os._exit(code)  # TensorFlow would wait for machines that are gone
+
+
+def _say_other_machines(this: cluster.Cluster, chiefs: object) -> None:
+    """Of work that isn't for this machine: wrongly set up, or left by a run that was stopped."""
+    print(
+        f"darkroom worker: {cluster.VARIABLE} names other machines here than on the chief: "
+        f"{this.addresses} here, {chiefs} there. If that run goes on, set the same cluster on all "
+        "of them. If it was stopped, the next one is waited for.",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _train(
+    this: cluster.Cluster, work: shared_work.Work, answer: Callable[[_Answer], None]
+) -> None:
+    import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
+
+    from darkroom.components.base import progress
+    from darkroom.components.training import dataset, devices, fitting, stages
+    from darkroom.components.training.job import TrainingJob
+
+    progress.LOGGER.setLevel(logging.INFO)
+    progress.LOGGER.addHandler(_Forward(answer))
+    devices.grow_memory()
+    job = TrainingJob.unpack(work.facts)
+    splits = dataset.kept(job.examples, fitting.budget(job.config.training))
+    with tempfile.TemporaryDirectory() as nowhere:
+        if not this.is_chief:
+            job = job.model_copy(update={"run_folder": nowhere})
+        stages.Training(job, splits, this).run()
+
+
+def _who(error: Exception) -> str:
+    """A sentence on the machine of which TensorFlow's message tells; else what it says."""
+    pattern = r"(?:reported from|Task|remote target) /job:(\w+)/\S*task:(\d+)"
+    if match := re.search(pattern, str(error)):
+        return f"The connection to {match[1]} {match[2]} was lost."
+    return f"The machines lost each other ({explain(error).rstrip('.')})."
+
+
+class _Forward(logging.Handler):
+    """Hands progress and warnings on."""
+
+    def __init__(self, answer: Callable[[_Answer], None]):
+        super().__init__(level=logging.INFO)
+        self._answer = answer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if moved := getattr(record, "progress", None):
+            _, words, fraction = moved
+            self._answer({"words": words, "fraction": fraction})
+        elif record.levelno >= logging.WARNING:
+            self._answer({"warning": record.getMessage()})

@@ -1,0 +1,129 @@
+"""How examples are kept: in memory as far as a budget goes, in as few bytes as lose nothing."""
+
+import os
+import shutil
+import tempfile
+from typing import BinaryIO
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import DTypeLike
+
+from darkroom.components.base.errors import DarkroomError
+
+# How far from a whole level, of 255, a value may be that is kept as uint8.
+_LEVEL_TOLERANCE = 1e-3
+
+
+class Rows:
+    """Arrays of one shape and type: in memory as far as the budget goes, the rest in a file."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, budget: int):
+        """Keeps up to ``budget`` bytes in memory."""
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.row_bytes = max(1, int(np.prod(shape)) * self.dtype.itemsize)
+        # Only the pages that are written to take memory.
+        self._memory = np.empty((budget // self.row_bytes, *shape), dtype)
+        # Without a name: gone when the process is, however it ends.
+        self._file: BinaryIO | None = None
+        self._begin = 0  # of the rows in the file
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes in memory."""
+        return min(self._count, len(self._memory)) * self.row_bytes
+
+    def append(self, rows: np.ndarray) -> None:
+        """Adds rows [count, *shape]."""
+        rows = np.ascontiguousarray(rows, self.dtype)
+        fitting = rows[: max(0, len(self._memory) - self._count)]
+        self._memory[self._count : self._count + len(fitting)] = fitting
+        if len(fitting) < len(rows):
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="examples-")  # noqa: SIM115
+            self._file.write(rows[len(fitting) :].tobytes())
+            self._file.flush()
+        self._count += len(rows)
+
+    def save(self, path: str) -> None:
+        """Writes all rows to a file, one after the other."""
+        with open(path, "wb") as file:
+            self._memory[: self._count].tofile(file)
+            if self._file is not None:
+                self._file.seek(0)
+                shutil.copyfileobj(self._file, file)
+
+    @classmethod
+    def of_file(
+        cls, path: str, shape: tuple[int, ...], dtype: DTypeLike, count: int, budget: int
+    ) -> "Rows":
+        """``count`` rows that ``save`` wrote; processes share the memory of what they read."""
+        rows = cls(shape, dtype, 0)
+        rows._count = count
+        mapped = min(count, budget // rows.row_bytes)
+        if mapped:
+            rows._memory = np.asarray(np.memmap(path, dtype, "r", shape=(mapped, *shape)))
+        if mapped < count:
+            rows._file = open(path, "rb")  # noqa: SIM115  # as long as the rows
+            rows._begin = mapped * rows.row_bytes
+        return rows
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """The rows of these numbers, [len(indices), *shape]."""
+        if self._file is None:
+            taken: np.ndarray = self._memory.take(indices, axis=0)
+            return taken
+        rows = np.empty((len(indices), *self.shape), self.dtype)
+        for place, index in enumerate(indices):
+            behind = int(index) - len(self._memory)
+            if behind < 0:
+                rows[place] = self._memory[index]
+            else:
+                # Not by mmap, whose pages would count as memory of this process.
+                position = self._begin + behind * self.row_bytes
+                os.preadv(self._file.fileno(), [rows[place : place + 1].data], position)
+        return rows
+
+
+class Coding:
+    """How images are kept: as uint8 where that loses nothing, else as float16.
+
+    float16 has 11 bits: its error is below a tenth of a step of 8-bit images.
+    """
+
+    def __init__(self, black: np.ndarray | None, white: np.ndarray | None):
+        """For images whose values go from ``black`` to ``white``, [channels]; None: float16."""
+        self.black, self.white = black, white
+        self.dtype = np.float16 if black is None else np.uint8
+
+    def encode(self, images: np.ndarray) -> np.ndarray | None:
+        """float32 [count, height, width, channels] to ``dtype``; None if that loses something.
+
+        Raises:
+          DarkroomError: values that are no numbers, or beyond float16.
+        """
+        if self.black is None or self.white is None:
+            if not abs(images).max() <= np.finfo(np.float16).max:  # so too where it is no number
+                raise DarkroomError(
+                    "preprocessing.image_fn: expected numbers within ±65,504, "
+                    f"received {images.min()} to {images.max()}. Scale them in the function."
+                )
+            return images.astype(np.float16)
+        levels = (images - self.black) * (255.0 / (self.white - self.black))
+        whole = np.rint(levels)
+        fits = whole.min() >= 0 and whole.max() <= 255
+        if not (fits and abs(levels - whole).max() <= _LEVEL_TOLERANCE):  # so too if no numbers
+            return None
+        exact: np.ndarray = whole.astype(np.uint8)
+        return exact
+
+    def decode(self, kept: tf.Tensor) -> tf.Tensor:
+        """The other way."""
+        images = tf.cast(kept, tf.float32)
+        if self.black is None or self.white is None:
+            return images
+        return images * ((self.white - self.black) / 255.0) + self.black

@@ -1,0 +1,103 @@
+"""What is shown of a search while it goes on."""
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from keras_tuner import Oracle
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from darkroom.components.training.hand_over import without_notes
+from darkroom.components.tuning import oracles
+from darkroom.components.tuning.process_pool import ProcessPool, TrialProcess
+
+if TYPE_CHECKING:
+    from darkroom.components.base.settings import TunerSettings
+    from darkroom.components.tuning import trial_table
+    from darkroom.components.tuning.tuner_results import TrialRow
+
+
+class Searched(Protocol):
+    """What there is to know of a search."""
+
+    oracle: Oracle
+    config: "TunerSettings"
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the objective is better."""
+
+    def row(self, trial: Trial) -> "TrialRow":
+        """What a trial came to."""
+
+
+class LiveTable:
+    """What is shown of a search while it goes on."""
+
+    def __init__(self, search: Searched, plan: oracles.Plan | None, pool: ProcessPool):
+        self._search, self._plan, self._pool = search, plan, pool
+        self._begin = time.monotonic()
+        self._ended: dict[str, trial_table.EndedTrial] = {}
+
+    def read(self) -> "trial_table.SearchProgress":
+        """How far the search is now."""
+        oracle, now = self._search.oracle, time.monotonic()
+        for trial_id in oracle.end_order:
+            if trial_id not in self._ended:
+                trial = oracle.trials[trial_id]
+                row = self._search.row(trial)
+                self._ended[trial_id] = {
+                    **_shown(trial),
+                    "score": row.score,
+                    "seconds": row.seconds or 0.0,
+                    "status": trial.status,
+                    "message": row.message,
+                }
+        ended = list(self._ended.values())
+        scored = [(e["score"], e) for e in ended if e["score"] is not None]
+        scored = [(score, e) for score, e in scored if e["status"] == TrialStatus.COMPLETED]
+        choose = max if self._search.maximize else min
+        busy = self._pool.busy
+        running: list[trial_table.RunningTrial] = [
+            {
+                **_shown(trial),
+                "words": process.words if process.ready else "loading TensorFlow",
+                "seconds": 0.0 if process.begin is None else now - process.begin,
+            }
+            for process, trial in busy
+        ]
+        fraction, remaining = self._progress(busy)
+        return {
+            "names": [entry.name for entry in oracle.get_space().space],
+            "running": running,
+            "ended": ended,
+            "maximize": self._search.maximize,
+            "best": choose(scored, key=lambda pair: pair[0])[1] if scored else None,
+            "objective": oracle.objective.name,
+            "planned": self._plan.trials if self._plan else None,
+            "elapsed": now - self._begin,
+            "fraction": fraction,
+            "remaining": remaining,
+        }
+
+    def _progress(
+        self, busy: list[tuple[TrialProcess, Trial]]
+    ) -> tuple[float | None, float | None]:
+        """The share that is done, and the seconds that remain if epochs take as long as before."""
+        if self._plan is None:
+            return None, None
+        ended = sum(self._epochs(self._search.oracle.trials[i]) for i in self._ended)
+        done = ended + sum(process.fraction * self._epochs(trial) for process, trial in busy)
+        fraction = min(1.0, done / self._plan.epochs)
+        seconds = sum(trial["seconds"] for trial in self._ended.values())
+        if not seconds:
+            return fraction, None
+        left = max(0.0, self._plan.epochs - done)
+        return fraction, left * seconds / ended / max(1, len(busy))
+
+    def _epochs(self, trial: Trial) -> int:
+        return oracles.epochs_of(trial.hyperparameters, self._search.config)
+
+
+def _shown(trial: Trial) -> "trial_table.ShownTrial":
+    values = without_notes(trial.hyperparameters.values)
+    return {"trial": str(int(trial.trial_id)), "values": values}

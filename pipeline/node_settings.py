@@ -1,0 +1,70 @@
+"""What each node gets: its sections of the configuration, and the fingerprint of its code."""
+
+from typing import Any
+
+from darkroom.components import nodes
+from darkroom.components.base import remote
+from darkroom.components.base.settings import Code, FolderSettings, Settings
+from darkroom.pipeline import fingerprint
+from darkroom.pipeline.config import Config
+
+
+class NodeSettings:
+    """Makes the settings of nodes, as ``components.nodes`` says what each of them uses."""
+
+    def __init__(self, config: Config, in_containers: bool = False):
+        """For a configuration; ``in_containers`` of Kubeflow no node can ask ML Metadata."""
+        self._config, self._in_containers = config, in_containers
+
+    def of(self, node_id: str, **values: Any) -> Settings:
+        """Those of a node; ``values`` are what stands in no section as the node needs it."""
+        node, config = nodes.BY_ID[node_id], self._config
+        assert node.settings is not None
+        # A whole section, or a key of one of these.
+        sections = (config, config.data, config.network, config.evaluation, config.serving)
+        for name in node.settings.model_fields.keys() - values.keys():
+            owners = [section for section in sections if name in type(section).model_fields]
+            if owners:
+                values[name] = getattr(owners[0], name)
+        if "model" in values:
+            values |= {"model": config.network, "weights": self._weights()}
+        if node.goes_on_by:
+            modules = self._modules(node.goes_on_by, node.user_code)
+            values["source"] = fingerprint.of_modules(*modules)
+            # Beside a container's artifacts nothing outlives it; on a volume it does.
+            if self._in_containers and not remote.is_remote(config.root):
+                values["unfinished"] = f"{config.base}/unfinished"
+        return node.settings(code=self.code(node_id), **values)
+
+    def folder(self, node_id: str, uri: str) -> FolderSettings | None:
+        """Of a node that looks in a folder where it can't ask ML Metadata; None where it can."""
+        if not self._in_containers:
+            return None
+        return FolderSettings(code=self.code(node_id), folder=uri)
+
+    def code(self, node_id: str) -> Code:
+        """The code that decides what a node makes; without modules where that is TFX's alone."""
+        node = nodes.BY_ID[node_id]
+        if not node.modules:
+            return Code()
+        modules = self._modules(node.modules, node.user_code)
+        return Code(modules=modules, fingerprint=fingerprint.of_modules(*modules))
+
+    def _modules(self, ours: tuple[str, ...], sections: tuple[str, ...]) -> list[str]:
+        theirs = [
+            path.rpartition(".")[0]
+            for key, path in self._config.user_code.items()
+            if key.partition(".")[0] in sections
+        ]
+        if "evaluation" in sections:
+            metrics = self._config.evaluation.metrics.values()
+            theirs += [metric.module for metric in metrics if metric.module is not None]
+        return [*(f"darkroom.{module}" for module in ours), *theirs]
+
+    def _weights(self) -> str | None:
+        """The file may be another one by the next run. What containers see, this may not."""
+        source = self._config.model.weights
+        named = source is None or source == "imagenet"
+        if named or (self._in_containers and not remote.exists(str(source))):
+            return source
+        return fingerprint.of_files(str(remote.fetch(str(source), anew=True)))

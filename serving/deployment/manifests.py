@@ -1,0 +1,184 @@
+"""TensorFlow Serving's manifests, filled in for a model.
+
+All of them read the files that the Pusher writes beside the versions, from a folder at the same
+absolute path as where it was pushed to, because ``models.config`` has absolute paths. So
+``darkroom promote`` and ``rollback`` work everywhere without another tool.
+
+Light to import: neither TensorFlow nor TFX.
+"""
+
+import functools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from darkroom.serving import pushed_files
+from darkroom.serving.flags import GRPC_PORT, METRICS_PATH, REST_PORT
+
+# The tags of the image tensorflow/serving by TensorFlow's minor version: they come later than
+# TensorFlow, with patch numbers of their own.
+_TAGS = {
+    "2.16": "2.16.1",
+    "2.17": "2.17.0",
+    "2.18": "2.18.0",
+    "2.19": "2.19.1",
+    "2.20": "2.20.0",
+    "2.21": "2.21.0",
+}
+# Versions that a server has in memory at most: the stable one, that before it, the canary, and one
+# that comes while they still answer. The first two always.
+_MOST_VERSIONS, _USUAL_VERSIONS = 4, 2
+# Of a server with one version, where the configuration sets no limit.
+_MEMORY_MIB = 1024
+
+_SHARED = {
+    # Instead of the image's own entry point: that is a script of bash, which passes no signal on.
+    "binary": "/usr/bin/tensorflow_model_server",
+    "grpc_port": GRPC_PORT,
+    "rest_port": REST_PORT,
+    "metrics_path": METRICS_PATH,
+    "replicas": 2,
+    "most_replicas": 10,
+    "cpu": "1",
+    "cpu_percent": 70,
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is served, and with what."""
+
+    name: str
+    folder: str  # of the model's folder and the files beside it; absolute
+    tensorflow: str | None = None  # version that exports the model; None where it isn't known
+    load_seconds: float = 120.0
+    memory_mib: int | None = None  # of a server with one version
+
+    @property
+    def tag(self) -> str:
+        """The image's tag; of an unknown TensorFlow the newest, as that reads older models too."""
+        minor = ".".join((self.tensorflow or "").split(".")[:2])
+        return _TAGS.get(minor, list(_TAGS.values())[-1])
+
+    @property
+    def image(self) -> str:
+        """TensorFlow Serving's."""
+        return f"tensorflow/serving:{self.tag}"
+
+    @property
+    def resource(self) -> str:
+        """The name in Kubernetes, where none ends in a dash."""
+        return self.name.rstrip("-")
+
+    @property
+    def claim(self) -> str:
+        """The name of the claim of the volume with the pushed versions."""
+        return f"{self.resource}-models"
+
+    @property
+    def status_path(self) -> str:
+        """The REST API's path that says which versions are there."""
+        return f"/v1/models/{self.name}"
+
+    @property
+    def usual_memory_mib(self) -> int:
+        """Of a server with the versions that always are loaded."""
+        return _USUAL_VERSIONS * (self.memory_mib or _MEMORY_MIB)
+
+    @property
+    def most_memory_mib(self) -> int:
+        """Of a server with all versions that may be loaded at a time."""
+        return _MOST_VERSIONS * (self.memory_mib or _MEMORY_MIB)
+
+
+def file_flags(folder: str) -> list[str]:
+    """The server's flags for the files that the Pusher writes.
+
+    Args:
+      folder: with these files; absolute.
+    """
+    return [
+        *(f"--{flag}={folder}/{name}" for flag, name in pushed_files.FILE_FLAGS.items()),
+        *pushed_files.SERVER_FLAGS,
+        # Else a server that starts refuses a file with labels.
+        "--allow_version_labels_for_unavailable_models",
+    ]
+
+
+def docker(model: Model, user: str) -> str:
+    """A Compose file.
+
+    Args:
+      model: what is served.
+      user: ``UID:GID`` of whoever pushes.
+    """
+    health = (
+        f"exec 3<>/dev/tcp/127.0.0.1/{REST_PORT}"
+        f" && printf 'GET {model.status_path} HTTP/1.0\\r\\n\\r\\n' >&3"
+        " && grep -q '\"AVAILABLE\"' <&3"
+    )
+    return _filled(model, "compose", user=user, health=health)
+
+
+def kubernetes(model: Model) -> str:
+    """The manifests: volume claim, deployment, service, autoscaler and disruption budget."""
+    return _filled(model, "claim", "deployment", "service", "autoscaler", "disruption_budget")
+
+
+def kserve(model: Model) -> str:
+    """The volume claim and KServe's InferenceService."""
+    return _filled(model, "claim", "inference_service")
+
+
+def dump(documents: Iterable[Mapping[str, object]]) -> str:
+    """Manifests that are data, as YAML."""
+    text: str = yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=math.inf)
+    return text
+
+
+def headed(text: str, made_by: str, applied_by: str) -> str:
+    """YAML below a head that says what made it.
+
+    Args:
+      text: the manifests.
+      made_by: the command that wrote the file.
+      applied_by: the command that makes it run.
+    """
+    made_by = " ".join(made_by.split())  # a comment is one line
+    return f"# Written by: {made_by}\n# To apply it: {applied_by}\n{text}"
+
+
+def _filled(model: Model, *names: str, **values: str) -> str:
+    own = file_flags(model.folder)
+    flags = [f"--port={GRPC_PORT}", f"--rest_api_port={REST_PORT}", *own]
+    context = {**_SHARED, "model": model, "flags": flags, "file_flags": own, **values}
+    texts = [_templates().get_template(f"{name}.yaml.jinja").render(context) for name in names]
+    return "---\n".join(texts)
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        finalize=_scalar,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    # Compose and Kubernetes put variables in for what follows a dollar sign.
+    templates.filters["without_variables"] = lambda text: text.replace("$", "$$")
+    return templates
+
+
+def _scalar(value: object) -> str:
+    """A value on one line of YAML, quoted where it has to be."""
+    for style in (None, '"'):  # with the second no text needs several lines
+        item = yaml.safe_dump([value], default_style=style, allow_unicode=True, width=math.inf)
+        if len(item.splitlines()) == 1:
+            break
+    return item.removeprefix("- ").removesuffix("\n")

@@ -1,0 +1,97 @@
+"""The HTTP server: uvicorn, in an event loop that is there already."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+
+import uvicorn
+
+from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.protocols.rest_api import RestApp
+
+_BACKLOG = 2048
+# Longer than the minute after which common load balancers close idle connections, so that it is
+# not the server that closes one on which a request is under way.
+_KEEP_ALIVE_SECONDS = 75
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The process's signals are for both servers, and handled elsewhere."""
+        yield
+
+
+class HttpServer:
+    """Listens, and hands requests to an ASGI application."""
+
+    def __init__(self, app: RestApp, tls: ssl.SSLContext | None = None):
+        """Makes the server.
+
+        Args:
+          app: the application.
+          tls: encrypts.
+        """
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        )
+        config.load()
+        config.ssl = tls
+        self._server = _Uvicorn(config)
+        self._sockets: list[socket.socket] = []
+        self._serving: asyncio.Task[None] | None = None
+
+    def listen(self, host: str, port: int) -> int:
+        """Adds all addresses of a host.
+
+        Returns:
+          The port.
+
+        Raises:
+          ServingError: it can't be had.
+        """
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            for family, kind, protocol, _, address in dict.fromkeys(found):
+                made = socket.socket(family, kind, protocol)
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                self._sockets.append(made)
+                made.bind((address[0], port, *address[2:]))
+                port = made.getsockname()[1]
+        except OSError as error:
+            raise ServingError(
+                Code.UNAVAILABLE,
+                f"HTTP can't listen on {host}:{port}: {error.strerror}. Choose another "
+                "--rest_api_port.",
+            ) from error
+        return port
+
+    async def start(self) -> None:
+        """Begins to answer."""
+        self._serving = asyncio.create_task(self._server.serve(self._sockets))
+        while not self._server.started:
+            if self._serving.done():
+                self._serving.result()
+            await asyncio.sleep(0.001)
+
+    async def set_ready(self, ready: bool) -> None:
+        """Nothing: whether all models are there is what ``/readyz`` looks up."""
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Takes no more requests; those under way are finished."""
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
+        self._server.should_exit = True
+        if self._serving is not None:
+            await self._serving

@@ -1,0 +1,422 @@
+"""The REST side: TensorFlow Serving's paths over HTTP, health, metrics and the page.
+
+An ASGI application without a framework: there are three kinds of paths, and each microsecond here
+is one of every request.
+"""
+
+import asyncio
+import base64
+import functools
+import hashlib
+import logging
+import re
+import urllib.parse
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+import orjson
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    regression_pb2,
+)
+
+from darkroom.serving import signatures
+from darkroom.serving.codecs import json_tensor
+from darkroom.serving.codecs.json_tensor import Document, Json
+from darkroom.serving.errors import HTTP_STATUS, Code, ServingError, invalid
+from darkroom.serving.protocols.access import Keys
+from darkroom.serving.server import prometheus
+from darkroom.serving.server.prediction_service import PredictionService
+from darkroom.serving.server.servable import State
+
+_log = logging.getLogger(__name__)
+
+LIVE_PATH, READY_PATH = "/healthz", "/readyz"
+_MODELS_PATH = "/models.json"  # for the page: each model's labels
+_JSON = "application/json"
+_TOO_LARGE = 413
+# Larger bodies are read by a thread, so that others' requests don't wait for theirs.
+_LARGE = 2**20
+_CORS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "POST, GET",
+    "access-control-allow-headers": "Content-Type, Authorization, X-API-Key",
+}
+_INFERENCE_PATH = re.compile(
+    r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)",
+    re.IGNORECASE | re.ASCII,
+)
+_MODEL_PATH = re.compile(
+    r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?:/(metadata))?",
+    re.IGNORECASE | re.ASCII,
+)
+_MAX_VERSION = 2**63 - 1
+
+_PAGE = Path(__file__).with_name("browser.html")
+_PAGE_POLICY = (
+    "default-src 'none'",
+    "connect-src 'self'",
+    "img-src blob:",
+    "frame-ancestors 'none'",
+    "base-uri 'none'",
+    "form-action 'none'",
+)
+
+
+class _Scope(TypedDict):
+    """What ASGI says of a request."""
+
+    type: str
+    method: str
+    raw_path: bytes
+    headers: list[tuple[bytes, bytes]]  # names in lower case
+
+
+class _Event(TypedDict, total=False):
+    """What ASGI says of a request's body."""
+
+    type: str
+    body: bytes
+    more_body: bool
+
+
+_Receive = Callable[[], Awaitable[_Event]]
+_Send = Callable[[Mapping[str, object]], Awaitable[None]]
+
+
+class Answer(NamedTuple):
+    """An HTTP response."""
+
+    status: int
+    body: bytes
+    content_type: str = _JSON
+    headers: Mapping[str, str] = {}
+
+
+class _TooLarge(ServingError):
+    """The body is larger than what is accepted."""
+
+    def __init__(self, most: int):
+        super().__init__(
+            Code.RESOURCE_EXHAUSTED, f"The request is larger than the {most} bytes accepted."
+        )
+
+
+class RestApp:
+    """The application that the HTTP server calls."""
+
+    def __init__(
+        self,
+        service: PredictionService,
+        keys: Keys,
+        *,
+        max_bytes: int,
+        timeout_seconds: float,
+        metrics_path: str = "",
+        cors: bool = False,
+    ):
+        """Answers with a service.
+
+        Args:
+          service: that does.
+          keys: that clients must have, but for health and the page.
+          max_bytes: of a request's body, unpacked.
+          timeout_seconds: for a request.
+          metrics_path: where Prometheus reads; empty: nowhere.
+          cors: pages of other sites may ask.
+        """
+        self._service = service
+        self._keys = keys
+        self._max_bytes = max_bytes
+        self._timeout = timeout_seconds
+        self._metrics_path = metrics_path
+        self._cors = _CORS if cors else {}
+        self._page = _page()
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """ASGI's entry."""
+        if scope["type"] != "http":
+            return
+        path = scope["raw_path"].decode("latin-1")
+        try:
+            answer = await self._answer(scope, path, receive)
+        except _TooLarge as error:
+            # What is still on its way is not read.
+            closing = {"connection": "close"}
+            answer = Answer(_TOO_LARGE, json_tensor.error(error.message), headers=closing)
+        except ServingError as error:
+            answer = Answer(HTTP_STATUS[error.code], json_tensor.error(error.message))
+        except Exception:
+            _log.exception("%s %s failed.", scope["method"], path)
+            message = "Internal error; the server's log has more."
+            answer = Answer(HTTP_STATUS[Code.INTERNAL], json_tensor.error(message))
+        headers = [
+            (b"content-type", answer.content_type.encode()),
+            (b"content-length", b"%d" % len(answer.body)),
+            *((k.encode(), v.encode()) for k, v in {**answer.headers, **self._cors}.items()),
+        ]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        body = b"" if scope["method"] == "HEAD" else answer.body
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: _Scope, path: str, receive: _Receive) -> Answer:
+        method = scope["method"]
+        if path[:4].lower() != "/v1/":
+            if path == self._metrics_path and method == "GET":
+                self._check_key(scope)
+                text = self._service.metrics.page().encode()
+                return Answer(200, text, prometheus.CONTENT_TYPE)
+            if path == _MODELS_PATH and method == "GET":
+                self._check_key(scope)
+                return Answer(200, orjson.dumps(self._service.manager.labels()))
+            return self._other(method, path)
+        if self._cors and method == "OPTIONS":
+            return Answer(200, b"")
+        self._check_key(scope)
+        if method == "POST":
+            target = _inference_target(path)
+            with self._service.counted(target.name, target.method, "REST"):
+                # Reading included: a slow sender holds what it has sent so far.
+                return await self._within_time(self._infer(target, scope, receive))
+        if method == "GET":
+            return Answer(200, self._about(_model_target(path)))
+        raise _malformed(method, path)
+
+    def _check_key(self, scope: _Scope) -> None:
+        def read(name: str) -> str | None:
+            own = [value for key, value in scope["headers"] if key == name.encode()]
+            return own[-1].decode("latin-1") if own else None
+
+        self._keys.check(read)
+
+    def _other(self, method: str, path: str) -> Answer:
+        if method in ("GET", "HEAD"):
+            if path == LIVE_PATH:
+                return Answer(200, b'{"status": "alive"}')
+            if path == READY_PATH:
+                if self._service.manager.ready():
+                    return Answer(200, b'{"status": "ready"}')
+                return Answer(503, b'{"status": "not ready"}')
+            if path == "/":
+                return self._page
+        return Answer(404, json_tensor.error(f"Not found: {method} {path}"))
+
+    async def _body(self, scope: _Scope, receive: _Receive) -> bytes:
+        """The request's body, unpacked.
+
+        Raises:
+          _TooLarge: before more than that is in memory.
+          ServingError: it says that it's gzip, and isn't.
+        """
+        packed = any(
+            name == b"content-encoding" and value.strip().lower() == b"gzip"
+            for name, value in scope["headers"]
+        )
+        unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed else None
+        chunks = []
+        size = 0
+        while True:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise ServingError(Code.CANCELLED, "The client has gone.")
+            chunk = event.get("body", b"")
+            if unpack is not None:
+                try:
+                    chunk = unpack.decompress(chunk, self._max_bytes - size + 1)
+                except zlib.error as error:
+                    raise invalid(
+                        f"The body isn't gzip, as content-encoding says: {error}"
+                    ) from error
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise _TooLarge(self._max_bytes)
+            chunks.append(chunk)
+            if not event.get("more_body"):
+                break
+        if unpack is not None and not unpack.eof:
+            raise invalid("The body's gzip is cut off.")
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _within_time(self, work: Awaitable[Answer]) -> Answer:
+        """As ``asyncio.timeout``, which Python 3.10 lacks."""
+        task = asyncio.current_task()
+        assert task is not None
+        late = False
+
+        def cancel() -> None:
+            nonlocal late
+            late = True
+            task.cancel()
+
+        timer = asyncio.get_running_loop().call_later(self._timeout, cancel)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if not late:
+                raise
+            raise ServingError(
+                Code.DEADLINE_EXCEEDED, f"No answer within {self._timeout:g} s."
+            ) from None
+        finally:
+            timer.cancel()
+
+    async def _infer(self, target: "_Target", scope: _Scope, receive: _Receive) -> Answer:
+        body = await self._body(scope, receive)
+        if len(body) > _LARGE:
+            document = await asyncio.to_thread(json_tensor.parse, body)
+        else:
+            document = json_tensor.parse(body)
+        if target.method == "predict":
+            return await self._predict(target, document, large=len(body) > _LARGE)
+        name = json_tensor.signature_name(document)
+        examples = json_tensor.examples(document)
+        if target.method == "classify":
+            classify = classification_pb2.ClassificationRequest(input=examples)
+            target.write(classify.model_spec, name)
+            classified = await self._service.classify(classify)
+            return _answer(
+                json_tensor.classifications(classified.result), classified.model_spec.version.value
+            )
+        regress = regression_pb2.RegressionRequest(input=examples)
+        target.write(regress.model_spec, name)
+        regressed = await self._service.regress(regress)
+        return _answer(
+            json_tensor.regressions(regressed.result), regressed.model_spec.version.value
+        )
+
+    async def _predict(self, target: "_Target", document: Document, large: bool) -> Answer:
+        manager = self._service.manager
+        servable = manager.find(target.name, target.version, target.label)
+        name = json_tensor.signature_name(document) or signatures.SERVING
+        with manager.use(servable) as model:
+            if name not in model.signatures:
+                raise invalid(f'Serving signature name: "{name}" not found in signature def')
+            read = functools.partial(json_tensor.inputs, document, model.signatures[name].inputs)
+            inputs, form = await asyncio.to_thread(read) if large else read()
+            outputs = await self._service.predict_arrays(servable, model, name, inputs)
+        return _answer(json_tensor.outputs(outputs, form), servable.version)
+
+    def _about(self, target: "_Target") -> bytes:
+        spec = model_pb2.ModelSpec()
+        target.write(spec, "")
+        if target.method == "metadata":
+            request = get_model_metadata_pb2.GetModelMetadataRequest(
+                model_spec=spec, metadata_field=["signature_def"]
+            )
+            return _metadata_json(self._service.metadata(request))
+        status = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
+        return _status_json(self._service.status(status))
+
+
+def _answer(body: bytes, version: int) -> Answer:
+    return Answer(200, body, headers={signatures.VERSION_HEADER: str(version)})
+
+
+class _Target(NamedTuple):
+    """What a path names."""
+
+    name: str
+    version: int | None
+    label: str
+    method: str
+
+    def write(self, spec: model_pb2.ModelSpec, signature_name: str) -> None:
+        spec.name = self.name
+        if self.version is not None:
+            spec.version.value = self.version
+        elif self.label:
+            spec.version_label = self.label
+        spec.signature_name = signature_name
+
+
+@functools.lru_cache(1024)
+def _inference_target(path: str) -> _Target:
+    match = _INFERENCE_PATH.fullmatch(path)
+    if match is None:
+        raise _malformed("POST", path)
+    return _target(*match.groups())
+
+
+@functools.lru_cache(1024)
+def _model_target(path: str) -> _Target:
+    match = _MODEL_PATH.fullmatch(path)
+    if match is None:
+        raise _malformed("GET", path)
+    if match[1] is None:
+        raise invalid("Missing model name in request.")
+    return _target(*match.groups())
+
+
+def _target(name: str, version: str | None, label: str | None, method: str | None) -> _Target:
+    if version is not None and int(version) > _MAX_VERSION:
+        raise invalid(f"Failed to convert version: {version} to numeric.")
+    return _Target(
+        urllib.parse.unquote(name),
+        None if version is None else int(version),
+        urllib.parse.unquote(label or ""),
+        (method or "").lower(),
+    )
+
+
+def _malformed(method: str, path: str) -> ServingError:
+    return invalid(f"Malformed request: {method} {path}")
+
+
+def _status_json(response: get_model_status_pb2.GetModelStatusResponse) -> bytes:
+    versions = [
+        {
+            "version": str(status.version),
+            "state": State(status.state).name,
+            "status": {
+                "error_code": Code(status.status.error_code).name,
+                "error_message": status.status.error_message,
+            },
+        }
+        for status in response.model_version_status
+    ]
+    return orjson.dumps({"model_version_status": versions})
+
+
+def _metadata_json(response: get_model_metadata_pb2.GetModelMetadataResponse) -> bytes:
+    signature_map = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signature_map)
+    return orjson.dumps(
+        {
+            "model_spec": _with_defaults(response.model_spec),
+            "metadata": {"signature_def": _with_defaults(signature_map)},
+        }
+    )
+
+
+def _with_defaults(message: Message) -> dict[str, Json]:
+    """A message as JSON, snake_case, its unset fields too."""
+    to_json: Callable[..., dict[str, Json]] = functools.partial(
+        json_format.MessageToDict, preserving_proto_field_name=True
+    )
+    try:
+        return to_json(message, always_print_fields_with_no_presence=True)
+    except TypeError:  # the option's name before protobuf 5.26
+        return to_json(message, including_default_value_fields=True)
+
+
+def _page() -> Answer:
+    """The page to drop pictures on, with headers that let only its own script and style run."""
+    content = _PAGE.read_text(encoding="utf-8")
+    allowed = []
+    for tag in ("script", "style"):
+        [inline] = re.findall(rf"<{tag}>(.*?)</{tag}>", content, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        allowed.append(f"{tag}-src 'sha256-{digest}'")
+    headers = {
+        "content-security-policy": "; ".join([*_PAGE_POLICY, *allowed]),
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+    }
+    return Answer(200, content.encode(), "text/html; charset=utf-8", headers)

@@ -1,0 +1,283 @@
+"""The files that the Pusher writes for model servers, beside the versions and in each of them.
+
+Light to import: neither TensorFlow nor TFX.
+"""
+
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypedDict
+
+from darkroom.serving.flags import METRICS_PATH
+from darkroom.serving.predictor import PredictionError
+from darkroom.serving.signatures import CANARY, STABLE
+
+if TYPE_CHECKING:
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+CONFIG_FILE = "models.config"
+BATCHING_FILE = "batching.config"
+MONITORING_FILE = "monitoring.config"
+MONITORING = f'prometheus_config {{\n  enable: true\n  path: "{METRICS_PATH}"\n}}\n'
+
+# What a model server is told of them.
+FILE_FLAGS = {
+    "model_config_file": CONFIG_FILE,
+    "batching_parameters_file": BATCHING_FILE,
+    "monitoring_config_file": MONITORING_FILE,
+}
+SERVER_FLAGS = ("--enable_batching", "--model_config_file_poll_wait_seconds=1")
+
+_PLATFORM = "tensorflow"
+_HISTORY = "# Noted for darkroom promote and rollback: "
+_HEADING = "# Written by darkroom; model servers read it again every second.\n"
+
+
+class RolloutError(PredictionError):
+    """A sentence for the user: no such version, nothing to go back to, or a damaged file."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Which versions a model server is told to serve: its model config file.
+
+    What the server doesn't need (which versions were stable before, which was the highest) stands
+    in a comment of that file, so that a single rename changes all of it, and whoever is killed
+    leaves the old state or the new one.
+    """
+
+    stable: int
+    canary: int | None = None
+    before: tuple[int, ...] = ()  # were stable before, the last one last
+    newest: int = 0  # the highest that ever was stable or canary
+
+    @property
+    def served(self) -> tuple[int, ...]:
+        """The versions that have a label."""
+        return (self.stable,) if self.canary is None else (self.stable, self.canary)
+
+    @property
+    def loaded(self) -> tuple[int, ...]:
+        """The versions that a model server loads: with the one that rolling back leads to.
+
+        TensorFlow Serving moves a label only to a version that it has loaded already. A version
+        higher than the stable one is left out, as it would get the requests that name none.
+        """
+        back = [version for version in self.before[-1:] if version < self.stable]
+        return (*back, *self.served)
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Each label's version."""
+        return dict(zip((STABLE, CANARY), self.served, strict=False))
+
+    def label(self, version: int) -> str:
+        """``stable``, ``canary``, or an empty string."""
+        return next((label for label, own in self.labels.items() if own == version), "")
+
+    def __str__(self) -> str:
+        beside = "" if self.canary is None else f", version {self.canary} is the canary"
+        return f"Version {self.stable} is stable{beside}."
+
+    def describe(self, version: int) -> str:
+        """How a version is served, in words; and where another is stable, which."""
+        label = self.label(version)
+        if label == STABLE:
+            return STABLE
+        return f"{label or 'not served'}; version {self.stable} is stable"
+
+    def previous(self, on_disk: Collection[int]) -> int | None:
+        """The version that rolling back leads to; None where none is left on disk."""
+        return next((version for version in reversed(self.before) if version in on_disk), None)
+
+    def with_stable(self, version: int) -> "Rollout":
+        """Another stable version. The canary, which was compared with the old one, goes."""
+        before = self.before
+        if version != self.stable:
+            others = (v for v in before if v not in (version, self.stable))
+            before = (*others, self.stable)
+        return Rollout(version, None, before, max(self.newest, version))
+
+    def with_canary(self, version: int) -> "Rollout":
+        """A version beside the stable one."""
+        return replace(self, canary=version, newest=max(self.newest, version))
+
+    @classmethod
+    def parse(cls, text: str, model_folder: str, on_disk: Collection[int] = ()) -> "Rollout | None":
+        """Reads the file.
+
+        Args:
+          text: of the file.
+          model_folder: whose last part is the model's name.
+          on_disk: the versions, of which older ones count as stable before where the file doesn't
+            say it, as one that a person wrote.
+
+        Returns:
+          None where it says nothing of this model.
+
+        Raises:
+          RolloutError: it is damaged.
+        """
+        if not text:  # as before the first push, or where only the command line is installed
+            return None
+        name = os.path.basename(model_folder)
+        entries = _parse(text, model_folder).model_config_list.config
+        entry = next((entry for entry in entries if entry.name == name), None)
+        if entry is None:
+            return None
+        labels = dict(entry.version_labels)
+        loaded = entry.model_version_policy.specific.versions
+        stable = labels.get(STABLE, max(loaded, default=None))
+        if stable is None:
+            return None
+        canary = labels.get(CANARY)
+        history = _history(text) or _History(sorted(v for v in on_disk if v < stable))
+        newest = max(stable, canary or 0, *history.before, history.newest)
+        before = tuple(version for version in history.before if version != stable)
+        return cls(stable, None if canary == stable else canary, before, newest)
+
+    def render(self, model_folder: str, text: str = "") -> str:
+        """Writes the file.
+
+        Args:
+          model_folder: absolute; its last part is the model's name.
+          text: the file as it was: of the model it keeps what is not written here, such as
+            ``logging_config``, and it keeps other models.
+
+        Raises:
+          RolloutError: the file as it was is damaged.
+        """
+        from google.protobuf import text_format
+
+        config = _parse(text, model_folder)
+        entries, name = config.model_config_list.config, os.path.basename(model_folder)
+        entry = next((entry for entry in entries if entry.name == name), None)
+        if entry is None:
+            entry = entries.add(name=name)
+        entry.base_path, entry.model_platform = model_folder, _PLATFORM
+        entry.model_version_policy.Clear()
+        entry.model_version_policy.specific.versions.extend(self.loaded)
+        # A server refuses the whole file for a single label of a version that it isn't to load.
+        others = {
+            label: version
+            for label, version in entry.version_labels.items()
+            if label not in (STABLE, CANARY) and version in self.served
+        }
+        entry.version_labels.clear()
+        entry.version_labels.update(others | self.labels)
+        history = json.dumps({"before": self.before, "newest": self.newest})
+        return f"{_HEADING}{_HISTORY}{history}\n{text_format.MessageToString(config)}"
+
+
+def _parse(text: str, model_folder: str) -> "ModelServerConfig":
+    try:
+        from google.protobuf import text_format
+        from tensorflow_serving.config import model_server_config_pb2
+    except ImportError as error:
+        raise RolloutError(
+            f"Versions and their labels need {error.name}: pip install 'darkroom-tfx[serving]'."
+        ) from error
+    try:
+        return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    except text_format.ParseError as error:
+        path = os.path.join(os.path.dirname(model_folder), CONFIG_FILE)
+        raise RolloutError(
+            f"{path} is not a model config file: {error}. Mend it; or remove it, and say with "
+            "darkroom promote VERSION which version is served."
+        ) from error
+
+
+class _History(NamedTuple):
+    before: Sequence[int]
+    newest: int = 0
+
+
+def _history(text: str) -> _History | None:
+    """What the comment says; None where there is none, or none that can be read."""
+    line = next((line for line in text.splitlines() if line.startswith(_HISTORY)), _HISTORY)
+    try:
+        read = json.loads(line.removeprefix(_HISTORY))
+        return _History(list(map(int, read["before"])), int(read["newest"]))
+    except (ValueError, TypeError, LookupError):
+        return None
+
+
+class BatchingSection(Protocol):
+    """The section ``serving.batching`` of the configuration, in TensorFlow Serving's words."""
+
+    @property
+    def max_batch_size(self) -> int: ...
+    @property
+    def batch_timeout_micros(self) -> int: ...
+    @property
+    def max_enqueued_batches(self) -> int: ...
+    @property
+    def num_batch_threads(self) -> int | None: ...
+    @property
+    def allowed_batch_sizes(self) -> list[int]: ...
+
+
+def batching(section: BatchingSection) -> str:
+    """Writes a file of batching parameters, for ``--batching_parameters_file``.
+
+    TensorFlow Serving's own message of them is in no Python package. Threads that the configuration
+    leaves empty are left out: the server then takes as many as its own machine has cores.
+    """
+    names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
+    values = {name: getattr(section, name) for name in names}
+    lines = [f"{name} {{ value: {value} }}" for name, value in values.items() if value is not None]
+    lines += [f"allowed_batch_sizes: {size}" for size in section.allowed_batch_sizes]
+    return "\n".join(lines) + "\n"
+
+
+class ModelReference(TypedDict):
+    """The artifact that a version was made of."""
+
+    id: int  # in ML Metadata
+    uri: str
+
+
+@dataclass(frozen=True)
+class VersionNote:
+    """What is worth knowing of a version, whoever copies it elsewhere."""
+
+    PATH: ClassVar[str] = "assets.extra/pushed.json"  # below the version's folder
+
+    version: int | None = None  # its number; None as long as it has none
+    pushed: str = ""  # when, in ISO 8601
+    run: str | None = None  # of the pipeline
+    model: ModelReference | None = None
+    metrics: Mapping[str, float | None] = field(
+        default_factory=dict
+    )  # as the Evaluator measured them
+    remarks: Sequence[str] = ()  # the Evaluator's sentences
+    fingerprint: str = ""  # by which the same model is recognised
+
+    def numbered(self, version: int, now: float, fingerprint: str) -> "VersionNote":
+        """The note of a version that is pushed now, in seconds since 1970."""
+        pushed = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds")
+        return replace(self, version=version, pushed=pushed, fingerprint=fingerprint)
+
+    @classmethod
+    def parse(cls, text: str) -> "VersionNote | None":
+        """Reads the file's text; None where it is no note."""
+        try:
+            read = json.loads(text)
+            return cls(**{one.name: read[one.name] for one in fields(cls) if one.name in read})
+        except (ValueError, TypeError):
+            return None
+
+    @classmethod
+    def of(cls, version_folder: Path) -> "VersionNote | None":
+        """Reads that of a version; None where it has none, or one that can't be read."""
+        try:
+            return cls.parse((version_folder / cls.PATH).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def text(self) -> str:
+        """The file's text."""
+        return json.dumps(asdict(self), indent=2)

@@ -1,1 +1,0 @@
-"""The model server over HTTP: TensorFlow Serving's REST API, and the page."""

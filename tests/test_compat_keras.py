@@ -1,0 +1,41 @@
+"""Each use of what Keras doesn't promise: these say what broke after an upgrade."""
+
+import warnings
+from pathlib import Path
+
+import keras
+
+from darkroom.components.compat import keras as compat
+
+
+def test_random_states_have_their_name() -> None:
+    dropout = keras.layers.Dropout(0.5)
+    model = keras.Sequential([keras.Input((4,)), dropout, keras.layers.Dense(2)])
+    found = compat.random_states(model)
+    assert [id(v) for v in found] == [id(dropout.seed_generator.state)], (
+        "Keras names the states of random layers otherwise: dropout would draw the same in all "
+        "replicas, and an export would lack them"
+    )
+
+
+def left_out(path: Path, units: int) -> compat.LeftOut:
+    layers = [keras.layers.Dense(3, name="hidden"), keras.layers.Dense(units, name="logits")]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    if not path.exists():
+        model.save_weights(path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.load_weights(path, skip_mismatch=True)
+    [warning] = caught
+    return compat.left_out(str(warning.message))
+
+
+def test_what_keras_leaves_out_is_told(tmp_path: Path) -> None:
+    layers = [keras.layers.Dense(3, name="hidden"), keras.layers.Dense(2, name="logits")]
+    path = tmp_path / "donor.weights.h5"
+    keras.Sequential([keras.Input((4,)), *layers]).save_weights(path)
+    found = left_out(path, units=5)
+    words = f"Keras's warning of weights that don't fit has other words: {found}"
+    assert found.layers == ["logits"], words
+    assert found.first == "logits", words
+    assert found.shapes == ("(3, 5)", "(3, 2)"), words
