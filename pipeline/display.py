@@ -216,7 +216,10 @@ def ingested(console: Console, summary: "Summary", target: Path) -> None:
     totals = ", ".join(f"{split} {count:,}" for split, count in images.items())
     rows = [
         ("images", totals),
-        ("added", f"{summary.added:,}" + (f"; {summary.known:,} were there" * bool(summary.known))),
+        (
+            "added",
+            f"{summary.added:,}" + (f"; {summary.earlier:,} were there" * bool(summary.earlier)),
+        ),
     ]
     if summary.duplicates:
         rows.append(("left out", f"{summary.duplicates:,} files that show what another shows"))
