@@ -49,13 +49,13 @@ def ingest(
     """
     from rich.console import Console
 
-    from darkroom.pipeline import display
+    from darkroom.pipeline import display, summaries
     from darkroom.pipeline.ingest import records
 
     options = records.Options(method, eval_share, test_share, seed, multi_label or None)
     with display.Bar(Console(stderr=True)) as bar:
         summary = records.ingest(source, target, options, bar.update)
-    display.ingested(console(), summary, target)
+    summaries.of_ingest(console(), summary, target)
     return 0
 
 

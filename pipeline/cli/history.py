@@ -26,13 +26,13 @@ def show_status(options: ConfigOptions, as_json: bool) -> int:
     if as_json:
         print_json(latest.as_dict())
         return 0
-    from darkroom.pipeline import display
+    from darkroom.pipeline import display, summaries
 
     shown = console()
     shown.print(f"{latest.pipeline}, run {latest.run}{', going on' if alive else ''}")
     for node in latest.nodes:
         display.print_node(shown, node)
-    display.summary(shown, latest, options.again())
+    summaries.of_run(shown, latest, options.again())
     return 0
 
 

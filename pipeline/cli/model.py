@@ -43,9 +43,9 @@ def list_versions(options: ConfigOptions, as_json: bool) -> int:
         }
         print_json(served)
         return 0
-    from darkroom.pipeline import display
+    from darkroom.pipeline import summaries
 
-    display.versions(console(), versions)
+    summaries.of_versions(console(), versions)
     sys.stdout.flush()
     rollout.served_version(config.push_path)  # says so where it isn't there
     print()
@@ -258,9 +258,9 @@ def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> int:
         ]  # fmt: skip
         print_json({**described._asdict(), "signatures": signatures})
         return 0
-    from darkroom.pipeline import display
+    from darkroom.pipeline import summaries
 
-    display.description(console(), described)
+    summaries.of_model(console(), described)
     return 0
 
 

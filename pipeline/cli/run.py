@@ -76,7 +76,7 @@ def print_config(options: ConfigOptions) -> int:
 
 def _run(options: ConfigOptions, require_blessed: bool = False, scan: bool = False) -> int:
     config = options.load()
-    from darkroom.pipeline import display
+    from darkroom.pipeline import display, summaries
     from darkroom.pipeline.running import runner
 
     runner.raise_on_signals()
@@ -86,7 +86,7 @@ def _run(options: ConfigOptions, require_blessed: bool = False, scan: bool = Fal
     def run() -> int:
         with shown:
             status = runner.run(config, shown, scan)
-        display.summary(shown.console, status, options.again())
+        summaries.of_run(shown.console, status, options.again())
         # The summary has said why.
         return _NOT_BLESSED if require_blessed and status.blessed is not True else 0
 

@@ -6,11 +6,11 @@ from typing import TypedDict
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from darkroom.components.report import markup
 from darkroom.components.report.facts import Facts, Failure, Metric, Verdict
 from darkroom.components.tuning import trial_table
+from darkroom.pipeline import tables
 
 # Rows of a table: there may be a thousand classes.
 _SHOWN = 40
@@ -93,7 +93,7 @@ def flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 def show(console: Console, comparison: Comparison) -> None:
     """The comparison for people."""
     for heading, cells in _tables(comparison):
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        table = tables.plain(tables.APART)
         for number, word in enumerate(heading):
             table.add_column(escape(word), justify="right" if number else "left")
         for row in cells:

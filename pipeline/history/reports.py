@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto.metadata_store_pb2 import Artifact, Context
 
-if TYPE_CHECKING:
-    from ml_metadata.metadata_store import MetadataStore
-    from ml_metadata.proto.metadata_store_pb2 import Artifact, Context
-
 # Runs that an error message names.
 _NAMED = 5
 # Nodes that only try something: the evaluation that Rehearsal makes is of no model.
