@@ -109,8 +109,8 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
       The exit code.
     """
     sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        words = list(sys.argv[1:] if arguments is None else arguments)
         with command.make_context(
             name, words, help_option_names=["-h", "--help"], max_content_width=100
         ) as context:
@@ -121,6 +121,8 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
         return ended.exit_code
     except click.UsageError as error:
         help_of = error.ctx.command_path if error.ctx else name
+        if error.ctx is None and isinstance(command, click.Group) and words[0] in command.commands:
+            help_of = f"{name} {words[0]}"  # which click 8.1 doesn't tell of an option's value
         print(f"darkroom: {_sentence(error)} {help_of} --help tells more.", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

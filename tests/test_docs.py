@@ -6,11 +6,12 @@ from pathlib import Path
 import keras_tuner
 import pytest
 
-from darkroom.components.base import settings
+from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models
 from darkroom.pipeline.config import load
 from darkroom.pipeline.running import preflight
 from tests.conftest import REPOSITORY, darkroom
+from tests.settings import configured
 
 ENDINGS = ("png", "html", "md", "json", "tflite", "sqlite")  # of files
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]
@@ -68,6 +69,5 @@ def test_the_users_code_in_the_documents_can_be_exported(
     ]
     preflight.rehearse(load("digits", overrides))
     overrides = ["model.build_fn=from_the_documents.build_model"]
-    tree = load("digits", overrides).model_dump()
-    config = settings.unpack(settings.pack(tree, "preprocessing", "model", "training"))
+    config = configured(TrainerSettings, *overrides)
     assert models.build_model(keras_tuner.HyperParameters(), config, 7).output_shape == (None, 7)

@@ -124,8 +124,11 @@ Judge = Callable[..., Evaluation]
 
 
 def assert_read_as_written(evaluation: Evaluation, folder: Path) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
     evaluation.write(str(folder))
-    assert "NaN" not in (folder / Evaluation.FILE).read_text()
+    json.loads((folder / Evaluation.FILE).read_text(), parse_constant=refuse)
     assert Evaluation.read(SimpleNamespace(uri=str(folder))) == evaluation
 
 
