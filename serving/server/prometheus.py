@@ -82,9 +82,9 @@ class Histogram(_Metric):
         yield from super().lines()
         bounds = [*(f"{bound:g}" for bound in _BOUNDS), "+Inf"]
         with self._lock:
-            found = sorted((key, list(counts)) for key, counts in self._counts.items())
+            rows = sorted((key, list(counts)) for key, counts in self._counts.items())
             sums = dict(self._sums)
-        for values, counts in found:
+        for values, counts in rows:
             for bound, total in zip(bounds, itertools.accumulate(counts), strict=True):
                 yield f"{self.name}_bucket{self._text(values, ('le', bound))} {total}"
             yield f"{self.name}_sum{self._text(values)} {sums[values]}"
