@@ -48,16 +48,16 @@ class RequestFailed(PredictionError):
     """A sentence for the user, and the server's code."""
 
     def __init__(self, code: Code, message: str):
-        """Both are the server's, or say that there is none."""
+        """Takes the server's code and message, or those of one that can't be reached."""
         super().__init__(message)
         self.code = code
 
 
 class ImageRefused(RequestFailed, ImageError):
-    """A single image is to blame."""
+    """The server doesn't take a certain image."""
 
     def __init__(self, message: str, image: int):
-        """Tells which one, by its place."""
+        """Takes the server's message, and the place of the image among those asked about."""
         super().__init__(Code.INVALID_ARGUMENT, message)
         self.image = image
 
@@ -71,7 +71,7 @@ class Answer(NamedTuple):
 
 
 class Reason(TypedDict):
-    """Why a version is as it is."""
+    """Why a version is in its state."""
 
     error_code: str  # such as OK
     error_message: str
@@ -137,7 +137,7 @@ class Client(abc.ABC):
 
     @abc.abstractmethod
     def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> Answer:
-        """One try; raises ServingError."""
+        """Asks once; raises ServingError."""
 
     def predict(self, images: Sequence[bytes], batch_size: int = _BATCH_SIZE) -> list[Prediction]:
         """Scores encoded images (PNG, JPEG, GIF or BMP).

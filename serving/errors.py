@@ -12,7 +12,7 @@ class Code(enum.IntEnum):
     http_status: int
 
     def __new__(cls, number: int, http_status: int = 0) -> "Code":
-        """A code of both."""
+        """Makes a code of both numbers."""
         code = int.__new__(cls, number)
         code._value_, code.http_status = number, http_status
         return code
@@ -46,5 +46,5 @@ class ServingError(Exception):
 
 
 def invalid(message: str) -> ServingError:
-    """The client's mistake."""
+    """What a client is told of its own mistake."""
     return ServingError(Code.INVALID_ARGUMENT, message)

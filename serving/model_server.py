@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(serving: Coroutine[object, object, None]) -> None:
-    """Runs the event loop: uvloop's, which takes a sixth less of a core, but on Windows."""
+    """Runs the event loop: uvloop's, which takes a sixth less of a core; Windows has none."""
     try:
         import uvloop
     except ImportError:
@@ -67,7 +67,7 @@ def _run(serving: Coroutine[object, object, None]) -> None:
 
 
 class _Files:
-    """What the configuration files say."""
+    """The content of the configuration files."""
 
     def __init__(self, flags: Flags):
         self.models = _models(flags)

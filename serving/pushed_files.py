@@ -245,7 +245,7 @@ class VersionNote:
     fingerprint: str = ""  # by which the same model is recognised
 
     def numbered(self, version: int, now: float, fingerprint: str) -> "VersionNote":
-        """The note of a version that is pushed now, in seconds since 1970."""
+        """The note of a version that is pushed at ``now``, in seconds since 1970."""
         pushed = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds")
         return replace(self, version=version, pushed=pushed, fingerprint=fingerprint)
 
@@ -260,7 +260,7 @@ class VersionNote:
 
     @classmethod
     def of(cls, version_folder: Path) -> "VersionNote | None":
-        """Reads that of a version; None where it has none, or one that can't be read."""
+        """Reads a version's note; None where it has none, or one that can't be read."""
         try:
             return cls.parse((version_folder / cls.PATH).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):

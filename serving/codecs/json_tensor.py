@@ -48,7 +48,7 @@ _NO_WHITESPACE = str.maketrans("", "", " \t\n\v\f\r")
 
 
 class Format(enum.Enum):
-    """How a predict request is written, by its key; its answer is written alike."""
+    """How a predict request is written, by its key; the answer has the same format."""
 
     ROW = "instances"
     COLUMNAR = "inputs"
@@ -186,7 +186,7 @@ def error(message: str) -> bytes:
 
 
 def _parse_constants(body: bytes) -> Json:
-    """With Python's own parser, which is slower but knows NaN and Infinity.
+    """Parses with Python's own parser, which is slower but knows NaN and Infinity.
 
     Raises:
       json.JSONDecodeError: it isn't JSON.
@@ -207,7 +207,7 @@ def _spelled(match: re.Match[bytes]) -> bytes:
 
 
 def _integer(digits: str) -> int | float:
-    """As orjson and rapidjson: what needs more than 64 bits is a double."""
+    """An integer as orjson and rapidjson read it: of more than 64 bits it is a double."""
     value = int(digits)
     return value if -(2**63) <= value < 2**64 else float(value)
 
@@ -281,7 +281,7 @@ def _batch(values: list[Json], dtype: int, key: str = "") -> np.ndarray:
 
 
 def _at_element(error: ServingError, values: list[Json], dtype: int, key: str) -> ServingError:
-    """Why the rows are no batch, said of the first row that is wrong."""
+    """The error of the first row because of which the rows are no batch."""
     number = _first_wrong(values, dtype)
     value = values[number]
     if not key and _is_named(value):
@@ -304,7 +304,7 @@ def _at_element(error: ServingError, values: list[Json], dtype: int, key: str) -
 
 
 def _first_wrong(values: list[Json], dtype: int) -> int:
-    """The first that is no tensor or not of the first one's shape; there must be one."""
+    """The place of the first that is no tensor, or of another shape than values[0]."""
     # By halves, since one by one takes seconds of a million numbers.
     low, high = 0, len(values)
     while high - low > 1:
@@ -515,7 +515,7 @@ def _dump(document: Mapping[str, object]) -> bytes:
 
 
 def _plain(value: np.ndarray | np.generic) -> object:
-    """As Python's own types, for its own JSON."""
+    """Python's own types, for Python's own JSON."""
     if value.dtype == np.float32:
         # Through its shortest digits, for a double has more.
         value = value.astype(str).astype(float)
@@ -544,7 +544,7 @@ def _wrong_type(value: Json, dtype: int) -> ServingError:
 
 
 def _type_name(value: Json) -> str:
-    """As rapidjson says it."""
+    """Rapidjson's name of a value's type."""
     if isinstance(value, bool):
         return str(value)
     names = {type(None): "Null", dict: "Object", list: "Array", str: "String"}

@@ -68,7 +68,7 @@ def _contains(digests: Iterable[bytes], digest: bytes) -> bool:
 
 
 def tls_context(config: Message) -> ssl.SSLContext:
-    """For the HTTP port, of an SSLConfig.
+    """The TLS of the HTTP port, as an SSLConfig says.
 
     Raises:
       ServingError: keys and certificates that don't fit.

@@ -96,7 +96,7 @@ class GrpcServer:
         await self._server.start()
 
     async def set_ready(self, ready: bool) -> None:
-        """What the health service says, of the server and of both services."""
+        """Sets what the health service says of the server and of both services."""
         serving = health_pb2.HealthCheckResponse.SERVING
         status = serving if ready else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *SERVICES):

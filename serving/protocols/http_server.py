@@ -82,7 +82,7 @@ class HttpServer:
             await asyncio.sleep(0.001)
 
     async def set_ready(self, ready: bool) -> None:
-        """Nothing: whether all models are there is what ``/readyz`` looks up."""
+        """Does nothing: ``/readyz`` looks up whether all models are there."""
 
     async def stop(self, grace_seconds: float) -> None:
         """Takes no more requests; those under way are finished."""

@@ -105,11 +105,11 @@ class Batcher:
         return await self._put(call, 0)
 
     def close(self) -> None:
-        """Ends the threads when they have done what they were given."""
+        """Ends the threads when their batches are done."""
         self._threads.shutdown()
 
     def _size(self, call: Call) -> int:
-        """Examples of a call that can run with others of its key; else 0."""
+        """Examples of a call; 0 where it can't run with others."""
         if self._parameters.max_batch_size == 1:
             return 0
         if call.alone or call.function in self._unbatchable:
@@ -118,7 +118,7 @@ class Batcher:
         return sizes.pop() if len(sizes) == 1 else 0
 
     def _check_room(self) -> None:
-        """Counts what waits already, so that any request that is accepted at all finds room."""
+        """Refuses a call where too much waits already; its own size doesn't count."""
         limits = self._parameters
         if (
             self._examples >= limits.max_enqueued_batches * limits.max_batch_size

@@ -24,7 +24,7 @@ class Loader:
     """Loads versions for a ``Manager``, in its threads."""
 
     def __init__(self, flags: Flags, limits: Limits, metrics: Metrics):
-        """Takes the flags that say how."""
+        """Takes the flags, which say how."""
         self._flags = flags
         self._limits = limits
         self._metrics = metrics
@@ -36,7 +36,7 @@ class Loader:
         )
 
     def __call__(self, servable: Servable) -> Model:
-        """The version, warm.
+        """Loads a version and warms it up.
 
         Raises:
           ServingError: it can't be loaded, or its warm-up requests fail.

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(eq=False)
 class _Entry:
-    """A configured model."""
+    """A configured model and its versions."""
 
     config: ModelConfig
     servables: dict[int, Servable] = dataclasses.field(default_factory=dict)
@@ -169,7 +169,7 @@ class Manager:
     # What changes them.
 
     async def start(self, config: ModelServerConfig) -> None:
-        """As ``reload``, and looks for new versions from now on.
+        """Does as ``reload``, and looks for new versions from now on.
 
         A model that can't be loaded yet is reported and tried again, but raises nothing: a server
         that waits for its first model is alive, though not ready.

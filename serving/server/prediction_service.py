@@ -44,7 +44,7 @@ _METADATA_FIELD = "signature_def"
 
 
 class PredictionService:
-    """TensorFlow Serving's two services, but for their transport."""
+    """TensorFlow Serving's two services, without a transport."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class PredictionService:
         metrics: Metrics,
         log: RequestLog,
     ):
-        """Puts together what was made elsewhere."""
+        """Takes the parts, which are made elsewhere."""
         self.manager = manager
         self.limits = limits
         self.metrics = metrics
@@ -69,7 +69,7 @@ class PredictionService:
 
     @contextmanager
     def counted(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Counts a request and its time, and turns what nobody expected into INTERNAL."""
+        """Counts a request and its time, under the code that it ends with."""
         start = time.perf_counter()
         code = Code.OK
         try:
@@ -97,7 +97,7 @@ class PredictionService:
         return self.manager.find(spec.name, label=spec.version_label)
 
     async def predict(self, request: PredictRequest) -> PredictResponse:
-        """Predict on the wire's messages.
+        """Answers Predict on the wire's messages.
 
         Raises:
           ServingError: what the client is told.
@@ -126,7 +126,7 @@ class PredictionService:
         signature_name: str,
         inputs: Mapping[str, np.ndarray],
     ) -> dict[str, np.ndarray]:
-        """Predict on arrays, of a servable in use; errors as of ``predict``."""
+        """Answers Predict on arrays, of a servable in use; errors as of ``predict``."""
         call, names = inference.predict_call(
             model, model.signatures[signature_name], inputs, self.limits
         )
@@ -158,7 +158,7 @@ class PredictionService:
         self._log.put(config, entry)
 
     async def classify(self, request: ClassificationRequest) -> ClassificationResponse:
-        """Classify; errors as of ``predict``."""
+        """Answers Classify; errors as of ``predict``."""
         task = InferenceTask(model_spec=request.model_spec, method_name=inference.CLASSIFY)
         [result] = await self._infer([task], request.input)
         response = ClassificationResponse(
@@ -168,7 +168,7 @@ class PredictionService:
         return response
 
     async def regress(self, request: RegressionRequest) -> RegressionResponse:
-        """Regress; errors as of ``predict``."""
+        """Answers Regress; errors as of ``predict``."""
         task = InferenceTask(model_spec=request.model_spec, method_name=inference.REGRESS)
         [result] = await self._infer([task], request.input)
         response = RegressionResponse(result=result.regression_result, model_spec=result.model_spec)
@@ -176,7 +176,7 @@ class PredictionService:
         return response
 
     async def multi_inference(self, request: MultiInferenceRequest) -> MultiInferenceResponse:
-        """MultiInference; errors as of ``predict``."""
+        """Answers MultiInference; errors as of ``predict``."""
         inference.check_tasks(request)
         results = await self._infer(request.tasks, request.input)
         response = MultiInferenceResponse(results=results)
@@ -195,7 +195,7 @@ class PredictionService:
             return [inference.result(servable, model, task, outputs, count) for task in tasks]
 
     def metadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
-        """GetModelMetadata; errors as of ``predict``."""
+        """Answers GetModelMetadata; errors as of ``predict``."""
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         if not request.metadata_field:
@@ -215,7 +215,7 @@ class PredictionService:
         return response
 
     def status(self, request: GetModelStatusRequest) -> GetModelStatusResponse:
-        """GetModelStatus; errors as of ``predict``."""
+        """Answers GetModelStatus; errors as of ``predict``."""
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         spec = request.model_spec
@@ -230,6 +230,6 @@ class PredictionService:
         return response
 
     async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:
-        """HandleReloadConfigRequest; errors as of ``Manager.reload``."""
+        """Answers HandleReloadConfigRequest; errors as of ``Manager.reload``."""
         await self.manager.reload(request.config)
         return ReloadConfigResponse()

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """Of all models of a server."""
+    """The log of all models of a server."""
 
     def __init__(self, metrics: Metrics, file_bytes: int, files: int):
         """Starts the thread that writes.

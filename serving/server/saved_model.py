@@ -82,7 +82,7 @@ def _array(value: bytes | np.ndarray) -> np.ndarray:
 
 
 def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> ConfigProto:
-    """TensorFlow's own word for how a session uses the machine.
+    """How a session uses the machine, in TensorFlow's words.
 
     Args:
       intra_op: threads that share an operation; 0: all cores but the one that requests come and
