@@ -11,20 +11,21 @@
 
 import abc
 import base64
+import contextlib
 import json
 import os
 import random
 import ssl
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import urllib3
 
 from darkroom.serving import signatures
-from darkroom.serving.errors import HTTP_STATUS, Code, ServingError
+from darkroom.serving.errors import Code, ServingError
 from darkroom.serving.predictor import ImageError, Prediction, PredictionError, prediction
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _TRIES = 5
 _BACK_OFF = 0.1
 _BATCH_SIZE = 32  # images of a request
 _SECONDS = 30.0
-_CODES = {status: code for code, status in HTTP_STATUS.items() if code is not Code.OK}
+_CODES = {code.http_status: code for code in Code if code is not Code.OK}
 _CODES[400] = Code.INVALID_ARGUMENT  # of the several that share it
 _TOO_LARGE = 413
 # Beginnings of what is wrong with a request whatever its images.
@@ -47,16 +48,16 @@ class RequestFailed(PredictionError):
     """A sentence for the user, and the server's code."""
 
     def __init__(self, code: Code, message: str):
-        """Both are the server's, or say that there is none."""
+        """Takes the server's code and message, or those of one that can't be reached."""
         super().__init__(message)
         self.code = code
 
 
 class ImageRefused(RequestFailed, ImageError):
-    """A single image is to blame."""
+    """The server doesn't take a certain image."""
 
     def __init__(self, message: str, image: int):
-        """Tells which one, by its place."""
+        """Takes the server's message, and the place of the image among those asked about."""
         super().__init__(Code.INVALID_ARGUMENT, message)
         self.image = image
 
@@ -70,7 +71,7 @@ class Answer(NamedTuple):
 
 
 class Reason(TypedDict):
-    """Why a version is as it is."""
+    """Why a version is in its state."""
 
     error_code: str  # such as OK
     error_message: str
@@ -85,13 +86,16 @@ class VersionStatus(TypedDict):
 
 
 class ClientOptions(TypedDict, total=False):
-    """What both clients take, as ``Client`` says."""
+    """What both clients take."""
 
-    label: str
-    version: int | None
-    canary_share: float
-    multi_label: bool
-    timeout: float
+    label: str  # of the version to ask, such as stable or canary
+    version: int | None  # to ask instead; with neither, the server chooses
+    canary_share: float  # of the requests: so many go to the label canary, the others to stable
+    multi_label: bool  # an image has any number of the classes, those that score above 0.5
+    timeout: float  # seconds for a request, all tries together
+    api_key: str  # that the server wants
+    ca_file: str | Path | None  # of the authority that signed the server's certificate
+    client_certificate: tuple[str | Path, str | Path] | None  # files of certificate and key
 
 
 class Client(abc.ABC):
@@ -106,23 +110,20 @@ class Client(abc.ABC):
         canary_share: float = 0.0,
         multi_label: bool = False,
         timeout: float = _SECONDS,
+        api_key: str = "",
+        ca_file: str | Path | None = None,
+        client_certificate: tuple[str | Path, str | Path] | None = None,
     ):
-        """Asks nothing yet.
-
-        Args:
-          model: its name on the server.
-          label: of the version to ask, such as stable or canary.
-          version: to ask instead; with neither, the server chooses.
-          canary_share: of the requests, so many go to the label canary and the others to stable.
-          multi_label: an image has any number of the classes, those that score above 0.5.
-          timeout: seconds for a request, all tries together.
-        """
+        """Asks nothing yet; the arguments are ``ClientOptions``."""
         self.model = model
         self._label = label
         self._version = version
         self._canary_share = canary_share
         self._multi_label = multi_label
         self._timeout = timeout
+        self._authorization = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._ca_file = ca_file
+        self._client_certificate = client_certificate
 
     def __enter__(self) -> "Client":
         return self
@@ -136,7 +137,7 @@ class Client(abc.ABC):
 
     @abc.abstractmethod
     def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> Answer:
-        """One try; raises ServingError."""
+        """Asks once; raises ServingError."""
 
     def predict(self, images: Sequence[bytes], batch_size: int = _BATCH_SIZE) -> list[Prediction]:
         """Scores encoded images (PNG, JPEG, GIF or BMP).
@@ -198,25 +199,13 @@ class Client(abc.ABC):
 class RestClient(Client):
     """Over REST."""
 
-    def __init__(
-        self,
-        url: str,
-        model: str,
-        *,
-        api_key: str = "",
-        ca_file: str | Path | None = None,
-        client_certificate: tuple[str | Path, str | Path] | None = None,
-        **options: "Unpack[ClientOptions]",
-    ):
+    def __init__(self, url: str, model: str, **options: "Unpack[ClientOptions]"):
         """Asks nothing yet.
 
         Args:
           url: of the server, such as http://localhost:8501.
           model: its name on the server.
-          api_key: that the server wants.
-          ca_file: of the authority that signed the server's certificate; else the system's.
-          client_certificate: files of certificate and key, where the server wants one.
-          **options: of ``Client``.
+          **options: ``ClientOptions``; without ``ca_file`` the system's authorities count.
 
         Raises:
           RequestFailed: the URL or a file of certificates isn't one.
@@ -229,19 +218,13 @@ class RestClient(Client):
                 f"{url} is no address of a server: expected one such as http://localhost:8501.",
             )
         self.url = url.rstrip("/")
-        self._headers = {"content-type": "application/json"}
-        if api_key:
-            self._headers["authorization"] = f"Bearer {api_key}"
+        self._headers = {"content-type": "application/json", **self._authorization}
         context = None
         if parts.scheme == "https":
-            try:
-                context = ssl.create_default_context(cafile=ca_file)
-                if client_certificate:
-                    context.load_cert_chain(*client_certificate)
-            except (OSError, ssl.SSLError) as error:
-                raise RequestFailed(
-                    Code.INVALID_ARGUMENT, f"A certificate can't be read: {error}."
-                ) from error
+            with _certificates():
+                context = ssl.create_default_context(cafile=self._ca_file)
+                if self._client_certificate:
+                    context.load_cert_chain(*self._client_certificate)
         self._pool = urllib3.PoolManager(ssl_context=context, maxsize=4, retries=False)
 
     def close(self) -> None:
@@ -327,26 +310,16 @@ class GrpcClient(Client):
     """Over gRPC; needs TensorFlow, whose messages TensorFlow Serving's are made of."""
 
     def __init__(
-        self,
-        address: str,
-        model: str,
-        *,
-        api_key: str = "",
-        ca_file: str | Path | None = None,
-        client_certificate: tuple[str | Path, str | Path] | None = None,
-        tls: bool = False,
-        **options: "Unpack[ClientOptions]",
+        self, address: str, model: str, *, tls: bool = False, **options: "Unpack[ClientOptions]"
     ):
         """Asks nothing yet.
 
         Args:
           address: host:port of the server, such as localhost:8500.
           model: its name on the server.
-          api_key: that the server wants.
-          ca_file: of the authority that signed the server's certificate; encrypts.
-          client_certificate: files of certificate and key, where the server wants one.
-          tls: encrypts, with the system's authorities.
-          **options: of ``Client``.
+          tls: encrypts, as ``ca_file`` and ``client_certificate`` do; without ``ca_file`` the
+            system's authorities count.
+          **options: ``ClientOptions``.
 
         Raises:
           RequestFailed: TensorFlow isn't installed, or a file of certificates can't be read.
@@ -364,18 +337,14 @@ class GrpcClient(Client):
             ) from error
         self.address = address
         self._grpc = grpc
-        self._metadata = [("authorization", f"Bearer {api_key}")] if api_key else []
+        self._metadata = list(self._authorization.items())
         unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        if tls or ca_file or client_certificate:
-            try:
-                authority = Path(ca_file).read_bytes() if ca_file else None
-                pair = [Path(file).read_bytes() for file in client_certificate or ()]
-                certificate, key = pair or (None, None)
-                credentials = grpc.ssl_channel_credentials(authority, key, certificate)
-            except OSError as error:
-                raise RequestFailed(
-                    Code.INVALID_ARGUMENT, f"A certificate can't be read: {error}."
-                ) from error
+        if tls or self._ca_file or self._client_certificate:
+            with _certificates():
+                authority = Path(self._ca_file).read_bytes() if self._ca_file else None
+                pair = [Path(file).read_bytes() for file in self._client_certificate or ()]
+            certificate, key = pair or (None, None)
+            credentials = grpc.ssl_channel_credentials(authority, key, certificate)
             self._channel = grpc.secure_channel(address, credentials, unlimited)
         else:
             self._channel = grpc.insecure_channel(address, unlimited)
@@ -417,6 +386,16 @@ class GrpcClient(Client):
             tf.make_ndarray(response.outputs[signatures.SCORES]).tolist(),
             response.model_spec.version.value,
         )
+
+
+@contextlib.contextmanager
+def _certificates() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ssl.SSLError) as error:
+        raise RequestFailed(
+            Code.INVALID_ARGUMENT, f"A certificate can't be read: {error}."
+        ) from error
 
 
 def _not_ours(model: str) -> str:

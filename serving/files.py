@@ -47,7 +47,7 @@ def replacing(path: _Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Makes a text durably the file's; does nothing where it is so already."""
+    """Replaces a file's text in one step, durably; does nothing where it is the same."""
     with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
         if path.read_text(encoding="utf-8") == text:
             return
@@ -102,7 +102,7 @@ class Locked(Exception):
     """Another process holds a lock."""
 
     def __init__(self, path: _Path, holder: str):
-        """Tells which one."""
+        """Takes the lock's file, and the id of the process as it stands there."""
         super().__init__(f"{os.fspath(path)} is locked by process {holder}")
         self.holder = holder  # id of the process; "unknown" where it hasn't said so yet
 

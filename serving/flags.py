@@ -116,7 +116,9 @@ class Flags:
     )
     max_enqueued_bytes: int = _limit(2**30, _positive, "of all requests that wait (default: 1 GiB)")
     max_image_pixels: int = _limit(
-        MAX_PIXELS, _positive, "of an encoded image, by its header (default: 100 million)"
+        MAX_PIXELS,
+        _positive,
+        f"of an encoded image, by its header (default: {MAX_PIXELS // 10**6} million)",
     )
     ssl_config_file: str = _limit("", str, "SSLConfig as text, for both ports")
     api_key_file: str = _limit(

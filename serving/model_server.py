@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darkroom.serving.errors import ServingError
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(serving: Coroutine[object, object, None]) -> None:
-    """Runs the event loop: uvloop's, which takes a sixth less of a core, but on Windows."""
+    """Runs the event loop: uvloop's, which takes a sixth less of a core; Windows has none."""
     try:
         import uvloop
     except ImportError:
@@ -66,7 +67,7 @@ def _run(serving: Coroutine[object, object, None]) -> None:
 
 
 class _Files:
-    """What the configuration files say."""
+    """The content of the configuration files."""
 
     def __init__(self, flags: Flags):
         self.models = _models(flags)
@@ -75,9 +76,7 @@ class _Files:
             self.monitoring = server_config.read(
                 flags.monitoring_config_file, server_config.MonitoringConfig
             )
-        self.batching = server_config.batching(
-            flags.enable_batching, flags.batching_parameters_file, flags.max_enqueued_bytes
-        )
+        self.batching = server_config.batching(flags)
         self.tls = None
         if flags.ssl_config_file:
             self.tls = server_config.read(flags.ssl_config_file, server_config.SSLConfig)
@@ -108,10 +107,7 @@ async def _serve(flags: Flags, files: _Files) -> None:
 
 
 async def _answer(
-    flags: Flags,
-    files: _Files,
-    service: "PredictionService",
-    stopping: asyncio.Event,
+    flags: Flags, files: _Files, service: "PredictionService", stopping: asyncio.Event
 ) -> None:
     # Ports are taken first, so that a port of another server is told at once; they answer when
     # the first try to load is over, as TensorFlow Serving's.
@@ -164,14 +160,7 @@ def _service(flags: Flags, files: _Files) -> "PredictionService":
 
     metrics = Metrics()
     limits = Limits(flags.max_request_bytes, flags.max_image_pixels)
-    manager = Manager(
-        Loader(flags, limits, metrics),
-        poll_seconds=flags.file_system_poll_wait_seconds,
-        retries=flags.max_num_load_retries,
-        retry_seconds=flags.load_retry_interval_micros / 1e6,
-        labels_ahead=flags.allow_version_labels_for_unavailable_models,
-        canary_share=flags.canary_share,
-    )
+    manager = Manager(Loader(flags, limits, metrics), flags)
     batcher = Batcher(files.batching, min(flags.max_image_pixels, MAX_BATCH_PIXELS))
     log = RequestLog(metrics, flags.request_log_file_bytes, flags.request_log_files)
     return PredictionService(manager, batcher, limits, metrics, log)
@@ -186,9 +175,7 @@ def _listen(
 
     servers: list[GrpcServer | HttpServer] = []
     if flags.port or flags.grpc_socket_path:
-        grpc_server = GrpcServer(
-            service, files.keys, flags.max_request_bytes, flags.grpc_channel_arguments
-        )
+        grpc_server = GrpcServer(service, files.keys, flags)
         if flags.port:
             grpc_server.listen(f"{flags.host}:{flags.port}", files.tls)
         if flags.grpc_socket_path:
@@ -196,14 +183,8 @@ def _listen(
         servers.append(grpc_server)
     if flags.rest_api_port:
         prometheus = files.monitoring.prometheus_config
-        app = RestApp(
-            service,
-            files.keys,
-            max_bytes=flags.max_request_bytes,
-            timeout_seconds=flags.rest_api_timeout_in_ms / 1000,
-            metrics_path=(prometheus.path or METRICS_PATH) if prometheus.enable else "",
-            cors=flags.rest_api_enable_cors_support,
-        )
+        metrics_path = (prometheus.path or METRICS_PATH) if prometheus.enable else ""
+        app = RestApp(service, files.keys, flags, metrics_path)
         http_server = HttpServer(app, tls_context(files.tls) if files.tls else None)
         http_server.listen(flags.host, flags.rest_api_port)
         servers.append(http_server)
@@ -228,7 +209,7 @@ async def _watch_config(flags: Flags, manager: "Manager") -> None:
     taken = None
     while True:
         with contextlib.suppress(OSError):
-            content = await asyncio.to_thread(_content, flags.model_config_file)
+            content = await asyncio.to_thread(Path(flags.model_config_file).read_bytes)
             if taken is not None and content != taken:
                 try:
                     await manager.reload(_models(flags))
@@ -237,11 +218,6 @@ async def _watch_config(flags: Flags, manager: "Manager") -> None:
                     _log.error("The new model config file is not taken: %s", error.message)
             taken = content
         await asyncio.sleep(flags.model_config_file_poll_wait_seconds)
-
-
-def _content(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
 
 
 if __name__ == "__main__":

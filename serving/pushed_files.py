@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypedDict
 
 from darkroom.serving.flags import METRICS_PATH
 from darkroom.serving.predictor import PredictionError
@@ -134,10 +134,10 @@ class Rollout:
         if stable is None:
             return None
         canary = labels.get(CANARY)
-        history = _history(text) or _History(sorted(v for v in on_disk if v < stable))
-        newest = max(stable, canary or 0, *history.before, history.newest)
-        before = tuple(version for version in history.before if version != stable)
-        return cls(stable, None if canary == stable else canary, before, newest)
+        before, newest = _history(text) or (sorted(v for v in on_disk if v < stable), 0)
+        newest = max(stable, canary or 0, *before, newest)
+        others = tuple(version for version in before if version != stable)
+        return cls(stable, None if canary == stable else canary, others, newest)
 
     def render(self, model_folder: str, text: str = "") -> str:
         """Writes the file.
@@ -190,17 +190,12 @@ def _parse(text: str, model_folder: str) -> "ModelServerConfig":
         ) from error
 
 
-class _History(NamedTuple):
-    before: Sequence[int]
-    newest: int = 0
-
-
-def _history(text: str) -> _History | None:
-    """What the comment says; None where there is none, or none that can be read."""
+def _history(text: str) -> tuple[list[int], int] | None:
+    """``before`` and ``newest`` of the comment; None without one, or one that can't be read."""
     line = next((line for line in text.splitlines() if line.startswith(_HISTORY)), _HISTORY)
     try:
         read = json.loads(line.removeprefix(_HISTORY))
-        return _History(list(map(int, read["before"])), int(read["newest"]))
+        return list(map(int, read["before"])), int(read["newest"])
     except (ValueError, TypeError, LookupError):
         return None
 
@@ -255,7 +250,7 @@ class VersionNote:
     fingerprint: str = ""  # by which the same model is recognised
 
     def numbered(self, version: int, now: float, fingerprint: str) -> "VersionNote":
-        """The note of a version that is pushed now, in seconds since 1970."""
+        """The note of a version that is pushed at ``now``, in seconds since 1970."""
         pushed = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds")
         return replace(self, version=version, pushed=pushed, fingerprint=fingerprint)
 
@@ -270,7 +265,7 @@ class VersionNote:
 
     @classmethod
     def of(cls, version_folder: Path) -> "VersionNote | None":
-        """Reads that of a version; None where it has none, or one that can't be read."""
+        """Reads a version's note; None where it has none, or one that can't be read."""
         try:
             return cls.parse((version_folder / cls.PATH).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):

@@ -55,9 +55,8 @@ def read(model_folder: Path) -> Rollout | None:
     Raises:
       RolloutError: the model config file is damaged.
     """
-    return Rollout.parse(
-        _read_text(model_folder), str(model_folder), _numbers(versions(model_folder))
-    )
+    on_disk = _numbers(versions(model_folder))
+    return Rollout.parse(_read_text(model_folder), str(model_folder), on_disk)
 
 
 def listed(model_folder: Path) -> list[Version]:
@@ -99,14 +98,55 @@ def admit(model_folder: Path, version: int, as_canary: bool) -> Rollout:
 
 
 def promote(model_folder: Path, version: int | None = None, as_canary: bool = False) -> Rollout:
-    """Makes a version stable, or the canary, as ``promoted`` says."""
-    return _change(
-        model_folder, lambda current, on_disk: promoted(current, version, on_disk, as_canary)
-    )
+    """Makes a version stable, or the canary.
+
+    Args:
+      model_folder: that of the versions.
+      version: None: the canary, or the newest where there is none.
+      as_canary: only as a canary, beside the stable version.
+
+    Raises:
+      RolloutError: there is no such version, or the stable one was to be the canary.
+    """
+
+    def promoted(current: Rollout | None, on_disk: Sequence[int]) -> Rollout:
+        current = current or _assumed(on_disk)
+        chosen = version
+        if chosen is None:
+            chosen = on_disk[0] if as_canary or current.canary is None else current.canary
+        if chosen not in on_disk:
+            raise RolloutError(f"There is no version {chosen}; {_listing(on_disk)}.")
+        if not as_canary:
+            return current.with_stable(chosen)
+        if chosen == current.stable:
+            raise RolloutError(
+                f"Version {chosen} is stable, and a canary is another one beside it; "
+                f"{_listing(on_disk)}."
+            )
+        return current.with_canary(chosen)
+
+    return _change(model_folder, promoted)
 
 
 def roll_back(model_folder: Path) -> Rollout:
-    """Makes the version stable that was so before, as ``rolled_back`` says."""
+    """Makes the version stable that was so before; the canary goes.
+
+    Raises:
+      RolloutError: there is nothing to go back to.
+    """
+
+    def rolled_back(current: Rollout | None, on_disk: Sequence[int]) -> Rollout:
+        current = current or _assumed(on_disk)
+        previous = current.previous(on_disk)
+        if previous is None:
+            raise RolloutError(
+                f"There is nothing to roll back to: no version that was stable before "
+                f"{current.stable} is left. darkroom promote VERSION makes any version stable; "
+                f"{_listing(on_disk)}."
+            )
+        before = current.before[: current.before.index(previous)]
+        return replace(current, stable=previous, canary=None, before=before)
+
     return _change(model_folder, rolled_back)
 
 
@@ -150,52 +190,6 @@ def admitted(
     if as_canary and current.stable in on_disk:
         return current.with_canary(version)
     return current.with_stable(version)
-
-
-def promoted(
-    current: Rollout | None, version: int | None, on_disk: Sequence[int], as_canary: bool = False
-) -> Rollout:
-    """What is served when a version has been made stable, or the canary.
-
-    Args:
-      current: what is served.
-      version: None: the canary, or the newest where there is none.
-      on_disk: the versions.
-      as_canary: only as a canary, beside the stable version.
-
-    Raises:
-      RolloutError: there is no such version, or the stable one was to be the canary.
-    """
-    current = current or _assumed(on_disk)
-    if version is None:
-        version = on_disk[0] if as_canary or current.canary is None else current.canary
-    if version not in on_disk:
-        raise RolloutError(f"There is no version {version}; {_listing(on_disk)}.")
-    if not as_canary:
-        return current.with_stable(version)
-    if version == current.stable:
-        raise RolloutError(
-            f"Version {version} is stable, and a canary is another one beside it; "
-            f"{_listing(on_disk)}."
-        )
-    return current.with_canary(version)
-
-
-def rolled_back(current: Rollout | None, on_disk: Sequence[int]) -> Rollout:
-    """What is served when the version that was stable before is so again; the canary goes.
-
-    Raises:
-      RolloutError: there is nothing to go back to.
-    """
-    current = current or _assumed(on_disk)
-    previous = current.previous(on_disk)
-    if previous is None:
-        raise RolloutError(
-            f"There is nothing to roll back to: no version that was stable before {current.stable} "
-            f"is left. darkroom promote VERSION makes any version stable; {_listing(on_disk)}."
-        )
-    before = current.before[: current.before.index(previous)]
-    return replace(current, stable=previous, canary=None, before=before)
 
 
 def removable(on_disk: Sequence[int], keep: int, current: Rollout | None) -> list[int]:

@@ -77,6 +77,13 @@ def test_every_type_and_shape(every: SavedModel, dtype: tf.DType, shape: tuple[i
     assert found.tolist() == given.tolist()
 
 
+def test_tensorflow_has_the_private_method_that_functions_are_made_by() -> None:
+    assert hasattr(tf.compat.v1.Session, "_make_callable_from_options"), (
+        "TensorFlow's Session has lost _make_callable_from_options: server/saved_model.py needs "
+        "another way to run a graph as fast."
+    )
+
+
 def test_a_function_is_made_once(every: SavedModel) -> None:
     signature = every.signatures["total"]
     names = (signature.inputs["x"].name,), (signature.outputs["total"].name,)

@@ -1,7 +1,8 @@
 """JSON of requests and answers, as TensorFlow Serving reads and writes it.
 
-Its error messages are kept to the letter, since clients match on them; JSON that they quote is cut.
-Of a key that stands twice in an object the last value counts.
+What it can't read or write, all functions here refuse with a ServingError. Its messages are kept to
+the letter, since clients match on them; JSON that they quote is cut. Of a key that stands twice in
+an object the last value counts.
 """
 
 import binascii
@@ -18,8 +19,11 @@ import orjson
 from tensorflow.core.example.example_pb2 import Example
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
-from tensorflow_serving.apis import classification_pb2, input_pb2, regression_pb2
+from tensorflow_serving.apis.classification_pb2 import ClassificationResult
+from tensorflow_serving.apis.input_pb2 import Input
+from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
+from darkroom.serving.codecs.tensors import DTYPES, dtype_name
 from darkroom.serving.errors import Code, ServingError, invalid
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -28,18 +32,8 @@ Document: TypeAlias = dict[str, Json]  # a request
 # Characters of a quoted JSON value or name in a message.
 _QUOTED = 200
 
-_NUMBERS: dict[int, np.dtype] = {
-    types_pb2.DT_BOOL: np.dtype(np.bool_),
-    types_pb2.DT_INT8: np.dtype(np.int8),
-    types_pb2.DT_INT16: np.dtype(np.int16),
-    types_pb2.DT_INT32: np.dtype(np.int32),
-    types_pb2.DT_INT64: np.dtype(np.int64),
-    types_pb2.DT_UINT8: np.dtype(np.uint8),
-    types_pb2.DT_UINT32: np.dtype(np.uint32),
-    types_pb2.DT_UINT64: np.dtype(np.uint64),
-    types_pb2.DT_FLOAT: np.dtype(np.float32),
-    types_pb2.DT_DOUBLE: np.dtype(np.float64),
-}
+# TensorFlow Serving's JSON has no uint16, and writes float16 only.
+_NUMBERS = {n: dtype for n, dtype in DTYPES.items() if dtype.name not in ("uint16", "float16")}
 # What an output may be, besides text.
 _WRITTEN = {*_NUMBERS.values(), np.dtype(np.float16)}
 # What a JSON value must be, by the kind of dtype.
@@ -54,18 +48,14 @@ _NO_WHITESPACE = str.maketrans("", "", " \t\n\v\f\r")
 
 
 class Format(enum.Enum):
-    """How a predict request is written, by its key; its answer is written alike."""
+    """How a predict request is written, by its key; the answer has the same format."""
 
     ROW = "instances"
     COLUMNAR = "inputs"
 
 
 def parse(body: bytes) -> Document:
-    """A request's JSON object; NaN, Infinity, Inf and their negatives are numbers.
-
-    Raises:
-      ServingError: it isn't one.
-    """
+    """A request's JSON object; NaN, Infinity, Inf and their negatives are numbers."""
     body = body.removeprefix(b"\xef\xbb\xbf")
     try:
         try:
@@ -84,11 +74,7 @@ def parse(body: bytes) -> Document:
 
 
 def signature_name(document: Document) -> str:
-    """The signature that a request names, or "".
-
-    Raises:
-      ServingError: its name is not a string.
-    """
+    """The signature that a request names, or ""."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(
@@ -109,9 +95,6 @@ def inputs(
 
     Returns:
       The tensors, strings as object arrays of bytes; row format with the batch as dimension 0.
-
-    Raises:
-      ServingError: they don't fit the signature, or are no tensors.
     """
     if not infos:
         name = _cut(signature_name(document)) or "DEFAULT"
@@ -140,9 +123,6 @@ def outputs(tensors: Mapping[str, np.ndarray], format: Format) -> bytes:  # noqa
     Args:
       tensors: the signature's outputs, strings as object arrays of bytes.
       format: that of the request.
-
-    Raises:
-      ServingError: a dtype can't be written, or the tensors don't share their rows.
     """
     if not tensors:
         raise invalid("Cannot convert empty tensor map to JSON")
@@ -157,13 +137,9 @@ def outputs(tensors: Mapping[str, np.ndarray], format: Format) -> bytes:  # noqa
     return _dump({"predictions" if format is Format.ROW else "outputs": answer})
 
 
-def examples(document: Document) -> input_pb2.Input:
-    """The examples of a classify or regress request, with their context where it has one.
-
-    Raises:
-      ServingError: there are none, or they can't be tf.Examples.
-    """
-    request = input_pb2.Input()
+def examples(document: Document) -> Input:
+    """The examples of a classify or regress request, with their context where it has one."""
+    request = Input()
     has_context = "context" in document
     if has_context:
         _fill_example(document["context"], request.example_list_with_context.context)
@@ -185,30 +161,19 @@ def examples(document: Document) -> input_pb2.Input:
     return request
 
 
-def classifications(result: classification_pb2.ClassificationResult) -> bytes:
-    """The body of a classify answer: of each example its labels and scores.
-
-    Raises:
-      ServingError: there are none.
-    """
+def classifications(result: ClassificationResult) -> bytes:
+    """The body of a classify answer: of each example its labels and scores."""
     if not result.classifications:
         raise invalid("Cannot convert empty ClassificationResults to JSON")
-    return _dump(
-        {
-            "results": [
-                [[found.label, np.float32(found.score)] for found in one.classes]
-                for one in result.classifications
-            ]
-        }
-    )
+    rows = [
+        [[scored.label, np.float32(scored.score)] for scored in one.classes]
+        for one in result.classifications
+    ]
+    return _dump({"results": rows})
 
 
-def regressions(result: regression_pb2.RegressionResult) -> bytes:
-    """The body of a regress answer: of each example its value.
-
-    Raises:
-      ServingError: there are none.
-    """
+def regressions(result: RegressionResult) -> bytes:
+    """The body of a regress answer: of each example its value."""
     if not result.regressions:
         raise invalid("Cannot convert empty RegressionResults to JSON")
     return _dump({"results": np.array([one.value for one in result.regressions], np.float32)})
@@ -221,7 +186,7 @@ def error(message: str) -> bytes:
 
 
 def _parse_constants(body: bytes) -> Json:
-    """With Python's own parser, which is slower but knows NaN and Infinity.
+    """Parses with Python's own parser, which is slower but knows NaN and Infinity.
 
     Raises:
       json.JSONDecodeError: it isn't JSON.
@@ -242,7 +207,7 @@ def _spelled(match: re.Match[bytes]) -> bytes:
 
 
 def _integer(digits: str) -> int | float:
-    """As orjson and rapidjson: what needs more than 64 bits is a double."""
+    """An integer as orjson and rapidjson read it: of more than 64 bits it is a double."""
     value = int(digits)
     return value if -(2**63) <= value < 2**64 else float(value)
 
@@ -316,21 +281,21 @@ def _batch(values: list[Json], dtype: int, key: str = "") -> np.ndarray:
 
 
 def _at_element(error: ServingError, values: list[Json], dtype: int, key: str) -> ServingError:
-    """Why the rows are no batch, said of the first row that is wrong."""
+    """The error of the first row because of which the rows are no batch."""
     number = _first_wrong(values, dtype)
     value = values[number]
     if not key and _is_named(value):
         return invalid(f"Expecting value/list but got object at item {number} of input list")
     try:
-        expected, found = _tensor(values[0], dtype).shape, _tensor(value, dtype).shape
+        expected, actual = _tensor(values[0], dtype).shape, _tensor(value, dtype).shape
     except ServingError as of_element:
         error = of_element
     else:
-        if math.prod(expected) != math.prod(found):
-            sizes = math.prod(expected), math.prod(found)
+        if math.prod(expected) != math.prod(actual):
+            sizes = math.prod(expected), math.prod(actual)
             error = invalid(f"Expecting tensor size: {sizes[0]} but got: {sizes[1]}")
-        elif expected != found:
-            error = invalid(f"Expecting shape {_shape(expected)} but got: {_shape(found)}")
+        elif expected != actual:
+            error = invalid(f"Expecting shape {_shape(expected)} but got: {_shape(actual)}")
     return ServingError(
         error.code,
         f"Failed to process element: {number}{key} of 'instances' list. Error: "
@@ -339,7 +304,7 @@ def _at_element(error: ServingError, values: list[Json], dtype: int, key: str) -
 
 
 def _first_wrong(values: list[Json], dtype: int) -> int:
-    """The first that is no tensor or not of the first one's shape; there must be one."""
+    """The place of the first that is no tensor, or of another shape than values[0]."""
     # By halves, since one by one takes seconds of a million numbers.
     low, high = 0, len(values)
     while high - low > 1:
@@ -398,7 +363,7 @@ def _numbers(values: list[Any], number: int) -> np.ndarray:
         raise ServingError(
             Code.UNIMPLEMENTED,
             f"Conversion of JSON Value: {_quoted(values[0] if values else [])} to type: "
-            f"{_dtype_name(number)}",
+            f"{dtype_name(number)}",
         )
     types = _TYPES[dtype.kind]
     if not set(map(type, values)) <= types:
@@ -423,7 +388,7 @@ def _floats(values: list[int | float], number: int, dtype: np.dtype) -> np.ndarr
         value = values[place]
         if isinstance(value, int) or math.isinf(array[place]) > math.isinf(value):
             raise invalid(
-                f"Cannot convert JSON value: {_quoted(value)} to {_dtype_name(number)} without "
+                f"Cannot convert JSON value: {_quoted(value)} to {dtype_name(number)} without "
                 "loss of precision."
             )
     return array
@@ -550,7 +515,7 @@ def _dump(document: Mapping[str, object]) -> bytes:
 
 
 def _plain(value: np.ndarray | np.generic) -> object:
-    """As Python's own types, for its own JSON."""
+    """Python's own types, for Python's own JSON."""
     if value.dtype == np.float32:
         # Through its shortest digits, for a double has more.
         value = value.astype(str).astype(float)
@@ -574,18 +539,12 @@ def _cut(text: str) -> str:
 def _wrong_type(value: Json, dtype: int) -> ServingError:
     return invalid(
         f"JSON Value: {_quoted(value)} Type: {_type_name(value)} is not of expected type: "
-        f"{_dtype_name(dtype)}"
+        f"{dtype_name(dtype)}"
     )
 
 
-def _dtype_name(dtype: int) -> str:
-    """As TensorFlow's C++ says it."""
-    name: str = types_pb2.DataType.Name(dtype)
-    return name.removeprefix("DT_").lower()
-
-
 def _type_name(value: Json) -> str:
-    """As rapidjson says it."""
+    """Rapidjson's name of a value's type."""
     if isinstance(value, bool):
         return str(value)
     names = {type(None): "Null", dict: "Object", list: "Array", str: "String"}

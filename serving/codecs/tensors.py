@@ -24,11 +24,11 @@ _LIST_FIELDS = {
     types_pb2.DT_UINT64: "uint64_val",
     types_pb2.DT_BOOL: "bool_val",
 }
-_DTYPES: dict[int, np.dtype] = {
+DTYPES: dict[int, np.dtype] = {
     number: np.dtype(tf.as_dtype(number).as_numpy_dtype)
     for number in (*_RAW_FIELDS, *_LIST_FIELDS, types_pb2.DT_HALF)
 }
-_NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
+_NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 _FIELD_NUMBERS = {
     name: tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[name].number
     for name in _RAW_FIELDS.values()
@@ -71,17 +71,17 @@ def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
     if too_large or len(shape) > _MOST_DIMENSIONS:
         raise invalid(f'input "{name}" has a shape that is too large: {shape[:_MOST_DIMENSIONS]}')
     if proto.dtype == STRING:
-        values: list[bytes] = proto.string_val
-        if len(values) == 1 == count:  # by far the most frequent
+        texts: list[bytes] = proto.string_val
+        if len(texts) == 1 == count:  # by far the most frequent
             array = np.empty(1, dtype=object)
-            array[0] = values[0]
+            array[0] = texts[0]
             return array.reshape(shape)
-        _check_count(name, len(values), count, 8, max_bytes)
+        _check_count(name, len(texts), count, 8, max_bytes)
         array = np.empty(count, dtype=object)
-        array[: len(values)] = values
-        array[len(values) :] = values[-1] if values else b""
+        array[: len(texts)] = texts
+        array[len(texts) :] = texts[-1] if texts else b""
         return array.reshape(shape)
-    dtype = _DTYPES.get(proto.dtype)
+    dtype = DTYPES.get(proto.dtype)
     if dtype is None:
         raise invalid(f'input "{name}" has type {dtype_name(proto.dtype)}, which is not supported')
     if proto.tensor_content:
@@ -92,24 +92,24 @@ def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
             )
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
     if proto.dtype == types_pb2.DT_HALF:
-        given = np.array(proto.half_val, np.int64).astype(np.uint16).view(np.float16)
+        values = np.array(proto.half_val, np.int64).astype(np.uint16).view(np.float16)
     else:
         field = _RAW_FIELDS.get(proto.dtype) or _LIST_FIELDS[proto.dtype]
         # The wire's own type: without one, NumPy takes float64 for large and small uint64 together.
         # Values beyond the type of the tensor wrap around, as in TensorFlow.
         wire = np.int32 if field == "int_val" else dtype
-        given = np.array(getattr(proto, field), wire).astype(dtype, copy=False)
-    _check_count(name, len(given), count, dtype.itemsize, max_bytes)
-    if len(given) < count:
-        filled = np.full(count, given[-1] if len(given) else 0, dtype)
-        filled[: len(given)] = given
-        given = filled
-    return given.reshape(shape)
+        values = np.array(getattr(proto, field), wire).astype(dtype, copy=False)
+    _check_count(name, len(values), count, dtype.itemsize, max_bytes)
+    if len(values) < count:
+        array = np.full(count, values[-1] if len(values) else 0, dtype)
+        array[: len(values)] = values
+        return array.reshape(shape)
+    return values.reshape(shape)
 
 
-def _check_count(name: str, given: int, expected: int, item_size: int, max_bytes: int) -> None:
-    if given > expected:
-        raise invalid(f'input "{name}" has {given} values; its shape has room for {expected}')
+def _check_count(name: str, count: int, expected: int, item_size: int, max_bytes: int) -> None:
+    if count > expected:
+        raise invalid(f'input "{name}" has {count} values; its shape has room for {expected}')
     if expected * item_size > max_bytes:
         raise invalid(
             f'input "{name}" claims {expected} values; at most {max_bytes} bytes are accepted'
@@ -141,9 +141,8 @@ def fill(proto: TensorProto, array: np.ndarray) -> None:
         proto.dtype = types_pb2.DT_HALF
         proto.half_val.extend(array.view(np.uint16).ravel().tolist())
     else:
-        made = tf.make_tensor_proto(array)
         del proto.tensor_shape.dim[:]
-        proto.MergeFrom(made)
+        proto.MergeFrom(tf.make_tensor_proto(array))
 
 
 def _bytes(values: Iterable[bytes | str]) -> list[bytes]:
@@ -151,9 +150,9 @@ def _bytes(values: Iterable[bytes | str]) -> list[bytes]:
 
 
 def _varint(number: int) -> bytes:
-    made = bytearray()
+    octets = bytearray()
     while number > 127:
-        made.append(number & 127 | 128)
+        octets.append(number & 127 | 128)
         number >>= 7
-    made.append(number)
-    return bytes(made)
+    octets.append(number)
+    return bytes(octets)

@@ -66,7 +66,7 @@ class Model:
 
     @property
     def image(self) -> str:
-        """TensorFlow Serving's."""
+        """TensorFlow Serving's image."""
         return f"tensorflow/serving:{self.tag}"
 
     @property
@@ -86,12 +86,12 @@ class Model:
 
     @property
     def usual_memory_mib(self) -> int:
-        """Of a server with the versions that always are loaded."""
+        """What a server needs with the versions that are always loaded."""
         return _USUAL_VERSIONS * (self.memory_mib or _MEMORY_MIB)
 
     @property
     def most_memory_mib(self) -> int:
-        """Of a server with all versions that may be loaded at a time."""
+        """What a server needs with all versions that may be loaded at a time."""
         return _MOST_VERSIONS * (self.memory_mib or _MEMORY_MIB)
 
 
@@ -141,7 +141,7 @@ def dump(documents: Iterable[Mapping[str, object]]) -> str:
 
 
 def headed(text: str, made_by: str, applied_by: str) -> str:
-    """YAML below a head that says what made it.
+    """Puts a head above YAML that says what made it.
 
     Args:
       text: the manifests.

@@ -64,11 +64,11 @@ def _digest(key: str) -> bytes:
 
 
 def _contains(digests: Iterable[bytes], digest: bytes) -> bool:
-    return sum(hmac.compare_digest(digest, known) for known in digests) > 0
+    return sum(hmac.compare_digest(digest, own) for own in digests) > 0
 
 
 def tls_context(config: Message) -> ssl.SSLContext:
-    """For the HTTP port, of an SSLConfig.
+    """The TLS of the HTTP port, as an SSLConfig says.
 
     Raises:
       ServingError: keys and certificates that don't fit.

@@ -1,24 +1,24 @@
 """The gRPC side: PredictionService, ModelService and the standard health service."""
 
 import contextlib
+import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    inference_pb2,
-    model_management_pb2,
-    predict_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
+from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
+from tensorflow_serving.apis.inference_pb2 import MultiInferenceRequest
+from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
+from tensorflow_serving.apis.predict_pb2 import PredictRequest
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
 from darkroom.serving.errors import Code, ServingError, invalid
+from darkroom.serving.flags import Flags
 from darkroom.serving.protocols.access import Keys
 from darkroom.serving.server.prediction_service import PredictionService
 
@@ -29,43 +29,39 @@ _PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 _MODEL_SERVICE = "tensorflow.serving.ModelService"
 SERVICES = (_PREDICTION_SERVICE, _MODEL_SERVICE)
 
-_Answer = Callable[[Any], Awaitable[Message]]
+# What counts as a request in the metrics.
+_COUNTED = ("Predict", "Classify", "Regress", "MultiInference")
+
+_Answer = Callable[[Any], Any]  # a request's response, or what is awaited for it
 
 
 class GrpcServer:
     """Listens, and turns messages into calls of the service."""
 
-    def __init__(
-        self,
-        service: PredictionService,
-        keys: Keys,
-        max_bytes: int,
-        channel_arguments: str = "",
-    ):
+    def __init__(self, service: PredictionService, keys: Keys, flags: Flags):
         """Makes the server; ``listen`` and ``start`` follow.
 
         Args:
           service: that answers.
           keys: that clients must have.
-          max_bytes: of a message.
-          channel_arguments: gRPC's own, ``key=value`` separated by commas.
+          flags: of the server.
 
         Raises:
-          ServingError: these can't be read.
+          ServingError: its arguments for gRPC can't be read.
         """
         self._service = service
         self._keys = keys
         options = {
-            "grpc.max_receive_message_length": max_bytes,
+            "grpc.max_receive_message_length": flags.max_request_bytes,
             "grpc.max_send_message_length": -1,
             # Without it a second server would share the port of a first one.
             "grpc.so_reuseport": 0,
-            **dict(_arguments(channel_arguments)),
+            **_arguments(flags.grpc_channel_arguments),
         }
         self._server = grpc.aio.server(options=list(options.items()))
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        self._server.add_generic_rpc_handlers((self._prediction(), self._models()))
+        self._server.add_generic_rpc_handlers(self._handlers())
 
     def listen(self, address: str, tls: Message | None = None) -> int:
         """Adds an address, such as localhost:8500, or unix:/path.
@@ -100,7 +96,7 @@ class GrpcServer:
         await self._server.start()
 
     async def set_ready(self, ready: bool) -> None:
-        """What the health service says, of the server and of both services."""
+        """Sets what the health service says of the server and of both services."""
         serving = health_pb2.HealthCheckResponse.SERVING
         status = serving if ready else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *SERVICES):
@@ -111,60 +107,35 @@ class GrpcServer:
         await self.health.enter_graceful_shutdown()
         await self._server.stop(grace_seconds)
 
-    def _prediction(self) -> grpc.GenericRpcHandler:
+    def _handlers(self) -> list[grpc.GenericRpcHandler]:
         service = self._service
-
-        async def metadata(
-            request: get_model_metadata_pb2.GetModelMetadataRequest,
-        ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-            return service.metadata(request)
-
-        return grpc.method_handlers_generic_handler(
-            _PREDICTION_SERVICE,
-            {
-                "Predict": self._method(predict_pb2.PredictRequest, service.predict, "Predict"),
-                "Classify": self._method(
-                    classification_pb2.ClassificationRequest, service.classify, "Classify"
-                ),
-                "Regress": self._method(
-                    regression_pb2.RegressionRequest, service.regress, "Regress"
-                ),
-                "MultiInference": self._method(
-                    inference_pb2.MultiInferenceRequest, service.multi_inference, "MultiInference"
-                ),
-                "GetModelMetadata": self._method(
-                    get_model_metadata_pb2.GetModelMetadataRequest, metadata
+        methods: dict[str, dict[str, tuple[type[Message], _Answer]]] = {
+            _PREDICTION_SERVICE: {
+                "Predict": (PredictRequest, service.predict),
+                "Classify": (ClassificationRequest, service.classify),
+                "Regress": (RegressionRequest, service.regress),
+                "MultiInference": (MultiInferenceRequest, service.multi_inference),
+                "GetModelMetadata": (
+                    GetModelMetadataRequest,
+                    service.metadata,
                 ),
             },
-        )
-
-    def _models(self) -> grpc.GenericRpcHandler:
-        service = self._service
-
-        async def status(
-            request: get_model_status_pb2.GetModelStatusRequest,
-        ) -> get_model_status_pb2.GetModelStatusResponse:
-            return service.status(request)
-
-        async def reload(
-            request: model_management_pb2.ReloadConfigRequest,
-        ) -> model_management_pb2.ReloadConfigResponse:
-            await service.manager.reload(request.config)
-            return model_management_pb2.ReloadConfigResponse()
-
-        return grpc.method_handlers_generic_handler(
-            _MODEL_SERVICE,
-            {
-                "GetModelStatus": self._method(get_model_status_pb2.GetModelStatusRequest, status),
-                "HandleReloadConfigRequest": self._method(
-                    model_management_pb2.ReloadConfigRequest, reload
+            _MODEL_SERVICE: {
+                "GetModelStatus": (GetModelStatusRequest, service.status),
+                "HandleReloadConfigRequest": (
+                    ReloadConfigRequest,
+                    service.reload,
                 ),
             },
-        )
+        }
+        return [
+            grpc.method_handlers_generic_handler(
+                name, {method: self._handler(method, *own[method]) for method in own}
+            )
+            for name, own in methods.items()
+        ]
 
-    def _method(
-        self, kind: type[Message], answer: _Answer, counted_as: str = ""
-    ) -> grpc.RpcMethodHandler:
+    def _handler(self, method: str, kind: type[Message], answer: _Answer) -> grpc.RpcMethodHandler:
         async def handle(content: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
                 self._keys.check(lambda name: dict(context.invocation_metadata() or ()).get(name))
@@ -173,13 +144,14 @@ class GrpcServer:
                     request = kind.FromString(content)
                 except Exception as error:
                     raise invalid(f"The request is no {kind.DESCRIPTOR.name}.") from error
-                if not counted_as:
-                    response = await answer(request)
-                else:
-                    with self._service.counted(_model_name(request), counted_as, "GRPC"):
+                if method in _COUNTED:
+                    with self._service.counted(_model_name(request), method, "GRPC"):
                         response = await answer(request)
-                made: bytes = response.SerializeToString()
-                return made
+                else:
+                    response = answer(request)
+                    if inspect.isawaitable(response):
+                        response = await response
+                return bytes(response.SerializeToString())
             except ServingError as error:
                 code, message = error.code, error.message
             except Exception:
@@ -192,19 +164,18 @@ class GrpcServer:
 
 
 def _model_name(request: Message) -> str:
-    if isinstance(request, inference_pb2.MultiInferenceRequest):
+    if isinstance(request, MultiInferenceRequest):
         return request.tasks[0].model_spec.name if request.tasks else ""
     return str(request.model_spec.name)
 
 
-def _arguments(text: str) -> list[tuple[str, int | str]]:
-    made: list[tuple[str, int | str]] = []
+def _arguments(text: str) -> dict[str, int | str]:
+    arguments: dict[str, int | str] = {}
     for pair in filter(None, text.split(",")):
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise invalid(f"--grpc_channel_arguments: expected key=value, received {pair!r}")
-        number = None
+        arguments[key] = value
         with contextlib.suppress(ValueError):
-            number = int(value)
-        made.append((key, value if number is None else number))
-    return made
+            arguments[key] = int(value)
+    return arguments

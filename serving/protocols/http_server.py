@@ -28,12 +28,7 @@ class HttpServer:
     """Listens, and hands requests to an ASGI application."""
 
     def __init__(self, app: RestApp, tls: ssl.SSLContext | None = None):
-        """Makes the server.
-
-        Args:
-          app: the application.
-          tls: encrypts.
-        """
+        """Makes the server; ``tls`` encrypts."""
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -61,15 +56,15 @@ class HttpServer:
           ServingError: it can't be had.
         """
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            for family, kind, protocol, _, address in dict.fromkeys(found):
-                made = socket.socket(family, kind, protocol)
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            for family, kind, protocol, _, address in dict.fromkeys(infos):
+                listener = socket.socket(family, kind, protocol)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
-                    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                self._sockets.append(made)
-                made.bind((address[0], port, *address[2:]))
-                port = made.getsockname()[1]
+                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                self._sockets.append(listener)
+                listener.bind((address[0], port, *address[2:]))
+                port = listener.getsockname()[1]
         except OSError as error:
             raise ServingError(
                 Code.UNAVAILABLE,
@@ -87,7 +82,7 @@ class HttpServer:
             await asyncio.sleep(0.001)
 
     async def set_ready(self, ready: bool) -> None:
-        """Nothing: whether all models are there is what ``/readyz`` looks up."""
+        """Does nothing: ``/readyz`` looks up whether all models are there."""
 
     async def stop(self, grace_seconds: float) -> None:
         """Takes no more requests; those under way are finished."""

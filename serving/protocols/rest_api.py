@@ -19,22 +19,20 @@ from typing import NamedTuple, TypedDict
 import orjson
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
+from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
+from tensorflow_serving.apis.model_pb2 import ModelSpec
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
 from darkroom.serving import signatures
 from darkroom.serving.codecs import json_tensor
 from darkroom.serving.codecs.json_tensor import Document, Json
-from darkroom.serving.errors import HTTP_STATUS, Code, ServingError, invalid
+from darkroom.serving.errors import Code, ServingError, invalid
+from darkroom.serving.flags import Flags
 from darkroom.serving.protocols.access import Keys
 from darkroom.serving.server import prometheus
 from darkroom.serving.server.prediction_service import PredictionService
-from darkroom.serving.server.servable import State
 
 _log = logging.getLogger(__name__)
 
@@ -49,14 +47,14 @@ _CORS = {
     "access-control-allow-methods": "POST, GET",
     "access-control-allow-headers": "Content-Type, Authorization, X-API-Key",
 }
-_INFERENCE_PATH = re.compile(
-    r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)",
-    re.IGNORECASE | re.ASCII,
-)
-_MODEL_PATH = re.compile(
-    r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?:/(metadata))?",
-    re.IGNORECASE | re.ASCII,
-)
+_VERSION = r"(?:/versions/(\d+)|/labels/([^/:]+))?"
+_PATHS = {
+    method: re.compile(path, re.IGNORECASE | re.ASCII)
+    for method, path in {
+        "POST": rf"/v1/models/([^/:]+){_VERSION}:(classify|regress|predict)",
+        "GET": rf"/v1/models(?:/([^/:]+))?{_VERSION}(?:/(metadata))?",
+    }.items()
+}
 _MAX_VERSION = 2**63 - 1
 
 _PAGE = Path(__file__).with_name("browser.html")
@@ -112,32 +110,21 @@ class _TooLarge(ServingError):
 class RestApp:
     """The application that the HTTP server calls."""
 
-    def __init__(
-        self,
-        service: PredictionService,
-        keys: Keys,
-        *,
-        max_bytes: int,
-        timeout_seconds: float,
-        metrics_path: str = "",
-        cors: bool = False,
-    ):
+    def __init__(self, service: PredictionService, keys: Keys, flags: Flags, metrics_path: str):
         """Answers with a service.
 
         Args:
           service: that does.
           keys: that clients must have, but for health and the page.
-          max_bytes: of a request's body, unpacked.
-          timeout_seconds: for a request.
+          flags: of the server.
           metrics_path: where Prometheus reads; empty: nowhere.
-          cors: pages of other sites may ask.
         """
         self._service = service
         self._keys = keys
-        self._max_bytes = max_bytes
-        self._timeout = timeout_seconds
+        self._max_bytes = flags.max_request_bytes  # of a body, unpacked
+        self._timeout = flags.rest_api_timeout_in_ms / 1000
         self._metrics_path = metrics_path
-        self._cors = _CORS if cors else {}
+        self._cors = _CORS if flags.rest_api_enable_cors_support else {}
         self._page = _page()
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
@@ -152,11 +139,11 @@ class RestApp:
             closing = {"connection": "close"}
             answer = Answer(_TOO_LARGE, json_tensor.error(error.message), headers=closing)
         except ServingError as error:
-            answer = Answer(HTTP_STATUS[error.code], json_tensor.error(error.message))
+            answer = Answer(error.code.http_status, json_tensor.error(error.message))
         except Exception:
             _log.exception("%s %s failed.", scope["method"], path)
             message = "Internal error; the server's log has more."
-            answer = Answer(HTTP_STATUS[Code.INTERNAL], json_tensor.error(message))
+            answer = Answer(Code.INTERNAL.http_status, json_tensor.error(message))
         headers = [
             (b"content-type", answer.content_type.encode()),
             (b"content-length", b"%d" % len(answer.body)),
@@ -180,14 +167,12 @@ class RestApp:
         if self._cors and method == "OPTIONS":
             return Answer(200, b"")
         self._check_key(scope)
-        if method == "POST":
-            target = _inference_target(path)
-            with self._service.counted(target.name, target.method, "REST"):
-                # Reading included: a slow sender holds what it has sent so far.
-                return await self._within_time(self._infer(target, scope, receive))
+        target = _target(method, path)
         if method == "GET":
-            return Answer(200, self._about(_model_target(path)))
-        raise _malformed(method, path)
+            return Answer(200, orjson.dumps(self._about(target)))
+        with self._service.counted(target.name, target.verb, "REST"):
+            # Reading included: a slow sender holds what it has sent so far.
+            return await self._within_time(self._infer(target, scope, receive))
 
     def _check_key(self, scope: _Scope) -> None:
         def read(name: str) -> str | None:
@@ -273,18 +258,18 @@ class RestApp:
             document = await asyncio.to_thread(json_tensor.parse, body)
         else:
             document = json_tensor.parse(body)
-        if target.method == "predict":
+        if target.verb == "predict":
             return await self._predict(target, document, large=len(body) > _LARGE)
         name = json_tensor.signature_name(document)
         examples = json_tensor.examples(document)
-        if target.method == "classify":
-            classify = classification_pb2.ClassificationRequest(input=examples)
+        if target.verb == "classify":
+            classify = ClassificationRequest(input=examples)
             target.write(classify.model_spec, name)
             classified = await self._service.classify(classify)
             return _answer(
                 json_tensor.classifications(classified.result), classified.model_spec.version.value
             )
-        regress = regression_pb2.RegressionRequest(input=examples)
+        regress = RegressionRequest(input=examples)
         target.write(regress.model_spec, name)
         regressed = await self._service.regress(regress)
         return _answer(
@@ -303,16 +288,21 @@ class RestApp:
             outputs = await self._service.predict_arrays(servable, model, name, inputs)
         return _answer(json_tensor.outputs(outputs, form), servable.version)
 
-    def _about(self, target: "_Target") -> bytes:
-        spec = model_pb2.ModelSpec()
+    def _about(self, target: "_Target") -> dict[str, Json]:
+        spec = ModelSpec()
         target.write(spec, "")
-        if target.method == "metadata":
-            request = get_model_metadata_pb2.GetModelMetadataRequest(
-                model_spec=spec, metadata_field=["signature_def"]
-            )
-            return _metadata_json(self._service.metadata(request))
-        status = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
-        return _status_json(self._service.status(status))
+        if target.verb != "metadata":
+            request = GetModelStatusRequest(model_spec=spec)
+            return _with_defaults(self._service.status(request))
+        response = self._service.metadata(
+            GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
+        )
+        signature_map = SignatureDefMap()
+        response.metadata["signature_def"].Unpack(signature_map)
+        return {
+            "model_spec": _with_defaults(response.model_spec),
+            "metadata": {"signature_def": _with_defaults(signature_map)},
+        }
 
 
 def _answer(body: bytes, version: int) -> Answer:
@@ -325,9 +315,9 @@ class _Target(NamedTuple):
     name: str
     version: int | None
     label: str
-    method: str
+    verb: str  # predict, classify, regress; metadata, or empty for the status
 
-    def write(self, spec: model_pb2.ModelSpec, signature_name: str) -> None:
+    def write(self, spec: ModelSpec, signature_name: str) -> None:
         spec.name = self.name
         if self.version is not None:
             spec.version.value = self.version
@@ -337,61 +327,20 @@ class _Target(NamedTuple):
 
 
 @functools.lru_cache(1024)
-def _inference_target(path: str) -> _Target:
-    match = _INFERENCE_PATH.fullmatch(path)
+def _target(method: str, path: str) -> _Target:
+    match = _PATHS[method].fullmatch(path) if method in _PATHS else None
     if match is None:
-        raise _malformed("POST", path)
-    return _target(*match.groups())
-
-
-@functools.lru_cache(1024)
-def _model_target(path: str) -> _Target:
-    match = _MODEL_PATH.fullmatch(path)
-    if match is None:
-        raise _malformed("GET", path)
-    if match[1] is None:
+        raise invalid(f"Malformed request: {method} {path}")
+    name, version, label, verb = match.groups()
+    if name is None:
         raise invalid("Missing model name in request.")
-    return _target(*match.groups())
-
-
-def _target(name: str, version: str | None, label: str | None, method: str | None) -> _Target:
     if version is not None and int(version) > _MAX_VERSION:
         raise invalid(f"Failed to convert version: {version} to numeric.")
     return _Target(
         urllib.parse.unquote(name),
         None if version is None else int(version),
         urllib.parse.unquote(label or ""),
-        (method or "").lower(),
-    )
-
-
-def _malformed(method: str, path: str) -> ServingError:
-    return invalid(f"Malformed request: {method} {path}")
-
-
-def _status_json(response: get_model_status_pb2.GetModelStatusResponse) -> bytes:
-    versions = [
-        {
-            "version": str(status.version),
-            "state": State(status.state).name,
-            "status": {
-                "error_code": Code(status.status.error_code).name,
-                "error_message": status.status.error_message,
-            },
-        }
-        for status in response.model_version_status
-    ]
-    return orjson.dumps({"model_version_status": versions})
-
-
-def _metadata_json(response: get_model_metadata_pb2.GetModelMetadataResponse) -> bytes:
-    signature_map = get_model_metadata_pb2.SignatureDefMap()
-    response.metadata["signature_def"].Unpack(signature_map)
-    return orjson.dumps(
-        {
-            "model_spec": _with_defaults(response.model_spec),
-            "metadata": {"signature_def": _with_defaults(signature_map)},
-        }
+        (verb or "").lower(),
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from darkroom.serving.errors import Code, ServingError
-from darkroom.serving.server.saved_model import told
+from darkroom.serving.server.saved_model import serving_error
 from darkroom.serving.server.servable import Function
 from darkroom.serving.server.server_config import Batching
 
@@ -105,11 +105,11 @@ class Batcher:
         return await self._put(call, 0)
 
     def close(self) -> None:
-        """Ends the threads when they have done what they were given."""
+        """Ends the threads when their batches are done."""
         self._threads.shutdown()
 
     def _size(self, call: Call) -> int:
-        """Examples of a call that can run with others of its key; else 0."""
+        """Examples of a call; 0 where it can't run with others."""
         if self._parameters.max_batch_size == 1:
             return 0
         if call.alone or call.function in self._unbatchable:
@@ -118,7 +118,7 @@ class Batcher:
         return sizes.pop() if len(sizes) == 1 else 0
 
     def _check_room(self) -> None:
-        """Counts what waits already, so that any request that is accepted at all finds room."""
+        """Refuses a call where too much waits already; its own size doesn't count."""
         limits = self._parameters
         if (
             self._examples >= limits.max_enqueued_batches * limits.max_batch_size
@@ -228,7 +228,7 @@ class Batcher:
             self._unbatchable.add(function)
         except _FAILURES as error:
             if len(batch) == 1:
-                return [told(error)]
+                return [serving_error(error)]
             # A bad image fails the whole batch, early, at its decoding; six levels find the one
             # among 64.
             middle = len(batch) // 2
@@ -238,7 +238,7 @@ class Batcher:
             try:
                 answers.append(function(task.call.inputs))
             except _FAILURES as error:
-                answers.append(told(error))
+                answers.append(serving_error(error))
         return answers
 
     def _together(self, function: Function, batch: list[_Task]) -> list[_Answer]:
@@ -274,12 +274,12 @@ class _Unbatchable(Exception):
 def _padded(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Arrays grown with zeros, or empty strings, to the largest of each dimension but the first."""
     shape = np.max([array.shape[1:] for array in arrays], axis=0, initial=0)
-    made = []
+    padded = []
     for array in arrays:
         widths = [(0, 0), *((0, int(n)) for n in shape - array.shape[1:])]
         fill = b"" if array.dtype == object else 0
-        made.append(np.pad(array, widths, constant_values=fill) if array.ndim > 1 else array)
-    return made
+        padded.append(np.pad(array, widths, constant_values=fill) if array.ndim > 1 else array)
+    return padded
 
 
 def _byte_count(array: np.ndarray) -> int:

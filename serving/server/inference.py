@@ -1,23 +1,27 @@
 """Predict, Classify, Regress and MultiInference: from a request to what a model computes, and back.
 
 No transport and no waiting here: gRPC, REST and a version's warm-up all come through. A function
-makes a ``Call`` of a request; another makes a response of what the call gave.
+makes a ``Call`` of a request; another makes a response of what the call gave. What doesn't fit the
+model's signatures, and images that are too large, they refuse with a ServingError.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
-from tensorflow_serving.apis import (
-    classification_pb2,
-    inference_pb2,
-    input_pb2,
-    model_pb2,
-    regression_pb2,
+from tensorflow_serving.apis.classification_pb2 import ClassificationResult
+from tensorflow_serving.apis.inference_pb2 import (
+    InferenceResult,
+    InferenceTask,
+    MultiInferenceRequest,
 )
+from tensorflow_serving.apis.input_pb2 import Input
+from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
+from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
 from darkroom.serving import signatures
 from darkroom.serving.codecs import image_header, tensors
@@ -35,20 +39,14 @@ _FIRST_BYTE_OF_EXAMPLE = b"\n"
 Outputs = Mapping[str, np.ndarray]  # by their names in the signature, or by tensor names
 
 
-class Limits:
-    """What is refused before it is decoded."""
+class Limits(NamedTuple):
+    """What is refused of a request before it is decoded."""
 
-    def __init__(self, max_bytes: int, max_pixels: int):
-        """Both are of one request: bytes of its tensors, pixels of an encoded image in it."""
-        self.max_bytes = max_bytes
-        self.max_pixels = max_pixels
+    max_bytes: int  # of its tensors
+    max_pixels: int  # of an encoded image in it
 
     def count_pixels(self, arrays: Iterable[np.ndarray]) -> int:
-        """Pixels of all encoded images, by their headers.
-
-        Raises:
-          ServingError: one of them claims too many.
-        """
+        """Pixels of all encoded images, by their headers."""
         total = 0
         for array in arrays:
             if array.dtype != object:
@@ -84,16 +82,12 @@ def predict_call(
     limits: Limits,
     output_filter: Sequence[str] = (),
 ) -> tuple[Call, list[str]]:
-    """What to compute for a Predict request, and the names of the outputs in their order.
-
-    Raises:
-      ServingError: inputs or outputs that the signature doesn't have.
-    """
-    given, expected = set(inputs), set(signature.inputs)
+    """What to compute for a Predict request, and the names of the outputs in their order."""
+    sent, expected = set(inputs), set(signature.inputs)
     # Defaults of inputs are TensorFlow 2.13's.
     defaults = set(getattr(signature, "defaults", ()))
-    if given - expected or expected - given - defaults:
-        raise invalid(_wrong_inputs(given, expected))
+    if sent - expected or expected - sent - defaults:
+        raise invalid(_wrong_inputs(sent, expected))
     for at, name in enumerate(output_filter):
         if name not in signature.outputs:
             outputs = ",".join(sorted(signature.outputs))
@@ -105,7 +99,7 @@ def predict_call(
             raise invalid(f"duplicate output tensor alias: {name}")
     names = sorted(output_filter or signature.outputs)
     arrays = dict(inputs)
-    for name in expected - given:
+    for name in expected - sent:
         arrays[name] = tf.make_ndarray(signature.defaults[name])
     order = sorted(arrays)
     function = model.function(
@@ -128,11 +122,7 @@ def _is_fixed(info: TensorInfo) -> bool:
 
 
 def arrays_of(request: PredictRequest, signature: SignatureDef, limits: Limits) -> Outputs:
-    """The inputs of a request on the wire.
-
-    Raises:
-      ServingError: tensors that don't hold what they claim, or of another type than expected.
-    """
+    """The inputs of a request on the wire."""
     arrays = {}
     for name, proto in request.inputs.items():
         info = signature.inputs.get(name)
@@ -167,14 +157,14 @@ def predict_request(
     return request
 
 
-def _wrong_inputs(given: set[str], expected: set[str]) -> str:
+def _wrong_inputs(sent: set[str], expected: set[str]) -> str:
     def listed(names: set[str]) -> str:
         return "{" + ",".join(sorted(names)) + "}"
 
     return (
-        f"input size does not match signature: {len(given)}!={len(expected)} "
-        f"len({listed(given)}) != len({listed(expected)}). Sent extra: "
-        f"{listed(given - expected)}. Missing but required: {listed(expected - given)}."
+        f"input size does not match signature: {len(sent)}!={len(expected)} "
+        f"len({listed(sent)}) != len({listed(expected)}). Sent extra: "
+        f"{listed(sent - expected)}. Missing but required: {listed(expected - sent)}."
     )
 
 
@@ -183,15 +173,11 @@ def _wrong_inputs(given: set[str], expected: set[str]) -> str:
 
 def examples_call(
     model: Model,
-    tasks: Sequence[inference_pb2.InferenceTask],
-    given: input_pb2.Input,
+    tasks: Sequence[InferenceTask],
+    examples: Input,
     limits: Limits,
 ) -> tuple[Call, list[str]]:
-    """What to compute for some tasks, and the tensors' names in their order.
-
-    Raises:
-      ServingError: a task or its signature is wrong, or there are no examples.
-    """
+    """What to compute for some tasks, and the tensors' names in their order."""
     fed, fetched = set(), set()
     for task in tasks:
         signature = signature_of(model, task.model_spec.signature_name)
@@ -202,22 +188,13 @@ def examples_call(
     if len(fed) > 1:
         raise invalid("Input tensor must be the same for all Signatures.")
     names = sorted(fetched)
-    examples = _serialized(given)
+    array = _serialized(examples)
     function = model.function(tuple(fed), tuple(names))
-    return Call(function, [examples], limits.count_pixels([examples])), names
+    return Call(function, [array], limits.count_pixels([array])), names
 
 
-def task(spec: model_pb2.ModelSpec, method: str) -> inference_pb2.InferenceTask:
-    """What a Classify or Regress request asks."""
-    return inference_pb2.InferenceTask(model_spec=spec, method_name=method)
-
-
-def check_tasks(request: inference_pb2.MultiInferenceRequest) -> None:
-    """Refuses tasks that can't be done together.
-
-    Raises:
-      ServingError: they are of several models, or twice the same, or of another method.
-    """
+def check_tasks(request: MultiInferenceRequest) -> None:
+    """Refuses tasks that can't be done together."""
     if not request.tasks:
         raise invalid("Inference request must have at least one task.")
     seen = set()
@@ -239,29 +216,20 @@ def check_tasks(request: inference_pb2.MultiInferenceRequest) -> None:
 
 
 def signature_of(model: Model, name: str) -> SignatureDef:
-    """The signature of that name, for Classify, Regress and MultiInference.
-
-    Raises:
-      ServingError: there is none.
-    """
+    """The signature of that name, for Classify, Regress and MultiInference."""
     name = name or signatures.SERVING
     if name not in model.signatures:
         raise invalid(f"No signature was found with the name: {name}")
     return model.signatures[name]
 
 
-def classification(
-    signature: SignatureDef, outputs: Outputs, count: int
-) -> classification_pb2.ClassificationResult:
+def classification(signature: SignatureDef, outputs: Outputs, count: int) -> ClassificationResult:
     """The classes and scores of each example.
 
     Args:
       signature: of the task.
       outputs: by the names of their tensors.
       count: of the examples.
-
-    Raises:
-      ServingError: the model's outputs aren't classes and scores.
     """
     classes, scores = (
         outputs[signature.outputs[name].name] if name in signature.outputs else None
@@ -284,22 +252,18 @@ def classification(
             "Tensors class and score should match in dim_size(1). Got "
             f"{classes.shape[1]} vs. {scores.shape[1]}"
         )
-    result = classification_pb2.ClassificationResult()
-    for row in range(count):
-        labels = classes[row].tolist() if classes is not None else None
-        values = scores[row].tolist() if scores is not None else None
-        made = result.classifications.add()
-        for at in range(len(labels if labels is not None else values or [])):
-            made.classes.add(
-                label=labels[at] if labels is not None else "",
-                score=values[at] if values is not None else 0.0,
-            )
+    [shape] = {array.shape for array in (classes, scores) if array is not None}
+    classes = np.full(shape, "", object) if classes is None else classes
+    scores = np.zeros(shape) if scores is None else scores
+    result = ClassificationResult()
+    for labels, values in zip(classes.tolist(), scores.tolist(), strict=True):
+        one = result.classifications.add()
+        for label, value in zip(labels, values, strict=True):
+            one.classes.add(label=label, score=value)
     return result
 
 
-def regression(
-    signature: SignatureDef, outputs: Outputs, count: int
-) -> regression_pb2.RegressionResult:
+def regression(signature: SignatureDef, outputs: Outputs, count: int) -> RegressionResult:
     """The value of each example; arguments and errors as of ``classification``."""
     values = outputs[signature.outputs[_OUTPUTS].name]
     if values.ndim != 1 and values.shape[1:] != (1,):
@@ -313,7 +277,7 @@ def regression(
         )
     if values.dtype != np.float32:
         raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {values.dtype}")
-    result = regression_pb2.RegressionResult()
+    result = RegressionResult()
     for value in values.ravel().tolist():
         result.regressions.add(value=value)
     return result
@@ -322,23 +286,23 @@ def regression(
 def result(
     servable: Servable,
     model: Model,
-    task: inference_pb2.InferenceTask,
+    task: InferenceTask,
     outputs: Outputs,
     count: int,
-) -> inference_pb2.InferenceResult:
+) -> InferenceResult:
     """A task's result; arguments and errors as of ``classification``."""
-    made = inference_pb2.InferenceResult()
+    answer = InferenceResult()
     name = task.model_spec.signature_name
-    write_spec(made.model_spec, servable, name)
+    write_spec(answer.model_spec, servable, name)
     signature = signature_of(model, name)
     if task.method_name == CLASSIFY:
-        made.classification_result.CopyFrom(classification(signature, outputs, count))
+        answer.classification_result.CopyFrom(classification(signature, outputs, count))
     else:
-        made.regression_result.CopyFrom(regression(signature, outputs, count))
-    return made
+        answer.regression_result.CopyFrom(regression(signature, outputs, count))
+    return answer
 
 
-def write_spec(spec: model_pb2.ModelSpec, servable: Servable, signature_name: str) -> None:
+def write_spec(spec: ModelSpec, servable: Servable, signature_name: str) -> None:
     """The effective ModelSpec of a response."""
     spec.name = servable.name
     spec.version.value = servable.version
@@ -385,15 +349,15 @@ def _check_one_input(signature: SignatureDef, kind: str) -> None:
         raise ServingError(Code.FAILED_PRECONDITION, f"No {kind} inputs found in SignatureDef.")
 
 
-def _serialized(given: input_pb2.Input) -> np.ndarray:
+def _serialized(request: Input) -> np.ndarray:
     """The examples as a string tensor, [batch]; a common context is part of each."""
     context = b""
-    if given.WhichOneof("kind") == "example_list_with_context":
-        examples = given.example_list_with_context.examples
+    if request.WhichOneof("kind") == "example_list_with_context":
+        examples = request.example_list_with_context.examples
         # Serialised messages one after the other are the merged message.
-        context = given.example_list_with_context.context.SerializeToString()
+        context = request.example_list_with_context.context.SerializeToString()
     else:
-        examples = given.example_list.examples
+        examples = request.example_list.examples
     if not examples:
         raise invalid("Input is empty.")
     array = np.empty(len(examples), dtype=object)

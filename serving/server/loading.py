@@ -4,6 +4,7 @@ import os
 import time
 
 import tensorflow as tf
+from tensorflow_serving.apis.inference_pb2 import InferenceTask
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from darkroom.serving import signatures
@@ -12,7 +13,7 @@ from darkroom.serving.flags import Flags
 from darkroom.serving.server import inference, tflite
 from darkroom.serving.server.inference import Limits
 from darkroom.serving.server.prometheus import Metrics
-from darkroom.serving.server.saved_model import SavedModel, session_config, told
+from darkroom.serving.server.saved_model import SavedModel, serving_error, session_config
 from darkroom.serving.server.servable import Model, Servable
 from darkroom.serving.server.tflite import LiteModel
 
@@ -23,7 +24,7 @@ class Loader:
     """Loads versions for a ``Manager``, in its threads."""
 
     def __init__(self, flags: Flags, limits: Limits, metrics: Metrics):
-        """Takes the flags that say how."""
+        """Takes the flags, which say how."""
         self._flags = flags
         self._limits = limits
         self._metrics = metrics
@@ -35,7 +36,7 @@ class Loader:
         )
 
     def __call__(self, servable: Servable) -> Model:
-        """The version, warm.
+        """Loads a version and warms it up.
 
         Raises:
           ServingError: it can't be loaded, or its warm-up requests fail.
@@ -72,7 +73,7 @@ class Loader:
             for record in records.as_numpy_iterator():
                 _replay(model, PredictionLog.FromString(record), self._limits)
         except Exception as error:  # OpError, DecodeError, ServingError, and what functions raise
-            reason = told(error)
+            reason = serving_error(error)
             raise ServingError(
                 reason.code, f"a warm-up request of {path} failed: {reason.message}"
             ) from error
@@ -86,15 +87,14 @@ def _replay(model: Model, log: PredictionLog, limits: Limits) -> None:
         signature = inference.signature_of(model, name)
         inputs = inference.arrays_of(request, signature, limits)
         call, _ = inference.predict_call(model, signature, inputs, limits, request.output_filter)
-    elif kind in ("classify_log", "regress_log"):
-        classify = kind == "classify_log"
-        single = log.classify_log.request if classify else log.regress_log.request
-        method = inference.CLASSIFY if classify else inference.REGRESS
-        task = inference.task(single.model_spec, method)
-        call, _ = inference.examples_call(model, [task], single.input, limits)
-    elif kind == "multi_inference_log":
-        several = log.multi_inference_log.request
-        call, _ = inference.examples_call(model, several.tasks, several.input, limits)
+    elif kind in ("classify_log", "regress_log", "multi_inference_log"):
+        request = getattr(log, kind).request
+        if kind == "multi_inference_log":
+            tasks = request.tasks
+        else:
+            method = inference.CLASSIFY if kind == "classify_log" else inference.REGRESS
+            tasks = [InferenceTask(model_spec=request.model_spec, method_name=method)]
+        call, _ = inference.examples_call(model, tasks, request.input, limits)
     else:
         raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
     call.function(call.inputs)

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from darkroom.serving.errors import Code, ServingError, invalid
+from darkroom.serving.flags import Flags
 from darkroom.serving.server import server_config
 from darkroom.serving.server.servable import (
     Model,
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(eq=False)
 class _Entry:
-    """A configured model."""
+    """A configured model and its versions."""
 
     config: ModelConfig
     servables: dict[int, Servable] = dataclasses.field(default_factory=dict)
@@ -67,33 +68,15 @@ class Unavailable(ServingError):
 class Manager:
     """All models of a server; its methods belong to the event loop's thread."""
 
-    def __init__(
-        self,
-        load: Callable[[Servable], Model],
-        *,
-        poll_seconds: float,
-        retries: int,
-        retry_seconds: float,
-        labels_ahead: bool = False,
-        canary_share: float | None = None,
-    ):
+    def __init__(self, load: Callable[[Servable], Model], flags: Flags):
         """Serves nothing yet.
 
         Args:
           load: loads a version and warms it up; called in a thread.
-          poll_seconds: between two looks into the folders; 0: only when it is configured.
-          retries: after a load that failed.
-          retry_seconds: before each of them.
-          labels_ahead: a new label may name a version that isn't available.
-          canary_share: of requests that name no version, so many go to the label canary and the
-            others to stable, where these labels are; None: to the newest version.
+          flags: of the server.
         """
         self._load = load
-        self._poll_seconds = poll_seconds
-        self._retries = retries
-        self._retry_seconds = retry_seconds
-        self._labels_ahead = labels_ahead
-        self._canary_share = canary_share
+        self._flags = flags
         self._threads = ThreadPoolExecutor(2, "load")
         self._entries: dict[str, _Entry] = {}
         self._changing = asyncio.Lock()
@@ -117,8 +100,8 @@ class Manager:
             raise invalid("ModelSpec has no name specified.")
         entry = self._entries.get(name)
         labels = entry.labels if entry else {}
-        if version is None and not label and self._canary_share is not None:
-            to_canary = CANARY in labels and random.random() < self._canary_share
+        if version is None and not label and self._flags.canary_share is not None:
+            to_canary = CANARY in labels and random.random() < self._flags.canary_share
             label = CANARY if to_canary else STABLE if STABLE in labels else ""
         if label:
             if label not in labels:
@@ -186,7 +169,7 @@ class Manager:
     # What changes them.
 
     async def start(self, config: ModelServerConfig) -> None:
-        """As ``reload``, and looks for new versions from now on.
+        """Does as ``reload``, and looks for new versions from now on.
 
         A model that can't be loaded yet is reported and tried again, but raises nothing: a server
         that waits for its first model is alive, though not ready.
@@ -198,7 +181,7 @@ class Manager:
             await self.reload(config)
         except Unavailable as error:
             _log.error("%s", error)
-        if self._poll_seconds > 0:
+        if self._flags.file_system_poll_wait_seconds > 0:
             self._watching = asyncio.create_task(self._watch())
 
     async def reload(self, config: ModelServerConfig) -> None:
@@ -211,7 +194,7 @@ class Manager:
         server_config.check(config)
         async with self._changing:
             models = {model.name: model for model in config.model_config_list.config}
-            if not self._labels_ahead:
+            if not self._flags.allow_version_labels_for_unavailable_models:
                 await asyncio.to_thread(_check_labels, models)
             for name in [name for name in self._entries if name not in models]:
                 entry = self._entries.pop(name)
@@ -245,7 +228,7 @@ class Manager:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(self._poll_seconds)
+            await asyncio.sleep(self._flags.file_system_poll_wait_seconds)
             try:
                 async with self._changing:
                     await self._look()
@@ -279,9 +262,9 @@ class Manager:
 
     async def _bring_up(self, entry: _Entry, servable: Servable) -> None:
         loop = asyncio.get_running_loop()
-        for tries in range(self._retries + 1):
+        for tries in range(self._flags.max_num_load_retries + 1):
             if tries:
-                await asyncio.sleep(self._retry_seconds)
+                await asyncio.sleep(self._flags.load_retry_interval_micros / 1e6)
                 if not self._is_wanted(servable):
                     break
             servable.state = State.LOADING
@@ -322,7 +305,7 @@ class Manager:
                 labels[label] = version
             elif label in entry.labels:
                 labels[label] = entry.labels[label]  # what was good before stays good
-            elif self._labels_ahead:
+            elif self._flags.allow_version_labels_for_unavailable_models:
                 labels[label] = version
         entry.labels = labels
         if not any(servable.version in entry.wanted for servable in entry.available()):

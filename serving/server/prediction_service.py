@@ -7,18 +7,28 @@ from contextlib import contextmanager
 
 import numpy as np
 from google.protobuf.message import Message
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    inference_pb2,
-    input_pb2,
-    model_pb2,
-    predict_pb2,
-    prediction_log_pb2,
-    regression_pb2,
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest, ClassificationResponse
+from tensorflow_serving.apis.get_model_metadata_pb2 import (
+    GetModelMetadataRequest,
+    GetModelMetadataResponse,
+    SignatureDefMap,
 )
+from tensorflow_serving.apis.get_model_status_pb2 import (
+    GetModelStatusRequest,
+    GetModelStatusResponse,
+)
+from tensorflow_serving.apis.inference_pb2 import (
+    InferenceResult,
+    InferenceTask,
+    MultiInferenceRequest,
+    MultiInferenceResponse,
+)
+from tensorflow_serving.apis.input_pb2 import Input
+from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
+from tensorflow_serving.apis.model_pb2 import ModelSpec
+from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest, RegressionResponse
 
 from darkroom.serving import signatures
 from darkroom.serving.errors import Code, ServingError, invalid
@@ -34,7 +44,7 @@ _METADATA_FIELD = "signature_def"
 
 
 class PredictionService:
-    """TensorFlow Serving's two services, but for their transport."""
+    """TensorFlow Serving's two services, without a transport."""
 
     def __init__(
         self,
@@ -44,7 +54,7 @@ class PredictionService:
         metrics: Metrics,
         log: RequestLog,
     ):
-        """Puts together what was made elsewhere."""
+        """Takes the parts, which are made elsewhere."""
         self.manager = manager
         self.limits = limits
         self.metrics = metrics
@@ -59,7 +69,7 @@ class PredictionService:
 
     @contextmanager
     def counted(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Counts a request and its time, and turns what nobody expected into INTERNAL."""
+        """Counts a request and its time, under the code that it ends with."""
         start = time.perf_counter()
         code = Code.OK
         try:
@@ -79,15 +89,15 @@ class PredictionService:
                 self.metrics.requests.add(name, code.name)
                 self.metrics.latency.add(name, api, entrypoint, seconds=time.perf_counter() - start)
 
-    def find(self, spec: model_pb2.ModelSpec) -> Servable:
+    def find(self, spec: ModelSpec) -> Servable:
         """The version that a request means; errors as of ``Manager.find``."""
         which = spec.WhichOneof("version_choice")
         if which == "version":
             return self.manager.find(spec.name, spec.version.value)
         return self.manager.find(spec.name, label=spec.version_label)
 
-    async def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        """Predict on the wire's messages.
+    async def predict(self, request: PredictRequest) -> PredictResponse:
+        """Answers Predict on the wire's messages.
 
         Raises:
           ServingError: what the client is told.
@@ -116,12 +126,12 @@ class PredictionService:
         signature_name: str,
         inputs: Mapping[str, np.ndarray],
     ) -> dict[str, np.ndarray]:
-        """Predict on arrays, of a servable in use; errors as of ``predict``."""
+        """Answers Predict on arrays, of a servable in use; errors as of ``predict``."""
         call, names = inference.predict_call(
             model, model.signatures[signature_name], inputs, self.limits
         )
         outputs = await self._batcher.run(call)
-        spec = model_pb2.ModelSpec()
+        spec = ModelSpec()
         inference.write_spec(spec, servable, signature_name)
         self._sample(
             "predict_log",
@@ -134,68 +144,58 @@ class PredictionService:
         return dict(zip(names, outputs, strict=True))
 
     def _sample(
-        self, kind: str, spec: model_pb2.ModelSpec, made: Callable[[], tuple[Message, Message]]
+        self, kind: str, spec: ModelSpec, messages: Callable[[], tuple[Message, Message]]
     ) -> None:
-        """Logs a request and its response, where they are in the sample."""
+        """Logs the request and response that ``messages`` makes, where they are in the sample."""
         config = self.manager.config(spec.name)
         if config is None or not self._log.takes(config):
             return
-        entry = prediction_log_pb2.PredictionLog()
-        request, response = made()
+        request, response = messages()
+        entry = PredictionLog()
         getattr(entry, kind).request.CopyFrom(request)
         getattr(entry, kind).response.CopyFrom(response)
         entry.log_metadata.model_spec.CopyFrom(spec)
         self._log.put(config, entry)
 
-    async def classify(
-        self, request: classification_pb2.ClassificationRequest
-    ) -> classification_pb2.ClassificationResponse:
-        """Classify; errors as of ``predict``."""
-        task = inference.task(request.model_spec, inference.CLASSIFY)
+    async def classify(self, request: ClassificationRequest) -> ClassificationResponse:
+        """Answers Classify; errors as of ``predict``."""
+        task = InferenceTask(model_spec=request.model_spec, method_name=inference.CLASSIFY)
         [result] = await self._infer([task], request.input)
-        response = classification_pb2.ClassificationResponse()
-        response.result.CopyFrom(result.classification_result)
-        response.model_spec.CopyFrom(result.model_spec)
+        response = ClassificationResponse(
+            result=result.classification_result, model_spec=result.model_spec
+        )
         self._sample("classify_log", response.model_spec, lambda: (request, response))
         return response
 
-    async def regress(
-        self, request: regression_pb2.RegressionRequest
-    ) -> regression_pb2.RegressionResponse:
-        """Regress; errors as of ``predict``."""
-        task = inference.task(request.model_spec, inference.REGRESS)
+    async def regress(self, request: RegressionRequest) -> RegressionResponse:
+        """Answers Regress; errors as of ``predict``."""
+        task = InferenceTask(model_spec=request.model_spec, method_name=inference.REGRESS)
         [result] = await self._infer([task], request.input)
-        response = regression_pb2.RegressionResponse()
-        response.result.CopyFrom(result.regression_result)
-        response.model_spec.CopyFrom(result.model_spec)
+        response = RegressionResponse(result=result.regression_result, model_spec=result.model_spec)
         self._sample("regress_log", response.model_spec, lambda: (request, response))
         return response
 
-    async def multi_inference(
-        self, request: inference_pb2.MultiInferenceRequest
-    ) -> inference_pb2.MultiInferenceResponse:
-        """MultiInference; errors as of ``predict``."""
+    async def multi_inference(self, request: MultiInferenceRequest) -> MultiInferenceResponse:
+        """Answers MultiInference; errors as of ``predict``."""
         inference.check_tasks(request)
         results = await self._infer(request.tasks, request.input)
-        response = inference_pb2.MultiInferenceResponse(results=results)
+        response = MultiInferenceResponse(results=results)
         self._sample("multi_inference_log", results[0].model_spec, lambda: (request, response))
         return response
 
     async def _infer(
-        self, tasks: Sequence[inference_pb2.InferenceTask], given: input_pb2.Input
-    ) -> list[inference_pb2.InferenceResult]:
+        self, tasks: Sequence[InferenceTask], examples: Input
+    ) -> list[InferenceResult]:
         servable = self.find(tasks[0].model_spec)
         with self.manager.use(servable) as model:
-            call, names = inference.examples_call(model, tasks, given, self.limits)
+            call, names = inference.examples_call(model, tasks, examples, self.limits)
             outputs = dict(zip(names, await self._batcher.run(call), strict=True))
             count = len(call.inputs[0])
             self.metrics.examples.add(servable.name, count=count)
             return [inference.result(servable, model, task, outputs, count) for task in tasks]
 
-    def metadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """GetModelMetadata; errors as of ``predict``."""
+    def metadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
+        """Answers GetModelMetadata; errors as of ``predict``."""
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         if not request.metadata_field:
@@ -204,33 +204,32 @@ class PredictionService:
             if field != _METADATA_FIELD:
                 raise invalid(f"Metadata field {field} is not supported")
         servable = self.find(request.model_spec)
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response = GetModelMetadataResponse()
         response.model_spec.name = servable.name
         response.model_spec.version.value = servable.version
-        signature_map = get_model_metadata_pb2.SignatureDefMap()
-        for name, signature in _signatures(servable).items():
+        signature_map = SignatureDefMap()
+        assert servable.model is not None
+        for name, signature in servable.model.signatures.items():
             signature_map.signature_def[name].CopyFrom(signature)
         response.metadata[_METADATA_FIELD].Pack(signature_map)
         return response
 
-    def status(
-        self, request: get_model_status_pb2.GetModelStatusRequest
-    ) -> get_model_status_pb2.GetModelStatusResponse:
-        """GetModelStatus; errors as of ``predict``."""
+    def status(self, request: GetModelStatusRequest) -> GetModelStatusResponse:
+        """Answers GetModelStatus; errors as of ``predict``."""
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         spec = request.model_spec
         version = spec.version.value if spec.HasField("version") else None
-        response = get_model_status_pb2.GetModelStatusResponse()
+        response = GetModelStatusResponse()
         for servable in self.manager.status(spec.name, version, spec.version_label):
-            made = response.model_version_status.add(
+            entry = response.model_version_status.add(
                 version=servable.version, state=int(servable.state)
             )
-            made.status.error_code = int(servable.error.code) if servable.error else 0
-            made.status.error_message = servable.error.message if servable.error else ""
+            entry.status.error_code = int(servable.error.code) if servable.error else 0
+            entry.status.error_message = servable.error.message if servable.error else ""
         return response
 
-
-def _signatures(servable: Servable) -> Mapping[str, SignatureDef]:
-    assert servable.model is not None
-    return servable.model.signatures
+    async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:
+        """Answers HandleReloadConfigRequest; errors as of ``Manager.reload``."""
+        await self.manager.reload(request.config)
+        return ReloadConfigResponse()

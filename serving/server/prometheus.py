@@ -31,7 +31,7 @@ class _Metric:
         return "{" + ",".join(f'{key}="{_escaped(value)}"' for key, value in pairs) + "}"
 
     def lines(self) -> Iterator[str]:
-        """Its part of the page."""
+        """The metric's lines of the page."""
         yield f"# TYPE {self.name} {self.kind}"
 
 
@@ -45,7 +45,7 @@ class Counter(_Metric):
         self._counts: dict[_Labels, int] = {}
 
     def add(self, *values: str, count: int = 1) -> None:
-        """Counts it for these values of the labels."""
+        """Adds to the count of these values of the labels."""
         with self._lock:
             self._counts[values] = self._counts.get(values, 0) + count
 
@@ -82,9 +82,9 @@ class Histogram(_Metric):
         yield from super().lines()
         bounds = [*(f"{bound:g}" for bound in _BOUNDS), "+Inf"]
         with self._lock:
-            found = sorted((key, list(counts)) for key, counts in self._counts.items())
+            rows = sorted((key, list(counts)) for key, counts in self._counts.items())
             sums = dict(self._sums)
-        for values, counts in found:
+        for values, counts in rows:
             for bound, total in zip(bounds, itertools.accumulate(counts), strict=True):
                 yield f"{self.name}_bucket{self._text(values, ('le', bound))} {total}"
             yield f"{self.name}_sum{self._text(values)} {sums[values]}"

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """Of all models of a server."""
+    """The log of all models of a server."""
 
     def __init__(self, metrics: Metrics, file_bytes: int, files: int):
         """Starts the thread that writes.
@@ -96,7 +96,7 @@ class _Rotation:
         self._files = files
         self._prefix.parent.mkdir(parents=True, exist_ok=True)
         # Not those of a prefix that this one begins.
-        self._mine = re.compile(re.escape(self._prefix.name) + r"-\d{8}-\d{6}-\d+-\d{6}\.tfrecord")
+        self._own = re.compile(re.escape(self._prefix.name) + r"-\d{8}-\d{6}-\d+-\d{6}\.tfrecord")
         self._next()
 
     def _next(self) -> None:
@@ -106,11 +106,11 @@ class _Rotation:
         )
         self._written = 0
         self._writer = tf.io.TFRecordWriter(str(path))
-        there = sorted(
-            filter(lambda file: self._mine.fullmatch(file.name), self._prefix.parent.iterdir()),
+        paths = sorted(
+            filter(lambda file: self._own.fullmatch(file.name), self._prefix.parent.iterdir()),
             key=lambda file: (file.stat().st_mtime, file.name),
         )
-        for old in there[: max(0, len(there) - self._files)]:
+        for old in paths[: max(0, len(paths) - self._files)]:
             old.unlink(missing_ok=True)
 
     def write(self, record: bytes) -> None:

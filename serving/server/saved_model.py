@@ -3,7 +3,7 @@
 import functools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -52,10 +52,7 @@ class SavedModel:
             if set(feeds) & set(fetches):  # an input that is an output; only run() takes it
                 run = self._session.make_callable(list(fetches), list(feeds))
             else:
-                # The public make_callable goes through run() where something is fed: that takes
-                # 50 µs more, and refuses shapes that run in TensorFlow Serving.
-                options = CallableOptions(feed=feeds, fetch=fetches)
-                run = self._session._make_callable_from_options(options)
+                run = _callable(self._session, feeds, fetches)
         except (tf.errors.OpError, RuntimeError) as error:
             raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
         return lambda arrays: [_array(value) for value in run(*arrays)]
@@ -66,13 +63,26 @@ class SavedModel:
         self._session.close()
 
 
+def _callable(
+    session: tf.compat.v1.Session, feeds: Sequence[str], fetches: Sequence[str]
+) -> Callable[..., list[bytes | np.ndarray]]:
+    """TensorFlow's callable, by a method that is private.
+
+    The public ``make_callable`` goes through ``run`` where something is fed: that takes 50 µs more,
+    and refuses shapes that run in TensorFlow Serving.
+    """
+    options = CallableOptions(feed=feeds, fetch=fetches)
+    call: Callable[..., list[bytes | np.ndarray]] = session._make_callable_from_options(options)
+    return call
+
+
 def _array(value: bytes | np.ndarray) -> np.ndarray:
     # A session gives bytes for a string without dimensions.
     return np.array(value, dtype=object) if isinstance(value, bytes) else value
 
 
 def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> ConfigProto:
-    """TensorFlow's own word for how a session uses the machine.
+    """How a session uses the machine, in TensorFlow's words.
 
     Args:
       intra_op: threads that share an operation; 0: all cores but the one that requests come and
@@ -89,7 +99,7 @@ def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> 
     return config
 
 
-def told(error: BaseException) -> ServingError:
+def serving_error(error: BaseException) -> ServingError:
     """What a client hears of a failure: its code, and its message without the graph's nodes."""
     if isinstance(error, ServingError):
         return error

@@ -33,7 +33,7 @@ class Model(Protocol):
 
 
 class State(enum.IntEnum):
-    """Of a version, by TensorFlow Serving's numbers."""
+    """The state of a version, by TensorFlow Serving's numbers."""
 
     START = 10
     LOADING = 20

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from tensorflow_serving.config import model_server_config_pb2
 
 from darkroom.serving.errors import Code, ServingError, invalid
+from darkroom.serving.flags import Flags
 
 ModelServerConfig: TypeAlias = model_server_config_pb2.ModelServerConfig
 ModelConfig: TypeAlias = model_server_config_pb2.ModelConfig
@@ -59,12 +60,12 @@ def _declare() -> dict[str, type[Message]]:
         message = file.message_type.add(name=name)
         for field, (number, kind) in fields.items():
             repeated, kind = kind.startswith("["), kind.strip("[]")
-            made = message.field.add(name=field, number=number)
-            made.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
+            entry = message.field.add(name=field, number=number)
+            entry.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
             if "." in kind:
-                made.type, made.type_name = _Field.TYPE_MESSAGE, f".{kind}"
+                entry.type, entry.type_name = _Field.TYPE_MESSAGE, f".{kind}"
             else:
-                made.type = _Field.Type.Value(f"TYPE_{kind.upper()}")
+                entry.type = _Field.Type.Value(f"TYPE_{kind.upper()}")
     pool = descriptor_pool.Default()
     pool.AddSerializedFile(file.SerializeToString())
     # The second is protobuf 3's, which TFX 1.16 has on Python 3.10.
@@ -115,43 +116,39 @@ class Batching(NamedTuple):
     max_enqueued_bytes: int = 2**30
 
 
-def batching(enabled: bool, path: str, max_enqueued_bytes: int) -> Batching:
-    """How requests are put together.
-
-    Args:
-      enabled: else each runs alone.
-      path: of a file of BatchingParameters; empty: TensorFlow Serving's defaults.
-      max_enqueued_bytes: of requests that wait.
+def batching(flags: Flags) -> Batching:
+    """How requests are put together: alone, or as a file or TensorFlow Serving's defaults say.
 
     Raises:
       ServingError: the file can't be read, or its sizes don't fit.
     """
-    cores = os.cpu_count() or 1
-    if not enabled:
-        return Batching(1, 0, _MAX_ENQUEUED_ALONE, cores, max_enqueued_bytes=max_enqueued_bytes)
-    given = read(path, BatchingParameters) if path else BatchingParameters()
+    cores, path = os.cpu_count() or 1, flags.batching_parameters_file
+    most_bytes = flags.max_enqueued_bytes
+    if not flags.enable_batching:
+        return Batching(1, 0, _MAX_ENQUEUED_ALONE, cores, max_enqueued_bytes=most_bytes)
+    parameters = read(path, BatchingParameters) if path else BatchingParameters()
 
     def value(name: str, default: int, least: int) -> int:
-        found = int(getattr(given, name).value) if given.HasField(name) else default
-        if found < least:
-            raise invalid(f"{path}: {name} is {found}; expected at least {least}")
-        return found
+        number = int(getattr(parameters, name).value) if parameters.HasField(name) else default
+        if number < least:
+            raise invalid(f"{path}: {name} is {number}; expected at least {least}")
+        return number
 
     largest = value("max_batch_size", _MAX_BATCH_SIZE, 1)
-    allowed = list(given.allowed_batch_sizes)
+    allowed = list(parameters.allowed_batch_sizes)
     if allowed and (sorted(set(allowed)) != allowed or allowed[-1] != largest or allowed[0] < 1):
         raise invalid(
             f"{path}: allowed_batch_sizes {allowed} must ascend and end with max_batch_size, "
             f"{largest}"
         )
     return Batching(
-        max_batch_size=largest,
-        batch_timeout_micros=value("batch_timeout_micros", 0, 0),
-        max_enqueued_batches=value("max_enqueued_batches", _MAX_ENQUEUED_BATCHES, 1),
-        num_batch_threads=value("num_batch_threads", cores, 1),
-        allowed_batch_sizes=allowed,
-        pad_variable_length_inputs=given.pad_variable_length_inputs,
-        max_enqueued_bytes=max_enqueued_bytes,
+        largest,
+        value("batch_timeout_micros", 0, 0),
+        value("max_enqueued_batches", _MAX_ENQUEUED_BATCHES, 1),
+        value("num_batch_threads", cores, 1),
+        allowed,
+        parameters.pad_variable_length_inputs,
+        most_bytes,
     )
 
 
@@ -170,13 +167,13 @@ def check(config: ModelServerConfig) -> None:
     """
     if config.WhichOneof("config") == "custom_model_config":
         raise ServingError(Code.UNIMPLEMENTED, "custom_model_config is not supported.")
-    seen = set()
+    names = set()
     for model in config.model_config_list.config:
         if not model.name:
             raise invalid(f"ModelConfig has no name specified; its base path: {model.base_path}")
-        if model.name in seen:
+        if model.name in names:
             raise invalid(f"Illegal to list model {model.name} multiple times in config list")
-        seen.add(model.name)
+        names.add(model.name)
         if not os.path.isabs(model.base_path) and "://" not in model.base_path:
             raise invalid(
                 f"Expected model {model.name} to have an absolute path or URI; "

@@ -106,7 +106,7 @@ def _run(
 
 
 def _signatures(interpreter: tf.lite.Interpreter) -> dict[str, SignatureDef]:
-    """The model's own; or one of all inputs and outputs where it has none, as older ones.
+    """The model's own signatures; in older models, one of all inputs and outputs.
 
     Of several only those that share the first one's inputs and outputs: the others are graphs of
     their own, which an interpreter runs in another way.
