@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from darkroom.components import nodes
 from darkroom.components.base import user_code
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.remote import is_remote
@@ -42,10 +43,6 @@ from darkroom.serving import files
 if TYPE_CHECKING:
     from tfx.dsl.components.base.base_node import BaseNode
 
-# What they look at can change without their inputs: earlier runs, what is pushed.
-_UNCACHED = ("LastStatistics", "Baseline", "Pusher", "Report")
-# These note on what they make which run made it; that alone makes each run's call another.
-_NOTE_THE_RUN = ("Pusher", "Report")
 _MADE_BY = "made by darkroom compile"
 _COMMAND = ("python", "-m", "darkroom.kubeflow.task")
 # A task before ImportExampleGen, which takes part of its cache's key from it.
@@ -119,12 +116,12 @@ def compiled(config: Config) -> Specification:
         that the graph doesn't have.
     """
     check(config)
-    by_tfx, nodes = _compiled_by_tfx(config)
+    by_tfx, graph = _compiled_by_tfx(config)
     spec = _renamed(by_tfx)
     if is_remote(config.root):
         spec.pipeline["defaultPipelineRoot"] = config.pipeline_root
-    ids = {task_name(node.id): node.id for node in nodes}
-    for node in nodes:
+    ids = {task_name(node.id): node.id for node in graph}
+    for node in graph:
         _finish(spec, node)
     _add_images(spec)
     settings = config.kubeflow
@@ -240,12 +237,11 @@ def _finish(spec: Specification, node: "BaseNode") -> None:
         *("--executor", name_utils.get_full_name(executor.executor_class)),
         *("--input", EXECUTOR_INPUT),
         *(("--types", json.dumps(titles, sort_keys=True)) if titles else ()),
-        # The code's fingerprint, part of the cache's key as on the laptop, and options of Beam.
-        *executor.extra_flags,
         *getattr(executor, "beam_pipeline_args", []),
     ]
-    spec.tasks[name]["cachingOptions"] = {} if node.id in _UNCACHED else {"enableCache": True}
-    if node.id in _NOTE_THE_RUN:
+    described = nodes.BY_ID[node.id]
+    spec.tasks[name]["cachingOptions"] = {"enableCache": True} if described.determined else {}
+    if described.notes_run:  # that alone makes each run's call another
         spec.hand_over(name, RUN_PARAMETER, {"runtimeValue": {"constant": RUN_ID}})
 
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 from keras_tuner import Oracle
 from keras_tuner.engine.trial import Trial, TrialStatus
 
+from darkroom.components.base import progress
 from darkroom.components.training.hand_over import without_notes
-from darkroom.components.tuning import oracles
+from darkroom.components.tuning import oracles, trial_table
 from darkroom.components.tuning.process_pool import ProcessPool, TrialProcess
 
 if TYPE_CHECKING:
     from darkroom.components.base.settings import TunerSettings
-    from darkroom.components.tuning import trial_table
     from darkroom.components.tuning.tuner_results import TrialRow
 
 
@@ -38,8 +38,12 @@ class LiveTable:
         self._begin = time.monotonic()
         self._ended: dict[str, trial_table.EndedTrial] = {}
 
-    def read(self) -> "trial_table.SearchProgress":
-        """How far the search is now."""
+    def report(self) -> None:
+        """Says how far the search is: a line in the log, which has the table attached."""
+        table = self._read()
+        progress.trials("Tuner", trial_table.headline(table), table)
+
+    def _read(self) -> trial_table.SearchProgress:
         oracle, now = self._search.oracle, time.monotonic()
         for trial_id in oracle.end_order:
             if trial_id not in self._ended:
@@ -98,6 +102,6 @@ class LiveTable:
         return oracles.epochs_of(trial.hyperparameters, self._search.config)
 
 
-def _shown(trial: Trial) -> "trial_table.ShownTrial":
+def _shown(trial: Trial) -> trial_table.ShownTrial:
     values = without_notes(trial.hyperparameters.values)
     return {"trial": str(int(trial.trial_id)), "values": values}
