@@ -4,6 +4,7 @@ Light to import, but for what checks ``beam.options``.
 """
 
 import json
+import re
 import shutil
 import socket
 
@@ -97,13 +98,19 @@ def _check_options(beam: Beam, flags: list[str]) -> None:
     import argparse
 
     try:
-        from darkroom.components.compat import beam as beam_parser
+        from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
         raise DarkroomError(
             f"beam.options: Beam knows what it takes, and {error.name} can't be imported: "
             "pip install 'darkroom-tfx[pipeline]', with locks/ as constraints."
         ) from error
-    names = beam_parser.option_names()
+    parsers: list[argparse.ArgumentParser] = []
+    PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
+    [parser] = parsers
+    parser.exit_on_error = False
+    # Its help begins a line with each option's names; two spaces, and an explanation, may follow.
+    begins = re.findall(r"^  (-.+?)(?:  |$)", parser.format_help(), re.MULTILINE)
+    names = re.findall(r"--([\w-]+)", " ".join(begins))
     for name, value in beam.options.items():
         if name in type(beam).model_fields:
             raise DarkroomError(f"beam.options.{name}: it has a key of its own: set beam.{name}.")
@@ -116,7 +123,7 @@ def _check_options(beam: Beam, flags: list[str]) -> None:
                 f"beam.options.{name}: Beam has no such option.{closest(name, names)}"
             )
     try:
-        beam_parser.parse(flags)
+        parser.parse_known_args(flags)
     except argparse.ArgumentError as error:
         name = (error.argument_name or "").split("/")[0].removeprefix("--")
         raise DarkroomError(

@@ -67,7 +67,7 @@ class Display(logging.Handler):
         )
         self._task: TaskID | None = None
         self.node, self._started = "", 0.0  # of the one that runs, or ran last
-        self._told: set[str] = set()  # trials that have their line
+        self._printed: set[str] = set()  # trials that have their line
 
     def __enter__(self) -> "Display":
         if self.console.is_terminal:
@@ -113,13 +113,13 @@ class Display(logging.Handler):
                 self._progress.update(self._task, total=1.0, completed=table["fraction"])
             return
         for trial in table["ended"]:
-            if trial["trial"] not in self._told:
-                self._told.add(trial["trial"])
+            if trial["trial"] not in self._printed:
+                self._printed.add(trial["trial"])
                 self.console.print(f"  {trial_table.ending(trial, table)}", markup=False)
 
     def _remove(self) -> None:
         self._progress.below = ""
-        self._told.clear()
+        self._printed.clear()
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None

@@ -18,18 +18,11 @@ _force = click.option("--force", is_flag=True, help="replace a file that is anot
 @click.argument(
     "where", type=click.Choice(["docker", "kubernetes", "kserve", "training", "search"])
 )
+@click.option("--image", default="", metavar="IMAGE", help="with darkroom in it (kubeflow.image)")
 @click.option(
-    "--image", default="", metavar="IMAGE",
-    help="with darkroom in it (kubeflow.image)",
-)  # fmt: skip
-@click.option(
-    "--claim", default="", metavar="NAME",
-    help="PersistentVolumeClaim that all pods share",
-)  # fmt: skip
-@click.option(
-    "--workers", type=int, default=1, metavar="N",
-    help="machines beside the chief (1)",
-)  # fmt: skip
+    "--claim", default="", metavar="NAME", help="PersistentVolumeClaim that all pods share"
+)
+@click.option("--workers", type=int, default=1, metavar="N", help="machines beside the chief (1)")
 @click.option(
     "--mount", default="/darkroom", metavar="PATH",
     help="where the volume is in the pods, and what relative paths begin with (/darkroom)",

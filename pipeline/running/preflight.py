@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from darkroom.components.base import remote, tfrecord, user_code
 from darkroom.components.base.errors import DarkroomError, closest, explain
@@ -14,14 +14,15 @@ from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.ingest import digits
 
+if TYPE_CHECKING:
+    from apache_beam.io.filesystem import FileMetadata
+
 # What a feature with the image may hold.
 _IMAGE_KINDS = {
     "encoded": ("bytes",),
     "uint8": ("bytes", "int64"),
     "float32": ("float", "bytes"),
 }
-
-
 # What stands for a span, a date or a version in a pattern of TFX's.
 _SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 
@@ -139,10 +140,10 @@ def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:
     # TFX reads the newest of the spans that fit.
     files = sorted(path for path in folder.glob(_SPAN.sub("*", pattern)) if path.is_file())
     if not files:
-        found = sorted(str(p.relative_to(folder)) for p in folder.glob("*"))[:10]
+        names = sorted(str(p.relative_to(folder)) for p in folder.glob("*"))[:10]
         raise DarkroomError(
             f"No files for the {split} split: data.splits.{split} is {pattern!r}, and {folder} has "
-            f"{', '.join(found) if found else 'nothing in it'}."
+            f"{', '.join(names) or 'nothing in it'}."
         )
     # A broken file is read up to the break; one without a whole record has nothing to give.
     with_records = [
@@ -153,7 +154,7 @@ def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:
     return sum(os.path.getsize(file) for file in files)
 
 
-def _listed(config: Config, uri: str) -> list[Any]:
+def _listed(config: Config, uri: str) -> "list[FileMetadata]":
     """The files of a pattern in a bucket, as Beam sees them."""
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -171,18 +172,18 @@ def _check_split_in_bucket(config: Config, split: str, pattern: str) -> int:
     from apache_beam.io.filesystems import FileSystems
 
     uri = f"{config.data_path}/{pattern}"
-    found = _listed(config, uri)
-    if not found:
+    listed = _listed(config, uri)
+    if not listed:
         raise DarkroomError(
             f"No files for the {split} split: data.splits.{split} is {pattern!r}, and nothing is "
             f"{uri}."
         )
-    first = found[0].path
+    first = listed[0].path
     with FileSystems.open(first) as file:
         records = (record for record, _ in tfrecord.records(file, first))
         if not _check_first_record(config, first, records):
             raise DarkroomError(f"The {split} split: {first} has no records.")
-    return sum(one.size_in_bytes for one in found)
+    return sum(one.size_in_bytes for one in listed)
 
 
 def _check_first_record(config: Config, file: str, records: Iterator[bytes]) -> bool:
