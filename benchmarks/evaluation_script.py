@@ -17,18 +17,20 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from darkroom.components.base import features
+from darkroom.components.base.settings import ReportSettings
 from darkroom.components.evaluation import evaluator
 from darkroom.components.report import collector, files
 from darkroom.components.runs import lineage
+from darkroom.components.runs.metadata import Store
 from darkroom.serving import signatures
 
 
 def main() -> None:
     """Runs a side on the artifacts of the newest run below a pipeline's folder."""
     side, home, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    store = lineage.open_store(home / "metadata.sqlite")
-    run = lineage.runs(store)[0]
-    nodes = lineage.nodes(store, run)
+    store = Store(backend="sqlite", path=str(home / "metadata.sqlite")).open()
+    run = lineage.runs(store, home.name)[0]
+    nodes = lineage.nodes(store, home.name, run)
     made = {
         key: artifact
         for node in nodes
@@ -48,7 +50,7 @@ def main() -> None:
     parts: dict[str, float] = {}
     if side == "darkroom":
         given = {node.id: node.execution.custom_properties for node in nodes}
-        config = json.loads(given["Report"]["config"].string_value)
+        report = ReportSettings.unpack(given["Report"]["custom_config"].string_value)
         properties = {"custom_config": given["Evaluator"]["custom_config"].string_value}
         began = time.monotonic()
         _do(evaluator.Executor, inputs, outputs, properties)
@@ -56,7 +58,7 @@ def main() -> None:
         began = time.monotonic()
         page = folder / "report"
         page.mkdir()
-        files.write(collector.collect(page, run.name, config, made, nodes), page)
+        files.write(collector.collect(page, run.name, report.config, made, nodes), page)
         parts["Report"] = time.monotonic() - began
     else:
         properties = {

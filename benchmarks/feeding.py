@@ -16,10 +16,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from darkroom.components.base import settings
 from darkroom.components.networks import models
 from darkroom.components.training import dataset, fitting
 from darkroom.pipeline.config import load
+from darkroom.pipeline.node_settings import NodeSettings
 
 _BUDGETS = {"in memory": 1.0, "half on disk": 0.5, "on disk": 0.0}  # shares of what all take
 _BATCH_SIZES = (64, 128)
@@ -97,9 +97,7 @@ def _steps(
 ) -> dict[str, Any]:
     """Both trainings in turns: the configured network, with and without our input path."""
     ratios, per_second = [], []
-    tree = load("cifar10", [f"training.epochs={options.epochs}"]).model_dump()
-    sections = "preprocessing", "model", "augmentation", "training"
-    config = settings.unpack(settings.pack(tree, *sections))
+    config = NodeSettings(load("cifar10", [f"training.epochs={options.epochs}"])).of("Trainer")
     size = config.training.batch_size
     few = dataset.of_arrays(images[:256], labels[:256])
     for _ in range(options.turns):

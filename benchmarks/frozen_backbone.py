@@ -9,7 +9,6 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -18,10 +17,11 @@ import measure
 import numpy as np
 import tensorflow as tf
 
-from darkroom.components.base import settings
+from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import dataset, devices, stages, transfer
 from darkroom.pipeline.config import load
+from darkroom.pipeline.node_settings import NodeSettings
 
 _SIZE, _CLASSES = 256, 6
 _TRAIN, _EVAL = 928, 397
@@ -71,7 +71,7 @@ def _images(generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.
     return pixels, np.arange(count) % _CLASSES
 
 
-def _configured(folder: Path, options: Any) -> SimpleNamespace:
+def _configured(folder: Path, options: Any) -> TrainerSettings:
     """The example's settings; the weights are a file, as ImageNet's can't be had everywhere."""
     keras.utils.set_random_seed(1)
     backbone = keras.applications.ResNet50V2(
@@ -88,13 +88,11 @@ def _configured(folder: Path, options: Any) -> SimpleNamespace:
         f"training.epochs={options.epochs}", f"training.batch_size={_BATCH}",
         "training.monitor=val_accuracy", "training.schedule=constant",
     ]  # fmt: skip
-    tree = load("cifar10", overrides).model_dump()
-    sections = "preprocessing", "model", "augmentation", "training", "transfer"
-    return settings.unpack(settings.pack(tree, *sections))
+    return NodeSettings(load("cifar10", overrides)).of("Trainer")
 
 
 def _kept(
-    folder: Path, config: SimpleNamespace, splits: list[tuple[np.ndarray, np.ndarray]]
+    folder: Path, config: TrainerSettings, splits: list[tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, float]:
     coding = dataset.Coding(np.zeros(3, np.float32), np.ones(3, np.float32))
     train, evaluation = (
@@ -133,7 +131,7 @@ def _kept(
 
 
 def _every_epoch(
-    config: SimpleNamespace, splits: list[tuple[np.ndarray, np.ndarray]], epochs: int
+    config: TrainerSettings, splits: list[tuple[np.ndarray, np.ndarray]], epochs: int
 ) -> list[float]:
     """Seconds of each epoch in the example's way: all in every step; the first builds as well."""
     begin = time.monotonic()

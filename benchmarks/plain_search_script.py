@@ -5,7 +5,6 @@ import math
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -13,14 +12,16 @@ import keras_tuner
 import numpy as np
 from plain_keras_script import load
 
-from darkroom.components.base import settings
+from darkroom.components.base.settings import TunerSettings
+from darkroom.pipeline.config import Config
+from darkroom.pipeline.node_settings import NodeSettings
 
 
 class Candidate(keras_tuner.HyperModel):
     """A trial's network, and its training with the trial's batch size and learning rates."""
 
-    def __init__(self, config: dict[str, Any], num_classes: int, steps_per_execution: int):
-        """``config``: what ``darkroom config`` prints."""
+    def __init__(self, config: TunerSettings, num_classes: int, steps_per_execution: int):
+        """``config``: what the Tuner node gets."""
         super().__init__()
         self.epochs_trained = 0
         self._steps_per_execution = steps_per_execution
@@ -29,8 +30,8 @@ class Candidate(keras_tuner.HyperModel):
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """The compiled network."""
-        declare(hp, settings.unpack(self._config))
-        config = settings.unpack(self._config, hp.values)
+        declare(hp, self._config)
+        config = self._config.with_values(hp.values)
         model, training = config.model, config.training
         size = config.preprocessing
         layers = [keras.Input((size.height, size.width, size.channels)), keras.layers.Flatten()]
@@ -60,7 +61,7 @@ class Candidate(keras_tuner.HyperModel):
         **kwargs: Any,
     ) -> keras.callbacks.History:
         """Fits the network; ``epochs``, and from which on, are the tuner's."""
-        training = settings.unpack(self._config, hp.values).training
+        training = self._config.with_values(hp.values).training
         if training.schedule == "cosine":
             rate = lambda e: training.learning_rate * 0.5 * (1 + math.cos(math.pi * e / epochs))  # noqa: E731
             callbacks = [*callbacks, keras.callbacks.LearningRateScheduler(rate)]
@@ -70,11 +71,11 @@ class Candidate(keras_tuner.HyperModel):
         return history
 
 
-def declare(hp: keras_tuner.HyperParameters, config: SimpleNamespace) -> None:
+def declare(hp: keras_tuner.HyperParameters, config: TunerSettings) -> None:
     """Declares ``tuner.space``; the configured values are the defaults."""
     # KerasTuner draws in this order, and TFX hands darkroom the keys sorted: now both draw alike.
-    for key, values in sorted(vars(config.tuner.space).items()):
-        default = settings.look_up(config, key)
+    for key, values in sorted(config.tuner.space.items()):
+        default = config.value(key)
         between = {"step": values.step, "sampling": values.sampling, "default": default}
         if values.choices is not None:
             hp.Choice(key, values.choices, default=default)
@@ -84,7 +85,7 @@ def declare(hp: keras_tuner.HyperParameters, config: SimpleNamespace) -> None:
             hp.Int(key, values.min, values.max, **between)
 
 
-def search_with(config: SimpleNamespace, candidate: Candidate) -> keras_tuner.Tuner:
+def search_with(config: TunerSettings, candidate: Candidate) -> keras_tuner.Tuner:
     """The tuner of the configured algorithm, which writes to the current folder."""
     options = {
         "objective": config.tuner.objective,
@@ -114,10 +115,10 @@ def main(data: Path, tree: dict[str, Any], steps_per_execution: int) -> None:
     train = train_images.astype(np.float32) / 255, train_labels
     load_seconds = time.monotonic() - begin
 
-    config = settings.unpack(tree)
+    config = NodeSettings(Config.model_validate(tree)).of("Tuner")
     keras.utils.set_random_seed(config.training.seed + 1)
     begin = time.monotonic()
-    candidate = Candidate(tree, len(classes), steps_per_execution)
+    candidate = Candidate(config, len(classes), steps_per_execution)
     tuner = search_with(config, candidate)
     tuner.search(
         *train,

@@ -4,15 +4,10 @@ from pathlib import Path
 
 import click
 
-from darkroom.pipeline.command_line import DEFAULT_CONFIG, ConfigOptions, command, configured
+from darkroom.pipeline.command_line import DEFAULT_CONFIG, ConfigOptions, configured
 
 
-@command(
-    "compile",
-    "write the specification that Kubeflow Pipelines runs",
-    "Writes the pipeline as Kubeflow Pipelines (from version 2.5) and Vertex AI run it. python -m "
-    "darkroom.kubeflow.run_local runs it here.",
-)
+@click.command("compile", short_help="Write the specification that Kubeflow Pipelines runs")
 @configured
 @click.option(
     "--target", type=click.Choice(["kubeflow"]), default="kubeflow",
@@ -23,7 +18,10 @@ from darkroom.pipeline.command_line import DEFAULT_CONFIG, ConfigOptions, comman
     help="for the YAML (default: NAME-kubeflow.yaml)",
 )  # fmt: skip
 def compile_pipeline(options: ConfigOptions, target: str, out: Path | None) -> int:
-    """A file that Kubeflow Pipelines takes."""
+    """Writes the pipeline as Kubeflow Pipelines (from version 2.5) and Vertex AI run it.
+
+    python -m darkroom.kubeflow.run_local runs it here.
+    """
     config = options.load()
     from darkroom.kubeflow import compile as compiler
 
@@ -33,7 +31,7 @@ def compile_pipeline(options: ConfigOptions, target: str, out: Path | None) -> i
     return 0
 
 
-@command("submit", "run it on Kubeflow Pipelines, once or again and again")
+@click.command("submit")
 @configured
 @click.option("--host", required=True, metavar="URL", help="of Kubeflow Pipelines")
 @click.option(
@@ -54,7 +52,7 @@ def submit_pipeline(
     run_name: str | None,
     recurring: str | None,
 ) -> int:
-    """A run, or a recurring run."""
+    """Run it on Kubeflow Pipelines, once or again and again."""
     import tempfile
 
     from darkroom.components.base.errors import DarkroomError

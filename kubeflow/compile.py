@@ -235,13 +235,11 @@ def _finish(spec: Specification, node: "BaseNode") -> None:
         *("--executor", name_utils.get_full_name(executor.executor_class)),
         *("--input", EXECUTOR_INPUT),
         *(("--types", json.dumps(titles, sort_keys=True)) if titles else ()),
-        # The code's fingerprint, part of the cache's key as on the laptop, and options of Beam.
-        *executor.extra_flags,
         *getattr(executor, "beam_pipeline_args", []),
     ]
-    facts = nodes.BY_ID[node.id]
-    spec.tasks[name]["cachingOptions"] = {"enableCache": True} if facts.determined else {}
-    if facts.notes_run:
+    described = nodes.BY_ID[node.id]
+    spec.tasks[name]["cachingOptions"] = {"enableCache": True} if described.determined else {}
+    if described.notes_run:  # that alone makes each run's call another
         spec.hand_over(name, RUN_PARAMETER, {"runtimeValue": {"constant": RUN_ID}})
 
 

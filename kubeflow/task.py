@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.base.settings import Code
 from darkroom.kubeflow.protocol import (
     COPIES,
     RUN_PARAMETER,
@@ -56,14 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--types", type=json.loads, default={}, help="titles of the input artifacts' types by key"
     )
-    parser.add_argument(
-        "--source", help="the code's fingerprint, for the cache's key, and to be checked"
-    )
-    parser.add_argument("--modules", default="", help="the modules that it was taken from")
     options, beam_arguments = parser.parse_known_args(arguments)
     try:
-        if options.source is not None:
-            _check_source(options.source, options.modules.split(","))
+        _check_code(options.input)
         seconds, words = _run(
             options.node, options.executor, options.input, options.types, beam_arguments
         )
@@ -77,13 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _check_source(source: str, modules: Sequence[str]) -> None:
+def _check_code(handed: ExecutorInput) -> None:
     """What this code makes is kept under the fingerprint of that which the pipeline came from."""
-    if fingerprint.of_modules(*modules) != source:
+    settings = handed.get("inputs", {}).get("parameterValues", {}).get("custom_config")
+    code = Code.of(str(settings or ""))
+    if code.modules and fingerprint.of_modules(*code.modules) != code.fingerprint:
         raise DarkroomError(
             "The image has other code, or other versions of libraries, than the pipeline was "
-            f"compiled from (looked at from {', '.join(modules)} on), and its results would be "
-            "cached as that code's. Build the image of this code, and compile the pipeline with it."
+            f"compiled from (looked at from {', '.join(code.modules)} on), and its results would "
+            "be cached as that code's. Build the image of this code, and compile the pipeline "
+            "with it."
         )
 
 

@@ -1,11 +1,12 @@
-"""How darkroom's commands are declared, and what becomes of their errors. Light to import."""
+"""What darkroom's commands share: their configuration, completion, errors. Light to import."""
 
 import functools
+import glob
 import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = "digits"  # that anyone can run: its images come with scikit-learn
 _SHIPPED = sorted(path.stem for path in Path(__file__).parent.glob("configs/*.yaml"))
-
-Function = Callable[..., int]  # returns the exit code
 
 
 class ConfigOptions(NamedTuple):
@@ -44,32 +43,8 @@ class ConfigOptions(NamedTuple):
         return "".join(f" {shlex.quote(word)}" for word in words)
 
 
-class Command(click.Command):
-    """A command whose help tells of its arguments, and of some options in sections of their own."""
-
-    arguments: Mapping[str, str] = {}  # a sentence on each
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            error.ctx = error.ctx or ctx  # so that the sentence can say whose help tells more
-            raise
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        sections = {"Arguments": list(self.arguments.items())}
-        for parameter in self.get_params(ctx):
-            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
-                section = getattr(parameter, "section", "Options")
-                sections.setdefault(section, []).append(record)
-        for heading, records in sections.items():
-            if records:
-                with formatter.section(heading):
-                    formatter.write_dl(records)
-
-
 class Group(click.Group):
-    """Commands in the order in which they were added."""
+    """Commands in the order in which they are given; a typo gets the nearest one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -84,70 +59,27 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class _ConfigFile(click.ParamType):
-    """A YAML file, or the name of a shipped configuration."""
-
-    name = "file"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        names = [name for name in _SHIPPED if name.startswith(incomplete)]
-        folder, _, beginning = incomplete.rpartition("/")
-        files = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob("*.yaml")
-        names += sorted(
-            f"{incomplete[: len(incomplete) - len(beginning)]}{file.name}"
-            for file in files
-            if file.name.startswith(beginning)
-        )
-        # Where nothing fits, the shell offers what it has: other files, and folders.
-        return [CompletionItem(name) for name in names] or [CompletionItem("", type="file")]
+def _complete_config(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    names = [name for name in _SHIPPED if name.startswith(incomplete)]
+    names += sorted(glob.glob(f"{glob.escape(incomplete)}*.yaml"))
+    # Where nothing fits, the shell offers what it has: other files, and folders.
+    return [CompletionItem(name) for name in names] or [CompletionItem("", type="file")]
 
 
-def command(
-    name: str, sentence: str, description: str = "", arguments: Mapping[str, str] | None = None
-) -> Callable[[Function], Command]:
-    """Makes a command of a function whose parameters click's decorators declare.
-
-    Args:
-      name: of the command.
-      sentence: what it does, in the list of all commands.
-      description: in its own help, where there is more to say.
-      arguments: a sentence on each of its arguments.
-    """
-
-    def declare(function: Function) -> Command:
-        help_text = description or f"{sentence[0].upper()}{sentence[1:]}."
-        made = click.command(name, cls=Command, short_help=sentence, help=help_text)(function)
-        made.arguments = arguments or {}
-        return made
-
-    return declare
-
-
-def configured(function: Function) -> Function:
+def configured(function: Callable[..., int]) -> Callable[..., int]:
     """Gives a command ``--config`` and ``--set``; its function gets a ``ConfigOptions`` first."""
-    return _with_config(
-        function,
-        f"YAML file, or the name of a shipped one: {', '.join(_SHIPPED)} "
-        f"(default: {DEFAULT_CONFIG})",
-        "override a key, as in training.epochs=3; can be repeated",
-        is_required=False,
-    )
 
-
-def configured_by_programs(function: Function) -> Function:
-    """The same, for a command that programs start: it has no default configuration."""
-    same = "as darkroom run takes it"
-    return _with_config(function, same, same, is_required=True)
-
-
-def _with_config(function: Function, on_config: str, on_set: str, is_required: bool) -> Function:
     @click.option(
-        "--config", type=_ConfigFile(), metavar="FILE", required=is_required,
-        default=None if is_required else DEFAULT_CONFIG, help=on_config,
+        "--config", default=DEFAULT_CONFIG, metavar="FILE", shell_complete=_complete_config,
+        help=f"YAML file, or the name of a shipped one: {', '.join(_SHIPPED)} "
+        f"(default: {DEFAULT_CONFIG})",
     )  # fmt: skip
-    @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=on_set)
+    @click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+        help="override a key, as in training.epochs=3; can be repeated",
+    )  # fmt: skip
     @functools.wraps(function)
     def with_config(config: str, overrides: tuple[str, ...], **others: object) -> int:
         return function(ConfigOptions(config, list(overrides)), **others)
@@ -165,11 +97,11 @@ def exclude_each_other(**options: object) -> None:
         click.get_current_context().fail(f"{' and '.join(used)} exclude each other.")
 
 
-def obey(group: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
+def obey(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
     """Does what a command line says; what is the user's to mend is a sentence on stderr.
 
     Args:
-      group: the command, or all of them.
+      command: or a group of them, whose functions return exit codes.
       name: of the program.
       arguments: None: those of this process.
 
@@ -179,16 +111,17 @@ def obey(group: click.Command, name: str, arguments: Sequence[str] | None = None
     sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
-        with group.make_context(
+        with command.make_context(
             name, words, help_option_names=["-h", "--help"], max_content_width=100
         ) as context:
-            code: int = group.invoke(context)
+            code: int = command.invoke(context)
         sys.stdout.flush()  # a reader that has left shows here, not at the interpreter's end
         return code
     except click.exceptions.Exit as ended:  # after --help
         return ended.exit_code
     except click.UsageError as error:
-        print(f"darkroom: {_usage(error, name)}", file=sys.stderr)
+        help_of = error.ctx.command_path if error.ctx else name
+        print(f"darkroom: {_sentence(error)} {help_of} --help tells more.", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         from darkroom.components.base.errors import INTERRUPTED
@@ -206,21 +139,18 @@ def obey(group: click.Command, name: str, arguments: Sequence[str] | None = None
         return getattr(error, "exit_code", 1) if is_ours else 1
 
 
-def _usage(error: click.UsageError, name: str) -> str:
-    path = error.ctx.command_path if error.ctx else name
-    sentence = error.format_message()
-    if type(error) is click.BadParameter and error.param is not None:
-        option = isinstance(error.param, click.Option)
-        wrong = max(error.param.opts, key=len) if option else error.param.human_readable_name
-        sentence = f"{wrong}: {error.message}"
-    elif isinstance(error, click.NoSuchOption):
+def _sentence(error: click.UsageError) -> str:
+    if isinstance(error, click.NoSuchOption):
         from darkroom.components.base.errors import closest
 
         similar = closest(error.option_name, list(error.possibilities or ()))
-        sentence = f"There is no option {error.option_name}.{similar}"
-    return (
-        f"{sentence.rstrip('.')}{'' if sentence.endswith('?') else '.'} {path} --help tells more."
-    )
+        return f"There is no option {error.option_name}.{similar}"
+    words = error.format_message()
+    if type(error) is click.BadParameter and error.param is not None:
+        option = isinstance(error.param, click.Option)
+        name = max(error.param.opts, key=len) if option else error.param.human_readable_name
+        words = f"{name}: {error.message}"
+    return words if words.endswith((".", "?")) else f"{words}."
 
 
 def print_json(value: object) -> None:

@@ -5,7 +5,8 @@ import os
 from darkroom.components.base import results
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.remote import is_remote
-from darkroom.components.training.distribution import cluster, multi_worker, shared_work
+from darkroom.components.training import multi_worker
+from darkroom.components.training.distribution import cluster, shared_work
 from darkroom.pipeline.config import Config
 
 _ID, _IP, _PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"

@@ -250,9 +250,7 @@ class VersionNote:
     pushed: str = ""  # when, in ISO 8601
     run: str | None = None  # of the pipeline
     model: ModelReference | None = None
-    metrics: Mapping[str, float | None] = field(
-        default_factory=dict
-    )  # as the Evaluator measured them
+    metrics: Mapping[str, float | None] = field(default_factory=dict)  # the Evaluator's
     remarks: Sequence[str] = ()  # the Evaluator's sentences
     fingerprint: str = ""  # by which the same model is recognised
 

@@ -20,7 +20,8 @@ from darkroom.components.evaluation import predictions, tfma_metrics
 from darkroom.components.evaluation.artifacts import Evaluation, MetricRow
 from darkroom.components.evaluation.candidate import Candidate
 from darkroom.components.networks import export
-from darkroom.components.training import dataset, fitting
+from darkroom.components.training import dataset
+from darkroom.components.transform import vocabulary
 from darkroom.pipeline.config import load
 from darkroom.serving import signatures
 from tests.conftest import Project
@@ -39,7 +40,7 @@ class Digits:
         self.examples.uri = str(examples)
         self.examples.split_names = artifact_utils.encode_split_names(["train", "eval"])
         self.transform = tft.TFTransformOutput(str(graph))
-        self.classes = fitting.class_names(self.transform)
+        self.classes = vocabulary.class_names(self.transform)
         self.images = base_examples.sample_images([str(examples / "Split-eval" / "*")], 4)
         train = dataset.preprocessed(
             [str(examples / "Split-train" / "*")], self.transform, budget=2**30

@@ -13,8 +13,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from darkroom.components.base import features
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import SchemaGenSettings
-from darkroom.components.validation import example_validator, schema_gen, statistics
-from darkroom.components.validation.artifacts import Anomalies, SchemaOrigin
+from darkroom.components.validation import artifacts, example_validator, schema_gen, statistics
 from darkroom.components.validation.statistics import SplitStatistics
 
 CLASSES = ("cat", "dog", "owl")
@@ -75,7 +74,7 @@ class House:
                 ).model_dump_json()
             },
         )
-        assert SchemaOrigin.read(written.mlmd_artifact).inferred == (not schema_text)
+        assert artifacts.is_inferred(written.mlmd_artifact) == (not schema_text)
         self.schema = (Path(written.uri) / "schema.pbtxt").read_text()
         anomalies = self._artifact(standard_artifacts.ExampleAnomalies)
         previous = [self.last] if self.last is not None else []
@@ -84,7 +83,7 @@ class House:
         example_validator.Executor().Do(inputs, {"anomalies": [anomalies]}, {})
         for name in artifact_utils.decode_split_names(anomalies.split_names):
             assert (Path(anomalies.uri) / f"Split-{name}" / "SchemaDiff.pb").exists()
-        return Anomalies.read(anomalies.mlmd_artifact).sentences
+        return artifacts.anomalies(anomalies.mlmd_artifact)
 
     def complaint(self, schema_text: str = "", **splits: pd.DataFrame) -> str:
         with pytest.raises(DarkroomError) as caught:

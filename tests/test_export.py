@@ -16,6 +16,7 @@ from darkroom.components.base import features, tfrecord
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import export, models
 from darkroom.components.training import dataset, fitting
+from darkroom.components.transform import vocabulary
 from darkroom.pipeline.config import load
 from darkroom.serving import signatures
 from tests.conftest import Project
@@ -42,7 +43,7 @@ def trained(
     """A model, what it was trained on, and its export loaded again."""
     config = configured(NetworkSettings, config=load(small.folder / "config.yaml"))
     transform = transform_of(small)
-    classes = fitting.class_names(transform)
+    classes = vocabulary.class_names(transform)
     examples = dataset.preprocessed([str(eval_file)], transform, 2**30)
     keras.utils.set_random_seed(0)
     model = models.build_model(keras_tuner.HyperParameters(), config, len(classes))
@@ -139,7 +140,7 @@ def test_classes_are_names_in_the_vocabularys_order(trained: tuple, small: Proje
         image_bytes=tf.constant([_png(np.zeros((8, 8), np.uint8))] * 2)
     )
     names = [c.decode() for c in answer["classes"].numpy()[0]]
-    assert names == fitting.class_names(transform_of(small))
+    assert names == vocabulary.class_names(transform_of(small))
     assert sorted(names) == [str(digit) for digit in range(10)]
     np.testing.assert_allclose(answer["scores"].numpy().sum(axis=1), 1, atol=1e-5)
 

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 
-from darkroom.components.ingestion.inspection_counts import InspectionCounts, SumCounts
+from darkroom.components.ingestion.inspection_counts import InspectionCounts, total
 
 
 def counts_of(split: str, *images: tuple[int, bytes]) -> InspectionCounts:
@@ -22,13 +22,9 @@ def test_counts_add_up_in_any_order() -> None:
     parts[1].leak("train", "y, record 0")
     parts[2].broken_file("z is cut off.", 5)
     reports = []
-    for order in itertools.permutations(parts):
-        total = SumCounts()
-        result = total.create_accumulator()
-        for part in order:
-            result = total.add_input(result, part)
-        merged = total.merge_accumulators([result, total.create_accumulator()])
-        reports.append(total.extract_output(merged).report(["train", "eval"]).model_dump())
+    for first, *others in itertools.permutations(parts):
+        merged = total([total([first]), total(others), total([])])
+        reports.append(merged.report(["train", "eval"]).model_dump())
     for report in reports:
         assert report == {
             "splits": {
@@ -64,6 +60,6 @@ def test_only_the_first_are_named() -> None:
 
 
 def test_contents_are_of_all_splits() -> None:
-    both = counts_of("train", (5, b"a")).add(counts_of("eval", (2**62, b"b")))
+    both = total([counts_of("train", (5, b"a")), counts_of("eval", (2**62, b"b"))])
     assert sorted(both.contents().tolist()) == [5, 2**62]
     assert InspectionCounts().contents().dtype == np.int64

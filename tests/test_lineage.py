@@ -21,7 +21,7 @@ def test_a_run_is_read_with_what_its_nodes_took_and_made(
     assert {node.state for node in nodes.values()} == {"complete"}
     assert [id_ for id_, node in nodes.items() if node.is_resolver] == [
         "LastStatistics",
-        "Resolver",
+        "Baseline",
     ]
     trainer = nodes["Trainer"]
     assert sorted(trainer.inputs) == ["examples", "hyperparameters", "transform_graph"]
@@ -30,7 +30,7 @@ def test_a_run_is_read_with_what_its_nodes_took_and_made(
     assert trainer.started < trainer.updated
     assert nodes["Pusher"].inputs["model"] == trainer.outputs["model"]
     # A resolver hands on what others made; here there was nothing but the candidate.
-    assert [found.id for found in nodes["Resolver"].outputs.get("model", [])] == []
+    assert [found.id for found in nodes["Baseline"].outputs.get("model", [])] == []
 
 
 def test_the_maker_of_an_artifact(small_config: Config) -> None:

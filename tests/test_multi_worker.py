@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from darkroom.components.base import results
-from darkroom.components.training import checkpoint, dataset, fitting, stages
-from darkroom.components.training.distribution import multi_worker, shared_work
+from darkroom.components.training import checkpoint, dataset, fitting, multi_worker, stages
+from darkroom.components.training.distribution import shared_work
 from darkroom.components.training.job import TrainingJob
 from darkroom.components.training.model_run import TrainingHistory
 from darkroom.components.tuning import trial

@@ -22,6 +22,7 @@ from darkroom.components.base import features, tfrecord
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models
 from darkroom.components.training import dataset, fitting
+from darkroom.components.transform import vocabulary
 from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.pipeline import create_pipeline
 from darkroom.serving.description import describe
@@ -286,7 +287,7 @@ def trained(config: Config, artifacts: Path) -> fitting.Fitted:
     splits = dataset.splits(*files, transform, 2**30)
     own = configured(TrainerSettings, config=config)
     keras.utils.set_random_seed(own.training.seed)
-    classes = fitting.class_names(transform)
+    classes = vocabulary.class_names(transform)
     model = models.build_model(keras_tuner.HyperParameters(), own, len(classes))
     return fitting.fit(model, own, *splits, [])
 

@@ -92,7 +92,7 @@ def test_a_curve_tells_its_ends_and_the_exported_epoch() -> None:
 
 
 def test_areas_of_bins_are_one() -> None:
-    edges, heights = plots._density([[0, 1, 3], [1, 4, 9]])
+    edges, heights = plots.density([[0, 1, 3], [1, 4, 9]])
     assert edges == [0, 1, 4]
     assert math.isclose(float(np.dot(np.diff(edges), heights)), 1)
 

@@ -97,11 +97,11 @@ def test_the_rehearsal_is_no_evaluation() -> None:
         return lineage.Node(name, state, 0, 0, {}, listed, SimpleNamespace(type=name), "p")
 
     done = [node("Trainer", "complete", model="m"), node("Rehearsal", "complete", evaluation="r")]
-    assert reports._made(done) == {"model": "m"}
+    assert reports.outputs(done) == {"model": "m"}
     evaluated = node("Evaluator", "cached", evaluation="e")
     for order in ([evaluated, *done], [*done, evaluated]):
-        assert reports._made(order)["evaluation"] == "e"
-    assert reports._made([node("Evaluator", "failed", evaluation="e")]) == {}
+        assert reports.outputs(order)["evaluation"] == "e"
+    assert reports.outputs([node("Evaluator", "failed", evaluation="e")]) == {}
 
 
 def test_both_blessings_are_told_apart() -> None:
@@ -110,4 +110,4 @@ def test_both_blessings_are_told_apart() -> None:
         return lineage.Node(name, "complete", 0, 0, {}, {"blessing": [blessing]}, kind, "p")
 
     done = [node("Evaluator", "e"), node("ServingValidator", "s")]
-    assert reports._made(done) == {"blessing": "e", "infra_blessing": "s"}
+    assert reports.outputs(done) == {"blessing": "e", "infra_blessing": "s"}

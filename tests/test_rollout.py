@@ -234,7 +234,7 @@ class Sequences(RuleBasedStateMachine):
         self.models += new
         (self.source / "saved_model.pb").write_text(f"graph {self.models}")
         changed = SETTINGS.model_copy(update={"rollout": how, "keep_versions": keep})
-        folder = version_folder.DiskFolder(self.folder)
+        folder = version_folder.at(str(self.folder))
         version = folder.push(self.source, VersionNote(), changed)
         after = rollout.read(self.folder)
         assert after is not None

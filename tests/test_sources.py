@@ -14,19 +14,19 @@ def touch(root: Path, *names: str) -> None:
 
 
 def found(source: Path) -> list[tuple[str, str, str | None]]:
-    return [(file.name, file.label, file.split) for file in sources.find(source).files]
+    return [(file.name, file.label, file.split) for file in sources.list_images(source).files]
 
 
 def complaint(source: Path) -> str:
     with pytest.raises(DarkroomError) as caught:
-        sources.find(source)
+        sources.list_images(source)
     return str(caught.value)
 
 
 def test_a_folder_for_each_class(tmp_path: Path) -> None:
     touch(tmp_path, "cat/1.jpg", "cat/deep/er/2.PNG", "dog/3.webp", "dog/notes.txt", "dog/none")
     touch(tmp_path, "cat/.hidden.jpg", ".git/x.jpg", "cat/.cache/x.jpg")
-    listed = sources.find(tmp_path)
+    listed = sources.list_images(tmp_path)
     assert found(tmp_path) == [
         ("cat/1.jpg", "cat", None),
         ("cat/deep/er/2.PNG", "cat", None),
@@ -70,7 +70,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert "cat/more/2.jpg" in names
     assert len(names) == 2
     (tmp_path / "source/cat/broken.jpg").symlink_to(tmp_path / "nowhere")
-    assert len(sources.find(tmp_path / "source").files) == 3  # refused later, by name
+    assert len(sources.list_images(tmp_path / "source").files) == 3  # refused later, by name
 
 
 def test_folders_without_images(tmp_path: Path) -> None:
@@ -105,26 +105,26 @@ def test_a_manifest(tmp_path: Path) -> None:
 
 def test_further_columns_come_along(tmp_path: Path) -> None:
     path = manifest(tmp_path, "path,label,camera,year", "a.jpg,cat, a7 ,2023", "b.jpg,dog,,2024")
-    files = sources.find(path).files
+    files = sources.list_images(path).files
     assert [dict(file.columns) for file in files] == [
         {"camera": "a7", "year": "2023"},
         {"camera": "", "year": "2024"},
     ]
     path = manifest(tmp_path, "path,label,image/height", "a.jpg,cat,3")
     with pytest.raises(DarkroomError, match="the column image/height has the name of a feature"):
-        sources.find(path)
+        sources.list_images(path)
 
 
 def test_a_manifest_of_several_labels(tmp_path: Path) -> None:
     path = manifest(tmp_path, "path,label", "a.jpg,dog | cat", "b.jpg,", "c.jpg,cat|cat")
-    files = sources.find(path, multi_label=True).files
+    files = sources.list_images(path, multi_label=True).files
     assert [(file.name, file.label) for file in files] == [
         ("a.jpg", "cat|dog"),
         ("b.jpg", ""),
         ("c.jpg", "cat"),
     ]
     with pytest.raises(DarkroomError, match="For several labels give a CSV manifest"):
-        sources.find(tmp_path, multi_label=True)
+        sources.list_images(tmp_path, multi_label=True)
 
 
 def test_rows_that_can_not_be_used_do_not_lose_the_others(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_rows_that_can_not_be_used_do_not_lose_the_others(tmp_path: Path) -> Non
         "c.jpg,cat,holdout",
         "short",
     )
-    listed = sources.find(path)
+    listed = sources.list_images(path)
     assert [file.name for file in listed.files] == ["a.jpg"]
     reasons = dict(listed.refused)
     assert f"outside {tmp_path}" in reasons["line 3, ../outside.jpg"]
@@ -154,7 +154,7 @@ def test_a_link_out_of_the_manifests_folder_is_outside(tmp_path: Path) -> None:
     touch(tmp_path, "secret.jpg", "set/x")
     (tmp_path / "set" / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     path = manifest(tmp_path / "set", "path,label", "link.jpg,cat")
-    assert sources.find(path).files == []
+    assert sources.list_images(path).files == []
 
 
 def test_a_manifest_that_is_none(tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from darkroom.components.base import results
-from darkroom.components.runs import last_statistics
+from darkroom.components.base.component import existing
+from darkroom.components.base.settings import Code, FolderSettings
 from darkroom.kubeflow import protocol, task
 from darkroom.pipeline import fingerprint
 from tests.conftest import python
 
 STATISTICS = "tfx.ExampleStatistics"
-LAST_STATISTICS = "darkroom.components.runs.last_statistics.StatisticsExecutor"
+MODULE = "darkroom.components.runs.last_statistics"
+LAST_STATISTICS = f"{MODULE}.StatisticsExecutor"
 
 
 def given(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -36,7 +38,10 @@ def given(folder: Path, **changes: Any) -> dict[str, Any]:
     }
     return {
         "inputs": {
-            "parameterValues": {"folder": str(folder / "kept"), "pipeline_run_id": "run"},
+            "parameterValues": {
+                "custom_config": settings(folder / "kept").model_dump_json(),
+                "pipeline_run_id": "run",
+            },
             "artifacts": {"candidate": {"artifacts": [artifact]}},
         },
         "outputs": {
@@ -49,16 +54,16 @@ def given(folder: Path, **changes: Any) -> dict[str, Any]:
 TYPES = {"candidate": STATISTICS}
 
 
-def run(
-    described: Any,
-    types: dict[str, str] = TYPES,
-    source: str = fingerprint.of_modules("darkroom.components.runs.last_statistics"),
-) -> Any:
+def settings(folder: Path) -> FolderSettings:
+    code = Code(modules=[MODULE], fingerprint=fingerprint.of_modules(MODULE))
+    return FolderSettings(code=code, folder=str(folder))
+
+
+def run(described: Any, types: dict[str, str] = TYPES) -> Any:
     text = described if isinstance(described, str) else json.dumps(described)
     return python(
         *("-m", "darkroom.kubeflow.task", "--node", "LastStatistics"),
         *("--executor", LAST_STATISTICS, "--input", text, "--types", json.dumps(types)),
-        *("--modules=darkroom.components.runs.last_statistics", f"--source={source}"),
     )
 
 
@@ -87,7 +92,10 @@ def test_a_failure_is_a_sentence_and_a_code(tmp_path: Path) -> None:
         "expected TFX's or darkroom's."
     )
     assert not (tmp_path / "outputs").exists()
-    result = run(described, source="0123456789abcdef")
+    handed = described["inputs"]["parameterValues"]
+    found = handed["custom_config"]
+    handed["custom_config"] = found.replace(Code.of(found).fingerprint, "0123456789abcdef")
+    result = run(described)
     assert result.returncode == 1
     said = result.stdout.splitlines()[-1]
     assert said.startswith("LastStatistics failed. The image has other code, or other versions of")
@@ -107,7 +115,7 @@ def test_artifacts_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert artifact.get_float_custom_property("share") == 0.5
     artifact.set_int_custom_property(results.FOUND_PROPERTY, 0)
     artifact.set_json_value_custom_property("blessed", {"train": 1})
-    assert last_statistics.found([artifact]) == []
+    assert existing([artifact]) == []
     back = artifacts.describe(artifact)
     assert back["uri"] == described["uri"]
     assert back["metadata"] == {

@@ -98,3 +98,13 @@ def test_the_cause_is_found_below_other_errors() -> None:
         "[while running 'Transform/Decode']\n\nsome more\n"
     )
     assert explain(beam) == "tensorflow.errors.InvalidArgumentError: Matrix is singular."
+
+
+def test_our_own_modules_are_named_where_they_are_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "of_an_earlier_version.py").write_text("import components.models\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DarkroomError) as caught:
+        user_code.resolve("of_an_earlier_version.build_model", "model.build_fn")
+    assert "darkroom's own modules are below darkroom: darkroom.components" in str(caught.value)

@@ -30,7 +30,7 @@ def write_model(folder: Path, number: int) -> Path:
 def push_number(tmp_path: Path, number: int, **changed: object) -> int:
     settings = SETTINGS.model_copy(update=changed)
     source = write_model(tmp_path / "model", number)
-    folder = version_folder.DiskFolder(tmp_path / "pushed" / "flowers")
+    folder = version_folder.at(str(tmp_path / "pushed" / "flowers"))
     return folder.push(source, VersionNote(run=f"r{number}"), settings)
 
 
@@ -174,13 +174,13 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 from darkroom.components.base.settings import PusherSettings
-from darkroom.components.pushing.version_folder import DiskFolder
+from darkroom.components.pushing import version_folder
 from darkroom.serving.pushed_files import VersionNote
 folder, *models = map(Path, sys.argv[1:-1])
 settings = PusherSettings.unpack(sys.argv[-1])
 print("begins", flush=True)
 for model in itertools.cycle(models):
-    DiskFolder(folder).push(model, VersionNote(), settings)
+    version_folder.at(str(folder)).push(model, VersionNote(), settings)
 """
 # Reads what is there as a model server would, again and again, and prints what is not whole.
 WATCHING = """
@@ -215,7 +215,9 @@ print(looks)
 
 def test_killed_at_any_point_every_version_is_whole(tmp_path: Path) -> None:
     folder, stop = tmp_path / "pushed" / "flowers", tmp_path / "stop"
-    folder.mkdir(parents=True)
+    began = time.monotonic()
+    push_number(tmp_path, 2)
+    longest = 3 * max(0.03, time.monotonic() - began)  # longer beside busy processes
     watcher = subprocess.Popen(
         [sys.executable, "-c", WATCHING, folder, stop],
         env=environment(), stdout=-1, stderr=subprocess.STDOUT, text=True,
@@ -231,7 +233,7 @@ def test_killed_at_any_point_every_version_is_whole(tmp_path: Path) -> None:
         )  # fmt: skip
         assert pushing.stdout is not None
         assert pushing.stdout.readline() == b"begins\n"
-        time.sleep(generator.uniform(0, 0.1))
+        time.sleep(generator.uniform(0, longest))
         pushing.send_signal(signal.SIGKILL)
         pushing.communicate()
         pushed += [int(name) for name in there(tmp_path) if name.isdigit()]
@@ -241,7 +243,7 @@ def test_killed_at_any_point_every_version_is_whole(tmp_path: Path) -> None:
     output, _ = watcher.communicate(timeout=60)
     assert output.strip().isdigit(), output
     assert int(output) > kills
-    version = push_number(tmp_path, 2)
+    version = push_number(tmp_path, 3)
     assert version > max(pushed)
     assert all(name.isdigit() for name in there(tmp_path))
     assert rollout.served_version(folder).name == str(version)

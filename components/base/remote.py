@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from darkroom.components.base.errors import DarkroomError, explain
 
@@ -59,8 +60,7 @@ def fetch(uri: str, anew: bool = False) -> Path:
     target = place(uri)
     if not is_remote(uri) or (target.exists() and not anew and not _mark(target).exists()):
         return target
-    plug_in(uri)
-    from tfx.dsl.io import fileio
+    fileio = _fileio(uri)
     from tfx.utils import io_utils
 
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,10 +102,7 @@ def exists(uri: str) -> bool:
     """Whether a file or folder is there."""
     if not is_remote(uri):
         return os.path.exists(uri)
-    plug_in(uri)
-    from tfx.dsl.io import fileio
-
-    return bool(fileio.exists(uri))
+    return bool(_fileio(uri).exists(uri))
 
 
 def names(uri: str) -> list[str]:
@@ -114,9 +111,7 @@ def names(uri: str) -> list[str]:
         return []
     if not is_remote(uri):
         return os.listdir(uri)
-    from tfx.dsl.io import fileio
-
-    return [name.rstrip("/") for name in fileio.listdir(uri)]
+    return [name.rstrip("/") for name in _fileio(uri).listdir(uri)]
 
 
 def read(uri: str) -> bytes:
@@ -129,9 +124,7 @@ def read(uri: str) -> bytes:
         return Path(uri).read_bytes()
     if not exists(uri):
         raise FileNotFoundError(uri)
-    from tfx.dsl.io import fileio
-
-    with fileio.open(uri, "rb") as opened:
+    with _fileio(uri).open(uri, "rb") as opened:
         return bytes(opened.read())
 
 
@@ -140,9 +133,7 @@ def move(path: str, uri: str) -> None:
     if not is_remote(uri):
         os.replace(path, uri)
         return
-    plug_in(uri)
-    from tfx.dsl.io import fileio
-
+    fileio = _fileio(uri)
     fileio.makedirs(os.path.dirname(uri))
     fileio.copy(path, uri, overwrite=True)  # stores show an object when it is whole
     os.unlink(path)
@@ -153,9 +144,7 @@ def rename(old: str, new: str) -> None:
     if not is_remote(old):
         os.replace(old, new)
         return
-    plug_in(old)
-    from tfx.dsl.io import fileio
-
+    fileio = _fileio(old)
     fileio.copy(old, new, overwrite=True)
     fileio.remove(old)
 
@@ -165,9 +154,7 @@ def remove(uri: str) -> None:
     if not is_remote(uri):
         shutil.rmtree(uri, ignore_errors=True)
     elif exists(uri):
-        from tfx.dsl.io import fileio
-
-        fileio.rmtree(uri)
+        _fileio(uri).rmtree(uri)
 
 
 @contextlib.contextmanager
@@ -236,6 +223,13 @@ def plug_in(uri: str) -> None:
     """Teaches TensorFlow, and TFX's ``fileio``, the scheme of a URI in this process."""
     for name in _PLUGINS.get(uri.partition("://")[0], ())[:1]:
         importlib.import_module(name)
+
+
+def _fileio(uri: str) -> ModuleType:
+    plug_in(uri)
+    from tfx.dsl.io import fileio
+
+    return fileio  # type: ignore[no-any-return]  # TFX has no types
 
 
 def _folder() -> Path:

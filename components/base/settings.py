@@ -37,6 +37,14 @@ class Code(Section):
     fingerprint: str = ""
     """Of all that: TFX's cache doesn't look into code."""
 
+    @classmethod
+    def of(cls, custom_config: str) -> Self:
+        """What a node's packed settings say of it; without modules where they say nothing."""
+        settings = json.loads(custom_config or "{}")
+        if "customConfig" in settings:  # as TFX's ExampleGen has it, in a proto
+            settings = json.loads(settings["customConfig"]["value"])
+        return cls.model_validate(settings.get("code", {}))
+
 
 class Settings(Section):
     """Of a node."""

@@ -5,15 +5,23 @@ An ``artifact`` is ML Metadata's, here and wherever a node's results are read.
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from pydantic_core import to_jsonable_python
 
 if TYPE_CHECKING:
-    from darkroom.components.ingestion.inspection_report import InspectionReport
+    from ml_metadata.proto.metadata_store_pb2 import Artifact
 
 # A node's output artifacts, by key.
-Outputs = dict[str, Any]
+Outputs = dict[str, "Artifact"]
+
+
+class BestTrial(TypedDict):
+    """What a search came to."""
+
+    values: dict[str, bool | int | float | str]  # of the hyperparameters, by key
+    score: float | None
+    trials: int  # all of them
 
 
 @dataclass
@@ -36,14 +44,14 @@ class Status:
     nodes: list[Node] = field(default_factory=list)
     images: dict[str, int] = field(default_factory=dict)  # of each split
     examples: dict[str, dict[str, int]] = field(default_factory=dict)  # split → class → images
-    inspection: "InspectionReport | None" = None  # what was kept and set aside
+    inspection: dict[str, object] | None = None  # an InspectionReport: what was kept and set aside
     quarantine: str | None = None  # the folder of what was set aside
     anomalies: list[str] = field(default_factory=list)  # of the data, in words
     schema: str | None = None  # the file
-    best_trial: dict[str, Any] | None = None  # hyperparameters by key, and score
-    trials: list[dict[str, Any]] = field(default_factory=list)  # best first, failed ones last
+    best_trial: BestTrial | None = None
+    trials: list[dict[str, object]] = field(default_factory=list)  # TrialRows, best first
     search_picture: str | None = None  # of the trials, and of what mattered
-    lr_scan: dict[str, Any] | None = None  # each rate's metrics, the best rate, in words, picture
+    lr_scan: dict[str, object] | None = None  # LearningRates, and the picture of them
     diagnosis: list[str] = field(default_factory=list)  # of the training, in words
     augmentation: str | None = None  # a picture of augmented training images
     metrics: dict[str, float | None] = field(default_factory=dict)
@@ -61,18 +69,18 @@ class Status:
     report: str | None = None  # the page; of a failed run, as far as that got
     log: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        plain: dict[str, Any] = to_jsonable_python(asdict(self))
+        plain: dict[str, object] = to_jsonable_python(asdict(self))
         return plain
 
 
-def split_names(artifact: Any) -> list[str]:
+def split_names(artifact: "Artifact") -> list[str]:
     """The splits of examples, statistics or anomalies."""
     names: list[str] = json.loads(artifact.properties["split_names"].string_value)
     return names
 
 
-def text(artifact: Any, name: str) -> str:
+def text(artifact: "Artifact", name: str) -> str:
     """A custom property."""
     return str(artifact.custom_properties[name].string_value)

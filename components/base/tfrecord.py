@@ -13,13 +13,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import google_crc32c
-from google.protobuf import (
-    descriptor_pb2,
-    descriptor_pool,
-    message,
-    message_factory,
-    text_format,
-)
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
 
 from darkroom.components.base.errors import DarkroomError
 

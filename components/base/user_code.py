@@ -32,8 +32,10 @@ def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
             raise DarkroomError(
                 f"{key}: {dotted_path!r} names the module {error.name!r}, which can't be found. "
                 "Install its package, or run darkroom from the folder that holds it."
+                f"{_moved(error)}"
             ) from error
-        raise UserCodeError(module_name, error) from error
+        failed = f"failed.{_moved(error)} Its traceback" if _moved(error) else "failed"
+        raise UserCodeError(module_name, error, failed) from error
     except Exception as error:
         raise UserCodeError(module_name, error) from error
     if not callable(getattr(module, name, None)):
@@ -44,6 +46,14 @@ def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
             f"it has {', '.join(names) or 'none'}.{closest(name, names)}"
         )
     return getattr(module, name)  # type: ignore[no-any-return]  # checked to be callable
+
+
+def _moved(error: ModuleNotFoundError) -> str:
+    """Of darkroom's own modules, which were at the top once."""
+    top = (error.name or "").partition(".")[0]
+    if top not in ("pipeline", "components", "serving", "kubeflow"):
+        return ""
+    return f" darkroom's own modules are below darkroom: darkroom.{error.name}."
 
 
 def call(function: Callable[..., Any], who: str, *args: Any, failed: str = "failed") -> Any:

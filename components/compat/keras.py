@@ -17,7 +17,7 @@ def random_states(model: keras.Model) -> list[keras.Variable]:
 class LeftOut(NamedTuple):
     """Why ``load_weights(skip_mismatch=True)`` left layers out."""
 
-    layers: list[str]  # that have weights
+    layers: set[str]  # those of whose weights there is something to say
     first: str | None  # layer of which it says more
     shapes: tuple[str, str] | None  # of the first one's weights, and of the file's in their place
     words: str
@@ -31,7 +31,7 @@ def left_out(warning: str) -> LeftOut:
     named = re.findall(r"for object <\w+ name=([^,]+),", warning)
     shapes = re.search(r"variable.shape=(\(.*?\)), Received: value.shape=(\(.*?\))", warning)
     return LeftOut(
-        layers=re.findall(r"<\w+ name=([^,]+), built", warning),
+        layers=set(re.findall(r"<\w+ name=([^,]+), built", warning)),
         first=named[0] if named else None,
         shapes=None if shapes is None else (shapes[1], shapes[2]),
         words=warning.partition("\n\n")[2].partition("\n")[0] or warning,

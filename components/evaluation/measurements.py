@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ _SLICES = 100
 # How many images are named as mistakes, and as uncertain.
 _NAMED = 12
 
+P = ParamSpec("P")
 T = TypeVar("T")
 # Of the candidate alone, or of it and the baseline on what they have in common.
 Models = Literal["candidate", "both"]
@@ -57,13 +58,27 @@ class Difference:
         return Difference(self.baseline, self.candidate, -self.high, -self.low)
 
 
+def _once(
+    method: Callable[Concatenate["Measurements", P], T],
+) -> Callable[Concatenate["Measurements", P], T]:
+    """Has a method compute what it gives for each of its arguments only once."""
+
+    def computed(self: "Measurements", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        key = (method.__name__, *args)
+        if key not in self.computed:
+            self.computed[key] = method(self, *args, **kwargs)
+        return cast(T, self.computed[key])
+
+    return computed
+
+
 class Measurements:
     """Computes metrics of predictions; each of them, and each interval, once."""
 
     def __init__(self, predictions: Predictions, confidence: float):
         self.predictions = predictions
         self._confidence = confidence
-        self._computed: dict[Hashable, object] = {}
+        self.computed: dict[Hashable, object] = {}
 
     @property
     def classes(self) -> list[str]:
@@ -135,62 +150,51 @@ class Measurements:
         return Difference(candidate, baseline, *ends)
 
     def _values(self, name: str, group: Group, models: Models, classes: list[str]) -> list[float]:
-        """The metric of the candidate, or of both models on what they have in common."""
-
-        def compute() -> list[np.ndarray]:
-            metric = _metric(name, group)
-            return [
-                metrics.value(metric, outcome) for outcome in self._outcomes(group.slice, models)
-            ]
-
-        key = ("value", name, group.class_name is None, group.slice, models)
-        return [float(_at(values, group, classes)) for values in self._once(key, compute)]
+        """The metric of each of these models."""
+        values = self._values_of(name, group.class_name is None, group.slice, models)
+        return [float(_at(value, group, classes)) for value in values]
 
     def _draws(
         self, name: str, group: Group, models: Models, classes: list[str]
     ) -> list[np.ndarray]:
-        """Its bootstrap, of the same draws for both models: float64 [draws] of each."""
+        """Its bootstrap, of the same draws for all models: float64 [draws] of each."""
+        draws = self._draws_of(name, group.class_name is None, group.slice, models)
+        return [_at(values, group, classes) for values in draws]
 
-        def compute() -> list[np.ndarray]:
-            outcomes = self._outcomes(group.slice, models)
-            return metrics.replicates(_metric(name, group), outcomes, _REPLICATES)
+    # Of all classes together, as one costs no less.
 
-        key = ("draws", name, group.class_name is None, group.slice, models)
-        return [_at(values, group, classes) for values in self._once(key, compute)]
+    @_once
+    def _values_of(self, name: str, of_all: bool, part: Slice, models: Models) -> list[np.ndarray]:
+        metric = _metric(name, of_all)
+        return [metrics.value(metric, outcome) for outcome in self._outcomes(part, models)]
 
+    @_once
+    def _draws_of(self, name: str, of_all: bool, part: Slice, models: Models) -> list[np.ndarray]:
+        return metrics.replicates(_metric(name, of_all), self._outcomes(part, models), _REPLICATES)
+
+    @_once
     def _outcomes(self, part: Slice, models: Models) -> list[Outcome]:
         """Of the examples in a slice."""
+        members = self._members(part)
+        if models == "candidate":
+            return [self.predictions.outcome.part(members)]
+        assert self.predictions.compared is not None  # or there would be no examples
+        *both, known = self.predictions.compared
+        return [outcome.part(members[known]) for outcome in both]
 
-        def compute() -> list[Outcome]:
-            members = self._members(part)
-            if models == "candidate":
-                return [self.predictions.outcome.part(members)]
-            assert self.predictions.compared is not None  # or there would be no examples
-            *both, known = self.predictions.compared
-            return [outcome.part(members[known]) for outcome in both]
-
-        return self._once(("outcomes", part, models), compute)
-
+    @_once
     def _members(self, part: Slice) -> np.ndarray:
         """Bool [examples]: which are in a slice."""
+        inside = np.ones(len(self.predictions.outcome), bool)
+        for key, value in part:
+            inside &= self.predictions.slices[key] == value
+        return inside
 
-        def compute() -> np.ndarray:
-            inside = np.ones(len(self.predictions.outcome), bool)
-            for key, value in part:
-                inside &= self.predictions.slices[key] == value
-            return inside
-
-        return self._once(("members", part), compute)
-
+    @_once
     def _support(self, part: Slice) -> np.ndarray:
         [outcome] = self._outcomes(part, "candidate")
-        return self._once(("support", part), lambda: outcome.truth.sum(axis=0).astype(int))
-
-    def _once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Computed, for all classes together, the first time that it is asked for."""
-        if key not in self._computed:
-            self._computed[key] = compute()
-        return cast(T, self._computed[key])
+        counts: np.ndarray = outcome.truth.sum(axis=0).astype(int)
+        return counts
 
     def mistakes(self) -> list[Answer]:
         """The wrong answers that the model was surest of."""
@@ -262,8 +266,8 @@ def told_apart(value: float, beside: float) -> tuple[str, str]:
     return one, other
 
 
-def _metric(name: str, group: Group) -> metrics.Metric:
-    return metrics.OVERALL[name] if group.class_name is None else metrics.OF_CLASSES[name]
+def _metric(name: str, of_all: bool) -> metrics.Metric:
+    return metrics.OVERALL[name] if of_all else metrics.OF_CLASSES[name]
 
 
 def _at(values: np.ndarray, group: Group, classes: list[str]) -> np.ndarray:

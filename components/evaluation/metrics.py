@@ -154,21 +154,6 @@ def auc(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
     return _divide(np.where(defined, areas, 0).sum(axis=1), defined.sum(axis=1))
 
 
-def precision_of_classes(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
-    """Share of a class's predictions that are right; 0 of a class that is never predicted."""
-    return _divide(*_precision_terms(outcome, weights), otherwise=0)
-
-
-def recall_of_classes(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
-    """Share of a class's examples that are recognised."""
-    return _divide(*_recall_terms(outcome, weights))
-
-
-def f1_of_classes(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
-    """Harmonic mean of precision and recall."""
-    return _divide(*_f1_terms(outcome, weights), otherwise=0)
-
-
 def top_accuracy(number: int) -> Metric:
     """Share of examples whose class is among the ``number`` best."""
 
@@ -198,7 +183,13 @@ def _f1_terms(outcome: Outcome, weights: np.ndarray) -> tuple[np.ndarray, np.nda
     return 2 * hits, predicted + weights @ outcome.truth
 
 
+# Of each class what is divided, float64 [weightings, classes].
 _TERMS = {"precision": _precision_terms, "recall": _recall_terms, "f1": _f1_terms}
+
+
+def _of_classes(name: str, otherwise: float) -> Metric:
+    """Of each class; ``otherwise`` where the divisor is 0."""
+    return lambda outcome, weights: _divide(*_TERMS[name](outcome, weights), otherwise=otherwise)
 
 
 def _averaged(name: str, kind: str) -> Metric:
@@ -233,9 +224,9 @@ OVERALL: dict[str, Metric] = {
     },
 }
 OF_CLASSES: dict[str, Metric] = {
-    "precision": precision_of_classes,
-    "recall": recall_of_classes,
-    "f1": f1_of_classes,
+    "precision": _of_classes("precision", otherwise=0),  # of one that is never predicted
+    "recall": _of_classes("recall", otherwise=np.nan),  # of one without examples
+    "f1": _of_classes("f1", otherwise=0),
     "auc": auc_of_classes,
 }
 

@@ -3,10 +3,9 @@
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
 
 import apache_beam as beam
 import numpy as np
@@ -25,9 +24,6 @@ _KEY = "predictions"  # among the outputs of TFMA's evaluators
 _CONTENT, _FILENAME, _LABEL = "content_hash", "filename", "label"
 _SCORES = {tfma.CANDIDATE_KEY: "scores", tfma.BASELINE_KEY: "baseline_scores"}
 _CLASSES = {tfma.CANDIDATE_KEY: b"classes", tfma.BASELINE_KEY: b"baseline_classes"}
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 @dataclass
@@ -104,55 +100,27 @@ def _number(value: bytes | float) -> float:
 
 def evaluator(slices: Sequence[str]) -> tfma.evaluators.Evaluator:
     """Collects the predictions, next to TFMA's metrics."""
-
-    def collect(extracts: beam.PCollection) -> dict[str, beam.PCollection]:
-        return {_KEY: extracts | "Columns" >> beam.Map(_columns, tuple(slices))}
-
     return tfma.evaluators.Evaluator(
         stage_name="CollectPredictions",
         run_after=compat.predictions_stage(),
-        ptransform=_Named(collect),
+        ptransform=_collect(tuple(slices)),
     )
 
 
 def writer(path: str) -> tfma.writers.Writer:
     """Writes what ``evaluator`` collected."""
-
-    def write(outputs: dict[str, beam.PCollection]) -> beam.PCollection:
-        return (
-            outputs[_KEY]
-            | "Together" >> beam.CombineGlobally(_Concatenated())
-            | "WriteParquet" >> beam.Map(_write, path)
-        )
-
-    return tfma.writers.Writer(stage_name="WritePredictions", ptransform=_Named(write))
+    return tfma.writers.Writer(stage_name="WritePredictions", ptransform=_write_all(path))
 
 
-class _Named(beam.PTransform, Generic[_In, _Out]):
-    """A PTransform of a function."""
-
-    def __init__(self, function: Callable[[_In], _Out]):
-        super().__init__()
-        self._function = function
-
-    def expand(self, inputs: _In) -> _Out:
-        return self._function(inputs)
+@beam.ptransform_fn
+def _collect(extracts: beam.PCollection, slices: tuple[str, ...]) -> dict[str, beam.PCollection]:
+    return {_KEY: extracts | "Columns" >> beam.Map(_columns, slices)}
 
 
-class _Concatenated(beam.CombineFn):
-    """All batches' tables in one."""
-
-    def create_accumulator(self) -> list[pa.Table]:
-        return []
-
-    def add_input(self, tables: list[pa.Table], table: pa.Table) -> list[pa.Table]:
-        return [*tables, table] if len(tables) < 64 else [pa.concat_tables([*tables, table])]
-
-    def merge_accumulators(self, several: Iterable[list[pa.Table]]) -> list[pa.Table]:
-        return [table for tables in several for table in tables]
-
-    def extract_output(self, tables: list[pa.Table]) -> pa.Table | None:
-        return pa.concat_tables(tables) if tables else None
+@beam.ptransform_fn
+def _write_all(outputs: dict[str, beam.PCollection], path: str) -> beam.PCollection:
+    tables = outputs[_KEY] | "Together" >> beam.combiners.ToList()
+    return tables | "WriteParquet" >> beam.Map(_write, path)
 
 
 def _columns(extracts: tfma.Extracts, slices: tuple[str, ...]) -> pa.Table:
@@ -197,9 +165,10 @@ def _text(value: bytes | float) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else f"{value:.15g}"
 
 
-def _write(table: pa.Table | None, path: str) -> None:
-    if table is None:
+def _write(tables: list[pa.Table], path: str) -> None:
+    if not tables:
         return
+    table = pa.concat_tables(tables)
     # In an order that doesn't depend on the workers, for the same intervals every time.
     ordered = table.take(pa.array(np.argsort(table[_CONTENT].to_numpy(), kind="stable")))
     sink = pa.BufferOutputStream()

@@ -15,7 +15,7 @@ from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.settings import RehearsalSettings
 from darkroom.components.evaluation.candidate import TIMED_IMAGES, Candidate
 from darkroom.components.networks import export
-from darkroom.components.training import fitting
+from darkroom.components.transform import vocabulary
 
 _EXAMPLES = 10
 
@@ -38,7 +38,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         split = artifact_utils.get_split_uri([examples], config.evaluation.split)
         images = base_examples.sample_images([io_utils.all_files_pattern(split)], TIMED_IMAGES)
         transform = tft.TFTransformOutput(graph.uri)
-        classes = fitting.class_names(transform)
+        classes = vocabulary.class_names(transform)
         network = _stand_in(config, len(classes))
         # Beside the artifacts, where Beam's workers can read it; TFX removes it.
         model = os.path.join(self._get_tmp_dir(), "model")

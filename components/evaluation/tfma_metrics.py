@@ -18,14 +18,8 @@ from darkroom.serving import signatures
 _COUNT = "example_count"
 
 
-class _Key(NamedTuple):
-    """What a number is of."""
-
-    metric: str
-    class_number: int | None
-    slice: Slice
-    model: str
-    is_difference: bool
+# Metric, class's number, slice, model, whether it is the difference to the baseline.
+_Key = tuple[str, int | None, Slice, str, bool]
 
 
 class _Interval(NamedTuple):
@@ -128,13 +122,13 @@ class TfmaMetrics:
             for pair in in_slice.metric_keys_and_values:
                 number = pair.key.sub_key.class_id.value if pair.key.HasField("sub_key") else None
                 model = pair.key.model_name or tfma.CANDIDATE_KEY
-                key = _Key(pair.key.name, number, part, model, pair.key.is_diff)
+                key = (pair.key.name, number, part, model, pair.key.is_diff)
                 if (interval := self._interval(pair)) is not None:
                     self._intervals[key] = interval
 
     def require(self, chosen: Mapping[str, sections.TfmaMetric]) -> None:
         """Raises DarkroomError where one of ``evaluation.metrics`` is no number."""
-        computed = {key.metric for key in self._intervals}
+        computed = {metric for metric, *_ in self._intervals}
         for name in chosen:
             if name not in computed:
                 raise DarkroomError(
@@ -160,7 +154,7 @@ class TfmaMetrics:
 
     def _get(self, name: str, group: Group, model: str, is_difference: bool = False) -> _Interval:
         number = None if group.class_name is None else self._classes.index(group.class_name)
-        key = _Key(name, number, tuple(sorted(group.slice)), model, is_difference)
+        key = (name, number, tuple(sorted(group.slice)), model, is_difference)
         return self._intervals.get(key, _Interval())
 
     def _interval(self, pair: tfma.MetricsForSlice.MetricKeyAndValue) -> _Interval | None:

@@ -24,7 +24,7 @@ from darkroom.components.base.settings import IngestionSettings, Settings
 from darkroom.components.ingestion import input_files, record_forms
 from darkroom.components.ingestion.image_formats import ImageError
 from darkroom.components.ingestion.inspection import Inspection, inspect
-from darkroom.components.ingestion.inspection_counts import InspectionCounts, SumCounts
+from darkroom.components.ingestion.inspection_counts import InspectionCounts, total
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.serving import signatures
 
@@ -45,13 +45,6 @@ class _Record(NamedTuple):
     number: int  # in its file, from 0
     data: bytes
     intact: bool  # whether the data match their checksum
-
-
-class _Refused(NamedTuple):
-    number: int
-    data: bytes
-    reason: str
-    filename: bytes = b""
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -134,7 +127,7 @@ def _inspect_all(
     _ = (
         all_counts
         | "Counts" >> beam.Flatten()
-        | "Sum" >> beam.CombineGlobally(SumCounts())
+        | "Sum" >> beam.CombineGlobally(total)
         | "Report" >> beam.Map(lambda counts: counts.report(splits).write(uri))
     )
 
@@ -148,49 +141,36 @@ class _Inspect(beam.DoFn):
         self._bounds = np.cumsum(list(buckets.values()))
 
     def process(
-        self, file: tuple[str, float, float], held_out: np.ndarray
+        self, file: tuple[str, int, float, float], held_out: np.ndarray
     ) -> Iterator[beam.pvalue.TaggedOutput]:
         """Yields examples tagged with their split, quarantined records and, last, the counts."""
-        path, begin, end = file
+        path, size, begin, end = file
         name = os.path.basename(path)
         counts = InspectionCounts()
-        with FileSystems.open(path, compression_type=_compression(path)) as opened:
-            for batch in _batches(self._records(opened, path, counts)):
+        with FileSystems.open(path) as opened:
+            for batch in _batches(_records(opened, path, size, counts)):
                 yield from self._inspected(batch, path, counts, held_out)
                 words = f"{self._source} split, {counts.images:,} images of {name}"
                 progress.report("ImportExampleGen", words, begin)
         progress.report("ImportExampleGen", name, end)
         yield beam.pvalue.TaggedOutput(_COUNTS, counts.packed())
 
-    def _records(self, opened: IO[bytes], path: str, counts: InspectionCounts) -> Iterator[_Record]:
-        """Every whole record."""
-        count = 0
-        try:
-            for data, intact in tfrecord.records(opened, path):
-                yield _Record(count, data, intact)
-                count += 1
-        except tfrecord.BrokenFile as error:
-            # How many records there are behind a break can only be guessed from those before it.
-            behind = max(0, _size(path) - error.position)
-            lost = behind * count // error.position if error.position else 1
-            counts.broken_file(f"{error} Its first {count:,} records are used.", lost)
-
     def _inspected(
         self, batch: list[_Record], path: str, counts: InspectionCounts, held_out: np.ndarray
     ) -> Iterator[beam.pvalue.TaggedOutput]:
         readable: list[tuple[_Record, record_forms.LabelledImage]] = []
-        refused: list[_Refused] = []
+        refused: list[tuple[_Record, str, bytes]] = []  # with the reason and the image's filename
         for record in batch:
             try:
                 if not record.intact:
                     raise ImageError("checksum doesn't match")
                 readable.append((record, record_forms.read(record.data, self._data)))
             except ImageError as error:
-                refused.append(_Refused(record.number, record.data, str(error)))
+                refused.append((record, str(error), b""))
         inspections = inspect([image.encoded for _, image in readable])
         for (record, image), inspection in zip(readable, inspections, strict=True):
             if isinstance(inspection, str):
-                refused.append(_Refused(record.number, record.data, inspection, image.filename))
+                refused.append((record, inspection, image.filename))
                 continue
             if _contains(held_out, inspection.content):
                 counts.leak(self._source, _name(path, record.number, image.filename))
@@ -199,13 +179,29 @@ class _Inspect(beam.DoFn):
             split = self._split(inspection.content)
             counts.keep(split, inspection.content, _SEPARATOR.join(image.labels))
             yield beam.pvalue.TaggedOutput(split, _example(image, inspection))
-        for one in refused:
-            counts.quarantine(self._source, one.reason, _name(path, one.number, one.filename))
-            yield beam.pvalue.TaggedOutput(_QUARANTINE, _quarantined(one, path))
+        for record, reason, filename in refused:
+            counts.quarantine(self._source, reason, _name(path, record.number, filename))
+            yield beam.pvalue.TaggedOutput(_QUARANTINE, _quarantined(record, reason, path))
 
     def _split(self, content: int) -> str:
         bucket = content % int(self._bounds[-1])
         return list(self._buckets)[int(np.searchsorted(self._bounds, bucket, side="right"))]
+
+
+def _records(
+    opened: IO[bytes], path: str, size: int, counts: InspectionCounts
+) -> Iterator[_Record]:
+    """Every whole record."""
+    count = 0
+    try:
+        for data, intact in tfrecord.records(opened, path):
+            yield _Record(count, data, intact)
+            count += 1
+    except tfrecord.BrokenFile as error:
+        # How many records there are behind a break can only be guessed from those before it.
+        behind = max(0, size - error.position)
+        lost = behind * count // error.position if error.position else 1
+        counts.broken_file(f"{error} Its first {count:,} records are used.", lost)
 
 
 def _batches(records: Iterable[_Record]) -> Iterator[list[_Record]]:
@@ -241,13 +237,13 @@ def _example(image: record_forms.LabelledImage, inspection: Inspection) -> bytes
     )
 
 
-def _quarantined(refused: _Refused, path: str) -> bytes:
+def _quarantined(record: _Record, reason: str, path: str) -> bytes:
     return tfrecord.encode_example(
         {
-            features.REASON_KEY: refused.reason.encode(),
+            features.REASON_KEY: reason.encode(),
             features.SOURCE_KEY: path.encode(),
-            features.POSITION_KEY: refused.number,
-            features.RECORD_KEY: refused.data,
+            features.POSITION_KEY: record.number,
+            features.RECORD_KEY: record.data,
         }
     )
 
@@ -274,28 +270,17 @@ def _check(report: InspectionReport, data: IngestionSettings) -> None:
         )
 
 
-def _files(pattern: str) -> list[tuple[str, float, float]]:
-    """Files with the shares of all bytes that are before and after them."""
+def _files(pattern: str) -> list[tuple[str, int, float, float]]:
+    """Files with their size, and the shares of all bytes that are before and after them."""
     [match] = FileSystems.match([pattern])
     files = sorted((file.path, file.size_in_bytes) for file in match.metadata_list)
     ends = np.cumsum([size for _, size in files], dtype=float)
     ends /= max(ends[-1], 1) if len(ends) else 1
     begins = [0.0, *ends[:-1]]
     return [
-        (path, float(begin), float(end))
-        for (path, _), begin, end in zip(files, begins, ends, strict=True)
+        (path, int(size), float(begin), float(end))
+        for (path, size), begin, end in zip(files, begins, ends, strict=True)
     ]
-
-
-def _size(path: str) -> int:
-    [match] = FileSystems.match([path])
-    return int(match.metadata_list[0].size_in_bytes)
-
-
-def _compression(path: str) -> str:
-    kinds = beam.io.filesystem.CompressionTypes
-    kind: str = kinds.GZIP if path.endswith(".gz") else kinds.UNCOMPRESSED
-    return kind
 
 
 class _TFRecordSink(filebasedsink.FileBasedSink):

@@ -40,11 +40,16 @@ def inspect(encoded: Sequence[bytes]) -> list[Inspection | str]:
     """
     headers = [_header_or_reason(file) for file in encoded]
     good = [f for f, header in zip(encoded, headers, strict=True) if not isinstance(header, str)]
-    measured = zip(good, _measure(good), strict=True)
-    return [
-        header if isinstance(header, str) else _inspection(header, *next(measured))
-        for header in headers
-    ]
+    measured = iter(_measure(good))
+    results: list[Inspection | str] = []
+    for file, header in zip(encoded, headers, strict=True):
+        if isinstance(header, str):
+            results.append(header)
+        elif (measures := next(measured)) is None:
+            results.append(image_formats.why_not_decoded(file))
+        else:
+            results.append(Inspection(header, *measures))
+    return results
 
 
 def _header_or_reason(file: bytes) -> image_formats.Header | str:
@@ -52,14 +57,6 @@ def _header_or_reason(file: bytes) -> image_formats.Header | str:
         return image_formats.read_header(file)
     except image_formats.ImageError as error:
         return str(error)
-
-
-def _inspection(
-    header: image_formats.Header, file: bytes, measures: _Measures | None
-) -> Inspection | str:
-    if measures is None:
-        return image_formats.why_not_decoded(file)
-    return Inspection(header, *measures)
 
 
 def _measure(encoded: list[bytes]) -> list[_Measures | None]:

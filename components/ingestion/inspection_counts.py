@@ -4,7 +4,6 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-import apache_beam as beam
 import numpy as np
 
 from darkroom.components.ingestion.inspection_report import InspectionReport, SplitReport
@@ -61,7 +60,7 @@ class InspectionCounts:
         arrays = [array[:, 0] for of_split in self._arrays.values() for array in of_split]
         return np.concatenate([np.empty(0, np.int64), *arrays])
 
-    def add(self, other: "InspectionCounts") -> "InspectionCounts":
+    def add(self, other: "InspectionCounts") -> None:
         """Adds what another has counted."""
         for split, arrays in other._arrays.items():
             self._arrays[split].extend(arrays)
@@ -72,7 +71,6 @@ class InspectionCounts:
             for name in names:
                 self._note(key, name)
         self._lost += other._lost
-        return self
 
     def report(self, splits: Iterable[str]) -> InspectionReport:
         """All of it, for these splits."""
@@ -95,20 +93,9 @@ class InspectionCounts:
             self._first[key].append(name)
 
 
-class SumCounts(beam.CombineFn):
-    """Adds counts up."""
-
-    def create_accumulator(self) -> InspectionCounts:
-        return InspectionCounts()
-
-    def add_input(self, total: InspectionCounts, counts: InspectionCounts) -> InspectionCounts:
-        return total.add(counts)
-
-    def merge_accumulators(self, totals: Iterable[InspectionCounts]) -> InspectionCounts:
-        merged = InspectionCounts()
-        for total in totals:
-            merged.add(total)
-        return merged
-
-    def extract_output(self, total: InspectionCounts) -> InspectionCounts:
-        return total
+def total(all_counts: Iterable[InspectionCounts]) -> InspectionCounts:
+    """The sum of counts."""
+    result = InspectionCounts()
+    for counts in all_counts:
+        result.add(counts)
+    return result

@@ -7,7 +7,8 @@ from darkroom.components.ingestion.inspection_report import InspectionReport
 def read(status: Status, outputs: Outputs) -> str:
     """Adds it to ``status``; returns what matters most, in words."""
     uri = outputs["examples"].uri
-    status.inspection = report = InspectionReport.read(uri)
+    report = InspectionReport.read(uri)
+    status.inspection = report.model_dump()
     words = ", ".join(f"{name} {split.images:,}" for name, split in report.splits.items())
     words += " images"
     bad = sum(report.quarantined.values())

@@ -92,7 +92,7 @@ def _load_h5(model: keras.Model, backbone: keras.Model, source: str) -> None:
 def _reason(warning: str) -> str | None:
     """What Keras says of layers that it left out, without their values; None of logits alone."""
     left_out = compat.left_out(warning)
-    if set(left_out.layers) == {"logits"}:
+    if left_out.layers == {"logits"}:
         return None
     if left_out.shapes is None:
         return left_out.words

@@ -3,7 +3,6 @@
 Light to import: neither TensorFlow nor TFX.
 """
 
-import abc
 import contextlib
 import hashlib
 import logging
@@ -11,7 +10,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,24 +27,29 @@ _GRAPH = "saved_model.pb"  # without one no folder is taken for a model
 _CHUNK = 2**20  # bytes
 
 
-class VersionFolder(abc.ABC):
-    """The folder; its last part is the model's name."""
+class VersionFolder:
+    """On a local disk, where a version comes to its place by its new name, under a lock."""
 
-    @abc.abstractmethod
+    def __init__(self, base: str):
+        """That of a model; the last part of the path or URI is the model's name."""
+        self.base, self._beside = base, os.path.dirname(base)
+        self._path = Path(base)
+
     def versions(self) -> list[str]:
         """The whole versions, newest first."""
+        return [path.name for path in rollout.versions(self._path)]
 
-    @abc.abstractmethod
     def current(self) -> Rollout | None:
         """Which of them are served; None where nothing says so.
 
         Raises:
           RolloutError: the model config file is damaged.
         """
+        return rollout.read(self._path)
 
-    @abc.abstractmethod
     def note(self, version: str) -> VersionNote | None:
         """What was written down of a version; None where nothing was."""
+        return VersionNote.of(self._path / version)
 
     def push(self, source: Path, note: VersionNote, settings: "PusherSettings") -> int:
         """Makes a model a version, gives it its label, and removes old ones.
@@ -83,51 +86,17 @@ class VersionFolder(abc.ABC):
             self._serve(version, settings)
         return version
 
-    @abc.abstractmethod
-    def _prepared(self) -> AbstractContextManager[None]:
-        """For a push: the folder is there, and where that can be, locked and without leftovers."""
-
-    @abc.abstractmethod
-    def _taken(self) -> list[int]:
-        """Numbers that no new version may have."""
-
-    @abc.abstractmethod
-    def _place(self, source: Path, version: int, note: VersionNote) -> None:
-        """Copies a model to its place."""
-
-    @abc.abstractmethod
-    def _write_beside(self, name: str, text: str) -> None:
-        """Writes a file beside the folder."""
-
-    @abc.abstractmethod
-    def _serve(self, version: int, settings: "PusherSettings") -> None:
-        """Gives a new version its label, and removes old ones."""
-
-
-class DiskFolder(VersionFolder):
-    """On a local disk, where a version comes to its place by its new name, under a lock."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def versions(self) -> list[str]:
-        return [path.name for path in rollout.versions(self._path)]
-
-    def current(self) -> Rollout | None:
-        return rollout.read(self._path)
-
-    def note(self, version: str) -> VersionNote | None:
-        return VersionNote.of(self._path / version)
-
     @contextlib.contextmanager
     def _prepared(self) -> Iterator[None]:
+        """There, locked, and without what is left over."""
         self._path.mkdir(parents=True, exist_ok=True)
-        with files.locked(self._path.parent / _LOCK_FILE):
+        with files.locked(Path(self._beside, _LOCK_FILE)):
             self._clear()
             yield
             self._clear()
 
     def _taken(self) -> list[int]:
+        """Numbers that no new version may have."""
         return [int(name) for name in self.versions()]
 
     def _place(self, source: Path, version: int, note: VersionNote) -> None:
@@ -142,9 +111,10 @@ class DiskFolder(VersionFolder):
         files.sync(self._path)
 
     def _write_beside(self, name: str, text: str) -> None:
-        files.replace(self._path.parent / name, text)
+        files.replace(Path(self._beside, name), text)
 
     def _serve(self, version: int, settings: "PusherSettings") -> None:
+        """Gives a new version its label, and removes old ones."""
         rollout.admit(self._path, version, settings.rollout == "canary")
         rollout.remove_old(self._path, settings.keep_versions, _hide)
 
@@ -155,7 +125,7 @@ class DiskFolder(VersionFolder):
                 shutil.rmtree(path, ignore_errors=True)
 
 
-class BucketFolder(VersionFolder):
+class _BucketFolder(VersionFolder):
     """In a bucket, where nothing can be renamed in one step, locked or synced.
 
     A model server that goes by the model config file still sees whole versions only, as that file
@@ -163,35 +133,33 @@ class BucketFolder(VersionFolder):
     folder may try too early, and tries again. Two pushes at the same time are not kept apart.
     """
 
-    def __init__(self, uri: str):
-        self._uri, self._beside = uri, os.path.dirname(uri)
-
     def versions(self) -> list[str]:
         # What a killed push left has no graph yet.
-        names = [n for n in remote.names(self._uri) if remote.exists(f"{self._uri}/{n}/{_GRAPH}")]
+        names = [n for n in remote.names(self.base) if remote.exists(f"{self.base}/{n}/{_GRAPH}")]
         return sorted((name for name in names if name.isdigit()), key=int, reverse=True)
 
     def current(self) -> Rollout | None:
         text = self._config()
         if not text:
             return None
-        return Rollout.parse(text, self._uri, [int(name) for name in self.versions()])
+        return Rollout.parse(text, self.base, [int(name) for name in self.versions()])
 
     def note(self, version: str) -> VersionNote | None:
-        return VersionNote.parse(_read(f"{self._uri}/{version}/{VersionNote.PATH}"))
+        return VersionNote.parse(_read(f"{self.base}/{version}/{VersionNote.PATH}"))
 
-    def _prepared(self) -> AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _prepared(self) -> Iterator[None]:
+        yield
 
     def _taken(self) -> list[int]:
         # What a killed push left has its number for good.
-        return [int(name) for name in remote.names(self._uri) if name.isdigit()]
+        return [int(name) for name in remote.names(self.base) if name.isdigit()]
 
     def _place(self, source: Path, version: int, note: VersionNote) -> None:
         """Copies it file by file, the graph last."""
         from tfx.utils import io_utils
 
-        target = f"{self._uri}/{version}"
+        target = f"{self.base}/{version}"
         io_utils.copy_dir(str(source), target, deny_regex_patterns=[r"saved_model\.pb$"])
         _write(f"{target}/{VersionNote.PATH}", note.text())
         io_utils.copy_file(str(source / _GRAPH), f"{target}/{_GRAPH}")
@@ -203,9 +171,9 @@ class BucketFolder(VersionFolder):
         versions = [int(name) for name in self.versions()]
         canary = settings.rollout == "canary"
         admitted = rollout.admitted(self.current(), version, versions, canary)
-        self._write_beside(pushed_files.CONFIG_FILE, admitted.render(self._uri, self._config()))
+        self._write_beside(pushed_files.CONFIG_FILE, admitted.render(self.base, self._config()))
         for old in rollout.removable(versions, settings.keep_versions, admitted):
-            remote.remove(f"{self._uri}/{old}")
+            remote.remove(f"{self.base}/{old}")
 
     def _config(self) -> str:
         """The text of the model config file; empty where there is none."""
@@ -214,7 +182,8 @@ class BucketFolder(VersionFolder):
 
 def at(base: str) -> VersionFolder:
     """The folder of a path or URI."""
-    return BucketFolder(base) if remote.is_remote(base) else DiskFolder(Path(base))
+    base = base.rstrip("/")
+    return _BucketFolder(base) if remote.is_remote(base) else VersionFolder(base)
 
 
 def fingerprint_of(folder: Path) -> str:

@@ -24,8 +24,8 @@ from darkroom.components.report import facts, thumbnails
 from darkroom.components.runs import environment, lineage
 from darkroom.components.training import outcome as training
 from darkroom.components.tuning import outcome as tuning
+from darkroom.components.validation import artifacts as validation_artifacts
 from darkroom.components.validation import outcome as validation
-from darkroom.components.validation.artifacts import Anomalies
 from darkroom.components.validation.statistics import SplitStatistics
 from darkroom.serving import description
 
@@ -139,7 +139,7 @@ class _Sections:
                 for name, split in splits.items()
             },
             "inspection": InspectionReport.read(artifacts["examples"].uri).model_dump(),
-            "anomalies": Anomalies.read(artifacts["anomalies"]).sentences
+            "anomalies": validation_artifacts.anomalies(artifacts["anomalies"])
             if "anomalies" in artifacts
             else [],
             "features": [

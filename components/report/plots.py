@@ -267,7 +267,7 @@ def _draw_numbers(plot: Axes, splits: dict[str, Numbers]) -> None:
     """Steps of the density of a feature's values, the first split's filled."""
     for i, (split, one) in enumerate(splits.items()):
         colour, stroke = _COLOURS[i % 4], _STROKES[i % 4]
-        edges, heights = _density(one["histogram"])
+        edges, heights = density(one["histogram"])
         if i == 0:
             plot.stairs(heights, edges, fill=True, color=colour, alpha=0.18)
         plot.stairs(heights, edges, color=colour, linestyle=stroke, linewidth=1.5, label=split)
@@ -286,7 +286,7 @@ def _draw_values(plot: Axes, splits: dict[str, Values]) -> None:
     plot.set_xticks(range(len(values)), [_cut(value) for value in values], fontsize=_SMALL)
 
 
-def _density(histogram: list[list[float]]) -> tuple[list[float], list[float]]:
+def density(histogram: list[list[float]]) -> tuple[list[float], list[float]]:
     """Edges and heights of bins whose areas add up to 1; for one value, a bin around it."""
     total = sum(count for _, _, count in histogram) or 1
     wide = [bucket for bucket in histogram if bucket[1] > bucket[0]]
@@ -345,7 +345,7 @@ def _legend_above(plot: Axes, splits: int, title: str = "") -> None:
 
 def _svg(figure: Figure, words: str) -> str:
     """A figure as an SVG element, as wide as its column but no wider than it is."""
-    drawn = _saved(figure, "svg", {"Date": None}).decode()
+    drawn = _saved(figure, "svg", "figure", {"Date": None}).decode()
     # What stands before the drawing is of a file; its style would be the whole page's, and the
     # names of groups would stand in it many times.
     inside = drawn[drawn.index("<defs>") : drawn.rindex("</svg>")]
@@ -363,7 +363,7 @@ def _svg(figure: Figure, words: str) -> str:
 
 def _png(figure: Figure, words: str) -> str:
     """A figure as an image element with its data inside."""
-    content = _saved(figure, "png", {"Software": None})
+    content = _saved(figure, "png", 130, {"Software": None})
     width = figure.get_figwidth() * 96
     data = base64.b64encode(content).decode()
     return (
@@ -372,13 +372,13 @@ def _png(figure: Figure, words: str) -> str:
     )
 
 
-def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+def _saved(figure: Figure, kind: str, dpi: str | int, metadata: dict[str, None]) -> bytes:
     """A figure as a file of the kind, without the metadata that differ each time."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The font is measured here; the browser has those for other scripts.
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        figure.savefig(buffer, format=kind, dpi=130, facecolor=_GROUND, metadata=metadata)
+        figure.savefig(buffer, format=kind, dpi=dpi, facecolor=_GROUND, metadata=metadata)
     return buffer.getvalue()
 
 

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_transform as tft
 
-from darkroom.components.base import features, sections
+from darkroom.components.base import sections
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.training import augmentation, checkpoint, dataset
@@ -225,9 +224,3 @@ class StopAtNaN(keras.callbacks.Callback):
                 f"The loss is {loss} by step {batch + 1} of epoch {self._epoch + 1}, at a learning "
                 f"rate of {rate:.3g}. Try a tenth of training.learning_rate."
             )
-
-
-def class_names(transform: tft.TFTransformOutput) -> list[str]:
-    """The label vocabulary, in the order of the model's outputs."""
-    vocabulary = transform.vocabulary_by_name(features.LABEL_VOCABULARY)
-    return [name.decode("utf-8") for name in vocabulary]

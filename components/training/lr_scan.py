@@ -18,6 +18,7 @@ from darkroom.components.networks import models, parts
 from darkroom.components.training import dataset, devices, fitting, transfer
 from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.training.model_run import LearningRates, ScannedRate
+from darkroom.components.transform import vocabulary
 
 # A rate is nearly as good as the best where its value is off by less than this share.
 _AS_GOOD = 0.1
@@ -44,7 +45,7 @@ class Executor(base_executor.BaseExecutor):
             )
         )
         splits = dataset.splits(train, evaluation, transform, fitting.budget(config.training))
-        points = scan(config, len(fitting.class_names(transform)), splits)
+        points = scan(config, len(vocabulary.class_names(transform)), splits)
         best, words = suggestion(points, config.training.monitor)
         [run] = output_dict["model_run"]
         LearningRates(points=points, suggestion=best, words=words).write(run.uri)

@@ -11,11 +11,12 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from darkroom.components.base import progress, remote, results
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import export
-from darkroom.components.training import aside, checkpoint, dataset, fitting, stages
-from darkroom.components.training.distribution import cluster, multi_worker, shared_work
+from darkroom.components.training import aside, checkpoint, dataset, fitting, multi_worker, stages
+from darkroom.components.training.distribution import cluster, shared_work
 from darkroom.components.training.hand_over import HandOver
 from darkroom.components.training.job import TrainingJob
 from darkroom.components.training.model_run import CONTACT_SHEET, TrainingHistory
+from darkroom.components.transform import vocabulary
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -31,7 +32,7 @@ def run_fn(fn_args: FnArgs) -> None:
     if warning := cluster.left_alone(config.training.strategy):
         progress.warn("Trainer", warning)
     transform = tft.TFTransformOutput(fn_args.transform_output)
-    classes = fitting.class_names(transform)
+    classes = vocabulary.class_names(transform)
     root, node_folder = _outliving(settings, fn_args.model_run_dir)
     examples = os.path.join(root, results.SEARCHES_FOLDER, results.EXAMPLES_FOLDER)
     data = (fn_args.train_files, fn_args.eval_files, transform)

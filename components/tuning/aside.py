@@ -9,23 +9,15 @@ from collections.abc import Collection
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from darkroom.components.base import progress
 from darkroom.components.tuning.tuner_results import TrialRow
 
 if TYPE_CHECKING:
-    from darkroom.components.tuning.live_table import LiveTable
+    from darkroom.components.tuning.live_table import LiveTable, Searched
     from darkroom.components.tuning.oracles import Plan
     from darkroom.components.tuning.process_pool import ProcessPool
-    from darkroom.components.tuning.search import Search
-    from darkroom.components.tuning.trial_table import SearchProgress
 
 
-def report(table: "SearchProgress") -> None:
-    """Says how far Tuner's search is: a line in the log, which has the table attached."""
-    progress.trials("Tuner", _module("trial_table").headline(table), table)
-
-
-def live_table(search: "Search", plan: "Plan | None", pool: "ProcessPool") -> "LiveTable":
+def live_table(search: "Searched", plan: "Plan | None", pool: "ProcessPool") -> "LiveTable":
     """As ``live_table.LiveTable``."""
     table: LiveTable = _module("live_table").LiveTable(search, plan, pool)
     return table

@@ -1,29 +1,49 @@
 """What is shown of a search while it goes on."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from keras_tuner import Oracle
 from keras_tuner.engine.trial import Trial, TrialStatus
 
+from darkroom.components.base import progress
 from darkroom.components.training.hand_over import without_notes
-from darkroom.components.tuning import oracles
+from darkroom.components.tuning import oracles, trial_table
 from darkroom.components.tuning.process_pool import ProcessPool, TrialProcess
 
 if TYPE_CHECKING:
-    from darkroom.components.tuning import trial_table
-    from darkroom.components.tuning.search import Search
+    from darkroom.components.base.settings import TunerSettings
+    from darkroom.components.tuning.tuner_results import TrialRow
+
+
+class Searched(Protocol):
+    """What there is to know of a search."""
+
+    oracle: Oracle
+    config: "TunerSettings"
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the objective is better."""
+
+    def row(self, trial: Trial) -> "TrialRow":
+        """What a trial came to."""
 
 
 class LiveTable:
     """What is shown of a search while it goes on."""
 
-    def __init__(self, search: "Search", plan: oracles.Plan | None, pool: ProcessPool):
+    def __init__(self, search: Searched, plan: oracles.Plan | None, pool: ProcessPool):
         self._search, self._plan, self._pool = search, plan, pool
         self._begin = time.monotonic()
         self._ended: dict[str, trial_table.EndedTrial] = {}
 
-    def read(self) -> "trial_table.SearchProgress":
-        """How far the search is now."""
+    def report(self) -> None:
+        """Says how far the search is: a line in the log, which has the table attached."""
+        table = self._read()
+        progress.trials("Tuner", trial_table.headline(table), table)
+
+    def _read(self) -> trial_table.SearchProgress:
         oracle, now = self._search.oracle, time.monotonic()
         for trial_id in oracle.end_order:
             if trial_id not in self._ended:
@@ -82,6 +102,6 @@ class LiveTable:
         return oracles.epochs_of(trial.hyperparameters, self._search.config)
 
 
-def _shown(trial: Trial) -> "trial_table.ShownTrial":
+def _shown(trial: Trial) -> trial_table.ShownTrial:
     values = without_notes(trial.hyperparameters.values)
     return {"trial": str(int(trial.trial_id)), "values": values}

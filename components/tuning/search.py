@@ -142,7 +142,7 @@ class Search(keras_tuner.Tuner):
                     self._forget_checkpoints()
                 if changed or time.monotonic() - looked > _SECONDS_BETWEEN_TABLES:
                     looked = time.monotonic()
-                    aside.report(table.read())
+                    table.report()
 
             pool.run(look, remote_at_work)
             self._forget_checkpoints()  # of an earlier process that was to keep more

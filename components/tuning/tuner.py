@@ -18,6 +18,7 @@ from darkroom.components.base import remote, results
 from darkroom.components.base.settings import TunerSettings
 from darkroom.components.training import dataset, fitting
 from darkroom.components.training.hand_over import HandOver
+from darkroom.components.transform import vocabulary
 from darkroom.components.tuning import aside
 from darkroom.components.tuning.search import Search, Source
 from darkroom.components.tuning.trial import Candidate
@@ -30,7 +31,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     data = (fn_args.train_files, fn_args.eval_files, transform)
     place = dataset.place_for(os.path.join(fn_args.working_dir, results.EXAMPLES_FOLDER), *data)
-    candidate = Candidate(config, len(fitting.class_names(transform)))
+    candidate = Candidate(config, len(vocabulary.class_names(transform)))
 
     def prepare() -> None:
         if not os.path.exists(place):

@@ -4,9 +4,7 @@ It is written on TFX's artifact, and read from ML Metadata's.
 """
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ml_metadata.proto import metadata_store_pb2
@@ -16,31 +14,22 @@ if TYPE_CHECKING:
 _ANOMALIES, _INFERRED = "sentences", "inferred"
 
 
-class Anomalies(NamedTuple):
-    """Of ExampleValidator: what is odd about the data, a sentence each."""
-
-    sentences: list[str]
-
-    def write(self, artifact: "types.Artifact") -> None:
-        """Notes them on the anomalies."""
-        artifact.set_string_custom_property(_ANOMALIES, json.dumps(self.sentences))
-
-    @classmethod
-    def read(cls, artifact: "metadata_store_pb2.Artifact") -> Self:
-        """Those of the anomalies."""
-        return cls(json.loads(artifact.custom_properties[_ANOMALIES].string_value))
+def write_anomalies(artifact: "types.Artifact", sentences: list[str]) -> None:
+    """Notes on ExampleValidator's anomalies what is odd about the data, a sentence each."""
+    artifact.set_string_custom_property(_ANOMALIES, json.dumps(sentences))
 
 
-class SchemaOrigin(NamedTuple):
-    """Of SchemaGen: where a schema comes from."""
+def anomalies(artifact: "metadata_store_pb2.Artifact") -> list[str]:
+    """The sentences of ExampleValidator's anomalies."""
+    sentences: list[str] = json.loads(artifact.custom_properties[_ANOMALIES].string_value)
+    return sentences
 
-    inferred: bool  # else it is the user's own
 
-    def write(self, artifact: "types.Artifact") -> None:
-        """Notes it on the schema."""
-        artifact.set_int_custom_property(_INFERRED, int(self.inferred))
+def write_inferred(schema: "types.Artifact", inferred: bool) -> None:
+    """Notes on SchemaGen's schema whether it was inferred, or is the user's own."""
+    schema.set_int_custom_property(_INFERRED, int(inferred))
 
-    @classmethod
-    def read(cls, artifact: "metadata_store_pb2.Artifact") -> Self:
-        """That of the schema."""
-        return cls(bool(artifact.custom_properties[_INFERRED].int_value))
+
+def is_inferred(schema: "metadata_store_pb2.Artifact") -> bool:
+    """Whether SchemaGen's schema was inferred."""
+    return bool(schema.custom_properties[_INFERRED].int_value)

@@ -15,7 +15,7 @@ from tfx.utils import io_utils, writer_utils
 from darkroom.components.base import features
 from darkroom.components.base.component import Artifacts, Component, Properties, existing
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.validation.artifacts import Anomalies, SchemaOrigin
+from darkroom.components.validation import artifacts
 from darkroom.components.validation.schema_gen import MIN_PER_CLASS
 from darkroom.components.validation.statistics import SplitStatistics, value_counts
 
@@ -73,21 +73,21 @@ class Executor(example_validator.Executor):
             writer_utils.write_anomalies(path, validated)
             compared = {"the last run": last, "the train split": splits["train"]}
             by_split[name] = [
-                *_outside_domains(name, split, schema),
-                *_differences(name, split, validated, compared),
+                *_outside_domains(split, schema),
+                *_differences(split, validated, compared),
                 *_others(name, validated),
             ]
 
         sentences = [sentence for of_split in by_split.values() for sentence in of_split]
-        if sentences and not SchemaOrigin.read(schema_artifact.mlmd_artifact).inferred:
+        if sentences and not artifacts.is_inferred(schema_artifact.mlmd_artifact):
             raise DarkroomError(
                 f"The examples don't fit the schema. {' '.join(sentences)} "
                 "Mend the data, or edit the schema at data.schema_path."
             )
         blessed = {name: int(not of_split) for name, of_split in by_split.items()}
         anomalies.set_json_value_custom_property("blessed", blessed)
-        sentences += [s for name, split in splits.items() for s in _odd(name, split)]
-        Anomalies(sentences).write(anomalies)
+        sentences += [sentence for split in splits.values() for sentence in _odd(split)]
+        artifacts.write_anomalies(anomalies, sentences)
 
 
 def _require_classes(splits: dict[str, dict[str, int]]) -> None:
@@ -114,7 +114,7 @@ def _require_classes(splits: dict[str, dict[str, int]]) -> None:
         )
 
 
-def _outside_domains(name: str, split: SplitStatistics, schema: schema_pb2.Schema) -> Iterator[str]:
+def _outside_domains(split: SplitStatistics, schema: schema_pb2.Schema) -> Iterator[str]:
     """Values that the schema doesn't allow, and classes of which it asks for more images."""
     for feature in schema.feature:
         statistics = split.features.get(feature.name)
@@ -125,7 +125,7 @@ def _outside_domains(name: str, split: SplitStatistics, schema: schema_pb2.Schem
             if unknown:
                 allowed = _quoted(list(feature.string_domain.value))
                 yield (
-                    f"{feature.name} is {_quoted(unknown)} in the {name} split; "
+                    f"{feature.name} is {_quoted(unknown)} in the {split.name} split; "
                     f"the schema allows {allowed}."
                 )
         for kind in ("int_domain", "float_domain"):
@@ -133,27 +133,31 @@ def _outside_domains(name: str, split: SplitStatistics, schema: schema_pb2.Schem
                 domain, numbers = getattr(feature, kind), statistics.num_stats
                 if numbers.min < domain.min - _ROUNDING or numbers.max > domain.max + _ROUNDING:
                     yield (
-                        f"{feature.name} is {numbers.min:,.4g} to {numbers.max:,.4g} in the {name} "
-                        f"split; the schema allows {domain.min:,.4g} to {domain.max:,.4g}."
+                        f"{feature.name} is {numbers.min:,.4g} to {numbers.max:,.4g} in the "
+                        f"{split.name} split; the schema allows {domain.min:,.4g} to "
+                        f"{domain.max:,.4g}."
                     )
         if feature.name == features.LABEL_KEY:
-            yield from _too_few(name, split.classes, feature)
+            yield from _too_few(split, feature)
 
 
-def _too_few(name: str, classes: dict[str, int], label: schema_pb2.Feature) -> Iterator[str]:
+def _too_few(split: SplitStatistics, label: schema_pb2.Feature) -> Iterator[str]:
     least = 0
     for tag in label.annotation.tag:
         key, _, value = tag.partition("=")
         if key == MIN_PER_CLASS and value.isdigit():
             least = int(value)
-    few = {c: classes.get(c, 0) for c in label.string_domain.value if classes.get(c, 0) < least}
+    counts = {name: split.classes.get(name, 0) for name in label.string_domain.value}
+    few = {name: count for name, count in counts.items() if count < least}
     if few:
         shown = ", ".join(f"{count:,} of {class_name!r}" for class_name, count in few.items())
-        yield f"The {name} split has {shown}; the schema asks for at least {least:,} of each class."
+        yield (
+            f"The {split.name} split has {shown}; the schema asks for at least {least:,} of each "
+            "class."
+        )
 
 
 def _differences(
-    name: str,
     split: SplitStatistics,
     validated: anomalies_pb2.Anomalies,
     compared: dict[str, SplitStatistics | None],
@@ -161,8 +165,7 @@ def _differences(
     """Features whose distribution differs more than the schema allows.
 
     Args:
-      name: of the split.
-      split: its statistics.
+      split: that is looked at.
       validated: what TFDV measured.
       compared: with what, by its name: for drift, and for skew.
     """
@@ -172,11 +175,10 @@ def _differences(
         for (whose, other), measurements in zip(compared.items(), measured, strict=True):
             for measurement in measurements:
                 if other is not None and measurement.value > measurement.threshold:
-                    yield _difference(name, key, split, whose, other, measurement)
+                    yield _difference(key, split, whose, other, measurement)
 
 
 def _difference(
-    name: str,
     key: str,
     split: SplitStatistics,
     whose: str,
@@ -187,15 +189,15 @@ def _difference(
         one, two = _shares(split.classes), _shares(other.classes)
         worst = max({*one, *two}, key=lambda c: (abs(one.get(c, 0) - two.get(c, 0)), c))
         return (
-            f"{worst!r} is {one.get(worst, 0):.1%} of the {name} split and "
+            f"{worst!r} is {one.get(worst, 0):.1%} of the {split.name} split and "
             f"{two.get(worst, 0):.1%} of {whose}; the schema allows a difference of "
             f"{measurement.threshold:.1%}."
         )
     means = [statistics.features[key].num_stats.mean for statistics in (split, other)]
     return (
-        f"{key} of the {name} split (mean {means[0]:.3g}) is distributed otherwise than in {whose} "
-        f"(mean {means[1]:.3g}): their divergence is {measurement.value:.2f}, the schema allows "
-        f"{measurement.threshold:.2f}."
+        f"{key} of the {split.name} split (mean {means[0]:.3g}) is distributed otherwise than in "
+        f"{whose} (mean {means[1]:.3g}): their divergence is {measurement.value:.2f}, the schema "
+        f"allows {measurement.threshold:.2f}."
     )
 
 
@@ -207,20 +209,19 @@ def _others(name: str, validated: anomalies_pb2.Anomalies) -> Iterator[str]:
                 yield f"{key} of the {name} split: {reason.description}"
 
 
-def _odd(name: str, split: SplitStatistics) -> Iterator[str]:
+def _odd(split: SplitStatistics) -> Iterator[str]:
     """What is worth knowing whatever the schema says."""
     contrast = split.features.get(features.CONTRAST_KEY)
-    if contrast is not None and contrast.num_stats.num_zeros:
-        yield (
-            f"{contrast.num_stats.num_zeros:,} images of the {name} split are of a single colour."
-        )
+    count = contrast.num_stats.num_zeros if contrast is not None else 0
+    if count:
+        yield f"{count:,} images of the {split.name} split are of a single colour."
 
 
-def _previous(artifacts: list[types.Artifact], names: list[str]) -> dict[str, SplitStatistics]:
+def _previous(statistics: list[types.Artifact], names: list[str]) -> dict[str, SplitStatistics]:
     """The last run's statistics by split; nothing for a split that it didn't have."""
     return {
         name: SplitStatistics.read(artifact.uri, name)
-        for artifact in artifacts
+        for artifact in statistics
         for name in artifact_utils.decode_split_names(artifact.split_names)
         if name in names
     }

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from darkroom.components.base import remote
 from darkroom.components.base.status import Outputs, Status, split_names
-from darkroom.components.validation.artifacts import Anomalies, SchemaOrigin
+from darkroom.components.validation import artifacts
 
 if TYPE_CHECKING:
     from ml_metadata.proto import metadata_store_pb2
@@ -57,11 +57,11 @@ def read_schema(status: Status, outputs: Outputs) -> str:
     """Adds it to ``status``; returns what matters most, in words."""
     schema = outputs["schema"]
     status.schema = str(remote.file(schema.uri, "schema.pbtxt"))
-    return "inferred" if SchemaOrigin.read(schema).inferred else "yours"
+    return "inferred" if artifacts.is_inferred(schema) else "yours"
 
 
 def read_anomalies(status: Status, outputs: Outputs) -> str:
     """Adds it to ``status``; returns what matters most, in words."""
-    status.anomalies = Anomalies.read(outputs["anomalies"]).sentences
+    status.anomalies = artifacts.anomalies(outputs["anomalies"])
     count = len(status.anomalies)
     return f"{count} anomal{'y' if count == 1 else 'ies'}" if count else "no anomalies"

@@ -16,13 +16,8 @@ from darkroom.components.base import features
 from darkroom.components.base.component import Artifacts, Component, Properties
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import SchemaGenSettings
-from darkroom.components.validation.artifacts import SchemaOrigin
-from darkroom.components.validation.statistics import (
-    FLOATS,
-    INTEGERS,
-    SplitStatistics,
-    value_counts,
-)
+from darkroom.components.validation import artifacts, statistics
+from darkroom.components.validation.statistics import SplitStatistics
 
 # Annotation of the label by which a user asks for so many images of each class and split.
 MIN_PER_CLASS = "min_images_per_class"
@@ -53,17 +48,17 @@ class Executor(schema_gen.Executor):
         path = os.path.join(artifact.uri, schema_gen.DEFAULT_FILE_NAME)
         config = SchemaGenSettings.unpack(exec_properties["custom_config"])
         text = config.schema_text
-        SchemaOrigin(inferred=not text).write(artifact)
+        artifacts.write_inferred(artifact, not text)
         if text:
             tfdv.write_schema_text(_parse(text, config.multi_label), path)
             return
         # A shape would be that of the labels that the examples happen to have.
         options = {"infer_feature_shape": not config.multi_label, "exclude_splits": "[]"}
         super().Do(input_dict, output_dict, {**exec_properties, **options})
-        [statistics] = input_dict["statistics"]
-        names = artifact_utils.decode_split_names(statistics.split_names)
+        [counted] = input_dict["statistics"]
+        names = artifact_utils.decode_split_names(counted.split_names)
         inferred = tfdv.load_schema_text(path)
-        _complete(inferred, {name: SplitStatistics.read(statistics.uri, name) for name in names})
+        _complete(inferred, {name: SplitStatistics.read(counted.uri, name) for name in names})
         tfdv.write_schema_text(inferred, path)
 
 
@@ -103,11 +98,13 @@ def _complete(schema: schema_pb2.Schema, splits: dict[str, SplitStatistics]) -> 
                 comparator.infinity_norm.threshold = _SHARE_THRESHOLD
             feature.annotation.tag.append(f"{MIN_PER_CLASS}=1")
         elif feature.name == features.FORMAT_KEY:
-            _set_domain(feature, {name for one in measured for name in value_counts(one)})
-        elif feature.name in INTEGERS + FLOATS:
+            _set_domain(
+                feature, {name for one in measured for name in statistics.value_counts(one)}
+            )
+        elif feature.name in statistics.INTEGERS + statistics.FLOATS:
             low = min(one.num_stats.min for one in measured)
             high = max(one.num_stats.max for one in measured)
-            if feature.name in INTEGERS:
+            if feature.name in statistics.INTEGERS:
                 feature.int_domain.min, feature.int_domain.max = int(low), int(high)
             else:
                 # The next images differ a little; two digits, which people can read.

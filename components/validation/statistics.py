@@ -48,16 +48,15 @@ def options() -> "tfdv.StatsOptions":
 class SplitStatistics:
     """The statistics of a split, as ``options`` has them made."""
 
-    def __init__(self, proto: statistics_pb2.DatasetFeatureStatisticsList):
-        """Takes them as TFDV does."""
-        self.proto = proto
+    def __init__(self, name: str, proto: statistics_pb2.DatasetFeatureStatisticsList):
+        """Takes the split's name, and what TFDV takes and gives."""
+        self.name, self.proto = name, proto
 
     @classmethod
-    def read(cls, uri: str, split: str) -> Self:
-        """Those of TFX's ExampleStatistics artifact at ``uri``."""
-        path = remote.file(uri, f"Split-{split}/FeatureStats.pb")
-        proto = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
-        return cls(proto)
+    def read(cls, uri: str, name: str) -> Self:
+        """Those of a split of TFX's ExampleStatistics artifact at ``uri``."""
+        content = remote.file(uri, f"Split-{name}/FeatureStats.pb").read_bytes()
+        return cls(name, statistics_pb2.DatasetFeatureStatisticsList.FromString(content))
 
     @property
     def images(self) -> int:

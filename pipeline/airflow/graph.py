@@ -11,18 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline import fingerprint
-from darkroom.pipeline.command_line import (
-    ConfigOptions,
-    command,
-    configured_by_programs,
-    obey,
-)
-from darkroom.pipeline.config import Config
+from darkroom.pipeline.command_line import obey
+from darkroom.pipeline.config import Config, load
 from darkroom.serving import files
-
-_PROGRAM = "python -m darkroom.pipeline.airflow.graph"
 
 
 def shape(
@@ -79,16 +74,17 @@ def _printed_shape(arguments: Sequence[str], folder: Path, python: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the shape; returns the exit code."""
-    return obey(print_shape, _PROGRAM, arguments)
+    return obey(print_shape, "python -m darkroom.pipeline.airflow.graph", arguments)
 
 
-@command(_PROGRAM, "print the graph's shape", __doc__)
-@configured_by_programs
-def print_shape(options: ConfigOptions) -> int:
+@click.command(help=__doc__)
+@click.option("--config", "path", required=True, metavar="FILE", help="as darkroom run takes it")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="the same")
+def print_shape(path: str, overrides: Sequence[str]) -> int:
     """In the last line, as JSON; libraries may print before it."""
     from darkroom.pipeline.running import runner
 
-    pipeline = runner.create(options.load(), data_bytes=0)
+    pipeline = runner.create(load(path, list(overrides)), data_bytes=0)
     print(json.dumps({n.id: sorted(o.id for o in n.upstream_nodes) for n in pipeline.components}))
     return 0
 

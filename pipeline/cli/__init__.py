@@ -8,42 +8,54 @@ import sys
 from collections.abc import Sequence
 
 import click
-from click.shell_completion import shell_complete
+from click.shell_completion import get_completion_class, shell_complete
 
-from darkroom.pipeline.cli import completion, data, history, model, platforms, run
+from darkroom.pipeline.cli import data, history, model, platforms, run
 from darkroom.pipeline.command_line import Group, obey
 
-COMMANDS = (
-    *run.COMMANDS,
-    *data.COMMANDS,
-    *history.COMMANDS,
-    *model.COMMANDS,
-    *platforms.COMMANDS,
-)
+COMMANDS = [c for family in (run, data, history, model, platforms) for c in family.COMMANDS]
+_PROGRAM = "darkroom"
+_COMPLETING = "_DARKROOM_COMPLETE"  # a variable by which the shell asks what may come next
 
 
-def main(arguments: Sequence[str] | None = None, further: Sequence[click.Command] = ()) -> int:
+def main(
+    arguments: Sequence[str] | None = None, further_commands: Sequence[click.Command] = ()
+) -> int:
     """Runs a command.
 
     Args:
       arguments: of the command line; None: those of this process.
-      further: commands of packages that stand above this one.
+      further_commands: of packages that stand above this one.
 
     Returns:
       The exit code.
     """
-    commands = (*COMMANDS, *further, completion.print_script)
+    commands = [*COMMANDS, *further_commands, completion]
     group = Group(
-        completion.PROGRAM,
-        {command.name or "": command for command in commands},
+        commands={command.name or "": command for command in commands},
         help="From labelled images to a gated, versioned, served model.",
         no_args_is_help=False,
     )
-    if instruction := os.environ.get(completion.VARIABLE):
-        return shell_complete(group, {}, completion.PROGRAM, completion.VARIABLE, instruction)
-    code = obey(group, completion.PROGRAM, arguments)
+    if instruction := os.environ.get(_COMPLETING):
+        return shell_complete(group, {}, _PROGRAM, _COMPLETING, instruction)
+    code = obey(group, _PROGRAM, arguments)
     if "tensorflow_io" in sys.modules:
         from darkroom.pipeline.running import runner
 
         runner.leave(code)  # it aborts the interpreter's own end
     return code
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> int:
+    """Print the script that completes words in a shell.
+
+    For bash, put eval "$(darkroom completion bash)" into ~/.bashrc; for zsh the same, with its
+    name, into ~/.zshrc; for fish, write it to ~/.config/fish/completions/darkroom.fish.
+    """
+    script = get_completion_class(shell)
+    assert script is not None
+    group = click.get_current_context().find_root().command
+    print(script(group, {}, _PROGRAM, _COMPLETING).source())
+    return 0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from darkroom.pipeline.command_line import ConfigOptions, command, configured, console
+from darkroom.pipeline.command_line import ConfigOptions, configured, console
 
 _USUAL = "(default: 0.2 below 1,000 images, 0.1 below 10,000, else 0.05)"
 
@@ -15,17 +15,7 @@ def _check_share(ctx: click.Context, param: click.Parameter, share: float | None
     return share
 
 
-@command(
-    "ingest",
-    "make TFRecords of image files",
-    "Makes TFRecords of image files, in a train, an eval and a test split. A second time it adds "
-    "what is new; an image never changes its split.",
-    {
-        "SRC": "folder with a folder for each class (or for each split, and in it for each "
-        "class), or a CSV manifest with the columns path, label and, optionally, split",
-        "DST": "folder for the TFRecords",
-    },
-)
+@click.command("ingest", short_help="Make TFRecords of image files")
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.argument("target", metavar="DST", type=click.Path(path_type=Path))
 @click.option(
@@ -48,23 +38,31 @@ def ingest(
     seed: int | None,
     multi_label: bool,
 ) -> int:
-    """TFRecords of a folder or a manifest."""
+    """Makes TFRecords of image files, in a train, an eval and a test split.
+
+    A second time it adds what is new; an image never changes its split.
+
+    SRC: folder with a folder for each class (or for each split, and in it for each class), or a
+    CSV manifest with the columns path, label and, optionally, split.
+
+    DST: folder for the TFRecords.
+    """
     from rich.console import Console
 
-    from darkroom.pipeline import display
+    from darkroom.pipeline import display, summaries
     from darkroom.pipeline.ingest import records
 
     options = records.Options(method, eval_share, test_share, seed, multi_label or None)
     with display.Bar(Console(stderr=True)) as bar:
         summary = records.ingest(source, target, options, bar.update)
-    display.ingested(console(), summary, target)
+    summaries.of_ingest(console(), summary, target)
     return 0
 
 
-@command("schema", "print the schema of the last run's data, to edit it")
+@click.command("schema")
 @configured
 def print_schema(options: ConfigOptions) -> int:
-    """What ExampleValidator compares the data with."""
+    """Print the schema of the last run's data, to edit it."""
     config = options.load()
     from darkroom.components.base.errors import DarkroomError
     from darkroom.pipeline.history import status

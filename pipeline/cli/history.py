@@ -5,7 +5,6 @@ import click
 from darkroom.pipeline.command_line import (
     ConfigOptions,
     as_json,
-    command,
     configured,
     console,
     exclude_each_other,
@@ -13,11 +12,11 @@ from darkroom.pipeline.command_line import (
 )
 
 
-@command("status", "what the last run did, and what is pushed")
+@click.command("status")
 @configured
 @as_json
 def show_status(options: ConfigOptions, as_json: bool) -> int:
-    """The newest run's nodes and results."""
+    """What the last run did, and what is pushed."""
     config = options.load()
     from darkroom.pipeline.history import status
     from darkroom.pipeline.running import lock
@@ -27,24 +26,17 @@ def show_status(options: ConfigOptions, as_json: bool) -> int:
     if as_json:
         print_json(latest.as_dict())
         return 0
-    from darkroom.pipeline import display
+    from darkroom.pipeline import display, summaries
 
     shown = console()
     shown.print(f"{latest.pipeline}, run {latest.run}{', going on' if alive else ''}")
     for node in latest.nodes:
         display.print_node(shown, node)
-    display.summary(shown, latest, options.again())
+    summaries.of_run(shown, latest, options.again())
     return 0
 
 
-@command(
-    "report",
-    "the report of a run: where it is, or its text",
-    arguments={
-        "RUN": "a run's name, or its beginning, or how many runs back it is, 0 for the newest "
-        "(default: the newest that has a report)"
-    },
-)
+@click.command("report")
 @configured
 @click.argument("run", required=False)
 @click.option("--open", "in_browser", is_flag=True, help="open the page in a browser")
@@ -53,7 +45,11 @@ def show_status(options: ConfigOptions, as_json: bool) -> int:
 def show_report(
     options: ConfigOptions, run: str | None, in_browser: bool, as_markdown: bool, as_json: bool
 ) -> int:
-    """Paths of a report's files, or one of them."""
+    """The report of a run: where it is, or its text.
+
+    RUN: a run's name, or its beginning, or how many runs back it is, 0 for the newest (default:
+    the newest that has a report).
+    """
     exclude_each_other(open=in_browser, markdown=as_markdown, json=as_json)
     config = options.load()
     from darkroom.components.base import results
@@ -75,17 +71,16 @@ def show_report(
     return 0
 
 
-@command(
-    "compare",
-    "two runs side by side: what came of them, what differs",
-    arguments={"RUN": "as report takes it; or the folder or report.json of any pipeline's report"},
-)
+@click.command("compare")
 @configured
 @click.argument("runs", nargs=2, metavar="RUN RUN", type=click.Path())
 @click.option("--markdown", "as_markdown", is_flag=True, help="for a pull request")
 @as_json
 def compare(options: ConfigOptions, runs: tuple[str, str], as_markdown: bool, as_json: bool) -> int:
-    """The differences of two runs."""
+    """Two runs side by side: what came of them, what differs.
+
+    RUN: as report takes it; or the folder or report.json of any pipeline's report.
+    """
     exclude_each_other(markdown=as_markdown, json=as_json)
     from darkroom.pipeline.history import comparison, reports
 
@@ -100,19 +95,16 @@ def compare(options: ConfigOptions, runs: tuple[str, str], as_markdown: bool, as
     return 0
 
 
-@command(
-    "lineage",
-    "what made a model: run, data, settings, code, versions",
-    arguments={
-        "MODEL": "number or folder of a pushed version, or id of a model in ML Metadata (default: "
-        "the newest pushed version)"
-    },
-)
+@click.command("lineage")
 @configured
 @click.argument("model", required=False, type=click.Path())
 @as_json
 def show_lineage(options: ConfigOptions, model: str | None, as_json: bool) -> int:
-    """From a model back to its data."""
+    """What made a model: run, data, settings, code, versions.
+
+    MODEL: number or folder of a pushed version, or id of a model in ML Metadata (default: the
+    newest pushed version).
+    """
     config = options.load()
     from darkroom.pipeline.history import provenance
 

@@ -11,7 +11,6 @@ import click
 from darkroom.pipeline.command_line import (
     ConfigOptions,
     as_json,
-    command,
     configured,
     console,
     exclude_each_other,
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
     from darkroom.serving.predictor import Prediction
 
 
-@command("versions", "the pushed versions, and which of them are served")
+@click.command("versions")
 @configured
 @as_json
 def list_versions(options: ConfigOptions, as_json: bool) -> int:
-    """A line for each version on disk."""
+    """The pushed versions, and which of them are served."""
     config = options.load()
     from darkroom.serving import rollout
 
@@ -44,9 +43,9 @@ def list_versions(options: ConfigOptions, as_json: bool) -> int:
         }
         print_json(served)
         return 0
-    from darkroom.pipeline import display
+    from darkroom.pipeline import summaries
 
-    display.versions(console(), versions)
+    summaries.of_versions(console(), versions)
     sys.stdout.flush()
     rollout.served_version(config.push_path)  # says so where it isn't there
     print()
@@ -54,16 +53,15 @@ def list_versions(options: ConfigOptions, as_json: bool) -> int:
     return 0
 
 
-@command(
-    "promote",
-    "make a version stable, or the canary",
-    arguments={"VERSION": "its number (default: the canary, else the newest)"},
-)
+@click.command("promote")
 @configured
 @click.argument("version", required=False, type=int)
 @click.option("--canary", is_flag=True, help="serve it as canary, beside the stable version")
 def promote(options: ConfigOptions, version: int | None, canary: bool) -> int:
-    """Another version gets a label."""
+    """Make a version stable, or the canary.
+
+    VERSION: its number (default: the canary, else the newest).
+    """
     config = options.load()
     from darkroom.serving import rollout
 
@@ -71,10 +69,10 @@ def promote(options: ConfigOptions, version: int | None, canary: bool) -> int:
     return 0
 
 
-@command("rollback", "make the version stable that was so before")
+@click.command("rollback")
 @configured
 def roll_back(options: ConfigOptions) -> int:
-    """The label stable goes back."""
+    """Make the version stable that was so before."""
     config = options.load()
     from darkroom.serving import rollout
 
@@ -82,11 +80,7 @@ def roll_back(options: ConfigOptions) -> int:
     return 0
 
 
-@command(
-    "predict",
-    "classify images with the stable version",
-    arguments={"IMAGE": "PNG, JPEG, GIF or BMP file"},
-)
+@click.command("predict")
 @configured
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path())
 @click.option("--url", metavar="URL", help="ask the server there, such as http://localhost:8501")
@@ -122,7 +116,10 @@ def predict(
     top: int,
     as_json: bool,
 ) -> int:
-    """Classes and scores of image files."""
+    """Classify images with the stable version.
+
+    IMAGE: PNG, JPEG, GIF or BMP file.
+    """
     exclude_each_other(url=url, grpc=grpc)
     config = options.load()
     from darkroom.serving import predictor
@@ -189,11 +186,7 @@ def _asking(
     return classify
 
 
-@command(
-    "serve",
-    "answer with the pushed model over gRPC, REST and a page",
-    arguments={"FLAG": "after --: any flag of python -m darkroom.serving.model_server"},
-)
+@click.command("serve")
 @configured
 @click.option(
     "--host", default="localhost", metavar="HOST", help="address; 0.0.0.0: all (localhost)"
@@ -209,7 +202,10 @@ def _asking(
 def serve(
     options: ConfigOptions, host: str, port: int, rest_port: int, flags: tuple[str, ...]
 ) -> int:
-    """The model server in place of this process."""
+    """Answer with the pushed model over gRPC, REST and a page.
+
+    FLAG, after --: any flag of python -m darkroom.serving.model_server.
+    """
     config = options.load()
     from darkroom.serving import pushed_files, rollout
 
@@ -241,16 +237,15 @@ def serve(
     os.execv(sys.executable, [*module, *arguments])
 
 
-@command(
-    "inspect",
-    "signatures, parameters, classes and training of a model",
-    arguments={"MODEL": "folder of a SavedModel (default: the stable version)"},
-)
+@click.command("inspect")
 @configured
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @as_json
 def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> int:
-    """What is in a SavedModel."""
+    """Signatures, parameters, classes and training of a model.
+
+    MODEL: folder of a SavedModel (default: the stable version).
+    """
     from darkroom.serving import description, rollout
 
     folder = model or rollout.served_version(options.load().push_path)
@@ -263,9 +258,9 @@ def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> int:
         ]  # fmt: skip
         print_json({**described._asdict(), "signatures": signatures})
         return 0
-    from darkroom.pipeline import display
+    from darkroom.pipeline import summaries
 
-    display.description(console(), described)
+    summaries.of_model(console(), described)
     return 0
 
 

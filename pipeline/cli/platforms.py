@@ -8,48 +8,35 @@ from pathlib import Path
 
 import click
 
-from darkroom.pipeline.command_line import ConfigOptions, command, configured
+from darkroom.pipeline.command_line import ConfigOptions, configured
 
 _force = click.option("--force", is_flag=True, help="replace a file that is another")
 
 
-class _PodOption(click.Option):
-    """An option that is for runs in a cluster alone."""
-
-    section = "Training and search"
-
-
-@command(
-    "deploy",
-    "write the files that run TensorFlow Serving elsewhere",
-    "Writes the files that run TensorFlow Serving on the pushed versions: a compose.yaml for "
-    "Docker, manifests for Kubernetes, or an InferenceService for KServe. Or those of a run on "
-    "several machines of a cluster: a TFJob for its training, or Jobs for its search.",
-    {"WHERE": "what runs it, or what is to run"},
-)
+@click.command("deploy", short_help="Write the files that run TensorFlow Serving elsewhere")
 @configured
 @click.argument(
     "where", type=click.Choice(["docker", "kubernetes", "kserve", "training", "search"])
 )
 @click.option(
-    "--image", default="", cls=_PodOption, metavar="IMAGE",
+    "--image", default="", metavar="IMAGE",
     help="with darkroom in it (kubeflow.image)",
 )  # fmt: skip
 @click.option(
-    "--claim", default="", cls=_PodOption, metavar="NAME",
+    "--claim", default="", metavar="NAME",
     help="PersistentVolumeClaim that all pods share",
 )  # fmt: skip
 @click.option(
-    "--workers", type=int, default=1, cls=_PodOption, metavar="N",
+    "--workers", type=int, default=1, metavar="N",
     help="machines beside the chief (1)",
 )  # fmt: skip
 @click.option(
-    "--mount", default="/darkroom", cls=_PodOption, metavar="PATH",
+    "--mount", default="/darkroom", metavar="PATH",
     help="where the volume is in the pods, and what relative paths begin with (/darkroom)",
 )  # fmt: skip
-@click.option("--cpu", default="2", cls=_PodOption, metavar="N", help="of each pod (2)")
-@click.option("--memory", default="4Gi", cls=_PodOption, metavar="SIZE", help="of each pod (4Gi)")
-@click.option("--gpus", type=int, default=0, cls=_PodOption, metavar="N", help="of each pod (0)")
+@click.option("--cpu", default="2", metavar="N", help="of each pod (2)")
+@click.option("--memory", default="4Gi", metavar="SIZE", help="of each pod (4Gi)")
+@click.option("--gpus", type=int, default=0, metavar="N", help="of each pod (0)")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FOLDER",
     help="for the file (default: deploy/NAME)",
@@ -68,7 +55,12 @@ def deploy(
     out: Path | None,
     force: bool,
 ) -> int:
-    """A file for what is to serve, or to train."""
+    """Writes the files that run TensorFlow Serving on the pushed versions.
+
+    A compose.yaml for Docker, manifests for Kubernetes, or an InferenceService for KServe. Or those
+    of a run on several machines of a cluster: a TFJob for its training, or Jobs for its search; the
+    options from --image to --gpus are for these.
+    """
     if where == "training":
         options.overrides.append("training.strategy=multi_worker")
     config = options.load()
@@ -106,17 +98,15 @@ def deploy(
     return 0
 
 
-@command(
-    "airflow",
-    "write the file that makes the pipeline a DAG of Airflow",
-    "Prints a file for Airflow's folder of DAGs, or writes it: a task per node, on the schedule "
-    "that the configuration's section airflow sets.",
-)
+@click.command("airflow", short_help="Write the file that makes the pipeline a DAG of Airflow")
 @configured
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="write it there")
 @_force
 def write_dag(options: ConfigOptions, out: Path | None, force: bool) -> int:
-    """A file for Airflow's folder of DAGs."""
+    """Prints a file for Airflow's folder of DAGs, or writes it.
+
+    It has a task per node, on the schedule that the configuration's section airflow sets.
+    """
     config = options.load()
     from darkroom.pipeline.airflow import dag_file, graph
     from darkroom.pipeline.config import find

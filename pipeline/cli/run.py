@@ -6,32 +6,30 @@ import sys
 
 import click
 
-from darkroom.pipeline.command_line import ConfigOptions, command, configured
+from darkroom.pipeline.command_line import ConfigOptions, configured
 
 _NOT_BLESSED = 3  # of --require-blessed; a wrong command line has 2
 
 
-@command("run", "run the whole pipeline")
+@click.command("run")
 @configured
 @click.option(
     "--require-blessed", is_flag=True,
     help=f"exit with {_NOT_BLESSED} where the run worked and the model was not blessed",
 )  # fmt: skip
 def run_pipeline(options: ConfigOptions, require_blessed: bool) -> int:
-    """All nodes, from the images to the pushed model."""
+    """Run the whole pipeline."""
     return _run(options, require_blessed=require_blessed)
 
 
-@command(
-    "worker",
-    "help another machine's run to train, or to search",
-    "Helps the run of the same configuration on another machine, which sees the same folder: to "
-    "train, where TF_CONFIG says that this is one of the machines; to search, where "
-    "KERASTUNER_TUNER_ID does. It waits for that to begin, and ends with it.",
-)
+@click.command("worker", short_help="Help another machine's run to train, or to search")
 @configured
 def work(options: ConfigOptions) -> int:
-    """One of the machines that aren't the chief."""
+    """Helps the run of the same configuration on another machine, which sees the same folder.
+
+    To train, where TF_CONFIG says that this is one of the machines; to search, where
+    KERASTUNER_TUNER_ID does. It waits for that to begin, and ends with it.
+    """
     config = options.load()
     from darkroom.pipeline import worker
 
@@ -40,18 +38,18 @@ def work(options: ConfigOptions) -> int:
     return 0
 
 
-@command("lr-scan", "train shortly at many learning rates, and suggest one")
+@click.command("lr-scan")
 @configured
 def scan_learning_rates(options: ConfigOptions) -> int:
-    """The nodes up to a scan in place of the training."""
+    """Train shortly at many learning rates, and suggest one."""
     return _run(options, scan=True)
 
 
-@command("tensorboard", "the curves of all trainings and trials, side by side")
+@click.command("tensorboard")
 @configured
 @click.option("--port", type=int, default=6006, metavar="PORT", help="of the page (6006)")
 def show_curves(options: ConfigOptions, port: int) -> int:
-    """TensorBoard in place of this process."""
+    """The curves of all trainings and trials, side by side."""
     config = options.load()
     from darkroom.components.base import remote
     from darkroom.components.base.errors import DarkroomError
@@ -65,10 +63,10 @@ def show_curves(options: ConfigOptions, port: int) -> int:
     os.execv(sys.executable, [*module, "--logdir", str(folder), "--port", str(port)])
 
 
-@command("config", "print the whole configuration, defaults included")
+@click.command("config")
 @configured
 def print_config(options: ConfigOptions) -> int:
-    """The tree as a run would use it, as YAML."""
+    """Print the whole configuration, defaults included."""
     import yaml
 
     tree = options.load().model_dump()
@@ -78,7 +76,7 @@ def print_config(options: ConfigOptions) -> int:
 
 def _run(options: ConfigOptions, require_blessed: bool = False, scan: bool = False) -> int:
     config = options.load()
-    from darkroom.pipeline import display
+    from darkroom.pipeline import display, summaries
     from darkroom.pipeline.running import runner
 
     runner.raise_on_signals()
@@ -88,7 +86,7 @@ def _run(options: ConfigOptions, require_blessed: bool = False, scan: bool = Fal
     def run() -> int:
         with shown:
             status = runner.run(config, shown, scan)
-        display.summary(shown.console, status, options.again())
+        summaries.of_run(shown.console, status, options.again())
         # The summary has said why.
         return _NOT_BLESSED if require_blessed and status.blessed is not True else 0
 

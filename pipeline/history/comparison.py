@@ -1,36 +1,65 @@
 """Two runs side by side: what came of them, and in what they differ."""
 
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TypedDict
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from darkroom.components.report import markup
-from darkroom.components.report.facts import Facts, Metric
+from darkroom.components.report.facts import Facts, Failure, Metric, Verdict
 from darkroom.components.tuning import trial_table
+from darkroom.pipeline import tables
 
 # Rows of a table: there may be a thousand classes.
 _SHOWN = 40
 
 
-def compare(one: Facts, other: Facts) -> dict[str, Any]:
-    """The differences of two runs.
+class Run(Verdict):
+    """What came of a run."""
+
+    pipeline: str
+    run: str
+    failure: Failure | None
+
+
+class _Values(TypedDict):
+    name: str
+    values: list[object]  # of the one and of the other; None: it has none
+
+
+class Row(_Values, total=False):
+    """A fact of two runs."""
+
+    difference: float | None  # of a measured one: the other's minus the one's
+
+
+class Comparison(TypedDict):
+    """The differences of two runs."""
+
+    runs: list[Run]
+    metrics: list[Row]
+    recall: list[Row]  # by class, the largest change first
+    data: list[Row]  # counts of images
+    settings: list[Row]  # of the configuration
+    versions: list[Row]  # and commits
+    seconds: list[Row]  # by node
+
+
+def compare(one: Facts, other: Facts) -> Comparison:
+    """The verdicts, metrics and seconds of two runs, and whatever else differs.
 
     Args:
       one: the facts of a report (``report.json``).
       other: those of another, of any pipeline.
-
-    Returns:
-      ``runs`` with the verdicts of both; ``metrics`` with their ``difference``, the other's minus
-      the one's; and, where they differ, ``recall`` by class (the largest change first), ``data``
-      counts, ``settings`` of the configuration, ``versions`` and commits; ``seconds`` by node. Each
-      is a list of dicts with ``name`` and ``values``, a pair; None stands for what a run doesn't
-      have.
     """
-    pair = (one, other)
+
+    def rows(values: Callable[[Facts], Mapping[str, object]]) -> list[Row]:
+        first, second = values(one), values(other)
+        names = {**first, **second}
+        return [{"name": name, "values": [first.get(name), second.get(name)]} for name in names]
+
     return {
         "runs": [
             {
@@ -39,20 +68,20 @@ def compare(one: Facts, other: Facts) -> dict[str, Any]:
                 "failure": facts["failure"],
                 **facts["verdict"],
             }
-            for facts in pair
+            for facts in (one, other)
         ],
-        "metrics": _measured(_side_by_side(map(_overall, pair))),
-        "recall": sorted(_measured(_different(_side_by_side(map(_recall, pair)))), key=_change),
-        "data": _different(_side_by_side(map(_counts, pair))),
-        "settings": _different(_side_by_side(flat(facts["config"]) for facts in pair)),
-        "versions": _different(_side_by_side(map(_versions, pair))),
-        "seconds": _side_by_side(map(_seconds, pair)),
+        "metrics": _measured(rows(_overall)),
+        "recall": sorted(_measured(_different(rows(_recall))), key=_change),
+        "data": _different(rows(_counts)),
+        "settings": _different(rows(lambda facts: flat(facts["config"]))),
+        "versions": _different(rows(_versions)),
+        "seconds": rows(_seconds),
     }
 
 
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """A tree's values by dotted key; lists are values."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for key, value in tree.items():
         if isinstance(value, dict) and value:
             values |= flat(value, f"{prefix}{key}.")
@@ -61,95 +90,68 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return values
 
 
-def show(console: Console, found: dict[str, Any]) -> None:
+def show(console: Console, comparison: Comparison) -> None:
     """The comparison for people."""
-    one, other = _headings(found)
-    for name, rows in _tables(found):
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        numeric = "difference" in rows[0]
-        for heading in (name, one, other, *["difference"] * numeric):
-            table.add_column(escape(heading), justify="left" if heading == name else "right")
-        for row in rows:
-            table.add_row(*map(escape, _cells(row)))
+    for heading, cells in _tables(comparison):
+        table = tables.plain(tables.APART)
+        for number, word in enumerate(heading):
+            table.add_column(escape(word), justify="right" if number else "left")
+        for row in cells:
+            table.add_row(*map(escape, row))
         console.print(table)
         console.print()
 
 
-def markdown(found: dict[str, Any]) -> str:
+def markdown(comparison: Comparison) -> str:
     """The comparison as tables of GitHub's Markdown."""
-    runs = _headings(found)
     tables = [
-        markup.table(
-            [name, *runs, *["difference"] * ("difference" in rows[0])],
-            [_cells(row) for row in rows],
-            words=1,
-            most=len(rows),
-        )
-        for name, rows in _tables(found)
+        markup.table(heading, cells, words=1, most=len(cells))
+        for heading, cells in _tables(comparison)
     ]
     return "\n\n".join(tables) + "\n"
 
 
-def _headings(found: dict[str, Any]) -> tuple[str, str]:
-    """The runs' names, with their pipelines' where these differ."""
-    one, other = found["runs"]
-    if one["pipeline"] == other["pipeline"]:
-        return one["run"], other["run"]
-    return f"{one['pipeline']} {one['run']}", f"{other['pipeline']} {other['run']}"
-
-
-def _tables(found: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Name and rows of each table that has any."""
-    one, other = found["runs"]
-    verdicts = [
-        {"name": "blessed", "values": [_blessed(run) for run in (one, other)]},
-        {"name": "pushed version", "values": [run["pushed_version"] for run in (one, other)]},
+def _tables(comparison: Comparison) -> list[tuple[list[str], list[list[str]]]]:
+    """Heading and cells of each table that has any."""
+    one, other = comparison["runs"]
+    runs = [one["run"], other["run"]]
+    if one["pipeline"] != other["pipeline"]:
+        runs = [f"{run['pipeline']} {run['run']}" for run in (one, other)]
+    verdicts: list[Row] = [
+        {"name": "blessed", "values": [_blessed(one), _blessed(other)]},
+        {"name": "pushed version", "values": [one["pushed_version"], other["pushed_version"]]},
     ]
     named = {
         "verdict": verdicts,
-        "metric": found["metrics"],
-        "recall of": found["recall"],
-        "images": found["data"],
-        "setting": found["settings"],
-        "version": found["versions"],
-        "seconds": found["seconds"],
+        "metric": comparison["metrics"],
+        "recall of": comparison["recall"],
+        "images": comparison["data"],
+        "setting": comparison["settings"],
+        "version": comparison["versions"],
+        "seconds": comparison["seconds"],
     }
-    return [(name, _first(rows)) for name, rows in named.items() if rows]
+    return [
+        ([name, *runs, *["difference"] * ("difference" in rows[0])], _cells(rows))
+        for name, rows in named.items()
+        if rows
+    ]
 
 
-def _first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _cells(rows: list[Row]) -> list[list[str]]:
     """As many rows as can be looked through."""
-    more = len(rows) - _SHOWN
-    if more <= 0:
-        return rows
-    ellipsis = {**rows[0], "name": f"and {more:,} more in --json", "values": ["", ""]}
-    if "difference" in ellipsis:
-        ellipsis["difference"] = None
-    return [*rows[:_SHOWN], ellipsis]
-
-
-def _change(row: dict[str, Any]) -> float:
-    """Sorts the largest change first, and what can't be compared last."""
-    return 1.0 if row["difference"] is None else -abs(row["difference"])
-
-
-def _blessed(run: dict[str, Any]) -> str:
-    if run["failure"] is not None:
-        return f"{run['failure']['node']} failed"
-    if run["blessed"] is None:
-        return "not evaluated"
-    return "yes" if run["blessed"] else f"no: {'; '.join(run['reasons'])}"
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    cells = [row["name"], *map(_cell, row["values"])]
-    if "difference" in row:
-        change = row["difference"]
-        cells.append("" if change is None else f"{change:+.4g}")
+    cells = []
+    for row in rows[:_SHOWN]:
+        cells.append([row["name"], *map(_cell, row["values"])])
+        if "difference" in row:
+            change = row["difference"]
+            cells[-1].append("" if change is None else f"{change:+.4g}")
+    if len(rows) > _SHOWN:
+        empty = [""] * (len(cells[0]) - 1)
+        cells.append([f"and {len(rows) - _SHOWN:,} more in --json", *empty])
     return cells
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, (dict, list)):
@@ -159,46 +161,52 @@ def _cell(value: Any) -> str:
     return " ".join(trial_table.brief(value).split())
 
 
-def _side_by_side(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    one, other = values
-    names = dict.fromkeys([*one, *other])
-    return [{"name": name, "values": [one.get(name), other.get(name)]} for name in names]
+def _blessed(run: Run) -> str:
+    if run["failure"] is not None:
+        return f"{run['failure']['node']} failed"
+    if run["blessed"] is None:
+        return "not evaluated"
+    return "yes" if run["blessed"] else f"no: {'; '.join(run['reasons'])}"
 
 
-def _different(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _different(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row["values"][0] != row["values"][1]]
 
 
-def _measured(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    measured = []
+def _measured(rows: list[Row]) -> list[Row]:
     for row in rows:
         one, other = row["values"]
-        difference = None if None in (one, other) else other - one
-        measured.append({**row, "difference": difference})
-    return measured
+        row["difference"] = None
+        if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+            row["difference"] = other - one
+    return rows
 
 
-def _overall(facts: Facts) -> dict[str, float | None]:
-    metrics = _metrics(facts)
-    return {m["metric"]: m["value"] for m in metrics if m["class"] is None and m["slice"] is None}
-
-
-def _recall(facts: Facts) -> dict[str, float | None]:
-    return {
-        m["class"]: m["value"]
-        for m in _metrics(facts)
-        if m["metric"] == "recall" and m["class"] is not None and m["slice"] is None
-    }
+def _change(row: Row) -> float:
+    """Sorts the largest change first, and what can't be compared last."""
+    difference = row["difference"]
+    return 1.0 if difference is None else -abs(difference)
 
 
 def _metrics(facts: Facts) -> list[Metric]:
+    """Those of all examples."""
     evaluation = facts["evaluation"]
-    return evaluation.get("metrics", []) if evaluation is not None else []
+    return [m for m in evaluation["metrics"] if m["slice"] is None] if evaluation else []
+
+
+def _overall(facts: Facts) -> dict[str, float | None]:
+    return {m["metric"]: m["value"] for m in _metrics(facts) if m["class"] is None}
+
+
+def _recall(facts: Facts) -> dict[str, float | None]:
+    of_classes = ((m["class"], m) for m in _metrics(facts) if m["metric"] == "recall")
+    return {name: metric["value"] for name, metric in of_classes if name is not None}
 
 
 def _counts(facts: Facts) -> dict[str, int]:
-    data, counts = facts["data"], {}
-    for name, split in (data["splits"] if data is not None else {}).items():
+    counts = {}
+    splits = (facts["data"] and facts["data"]["splits"]) or {}
+    for name, split in splits.items():
         counts[f"{name} split"] = split["images"]
         counts |= {f"{name} split, {label}": count for label, count in split["classes"].items()}
     return counts
@@ -207,15 +215,15 @@ def _counts(facts: Facts) -> dict[str, int]:
 def _versions(facts: Facts) -> dict[str, object]:
     environment = facts["environment"]
     git = environment["git"]
-    return {
-        **environment["versions"],
-        "commit": git and git["commit"],
-        "branch": git and git["branch"],
-        "uncommitted changes": git and git["changed"],
+    commit = git and {
+        "commit": git["commit"],
+        "branch": git["branch"],
+        "uncommitted changes": git["changed"],
     }
+    return {**environment["versions"], **(commit or {})}
 
 
-def _seconds(facts: Facts) -> dict[str, object]:
+def _seconds(facts: Facts) -> dict[str, float | str]:
     return {
         node["node"]: "cached" if node["state"] == "cached" else node["seconds"]
         for node in facts["lineage"]

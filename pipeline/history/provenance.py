@@ -2,7 +2,8 @@
 
 import json
 import os
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from rich.markup import escape
 from rich.tree import Tree
@@ -12,11 +13,16 @@ from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
 from darkroom.components.pushing import version_folder
 from darkroom.components.runs import lineage
+from darkroom.components.runs.environment import Environment
 from darkroom.components.tuning import outcome as tuning
 from darkroom.components.tuning import trial_table
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import status
 from darkroom.pipeline.history.comparison import flat
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
+    from ml_metadata.proto.metadata_store_pb2 import Artifact, Context, Execution, Value
 
 # Versions that an error message names.
 _NAMED = 5
@@ -26,20 +32,61 @@ _MODEL, _PUSHED = "Model", "PushedModel"
 # Inputs that a node only compares with: the model is not made of them.
 _COMPARED = {"baseline_model", "previous_statistics"}
 
+Read = TypeVar("Read")
 
-def trace(config: Config, model: str | None = None) -> dict[str, Any]:
+
+class Data(TypedDict):
+    """The examples that a model is made of."""
+
+    read_from: str  # the folder
+    examples: str  # their artifact's folder
+    span: int
+    images: dict[str, int]  # of each split
+    fingerprints: dict[str, str]  # TFX's own words on the files of each split
+
+
+class Input(TypedDict):
+    """An artifact that a node took."""
+
+    key: str
+    type: str
+    id: int
+    uri: str
+
+
+class Node(TypedDict):
+    """A node that made a part of it."""
+
+    node: str
+    run: str
+    started: str
+    seconds: float
+    source: str | None  # fingerprint of its code
+    settings: dict[str, object]
+    inputs: list[Input]
+
+
+class Trace(TypedDict):
+    """Of what a model is made."""
+
+    version: str | None  # None: it wasn't pushed
+    pushed_to: str | None  # the same
+    model: int  # its id in ML Metadata
+    run: str
+    data: Data | None
+    hyperparameters: Mapping[str, object] | None
+    config: dict[str, object] | None  # as it was in that run; None where that didn't note it
+    environment: Environment | None  # the same
+    nodes: list[Node]  # from the model back to the data
+
+
+def trace(config: Config, model: str | None = None) -> Trace:
     """What made a model.
 
     Args:
       config: of the pipeline.
       model: number or folder of a pushed version, or id of a model in ML Metadata; None: the
         newest pushed version.
-
-    Returns:
-      ``model`` and ``run``; ``version`` and ``pushed_to`` of a pushed one; ``config``,
-      ``environment`` as they were in that run (None where it didn't note them); ``nodes`` from the
-      model back to the data, each with its run, settings, code and inputs; ``data`` and
-      ``hyperparameters``.
 
     Raises:
       DarkroomError: there is no such model.
@@ -50,13 +97,13 @@ def trace(config: Config, model: str | None = None) -> dict[str, Any]:
     nodes = _nodes(store, artifact)
     run = lineage.run_of(store, nodes[0].execution.id)
     # Of several that made the same the latest counts.
-    made = {key: found for node in reversed(nodes) for key, found in node.made.items()}
-    examples, best = made.get("examples"), made.get("best_hyperparameters")
+    outputs = {key: output for node in reversed(nodes) for key, output in node.made.items()}
+    examples, best = outputs.get("examples"), outputs.get("best_hyperparameters")
     notes = lineage.RunNotes.read(run)
     return {
         "version": _text(artifact, "pushed_version") or None,
         "pushed_to": _text(artifact, "pushed_destination") or None,
-        "model": made["model"].id,
+        "model": outputs["model"].id,
         "run": run.name,
         "data": None if examples is None else _data(nodes, examples),
         "hyperparameters": None if best is None else _readable(tuning.best_hyperparameters, best),
@@ -66,47 +113,46 @@ def trace(config: Config, model: str | None = None) -> dict[str, Any]:
     }
 
 
-def tree(found: dict[str, Any]) -> Tree:
+def tree(trace: Trace) -> Tree:
     """The same for people."""
-    version = f"version {found['version']}" if found["version"] else f"model {found['model']}"
-    root = Tree(f"[bold]{escape(version)}[/]  {escape(found['pushed_to'] or '')}".rstrip())
-    root.add(f"[bold]run[/]  {escape(found['run'])}")
-    if found["environment"] is not None:
-        _environment(root, found["environment"])
-    if (data := found["data"]) is not None:
+    version = f"version {trace['version']}" if trace["version"] else f"model {trace['model']}"
+    root = Tree(f"[bold]{escape(version)}[/]  {escape(trace['pushed_to'] or '')}".rstrip())
+    root.add(f"[bold]run[/]  {escape(trace['run'])}")
+    if trace["environment"] is not None:
+        _environment(root, trace["environment"])
+    if (data := trace["data"]) is not None:
         branch = root.add(f"[bold]data[/]  {escape(data['read_from'])}")
         for split, count in data["images"].items():
             fingerprint = data["fingerprints"].get(split, "")
             branch.add(escape(f"{split}  {count:,} images  {fingerprint}".rstrip()))
         branch.add(escape(f"span {data['span']}"))
-    if found["hyperparameters"]:
-        _values(root.add("[bold]hyperparameters[/]  of the best trial"), found["hyperparameters"])
-    for node in found["nodes"]:
-        _add_node(root, node, found["run"])
+    if trace["hyperparameters"]:
+        _values(root.add("[bold]hyperparameters[/]  of the best trial"), trace["hyperparameters"])
+    for node in trace["nodes"]:
+        _add_node(root, node, trace["run"])
     return root
 
 
-def _pushed(config: Config, store: Any, model: str | None) -> Any:
+def _pushed(config: Config, store: "MetadataStore", model: str | None) -> "Artifact | None":
     """The pushed version that is meant; None where it may be an id."""
-    there = lineage.artifacts(store, config.name, _PUSHED)
-    there = [artifact for artifact in there if pushing.pushed(artifact) is not None]
+    artifacts = lineage.artifacts(store, config.name, _PUSHED)
+    places = [(place, one) for one in artifacts if (place := pushing.pushed(one)) is not None]
     if model is None:
         for version in version_folder.at(config.push_uri).versions():
-            for artifact in there:
-                if pushing.pushed(artifact) == f"{config.push_uri}/{version}":
+            for place, artifact in places:
+                if place == f"{config.push_uri}/{version}":
                     return artifact
         raise DarkroomError(
             f"No model that {config.name} has pushed is in {config.push_uri}. Run darkroom run "
             "first, or name a model's id."
         )
-    for artifact in there:
-        place = pushing.pushed(artifact) or ""
+    for place, artifact in places:
         if model in (os.path.basename(place), place) or os.path.realpath(model) == place:
             return artifact
     return None
 
 
-def _by_id(config: Config, store: Any, model: str) -> Any:
+def _by_id(config: Config, store: "MetadataStore", model: str) -> "Artifact":
     models = lineage.artifacts(store, config.name, _MODEL)
     if model.isdecimal():
         for artifact in models:
@@ -121,23 +167,23 @@ def _by_id(config: Config, store: Any, model: str) -> Any:
     )
 
 
-def _nodes(store: Any, artifact: Any) -> list[lineage.Node]:
+def _nodes(store: "MetadataStore", artifact: "Artifact") -> list[lineage.Node]:
     """Who made an artifact, who made what that was made of, and so on; the latest first."""
-    found: dict[int, lineage.Node] = {}
+    makers: dict[int, lineage.Node] = {}
     waiting, seen = [artifact.id], {artifact.id}
     while waiting:
-        made_by = lineage.maker(store, waiting.pop())
-        if made_by is None or made_by.execution.id in found:
+        maker = lineage.maker(store, waiting.pop())
+        if maker is None or maker.execution.id in makers:
             continue
-        found[made_by.execution.id] = made_by
-        for key, inputs in made_by.inputs.items():
+        makers[maker.execution.id] = maker
+        for key, inputs in maker.inputs.items():
             new = set() if key in _COMPARED else {one.id for one in inputs} - seen
             seen |= new
             waiting += sorted(new)
-    return [found[execution] for execution in sorted(found, reverse=True)]
+    return [makers[execution] for execution in sorted(makers, reverse=True)]
 
 
-def _data(nodes: list[lineage.Node], examples: Any) -> dict[str, Any]:
+def _data(nodes: list[lineage.Node], examples: "Artifact") -> Data:
     reader = next(node for node in nodes if "examples" in node.outputs)
     inspection = _readable(InspectionReport.read, examples.uri)
     # TFX's own words: "split:train,num_files:4,total_bytes:…" in a line of each split.
@@ -154,7 +200,7 @@ def _data(nodes: list[lineage.Node], examples: Any) -> dict[str, Any]:
     }
 
 
-def _node(store: Any, node: lineage.Node) -> dict[str, Any]:
+def _node(store: "MetadataStore", node: lineage.Node) -> Node:
     run = lineage.run_of(store, node.execution.id)
     settings = {
         name: _unpacked(value) for name, value in sorted(node.execution.custom_properties.items())
@@ -176,7 +222,7 @@ def _node(store: Any, node: lineage.Node) -> dict[str, Any]:
     }
 
 
-def _unpacked(value: Any) -> Any:
+def _unpacked(value: "Value") -> object:
     """A property of ML Metadata as plain data: TFX packs most as JSON, some of it twice."""
     kind = value.WhichOneof("value")
     if kind != "string_value":
@@ -192,11 +238,11 @@ def _unpacked(value: Any) -> Any:
     return unpacked
 
 
-def _text(noted: Any, name: str) -> str:
+def _text(noted: "Artifact | Context | Execution", name: str) -> str:
     return noted.custom_properties[name].string_value if name in noted.custom_properties else ""
 
 
-def _readable(read: Any, artifact: Any) -> Any:
+def _readable(read: "Callable[[Artifact], Read]", artifact: "Artifact") -> Read | None:
     """What a file of an artifact says; None where it was deleted since."""
     try:
         return read(artifact)
@@ -204,7 +250,7 @@ def _readable(read: Any, artifact: Any) -> Any:
         return None
 
 
-def _environment(root: Tree, environment: dict[str, Any]) -> None:
+def _environment(root: Tree, environment: Environment) -> None:
     git = environment["git"]
     if git is not None:
         words = f"{git['commit']} {git['branch']}".rstrip() + ", changed" * git["changed"]
@@ -213,7 +259,7 @@ def _environment(root: Tree, environment: dict[str, Any]) -> None:
     root.add(f"[bold]versions[/]  {escape(words)}")
 
 
-def _add_node(root: Tree, node: dict[str, Any], run: str) -> None:
+def _add_node(root: Tree, node: Node, run: str) -> None:
     words = f"{node['started']}, {node['seconds']:.1f} s"
     if node["run"] != run:
         words += f", in run {node['run']}"
@@ -227,7 +273,7 @@ def _add_node(root: Tree, node: dict[str, Any], run: str) -> None:
     _values(branch, {**settings, **(custom if isinstance(custom, dict) else {})})
 
 
-def _values(branch: Tree, values: dict[str, Any]) -> None:
+def _values(branch: Tree, values: Mapping[str, object]) -> None:
     """A line for each setting, or for each section; ``--json`` has what is empty, or too long."""
     for name, value in values.items():
         if isinstance(value, dict):
@@ -239,11 +285,11 @@ def _values(branch: Tree, values: dict[str, Any]) -> None:
             branch.add(f"{escape(name)}  [dim]{escape(words)}[/]")
 
 
-def _is_empty(value: Any) -> bool:
+def _is_empty(value: object) -> bool:
     return value is None or value in ("", [], {})
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     text = (
         json.dumps(value, ensure_ascii=False)
         if isinstance(value, list)

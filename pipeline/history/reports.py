@@ -48,8 +48,8 @@ def find(config: Config, run: str | None = None) -> Path:
     context = contexts[_number(config, names, run)]
     folder = _folder(config, store, context)
     if folder is None:
-        having = [c.name for c in contexts if _folder(config, store, c) is not None]
-        raise DarkroomError(f"The run {context.name} has no report. {_there_are(having)}")
+        reported = [c.name for c in contexts if _folder(config, store, c) is not None]
+        raise DarkroomError(f"The run {context.name} has no report. {_there_are(reported)}")
     return folder
 
 
@@ -120,25 +120,25 @@ def _write_unfinished(
     context = next(filter(is_meant, status.runs(config, store)), None)
     if context is None:
         raise DarkroomError("It ended before its first node.")
-    nodes = lineage.nodes(store, config.name, context)
-    folder = config.unfinished_report(context.name)
+    run, nodes = context.name, lineage.nodes(store, config.name, context)
+    folder = config.unfinished_report(run)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    run, tree = context.name, config.reported
-    made = copy.deepcopy(_made(nodes))
-    for artifact in made.values():
+    artifacts = copy.deepcopy(outputs(nodes))
+    for artifact in artifacts.values():
         artifact.uri = str(remote.fetch(artifact.uri))
-    files.write(collector.collect(folder, run, tree, made, nodes, failure), folder)
+    collected = collector.collect(folder, run, config.reported, artifacts, nodes, failure)
+    files.write(collected, folder)
     return folder
 
 
-def _made(nodes: list[lineage.Node]) -> "dict[str, Artifact]":
-    """What the nodes that are done have made, by key."""
+def outputs(nodes: list[lineage.Node]) -> "dict[str, Artifact]":
+    """What the nodes that are done have made, by the keys that the report knows."""
     artifacts: dict[str, Artifact] = {}
     for node in nodes:
         if node.state in lineage.DONE and not node.is_resolver and node.id not in _TRIED:
             keys = _KEYS.get(node.id, {})
-            artifacts |= {keys.get(key, key): listed for key, listed in node.made.items()}
+            artifacts |= {keys.get(key, key): artifact for key, artifact in node.made.items()}
     return artifacts
 
 
@@ -170,8 +170,8 @@ def _folder(config: Config, store: "MetadataStore", run: "Context") -> Path | No
         if node.state in lineage.DONE and "report" in node.made
     ]
     places.append(str(config.unfinished_report(run.name)))
-    there = (uri for uri in places if remote.exists(f"{uri}/{results.REPORT_FACTS}"))
-    return next(map(remote.fetch, there), None)
+    written = (uri for uri in places if remote.exists(f"{uri}/{results.REPORT_FACTS}"))
+    return next(map(remote.fetch, written), None)
 
 
 def _no_report(path: Path) -> DarkroomError:

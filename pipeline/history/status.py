@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto.metadata_store_pb2 import Context
 
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
+    from ml_metadata.proto.metadata_store_pb2 import Context
+
 
 def latest(config: Config, alive: bool | Set[str] = False) -> Status:
     """The status of the newest run.

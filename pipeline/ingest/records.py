@@ -18,32 +18,45 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.ingestion.image_formats import ImageError
-from darkroom.pipeline.ingest import pictures, sources, splits
+from darkroom.pipeline.ingest import pictures, splits
+from darkroom.pipeline.ingest.sources import SPLITS, Listing, Source, list_images
 
 INDEX_FILE = "index.csv"
 SETTINGS_FILE = "ingest.json"
 _INCOMING = ".incoming"
-# Files that a worker looks at before it reports.
+# Files that a worker is given at a time.
 _CHUNK = 64
 # A shard is what one Beam worker reads at a time, and what is written again after a failure.
 _SHARD_BYTES = 64 * 2**20
+_ANY_NAME = "surrogateescape"  # file names need not be UTF-8
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 
 
 class Options(NamedTuple):
-    """How images are divided; None: as before, or the usual."""
+    """How images are to be divided; None: as before, or the usual."""
 
     method: str | None = None  # stratified or random
     eval_share: float | None = None
     test_share: float | None = None
     seed: int | None = None
     multi_label: bool | None = None  # a label is any number of labels, as in a|b
+
+
+class Settings(NamedTuple):
+    """How a target is divided, in ``ingest.json``: decided the first time, the same ever after."""
+
+    method: str
+    eval_share: float
+    test_share: float
+    seed: int
+    multi_label: bool = False
+    runs: int = 1  # ingests that wrote something
 
 
 class Entry(NamedTuple):
@@ -57,6 +70,9 @@ class Entry(NamedTuple):
     modified: int  # of the file, nanoseconds
 
 
+Added = tuple[Source, Entry]  # an image and its row
+
+
 @dataclass
 class Summary:
     """What an ingest did, and what is in the target now."""
@@ -65,7 +81,7 @@ class Summary:
     images: dict[str, int] = field(default_factory=dict)  # of each split, all
     labels: dict[str, Counter[str]] = field(default_factory=dict)  # split → label → images
     added: int = 0
-    known: int = 0  # files that were ingested before
+    earlier: int = 0  # files that were ingested before
     duplicates: int = 0  # files whose picture is there already
     refused: list[tuple[str, str]] = field(default_factory=list)  # name and reason
     notes: list[str] = field(default_factory=list)  # sentences
@@ -90,9 +106,9 @@ def ingest(source: Path, target: Path, options: Options, progress: Progress) -> 
             f"{target} is inside {source}, where its folders would be taken for classes. "
             "Choose a target elsewhere."
         )
-    multi_label = options.multi_label or _stored(target).get("multi_label", False)
-    options = options._replace(multi_label=multi_label)
-    found = sources.find(source, multi_label)
+    before = _read_settings(target)
+    multi_label = bool(options.multi_label or (before and before.multi_label))
+    listing = list_images(source, multi_label)
     target.mkdir(parents=True, exist_ok=True)
     with open(target / ".lock", "w", encoding="utf-8") as lock:
         try:
@@ -100,54 +116,59 @@ def ingest(source: Path, target: Path, options: Options, progress: Progress) -> 
         except OSError:
             raise DarkroomError(f"Another ingest into {target} is going on.") from None
         _finish(target)
-        return _ingest(found, target, options, progress)
+        return _ingest(listing, target, options._replace(multi_label=multi_label), progress)
 
 
-def _ingest(found: sources.Found, target: Path, options: Options, progress: Progress) -> Summary:
+def _ingest(listing: Listing, target: Path, options: Options, progress: Progress) -> Summary:
     index = _read_index(target)
-    multi_label = bool(options.multi_label)
-    summary = Summary(multi_label, refused=list(found.refused), ignored=found.ignored)
+    summary = Summary(bool(options.multi_label), refused=listing.refused, ignored=listing.ignored)
     by_path = {entry.path: entry for entry in index}
-    new = [file for file in found.files if not _is_known(file, by_path.get(file.name))]
-    summary.known = len(found.files) - len(new)
+    new = [file for file in listing.files if not _is_unchanged(file, by_path.get(file.name))]
+    summary.earlier = len(listing.files) - len(new)
     with _workers() as workers:
-        looked = _look_at_all(workers, new, progress)
-        unique = _unique(new, looked, index, summary)
+        looks = _look_at_all(workers, new, progress)
+        unique = _unique(zip(new, looks, strict=True), index, summary)
         settings = _settings(target, options, len(unique) + len(index))
-        added = _assigned(unique, index, settings)
+        added = _divided(unique, index, settings)
         if added:
             _write(workers, added, index, settings, target, progress)
     if not added and not index:
         first = "; ".join(f"{name}: {reason}" for name, reason in summary.refused[:10])
-        raise DarkroomError(f"None of {len(found.files):,} images can be used. {first}.")
+        raise DarkroomError(f"None of {len(listing.files):,} images can be used. {first}.")
     summary.added = len(added)
-    summary.images = dict.fromkeys(sources.SPLITS, 0)
-    summary.labels = {split: Counter() for split in sources.SPLITS}
-    for entry in [*index, *(entry for _, entry in added)]:
+    _count(summary, [*index, *(entry for _, entry in added)])
+    return summary
+
+
+def _count(summary: Summary, entries: list[Entry]) -> None:
+    """Counts what is in the target now, and notes the labels that are too rare."""
+    summary.images = dict.fromkeys(SPLITS, 0)
+    summary.labels = {split: Counter() for split in SPLITS}
+    for entry in entries:
         summary.images[entry.split] += 1
-        summary.labels[entry.split].update(_labels(entry.label, multi_label))
+        several = features.split_labels(entry.label) if summary.multi_label else [entry.label]
+        summary.labels[entry.split].update(several)
     for label, count in sum(summary.labels.values(), Counter()).items():
-        if count < len(sources.SPLITS) and not all(c[label] for c in summary.labels.values()):
+        if count < len(SPLITS) and not all(c[label] for c in summary.labels.values()):
             summary.notes.append(
                 f"{label!r} has {count} image{'s' * (count > 1)}, too few to be in every split. "
                 "Add more of them."
             )
-    return summary
 
 
-def _is_known(file: sources.Source, entry: Entry | None) -> bool:
-    if entry is None:
+def _is_unchanged(file: Source, entry: Entry | None) -> bool:
+    """Whether a file is as it was when it was ingested."""
+    if entry is None or file.label != entry.label:
         return False
     try:
         status = os.stat(file.path)
     except OSError:
         return False
-    unchanged = (status.st_size, status.st_mtime_ns) == (entry.size, entry.modified)
-    return unchanged and file.label == entry.label
+    return (status.st_size, status.st_mtime_ns) == (entry.size, entry.modified)
 
 
 class _Look(NamedTuple):
-    """What a worker saw in a file: either a content, or a reason."""
+    """What a worker saw in a file: a content, or a reason against it."""
 
     content: str
     size: int
@@ -156,21 +177,16 @@ class _Look(NamedTuple):
 
 
 def _look_at_all(
-    workers: ProcessPoolExecutor, files: list[sources.Source], progress: Progress
+    workers: ProcessPoolExecutor, files: list[Source], progress: Progress
 ) -> list[_Look]:
-    looked: list[_Look] = []
-    chunks = [[f.path for f in files[at : at + _CHUNK]] for at in range(0, len(files), _CHUNK)]
-    for part in workers.map(_look_at, chunks):
-        looked += part
-        progress("looking at images", len(looked), len(files))
-    return looked
+    looks: list[_Look] = []
+    for look in workers.map(_look_at, (file.path for file in files), chunksize=_CHUNK):
+        looks.append(look)
+        progress("looking at images", len(looks), len(files))
+    return looks
 
 
-def _look_at(paths: list[str]) -> list[_Look]:
-    return [_look_at_one(path) for path in paths]
-
-
-def _look_at_one(path: str) -> _Look:
+def _look_at(path: str) -> _Look:
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
@@ -183,24 +199,22 @@ def _look_at_one(path: str) -> _Look:
 
 
 def _unique(
-    files: list[sources.Source], looked: list[_Look], index: list[Entry], summary: Summary
-) -> dict[str, tuple[sources.Source, _Look]]:
-    """The new pictures by content; of the same one in several splits that held out the most."""
+    looked_at: Iterable[tuple[Source, _Look]], index: list[Entry], summary: Summary
+) -> list[tuple[Source, _Look]]:
+    """The new pictures; of the same one in several splits that held out the most."""
     labels = {entry.content: (entry.label, entry.path) for entry in index}
-    unique: dict[str, tuple[sources.Source, _Look]] = {}
-    there = set(labels)
-    pairs = list(zip(files, looked, strict=True))
-    pairs.sort(key=lambda pair: -sources.SPLITS.index(pair[0].split or "train"))
-    for file, look in pairs:
+    contents = set(labels)
+    unique = []
+    for file, look in sorted(looked_at, key=lambda pair: -SPLITS.index(pair[0].split or "train")):
         if look.reason:
             summary.refused.append((file.name, look.reason))
             continue
         label, path = labels.setdefault(look.content, (file.label, file.name))
-        if look.content in there:
+        if look.content in contents:
             summary.duplicates += 1
         else:
-            there.add(look.content)
-            unique[look.content] = (file, look)
+            contents.add(look.content)
+            unique.append((file, look))
         if label != file.label:
             summary.notes.append(
                 f"{file.name} shows the same as {path}, which is {label!r}: left out."
@@ -208,109 +222,91 @@ def _unique(
     return unique
 
 
-def _settings(target: Path, options: Options, images: int) -> dict[str, Any]:
-    """How this target is divided: decided the first time, the same ever after."""
-    given = {key: value for key, value in options._asdict().items() if value is not None}
-    if settings := _stored(target):
-        for key, value in given.items():
-            if settings[key] != value:
+def _settings(target: Path, options: Options, images: int) -> Settings:
+    """Those of the first time, or the usual ones with these options."""
+    chosen = {key: value for key, value in options._asdict().items() if value is not None}
+    if before := _read_settings(target):
+        for key, value in chosen.items():
+            if getattr(before, key) != value:
                 raise DarkroomError(
-                    f"{target} was divided with {key} {settings[key]}, and images keep their "
-                    f"split: {value} needs another target."
+                    f"{target} was divided with {key} {getattr(before, key)}, and images keep "
+                    f"their split: {value} needs another target."
                 )
-        return {**settings, "runs": settings["runs"] + 1}
+        return before._replace(runs=before.runs + 1)
     share = splits.default_share(images)
-    usual = {"method": "stratified", "eval_share": share, "test_share": share, "seed": 0}
-    settings = {**usual, **given, "runs": 1}
-    if settings["eval_share"] + settings["test_share"] >= 1:
+    settings = Settings("stratified", share, share, seed=0)._replace(**chosen)
+    if settings.eval_share + settings.test_share >= 1:
         raise DarkroomError("The shares of eval and test leave nothing to train on.")
     return settings
 
 
-def _stored(target: Path) -> dict[str, Any]:
-    """The settings of the first time; empty where this is it."""
+def _read_settings(target: Path) -> Settings | None:
+    """The settings of the first time; None where this is it."""
     path = target / SETTINGS_FILE
-    if not path.exists():
-        return {}
-    return {"multi_label": False, **json.loads(path.read_text(encoding="utf-8"))}
+    return Settings(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
-def _labels(label: str, multi_label: bool) -> list[str]:
-    return features.split_labels(label) if multi_label else [label]
-
-
-def _assigned(
-    unique: dict[str, tuple[sources.Source, _Look]], index: list[Entry], settings: dict[str, Any]
-) -> list[tuple[sources.Source, Entry]]:
+def _divided(
+    unique: list[tuple[Source, _Look]], index: list[Entry], settings: Settings
+) -> list[Added]:
     """Every new picture with its index entry."""
     # Splits that the source has stand; where it has none for eval, that is taken from train.
-    given = {file.split for file, _ in unique.values() if file.split}
+    of_source = {file.split for file, _ in unique if file.split}
     shares = splits.Shares(
-        eval=0 if "eval" in given else settings["eval_share"],
-        test=0 if given else settings["test_share"],
+        eval=0 if "eval" in of_source else settings.eval_share,
+        test=0 if of_source else settings.test_share,
     )
     free = [
-        (content, file.label)
-        for content, (file, _) in unique.items()
-        if file.split is None or (file.split == "train" and "eval" not in given)
+        (look.content, file.label)
+        for file, look in unique
+        if file.split is None or (file.split == "train" and "eval" not in of_source)
     ]
     labels = [label for _, label in free] + [entry.label for entry in index]
-    strata = (
-        splits.strata(labels) if settings["multi_label"] else {label: label for label in labels}
-    )
+    strata = splits.strata(labels) if settings.multi_label else {label: label for label in labels}
     divided = splits.assign(
         [(content, strata[label]) for content, label in free],
         [(strata[entry.label], entry.split) for entry in index],
         shares,
-        settings["seed"],
-        settings["method"] == "stratified",
+        settings.seed,
+        settings.method == "stratified",
     )
-    return [
-        (
-            file,
-            Entry(
-                file.name,
-                file.label,
-                divided.get(content, file.split or "train"),
-                content,
-                look.size,
-                look.modified,
-            ),
-        )
-        for content, (file, look) in unique.items()
-    ]
+
+    def entry(file: Source, look: _Look) -> Entry:
+        split = divided.get(look.content, file.split or "train")
+        return Entry(file.name, file.label, split, look.content, look.size, look.modified)
+
+    return [(file, entry(file, look)) for file, look in unique]
 
 
 def _write(
     workers: ProcessPoolExecutor,
-    added: list[tuple[sources.Source, Entry]],
+    added: list[Added],
     index: list[Entry],
-    settings: dict[str, Any],
+    settings: Settings,
     target: Path,
     progress: Progress,
 ) -> None:
     """Writes everything aside, then puts it in place."""
     incoming = target / _INCOMING
-    shards: list[tuple[Path, list[tuple[sources.Source, Entry]]]] = []
-    for split in sources.SPLITS:
+    shards: list[tuple[Path, list[Added]]] = []
+    mixed = sorted(added, key=lambda pair: splits.draw(pair[1].content, settings.seed))
+    for split in SPLITS:
         (incoming / split).mkdir(parents=True)
-        mixed = [pair for pair in added if pair[1].split == split]
-        mixed.sort(key=lambda pair: splits.draw(pair[1].content, settings["seed"]))
-        parts = list(_parts(mixed))
+        parts = list(_parts([pair for pair in mixed if pair[1].split == split]))
         for number, part in enumerate(parts):
-            name = f"{settings['runs']:03}-{number:05}-of-{len(parts):05}.tfrecord"
+            name = f"{settings.runs:03}-{number:05}-of-{len(parts):05}.tfrecord"
             shards.append((incoming / split / name, part))
     done = 0
     for written in workers.map(_write_shard, *zip(*shards, strict=True)):
         done += written
         progress("writing TFRecords", done, len(added))
-    with open(incoming / INDEX_FILE, "w", encoding="utf-8", newline="", **_ANY_NAME) as file:
+    with open(incoming / INDEX_FILE, "w", newline="", encoding="utf-8", errors=_ANY_NAME) as file:
         writer = csv.writer(file)
         writer.writerow(Entry._fields)
         writer.writerows([*index, *(entry for _, entry in added)])
     # The settings come last: with them there, all is.
     staged = incoming / f"{SETTINGS_FILE}.part"
-    staged.write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    staged.write_text(json.dumps(settings._asdict(), indent=2), encoding="utf-8")
     os.replace(staged, incoming / SETTINGS_FILE)
     _finish(target)
 
@@ -319,7 +315,7 @@ def _finish(target: Path) -> None:
     """Puts what is written in place, or removes what a killed run left half-written."""
     incoming = target / _INCOMING
     if (incoming / SETTINGS_FILE).exists():
-        for split in sources.SPLITS:
+        for split in SPLITS:
             (target / split).mkdir(exist_ok=True)
             for shard in (incoming / split).glob("*.tfrecord"):
                 os.replace(shard, target / split / shard.name)
@@ -329,14 +325,12 @@ def _finish(target: Path) -> None:
     shutil.rmtree(incoming, ignore_errors=True)
 
 
-def _parts(
-    mixed: Iterable[tuple[sources.Source, Entry]],
-) -> Iterator[list[tuple[sources.Source, Entry]]]:
-    part: list[tuple[sources.Source, Entry]] = []
+def _parts(mixed: list[Added]) -> Iterator[list[Added]]:
+    part: list[Added] = []
     size = 0
-    for pair in mixed:
-        part.append(pair)
-        size += pair[1].size
+    for file, entry in mixed:
+        part.append((file, entry))
+        size += entry.size
         if size >= _SHARD_BYTES:
             yield part
             part, size = [], 0
@@ -344,12 +338,12 @@ def _parts(
         yield part
 
 
-def _write_shard(path: Path, part: list[tuple[sources.Source, Entry]]) -> int:
+def _write_shard(path: Path, part: list[Added]) -> int:
     tfrecord.write(path, (_example(*pair) for pair in part))
     return len(part)
 
 
-def _example(source: sources.Source, entry: Entry) -> bytes:
+def _example(source: Source, entry: Entry) -> bytes:
     encoded = Path(source.path).read_bytes()
     return tfrecord.encode_example(
         {
@@ -361,13 +355,10 @@ def _example(source: sources.Source, entry: Entry) -> bytes:
     )
 
 
-# File names need not be UTF-8.
-_ANY_NAME: dict[str, Any] = {"errors": "surrogateescape"}
-
-
 def _read_index(target: Path) -> list[Entry]:
+    path = target / INDEX_FILE
     try:
-        with open(target / INDEX_FILE, encoding="utf-8", newline="", **_ANY_NAME) as file:
+        with open(path, encoding="utf-8", newline="", errors=_ANY_NAME) as file:
             rows = csv.reader(file)
             next(rows)
             return [Entry(p, lb, sp, c, int(size), int(at)) for p, lb, sp, c, size, at in rows]
@@ -375,7 +366,7 @@ def _read_index(target: Path) -> list[Entry]:
         return []
     except (ValueError, StopIteration) as error:
         raise DarkroomError(
-            f"{target / INDEX_FILE} is damaged. Restore it, or ingest into another target."
+            f"{path} is damaged. Restore it, or ingest into another target."
         ) from error
 
 

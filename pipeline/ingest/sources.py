@@ -34,7 +34,7 @@ class Source(NamedTuple):
     columns: tuple[tuple[str, str], ...] = ()  # of a manifest, beside these
 
 
-class Found(NamedTuple):
+class Listing(NamedTuple):
     """All that a source has."""
 
     files: list[Source]
@@ -42,7 +42,7 @@ class Found(NamedTuple):
     ignored: Counter[str]  # files that are no images, by their suffix
 
 
-def find(source: Path, multi_label: bool = False) -> Found:
+def list_images(source: Path, multi_label: bool = False) -> Listing:
     """Lists the images of a folder or of a manifest.
 
     Args:
@@ -58,14 +58,14 @@ def find(source: Path, multi_label: bool = False) -> Found:
                 f"{source}: a folder has one class for each image. For several labels give a CSV "
                 "manifest with the columns path and label, where a label is such as a|b."
             )
-        found = _folder(source)
-        if not found.files and not found.refused:
+        listing = _folder(source)
+        if not listing.files and not listing.refused:
             raise DarkroomError(
                 f"{source}: no images found. Expected a folder for each class, with "
                 f"{', '.join(sorted(SUFFIXES)[:4])}… files in it, or split folders such as TRAIN "
                 "and TEST with a folder for each class."
             )
-        return found
+        return listing
     if not source.exists():
         raise DarkroomError(f"{source}: doesn't exist. Expected a folder, or a CSV manifest.")
     if source.suffix.lower() != ".csv":
@@ -75,31 +75,29 @@ def find(source: Path, multi_label: bool = False) -> Found:
     return _manifest(source, multi_label)
 
 
-def _folder(root: Path) -> Found:
+def _folder(root: Path) -> Listing:
     children = _subfolders(root)
     splits = {child: _SPLIT_FOLDERS.get(child.name.lower()) for child in children}
-    in_splits = bool(children) and all(splits.values()) and any(map(_subfolders, children))
-    found = Found([], [], Counter())
-    for child in children:
-        classes = _subfolders(child) if in_splits else [child]
-        for folder in classes:
-            for path in _walk(folder, found.refused, root):
-                suffix = os.path.splitext(path)[1].lower()
-                if suffix in SUFFIXES:
-                    name = os.path.relpath(path, root)
-                    split = splits[child] if in_splits else None
-                    found.files.append(Source(path, name, text(folder.name), split))
-                else:
-                    found.ignored[suffix or "no suffix"] += 1
-    if not children:
-        loose = sum(1 for path in root.iterdir() if path.suffix.lower() in SUFFIXES)
-        if loose:
-            raise DarkroomError(
-                f"{root}: {loose:,} images are in the folder itself, so that their classes are not "
-                "known. Move them into a folder for each class, or write a CSV manifest with the "
-                "columns path and label."
-            )
-    return found
+    classes: list[tuple[Path, str | None]] = [(folder, None) for folder in children]
+    if children and all(splits.values()) and any(map(_subfolders, children)):
+        classes = [(folder, splits[child]) for child in children for folder in _subfolders(child)]
+    listing = Listing([], [], Counter())
+    for folder, split in classes:
+        for path in _walk(folder, listing.refused, root):
+            suffix = os.path.splitext(path)[1].lower()
+            if suffix in SUFFIXES:
+                name = os.path.relpath(path, root)
+                listing.files.append(Source(path, name, text(folder.name), split))
+            else:
+                listing.ignored[suffix or "no suffix"] += 1
+    loose = 0 if children else sum(path.suffix.lower() in SUFFIXES for path in root.iterdir())
+    if loose:
+        raise DarkroomError(
+            f"{root}: {loose:,} images are in the folder itself, so that their classes are not "
+            "known. Move them into a folder for each class, or write a CSV manifest with the "
+            "columns path and label."
+        )
+    return listing
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -118,27 +116,25 @@ def _walk(folder: Path, refused: list[tuple[str, str]], root: Path) -> Iterator[
         refused.append((os.path.relpath(error.filename, root), f"{error.strerror}"))
 
     seen = {_identity(folder)}
-    for here, folders, files in os.walk(folder, followlinks=True, onerror=failed):
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=failed):
         inside = []
-        for name in sorted(folders):
-            path = os.path.join(here, name)
-            identity = _identity(path)
-            if name.startswith(".") or identity in seen:
-                continue
-            seen.add(identity)
-            inside.append(name)
+        for name in sorted(name for name in folders if name[0] != "."):
+            identity = _identity(os.path.join(parent, name))
+            if identity not in seen:
+                seen.add(identity)
+                inside.append(name)
         folders[:] = inside
-        yield from (os.path.join(here, name) for name in sorted(files) if name[0] != ".")
+        yield from (os.path.join(parent, name) for name in sorted(files) if name[0] != ".")
 
 
 def _identity(path: str | Path) -> tuple[int, int]:
-    found = os.stat(path)
-    return found.st_dev, found.st_ino
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
-def _manifest(path: Path, multi_label: bool) -> Found:
+def _manifest(path: Path, multi_label: bool) -> Listing:
     root = path.parent.resolve()
-    found = Found([], [], Counter())
+    listing = Listing([], [], Counter())
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -157,16 +153,16 @@ def _manifest(path: Path, multi_label: bool) -> Found:
                     "itself. Rename the column."
                 )
             for row in reader:
-                _add_row(found, root, row, reader.line_num, multi_label)
+                _add_row(listing, root, row, reader.line_num, multi_label)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DarkroomError(f"{path}: can't be read as CSV in UTF-8: {error}.") from error
-    if not found.files and not found.refused:
+    if not listing.files and not listing.refused:
         raise DarkroomError(f"{path}: the manifest lists no images.")
-    return found
+    return listing
 
 
 def _add_row(
-    found: Found, root: Path, row: dict[str, str | None], line: int, multi_label: bool
+    listing: Listing, root: Path, row: dict[str, str | None], line: int, multi_label: bool
 ) -> None:
     name, label, split = ((row.get(column) or "").strip() for column in _COLUMNS)
     if multi_label:
@@ -174,19 +170,17 @@ def _add_row(
     where = f"line {line}, {name or 'no path'}"
     path = os.path.normpath(os.path.join(root, name))
     if not name or not (label or multi_label):
-        found.refused.append((where, "no path" if not name else "no label"))
+        listing.refused.append((where, "no path" if not name else "no label"))
     elif not Path(os.path.realpath(path)).is_relative_to(root):
-        found.refused.append((where, f"outside {root}, the manifest's folder"))
+        listing.refused.append((where, f"outside {root}, the manifest's folder"))
     elif split and split.lower() not in _SPLIT_FOLDERS:
-        found.refused.append((where, f"split {split!r}, expected {', '.join(SPLITS)} or nothing"))
+        listing.refused.append((where, f"split {split!r}, expected {', '.join(SPLITS)} or nothing"))
     else:
-        known = _SPLIT_FOLDERS[split.lower()] if split else None
-        further = tuple(
-            (key, (value or "").strip())
-            for key, value in row.items()
-            if key and key not in _COLUMNS
+        own = _SPLIT_FOLDERS[split.lower()] if split else None
+        others = {k: (v or "").strip() for k, v in row.items() if k and k not in _COLUMNS}
+        listing.files.append(
+            Source(path, os.path.relpath(path, root), text(label), own, tuple(others.items()))
         )
-        found.files.append(Source(path, os.path.relpath(path, root), text(label), known, further))
 
 
 def text(name: str) -> str:

@@ -16,13 +16,8 @@ import click
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.runs import lineage
 from darkroom.pipeline import beam, display
-from darkroom.pipeline.command_line import (
-    ConfigOptions,
-    command,
-    configured_by_programs,
-    obey,
-)
-from darkroom.pipeline.config import Config
+from darkroom.pipeline.command_line import obey
+from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.history import status
 from darkroom.pipeline.running import lock, preflight, runner
 
@@ -30,24 +25,24 @@ if TYPE_CHECKING:
     from tfx.dsl.components.base.base_node import BaseNode
     from tfx.orchestration.pipeline import Pipeline
 
-_PROGRAM = "python -m darkroom.pipeline.running.node"
 # The one that reads the data.
 _FIRST = "ImportExampleGen"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Ends with 0 where the node is done, 130 where it was interrupted, else 1."""
-    sys.exit(obey(run_node, _PROGRAM, arguments))
+    sys.exit(obey(run_node, "python -m darkroom.pipeline.running.node", arguments))
 
 
-@command(_PROGRAM, "run a node", __doc__, {"NODE": "the node's id, such as Trainer"})
-@configured_by_programs
+@click.command(help=f"{__doc__}\n\nNODE: the node's id, such as Trainer.")
+@click.option("--config", "path", required=True, metavar="FILE", help="as darkroom run takes it")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="the same")
 @click.option("--run", "run_name", required=True, metavar="RUN", help="the name of the run")
 @click.argument("node")
-def run_node(options: ConfigOptions, run_name: str, node: str) -> int:
+def run_node(path: str, overrides: Sequence[str], run_name: str, node: str) -> int:
     """Ends the process itself once there is a log."""
     try:
-        config = options.load()
+        config = load(path, list(overrides))
         runner.raise_on_signals()
         log, terminal = runner.log_to_file(config, node)
     except DarkroomError as error:

@@ -140,6 +140,7 @@ def reported(
       is_this: whether a run, as ML Metadata has it, is the one that ends here.
     """
     ended: RunFailed | KeyboardInterrupt
+    failure: Failure
     try:
         yield
         return
@@ -147,7 +148,7 @@ def reported(
         ended = error
     # Not while that is handled: what then went wrong with the report would be laid to it.
     if isinstance(ended, RunFailed):
-        failure: Failure = {"node": ended.node, "sentence": ended.sentence}
+        failure = {"node": ended.node, "sentence": ended.sentence}
         report = reports.write_unfinished(config, failure, is_this)
         raise RunFailed(ended.node, ended.sentence, report) from ended
     failure = {"node": display.node, "sentence": "The run was interrupted."}

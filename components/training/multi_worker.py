@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Below the pipeline's folder of artifacts: the training that other machines are to help with.
 FILE = "Trainer/training.json"
-MODULE = "darkroom.components.training.distribution.multi_worker"
+MODULE = "darkroom.components.training.multi_worker"
 _DONE_SECONDS = 30.0  # for a process that is through to end
 
 

@@ -1,0 +1,245 @@
+"""What a command says at its end: of a run, an ingest, a model, its versions."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from darkroom.components.base import results
+from darkroom.components.base.remote import is_remote
+from darkroom.components.base.status import Status
+from darkroom.components.ingestion import outcome as ingestion
+from darkroom.components.ingestion.inspection_report import InspectionReport
+from darkroom.components.training.model_run import LearningRates, ScannedRate
+from darkroom.components.tuning.trial_table import brief
+from darkroom.components.tuning.tuner_results import TrialRow
+from darkroom.pipeline import tables
+from darkroom.serving.pushed_files import VersionNote
+
+if TYPE_CHECKING:
+    from darkroom.pipeline.ingest.records import Summary
+    from darkroom.serving.description import Description
+    from darkroom.serving.rollout import Version
+
+# More classes than fit a screen are in `darkroom status --json`.
+_CLASSES_SHOWN = 20
+# Of what was left out so many are named.
+_NAMED = 10
+_BEST_SHOWN = 5  # of a search's trials
+# Of a scan of learning rates.
+_SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy")
+
+Rows = list[tuple[str, str]]  # a bold word and what there is to say
+
+
+def of_run(console: Console, status: Status, config_argument: str) -> None:
+    """What came in, what was found, whether it is pushed, what to do next."""
+    scan = None if status.lr_scan is None else LearningRates.model_validate(status.lr_scan)
+    trials = [TrialRow.of(row) for row in status.trials]
+    console.print()
+    if status.best_trial is not None:
+        console.print(_best_trials(trials, console.width))
+        console.print()
+    if scan is not None:
+        console.print(_rates(scan.points))
+    if 0 < len(status.examples.get("train", {})) <= _CLASSES_SHOWN:
+        console.print(tables.classes(status.examples))
+    rows = [*_data(status), *_search(status, trials)]
+    if scan is not None and status.lr_scan is not None:
+        rows += [("scan", scan.words), ("", str(status.lr_scan["picture"]))]
+    rows += [*_training(status), *([] if scan is not None else _pushed(status))]
+    if status.report:
+        rows.append(("report", status.report))
+    if status.log:
+        rows.append(("log", status.log))
+    if scan is not None:
+        rate = "RATE" if scan.suggestion is None else f"{scan.suggestion:.2g}"
+        words = f"darkroom run{config_argument} --set training.learning_rate={rate}"
+        rows.append(("next", words))
+    elif status.versions and not is_remote(status.push_path):  # it predicts from a folder
+        rows.append(("next", f"darkroom predict{config_argument} IMAGE.png"))
+    _print(console, rows)
+
+
+def _data(status: Status) -> Rows:
+    """The splits; what was set aside and what is odd, a sentence each."""
+    rows = []
+    for split, labels in status.examples.items():
+        ends = f"{min(labels.values()):,} to {max(labels.values()):,}" if labels else "none"
+        total = status.images[split]
+        rows.append((f"{split} split", f"{total:,} examples, {len(labels)} classes of {ends}"))
+    sentences = []
+    if status.inspection is not None:
+        sentences = ingestion.sentences(InspectionReport.model_validate(status.inspection))
+    if status.quarantine:
+        sentences.append(f"The quarantine is {status.quarantine}")
+    return rows + [("data", sentence) for sentence in sentences + status.anomalies]
+
+
+def _search(status: Status, trials: list[TrialRow]) -> Rows:
+    rows = []
+    if (best := status.best_trial) is not None:
+        rows.append(("best trial", f"{best['score']:.4f} with {_values(best['values'].items())}"))
+    if failed := [trial for trial in trials if trial.failed]:
+        first = " ".join((failed[0].message or "it doesn't say why").split())
+        count = f"{len(failed)} of {len(trials)} trials failed"
+        rows.append(("trials", f"{count}; the first: {first}"))
+    if status.search_picture is not None:
+        rows.append(("search", status.search_picture))
+    return rows
+
+
+def _training(status: Status) -> Rows:
+    """What came of the training, and whether that is good enough."""
+    rows = [("training", sentence) for sentence in status.diagnosis]
+    if status.metrics:
+        names = [name for name in (results.ACCURACY, results.LOSS) if name in status.metrics]
+        rows.append(("metrics", _values(((n, status.metrics[n]) for n in names), " ")))
+    if status.blessed is not None:
+        rows.append(("blessed", "yes" if status.blessed else f"no: {status.reasons[0]}"))
+        rows += [("", reason) for reason in status.reasons[1:]]
+        rows += [("remark", remark) for remark in status.remarks]
+    return rows
+
+
+def _pushed(status: Status) -> Rows:
+    if status.pushed_version is not None:
+        words = f", {status.pushed_as}" * bool(status.pushed_as)
+        return [
+            ("pushed", f"version {status.pushed_version}{words}"),
+            ("", f"{status.push_path}/{status.pushed_version}"),
+        ]
+    if status.unknown is not None:
+        return [("pushed", f"nothing new; {status.unknown}")]
+    if status.versions:
+        served = status.stable or status.versions[0]
+        beside = f", and {status.canary} as canary" * bool(status.canary)
+        return [("pushed", f"nothing new; version {served} stays in place{beside}")]
+    return [("pushed", "nothing")]
+
+
+def _best_trials(trials: list[TrialRow], width: int) -> Table:
+    """The first rows of a search's results."""
+    finished = [trial for trial in trials if not trial.failed]
+    names = list(dict.fromkeys(name for trial in finished for name in trial.hyperparameters))
+    rows = []
+    for trial in finished[:_BEST_SHOWN]:
+        seconds = "" if trial.seconds is None else f"{trial.seconds:.1f} s"
+        # KerasTuner fills its numbers with zeros, to another width for another budget.
+        number = trial.trial_id.lstrip("0") or "0"
+        rows.append(tables.Trial(number, trial.hyperparameters, f"{trial.score:.4f}", seconds))
+    return tables.trials(names, rows, "score", width)
+
+
+def _rates(points: list[ScannedRate]) -> Table:
+    """Metrics by learning rate."""
+    table = tables.plain()
+    names = [name for name in _SCANNED if any(name in (p.metrics or {}) for p in points)]
+    for name in ("learning rate", *names):
+        table.add_column(name, justify="right")
+    for point in points:
+        metrics = point.metrics or {}
+        cells = (brief(metrics[name]) if name in metrics else "no number" for name in names)
+        table.add_row(f"{point.rate:.2g}", *cells)
+    return table
+
+
+def of_ingest(console: Console, summary: "Summary", target: Path) -> None:
+    """What is there now, and what was left out."""
+    images = {split: count for split, count in summary.images.items() if count}
+    splits = {split: summary.labels[split] for split in images}
+    if len({label for labels in splits.values() for label in labels}) <= _CLASSES_SHOWN:
+        console.print(tables.classes(splits))
+        console.print()
+    earlier = f"; {summary.earlier:,} were there" * bool(summary.earlier)
+    rows = [
+        ("images", ", ".join(f"{split} {count:,}" for split, count in images.items())),
+        ("added", f"{summary.added:,}{earlier}"),
+    ]
+    if summary.duplicates:
+        rows.append(("left out", f"{summary.duplicates:,} files that show what another shows"))
+    if summary.ignored:
+        rows.append(("no images", _counts(summary.ignored.most_common(5))))
+    if summary.refused:
+        reasons = Counter(reason for _, reason in summary.refused)
+        rows.append(("refused", _counts(reasons.most_common())))
+        rows += [("", f"{name}: {reason}") for name, reason in summary.refused[:_NAMED]]
+        if len(summary.refused) > _NAMED:
+            rows.append(("", f"and {len(summary.refused) - _NAMED:,} more"))
+    rows += [("note", sentence) for sentence in summary.notes[:_NAMED]]
+    test = " --set data.splits.test='test/*'" if "test" in splits else ""
+    several = " --set data.multi_label=true" * summary.multi_label
+    folder = shlex.quote(str(target))
+    rows.append(("next", f"darkroom run --config FILE --set data.path={folder}{test}{several}"))
+    _print(console, rows)
+
+
+def of_model(console: Console, model: "Description") -> None:
+    """A model's signatures, size and training."""
+    console.print(f"[bold]{escape(model.path)}[/]")
+    for signature in model.signatures:
+        console.print(f"\n[bold]{escape(signature.name)}[/]")
+        for word, tensors in (("takes", signature.inputs), ("gives", signature.outputs)):
+            for tensor in tensors:
+                shape = ", ".join("any" if size is None else str(size) for size in tensor.shape)
+                line = f"  {word:<6}{tensor.name:<14}{tensor.dtype:<9}[{shape}]"
+                console.print(line, markup=False)
+    rows = [("parameters", f"{model.parameters:,}")]
+    if model.classes:
+        names = ", ".join(model.classes[:_CLASSES_SHOWN])
+        more = len(model.classes) - _CLASSES_SHOWN
+        words = f"{len(model.classes)}: {names}" + f" and {more} more" * (more > 0)
+        rows.append(("classes", words))
+    if facts := model.facts:
+        epochs = f"{facts['epochs']} epochs on {facts['examples']:,} examples"
+        rows += [
+            ("network", facts["network"]),
+            ("head", facts.get("head", "softmax")),  # which older models don't say
+            ("training", f"{epochs}, exported as after epoch {facts['exported_epoch']}"),
+            ("", _values(facts["metrics"].items(), " ")),
+            ("settings", _values(facts["settings"].items())),
+        ]
+    console.print()
+    _print(console, rows)
+
+
+def of_versions(console: Console, listed: list["Version"]) -> None:
+    """A line for each version that is on disk, newest first."""
+    table = tables.plain(tables.APART)
+    for name in ("version", "label", "accuracy", "pushed", "run"):
+        table.add_column(name, no_wrap=True, justify="right" if name == "accuracy" else "left")
+    for version in listed:
+        note = version.note or VersionNote()
+        accuracy = note.metrics.get(results.ACCURACY)
+        cells = (
+            version.label,
+            "" if accuracy is None else f"{accuracy:.4f}",
+            _local(note.pushed) if note.pushed else "",
+            note.run or "",
+        )
+        table.add_row(str(version.number), *map(escape, cells))
+    console.print(table)
+
+
+def _local(moment: str) -> str:
+    """A time of any zone in that of this machine."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _values(named: Iterable[tuple[str, object]], between: str = "=") -> str:
+    return ", ".join(f"{name}{between}{brief(value)}" for name, value in named)
+
+
+def _counts(counted: list[tuple[str, int]]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counted)
+
+
+def _print(console: Console, rows: Rows) -> None:
+    for name, words in rows:
+        console.print(f"[bold]{name:<12}[/] {escape(words)}")
