@@ -1,7 +1,7 @@
 """The compiled specification, task by task in processes of their own, against darkroom run.
 
 The same configuration of MNIST on both sides. A task's overhead is what its process takes beyond
-its executor's work: mostly imports, which one process of darkroom run has once.
+its executor's work; the first one's has the imports, as the others are forked from one process.
 """
 
 import tempfile

@@ -24,14 +24,12 @@ from darkroom.kubeflow.protocol import (
     RUN_ID,
     RUN_PARAMETER,
     SEEN_PARAMETER,
-    ComponentSpec,
     Container,
+    Definitions,
     KubernetesExecutor,
     PipelineSpec,
     Specification,
-    TaskSpec,
     task_name,
-    text_parameter,
     title_of,
 )
 from darkroom.pipeline import beam
@@ -248,22 +246,16 @@ def _finish(spec: Specification, node: "BaseNode") -> None:
 def _add_images(spec: Specification) -> None:
     """Adds the task that looks at the images' files, for ImportExampleGen to be cached by."""
     example_gen = task_name("ImportExampleGen")
-    parameters = spec.tasks[example_gen]["inputs"]["parameters"]
-    keys = ("input_base", "input_config")
-    task: TaskSpec = {
-        "inputs": {"parameters": {key: parameters[key] for key in keys}},
-        "cachingOptions": {},
-    }
     container: Container = {
         "image": spec.container(example_gen)["image"],
         "command": list(_IMAGES_COMMAND),
         "args": ["--input", EXECUTOR_INPUT],
     }
-    component: ComponentSpec = {
-        "inputDefinitions": {"parameters": {key: text_parameter() for key in keys}},
-        "outputDefinitions": {"parameters": {SEEN_PARAMETER: text_parameter()}},
-    }
-    spec.add(_IMAGES, task, component, container)
+    outputs: Definitions = {"parameters": {SEEN_PARAMETER: {"parameterType": "STRING"}}}
+    spec.add(_IMAGES, {"cachingOptions": {}}, {"outputDefinitions": outputs}, container)
+    parameters = spec.tasks[example_gen]["inputs"]["parameters"]
+    for key in ("input_base", "input_config"):
+        spec.hand_over(_IMAGES, key, parameters[key])
     spec.tasks[example_gen]["dependentTasks"] = [_IMAGES]
     source = {"producerTask": _IMAGES, "outputParameterKey": SEEN_PARAMETER}
     spec.hand_over(example_gen, SEEN_PARAMETER, {"taskOutputParameter": source})

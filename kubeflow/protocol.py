@@ -47,11 +47,6 @@ class Definitions(TypedDict, total=False):
     parameters: dict[str, dict[str, str]]  # parameterType
 
 
-def text_parameter() -> dict[str, str]:
-    """Among the definitions of parameters."""
-    return {"parameterType": "STRING"}
-
-
 class ComponentSpec(TypedDict, total=False):
     """What a task takes, makes and runs."""
 
@@ -154,8 +149,9 @@ class Specification(NamedTuple):
 
     def hand_over(self, task: str, key: str, parameter: Parameter) -> None:
         """Gives a task one more parameter, which is text."""
-        self.component(task)["inputDefinitions"]["parameters"][key] = text_parameter()
-        self.tasks[task]["inputs"]["parameters"][key] = parameter
+        taken = self.component(task).setdefault("inputDefinitions", {})
+        taken.setdefault("parameters", {})[key] = {"parameterType": "STRING"}
+        self.tasks[task].setdefault("inputs", {}).setdefault("parameters", {})[key] = parameter
 
     def documents(self) -> list[dict[str, object]]:
         """As its file has them."""
@@ -179,24 +175,21 @@ class RuntimeArtifact(TypedDict, total=False):
     metadata: dict[str, object]
 
 
-class ArtifactList(TypedDict):
-    """The artifacts of one key."""
-
-    artifacts: list[RuntimeArtifact]
+ArtifactLists = dict[str, dict[str, list[RuntimeArtifact]]]  # by key; below that: artifacts
 
 
 class ExecutorInputs(TypedDict, total=False):
-    """What a container takes, by key."""
+    """What a container takes; as ExecutorOutput, what it made."""
 
     parameterValues: dict[str, object]
-    artifacts: dict[str, ArtifactList]
+    artifacts: ArtifactLists
 
 
 class ExecutorOutputs(TypedDict, total=False):
     """Where a container writes what it makes, by key."""
 
     parameters: dict[str, dict[str, str]]  # outputFile
-    artifacts: dict[str, ArtifactList]
+    artifacts: ArtifactLists
     outputFile: Required[str]  # of the ExecutorOutput
 
 
@@ -207,5 +200,4 @@ class ExecutorInput(TypedDict):
     outputs: ExecutorOutputs
 
 
-class ExecutorOutput(ExecutorInputs):
-    """What a container tells of what it made: shaped as what the next one takes."""
+ExecutorOutput = ExecutorInputs

@@ -223,7 +223,9 @@ class _Run:
                     self._server = ForkServer(_IMPORTED, environment, output)
                 # What is imported may depend on the environment.
                 if self._server.environment == environment:
-                    return self._server.start(words[1], words[2:], in_task, temporary, output)
+                    return self._server.start(
+                        words[1], words[2:], environment=in_task, folder=temporary, stdout=output
+                    )
         return subprocess.Popen(
             [sys.executable if program in _PYTHON else program, *words],
             cwd=temporary,

@@ -25,7 +25,7 @@ from darkroom.kubeflow.protocol import (
     COPIES,
     RUN_PARAMETER,
     SEEN_PARAMETER,
-    ArtifactList,
+    ArtifactLists,
     ExecutorInput,
     ExecutorOutput,
     RuntimeArtifact,
@@ -137,8 +137,7 @@ def _run(
     executor(executor.Context(**context)).Do(inputs, outputs, parameters)
     seconds = time.monotonic() - begin
     described = {
-        key: ArtifactList(artifacts=list(map(artifacts.describe, listed)))
-        for key, listed in outputs.items()
+        key: {"artifacts": list(map(artifacts.describe, listed))} for key, listed in outputs.items()
     }
     write_output(output_file, {"artifacts": described})
     if elsewhere:  # where a summary can't be read from
@@ -164,9 +163,7 @@ class Artifacts:
         self._elsewhere = elsewhere
         self.uris: dict[int, str] = {}  # by the id of the artifact in Python
 
-    def read(
-        self, handed: Mapping[str, ArtifactList], titles: Mapping[str, str]
-    ) -> "dict[str, list[Artifact]]":
+    def read(self, handed: ArtifactLists, titles: Mapping[str, str]) -> "dict[str, list[Artifact]]":
         """All of a side, by key; ``titles`` are of the types that aren't told with them."""
         return {
             key: [

@@ -6,6 +6,7 @@ They change nothing of what a model is; the defaults are those of one machine.
 import json
 import os
 import re
+from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Literal
 
@@ -39,7 +40,7 @@ _NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "dataflow": (("project",), ("region",), ("temp_location",), ("sdk_container_image",)),
 }
 # What says where Python is, for each way to start it.
-_PLACES = {
+_PLACES: dict[str | None, str | None] = {
     "DOCKER": "sdk_container_image",
     "PROCESS": "environment_config",
     "EXTERNAL": "environment_config",
@@ -97,58 +98,43 @@ class Beam(Section):
         return runner
 
     @model_validator(mode="after")
-    def _has_the_runners_keys(self) -> "Beam":
+    def _fits_the_runner(self) -> "Beam":
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
         for key, field in type(self).model_fields.items():
             users = [runner for runner, keys in BEAM_KEYS.items() if key in keys]
             if users and self.runner not in users and getattr(self, key) != field.default:
-                raise ValueError(
+                yield (
                     f"{key} is for beam.runner {' or '.join(users)}, found {self.runner}: "
                     "take it out"
                 )
         for keys in _NEEDED.get(self.runner, ()):
             if all(getattr(self, key) is None for key in keys):
-                raise ValueError(f"runner {self.runner} needs beam.{' or beam.'.join(keys)}")
-        return self
-
-    @model_validator(mode="after")
-    def _python_can_be_started(self) -> "Beam":
-        kind, config = self.environment_type, self.environment_config
-        if kind is None:
-            return self
-        needed = _PLACES[kind]
-        for key in ("sdk_container_image", "environment_config"):
-            if (key == needed) != (getattr(self, key) is not None):
-                verb = "needs" if key == needed else "has no use for"
-                raise ValueError(f"environment_type {kind} {verb} beam.{key}")
-        engine = self._engine
+                yield f"runner {self.runner} needs beam.{' or beam.'.join(keys)}"
+        kind, config, engine = self.environment_type, self.environment_config, self._engine
+        for key in ("sdk_container_image", "environment_config") if kind else ():
+            needed = key == _PLACES[kind]
+            if needed != (getattr(self, key) is not None):
+                verb = "needs" if needed else "has no use for"
+                yield f"environment_type {kind} {verb} beam.{key}"
         if kind == "LOOPBACK" and engine is not None and not _is_here(engine):
-            raise ValueError(
-                f"environment_type LOOPBACK is for an engine on this machine, found {engine}"
-            )
+            yield f"environment_type LOOPBACK is for an engine on this machine, found {engine}"
         if kind == "EXTERNAL" and not re.match(_ADDRESS, config or ""):
-            raise ValueError(
-                f"environment_config: expected host:port of a worker pool, found {config}"
-            )
+            yield f"environment_config: expected host:port of a worker pool, found {config}"
         if kind == "PROCESS" and not _has_a_command(config or ""):
-            raise ValueError(
-                'environment_config: expected JSON, such as {"command": '
-                f'"/opt/apache/beam/boot"}}, found {config}'
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _dataflow_can_begin(self) -> "Beam":
+            example = '{"command": "/opt/apache/beam/boot"}'
+            yield f"environment_config: expected JSON, such as {example}, found {config}"
         if self.temp_location and not re.match(r"gs://[^/]+/.", self.temp_location):
-            raise ValueError(
+            yield (
                 "temp_location: Dataflow's machines see folders in buckets alone; expected "
                 f"gs://BUCKET/FOLDER, found {self.temp_location}"
             )
         most = self.max_num_workers
         if (self.num_workers or 1) > (most or self.num_workers or 1):
-            raise ValueError(
-                f"num_workers is {self.num_workers}, more than max_num_workers, {most}"
-            )
-        return self
+            yield f"num_workers is {self.num_workers}, more than max_num_workers, {most}"
 
     @property
     def elsewhere(self) -> str:

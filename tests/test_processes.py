@@ -70,7 +70,9 @@ def server(folder: Path) -> Iterator[ForkServer]:
 def start(server: ForkServer, folder: Path, *arguments: str, **changes: str) -> Forked:
     with (folder / "log.txt").open("wb") as log:
         given = {**variables(folder), **changes}
-        return server.start("told", arguments, given, str(folder), log.fileno())
+        return server.start(
+            "told", arguments, environment=given, folder=str(folder), stdout=log.fileno()
+        )
 
 
 def test_a_forked_process_is_as_its_user_says(server: ForkServer, folder: Path) -> None:
@@ -80,7 +82,9 @@ def test_a_forked_process_is_as_its_user_says(server: ForkServer, folder: Path) 
         where.mkdir()
         with (folder / "log.txt").open("wb") as log:
             mine = {"VARIABLE": number, "TMPDIR": str(where), "PATH": os.environ["PATH"]}
-            process = server.start("told", ["tell", number], mine, str(where), log.fileno())
+            process = server.start(
+                "told", ["tell", number], environment=mine, folder=str(where), stdout=log.fileno()
+            )
         assert process.wait() == process.returncode == process.wait() == 0
         line, more = (folder / "log.txt").read_text().splitlines()
         assert more == "and more"
@@ -95,6 +99,24 @@ def test_a_forked_process_is_as_its_user_says(server: ForkServer, folder: Path) 
     # Imported once, in the server.
     assert (folder / "server.txt").read_text().startswith(f"imported {pids.pop()}\n")
     assert not pids
+
+
+def test_its_streams_may_be_pipes(server: ForkServer, folder: Path) -> None:
+    (read_in, write_in), (read_out, write_out), (read_err, write_err) = (
+        os.pipe() for _ in range(3)
+    )
+    process = server.start(
+        "told", ["tell"], environment=variables(folder), folder=str(folder),
+        stdin=read_in, stdout=write_out, stderr=write_err,
+    )  # fmt: skip
+    for descriptor in (read_in, write_out, write_err):
+        os.close(descriptor)
+    with open(write_in, "w") as stdin, open(read_out) as stdout, open(read_err) as stderr:
+        stdin.write("words")
+        stdin.close()
+        assert json.loads(stdout.read())["stdin"] == "words"
+        assert stderr.read() == "and more\n"
+    assert process.wait() == 0
 
 
 def test_its_log_is_its_own_to_set_up(server: ForkServer, folder: Path) -> None:
@@ -168,7 +190,8 @@ def test_all_ends_with_a_user_that_is_killed(folder: Path) -> None:
         "import os, sys; from darkroom.components.base.processes import ForkServer; "
         "output = os.open('log.txt', os.O_WRONLY | os.O_CREAT); "
         "server = ForkServer(['told'], dict(os.environ), output); "
-        "server.start('told', ['sleep'], dict(os.environ), os.getcwd(), output).wait()"
+        "server.start('told', ['sleep'], environment=dict(os.environ), folder=os.getcwd(), "
+        "stdout=output).wait()"
     )
     user = subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=variables(folder))
     pid = wait_for("sleeps ", folder / "log.txt")
@@ -235,7 +258,10 @@ def test_tensorflow_beam_and_grpc_work_in_them(tmp_path: Path) -> None:
             running = []
             for path in pair:
                 with path.open("wb") as log:
-                    running.append(server.start("work", [], given, str(tmp_path), log.fileno()))
+                    process = server.start(
+                        "work", [], environment=given, folder=str(tmp_path), stdout=log.fileno()
+                    )
+                    running.append(process)
             assert [process.wait() for process in running] == [0, 0], pair[0].read_text()
     finally:
         server.close()

@@ -162,6 +162,8 @@ def test_the_reports_type_is_known() -> None:
     from darkroom.components.report.component import RunReport
 
     kind: protocol.ArtifactType = {"instanceSchema": f"title: {RunReport.TYPE_NAME}\n"}
-    listed: protocol.ArtifactList = {"artifacts": [{"uri": "/disk/report", "type": kind}]}
-    [report] = task.Artifacts().read({"report": listed}, {})["report"]
+    listed: protocol.ArtifactLists = {
+        "report": {"artifacts": [{"uri": "/disk/report", "type": kind}]}
+    }
+    [report] = task.Artifacts().read(listed, {})["report"]
     assert type(report) is RunReport

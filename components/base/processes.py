@@ -92,9 +92,12 @@ class ForkServer:
         self,
         module: str,
         arguments: Sequence[str],
+        *,
         environment: Mapping[str, str],
         folder: str,
-        output: int,
+        stdout: int,
+        stderr: int | None = None,
+        stdin: int | None = None,
     ) -> Forked:
         """Forks a process that runs ``main`` of a module, in a session of its own.
 
@@ -103,24 +106,33 @@ class ForkServer:
           arguments: of a command line.
           environment: its variables; too late for those that matter when modules are imported.
           folder: where it works.
-          output: descriptor of a file for all that it prints.
+          stdout: descriptor of a file.
+          stderr: another one; where it is left out, the same.
+          stdin: one to read; where it is left out, there is nothing to read.
 
         Raises:
           OSError: the server has ended; its imports failed, or it was killed.
         """
-        with tempfile.TemporaryFile("w+") as file, open(os.devnull) as nothing:
-            json.dump([module, list(arguments), dict(environment), folder], file)
-            file.seek(0)
-            ours, theirs = os.pipe()
-            messages = open(ours, "rb")  # noqa: SIM115  # the process's, until it has ended
-            with open(theirs, "wb"):
-                descriptors = [file.fileno(), theirs, nothing.fileno(), output, output]
+        ours, theirs = os.pipe()
+        messages = open(ours, "rb")  # noqa: SIM115  # the process's, until it has ended
+        try:
+            with (
+                open(theirs, "wb"),
+                tempfile.TemporaryFile("w+") as file,
+                open(os.devnull) as nothing,
+            ):
+                json.dump([module, list(arguments), dict(environment), folder], file)
+                file.seek(0)
+                stdin = nothing.fileno() if stdin is None else stdin
+                stderr = stdout if stderr is None else stderr
+                descriptors = [file.fileno(), theirs, stdin, stdout, stderr]
                 socket.send_fds(self._requests, [b" "], descriptors)
-        pid = messages.readline()
-        if not pid:
-            messages.close()
+            if pid := messages.readline():
+                return Forked(int(pid), messages)
             raise BrokenPipeError("The fork server has ended.")
-        return Forked(int(pid), messages)
+        except OSError:
+            messages.close()
+            raise
 
     def close(self) -> None:
         """Ends it, and all that it forked."""
