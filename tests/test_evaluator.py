@@ -124,7 +124,7 @@ Judge = Callable[..., Evaluation]
 
 def assert_read_as_written(evaluation: Evaluation, folder: Path) -> None:
     evaluation.write(str(folder))
-    assert "NaN" not in (folder / Evaluation.FILE).read_text()
+    json.dumps(json.loads((folder / Evaluation.FILE).read_text()), allow_nan=False)
     assert Evaluation.read(SimpleNamespace(uri=str(folder))) == evaluation
 
 
