@@ -19,8 +19,9 @@ def model(small: Project) -> str:
 
 
 def limited(**limits: float) -> ServingValidatorSettings:
-    overrides = [f"serving.validation.{key}={limit}" for key, limit in limits.items()]
-    return configured(ServingValidatorSettings, "serving.validation.requests=5", *overrides)
+    settings = configured(ServingValidatorSettings)
+    validation = settings.validation.model_copy(update={"requests": 5, **limits})
+    return settings.model_copy(update={"validation": validation})
 
 
 def test_a_good_model_answers_as_by_itself(
