@@ -22,6 +22,8 @@ from darkroom.pipeline.history import status
 from darkroom.pipeline.running import lock
 from tests.conftest import PATIENCE, REPOSITORY, SMALL_CONFIG, Project, darkroom, environment
 
+pytestmark = pytest.mark.slow
+
 # What each node waits for, nearest first.
 EDGES = {
     "ImportExampleGen": [],

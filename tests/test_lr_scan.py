@@ -77,6 +77,7 @@ def test_rates_are_tried_from_the_same_weights(
     assert found[0].metrics["val_loss"] < 10
 
 
+@pytest.mark.slow
 def test_the_command_suggests_a_rate(tmp_path: Path) -> None:
     few = ["lr_scan.points=3", "lr_scan.epochs=1", "lr_scan.min=1e-4", "lr_scan.max=0.01"]
     words = [w for o in [*few, "model.filters=[8]"] for w in ("--set", o)]

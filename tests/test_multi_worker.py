@@ -25,6 +25,8 @@ from darkroom.serving import files
 from tests import model_servers
 from tests.conftest import PATIENCE, Project, command, darkroom, environment
 
+pytestmark = pytest.mark.slow
+
 EPOCHS, TRIALS = 7, 5
 # Batch normalisation belongs to it; dropout would draw otherwise on each machine.
 CONFIG = f"""

@@ -8,6 +8,8 @@ import pytest
 
 from darkroom.components.tuning import remote_trials
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_trial_whose_process_ends_again_and_again_has_failed(tmp_path: Path) -> None:
     """Else it would take down the machine's process each time that it is begun again."""

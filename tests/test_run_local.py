@@ -61,6 +61,7 @@ def lines(folder: Path, name: str) -> dict[str, str]:
     return {task: " ".join(rest) for _, task, _, _, *rest in words}
 
 
+@pytest.mark.slow
 def test_a_compiled_pipeline_pushes_a_model(folder: Path, digit_images: list[bytes]) -> None:
     first = lines(folder, "first")
     assert list(first)[:2] == ["images", "import-example-gen"]
@@ -81,6 +82,7 @@ def runs(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
+@pytest.mark.slow
 def test_a_second_run_finds_what_the_first_one_blessed(folder: Path) -> None:
     second = lines(folder, "second")
     assert second["last-statistics"] == "of an earlier run"
@@ -93,6 +95,7 @@ def test_a_second_run_finds_what_the_first_one_blessed(folder: Path) -> None:
     assert found["baseline"]["uri"] == baseline["uri"]
 
 
+@pytest.mark.slow
 def test_tasks_get_what_the_driver_would_hand_to_them(folder: Path) -> None:
     first = runs(folder)[0]
     given = json.loads((first / "trainer" / "executor_input.json").read_text())
@@ -112,6 +115,7 @@ def test_tasks_get_what_the_driver_would_hand_to_them(folder: Path) -> None:
     assert "Trainer: epoch 4/4" in log  # progress, as a pod's log has it
 
 
+@pytest.mark.slow
 def test_the_report_knows_its_run(folder: Path) -> None:
     run_folder = runs(folder)[1]
     given = json.loads((run_folder / "report" / "executor_input.json").read_text())
@@ -121,6 +125,7 @@ def test_the_report_knows_its_run(folder: Path) -> None:
     assert (Path(report["uri"]) / results.REPORT_PAGE).exists()
 
 
+@pytest.mark.slow
 def test_a_pod_that_is_lost_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
     """The container's command, killed and tried again in another pod, as ``retries`` has it."""
     spec = yaml.safe_load((folder / "spec.yaml").read_text().partition("---")[0])

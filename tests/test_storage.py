@@ -16,6 +16,8 @@ from darkroom.serving.predictor import Predictor
 from tests import buckets, databases
 from tests.conftest import python
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 name: stored
 root: test://models/runs

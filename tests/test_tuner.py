@@ -9,12 +9,15 @@ from typing import Any
 
 import keras_tuner
 import psutil
+import pytest
 from PIL import Image
 
 from darkroom.components.base import results
 from darkroom.components.training.model_run import TrainingHistory
 from darkroom.components.tuning.tuner_results import TunerResults
 from tests.conftest import PATIENCE, SMALL_CONFIG, Project, command, environment
+
+pytestmark = pytest.mark.slow
 
 HYPERBAND = (
     SMALL_CONFIG.replace("max_trials: 2", "algorithm: hyperband")
