@@ -206,7 +206,10 @@ def _node(store: "MetadataStore", node: lineage.Node) -> Node:
         name: _unpacked(value) for name, value in sorted(node.execution.custom_properties.items())
     }
     custom = settings.get("custom_config")
-    own = custom.pop("source", None) if isinstance(custom, dict) else None
+    own = None
+    if isinstance(custom, dict):
+        own = custom.pop("source", None)  # of what it goes on with; in earlier versions of all
+        own = (custom.pop("code", None) or {}).get("fingerprint") or own
     return {
         "node": node.id,
         "run": run.name,
