@@ -32,7 +32,7 @@ def test_which_code_they_are_of_can_be_told_without_their_class() -> None:
     code = Code(modules=["darkroom.components.pushing.pusher"], fingerprint="0123456789abcdef")
     packed = configured(PusherSettings).model_copy(update={"code": code}).model_dump_json()
     assert Code.of(packed) == code
-    wrapped = {"customConfig": {"@type": "StringValue", "value": packed}}  # as ExampleGen has it
+    wrapped = {"custom_config": {"@type": "StringValue", "value": packed}}  # as ExampleGen has it
     assert Code.of(json.dumps(wrapped)) == code
     assert Code.of("") == Code()
 

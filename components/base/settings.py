@@ -41,8 +41,8 @@ class Code(Section):
     def of(cls, custom_config: str) -> Self:
         """What a node's packed settings say of it; without modules where they say nothing."""
         settings = json.loads(custom_config or "{}")
-        if "customConfig" in settings:  # as TFX's ExampleGen has it, in a proto
-            settings = json.loads(settings["customConfig"]["value"])
+        if "custom_config" in settings:  # as TFX's ExampleGen has it, in a proto
+            settings = json.loads(settings["custom_config"]["value"])
         return cls.model_validate(settings.get("code", {}))
 
 
