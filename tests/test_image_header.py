@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import example, given
+from hypothesis import example, given, reject
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -56,7 +56,10 @@ SMALL = {
     ),
 )
 def test_jpegs(size: tuple[int, int], mode: str, options: dict[str, Any]) -> None:
-    content = encoded(size, "JPEG", mode, **options)
+    try:
+        content = encoded(size, "JPEG", mode, **options)
+    except OSError:  # Pillow's buffer is too small for much around few pixels
+        reject()
     assert image_header.pixels(content) == pillow(content) == size[0] * size[1]
 
 

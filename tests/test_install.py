@@ -111,7 +111,8 @@ def requirements(path: object) -> list[Requirement]:
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
 def test_every_direct_dependency_is_locked(lock: object) -> None:
     locked = {requirement.name for requirement in requirements(lock)}
-    needed = metadata.requires("darkroom") or []
+    needed = metadata.requires("darkroom-tfx")
+    assert needed
     airflow = lock.name.startswith("airflow")  # type: ignore[attr-defined]
     extras = ("pipeline", "serving", "airflow" if airflow else "dev")
     for line in needed:
