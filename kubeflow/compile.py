@@ -36,7 +36,7 @@ from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.platforms import Kubeflow, Resources
 from darkroom.pipeline.running import preflight
-from darkroom.serving import files
+from darkroom.serving import files, imports
 
 if TYPE_CHECKING:
     from tfx.dsl.components.base.base_node import BaseNode
@@ -142,8 +142,9 @@ def _compiled_by_tfx(config: Config) -> "tuple[PipelineSpec, list[BaseNode]]":
     """What TFX makes of the graph, and its nodes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
-        from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as tfx_runner
+        with imports.without_collections():
+            import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
+            from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as tfx_runner
     except ImportError as error:
         raise DarkroomError(
             f"darkroom compile needs TFX and kfp, and {error.name} can't be imported: "

@@ -32,6 +32,7 @@ from darkroom.kubeflow.protocol import (
     title_of,
 )
 from darkroom.pipeline import fingerprint
+from darkroom.serving import imports
 
 if TYPE_CHECKING:
     from tfx.types import Artifact
@@ -98,17 +99,18 @@ def _run(
     Returns:
       The seconds of its own work, and the one number that matters, in words as on the laptop.
     """
-    import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
-    from tfx.dsl.components.base import base_beam_executor
-    from tfx.dsl.io import fileio
-    from tfx.utils import import_utils
+    with imports.without_collections():
+        import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
+        from tfx.dsl.components.base import base_beam_executor
+        from tfx.dsl.io import fileio
+        from tfx.utils import import_utils
 
-    from darkroom.components import nodes
-    from darkroom.components.base import remote
-    from darkroom.components.base.status import Status
-    from darkroom.components.runs import staging
+        from darkroom.components import nodes
+        from darkroom.components.base import remote
+        from darkroom.components.base.status import Status
+        from darkroom.components.runs import staging
 
-    executor = import_utils.import_class_by_path(executor_path)
+        executor = import_utils.import_class_by_path(executor_path)
     of_beam = issubclass(executor, base_beam_executor.BaseBeamExecutor)
     # Beam's workers elsewhere see buckets, and not this container's copies.
     elsewhere = of_beam and staging.runs_elsewhere(beam_arguments)

@@ -17,6 +17,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from darkroom.serving import imports
 from darkroom.serving.errors import ServingError
 from darkroom.serving.flags import METRICS_PATH, Flags, parse
 from darkroom.serving.protocols.access import Keys, tls_context
@@ -98,7 +99,8 @@ def _models(flags: Flags) -> ModelServerConfig:
 
 async def _serve(flags: Flags, files: _Files) -> None:
     stopping = _stop_signal()
-    service = _service(flags, files)
+    with imports.without_collections():
+        service = _service(flags, files)
     try:
         await _answer(flags, files, service, stopping)
     finally:
@@ -111,11 +113,10 @@ async def _answer(
 ) -> None:
     # Ports are taken first, so that a port of another server is told at once; they answer when
     # the first try to load is over, as TensorFlow Serving's.
-    servers = _listen(flags, files, service)
-    # What is imported stays. A full collection that looked at all of TensorFlow's objects would
-    # hold up all requests for 0.2 s, once in some thousands of them. Models come later and go.
-    gc.collect()
-    gc.freeze()
+    # A full collection that looked at all of TensorFlow's objects would hold up all requests for
+    # 0.2 s, once in some thousands of them. Models come later and go.
+    with imports.without_collections():
+        servers = _listen(flags, files, service)
     gc.set_threshold(_COLLECT_AFTER)
     loading = asyncio.create_task(service.manager.start(files.models))
     stopped = asyncio.create_task(stopping.wait())

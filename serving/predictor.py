@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkroom.serving import signatures
+from darkroom.serving import imports, signatures
 
 
 class PredictionError(Exception):
@@ -72,7 +72,8 @@ class Predictor:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         version_folder = Path(version_folder)
         try:
-            import tensorflow as tf
+            with imports.without_collections():
+                import tensorflow as tf
         except ImportError as error:
             raise PredictionError(
                 "Predictions need TensorFlow: pip install 'darkroom-tfx[serving]'."

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import io
 import json
 import os
@@ -32,6 +33,9 @@ from darkroom.pipeline.running import lock
 from tests import databases, model_servers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# As serving/imports.py does; what the tests import takes a process half a minute else.
+gc.disable()
 
 # How long a check takes says nothing on a shared machine.
 hypothesis.settings.register_profile("darkroom", deadline=None)
@@ -64,6 +68,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         alone = not shared and rank(item) < len(LONGEST) and "small" not in fixtures
         group = [item.path.stem, *shared, *([item.name] if alone else [])]
         item.add_marker(pytest.mark.xdist_group(":".join(group)))
+
+
+def pytest_collection_finish() -> None:
+    """Collects garbage again, now that all modules are imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def command(*arguments: str) -> list[str]:

@@ -11,7 +11,6 @@ environment and its output, and what was forked outlives its user.
 
 import contextlib
 import ctypes
-import gc
 import importlib
 import json
 import logging
@@ -25,6 +24,8 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import IO, NamedTuple
+
+from darkroom.serving import imports
 
 _SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
 _LIBC = ctypes.CDLL(None)  # found before a fork: not safe after it where there are threads
@@ -159,10 +160,10 @@ def serve(number: int, modules: Sequence[str]) -> int:
       number: descriptor of the socket that requests come from.
       modules: to import.
     """
-    for module in modules:
-        importlib.import_module(module)
+    with imports.without_collections():  # which would touch, and thereby copy, what all share
+        for module in modules:
+            importlib.import_module(module)
     logging.getLogger().handlers.clear()  # of imports that log: each process sets up its own
-    gc.freeze()  # so that no collection touches, and thereby copies, what all share
     server = os.getpid()
     request = _fork_each(socket.socket(fileno=number))
     if request is None:

@@ -8,6 +8,10 @@ _EXIF_SEARCHED = 4096  # bytes; the orientation is among a camera's first entrie
 _ORIENTATION_TAG = 0x0112
 _HEAD = 32  # bytes that tell which decoder is needed
 
+# What few images need stays a call in the graph. Inlined, each of its operations would cost every
+# image the time to pass over it: for small images more than decoding does.
+rare = tf.function(autograph=False, experimental_attributes={"_noinline": True})
+
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes one PNG, JPEG, GIF (its first frame) or BMP.
@@ -23,7 +27,7 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
     image = tf.cond(
         tf.equal(tf.strings.substr(head, 1, 3), "PNG")
         & tf.equal(tf.strings.substr(head, PNG_BIT_DEPTH_AT, 1), "\x10"),
-        lambda: tf.cast(tf.io.decode_png(encoded, dtype=tf.uint16), tf.float32) / 257.0,
+        lambda: _deep_png(encoded),
         # With the file's own channels: the decoders of GIF and BMP can't convert.
         lambda: tf.cast(tf.io.decode_image(encoded, expand_animations=False), tf.float32),
     )
@@ -36,6 +40,12 @@ def _has_exif(head: tf.Tensor) -> tf.Tensor:
     return tf.equal(tf.strings.substr(head, 0, 2), b"\xff\xd8") & (first | second)
 
 
+@rare
+def _deep_png(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.io.decode_png(encoded, dtype=tf.uint16), tf.float32) / 257.0
+
+
+@rare
 def _upright(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
     orientation = _orientation(encoded)
     image = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)

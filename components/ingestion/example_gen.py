@@ -1,6 +1,7 @@
 """The ImportExampleGen node: every image is looked at once; what can't be used is set aside."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, NamedTuple, TypeVar
 
@@ -143,13 +144,21 @@ class _Inspect(beam.DoFn):
     def process(
         self, file: tuple[str, int, float, float], held_out: np.ndarray
     ) -> Iterator[beam.pvalue.TaggedOutput]:
-        """Yields examples tagged with their split, quarantined records and, last, the counts."""
+        """Yields examples tagged with their split, quarantined records and, last, the counts.
+
+        Of each batch the examples of a split are one element, framed as they stand in a file: a
+        way of its own through Beam would cost an image as much as its inspection.
+        """
         path, size, begin, end = file
         name = os.path.basename(path)
         counts = InspectionCounts()
         with FileSystems.open(path) as opened:
             for batch in _batches(_records(opened, path, size, counts)):
-                yield from self._inspected(batch, path, counts, held_out)
+                records: dict[str, list[bytes]] = defaultdict(list)
+                for tag, record in self._inspected(batch, path, counts, held_out):
+                    records[tag].append(tfrecord.frame(record))
+                for tag, frames in records.items():
+                    yield beam.pvalue.TaggedOutput(tag, b"".join(frames))
                 words = f"{self._source} split, {counts.images:,} images of {name}"
                 progress.report("ImportExampleGen", words, begin)
         progress.report("ImportExampleGen", name, end)
@@ -157,7 +166,8 @@ class _Inspect(beam.DoFn):
 
     def _inspected(
         self, batch: list[_Record], path: str, counts: InspectionCounts, held_out: np.ndarray
-    ) -> Iterator[beam.pvalue.TaggedOutput]:
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yields examples with their split, and quarantined records."""
         readable: list[tuple[_Record, record_forms.LabelledImage]] = []
         refused: list[tuple[_Record, str, bytes]] = []  # with the reason and the image's filename
         for record in batch:
@@ -178,10 +188,10 @@ class _Inspect(beam.DoFn):
                     continue
             split = self._split(inspection.content)
             counts.keep(split, inspection.content, _SEPARATOR.join(image.labels))
-            yield beam.pvalue.TaggedOutput(split, _example(image, inspection))
+            yield split, _example(image, inspection)
         for record, reason, filename in refused:
             counts.quarantine(self._source, reason, _name(path, record.number, filename))
-            yield beam.pvalue.TaggedOutput(_QUARANTINE, _quarantined(record, reason, path))
+            yield _QUARANTINE, _quarantined(record, reason, path)
 
     def _split(self, content: int) -> str:
         bucket = content % int(self._bounds[-1])
@@ -284,10 +294,13 @@ def _files(pattern: str) -> list[tuple[str, int, float, float]]:
 
 
 class _TFRecordSink(filebasedsink.FileBasedSink):
-    """What ``WriteToTFRecord`` writes with, which can't leave out the file of no records."""
+    """For records that are framed, many in an element.
+
+    What ``WriteToTFRecord`` writes with can't leave out the file of no records.
+    """
 
     def write_encoded_record(self, file_handle: IO[bytes], encoded_value: bytes) -> None:
-        file_handle.write(tfrecord.frame(encoded_value))
+        file_handle.write(encoded_value)
 
 
 def _write(records: beam.PCollection, name: str, folder: str, skip_if_empty: bool = False) -> None:

@@ -10,7 +10,7 @@ import tensorflow_transform as tft
 
 from darkroom.components.base import features, sections, settings, tracing, user_code
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.ingestion.decoding import decode
+from darkroom.components.ingestion.decoding import decode, rare
 
 # Tensors by feature key; of multi-label data the label is sparse.
 Tensors = Mapping[str, tf.Tensor | tf.SparseTensor]
@@ -81,6 +81,7 @@ def fit(image: tf.Tensor, preprocessing: sections.Preprocessing) -> tf.Tensor:
     )
 
 
+@rare
 def _resize(image: tf.Tensor, size: tf.Tensor, pad: bool) -> tf.Tensor:
     target = size
     if pad:

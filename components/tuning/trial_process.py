@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from darkroom.components.tuning import messages
 from darkroom.components.tuning.messages import SearchFile
+from darkroom.serving import imports
 
 if TYPE_CHECKING:
     from darkroom.components.tuning.trial import Trials
@@ -34,11 +35,12 @@ def main(folder: str, threads: int | None = None) -> None:
     orders: queue.SimpleQueue[messages.Order] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
 
-    import keras_tuner
+    with imports.without_collections():
+        import keras_tuner
 
-    from darkroom.components.base.errors import explain
-    from darkroom.components.training import dataset, devices
-    from darkroom.components.tuning import trial
+        from darkroom.components.base.errors import explain
+        from darkroom.components.training import dataset, devices
+        from darkroom.components.tuning import trial
 
     devices.grow_memory()
     if threads is not None:

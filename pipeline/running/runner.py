@@ -21,6 +21,7 @@ from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
 from darkroom.pipeline.history import reports, status
 from darkroom.pipeline.running import lock, preflight
+from darkroom.serving import imports
 
 if TYPE_CHECKING:
     from ml_metadata.proto.metadata_store_pb2 import Context
@@ -114,10 +115,11 @@ def create(config: Config, data_bytes: int, scan: bool = False) -> "Pipeline":
     """
     options = beam.arguments(config.beam, data_bytes, os.cpu_count() or 1)
     try:
-        import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
+        with imports.without_collections():
+            import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 
-        from darkroom.components.training import devices
-        from darkroom.pipeline.pipeline import create_pipeline
+            from darkroom.components.training import devices
+            from darkroom.pipeline.pipeline import create_pipeline
     except ImportError as error:
         raise DarkroomError(
             f"darkroom run needs TFX, and {error.name} can't be imported: "
