@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 import sysconfig
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,9 @@ _LIBRARIES = (
     "keras",
     "keras-tuner",
 )
+
+# Fields of the syntax tree that hold statements, or what holds statements.
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
 class _Module(NamedTuple):
@@ -82,9 +86,10 @@ def of_files(path: str) -> str:
 
 @functools.cache  # the nodes of a graph share most of their sources
 def _parse(name: str, is_package: bool, source: bytes) -> _Module:
-    tree = _Stripped().visit(ast.parse(source))
+    tree = ast.parse(source)
+    statements = list(_strip(tree))
     imports = []
-    for node in ast.walk(tree):
+    for node in statements:
         if isinstance(node, ast.Import):
             imports += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -97,17 +102,28 @@ def _parse(name: str, is_package: bool, source: bytes) -> _Module:
     return _Module(imports, ast.dump(tree).encode())
 
 
-class _Stripped(ast.NodeTransformer):
-    """Without docstrings, also those of attributes, and without imports for type checkers."""
+def _strip(node: ast.AST) -> Iterator[ast.stmt]:
+    """Removes docstrings, also those of attributes, and what is for type checkers alone.
 
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:  # ast's own name
-        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if is_text else node
+    Yields:
+      Every statement that is left. Expressions, nine tenths of a tree, aren't looked into.
+    """
+    for field in _BLOCKS:
+        if block := getattr(node, field, None):
+            block[:] = [kept for statement in block for kept in _without_nothing(statement)]
+            for statement in block:
+                if isinstance(statement, ast.stmt):
+                    yield statement
+                yield from _strip(statement)
 
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            return node.orelse
-        return self.generic_visit(node)
+
+def _without_nothing(statement: ast.AST) -> list[ast.AST]:
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return []
+        case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=otherwise):
+            return list(otherwise)
+    return [statement]
 
 
 def _find(name: str) -> Path | None:
