@@ -1,14 +1,22 @@
 """The command ``darkroom``, above all packages: the pipeline's commands, and Kubeflow's."""
 
 import sys
+from collections.abc import Sequence
 
 from darkroom.kubeflow import commands
 from darkroom.pipeline import cli
 
 
-def main() -> int:
-    """Runs a command; returns the exit code."""
-    return cli.main(further_commands=commands.COMMANDS)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+      arguments: of the command line; None: those of this process.
+
+    Returns:
+      The exit code.
+    """
+    return cli.main(arguments, further_commands=commands.COMMANDS)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """Shared by all tests: small real data, and the command line as a user calls it."""
 
+import atexit
 import contextlib
 import fcntl
+import functools
 import gc
 import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +29,7 @@ from selenium.webdriver.chrome.service import Service
 from sklearn.datasets import load_sample_images
 
 from darkroom.components.base import features, tfrecord
+from darkroom.components.base.processes import Forked, ForkServer
 from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.history import status
 from darkroom.pipeline.ingest import digits
@@ -85,8 +89,32 @@ def environment(source: Path = REPOSITORY) -> dict[str, str]:
 
 
 def darkroom(*arguments: str, cwd: Path, source: Path = REPOSITORY) -> Any:
-    """Runs a command to its end; stdout and stderr together in ``stdout``."""
-    return python(*command(*arguments)[1:], cwd=cwd, source=source)
+    """Runs a command to its end; stdout and stderr together in ``stdout``.
+
+    A run of these sources is forked from a process that has imported TensorFlow and TFX.
+    """
+    if arguments[:1] != ("run",) or source != REPOSITORY:
+        return python(*command(*arguments)[1:], cwd=cwd, source=source)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        process = _fork_server().start(
+            "darkroom.__main__",
+            arguments,
+            environment=environment(),
+            folder=str(cwd),
+            stdout=output.fileno(),
+        )
+        wait(process)
+        output.seek(0)
+        return subprocess.CompletedProcess(arguments, process.wait(), output.read())
+
+
+@functools.cache
+def _fork_server() -> ForkServer:
+    with open(os.devnull, "wb") as nowhere:
+        modules = ("keras", "darkroom.pipeline.pipeline", "darkroom.__main__")
+        server = ForkServer(modules, environment(), nowhere.fileno())
+    atexit.register(server.close)
+    return server
 
 
 def python(
@@ -106,18 +134,31 @@ def python(
         return subprocess.CompletedProcess(words, process.returncode, output.read())
 
 
-def wait(process: subprocess.Popen[Any]) -> None:
+def wait(process: subprocess.Popen[Any] | Forked) -> None:
     """Until it ends; one that has stopped working is killed, and fails the test."""
     used, last = 0.0, time.monotonic()
     while time.monotonic() - last < IDLE:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=1)
+        if _has_ended(process):
             return
         now = _processor_seconds(process.pid)
         if now != used:
             used, last = now, time.monotonic()
-    process.kill()
-    pytest.fail(f"{process.args} hangs: it has used no processor for {IDLE} s")
+    os.kill(process.pid, signal.SIGKILL)
+    pytest.fail(f"{process} hangs: it has used no processor for {IDLE} s")
+
+
+def _has_ended(process: subprocess.Popen[Any] | Forked) -> bool:
+    """Waits for it, a second at most."""
+    try:
+        if isinstance(process, Forked):  # a child of the fork server
+            psutil.Process(process.pid).wait(timeout=1)
+        else:
+            process.wait(timeout=1)
+    except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
+        return False
+    except psutil.NoSuchProcess:
+        pass
+    return True
 
 
 def _processor_seconds(pid: int) -> float:
