@@ -299,7 +299,7 @@ def test_a_root_in_a_bucket_leaves_a_local_home(tmp_path: Path) -> None:
     assert loaded.pipeline_root == "gs://bucket/runs/digits/artifacts"
     assert loaded.push_uri == "gs://bucket/runs/digits/pushed/digits"
     assert loaded.home == tmp_path / "digits"
-    assert loaded.metadata_path == tmp_path / "digits" / "metadata.sqlite"
+    assert loaded.store.path == str(tmp_path / "digits" / "metadata.sqlite")
     assert loaded.unfinished_report("run").is_relative_to(tmp_path)
     assert loaded.model.weights == "gs://b/1"
     assert load("mnist", ["data.path=s3://b/images/"]).data_path == "s3://b/images"

@@ -76,7 +76,7 @@ def open_store(config: Config) -> "MetadataStore":
     if remote.is_remote(config.root):  # TensorFlow reads it, and has much to say
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not config.store.exists():
-        raise DarkroomError(f"{config.name} has not run yet: {config.metadata_path} isn't there.")
+        raise DarkroomError(f"{config.name} has not run yet: {config.store.path} isn't there.")
     return config.store.open()
 
 
