@@ -6,31 +6,30 @@ before all of it is written.
 """
 
 import csv
-import fcntl
+import itertools
 import json
 import multiprocessing
 import os
 import shutil
 import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from darkroom.components.base import features, tfrecord
+from darkroom.components.base import features, processes, tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.ingestion.image_formats import ImageError
 from darkroom.pipeline.ingest import pictures, splits
 from darkroom.pipeline.ingest.sources import SPLITS, Listing, Source, list_images
+from darkroom.serving import files
 
 INDEX_FILE = "index.csv"
 SETTINGS_FILE = "ingest.json"
 _INCOMING = ".incoming"
-# Files that a worker is given at a time.
-_CHUNK = 64
+_CHUNK = 64  # files that a worker is given at a time
 # A shard is what one Beam worker reads at a time, and what is written again after a failure.
 _SHARD_BYTES = 64 * 2**20
 _ANY_NAME = "surrogateescape"  # file names need not be UTF-8
@@ -110,13 +109,12 @@ def ingest(source: Path, target: Path, options: Options, progress: Progress) -> 
     multi_label = bool(options.multi_label or (before and before.multi_label))
     listing = list_images(source, multi_label)
     target.mkdir(parents=True, exist_ok=True)
-    with open(target / ".lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DarkroomError(f"Another ingest into {target} is going on.") from None
-        _finish(target)
-        return _ingest(listing, target, options._replace(multi_label=multi_label), progress)
+    try:
+        with files.locked(target / ".lock", patience=0):
+            _finish(target)
+            return _ingest(listing, target, options._replace(multi_label=multi_label), progress)
+    except files.Locked:
+        raise DarkroomError(f"Another ingest into {target} is going on.") from None
 
 
 def _ingest(listing: Listing, target: Path, options: Options, progress: Progress) -> Summary:
@@ -125,18 +123,25 @@ def _ingest(listing: Listing, target: Path, options: Options, progress: Progress
     by_path = {entry.path: entry for entry in index}
     new = [file for file in listing.files if not _is_unchanged(file, by_path.get(file.name))]
     summary.earlier = len(listing.files) - len(new)
-    with _workers() as workers:
-        looks = _look_at_all(workers, new, progress)
-        unique = _unique(zip(new, looks, strict=True), index, summary)
+    looked_at: list[tuple[Source, _Look]] = []
+    with ProcessPoolExecutor(
+        os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
+    ) as workers:
+        looks = workers.map(_look_at, (file.path for file in new), chunksize=_CHUNK)
+        for pair in zip(new, looks, strict=True):
+            looked_at.append(pair)
+            progress("looking at images", len(looked_at), len(new))
+        unique = _unique(looked_at, index, summary)
         settings = _settings(target, options, len(unique) + len(index))
         added = _divided(unique, index, settings)
+        everything = [*index, *(entry for _, entry in added)]
         if added:
-            _write(workers, added, index, settings, target, progress)
-    if not added and not index:
+            _write(workers, added, everything, settings, target, progress)
+    if not everything:
         first = "; ".join(f"{name}: {reason}" for name, reason in summary.refused[:10])
         raise DarkroomError(f"None of {len(listing.files):,} images can be used. {first}.")
     summary.added = len(added)
-    _count(summary, [*index, *(entry for _, entry in added)])
+    _count(summary, everything)
     return summary
 
 
@@ -157,7 +162,6 @@ def _count(summary: Summary, entries: list[Entry]) -> None:
 
 
 def _is_unchanged(file: Source, entry: Entry | None) -> bool:
-    """Whether a file is as it was when it was ingested."""
     if entry is None or file.label != entry.label:
         return False
     try:
@@ -176,16 +180,6 @@ class _Look(NamedTuple):
     reason: str = ""
 
 
-def _look_at_all(
-    workers: ProcessPoolExecutor, files: list[Source], progress: Progress
-) -> list[_Look]:
-    looks: list[_Look] = []
-    for look in workers.map(_look_at, (file.path for file in files), chunksize=_CHUNK):
-        looks.append(look)
-        progress("looking at images", len(looks), len(files))
-    return looks
-
-
 def _look_at(path: str) -> _Look:
     try:
         with open(path, "rb") as file:
@@ -199,7 +193,7 @@ def _look_at(path: str) -> _Look:
 
 
 def _unique(
-    looked_at: Iterable[tuple[Source, _Look]], index: list[Entry], summary: Summary
+    looked_at: list[tuple[Source, _Look]], index: list[Entry], summary: Summary
 ) -> list[tuple[Source, _Look]]:
     """The new pictures; of the same one in several splits that held out the most."""
     labels = {entry.content: (entry.label, entry.path) for entry in index}
@@ -241,9 +235,8 @@ def _settings(target: Path, options: Options, images: int) -> Settings:
 
 
 def _read_settings(target: Path) -> Settings | None:
-    """The settings of the first time; None where this is it."""
-    path = target / SETTINGS_FILE
-    return Settings(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    written = files.read_json(target / SETTINGS_FILE)
+    return Settings(**written) if written else None
 
 
 def _divided(
@@ -271,11 +264,12 @@ def _divided(
         settings.method == "stratified",
     )
 
-    def entry(file: Source, look: _Look) -> Entry:
+    added: list[Added] = []
+    for file, look in unique:
         split = divided.get(look.content, file.split or "train")
-        return Entry(file.name, file.label, split, look.content, look.size, look.modified)
-
-    return [(file, entry(file, look)) for file, look in unique]
+        row = Entry(file.name, file.label, split, look.content, look.size, look.modified)
+        added.append((file, row))
+    return added
 
 
 def _write(
@@ -288,26 +282,23 @@ def _write(
 ) -> None:
     """Writes everything aside, then puts it in place."""
     incoming = target / _INCOMING
-    shards: list[tuple[Path, list[Added]]] = []
+    shards: dict[Path, list[Added]] = {}
     mixed = sorted(added, key=lambda pair: splits.draw(pair[1].content, settings.seed))
     for split in SPLITS:
         (incoming / split).mkdir(parents=True)
         parts = list(_parts([pair for pair in mixed if pair[1].split == split]))
         for number, part in enumerate(parts):
             name = f"{settings.runs:03}-{number:05}-of-{len(parts):05}.tfrecord"
-            shards.append((incoming / split / name, part))
-    done = 0
-    for written in workers.map(_write_shard, *zip(*shards, strict=True)):
-        done += written
+            shards[incoming / split / name] = part
+    for done in itertools.accumulate(workers.map(_write_shard, shards, shards.values())):
         progress("writing TFRecords", done, len(added))
     with open(incoming / INDEX_FILE, "w", newline="", encoding="utf-8", errors=_ANY_NAME) as file:
         writer = csv.writer(file)
         writer.writerow(Entry._fields)
-        writer.writerows([*index, *(entry for _, entry in added)])
+        writer.writerows(index)
     # The settings come last: with them there, all is.
-    staged = incoming / f"{SETTINGS_FILE}.part"
-    staged.write_text(json.dumps(settings._asdict(), indent=2), encoding="utf-8")
-    os.replace(staged, incoming / SETTINGS_FILE)
+    with files.replacing(incoming / SETTINGS_FILE) as unfinished:
+        unfinished.write_text(json.dumps(settings._asdict(), indent=2), encoding="utf-8")
     _finish(target)
 
 
@@ -370,20 +361,7 @@ def _read_index(target: Path) -> list[Entry]:
         ) from error
 
 
-def _workers() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(
-        os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
-    )
-
-
 def _start_worker() -> None:
     """Ends with the parent, not by Ctrl-C: the parent tells."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    processes.end_with_parent()
