@@ -21,31 +21,29 @@ def check(tuner: Tuner, **sections: Section) -> None:
     Raises:
       ValueError: a key that can't be searched, or a value that its section wouldn't take.
     """
-    if tuner.algorithm == "hyperband" and "training.epochs" in tuner.space:
-        raise ValueError(
-            "tuner.space.training.epochs: hyperband chooses the epochs itself, up to "
-            "tuner.epochs; take the key out"
-        )
-    if tuner.epochs is not None and "training.epochs" in tuner.space:
-        raise ValueError("set either tuner.epochs, or training.epochs in tuner.space")
-    if tuner.carry_epochs and "training.epochs" in tuner.space:
-        raise ValueError("set either tuner.carry_epochs, or training.epochs in tuner.space")
+    if "training.epochs" in tuner.space:
+        if tuner.algorithm == "hyperband":
+            raise ValueError(
+                "tuner.space.training.epochs: hyperband chooses the epochs itself, up to "
+                "tuner.epochs; take the key out"
+            )
+        for key in ("epochs", "carry_epochs"):
+            if getattr(tuner, key):
+                raise ValueError(f"set either tuner.{key}, or training.epochs in tuner.space")
     for key, values in tuner.space.items():
-        ends = values.choices if values.choices is not None else [values.min, values.max]
-        for value in ends:
-            if isinstance(_value(sections, key, f"tuner.space.{key}"), int):
-                value = int(value) if isinstance(value, float) and value.is_integer() else value
-            _check_value(sections, f"tuner.space.{key}", key, value)
-    keys = sorted(tuner.space)
-    for key, longer in itertools.pairwise(keys):
+        is_whole = isinstance(_value(sections, key, f"tuner.space.{key}"), int)
+        for value in values.choices or [values.min, values.max]:
+            if is_whole and isinstance(value, float) and value.is_integer():
+                value = int(value)
+            _check(sections, f"tuner.space.{key}", key, value)
+    for key, longer in itertools.pairwise(sorted(tuner.space)):
         if longer.startswith(f"{key}."):
             raise ValueError(f"tuner.space: {key} and {longer} contradict each other")
     for number, trial in enumerate(tuner.trials):
         if not trial:
             raise ValueError(f"tuner.trials.{number}: empty, expected values by key")
         for key, value in trial.items():
-            _value(sections, key, f"tuner.trials.{number}.{key}")
-            _check_value(sections, f"tuner.trials.{number}.{key}", key, value)
+            _check(sections, f"tuner.trials.{number}.{key}", key, value)
 
 
 def _value(sections: Mapping[str, Section], key: str, where: str) -> object:
@@ -80,7 +78,8 @@ def _value(sections: Mapping[str, Section], key: str, where: str) -> object:
     return value
 
 
-def _check_value(sections: Mapping[str, Section], where: str, key: str, value: object) -> None:
+def _check(sections: Mapping[str, Section], where: str, key: str, value: object) -> None:
+    _value(sections, key, where)
     name, _, path = key.partition(".")
     section = sections[name]
     try:

@@ -27,13 +27,10 @@ if TYPE_CHECKING:
     from darkroom.serving.description import Description
     from darkroom.serving.rollout import Version
 
-# More classes than fit a screen are in `darkroom status --json`.
-_CLASSES_SHOWN = 20
-# Of what was left out so many are named.
-_NAMED = 10
+_CLASSES_SHOWN = 20  # that fit a screen; `darkroom status --json` has all
+_NAMED = 10  # of what was left out
 _BEST_SHOWN = 5  # of a search's trials
-# Of a scan of learning rates.
-_SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy")
+_SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy")  # of a scan of learning rates
 
 Rows = list[tuple[str, str]]  # a bold word and what there is to say
 
@@ -51,13 +48,11 @@ def of_run(console: Console, status: Status, config_argument: str) -> None:
     if 0 < len(status.examples.get("train", {})) <= _CLASSES_SHOWN:
         console.print(tables.classes(status.examples))
     rows = [*_data(status), *_search(status, trials)]
-    if scan is not None and status.lr_scan is not None:
-        rows += [("scan", scan.words), ("", str(status.lr_scan["picture"]))]
-    rows += [*_training(status), *([] if scan is not None else _pushed(status))]
-    if status.report:
-        rows.append(("report", status.report))
-    if status.log:
-        rows.append(("log", status.log))
+    if scan is None or status.lr_scan is None:
+        rows += [*_training(status), *_pushed(status)]
+    else:
+        rows += [("scan", scan.words), ("", str(status.lr_scan["picture"])), *_training(status)]
+    rows += [(word, at) for word, at in (("report", status.report), ("log", status.log)) if at]
     if scan is not None:
         rate = "RATE" if scan.suggestion is None else f"{scan.suggestion:.2g}"
         words = f"darkroom run{config_argument} --set training.learning_rate={rate}"
@@ -74,12 +69,12 @@ def _data(status: Status) -> Rows:
         ends = f"{min(labels.values()):,} to {max(labels.values()):,}" if labels else "none"
         total = status.images[split]
         rows.append((f"{split} split", f"{total:,} examples, {len(labels)} classes of {ends}"))
-    sentences = []
     if status.inspection is not None:
-        sentences = ingestion.sentences(InspectionReport.model_validate(status.inspection))
+        inspection = InspectionReport.model_validate(status.inspection)
+        rows += [("data", sentence) for sentence in ingestion.sentences(inspection)]
     if status.quarantine:
-        sentences.append(f"The quarantine is {status.quarantine}")
-    return rows + [("data", sentence) for sentence in sentences + status.anomalies]
+        rows.append(("data", f"The quarantine is {status.quarantine}"))
+    return rows + [("data", sentence) for sentence in status.anomalies]
 
 
 def _search(status: Status, trials: list[TrialRow]) -> Rows:

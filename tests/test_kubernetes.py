@@ -13,7 +13,7 @@ from darkroom.pipeline.kubernetes import Pods
 from tests.conftest import darkroom
 
 OLDEST, NEWEST = "1.33", "1.37"  # Kubernetes, of which the package has the schemas
-PODS = Pods("registry.example/darkroom:0.1", "runs", workers=3, gpus=2)
+PODS = Pods(image="registry.example/darkroom:0.1", claim="runs", workers=3, gpus=2)
 OPTIONS = ["--config", "mine.yaml", "--set", "report.limits=$5"]
 
 # The Training Operator's kubeflow.org/v1: TFJobSpec, RunPolicy and ReplicaSpec. No light package

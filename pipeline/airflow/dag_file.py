@@ -18,14 +18,7 @@ dag = create_dag(
 
 
 def text(name: str, config: Path, overrides: Sequence[str], folder: Path) -> str:
-    """Python that Airflow parses in about a second.
-
-    Args:
-      name: of the pipeline.
-      config: its configuration file.
-      overrides: as ``darkroom run --set`` takes them.
-      folder: where relative paths of the configuration begin.
-    """
+    """Python that Airflow parses in about a second; the arguments are those of ``create_dag``."""
     literals = {"config": str(config), "overrides": list(overrides), "folder": str(folder)}
     quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in literals.items()}
     return _FILE.format(name=name, **quoted)

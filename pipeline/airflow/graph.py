@@ -25,14 +25,9 @@ def shape(
 ) -> dict[str, list[str]]:
     """The ids of all nodes in the order in which they run, each with those that it waits for.
 
-    Made in a process of its own, and kept in a file for as long as configuration and source stay
-    as they are.
-
-    Args:
-      config: of the pipeline.
-      arguments: of the command line that load this configuration.
-      folder: relative paths of the configuration begin there.
-      python: interpreter of an environment with TFX.
+    Made in a process of its own by ``python``, and kept in a file for as long as configuration and
+    source stay as they are. The ``arguments`` of a command line load the configuration, in the
+    ``folder`` where its relative paths begin.
 
     Raises:
       DarkroomError: the graph can't be made, or its file can't be written.
@@ -62,19 +57,12 @@ def _printed_shape(arguments: Sequence[str], folder: Path, python: str) -> str:
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
         reason = lines[-1].removeprefix("darkroom: ")
-        remedy = ""
-        if "needs TFX" in reason or "No module named" in reason:
-            remedy = (
-                " Set airflow.python to the interpreter of an environment with "
-                "darkroom-tfx[pipeline]."
-            )
-        raise DarkroomError(f"The graph can't be made with {python}: {reason}{remedy}")
+        remedy = (
+            " Set airflow.python to the interpreter of an environment with darkroom-tfx[pipeline]."
+        )
+        lacks_tfx = "needs TFX" in reason or "No module named" in reason
+        raise DarkroomError(f"The graph can't be made with {python}: {reason}{remedy * lacks_tfx}")
     return result.stdout.splitlines()[-1]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the shape; returns the exit code."""
-    return obey(print_shape, "python -m darkroom.pipeline.airflow.graph", arguments)
 
 
 @click.command(help=__doc__)
@@ -90,4 +78,4 @@ def print_shape(path: str, overrides: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(obey(print_shape, "python -m darkroom.pipeline.airflow.graph"))

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import click
 from click.shell_completion import get_completion_class, shell_complete
 
-from darkroom.pipeline.cli import data, history, model, platforms, run
+from darkroom.pipeline.cli import history, model, platforms, run
 from darkroom.pipeline.command_line import Group, obey
 
-COMMANDS = [c for family in (run, data, history, model, platforms) for c in family.COMMANDS]
+COMMANDS = [c for family in (run, history, model, platforms) for c in family.COMMANDS]
 _PROGRAM = "darkroom"
 _COMPLETING = "_DARKROOM_COMPLETE"  # a variable by which the shell asks what may come next
 

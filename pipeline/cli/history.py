@@ -1,15 +1,26 @@
 """What earlier runs came to."""
 
+from pathlib import Path
+
 import click
 
-from darkroom.pipeline.command_line import (
-    ConfigOptions,
-    as_json,
-    configured,
-    console,
-    exclude_each_other,
-    print_json,
-)
+from darkroom.pipeline import command_line
+from darkroom.pipeline.command_line import ConfigOptions, as_json, configured
+
+
+@click.command("schema")
+@configured
+def print_schema(options: ConfigOptions) -> int:
+    """Print the schema of the last run's data, to edit it."""
+    config = options.load()
+    from darkroom.components.base.errors import DarkroomError
+    from darkroom.pipeline.history import status
+
+    path = status.latest(config).schema
+    if path is None:
+        raise DarkroomError("The last run didn't get to a schema: darkroom status tells why.")
+    print(Path(path).read_text(encoding="utf-8"), end="")
+    return 0
 
 
 @click.command("status")
@@ -24,11 +35,11 @@ def show_status(options: ConfigOptions, as_json: bool) -> int:
     alive = lock.alive(config)
     latest = status.latest(config, alive)
     if as_json:
-        print_json(latest.as_dict())
+        command_line.print_json(latest.as_dict())
         return 0
     from darkroom.pipeline import display, summaries
 
-    shown = console()
+    shown = command_line.console()
     shown.print(f"{latest.pipeline}, run {latest.run}{', going on' if alive else ''}")
     for node in latest.nodes:
         display.print_node(shown, node)
@@ -50,7 +61,7 @@ def show_report(
     RUN: a run's name, or its beginning, or how many runs back it is, 0 for the newest (default:
     the newest that has a report).
     """
-    exclude_each_other(open=in_browser, markdown=as_markdown, json=as_json)
+    command_line.exclude_each_other(open=in_browser, markdown=as_markdown, json=as_json)
     config = options.load()
     from darkroom.components.base import results
     from darkroom.components.base.errors import DarkroomError
@@ -81,17 +92,17 @@ def compare(options: ConfigOptions, runs: tuple[str, str], as_markdown: bool, as
 
     RUN: as report takes it; or the folder or report.json of any pipeline's report.
     """
-    exclude_each_other(markdown=as_markdown, json=as_json)
+    command_line.exclude_each_other(markdown=as_markdown, json=as_json)
     from darkroom.pipeline.history import comparison, reports
 
     one, other = (reports.load_named(run, options.load) for run in runs)
     compared = comparison.compare(one, other)
     if as_json:
-        print_json(compared)
+        command_line.print_json(compared)
     elif as_markdown:
         print(comparison.markdown(compared), end="")
     else:
-        comparison.show(console(soft_wrap=False), compared)
+        comparison.show(command_line.console(soft_wrap=False), compared)
     return 0
 
 
@@ -110,10 +121,10 @@ def show_lineage(options: ConfigOptions, model: str | None, as_json: bool) -> in
 
     trace = provenance.trace(config, model)
     if as_json:
-        print_json(trace)
+        command_line.print_json(trace)
     else:
-        console(soft_wrap=False).print(provenance.tree(trace))
+        command_line.console(soft_wrap=False).print(provenance.tree(trace))
     return 0
 
 
-COMMANDS = (show_status, show_report, compare, show_lineage)
+COMMANDS = (print_schema, show_status, show_report, compare, show_lineage)

@@ -2,25 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from darkroom.pipeline.command_line import (
-    ConfigOptions,
-    as_json,
-    configured,
-    console,
-    exclude_each_other,
-    print_json,
-)
+from darkroom.pipeline import command_line
+from darkroom.pipeline.command_line import ConfigOptions, as_json, configured
 from darkroom.serving.flags import GRPC_PORT, REST_PORT
-
-if TYPE_CHECKING:
-    from darkroom.pipeline.config import Config
-    from darkroom.serving.predictor import Prediction
 
 
 @click.command("versions")
@@ -33,19 +21,16 @@ def list_versions(options: ConfigOptions, as_json: bool) -> int:
 
     current, versions = rollout.read(config.push_path), rollout.listed(config.push_path)
     if as_json:
-        served = {
-            "stable": current and current.stable,
-            "canary": current and current.canary,
-            "versions": [
-                {**v._asdict(), "folder": str(v.folder), "note": vars(v.note) if v.note else {}}
-                for v in versions
-            ],
-        }
-        print_json(served)
+        listed = [
+            {**v._asdict(), "folder": str(v.folder), "note": vars(v.note) if v.note else {}}
+            for v in versions
+        ]
+        labels = {"stable": current and current.stable, "canary": current and current.canary}
+        command_line.print_json({**labels, "versions": listed})
         return 0
     from darkroom.pipeline import summaries
 
-    summaries.of_versions(console(), versions)
+    summaries.of_versions(command_line.console(), versions)
     sys.stdout.flush()
     rollout.served_version(config.push_path)  # says so where it isn't there
     print()
@@ -120,16 +105,15 @@ def predict(
 
     IMAGE: PNG, JPEG, GIF or BMP file.
     """
-    exclude_each_other(url=url, grpc=grpc)
+    command_line.exclude_each_other(url=url, grpc=grpc)
     config = options.load()
-    from darkroom.serving import predictor
+    from darkroom.serving import predictor, rollout
 
     contents = predictor.read_images(images)
     if address := url or grpc:
         from darkroom.serving.client import GrpcClient, RestClient
 
-        make = RestClient if url else GrpcClient
-        client = make(
+        client = (RestClient if url else GrpcClient)(
             address,
             model_name or config.name,
             api_key=api_key,
@@ -138,52 +122,31 @@ def predict(
             timeout=timeout,
             multi_label=config.data.multi_label,
         )
-        classify = _asking(client.predict)
+    elif label:
+        raise predictor.PredictionError("--labels is for a server: name it with --url or --grpc.")
     else:
-        classify = _here(config, label)
+        local = predictor.Predictor(rollout.served_version(config.push_path))
     answers, failed = [], False
     for name, content in zip(images, contents, strict=True):
         try:
-            answers.append((name, classify(name, content)))
+            own = client.predict([content])[0] if address else local.predict(name, content)
+            answers.append((name, own))
         except predictor.ImageError as error:
-            print(f"darkroom: {error}", file=sys.stderr)
+            # A client doesn't know the image's name.
+            print(f"darkroom: {f'{name}: ' if address else ''}{error}", file=sys.stderr)
             failed = True
     if as_json:
-        print_json([{"image": name, **vars(prediction)} for name, prediction in answers])
-    else:
-        for name, prediction in answers:
-            print(f"{Path(name).name}: {_words(prediction, top, config.data.multi_label)}")
+        command_line.print_json(
+            [{"image": name, **vars(prediction)} for name, prediction in answers]
+        )
+        return 1 if failed else 0
+    for name, answer in answers:
+        best = list(zip(answer.classes, answer.scores, strict=True))[:top]
+        words = "  ".join(f"{label} {score:.4f}" for label, score in best)
+        if config.data.multi_label:
+            words = f"{answer.label or 'no label'} ({words})"
+        print(f"{Path(name).name}: {words}")
     return 1 if failed else 0
-
-
-def _words(prediction: "Prediction", top: int, multi_label: bool) -> str:
-    best = list(zip(prediction.classes, prediction.scores, strict=True))[:top]
-    words = "  ".join(f"{label} {score:.4f}" for label, score in best)
-    return f"{prediction.label or 'no label'} ({words})" if multi_label else words
-
-
-def _here(config: "Config", label: str) -> "Callable[[str, bytes], Prediction]":
-    """The stable version, in this process."""
-    from darkroom.serving import predictor, rollout
-
-    if label:
-        raise predictor.PredictionError("--labels is for a server: name it with --url or --grpc.")
-    return predictor.Predictor(rollout.served_version(config.push_path)).predict
-
-
-def _asking(
-    predict: "Callable[[list[bytes]], list[Prediction]]",
-) -> "Callable[[str, bytes], Prediction]":
-    """A client, whose errors don't name the image."""
-    from darkroom.serving.predictor import ImageError
-
-    def classify(name: str, image: bytes) -> "Prediction":
-        try:
-            return predict([image])[0]
-        except ImageError as error:
-            raise ImageError(f"{name}: {error}") from error
-
-    return classify
 
 
 @click.command("serve")
@@ -209,14 +172,9 @@ def serve(
     config = options.load()
     from darkroom.serving import pushed_files, rollout
 
-    # Says so where there is nothing to serve.
-    version = rollout.served_version(config.push_path)
-    beside = config.push_path.parent
-    files = [
-        f"--{flag}={beside / name}"
-        for flag, name in pushed_files.FILE_FLAGS.items()
-        if (beside / name).is_file()
-    ]
+    version = rollout.served_version(config.push_path)  # says so where there is none
+    paths = {f: config.push_path.parent / name for f, name in pushed_files.FILE_FLAGS.items()}
+    files = [f"--{flag}={path}" for flag, path in paths.items() if path.is_file()]
     if not rollout.config_path(config.push_path).is_file():  # pushed by an earlier darkroom
         files += [f"--model_name={config.name}", f"--model_base_path={config.push_path}"]
     print(
@@ -233,8 +191,7 @@ def serve(
         *files,
         *flags,
     ]
-    module = [sys.executable, "-m", "darkroom.serving.model_server"]
-    os.execv(sys.executable, [*module, *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "darkroom.serving.model_server", *arguments])
 
 
 @click.command("inspect")
@@ -256,11 +213,11 @@ def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> int:
              "outputs": [t._asdict() for t in s.outputs]}
             for s in described.signatures
         ]  # fmt: skip
-        print_json({**described._asdict(), "signatures": signatures})
+        command_line.print_json({**described._asdict(), "signatures": signatures})
         return 0
     from darkroom.pipeline import summaries
 
-    summaries.of_model(console(), described)
+    summaries.of_model(command_line.console(), described)
     return 0
 
 

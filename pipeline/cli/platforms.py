@@ -1,6 +1,5 @@
 """Files that make others run the pipeline, or what it has pushed."""
 
-import dataclasses
 import os
 import shlex
 import sys
@@ -36,17 +35,7 @@ _force = click.option("--force", is_flag=True, help="replace a file that is anot
 )  # fmt: skip
 @_force
 def deploy(
-    options: ConfigOptions,
-    where: str,
-    image: str,
-    claim: str,
-    workers: int,
-    mount: str,
-    cpu: str,
-    memory: str,
-    gpus: int,
-    out: Path | None,
-    force: bool,
+    options: ConfigOptions, where: str, out: Path | None, force: bool, **of_pods: object
 ) -> int:
     """Writes the files that run TensorFlow Serving on the pushed versions.
 
@@ -73,11 +62,11 @@ def deploy(
     if where in ("training", "search"):
         from darkroom.pipeline import kubernetes
 
-        image = image or config.kubeflow.image or ""
-        pods = kubernetes.Pods(image, claim, workers, mount, cpu, memory, gpus)
+        of_pods["image"] = of_pods["image"] or config.kubeflow.image or ""
+        pods = kubernetes.Pods.model_validate(of_pods)
         described = kubernetes.training if where == "training" else kubernetes.search
         text = manifests.dump(described(config, pods, settings))
-        for key, value in dataclasses.asdict(pods).items():
+        for key, value in pods:
             words += [f"--{key}", str(value)]
     elif where == "docker":
         name, command = "compose.yaml", "docker compose --file {} up --detach"

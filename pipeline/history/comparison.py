@@ -1,19 +1,19 @@
 """Two runs side by side: what came of them, and in what they differ."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypedDict
 
 from rich.console import Console
 from rich.markup import escape
+from typing_extensions import NotRequired
 
 from darkroom.components.report import markup
 from darkroom.components.report.facts import Facts, Failure, Metric, Verdict
 from darkroom.components.tuning import trial_table
 from darkroom.pipeline import tables
 
-# Rows of a table: there may be a thousand classes.
-_SHOWN = 40
+_SHOWN = 40  # rows of a table: there may be a thousand classes
 
 
 class Run(Verdict):
@@ -24,15 +24,12 @@ class Run(Verdict):
     failure: Failure | None
 
 
-class _Values(TypedDict):
-    name: str
-    values: list[object]  # of the one and of the other; None: it has none
-
-
-class Row(_Values, total=False):
+class Row(TypedDict):
     """A fact of two runs."""
 
-    difference: float | None  # of a measured one: the other's minus the one's
+    name: str
+    values: list[object]  # of the one and of the other; None: it has none
+    difference: NotRequired[float | None]  # of a measured one: the other's minus the one's
 
 
 class Comparison(TypedDict):
@@ -48,12 +45,7 @@ class Comparison(TypedDict):
 
 
 def compare(one: Facts, other: Facts) -> Comparison:
-    """The verdicts, metrics and seconds of two runs, and whatever else differs.
-
-    Args:
-      one: the facts of a report (``report.json``).
-      other: those of another, of any pipeline.
-    """
+    """Two reports' facts, of any pipelines: verdicts, metrics, seconds, and what else differs."""
 
     def rows(values: Callable[[Facts], Mapping[str, object]]) -> list[Row]:
         first, second = values(one), values(other)
@@ -62,13 +54,8 @@ def compare(one: Facts, other: Facts) -> Comparison:
 
     return {
         "runs": [
-            {
-                "pipeline": facts["pipeline"],
-                "run": facts["run"],
-                "failure": facts["failure"],
-                **facts["verdict"],
-            }
-            for facts in (one, other)
+            {"pipeline": f["pipeline"], "run": f["run"], "failure": f["failure"], **f["verdict"]}
+            for f in (one, other)
         ],
         "metrics": _measured(rows(_overall)),
         "recall": sorted(_measured(_different(rows(_recall))), key=_change),
@@ -104,15 +91,15 @@ def show(console: Console, comparison: Comparison) -> None:
 
 def markdown(comparison: Comparison) -> str:
     """The comparison as tables of GitHub's Markdown."""
-    tables = [
+    texts = (
         markup.table(heading, cells, words=1, most=len(cells))
         for heading, cells in _tables(comparison)
-    ]
-    return "\n\n".join(tables) + "\n"
+    )
+    return "\n\n".join(texts) + "\n"
 
 
-def _tables(comparison: Comparison) -> list[tuple[list[str], list[list[str]]]]:
-    """Heading and cells of each table that has any."""
+def _tables(comparison: Comparison) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Heading and cells of each table that has any, of as many rows as can be looked through."""
     one, other = comparison["runs"]
     runs = [one["run"], other["run"]]
     if one["pipeline"] != other["pipeline"]:
@@ -130,25 +117,19 @@ def _tables(comparison: Comparison) -> list[tuple[list[str], list[list[str]]]]:
         "version": comparison["versions"],
         "seconds": comparison["seconds"],
     }
-    return [
-        ([name, *runs, *["difference"] * ("difference" in rows[0])], _cells(rows))
-        for name, rows in named.items()
-        if rows
-    ]
-
-
-def _cells(rows: list[Row]) -> list[list[str]]:
-    """As many rows as can be looked through."""
-    cells = []
-    for row in rows[:_SHOWN]:
-        cells.append([row["name"], *map(_cell, row["values"])])
-        if "difference" in row:
-            change = row["difference"]
-            cells[-1].append("" if change is None else f"{change:+.4g}")
-    if len(rows) > _SHOWN:
-        empty = [""] * (len(cells[0]) - 1)
-        cells.append([f"and {len(rows) - _SHOWN:,} more in --json", *empty])
-    return cells
+    for name, rows in named.items():
+        if not rows:
+            continue
+        heading = [name, *runs, *["difference"] * ("difference" in rows[0])]
+        cells = [[row["name"], *map(_cell, row["values"])] for row in rows[:_SHOWN]]
+        for row, line in zip(rows, cells, strict=False):
+            if "difference" in row:
+                change = row["difference"]
+                line.append("" if change is None else f"{change:+.4g}")
+        if len(rows) > _SHOWN:
+            more = f"and {len(rows) - _SHOWN:,} more in --json"
+            cells.append([more, *[""] * (len(heading) - 1)])
+        yield heading, cells
 
 
 def _cell(value: object) -> str:
@@ -199,32 +180,29 @@ def _overall(facts: Facts) -> dict[str, float | None]:
 
 
 def _recall(facts: Facts) -> dict[str, float | None]:
-    of_classes = ((m["class"], m) for m in _metrics(facts) if m["metric"] == "recall")
-    return {name: metric["value"] for name, metric in of_classes if name is not None}
+    return {
+        m["class"]: m["value"]
+        for m in _metrics(facts)
+        if m["metric"] == "recall" and m["class"] is not None
+    }
 
 
 def _counts(facts: Facts) -> dict[str, int]:
     counts = {}
-    splits = (facts["data"] and facts["data"]["splits"]) or {}
-    for name, split in splits.items():
+    for name, split in ((facts["data"] and facts["data"]["splits"]) or {}).items():
         counts[f"{name} split"] = split["images"]
         counts |= {f"{name} split, {label}": count for label, count in split["classes"].items()}
     return counts
 
 
 def _versions(facts: Facts) -> dict[str, object]:
-    environment = facts["environment"]
-    git = environment["git"]
-    commit = git and {
-        "commit": git["commit"],
-        "branch": git["branch"],
-        "uncommitted changes": git["changed"],
-    }
-    return {**environment["versions"], **(commit or {})}
+    versions: dict[str, object] = {**facts["environment"]["versions"]}
+    if git := facts["environment"]["git"]:
+        versions |= {"commit": git["commit"], "branch": git["branch"]}
+        versions["uncommitted changes"] = git["changed"]
+    return versions
 
 
 def _seconds(facts: Facts) -> dict[str, float | str]:
-    return {
-        node["node"]: "cached" if node["state"] == "cached" else node["seconds"]
-        for node in facts["lineage"]
-    }
+    nodes = facts["lineage"]
+    return {n["node"]: "cached" if n["state"] == "cached" else n["seconds"] for n in nodes}

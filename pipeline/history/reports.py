@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto.metadata_store_pb2 import Artifact, Context
 
-# Runs that an error message names.
-_NAMED = 5
+_NAMED = 5  # runs, in an error message
 # Nodes that only try something: the evaluation that Rehearsal makes is of no model.
 _TRIED = ("Rehearsal",)
 # What the nodes after it call what a node gives under a name that another gives too.
@@ -29,10 +28,8 @@ _KEYS = {"ServingValidator": {"blessing": "infra_blessing"}}
 def find(config: Config, run: str | None = None) -> Path:
     """The folder of a run's report.
 
-    Args:
-      config: of the pipeline.
-      run: its name or the beginning of that, or how many runs back it is (0: the newest); None:
-        the newest that has a report.
+    ``run``: its name or the beginning of that, or how many runs back it is (0: the newest); None:
+    the newest that has a report.
 
     Raises:
       DarkroomError: there is no such run, or it has no report.
@@ -40,24 +37,18 @@ def find(config: Config, run: str | None = None) -> Path:
     store = status.open_store(config)
     contexts = status.runs(config, store)
     names = [context.name for context in contexts]
-    if run is None:
-        for context in contexts:
-            if (folder := _folder(config, store, context)) is not None:
-                return folder
+    number = None if run is None else _number(config, names, run)
+    for context in contexts if number is None else [contexts[number]]:
+        if (folder := _folder(config, store, context)) is not None:
+            return folder
+    if number is None:
         raise DarkroomError(f"No run of {config.name} has a report yet. Run darkroom run first.")
-    context = contexts[_number(config, names, run)]
-    folder = _folder(config, store, context)
-    if folder is None:
-        reported = [c.name for c in contexts if _folder(config, store, c) is not None]
-        raise DarkroomError(f"The run {context.name} has no report. {_there_are(reported)}")
-    return folder
+    reported = [c.name for c in contexts if _folder(config, store, c) is not None]
+    raise DarkroomError(f"The run {names[number]} has no report. {_there_are(reported)}")
 
 
 def load(folder: Path) -> Facts:
-    """The facts of a report.
-
-    Args:
-      folder: of the report, or its ``report.json``.
+    """The facts of a report, by its folder or its ``report.json``.
 
     Raises:
       DarkroomError: it can't be read.
@@ -69,19 +60,17 @@ def load(folder: Path) -> Facts:
         raise DarkroomError(
             f"{path}: can't be read: {error.strerror}. Name the folder of a report, or a run."
         ) from error
-    except ValueError as error:
-        raise _no_report(path) from error
+    except ValueError:
+        loaded = None
     if not isinstance(loaded, dict) or not {"run", "config", "lineage"} <= set(loaded):
-        raise _no_report(path)
+        raise DarkroomError(f"{path}: not a report: expected the report.json that a run writes.")
     return cast(Facts, loaded)
 
 
 def load_named(named: str, config: Callable[[], Config]) -> Facts:
     """The facts of a report by its folder or file, or by its run, as ``find`` takes it.
 
-    Args:
-      named: one of these.
-      config: loads the configuration of the pipeline, where it is a run.
+    ``config`` loads the configuration of the pipeline, where it is a run.
     """
     path = Path(named)
     is_path = path.is_file() or (path / results.REPORT_FACTS).exists() or len(path.parts) > 1
@@ -91,12 +80,7 @@ def load_named(named: str, config: Callable[[], Config]) -> Facts:
 def write_unfinished(
     config: Config, failure: Failure, is_meant: "Callable[[Context], bool]"
 ) -> str:
-    """Writes the report of a run as far as it got.
-
-    Args:
-      config: of the pipeline.
-      failure: ``node`` and ``sentence``.
-      is_meant: whether a run, as ML Metadata has it, is the one that ended.
+    """Writes the report, as far as it got, of the run in ML Metadata that ``is_meant``.
 
     Returns:
       A sentence that says where it is, or why it couldn't be written: it raises nothing, as what
@@ -146,13 +130,12 @@ def _number(config: Config, names: list[str], run: str) -> int:
     """Which of the runs is meant, from 0."""
     if run.isdecimal() and int(run) < len(names):
         return int(run)
-    matching = [number for number, name in enumerate(names) if name.startswith(run)]
-    if len(matching) == 1 or run in names:
-        return names.index(run) if run in names else matching[0]
-    if matching:
-        several = [names[number] for number in matching]
-        raise DarkroomError(f"{run} is the beginning of several runs. {_there_are(several)}")
-    raise DarkroomError(f"{config.name} has no run {run}. {_there_are(names)}")
+    matching = [run] if run in names else [name for name in names if name.startswith(run)]
+    if len(matching) > 1:
+        raise DarkroomError(f"{run} is the beginning of several runs. {_there_are(matching)}")
+    if not matching:
+        raise DarkroomError(f"{config.name} has no run {run}. {_there_are(names)}")
+    return names.index(matching[0])
 
 
 def _there_are(names: list[str]) -> str:
@@ -172,7 +155,3 @@ def _folder(config: Config, store: "MetadataStore", run: "Context") -> Path | No
     places.append(str(config.unfinished_report(run.name)))
     written = (uri for uri in places if remote.exists(f"{uri}/{results.REPORT_FACTS}"))
     return next(map(remote.fetch, written), None)
-
-
-def _no_report(path: Path) -> DarkroomError:
-    return DarkroomError(f"{path}: not a report: expected the report.json that a run writes.")

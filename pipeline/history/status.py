@@ -18,32 +18,21 @@ if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto.metadata_store_pb2 import Context
 
-if TYPE_CHECKING:
-    from ml_metadata.metadata_store import MetadataStore
-    from ml_metadata.proto.metadata_store_pb2 import Context
-
 
 def latest(config: Config, alive: bool | Set[str] = False) -> Status:
     """The status of the newest run.
 
-    Args:
-      config: of the pipeline.
-      alive: what goes on now, as ``lock.alive`` tells it; what is marked as running besides was
-        interrupted.
+    What is marked as running and isn't ``alive``, as ``lock.alive`` tells it, was interrupted.
 
     Raises:
       DarkroomError: nothing has run yet.
     """
     store = open_store(config)
     newest = runs(config, store)[0]
-    status = Status(
-        pipeline=config.name,
-        home=str(config.home),
-        run=newest.name,
-        versions=version_folder.at(config.push_uri).versions(),
-        push_path=config.push_uri,
-        log=_newest_log(config),
-    )
+    status = Status(config.name, str(config.home), newest.name, push_path=config.push_uri)
+    status.versions = version_folder.at(config.push_uri).versions()
+    logs = sorted((config.home / "logs").glob("*.log"), key=os.path.getmtime)
+    status.log = str(logs[-1]) if logs else None
     _add_served(status, config)
     for node in lineage.nodes(store, config.name, newest, alive):
         ended = int(time.time() * 1000) if node.state == "running" else node.updated
@@ -92,8 +81,3 @@ def runs(config: Config, store: "MetadataStore") -> "list[Context]":
             f"{config.name} has not run yet: no run of it is in {config.store.place}."
         )
     return contexts
-
-
-def _newest_log(config: Config) -> str | None:
-    logs = sorted((config.home / "logs").glob("*.log"), key=os.path.getmtime)
-    return str(logs[-1]) if logs else None

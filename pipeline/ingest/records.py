@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +30,7 @@ INDEX_FILE = "index.csv"
 SETTINGS_FILE = "ingest.json"
 _INCOMING = ".incoming"
 _CHUNK = 64  # files that a worker is given at a time
-# A shard is what one Beam worker reads at a time, and what is written again after a failure.
-_SHARD_BYTES = 64 * 2**20
+_SHARD_BYTES = 64 * 2**20  # what one Beam worker reads at a time
 _ANY_NAME = "surrogateescape"  # file names need not be UTF-8
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
@@ -88,16 +87,12 @@ class Summary:
 
 
 def ingest(source: Path, target: Path, options: Options, progress: Progress) -> Summary:
-    """Adds the images of a source to the TFRecords of a target.
+    """Adds the images of a source to the TFRecords of a target, a folder with one per split.
 
-    Args:
-      source: a folder with a folder per class, the same below split folders, or a CSV manifest.
-      target: folder with a folder per split; made, or added to.
-      options: must not contradict those of the first time.
-      progress: is told how far it is.
+    The source is a folder with a folder per class, the same below split folders, or a CSV manifest.
 
     Raises:
-      DarkroomError: nothing to ingest, or contradicting options.
+      DarkroomError: nothing to ingest, or options that contradict those of the first time.
     """
     source, target = source.absolute(), target.absolute()
     if target.is_relative_to(source):
@@ -147,10 +142,10 @@ def _ingest(listing: Listing, target: Path, options: Options, progress: Progress
 
 def _count(summary: Summary, entries: list[Entry]) -> None:
     """Counts what is in the target now, and notes the labels that are too rare."""
-    summary.images = dict.fromkeys(SPLITS, 0)
+    of_splits = Counter(entry.split for entry in entries)
+    summary.images = {split: of_splits[split] for split in SPLITS}
     summary.labels = {split: Counter() for split in SPLITS}
     for entry in entries:
-        summary.images[entry.split] += 1
         several = features.split_labels(entry.label) if summary.multi_label else [entry.label]
         summary.labels[entry.split].update(several)
     for label, count in sum(summary.labels.values(), Counter()).items():
@@ -286,7 +281,7 @@ def _write(
     mixed = sorted(added, key=lambda pair: splits.draw(pair[1].content, settings.seed))
     for split in SPLITS:
         (incoming / split).mkdir(parents=True)
-        parts = list(_parts([pair for pair in mixed if pair[1].split == split]))
+        parts = _parts([pair for pair in mixed if pair[1].split == split])
         for number, part in enumerate(parts):
             name = f"{settings.runs:03}-{number:05}-of-{len(parts):05}.tfrecord"
             shards[incoming / split / name] = part
@@ -316,17 +311,17 @@ def _finish(target: Path) -> None:
     shutil.rmtree(incoming, ignore_errors=True)
 
 
-def _parts(mixed: list[Added]) -> Iterator[list[Added]]:
-    part: list[Added] = []
-    size = 0
-    for file, entry in mixed:
-        part.append((file, entry))
-        size += entry.size
+def _parts(mixed: list[Added]) -> list[list[Added]]:
+    """Shards of the size that is wanted, or a little more."""
+    parts: list[list[Added]] = []
+    size = _SHARD_BYTES
+    for pair in mixed:
         if size >= _SHARD_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
+            parts.append([])
+            size = 0
+        parts[-1].append(pair)
+        size += pair[1].size
+    return parts
 
 
 def _write_shard(path: Path, part: list[Added]) -> int:
@@ -335,15 +330,12 @@ def _write_shard(path: Path, part: list[Added]) -> int:
 
 
 def _example(source: Source, entry: Entry) -> bytes:
-    encoded = Path(source.path).read_bytes()
-    return tfrecord.encode_example(
-        {
-            **{name: value.encode() for name, value in source.columns},
-            features.IMAGE_KEY: pictures.Picture(encoded).for_the_graph(),
-            features.LABEL_KEY: entry.label.encode(),
-            features.FILENAME_KEY: os.fsencode(entry.path),
-        }
-    )
+    picture = pictures.Picture(Path(source.path).read_bytes())
+    values = {name: value.encode() for name, value in source.columns}
+    values[features.IMAGE_KEY] = picture.for_the_graph()
+    values[features.LABEL_KEY] = entry.label.encode()
+    values[features.FILENAME_KEY] = os.fsencode(entry.path)
+    return tfrecord.encode_example(values)
 
 
 def _read_index(target: Path) -> list[Entry]:

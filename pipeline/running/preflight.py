@@ -17,21 +17,19 @@ from darkroom.pipeline.ingest import digits
 if TYPE_CHECKING:
     from apache_beam.io.filesystem import FileMetadata
 
+_ANY_KIND = ("bytes", "int64", "float")
 # What a feature with the image may hold.
 _IMAGE_KINDS = {
     "encoded": ("bytes",),
     "uint8": ("bytes", "int64"),
     "float32": ("float", "bytes"),
 }
-# What stands for a span, a date or a version in a pattern of TFX's.
+# A span, a date or a version in a pattern of TFX's.
 _SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 
 
 def check(config: Config) -> int:
-    """Writes the bundled data where that is configured, and checks what the run will need.
-
-    Returns:
-      The size of the data, in bytes.
+    """Writes bundled data, and checks what the run will need; returns the data's size, in bytes.
 
     Raises:
       DarkroomError: machines to train on that TF_CONFIG doesn't name, a missing or empty folder, a
@@ -51,8 +49,8 @@ def check(config: Config) -> int:
         config.store.open()
     if config.data.bundled is not None:
         digits.write(Path(config.data_path))
+    patterns = config.data.splits.patterns.items()
     if remote.is_remote(config.data_path):
-        patterns = config.data.splits.patterns.items()
         return sum(_check_split_in_bucket(config, split, pattern) for split, pattern in patterns)
     folder = Path(config.data_path)
     if not folder.exists():
@@ -67,18 +65,11 @@ def check(config: Config) -> int:
         )
     if not folder.is_dir():
         raise DarkroomError(f"data.path: expected a folder of TFRecord files, {folder} is a file.")
-    sizes = [
-        _check_split(config, folder, split, pattern)
-        for split, pattern in config.data.splits.patterns.items()
-    ]
-    return sum(sizes)
+    return sum(_check_split(config, folder, split, pattern) for split, pattern in patterns)
 
 
 def data_bytes(config: Config) -> int:
-    """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0.
-
-    In a bucket Beam lists the files.
-    """
+    """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0."""
     patterns = [_SPAN.sub("*", pattern) for pattern in config.data.splits.patterns.values()]
     if remote.is_remote(config.data_path):
         uris = [f"{config.data_path}/{pattern}" for pattern in patterns]
@@ -146,10 +137,8 @@ def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:
             f"{', '.join(names) or 'nothing in it'}."
         )
     # A broken file is read up to the break; one without a whole record has nothing to give.
-    with_records = [
-        file for file in files if _check_first_record(config, str(file), tfrecord.read(file))
-    ]
-    if not with_records:
+    have_records = [_check_first_record(config, str(file), tfrecord.read(file)) for file in files]
+    if not any(have_records):
         raise DarkroomError(f"The {split} split is empty: {folder / pattern} has no records.")
     return sum(os.path.getsize(file) for file in files)
 
@@ -189,30 +178,22 @@ def _check_split_in_bucket(config: Config, split: str, pattern: str) -> int:
 def _check_first_record(config: Config, file: str, records: Iterator[bytes]) -> bool:
     """Whether there is one; raises where it isn't what the configuration says."""
     try:
-        record = next(records, None)
-    except tfrecord.BrokenFile:
+        kinds = {key: kind for key, (kind, _) in tfrecord.decode_example(next(records)).items()}
+    except (tfrecord.BrokenFile, StopIteration):
         return False
-    if record is None:
-        return False
-    try:
-        kinds = {key: kind for key, (kind, _) in tfrecord.decode_example(record).items()}
     except ValueError:
         raise DarkroomError(
             f"{file}: its first record is not a tf.Example. darkroom reads TFRecord files of "
             "tf.Examples."
         ) from None
     data = config.data
-    expected = {
-        "image_key": _IMAGE_KINDS[data.form],
-        "label_key": ("bytes", "int64"),
-        **{f"shape_keys.{number}": ("int64",) for number, _ in enumerate(data.shape_keys)},
-        **{
-            f"keep_features.{number}": ("bytes", "int64", "float")
-            for number, _ in enumerate(data.keep_features)
-        },
-    }
-    keys = [data.image_key, data.label_key, *data.shape_keys, *data.keep_features]
-    for (name, allowed), key in zip(expected.items(), keys, strict=True):
+    expected: list[tuple[str, str, tuple[str, ...]]] = [
+        ("image_key", data.image_key, _IMAGE_KINDS[data.form]),
+        ("label_key", data.label_key, ("bytes", "int64")),
+        *((f"shape_keys.{at}", key, ("int64",)) for at, key in enumerate(data.shape_keys)),
+        *((f"keep_features.{at}", key, _ANY_KIND) for at, key in enumerate(data.keep_features)),
+    ]
+    for name, key, allowed in expected:
         if key not in kinds:
             raise DarkroomError(
                 f"{file}: data.{name} is {key!r}, which its examples don't have; they have "
@@ -220,11 +201,9 @@ def _check_first_record(config: Config, file: str, records: Iterator[bytes]) -> 
             )
         # An empty feature of the first record says nothing about the others.
         if kinds[key] and kinds[key] not in allowed:
-            form = ""
-            if name == "image_key" and kinds[key] == "float":
-                form = " Are these pixels? Set data.form to float32, with data.shape."
+            pixels = " Are these pixels? Set data.form to float32, with data.shape."
             raise DarkroomError(
                 f"{file}: data.{name} is {key!r}, expected {' or '.join(allowed)} there, found "
-                f"{kinds[key]}.{form}"
+                f"{kinds[key]}.{pixels * (name == 'image_key' and kinds[key] == 'float')}"
             )
     return True
