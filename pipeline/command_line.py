@@ -68,7 +68,7 @@ def _complete_config(
     return [CompletionItem(name) for name in names] or [CompletionItem("", type="file")]
 
 
-def configured(function: Callable[..., int]) -> Callable[..., int]:
+def configured(function: Callable[..., int | None]) -> Callable[..., int | None]:
     """Gives a command ``--config`` and ``--set``; its function gets a ``ConfigOptions`` first."""
 
     @click.option(
@@ -81,7 +81,7 @@ def configured(function: Callable[..., int]) -> Callable[..., int]:
         help="override a key, as in training.epochs=3; can be repeated",
     )  # fmt: skip
     @functools.wraps(function)
-    def with_config(config: str, overrides: tuple[str, ...], **others: object) -> int:
+    def with_config(config: str, overrides: tuple[str, ...], **others: object) -> int | None:
         return function(ConfigOptions(config, list(overrides)), **others)
 
     return with_config
@@ -98,23 +98,17 @@ def exclude_each_other(**options: object) -> None:
 
 
 def obey(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
-    """Does what a command line says; what is the user's to mend is a sentence on stderr.
+    """Does what a command line says, this process's where there is none; returns the exit code.
 
-    Args:
-      command: or a group of them, whose functions return exit codes.
-      name: of the program.
-      arguments: None: those of this process.
-
-    Returns:
-      The exit code.
+    What is the user's to mend is a sentence on stderr. A command's function returns the exit code,
+    or nothing.
     """
     sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with command.make_context(
-            name, words, help_option_names=["-h", "--help"], max_content_width=100
-        ) as context:
-            code: int = command.invoke(context)
+        settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+        with command.make_context(name, words, None, **settings) as context:
+            code: int = command.invoke(context) or 0
         sys.stdout.flush()  # a reader that has left shows here, not at the interpreter's end
         return code
     except click.exceptions.Exit as ended:  # after --help

@@ -5,6 +5,7 @@ the dotted path, what was expected, what was found and the closest key. Light to
 here needs TensorFlow.
 """
 
+import operator
 import os
 import re
 from collections.abc import Iterator
@@ -32,8 +33,7 @@ class ConfigError(DarkroomError):
 
 
 _KEY = re.compile(r"([a-z_]+(?:\.\w+)*): ")  # that a sentence begins with
-# Of the networks that model.name chooses.
-_METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")
+_METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")  # of the networks of model.name
 
 
 class Config(sections.Section):
@@ -273,12 +273,9 @@ class Config(sections.Section):
     @property
     def user_code(self) -> dict[str, str]:
         """Dotted paths of the user's functions and classes, by the keys that name them."""
-        named = {
-            "preprocessing.image_fn": self.preprocessing.image_fn,
-            "model.build_fn": self.model.build_fn,
-            "model.input_layer": self.model.input_layer,
-        }
-        return {key: path for key, path in named.items() if path is not None}
+        keys = ("preprocessing.image_fn", "model.build_fn", "model.input_layer")
+        paths = {key: operator.attrgetter(key)(self) for key in keys}
+        return {key: path for key, path in paths.items() if path is not None}
 
     @property
     def network(self) -> sections.Model:
@@ -313,17 +310,11 @@ class Config(sections.Section):
     @property
     def reported(self) -> dict[str, Any]:
         """The tree as a report has it: who runs the graph changes nothing in what comes of it."""
-        platforms = {"runner", "kubeflow", "airflow", "metadata", "local_root"}
-        return self.model_dump(exclude=platforms)
+        return self.model_dump(exclude={"runner", "kubeflow", "airflow", "metadata", "local_root"})
 
     def unfinished_report(self, run: str) -> Path:
         """The folder of the report of a run that didn't get to its end; always on this machine."""
         return self.home / "artifacts" / results.UNFINISHED_REPORTS / run
-
-    @property
-    def statistics_uri(self) -> str:
-        """The folder of the last runs' statistics, where ML Metadata can't be asked for them."""
-        return f"{self.base}/statistics"
 
     @property
     def push_path(self) -> Path:
@@ -347,11 +338,9 @@ class Config(sections.Section):
 
 
 def load(path: str | Path, overrides: list[str] | None = None) -> Config:
-    """Reads a configuration file and applies ``dotted.key=value`` overrides.
+    """Reads a configuration file, or a shipped one by its name, and applies overrides.
 
-    Args:
-      path: a YAML file, or the name of a shipped configuration such as ``digits``.
-      overrides: values are YAML, as in ``training.epochs=3`` or ``model.filters=[16, 32]``.
+    These are such as ``training.epochs=3`` or ``model.filters=[16, 32]``: their values are YAML.
 
     Raises:
       ConfigError: one sentence per problem, all problems at once.

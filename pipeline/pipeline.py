@@ -53,7 +53,7 @@ def create_pipeline(
     counts = statistics_gen.outputs["statistics"]
     schema_gen = SchemaGen(settings.of("SchemaGen"), statistics=counts)
     schema = schema_gen.outputs["schema"]
-    last = last_statistics(counts, settings.folder("LastStatistics", config.statistics_uri))
+    last = last_statistics(counts, settings.folder("LastStatistics", f"{config.base}/statistics"))
     counted = {"statistics": counts, "previous_statistics": last.outputs["statistics"]}
     example_validator = ExampleValidator(settings.of("ExampleValidator"), schema=schema, **counted)
 

@@ -68,13 +68,12 @@ def _printed_shape(arguments: Sequence[str], folder: Path, python: str) -> str:
 @click.command(help=__doc__)
 @click.option("--config", "path", required=True, metavar="FILE", help="as darkroom run takes it")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="the same")
-def print_shape(path: str, overrides: Sequence[str]) -> int:
+def print_shape(path: str, overrides: Sequence[str]) -> None:
     """In the last line, as JSON; libraries may print before it."""
     from darkroom.pipeline.running import runner
 
     pipeline = runner.create(load(path, list(overrides)), data_bytes=0)
     print(json.dumps({n.id: sorted(o.id for o in n.upstream_nodes) for n in pipeline.components}))
-    return 0
 
 
 if __name__ == "__main__":

@@ -21,15 +21,7 @@ _COMPLETING = "_DARKROOM_COMPLETE"  # a variable by which the shell asks what ma
 def main(
     arguments: Sequence[str] | None = None, further_commands: Sequence[click.Command] = ()
 ) -> int:
-    """Runs a command.
-
-    Args:
-      arguments: of the command line; None: those of this process.
-      further_commands: of packages that stand above this one.
-
-    Returns:
-      The exit code.
-    """
+    """Runs a command, also of packages that stand above this one; returns the exit code."""
     commands = [*COMMANDS, *further_commands, completion]
     group = Group(
         commands={command.name or "": command for command in commands},
@@ -48,7 +40,7 @@ def main(
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> int:
+def completion(shell: str) -> None:
     """Print the script that completes words in a shell.
 
     For bash, put eval "$(darkroom completion bash)" into ~/.bashrc; for zsh the same, with its
@@ -58,4 +50,3 @@ def completion(shell: str) -> int:
     assert script is not None
     group = click.get_current_context().find_root().command
     print(script(group, {}, _PROGRAM, _COMPLETING).source())
-    return 0

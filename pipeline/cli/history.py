@@ -10,7 +10,7 @@ from darkroom.pipeline.command_line import ConfigOptions, as_json, configured
 
 @click.command("schema")
 @configured
-def print_schema(options: ConfigOptions) -> int:
+def print_schema(options: ConfigOptions) -> None:
     """Print the schema of the last run's data, to edit it."""
     config = options.load()
     from darkroom.components.base.errors import DarkroomError
@@ -20,13 +20,12 @@ def print_schema(options: ConfigOptions) -> int:
     if path is None:
         raise DarkroomError("The last run didn't get to a schema: darkroom status tells why.")
     print(Path(path).read_text(encoding="utf-8"), end="")
-    return 0
 
 
 @click.command("status")
 @configured
 @as_json
-def show_status(options: ConfigOptions, as_json: bool) -> int:
+def show_status(options: ConfigOptions, as_json: bool) -> None:
     """What the last run did, and what is pushed."""
     config = options.load()
     from darkroom.pipeline.history import status
@@ -36,7 +35,7 @@ def show_status(options: ConfigOptions, as_json: bool) -> int:
     latest = status.latest(config, alive)
     if as_json:
         command_line.print_json(latest.as_dict())
-        return 0
+        return
     from darkroom.pipeline import display, summaries
 
     shown = command_line.console()
@@ -44,7 +43,6 @@ def show_status(options: ConfigOptions, as_json: bool) -> int:
     for node in latest.nodes:
         display.print_node(shown, node)
     summaries.of_run(shown, latest, options.again())
-    return 0
 
 
 @click.command("report")
@@ -55,7 +53,7 @@ def show_status(options: ConfigOptions, as_json: bool) -> int:
 @as_json
 def show_report(
     options: ConfigOptions, run: str | None, in_browser: bool, as_markdown: bool, as_json: bool
-) -> int:
+) -> None:
     """The report of a run: where it is, or its text.
 
     RUN: a run's name, or its beginning, or how many runs back it is, 0 for the newest (default:
@@ -71,7 +69,7 @@ def show_report(
     if as_markdown or as_json:
         name = results.REPORT_TEXT if as_markdown else results.REPORT_FACTS
         print((folder / name).read_text(encoding="utf-8"), end="" if as_markdown else "\n")
-        return 0
+        return
     for name in (results.REPORT_PAGE, results.REPORT_TEXT, results.REPORT_FACTS):
         print(folder / name)
     if in_browser:
@@ -79,7 +77,6 @@ def show_report(
 
         if not webbrowser.open((folder / results.REPORT_PAGE).as_uri()):
             raise DarkroomError("There is no browser to open it with: open the first of these.")
-    return 0
 
 
 @click.command("compare")
@@ -87,7 +84,9 @@ def show_report(
 @click.argument("runs", nargs=2, metavar="RUN RUN", type=click.Path())
 @click.option("--markdown", "as_markdown", is_flag=True, help="for a pull request")
 @as_json
-def compare(options: ConfigOptions, runs: tuple[str, str], as_markdown: bool, as_json: bool) -> int:
+def compare(
+    options: ConfigOptions, runs: tuple[str, str], as_markdown: bool, as_json: bool
+) -> None:
     """Two runs side by side: what came of them, what differs.
 
     RUN: as report takes it; or the folder or report.json of any pipeline's report.
@@ -103,14 +102,13 @@ def compare(options: ConfigOptions, runs: tuple[str, str], as_markdown: bool, as
         print(comparison.markdown(compared), end="")
     else:
         comparison.show(command_line.console(soft_wrap=False), compared)
-    return 0
 
 
 @click.command("lineage")
 @configured
 @click.argument("model", required=False, type=click.Path())
 @as_json
-def show_lineage(options: ConfigOptions, model: str | None, as_json: bool) -> int:
+def show_lineage(options: ConfigOptions, model: str | None, as_json: bool) -> None:
     """What made a model: run, data, settings, code, versions.
 
     MODEL: number or folder of a pushed version, or id of a model in ML Metadata (default: the
@@ -124,7 +122,6 @@ def show_lineage(options: ConfigOptions, model: str | None, as_json: bool) -> in
         command_line.print_json(trace)
     else:
         command_line.console(soft_wrap=False).print(provenance.tree(trace))
-    return 0
 
 
 COMMANDS = (print_schema, show_status, show_report, compare, show_lineage)

@@ -14,7 +14,7 @@ from darkroom.serving.flags import GRPC_PORT, REST_PORT
 @click.command("versions")
 @configured
 @as_json
-def list_versions(options: ConfigOptions, as_json: bool) -> int:
+def list_versions(options: ConfigOptions, as_json: bool) -> None:
     """The pushed versions, and which of them are served."""
     config = options.load()
     from darkroom.serving import rollout
@@ -27,7 +27,7 @@ def list_versions(options: ConfigOptions, as_json: bool) -> int:
         ]
         labels = {"stable": current and current.stable, "canary": current and current.canary}
         command_line.print_json({**labels, "versions": listed})
-        return 0
+        return
     from darkroom.pipeline import summaries
 
     summaries.of_versions(command_line.console(), versions)
@@ -35,14 +35,13 @@ def list_versions(options: ConfigOptions, as_json: bool) -> int:
     rollout.served_version(config.push_path)  # says so where it isn't there
     print()
     print(current or "No version has a label. Give the newest one with darkroom promote.")
-    return 0
 
 
 @click.command("promote")
 @configured
 @click.argument("version", required=False, type=int)
 @click.option("--canary", is_flag=True, help="serve it as canary, beside the stable version")
-def promote(options: ConfigOptions, version: int | None, canary: bool) -> int:
+def promote(options: ConfigOptions, version: int | None, canary: bool) -> None:
     """Make a version stable, or the canary.
 
     VERSION: its number (default: the canary, else the newest).
@@ -51,18 +50,16 @@ def promote(options: ConfigOptions, version: int | None, canary: bool) -> int:
     from darkroom.serving import rollout
 
     print(rollout.promote(config.push_path, version, canary))
-    return 0
 
 
 @click.command("rollback")
 @configured
-def roll_back(options: ConfigOptions) -> int:
+def roll_back(options: ConfigOptions) -> None:
     """Make the version stable that was so before."""
     config = options.load()
     from darkroom.serving import rollout
 
     print(rollout.roll_back(config.push_path))
-    return 0
 
 
 @click.command("predict")
@@ -164,7 +161,7 @@ def predict(
 @click.argument("flags", nargs=-1, metavar="[-- FLAG...]", type=click.UNPROCESSED)
 def serve(
     options: ConfigOptions, host: str, port: int, rest_port: int, flags: tuple[str, ...]
-) -> int:
+) -> None:
     """Answer with the pushed model over gRPC, REST and a page.
 
     FLAG, after --: any flag of python -m darkroom.serving.model_server.
@@ -198,7 +195,7 @@ def serve(
 @configured
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @as_json
-def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> int:
+def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> None:
     """Signatures, parameters, classes and training of a model.
 
     MODEL: folder of a SavedModel (default: the stable version).
@@ -214,11 +211,10 @@ def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> int:
             for s in described.signatures
         ]  # fmt: skip
         command_line.print_json({**described._asdict(), "signatures": signatures})
-        return 0
+        return
     from darkroom.pipeline import summaries
 
     summaries.of_model(command_line.console(), described)
-    return 0
 
 
 COMMANDS = (list_versions, promote, roll_back, predict, serve, inspect)

@@ -36,7 +36,7 @@ _force = click.option("--force", is_flag=True, help="replace a file that is anot
 @_force
 def deploy(
     options: ConfigOptions, where: str, out: Path | None, force: bool, **of_pods: object
-) -> int:
+) -> None:
     """Writes the files that run TensorFlow Serving on the pushed versions.
 
     A compose.yaml for Docker, manifests for Kubernetes, or an InferenceService for KServe. Or those
@@ -77,14 +77,13 @@ def deploy(
     path = (out or Path("deploy") / config.name) / name
     _write(path, text, force)
     print(f"written      {path}\nnext         {command.format(shlex.quote(str(path)))}")
-    return 0
 
 
 @click.command("airflow", short_help="Write the file that makes the pipeline a DAG of Airflow")
 @configured
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="write it there")
 @_force
-def write_dag(options: ConfigOptions, out: Path | None, force: bool) -> int:
+def write_dag(options: ConfigOptions, out: Path | None, force: bool) -> None:
     """Prints a file for Airflow's folder of DAGs, or writes it.
 
     It has a task per node, on the schedule that the configuration's section airflow sets.
@@ -101,10 +100,9 @@ def write_dag(options: ConfigOptions, out: Path | None, force: bool) -> int:
     text = dag_file.text(config.name, path, options.overrides, folder)
     if out is None:
         print(text, end="")
-        return 0
+        return
     _write(out, text, force)
     print(f"written      {out}")
-    return 0
 
 
 def _write(path: Path, text: str, force: bool) -> None:

@@ -27,7 +27,7 @@ def run_pipeline(options: ConfigOptions, require_blessed: bool) -> int:
 
 @click.command("worker", short_help="Help another machine's run to train, or to search")
 @configured
-def work(options: ConfigOptions) -> int:
+def work(options: ConfigOptions) -> None:
     """Helps the run of the same configuration on another machine, which sees the same folder.
 
     To train, where TF_CONFIG says that this is one of the machines; to search, where
@@ -38,7 +38,6 @@ def work(options: ConfigOptions) -> int:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else process 1 ignores it
     worker.help_chief(config)
-    return 0
 
 
 @click.command("lr-scan")
@@ -51,7 +50,7 @@ def scan_learning_rates(options: ConfigOptions) -> int:
 @click.command("tensorboard")
 @configured
 @click.option("--port", type=int, default=6006, metavar="PORT", help="of the page (6006)")
-def show_curves(options: ConfigOptions, port: int) -> int:
+def show_curves(options: ConfigOptions, port: int) -> None:
     """The curves of all trainings and trials, side by side."""
     config = options.load()
     from darkroom.components.base import remote
@@ -68,13 +67,12 @@ def show_curves(options: ConfigOptions, port: int) -> int:
 
 @click.command("config")
 @configured
-def print_config(options: ConfigOptions) -> int:
+def print_config(options: ConfigOptions) -> None:
     """Print the whole configuration, defaults included."""
     import yaml
 
     tree = options.load().model_dump()
     print(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), end="")
-    return 0
 
 
 def _check_share(ctx: click.Context, param: click.Parameter, share: float | None) -> float | None:
@@ -105,7 +103,7 @@ def ingest(
     test_share: float | None,
     seed: int | None,
     multi_label: bool,
-) -> int:
+) -> None:
     """Makes TFRecords of image files, in a train, an eval and a test split.
 
     A second time it adds what is new; an image never changes its split.
@@ -124,7 +122,6 @@ def ingest(
     with display.bar(Console(stderr=True)) as update:
         summary = records.ingest(source, target, options, update)
     summaries.of_ingest(command_line.console(), summary, target)
-    return 0
 
 
 def _run(options: ConfigOptions, require_blessed: bool = False, scan: bool = False) -> int:

@@ -142,19 +142,18 @@ def _pushed(config: Config, store: "MetadataStore", model: str | None) -> "Artif
     """The pushed version that is meant; None where it may be an id."""
     artifacts = lineage.artifacts(store, config.name, _PUSHED)
     places = [(place, one) for one in artifacts if (place := pushing.pushed(one)) is not None]
-    if model is None:
-        for version in version_folder.at(config.push_uri).versions():
-            for place, artifact in places:
-                if place == f"{config.push_uri}/{version}":
-                    return artifact
-        raise DarkroomError(
-            f"No model that {config.name} has pushed is in {config.push_uri}. Run darkroom run "
-            "first, or name a model's id."
-        )
-    for place, artifact in places:
-        if model in (os.path.basename(place), place) or os.path.realpath(model) == place:
-            return artifact
-    return None
+    if model is not None:
+        names = (model, os.path.realpath(model))
+        matches = (one for at, one in places if at in names or os.path.basename(at) == model)
+        return next(matches, None)
+    for version in version_folder.at(config.push_uri).versions():
+        for place, artifact in places:
+            if place == f"{config.push_uri}/{version}":
+                return artifact
+    raise DarkroomError(
+        f"No model that {config.name} has pushed is in {config.push_uri}. Run darkroom run first, "
+        "or name a model's id."
+    )
 
 
 def _by_id(config: Config, store: "MetadataStore", model: str) -> "Artifact":
@@ -164,26 +163,25 @@ def _by_id(config: Config, store: "MetadataStore", model: str) -> "Artifact":
             return artifact
     pushed = [_text(a, "pushed_version") for a in lineage.artifacts(store, config.name, _PUSHED)]
     names = ", ".join(sorted(filter(None, pushed), reverse=True)[:_NAMED]) or "none"
-    ids = [artifact.id for artifact in models[:_NAMED]]
+    ids = ", ".join(str(artifact.id) for artifact in models[:_NAMED]) or "none"
     raise DarkroomError(
         f"{config.name} has made no model {model}. Name a pushed version (there are {names}), its "
-        f"folder, or a model's id (there are {', '.join(map(str, ids)) or 'none'})."
+        f"folder, or a model's id (there are {ids})."
     )
 
 
 def _nodes(store: "MetadataStore", artifact: "Artifact") -> list[lineage.Node]:
     """Who made an artifact, who made what that was made of, and so on; the latest first."""
     makers: dict[int, lineage.Node] = {}
-    waiting, seen = [artifact.id], {artifact.id}
+    waiting, seen = [artifact.id], set()
     while waiting:
-        maker = lineage.maker(store, waiting.pop())
+        seen.add(number := waiting.pop())
+        maker = lineage.maker(store, number)
         if maker is None or maker.execution.id in makers:
             continue
         makers[maker.execution.id] = maker
-        for key, inputs in maker.inputs.items():
-            new = set() if key in _COMPARED else {one.id for one in inputs} - seen
-            seen |= new
-            waiting += sorted(new)
+        for key in maker.inputs.keys() - _COMPARED:
+            waiting += [one.id for one in maker.inputs[key] if one.id not in seen]
     return [makers[execution] for execution in sorted(makers, reverse=True)]
 
 
@@ -208,8 +206,7 @@ def _node(store: "MetadataStore", node: lineage.Node) -> Node:
     run = lineage.run_of(store, node.execution.id)
     properties = sorted(node.execution.custom_properties.items())
     settings = {name: _unpacked(value) for name, value in properties}
-    custom = settings.get("custom_config")
-    own = None
+    custom, own = settings.get("custom_config"), None
     if isinstance(custom, dict):
         own = custom.pop("source", None)  # of what it goes on with; in earlier versions of all
         own = (custom.pop("code", None) or {}).get("fingerprint") or own

@@ -118,12 +118,11 @@ def _ingest(listing: Listing, target: Path, options: Options, progress: Progress
     by_path = {entry.path: entry for entry in index}
     new = [file for file in listing.files if not _is_unchanged(file, by_path.get(file.name))]
     summary.earlier = len(listing.files) - len(new)
-    looked_at: list[tuple[Source, _Look]] = []
+    looked_at: list[tuple[Source, Entry | str]] = []
     with ProcessPoolExecutor(
         os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
     ) as workers:
-        looks = workers.map(_look_at, (file.path for file in new), chunksize=_CHUNK)
-        for pair in zip(new, looks, strict=True):
+        for pair in zip(new, workers.map(_look_at, new, chunksize=_CHUNK), strict=True):
             looked_at.append(pair)
             progress("looking at images", len(looked_at), len(new))
         unique = _unique(looked_at, index, summary)
@@ -166,44 +165,37 @@ def _is_unchanged(file: Source, entry: Entry | None) -> bool:
     return (status.st_size, status.st_mtime_ns) == (entry.size, entry.modified)
 
 
-class _Look(NamedTuple):
-    """What a worker saw in a file: a content, or a reason against it."""
-
-    content: str
-    size: int
-    modified: int
-    reason: str = ""
-
-
-def _look_at(path: str) -> _Look:
+def _look_at(file: Source) -> Entry | str:
+    """The row of a file, if its split stays; or a reason against it."""
     try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            picture = pictures.Picture(file.read())
+        with open(file.path, "rb") as opened:
+            status = os.fstat(opened.fileno())
+            picture = pictures.Picture(opened.read())
     except OSError as error:
-        return _Look("", 0, 0, error.strerror or "can't be read")
+        return error.strerror or "can't be read"
     except ImageError as error:
-        return _Look("", 0, 0, str(error))
-    return _Look(picture.content(), status.st_size, status.st_mtime_ns)
+        return str(error)
+    split, size, modified = file.split or "train", status.st_size, status.st_mtime_ns
+    return Entry(file.name, file.label, split, picture.content(), size, modified)
 
 
 def _unique(
-    looked_at: list[tuple[Source, _Look]], index: list[Entry], summary: Summary
-) -> list[tuple[Source, _Look]]:
+    looked_at: list[tuple[Source, Entry | str]], index: list[Entry], summary: Summary
+) -> list[Added]:
     """The new pictures; of the same one in several splits that held out the most."""
     labels = {entry.content: (entry.label, entry.path) for entry in index}
     contents = set(labels)
-    unique = []
-    for file, look in sorted(looked_at, key=lambda pair: -SPLITS.index(pair[0].split or "train")):
-        if look.reason:
-            summary.refused.append((file.name, look.reason))
+    unique: list[Added] = []
+    for file, entry in sorted(looked_at, key=lambda pair: -SPLITS.index(pair[0].split or "train")):
+        if isinstance(entry, str):
+            summary.refused.append((file.name, entry))
             continue
-        label, path = labels.setdefault(look.content, (file.label, file.name))
-        if look.content in contents:
+        label, path = labels.setdefault(entry.content, (file.label, file.name))
+        if entry.content in contents:
             summary.duplicates += 1
         else:
-            contents.add(look.content)
-            unique.append((file, look))
+            contents.add(entry.content)
+            unique.append((file, entry))
         if label != file.label:
             summary.notes.append(
                 f"{file.name} shows the same as {path}, which is {label!r}: left out."
@@ -234,10 +226,7 @@ def _read_settings(target: Path) -> Settings | None:
     return Settings(**written) if written else None
 
 
-def _divided(
-    unique: list[tuple[Source, _Look]], index: list[Entry], settings: Settings
-) -> list[Added]:
-    """Every new picture with its index entry."""
+def _divided(unique: list[Added], index: list[Entry], settings: Settings) -> list[Added]:
     # Splits that the source has stand; where it has none for eval, that is taken from train.
     of_source = {file.split for file, _ in unique if file.split}
     shares = splits.Shares(
@@ -245,8 +234,8 @@ def _divided(
         test=0 if of_source else settings.test_share,
     )
     free = [
-        (look.content, file.label)
-        for file, look in unique
+        (entry.content, file.label)
+        for file, entry in unique
         if file.split is None or (file.split == "train" and "eval" not in of_source)
     ]
     labels = [label for _, label in free] + [entry.label for entry in index]
@@ -258,13 +247,7 @@ def _divided(
         settings.seed,
         settings.method == "stratified",
     )
-
-    added: list[Added] = []
-    for file, look in unique:
-        split = divided.get(look.content, file.split or "train")
-        row = Entry(file.name, file.label, split, look.content, look.size, look.modified)
-        added.append((file, row))
-    return added
+    return [(file, e._replace(split=divided.get(e.content, e.split))) for file, e in unique]
 
 
 def _write(

@@ -27,8 +27,8 @@ class NodeLauncher:
         self._config, self._display = config, display
         self._node_ids = [node.id for node in pipeline.components]
         self._is_noted = False
+        # The first node that failed, and its error, which a runner may wrap.
         self.failure: tuple[str, BaseException] | None = None
-        """The first node that failed, and its error, which a runner may wrap."""
 
     def launch(self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> None:
         """Runs a node of a compiled pipeline, or takes its outputs from the cache.
@@ -106,10 +106,10 @@ class SequentialRunner(local_dag_runner.LocalDagRunner):
 
 
 def _begin_anew(node: pipeline_pb2.PipelineNode) -> None:
-    """Makes this try of a node an execution of its own, whatever earlier ones have left behind.
+    """Makes this try of a node an execution of its own: the try is a context, too.
 
     TFX takes the execution that has the same contexts (pipeline, run and node) for this one, and
-    doesn't run a node again that failed in a run. So the try is a context, too.
+    doesn't run a node again that failed in a run.
     """
     attempt = node.contexts.contexts.add()
     attempt.type.name = "try"
