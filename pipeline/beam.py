@@ -31,8 +31,7 @@ _CONNECT_SECONDS = 10  # for a job server or a worker pool
 def arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
     """Beam's options, for so many bytes of TFRecords and cores, the same whoever runs the graph.
 
-    Raises:
-      DarkroomError: Beam has no such option, or takes no such value for it.
+    DarkroomError where Beam has no such option, or takes no such value for it.
     """
     further = [flag for name, value in beam.options.items() for flag in _flags(name, value)]
     if beam.options:
@@ -118,11 +117,7 @@ def _check_options(beam: Beam, flags: list[str]) -> None:
 
 
 def require_engine(config: Config) -> None:
-    """Whether somebody is there to take the jobs, as far as that can be seen from here.
-
-    Raises:
-      DarkroomError: nobody listens, or what Beam would start isn't installed.
-    """
+    """DarkroomError where nobody is there to take the jobs, as far as can be seen from here."""
     beam = config.beam
     if beam.job_endpoint is not None:
         _connect("beam.job_endpoint", beam.job_endpoint, "job server")

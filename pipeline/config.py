@@ -318,11 +318,7 @@ class Config(sections.Section):
 
     @property
     def push_path(self) -> Path:
-        """The folder that a model server watches: one sub-folder per version.
-
-        Raises:
-          ConfigError: it is in a bucket.
-        """
+        """The folder that a model server watches, with one per version; ConfigError in a bucket."""
         if is_remote(self.base):
             raise ConfigError(
                 f"root: the pushed versions are in {self.push_uri}, and this command works on a "
@@ -341,9 +337,7 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Config:
     """Reads a configuration file, or a shipped one by its name, and applies overrides.
 
     These are such as ``training.epochs=3`` or ``model.filters=[16, 32]``: their values are YAML.
-
-    Raises:
-      ConfigError: one sentence per problem, all problems at once.
+    ConfigError has one sentence per problem, all problems at once.
     """
     path = find(path)
     try:
@@ -392,11 +386,7 @@ def _read(key: str, path: str) -> str:
 
 
 def find(path: str | Path) -> Path:
-    """The file of a configuration, by its path or by the name of a shipped one.
-
-    Raises:
-      ConfigError: there is none.
-    """
+    """The file of a configuration, by its path or by the name of a shipped one; or ConfigError."""
     shipped = CONFIGS / f"{path}.yaml"
     if not Path(path).is_file() and shipped.exists():
         return shipped

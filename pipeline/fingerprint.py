@@ -38,10 +38,7 @@ def of_modules(*modules: str) -> str:
     """Hashes the code of modules and of all that they import which is no installed library.
 
     Comments, docstrings and format don't count. The templates of a package belong to its code.
-    Nothing is imported.
-
-    Returns:
-      16 hexadecimal digits.
+    Nothing is imported. Gives 16 hexadecimal digits.
     """
     codes: dict[str, bytes] = {}
     own = {name.split(".")[0] for name in modules} | {"darkroom"}
@@ -50,7 +47,10 @@ def of_modules(*modules: str) -> str:
         name = waiting.pop()
         path = _find(name)
         top = name.split(".")[0]
-        if name in codes or path is None or (top not in own and _is_library(path)):
+        if name in codes or path is None:
+            continue
+        # Of Python's own sources and installed libraries the version tells enough.
+        if top not in own and any(map(path.is_relative_to, _LIBRARY_FOLDERS)):
             continue
         is_package = path.name == "__init__.py"
         module = _parse(name, is_package, path.read_bytes())
@@ -128,11 +128,6 @@ def _package(top: str, search_path: tuple[str, ...]) -> ModuleSpec | None:
         return importlib.util.find_spec(top) if top else None
     except (ImportError, ValueError):
         return None
-
-
-def _is_library(path: Path) -> bool:
-    """Whether a source is Python's own or an installed library's: its version tells enough."""
-    return any(path.is_relative_to(folder) for folder in _LIBRARY_FOLDERS)
 
 
 @functools.cache

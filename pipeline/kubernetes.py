@@ -41,22 +41,14 @@ class Pods(BaseModel):
 def training(config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
     """The Training Operator's TFJob, kubeflow.org/v1.
 
-    Args:
-      config: of the run; its section ``kubeflow`` says what the pods' environment has.
-      pods: its pods.
-      options: of ``darkroom run`` and ``darkroom worker``, such as ``--config``.
-
-    Raises:
-      DarkroomError: Kubernetes would refuse it, or pods would not find what they need.
+    Its pods run ``darkroom run`` and ``darkroom worker`` with ``options``, such as ``--config``.
+    DarkroomError where Kubernetes would refuse it, or pods would not find what they need.
     """
     return _manifests("training", {"": "tfjob"}, config, pods, options)
 
 
 def search(config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
-    """A Job for the chief, at which a Service finds it, and an indexed Job for the workers.
-
-    Args, Raises: as of ``training``.
-    """
+    """A Job for the chief, at which a Service finds it, an indexed one for workers; else alike."""
     kinds = {"": "service", "chief": "job", "worker": "job"}
     manifests = _manifests("search", kinds, config, pods, options)
     if not config.tuner.enabled:
@@ -67,7 +59,6 @@ def search(config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
 def _manifests(
     purpose: str, kinds: dict[str, str], config: Config, pods: Pods, options: list[str]
 ) -> list[Manifest]:
-    """Those of each role's kind."""
     for problem in filter(None, _problems(config, pods, options)):
         raise DarkroomError(str(problem))
     name = f"{config.name}-{purpose}"

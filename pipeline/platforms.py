@@ -3,6 +3,7 @@
 They change nothing of what a model is; the defaults are those of one machine.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -153,10 +154,8 @@ class Beam(Section):
 
 
 def _is_here(address: str) -> bool:
-    if re.match(r"local(\[.*\])?$", address):  # Spark's own word
-        return True
-    host = re.sub(r"^\w+://", "", address)
-    return re.sub(r":\d+$", "", host) in _THIS_MACHINE
+    host = re.sub(r":\d+$", "", re.sub(r"^\w+://", "", address))
+    return host in _THIS_MACHINE or bool(re.match(r"local(\[.*\])?$", address))  # Spark's own word
 
 
 def _has_a_command(text: str) -> bool:
@@ -186,11 +185,7 @@ _LAUNCHERS_FOLDERS = ("/gcs", "/s3", "/minio", "/kfp-launcher", "/.cache", "/.co
 
 
 def image_reference(text: str) -> str:
-    """Checks the reference of a container image, by the distribution project's grammar.
-
-    Raises:
-      ValueError: it is none.
-    """
+    """ValueError where it is no container image's, by the distribution project's grammar."""
     if not _IMAGE.fullmatch(text):
         example = "registry.example/team/darkroom:1.0"
         raise ValueError(f"expected a reference such as {example}, found {text!r}")
@@ -306,17 +301,12 @@ class Airflow(Section):
 
     @field_validator("start_date", mode="before")
     @classmethod
-    def _as_text(cls, value: object) -> object:
-        return value.isoformat() if isinstance(value, date) else value  # as YAML reads it
-
-    @field_validator("start_date")
-    @classmethod
-    def _is_a_date(cls, text: str) -> str:
-        try:
-            datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError(f"expected a date such as 2026-01-31, found {text!r}") from None
-        return text
+    def _is_a_date(cls, value: object) -> object:
+        text = value.isoformat() if isinstance(value, date) else value  # as YAML reads it
+        with contextlib.suppress(ValueError):
+            if not isinstance(text, str) or datetime.fromisoformat(text):
+                return text
+        raise ValueError(f"expected a date such as 2026-01-31, found {text!r}")
 
 
 class Metadata(Section):

@@ -12,14 +12,9 @@ _CODE_AND_FILES = ("model.build_fn", "model.input_layer", "model.weights")
 
 
 def check(tuner: Tuner, **sections: Section) -> None:
-    """The search space, and the list of trials.
+    """ValueError for a key that can't be searched, or a value that its section wouldn't take.
 
-    Args:
-      tuner: its section of the configuration, which has both.
-      sections: those that a trial can change without the data being prepared again, by name.
-
-    Raises:
-      ValueError: a key that can't be searched, or a value that its section wouldn't take.
+    ``sections``: those that a trial can change without the data being prepared again, by name.
     """
     if "training.epochs" in tuner.space:
         if tuner.algorithm == "hyperband":

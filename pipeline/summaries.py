@@ -110,7 +110,6 @@ def _pushed(status: Status) -> Rows:
 
 
 def _best_trials(trials: list[TrialRow], width: int) -> Table:
-    """The first rows of a search's results."""
     finished = [trial for trial in trials if not trial.failed]
     names = list(dict.fromkeys(name for trial in finished for name in trial.hyperparameters))
     rows = []
@@ -123,7 +122,6 @@ def _best_trials(trials: list[TrialRow], width: int) -> Table:
 
 
 def _rates(points: list[ScannedRate]) -> Table:
-    """Metrics by learning rate."""
     table = tables.plain()
     names = [name for name in _SCANNED if any(name in (p.metrics or {}) for p in points)]
     for name in ("learning rate", *names):

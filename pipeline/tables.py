@@ -66,7 +66,6 @@ def plain(padding: tuple[int, int] | tuple[int, int, int, int] = (0, 1)) -> Tabl
 
 
 def _width(column: tuple[str, list[str]]) -> int:
-    """Characters that a column takes."""
     heading, cells = column
     return max(map(cell_len, (heading, *cells))) + _GAP
 

@@ -27,10 +27,7 @@ def shape(
 
     Made in a process of its own by ``python``, and kept in a file for as long as configuration and
     source stay as they are. The ``arguments`` of a command line load the configuration, in the
-    ``folder`` where its relative paths begin.
-
-    Raises:
-      DarkroomError: the graph can't be made, or its file can't be written.
+    ``folder`` where its relative paths begin. DarkroomError where graph or file can't be made.
     """
     determined_by = [config.model_dump(), fingerprint.of_modules("darkroom.pipeline.pipeline")]
     key = hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16]

@@ -70,13 +70,10 @@ class Trace(TypedDict):
 
 
 def trace(config: Config, model: str | None = None) -> Trace:
-    """What made a model.
+    """What made a model; DarkroomError where there is no such model.
 
     ``model``: number or folder of a pushed version, or id of a model in ML Metadata; None: the
     newest pushed version.
-
-    Raises:
-      DarkroomError: there is no such model.
     """
     store = status.open_store(config)
     pushed = _pushed(config, store, model)
@@ -173,7 +170,7 @@ def _by_id(config: Config, store: "MetadataStore", model: str) -> "Artifact":
 def _nodes(store: "MetadataStore", artifact: "Artifact") -> list[lineage.Node]:
     """Who made an artifact, who made what that was made of, and so on; the latest first."""
     makers: dict[int, lineage.Node] = {}
-    waiting, seen = [artifact.id], set()
+    waiting, seen = [artifact.id], set[int]()
     while waiting:
         seen.add(number := waiting.pop())
         maker = lineage.maker(store, number)
@@ -266,7 +263,6 @@ def _values(branch: Tree, values: Mapping[str, object]) -> None:
 
 
 def _brief(value: object) -> str:
-    """In one line; nothing of what is empty."""
     if value is None or value in ("", [], {}):
         return ""
     is_list = isinstance(value, list)

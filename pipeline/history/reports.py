@@ -19,20 +19,16 @@ if TYPE_CHECKING:
     from ml_metadata.proto.metadata_store_pb2 import Artifact, Context
 
 _NAMED = 5  # runs, in an error message
-# Nodes that only try something: the evaluation that Rehearsal makes is of no model.
-_TRIED = ("Rehearsal",)
+_TRIED = ("Rehearsal",)  # its evaluation is of no model
 # What the nodes after it call what a node gives under a name that another gives too.
 _KEYS = {"ServingValidator": {"blessing": "infra_blessing"}}
 
 
 def find(config: Config, run: str | None = None) -> Path:
-    """The folder of a run's report.
+    """The folder of a run's report; DarkroomError where there is no such run, or no report of it.
 
     ``run``: its name or the beginning of that, or how many runs back it is (0: the newest); None:
     the newest that has a report.
-
-    Raises:
-      DarkroomError: there is no such run, or it has no report.
     """
     store = status.open_store(config)
     contexts = status.runs(config, store)
@@ -48,11 +44,7 @@ def find(config: Config, run: str | None = None) -> Path:
 
 
 def load(folder: Path) -> Facts:
-    """The facts of a report, by its folder or its ``report.json``.
-
-    Raises:
-      DarkroomError: it can't be read.
-    """
+    """The facts of a report, by its folder or ``report.json``; DarkroomError: it can't be read."""
     path = folder / results.REPORT_FACTS if folder.is_dir() else folder
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
@@ -82,38 +74,31 @@ def write_unfinished(
 ) -> str:
     """Writes the report, as far as it got, of the run in ML Metadata that ``is_meant``.
 
-    Returns:
-      A sentence that says where it is, or why it couldn't be written: it raises nothing, as what
-      ended the run is what matters.
+    Says in a sentence where it is, or why it couldn't be written: it raises nothing, as what ended
+    the run is what matters.
     """
     try:
-        return f"The report is {_write_unfinished(config, failure, is_meant) / results.REPORT_PAGE}"
+        from darkroom.components.report import collector, files
+
+        store = status.open_store(config)
+        context = next(filter(is_meant, status.runs(config, store)), None)
+        if context is None:
+            raise DarkroomError("It ended before its first node.")
+        run, nodes = context.name, lineage.nodes(store, config.name, context)
+        folder = config.unfinished_report(run)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        artifacts = copy.deepcopy(outputs(nodes))
+        for artifact in artifacts.values():
+            artifact.uri = str(remote.fetch(artifact.uri))
+        collected = collector.collect(folder, run, config.reported, artifacts, nodes, failure)
+        files.write(collected, folder)
+        return f"The report is {folder / results.REPORT_PAGE}"
     except Exception as error:
         why = explain(error)
         if isinstance(error, OSError) and error.filename:
             why = f"{error.filename}: {error.strerror}."
         return f"The report of what was done could not be written. {why}"
-
-
-def _write_unfinished(
-    config: Config, failure: Failure, is_meant: "Callable[[Context], bool]"
-) -> Path:
-    from darkroom.components.report import collector, files
-
-    store = status.open_store(config)
-    context = next(filter(is_meant, status.runs(config, store)), None)
-    if context is None:
-        raise DarkroomError("It ended before its first node.")
-    run, nodes = context.name, lineage.nodes(store, config.name, context)
-    folder = config.unfinished_report(run)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    artifacts = copy.deepcopy(outputs(nodes))
-    for artifact in artifacts.values():
-        artifact.uri = str(remote.fetch(artifact.uri))
-    collected = collector.collect(folder, run, config.reported, artifacts, nodes, failure)
-    files.write(collected, folder)
-    return folder
 
 
 def outputs(nodes: list[lineage.Node]) -> "dict[str, Artifact]":
@@ -127,7 +112,6 @@ def outputs(nodes: list[lineage.Node]) -> "dict[str, Artifact]":
 
 
 def _number(config: Config, names: list[str], run: str) -> int:
-    """Which of the runs is meant, from 0."""
     if run.isdecimal() and int(run) < len(names):
         return int(run)
     matching = [run] if run in names else [name for name in names if name.startswith(run)]

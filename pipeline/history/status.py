@@ -20,12 +20,9 @@ if TYPE_CHECKING:
 
 
 def latest(config: Config, alive: bool | Set[str] = False) -> Status:
-    """The status of the newest run.
+    """The status of the newest run; DarkroomError where nothing has run yet.
 
     What is marked as running and isn't ``alive``, as ``lock.alive`` tells it, was interrupted.
-
-    Raises:
-      DarkroomError: nothing has run yet.
     """
     store = open_store(config)
     newest = runs(config, store)[0]
@@ -33,7 +30,12 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
     status.versions = version_folder.at(config.push_uri).versions()
     logs = sorted((config.home / "logs").glob("*.log"), key=os.path.getmtime)
     status.log = str(logs[-1]) if logs else None
-    _add_served(status, config)
+    try:
+        if (current := version_folder.at(config.push_uri).current()) is not None:
+            status.stable = str(current.stable)
+            status.canary = None if current.canary is None else str(current.canary)
+    except RolloutError as error:
+        status.unknown = str(error)
     for node in lineage.nodes(store, config.name, newest, alive):
         ended = int(time.time() * 1000) if node.state == "running" else node.updated
         result = read_outputs(status, node.id, node.made) if node.state in lineage.DONE else ""
@@ -44,23 +46,8 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
     return status
 
 
-def _add_served(status: Status, config: Config) -> None:
-    try:
-        current = version_folder.at(config.push_uri).current()
-    except RolloutError as error:
-        status.unknown = str(error)
-        return
-    if current is not None:
-        status.stable = str(current.stable)
-        status.canary = None if current.canary is None else str(current.canary)
-
-
 def open_store(config: Config) -> "MetadataStore":
-    """ML Metadata's store of the pipeline.
-
-    Raises:
-      DarkroomError: nothing has run yet, or the store's server can't be used.
-    """
+    """ML Metadata's store; DarkroomError: nothing has run yet, or its server can't be used."""
     remote.use(config.staging)
     if remote.is_remote(config.root):  # TensorFlow reads it, and has much to say
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -70,11 +57,7 @@ def open_store(config: Config) -> "MetadataStore":
 
 
 def runs(config: Config, store: "MetadataStore") -> "list[Context]":
-    """The contexts of all runs, the newest first.
-
-    Raises:
-      DarkroomError: nothing has run yet.
-    """
+    """The contexts of all runs, the newest first; DarkroomError where nothing has run yet."""
     contexts = lineage.runs(store, config.name)
     if not contexts:
         raise DarkroomError(

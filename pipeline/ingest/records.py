@@ -90,9 +90,7 @@ def ingest(source: Path, target: Path, options: Options, progress: Progress) -> 
     """Adds the images of a source to the TFRecords of a target, a folder with one per split.
 
     The source is a folder with a folder per class, the same below split folders, or a CSV manifest.
-
-    Raises:
-      DarkroomError: nothing to ingest, or options that contradict those of the first time.
+    DarkroomError: nothing to ingest, or options that contradict those of the first time.
     """
     source, target = source.absolute(), target.absolute()
     if target.is_relative_to(source):

@@ -45,8 +45,7 @@ class Listing(NamedTuple):
 def list_images(source: Path, multi_label: bool = False) -> Listing:
     """Lists the images of a folder, or of a CSV manifest, in which labels may be such as ``a|b``.
 
-    Raises:
-      DarkroomError: nothing is there, or a manifest without the needed columns.
+    DarkroomError where nothing is there, or a manifest lacks columns.
     """
     if not source.exists():
         raise DarkroomError(f"{source}: doesn't exist. Expected a folder, or a CSV manifest.")

@@ -31,11 +31,7 @@ class NodeLauncher:
         self.failure: tuple[str, BaseException] | None = None
 
     def launch(self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> None:
-        """Runs a node of a compiled pipeline, or takes its outputs from the cache.
-
-        Raises:
-          Exception: what the node failed of.
-        """
+        """Runs a node of a compiled pipeline, or takes its outputs from the cache."""
         node_id = node.node_info.id
         self._display.started(node_id)
         try:

@@ -13,11 +13,7 @@ _PATIENCE = 1.0  # seconds: who looks whether a lock is held, holds it for a mom
 
 @contextlib.contextmanager
 def alone(config: Config) -> Iterator[None]:
-    """Holds the pipeline.
-
-    Raises:
-      DarkroomError: another run goes on, or a node of one.
-    """
+    """Holds the pipeline; DarkroomError where another run goes on, or a node of one."""
     with contextlib.ExitStack() as held:
         try:
             _take(held, config.home / "lock", patience=_PATIENCE)
@@ -31,10 +27,7 @@ def alone(config: Config) -> Iterator[None]:
 
 @contextlib.contextmanager
 def beside(config: Config, node: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Holds a node, beside other nodes; waits where ``darkroom run`` or the same node goes on.
-
-    ``say`` is told of what is waited for.
-    """
+    """Holds a node, beside others; says where it waits for the same one, or for a whole run."""
     own = config.home / "nodes" / node
     own.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:

@@ -81,12 +81,9 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
 
 
 def nodes_done(config: Config, run: str, node: str) -> set[str]:
-    """The nodes of a run that are done.
+    """The nodes of a run that are done; DarkroomError where the first has never run.
 
     Of ``node``, which nobody else runs now, ML Metadata is told where its last try was killed.
-
-    Raises:
-      DarkroomError: nothing has run at all, and the node is not the first.
     """
     try:
         store = status.open_store(config)

@@ -31,11 +31,10 @@ _SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 def check(config: Config) -> int:
     """Writes bundled data, and checks what the run will need; returns the data's size, in bytes.
 
-    Raises:
-      DarkroomError: machines to train on that TF_CONFIG doesn't name, a missing or empty folder, a
-        file that is no TFRecord file, a feature key that isn't there or has another type, code of
-        the user's that can't be imported, a file of class names or a schema that can't be read, a
-        metadata server that can't be used.
+    DarkroomError: machines to train on that TF_CONFIG doesn't name, a missing or empty folder, a
+    file that is no TFRecord file, a feature key that isn't there or has another type, code of the
+    user's that can't be imported, a file of class names or a schema that can't be read, a metadata
+    server that can't be used.
     """
     cluster.of(config.training.strategy)
     for key, path in config.user_code.items():
@@ -81,9 +80,8 @@ def data_bytes(config: Config) -> int:
 def rehearse(config: Config) -> None:
     """Does what may fail late and needs no data: traces the user's code, gets ImageNet's weights.
 
-    Raises:
-      DarkroomError: code that can't be traced or exported, weights that can't be downloaded, or a
-        metric that neither TFMA nor Keras has.
+    DarkroomError: code that can't be traced or exported, weights that can't be downloaded, or a
+    metric that neither TFMA nor Keras has.
     """
     if config.evaluation.metrics:
         from darkroom.components.evaluation import tfma_metrics
@@ -144,7 +142,6 @@ def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:
 
 
 def _listed(config: Config, uri: str) -> "list[FileMetadata]":
-    """The files of a pattern in a bucket, as Beam sees them."""
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import PipelineOptions
 
