@@ -8,7 +8,7 @@ from darkroom.pipeline import cli
 
 def main() -> int:
     """Runs a command; returns the exit code."""
-    return cli.main(further_commands=commands.COMMANDS)
+    return cli.main(further=commands.COMMANDS)
 
 
 if __name__ == "__main__":

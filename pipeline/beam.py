@@ -36,7 +36,15 @@ def arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
     further = [flag for name, value in beam.options.items() for flag in _flags(name, value)]
     if beam.options:
         _check_options(beam, further)
-    own = _direct(beam, data_bytes, cores) if beam.runner == "direct" else _engines(beam)
+    own = _engines(beam) if beam.runner != "direct" else []
+    if beam.runner == "direct":
+        mode = beam.direct_running_mode
+        if mode == "auto":
+            is_big = data_bytes >= beam.multi_processing_from_gib * _GIB and cores > 1
+            mode = "multi_processing" if is_big else "in_memory"
+        if mode != "in_memory":
+            workers = beam.direct_num_workers
+            own = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
     flags = [*own, *further]
     if not flags:
         # Beam's default; with any option at all, TFX builds a source package of itself for
@@ -44,16 +52,6 @@ def arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
         return []
     # The workers have TFX and darkroom: keeps TFX from building that package.
     return [*flags, f"--sdk_container_image={beam.sdk_container_image or 'local'}"]
-
-
-def _direct(beam: Beam, data_bytes: int, cores: int) -> list[str]:
-    mode = beam.direct_running_mode
-    if mode == "auto":
-        is_big = data_bytes >= beam.multi_processing_from_gib * _GIB and cores > 1
-        mode = "multi_processing" if is_big else "in_memory"
-    if mode == "in_memory":
-        return []
-    return [f"--direct_running_mode={mode}", f"--direct_num_workers={beam.direct_num_workers}"]
 
 
 def _engines(beam: Beam) -> list[str]:

@@ -91,12 +91,11 @@ class Config(sections.Section):
     def _sections_agree(self) -> "Config":
         """Raises the first sentence; a rule that is kept yields something false."""
         of_tuner = self._tuner_rules() if self.tuner.enabled else ()
-        rules = (self._model_rules(), self._training_rules(), self._evaluation_rules(), of_tuner)
-        for sentence in filter(None, chain(*rules, self._beam_rules())):
+        rules = chain(self._model_rules(), self._training_rules(), self._data_rules(), of_tuner)
+        for sentence in filter(None, rules):
             raise ValueError(sentence)
-        search_space.check(
-            self.tuner, model=self.model, augmentation=self.augmentation, training=self.training
-        )
+        searched = {key: getattr(self, key) for key in ("model", "augmentation", "training")}
+        search_space.check(self.tuner, **searched)
         return self
 
     def _model_rules(self) -> Iterator[object]:
@@ -181,7 +180,7 @@ class Config(sections.Section):
             "training.epochs that it is compared with"
         )
 
-    def _evaluation_rules(self) -> Iterator[object]:
+    def _data_rules(self) -> Iterator[object]:
         for key in self.data.keep_features:
             yield key in features.OWN and f"data.keep_features: {key} is kept anyway; take it out"
         thresholds.check(self.evaluation)
@@ -193,6 +192,13 @@ class Config(sections.Section):
             yield key not in sliceable and (
                 f"evaluation.slices: {key} is no feature; there are {', '.join(sliceable)}. Name "
                 f"others of your examples in data.keep_features.{closest(key, sliceable)}"
+            )
+        where = self.beam.elsewhere
+        for key, path in (("root", self.root), ("data.path", self.data.path)):
+            yield (where and path is not None and "://" not in path) and (
+                f"{key}: the workers of beam.runner {self.beam.runner} are {where} and don't see "
+                "this machine's folders; expected one in a bucket, such as gs://BUCKET/FOLDER, "
+                f"found {path}"
             )
 
     def _tuner_rules(self) -> Iterator[object]:
@@ -234,15 +240,6 @@ class Config(sections.Section):
             "tuner.carry_over: checkpoint is for transfer.mode none; a trial fits the whole "
             "network: set it to values"
         )
-
-    def _beam_rules(self) -> Iterator[object]:
-        where = self.beam.elsewhere
-        for key, path in (("root", self.root), ("data.path", self.data.path)):
-            yield (where and path is not None and "://" not in path) and (
-                f"{key}: the workers of beam.runner {self.beam.runner} are {where} and don't see "
-                "this machine's folders; expected one in a bucket, such as gs://BUCKET/FOLDER, "
-                f"found {path}"
-            )
 
     @property
     def root_on_disk(self) -> str:
@@ -403,14 +400,13 @@ def find(path: str | Path) -> Path:
 
 def _override(tree: dict[str, Any], override: str, origins: dict[str, str]) -> None:
     key, equals, text = override.partition("=")
+    origin = f"--set {override}"
     if not equals or not key:
-        raise ConfigError(
-            f"--set {override}: expected dotted.key=value, such as training.epochs=3."
-        )
+        raise ConfigError(f"{origin}: expected dotted.key=value, such as training.epochs=3.")
     try:
         value = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML.") from error
+        raise ConfigError(f"{origin}: the value is not valid YAML.") from error
     branch = tree
     # A hyperparameter's own key has dots.
     *parents, leaf = key.split(".", 2 if key.startswith("tuner.space.") else -1)
@@ -419,9 +415,8 @@ def _override(tree: dict[str, Any], override: str, origins: dict[str, str]) -> N
             branch[parent] = {}
         branch = branch[parent]
         if not isinstance(branch, dict):
-            raise ConfigError(f"--set {override}: {parent} holds a value, no further keys.")
-    branch[leaf] = value
-    origins[key] = f"--set {override}"
+            raise ConfigError(f"{origin}: {parent} holds a value, no further keys.")
+    branch[leaf], origins[key] = value, origin
 
 
 def _sentence(error: Any, path: Path, origins: dict[str, str]) -> str:

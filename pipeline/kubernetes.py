@@ -89,10 +89,8 @@ def _manifests(
         "oracle_port": _ORACLE_PORT,
         "retries": _RETRIES,
     }
-    templates = {
-        role: environment.get_template(f"{kind}.yaml.jinja") for role, kind in kinds.items()
-    }
-    return [yaml.safe_load(t.render(values, role=role)) for role, t in templates.items()]
+    named = [(role, environment.get_template(f"{kind}.yaml.jinja")) for role, kind in kinds.items()]
+    return [yaml.safe_load(template.render(values, role=role)) for role, template in named]
 
 
 def _quoted(value: str | list[str]) -> str:
@@ -116,23 +114,17 @@ def _problems(config: Config, pods: Pods, options: list[str]) -> Iterator[object
         "--claim: expected the name of a PersistentVolumeClaim that all pods can write to, found "
         f"{pods.claim or 'none'}."
     )
-    yield not _CPU.fullmatch(pods.cpu) and (
-        f"--cpu: expected cores, such as 2 or 500m, found {pods.cpu}."
-    )
-    yield not re.fullmatch(MEMORY, pods.memory) and (
-        f"--memory: expected a size such as 4Gi, found {pods.memory}."
-    )
+    cpu, size, workers = pods.cpu, pods.memory, pods.workers
+    yield not _CPU.fullmatch(cpu) and f"--cpu: expected cores, such as 2 or 500m, found {cpu}."
+    yield not re.fullmatch(MEMORY, size) and f"--memory: expected a size such as 4Gi, found {size}."
     yield pods.gpus < 0 and f"--gpus: expected 0 or more, found {pods.gpus}."
     yield (config.metadata.backend == "mysql" and PASSWORD not in config.kubeflow.secrets) and (
         f"metadata.backend is mysql, and pods would not know its password: set "
         f"kubeflow.secrets.{PASSWORD} to secret/key."
     )
-    yield pods.workers < 1 and (
-        f"--workers: expected at least 1 beside the chief, found {pods.workers}."
-    )
-    yield not PurePosixPath(pods.mount).is_absolute() and (
-        f"--mount: expected an absolute path, found {pods.mount}."
-    )
+    yield workers < 1 and f"--workers: expected at least 1 beside the chief, found {workers}."
+    is_absolute = PurePosixPath(pods.mount).is_absolute()
+    yield not is_absolute and f"--mount: expected an absolute path, found {pods.mount}."
     yield is_remote(config.root) and (
         f"root: {config.root} is in a bucket, and pods that work together need a folder of the "
         f"volume at {pods.mount}."

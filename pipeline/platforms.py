@@ -131,9 +131,8 @@ class Beam(Section):
             f"gs://BUCKET/FOLDER, found {self.temp_location}"
         )
         workers, most = self.num_workers or 1, self.max_num_workers
-        yield (most and workers > most) and (
-            f"num_workers is {self.num_workers}, more than max_num_workers, {most}"
-        )
+        sentence = f"num_workers is {self.num_workers}, more than max_num_workers, {most}"
+        yield (most and workers > most) and sentence
 
     @property
     def elsewhere(self) -> str:

@@ -59,9 +59,8 @@ def _value(sections: Mapping[str, Section], key: str, where: str) -> object:
     valid = list(type(sections[section]).model_fields)
     name, *places = path.split(".")
     if name not in valid:
-        raise ValueError(
-            f"{where}: no such key.{closest(name, valid)} {section} has {', '.join(valid)}"
-        )
+        near = closest(name, valid)
+        raise ValueError(f"{where}: no such key.{near} {section} has {', '.join(valid)}")
     value, named = getattr(sections[section], name), f"{section}.{name}"
     for place in places:
         if not isinstance(value, list):
@@ -83,6 +82,5 @@ def _check(sections: Mapping[str, Section], where: str, key: str, value: object)
         first = error.errors()[0]
         message = first["msg"].removeprefix("Input should be ")
         remedy = f"; name an entry, such as {key}.0" if first["type"] == "list_type" else ""
-        raise ValueError(
-            f"{where}: expected values that are {message}, found {value!r}{remedy}"
-        ) from None
+        expected = f"{where}: expected values that are {message}"
+        raise ValueError(f"{expected}, found {value!r}{remedy}") from None

@@ -172,10 +172,7 @@ def of_model(console: Console, model: "Description") -> None:
     names = ", ".join(model.classes[:_CLASSES_SHOWN])
     more = len(model.classes) - _CLASSES_SHOWN
     words = f"{len(model.classes)}: {names}" + f" and {more} more" * (more > 0)
-    rows: Rows = [
-        ("parameters", f"{model.parameters:,}"),
-        ("classes", model.classes and words),
-    ]
+    rows: Rows = [("parameters", f"{model.parameters:,}"), ("classes", model.classes and words)]
     if facts := model.facts:
         epochs = f"{facts['epochs']} epochs on {facts['examples']:,} examples"
         rows += [

@@ -54,11 +54,10 @@ def _printed_shape(arguments: Sequence[str], folder: Path, python: str) -> str:
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
         reason = lines[-1].removeprefix("darkroom: ")
-        remedy = (
-            " Set airflow.python to the interpreter of an environment with darkroom-tfx[pipeline]."
-        )
-        lacks_tfx = "needs TFX" in reason or "No module named" in reason
-        raise DarkroomError(f"The graph can't be made with {python}: {reason}{remedy * lacks_tfx}")
+        if "needs TFX" in reason or "No module named" in reason:
+            reason += " Set airflow.python to the interpreter of an environment with "
+            reason += "darkroom-tfx[pipeline]."
+        raise DarkroomError(f"The graph can't be made with {python}: {reason}")
     return result.stdout.splitlines()[-1]
 
 

@@ -18,11 +18,9 @@ _PROGRAM = "darkroom"
 _COMPLETING = "_DARKROOM_COMPLETE"  # a variable by which the shell asks what may come next
 
 
-def main(
-    arguments: Sequence[str] | None = None, further_commands: Sequence[click.Command] = ()
-) -> int:
-    """Runs a command, also of packages that stand above this one; returns the exit code."""
-    commands = [*COMMANDS, *further_commands, completion]
+def main(arguments: Sequence[str] | None = None, further: Sequence[click.Command] = ()) -> int:
+    """Runs a command, also of ``further`` ones from above this package; returns the exit code."""
+    commands = [*COMMANDS, *further, completion]
     group = Group(
         commands={command.name or "": command for command in commands},
         help="From labelled images to a gated, versioned, served model.",

@@ -82,23 +82,21 @@ def show_report(
 @click.command("compare")
 @configured
 @click.argument("runs", nargs=2, metavar="RUN RUN", type=click.Path())
-@click.option("--markdown", "as_markdown", is_flag=True, help="for a pull request")
+@click.option("--markdown", "as_text", is_flag=True, help="for a pull request")
 @as_json
-def compare(
-    options: ConfigOptions, runs: tuple[str, str], as_markdown: bool, as_json: bool
-) -> None:
+def compare(options: ConfigOptions, runs: tuple[str, str], as_text: bool, as_json: bool) -> None:
     """Two runs side by side: what came of them, what differs.
 
     RUN: as report takes it; or the folder or report.json of any pipeline's report.
     """
-    command_line.exclude_each_other(markdown=as_markdown, json=as_json)
+    command_line.exclude_each_other(markdown=as_text, json=as_json)
     from darkroom.pipeline.history import comparison, reports
 
     one, other = (reports.load_named(run, options.load) for run in runs)
     compared = comparison.compare(one, other)
     if as_json:
         command_line.print_json(compared)
-    elif as_markdown:
+    elif as_text:
         print(comparison.markdown(compared), end="")
     else:
         comparison.show(command_line.console(soft_wrap=False), compared)

@@ -21,10 +21,8 @@ def list_versions(options: ConfigOptions, as_json: bool) -> None:
 
     current, versions = rollout.read(config.push_path), rollout.listed(config.push_path)
     if as_json:
-        listed = [
-            {**v._asdict(), "folder": str(v.folder), "note": vars(v.note) if v.note else {}}
-            for v in versions
-        ]
+        notes = ({"folder": str(v.folder), "note": v.note and vars(v.note) or {}} for v in versions)
+        listed = [{**v._asdict(), **note} for v, note in zip(versions, notes, strict=True)]
         labels = {"stable": current and current.stable, "canary": current and current.canary}
         command_line.print_json({**labels, "versions": listed})
         return
@@ -133,9 +131,7 @@ def predict(
             print(f"darkroom: {f'{name}: ' if address else ''}{error}", file=sys.stderr)
             failed = True
     if as_json:
-        command_line.print_json(
-            [{"image": name, **vars(prediction)} for name, prediction in answers]
-        )
+        command_line.print_json([{"image": name, **vars(answer)} for name, answer in answers])
         return 1 if failed else 0
     for name, answer in answers:
         best = list(zip(answer.classes, answer.scores, strict=True))[:top]
@@ -151,17 +147,15 @@ def predict(
 @click.option(
     "--host", default="localhost", metavar="HOST", help="address; 0.0.0.0: all (localhost)"
 )
+@click.option("--port", default=GRPC_PORT, metavar="PORT", help=f"of gRPC; 0: none ({GRPC_PORT})")
 @click.option(
-    "--port", type=int, default=GRPC_PORT, metavar="PORT", help=f"of gRPC; 0: none ({GRPC_PORT})"
-)
-@click.option(
-    "--rest-port", type=int, default=REST_PORT, metavar="REST_PORT",
+    "--rest-port",
+    default=REST_PORT,
+    metavar="REST_PORT",
     help=f"of REST and the page ({REST_PORT})",
-)  # fmt: skip
+)
 @click.argument("flags", nargs=-1, metavar="[-- FLAG...]", type=click.UNPROCESSED)
-def serve(
-    options: ConfigOptions, host: str, port: int, rest_port: int, flags: tuple[str, ...]
-) -> None:
+def serve(options: ConfigOptions, host: str, port: int, rest_port: int, flags: list[str]) -> None:
     """Answer with the pushed model over gRPC, REST and a page.
 
     FLAG, after --: any flag of python -m darkroom.serving.model_server.

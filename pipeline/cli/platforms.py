@@ -9,14 +9,13 @@ import click
 
 from darkroom.pipeline.command_line import ConfigOptions, configured
 
+_TARGETS = ("docker", "kubernetes", "kserve", "training", "search")
 _force = click.option("--force", is_flag=True, help="replace a file that is another")
 
 
 @click.command("deploy", short_help="Write the files that run TensorFlow Serving elsewhere")
 @configured
-@click.argument(
-    "where", type=click.Choice(["docker", "kubernetes", "kserve", "training", "search"])
-)
+@click.argument("where", type=click.Choice(_TARGETS))
 @click.option("--image", default="", metavar="IMAGE", help="with darkroom in it (kubeflow.image)")
 @click.option(
     "--claim", default="", metavar="NAME", help="PersistentVolumeClaim that all pods share"

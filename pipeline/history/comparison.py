@@ -1,7 +1,7 @@
 """Two runs side by side: what came of them, and in what they differ."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
 from rich.console import Console
@@ -9,7 +9,7 @@ from rich.markup import escape
 from typing_extensions import NotRequired
 
 from darkroom.components.report import markup
-from darkroom.components.report.facts import Facts, Failure, Metric, Verdict
+from darkroom.components.report.facts import Facts, Failure, Verdict
 from darkroom.components.tuning import trial_table
 from darkroom.pipeline import tables
 
@@ -46,23 +46,48 @@ class Comparison(TypedDict):
 
 def compare(one: Facts, other: Facts) -> Comparison:
     """Two reports' facts, of any pipelines: verdicts, metrics, seconds, and what else differs."""
+    first, second = _values(one), _values(other)
 
-    def rows(values: Callable[[Facts], Mapping[str, object]]) -> list[Row]:
-        first, second = values(one), values(other)
-        names = {**first, **second}
-        return [{"name": name, "values": [first.get(name), second.get(name)]} for name in names]
+    def rows(key: str) -> list[Row]:
+        names = {**first[key], **second[key]}
+        pairs = {name: [first[key].get(name), second[key].get(name)] for name in names}
+        return [{"name": name, "values": pair} for name, pair in pairs.items()]
 
     return {
         "runs": [
             {"pipeline": f["pipeline"], "run": f["run"], "failure": f["failure"], **f["verdict"]}
             for f in (one, other)
         ],
-        "metrics": _measured(rows(_overall)),
-        "recall": sorted(_measured(_different(rows(_recall))), key=_change),
-        "data": _different(rows(_counts)),
-        "settings": _different(rows(lambda facts: flat(facts["config"]))),
-        "versions": _different(rows(_versions)),
-        "seconds": rows(_seconds),
+        "metrics": _measured(rows("metrics")),
+        "recall": sorted(_measured(_different(rows("recall"))), key=_change),
+        "data": _different(rows("data")),
+        "settings": _different(rows("settings")),
+        "versions": _different(rows("versions")),
+        "seconds": rows("seconds"),
+    }
+
+
+def _values(facts: Facts) -> dict[str, Mapping[str, object]]:
+    """What is compared, by the keys of a ``Comparison``; metrics of all examples."""
+    evaluation, git = facts["evaluation"], facts["environment"]["git"]
+    metrics = [m for m in evaluation["metrics"] if m["slice"] is None] if evaluation else []
+    images: dict[str, int] = {}
+    for name, split in ((facts["data"] and facts["data"]["splits"]) or {}).items():
+        images[f"{name} split"] = split["images"]
+        images |= {f"{name} split, {label}": count for label, count in split["classes"].items()}
+    versions: dict[str, object] = {**facts["environment"]["versions"]}
+    if git is not None:
+        versions |= {"commit": git["commit"], "branch": git["branch"]}
+        versions["uncommitted changes"] = git["changed"]
+    recall = [m for m in metrics if m["metric"] == "recall" and m["class"] is not None]
+    seconds = {"cached": "cached"}  # instead of those of a node in this state
+    return {
+        "metrics": {m["metric"]: m["value"] for m in metrics if m["class"] is None},
+        "recall": {str(m["class"]): m["value"] for m in recall},
+        "data": images,
+        "settings": flat(facts["config"]),
+        "versions": versions,
+        "seconds": {n["node"]: seconds.get(n["state"], n["seconds"]) for n in facts["lineage"]},
     }
 
 
@@ -91,10 +116,8 @@ def show(console: Console, comparison: Comparison) -> None:
 
 def markdown(comparison: Comparison) -> str:
     """The comparison as tables of GitHub's Markdown."""
-    texts = (
-        markup.table(heading, cells, words=1, most=len(cells))
-        for heading, cells in _tables(comparison)
-    )
+    named = _tables(comparison)
+    texts = (markup.table(head, cells, words=1, most=len(cells)) for head, cells in named)
     return "\n\n".join(texts) + "\n"
 
 
@@ -167,42 +190,3 @@ def _change(row: Row) -> float:
     """Sorts the largest change first, and what can't be compared last."""
     difference = row["difference"]
     return 1.0 if difference is None else -abs(difference)
-
-
-def _metrics(facts: Facts) -> list[Metric]:
-    """Those of all examples."""
-    evaluation = facts["evaluation"]
-    return [m for m in evaluation["metrics"] if m["slice"] is None] if evaluation else []
-
-
-def _overall(facts: Facts) -> dict[str, float | None]:
-    return {m["metric"]: m["value"] for m in _metrics(facts) if m["class"] is None}
-
-
-def _recall(facts: Facts) -> dict[str, float | None]:
-    return {
-        m["class"]: m["value"]
-        for m in _metrics(facts)
-        if m["metric"] == "recall" and m["class"] is not None
-    }
-
-
-def _counts(facts: Facts) -> dict[str, int]:
-    counts = {}
-    for name, split in ((facts["data"] and facts["data"]["splits"]) or {}).items():
-        counts[f"{name} split"] = split["images"]
-        counts |= {f"{name} split, {label}": count for label, count in split["classes"].items()}
-    return counts
-
-
-def _versions(facts: Facts) -> dict[str, object]:
-    versions: dict[str, object] = {**facts["environment"]["versions"]}
-    if git := facts["environment"]["git"]:
-        versions |= {"commit": git["commit"], "branch": git["branch"]}
-        versions["uncommitted changes"] = git["changed"]
-    return versions
-
-
-def _seconds(facts: Facts) -> dict[str, float | str]:
-    nodes = facts["lineage"]
-    return {n["node"]: "cached" if n["state"] == "cached" else n["seconds"] for n in nodes}

@@ -186,16 +186,14 @@ def _data(nodes: list[lineage.Node], examples: "Artifact") -> Data:
     reader = next(node for node in nodes if "examples" in node.outputs)
     inspection = _readable(InspectionReport.read, examples.uri)
     # TFX's own words: "split:train,num_files:4,total_bytes:…" in a line of each split.
-    lines = _text(examples, "input_fingerprint").splitlines()
+    text = _text(examples, "input_fingerprint").replace("split:", "")
     splits = inspection.splits if inspection else {}
     return {
         "read_from": _text(reader.execution, "input_base"),
         "examples": examples.uri,
         "span": examples.custom_properties["span"].int_value,
         "images": {name: split.images for name, split in splits.items()},
-        "fingerprints": dict(
-            line.removeprefix("split:").split(",", 1) for line in lines if "," in line
-        ),
+        "fingerprints": dict(line.split(",", 1) for line in text.splitlines() if "," in line),
     }
 
 

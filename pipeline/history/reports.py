@@ -69,10 +69,8 @@ def load_named(named: str, config: Callable[[], Config]) -> Facts:
     return load(path if is_path else find(config(), named))
 
 
-def write_unfinished(
-    config: Config, failure: Failure, is_meant: "Callable[[Context], bool]"
-) -> str:
-    """Writes the report, as far as it got, of the run in ML Metadata that ``is_meant``.
+def write_unfinished(config: Config, failure: Failure, is_it: "Callable[[Context], bool]") -> str:
+    """Writes the report, as far as it got, of the run in ML Metadata that ``is_it``.
 
     Says in a sentence where it is, or why it couldn't be written: it raises nothing, as what ended
     the run is what matters.
@@ -81,7 +79,7 @@ def write_unfinished(
         from darkroom.components.report import collector, files
 
         store = status.open_store(config)
-        context = next(filter(is_meant, status.runs(config, store)), None)
+        context = next(filter(is_it, status.runs(config, store)), None)
         if context is None:
             raise DarkroomError("It ended before its first node.")
         run, nodes = context.name, lineage.nodes(store, config.name, context)

@@ -58,9 +58,7 @@ def open_store(config: Config) -> "MetadataStore":
 
 def runs(config: Config, store: "MetadataStore") -> "list[Context]":
     """The contexts of all runs, the newest first; DarkroomError where nothing has run yet."""
-    contexts = lineage.runs(store, config.name)
+    contexts, place = lineage.runs(store, config.name), config.store.place
     if not contexts:
-        raise DarkroomError(
-            f"{config.name} has not run yet: no run of it is in {config.store.place}."
-        )
+        raise DarkroomError(f"{config.name} has not run yet: no run of it is in {place}.")
     return contexts

@@ -69,6 +69,7 @@ class Entry(NamedTuple):
 
 
 Added = tuple[Source, Entry]  # an image and its row
+Looked = tuple[Source, Entry | str]  # or the reason why it has none
 
 
 @dataclass
@@ -116,7 +117,7 @@ def _ingest(listing: Listing, target: Path, options: Options, progress: Progress
     by_path = {entry.path: entry for entry in index}
     new = [file for file in listing.files if not _is_unchanged(file, by_path.get(file.name))]
     summary.earlier = len(listing.files) - len(new)
-    looked_at: list[tuple[Source, Entry | str]] = []
+    looked_at: list[Looked] = []
     with ProcessPoolExecutor(
         os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
     ) as workers:
@@ -177,9 +178,7 @@ def _look_at(file: Source) -> Entry | str:
     return Entry(file.name, file.label, split, picture.content(), size, modified)
 
 
-def _unique(
-    looked_at: list[tuple[Source, Entry | str]], index: list[Entry], summary: Summary
-) -> list[Added]:
+def _unique(looked_at: list[Looked], index: list[Entry], summary: Summary) -> list[Added]:
     """The new pictures; of the same one in several splits that held out the most."""
     labels = {entry.content: (entry.label, entry.path) for entry in index}
     contents = set(labels)
@@ -195,9 +194,8 @@ def _unique(
             contents.add(entry.content)
             unique.append((file, entry))
         if label != file.label:
-            summary.notes.append(
-                f"{file.name} shows the same as {path}, which is {label!r}: left out."
-            )
+            same = f"{file.name} shows the same as {path}, which is {label!r}"
+            summary.notes.append(f"{same}: left out.")
     return unique
 
 
@@ -329,9 +327,8 @@ def _read_index(target: Path) -> list[Entry]:
     except FileNotFoundError:
         return []
     except (ValueError, StopIteration) as error:
-        raise DarkroomError(
-            f"{path} is damaged. Restore it, or ingest into another target."
-        ) from error
+        remedy = "Restore it, or ingest into another target."
+        raise DarkroomError(f"{path} is damaged. {remedy}") from error
 
 
 def _start_worker() -> None:

@@ -24,6 +24,9 @@ _COLUMNS = ("path", "label", "split")
 SPLITS = ("train", "eval", "test")
 
 
+Row = dict[str, str | None]
+
+
 class Source(NamedTuple):
     """A file that should be an image."""
 
@@ -57,9 +60,8 @@ def list_images(source: Path, multi_label: bool = False) -> Listing:
             )
         return _folder(source)
     if source.suffix.lower() != ".csv":
-        raise DarkroomError(
-            f"{source}: expected a folder, or a manifest whose name ends with .csv."
-        )
+        expected = "a folder, or a manifest whose name ends with .csv"
+        raise DarkroomError(f"{source}: expected {expected}.")
     return _manifest(source, multi_label)
 
 
@@ -151,9 +153,7 @@ def _manifest(path: Path, multi_label: bool) -> Listing:
     return listing
 
 
-def _add_row(
-    listing: Listing, root: Path, row: dict[str, str | None], line: int, multi_label: bool
-) -> None:
+def _add_row(listing: Listing, root: Path, row: Row, line: int, multi_label: bool) -> None:
     name, label, split = ((row.get(column) or "").strip() for column in _COLUMNS)
     if multi_label:
         label = signatures.LABEL_SEPARATOR.join(features.split_labels(label))

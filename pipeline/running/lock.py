@@ -1,7 +1,7 @@
 """Who may run in a pipeline's folder: one ``darkroom run``, or nodes beside each other."""
 
-import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from darkroom.components.base.errors import DarkroomError
@@ -11,10 +11,10 @@ from darkroom.serving import files
 _PATIENCE = 1.0  # seconds: who looks whether a lock is held, holds it for a moment
 
 
-@contextlib.contextmanager
+@contextmanager
 def alone(config: Config) -> Iterator[None]:
     """Holds the pipeline; DarkroomError where another run goes on, or a node of one."""
-    with contextlib.ExitStack() as held:
+    with ExitStack() as held:
         try:
             _take(held, config.home / "lock", patience=_PATIENCE)
         except files.Locked as error:
@@ -25,12 +25,12 @@ def alone(config: Config) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
+@contextmanager
 def beside(config: Config, node: str, say: Callable[[str], None]) -> Iterator[None]:
     """Holds a node, beside others; says where it waits for the same one, or for a whole run."""
     own = config.home / "nodes" / node
     own.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as held:
+    with ExitStack() as held:
         for path, shared, who in ((config.home / "lock", True, config.name), (own, False, node)):
             try:
                 _take(held, path, shared, _PATIENCE)
@@ -48,9 +48,7 @@ def alive(config: Config) -> bool | set[str]:
     return {path.name for path in (config.home / "nodes").glob("*") if files.is_locked(path)}
 
 
-def _take(
-    held: contextlib.ExitStack, path: Path, shared: bool = False, patience: float | None = None
-) -> None:
+def _take(held: ExitStack, path: Path, shared: bool = False, patience: float | None = None) -> None:
     try:
         held.enter_context(files.locked(path, shared=shared, patience=patience))
     except OSError as error:

@@ -104,10 +104,8 @@ def required(pipeline: "Pipeline", node: str, done: set[str], run: str) -> "Base
     """The node; DarkroomError where the graph has none such, or one before it is not done."""
     nodes = {one.id: one for one in pipeline.components}
     if node not in nodes:
-        name = pipeline.pipeline_info.pipeline_name
-        raise DarkroomError(
-            f"{name} has no node {node}; there are {', '.join(nodes)}.{closest(node, list(nodes))}"
-        )
+        name, near = pipeline.pipeline_info.pipeline_name, closest(node, list(nodes))
+        raise DarkroomError(f"{name} has no node {node}; there are {', '.join(nodes)}.{near}")
     missing = sorted({one.id for one in nodes[node].upstream_nodes} - done)
     if missing:
         raise DarkroomError(f"{node} comes after {', '.join(missing)}, not done yet in {run}.")

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 _ANY_KIND = ("bytes", "int64", "float")
 # What a feature with the image may hold.
-_IMAGE_KINDS = {
-    "encoded": ("bytes",),
-    "uint8": ("bytes", "int64"),
-    "float32": ("float", "bytes"),
-}
+_IMAGE_KINDS = {"encoded": ("bytes",), "uint8": ("bytes", "int64"), "float32": ("float", "bytes")}
 # A span, a date or a version in a pattern of TFX's.
 _SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 
