@@ -21,8 +21,10 @@ def list_versions(options: ConfigOptions, as_json: bool) -> None:
 
     current, versions = rollout.read(config.push_path), rollout.listed(config.push_path)
     if as_json:
-        notes = ({"folder": str(v.folder), "note": v.note and vars(v.note) or {}} for v in versions)
-        listed = [{**v._asdict(), **note} for v, note in zip(versions, notes, strict=True)]
+        listed = [
+            {**v._asdict(), "folder": str(v.folder), "note": vars(v.note) if v.note else {}}
+            for v in versions
+        ]
         labels = {"stable": current and current.stable, "canary": current and current.canary}
         command_line.print_json({**labels, "versions": listed})
         return
@@ -149,13 +151,11 @@ def predict(
 )
 @click.option("--port", default=GRPC_PORT, metavar="PORT", help=f"of gRPC; 0: none ({GRPC_PORT})")
 @click.option(
-    "--rest-port",
-    default=REST_PORT,
-    metavar="REST_PORT",
+    "--rest-port", "rest", default=REST_PORT, metavar="REST_PORT",
     help=f"of REST and the page ({REST_PORT})",
-)
+)  # fmt: skip
 @click.argument("flags", nargs=-1, metavar="[-- FLAG...]", type=click.UNPROCESSED)
-def serve(options: ConfigOptions, host: str, port: int, rest_port: int, flags: list[str]) -> None:
+def serve(options: ConfigOptions, host: str, port: int, rest: int, flags: tuple[str, ...]) -> None:
     """Answer with the pushed model over gRPC, REST and a page.
 
     FLAG, after --: any flag of python -m darkroom.serving.model_server.
@@ -169,14 +169,14 @@ def serve(options: ConfigOptions, host: str, port: int, rest_port: int, flags: l
     if not rollout.config_path(config.push_path).is_file():  # pushed by an earlier darkroom
         files += [f"--model_name={config.name}", f"--model_base_path={config.push_path}"]
     print(
-        f"Serving {config.name} version {version.name}: http://{host}:{rest_port}/ "
+        f"Serving {config.name} version {version.name}: http://{host}:{rest}/ "
         f"(page and REST), {host}:{port} (gRPC). Stop with Ctrl-C.",
         flush=True,
     )
     arguments = [
         f"--host={host}",
         f"--port={port}",
-        f"--rest_api_port={rest_port}",
+        f"--rest_api_port={rest}",
         *pushed_files.SERVER_FLAGS,
         f"--canary_share={config.serving.canary_share}",
         *files,
