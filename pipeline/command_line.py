@@ -59,11 +59,9 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _complete_config(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    names = [name for name in _SHIPPED if name.startswith(incomplete)]
-    names += sorted(glob.glob(f"{glob.escape(incomplete)}*.yaml"))
+def _complete_config(ctx: click.Context, param: click.Parameter, word: str) -> list[CompletionItem]:
+    names = [name for name in _SHIPPED if name.startswith(word)]
+    names += sorted(glob.glob(f"{glob.escape(word)}*.yaml"))
     # Where nothing fits, the shell offers what it has: other files, and folders.
     return [CompletionItem(name) for name in names] or [CompletionItem("", type="file")]
 

@@ -6,16 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
+from rich import progress
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from darkroom.components.base.status import Node
@@ -35,7 +28,7 @@ _MARKS = {
 }
 
 
-class _Moving(Progress):
+class _Moving(progress.Progress):
     below: RenderableType = ""  # the bar of the running node
 
     def get_renderables(self) -> Iterable[RenderableType]:
@@ -56,14 +49,14 @@ class Display(logging.Handler):
         super().__init__(level=logging.INFO)
         self.console = Console(file=stream, highlight=False, soft_wrap=True)
         self._progress = _Moving(
-            TextColumn("… {task.description:<17}"),
-            TimeElapsedColumn(),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[words]}"),
+            progress.TextColumn("… {task.description:<17}"),
+            progress.TimeElapsedColumn(),
+            progress.BarColumn(bar_width=20),
+            progress.TextColumn("{task.fields[words]}"),
             console=self.console,
             transient=True,
         )
-        self._task: TaskID | None = None
+        self._task: progress.TaskID | None = None
         self.node, self._started = "", 0.0  # of the one that runs, or ran last
         self._printed: set[str] = set()  # trials that have their line
 
@@ -144,20 +137,20 @@ class Lines(Display):
 @contextlib.contextmanager
 def bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar of one job, on a terminal only: is told what is done, and how many of all."""
-    tasks: dict[str, TaskID] = {}
+    tasks: dict[str, progress.TaskID] = {}
     columns = (
-        TextColumn("{task.description:<17}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        progress.TextColumn("{task.description:<17}"),
+        progress.BarColumn(bar_width=30),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
     )
     is_hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=is_hidden) as progress:
+    with progress.Progress(*columns, console=console, transient=True, disable=is_hidden) as shown:
 
         def update(words: str, done: int, total: int) -> None:
             if words not in tasks:
-                tasks[words] = progress.add_task(words, total=total)
-            progress.update(tasks[words], completed=done, total=total)
+                tasks[words] = shown.add_task(words, total=total)
+            shown.update(tasks[words], completed=done, total=total)
 
         yield update
 

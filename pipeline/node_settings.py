@@ -21,9 +21,7 @@ class NodeSettings:
         keys = node.settings.model_fields.keys()
         # Keys of one of these, or whole sections.
         owners = (config.serving, config.evaluation, config.network, config.data, config)
-        values = {
-            key: getattr(o, key) for o in owners for key in keys & type(o).model_fields.keys()
-        }
+        values = {k: getattr(o, k) for o in owners for k in keys & type(o).model_fields.keys()}
         values |= {
             "code": self.code(node_id),
             "class_names": config.class_names(),

@@ -20,9 +20,7 @@ from darkroom.pipeline.config import Config, load
 from darkroom.serving import files
 
 
-def shape(
-    config: Config, arguments: Sequence[str], folder: Path, python: str
-) -> dict[str, list[str]]:
+def shape(config: Config, arguments: list[str], folder: Path, python: str) -> dict[str, list[str]]:
     """The ids of all nodes in the order in which they run, each with those that it waits for.
 
     Made in a process of its own by ``python``, and kept in a file for as long as configuration and
