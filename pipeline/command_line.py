@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
+from darkroom.components.base.errors import INTERRUPTED, DarkroomError, closest, explain
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -53,8 +55,6 @@ class Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in self.commands and not ctx.resilient_parsing:
-            from darkroom.components.base.errors import closest
-
             ctx.fail(f"There is no command {args[0]}.{closest(args[0], list(self.commands))}")
         return super().resolve_command(ctx, args)
 
@@ -118,14 +118,11 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
         print(f"darkroom: {_sentence(error)} {help_of} --help tells more.", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        from darkroom.components.base.errors import INTERRUPTED
-
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        from darkroom.components.base.errors import DarkroomError, explain
         from darkroom.serving.predictor import PredictionError
 
         is_ours = isinstance(error, (DarkroomError, PredictionError))
@@ -135,8 +132,6 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
 
 def _sentence(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption):
-        from darkroom.components.base.errors import closest
-
         similar = closest(error.option_name, list(error.possibilities or ()))
         return f"There is no option {error.option_name}.{similar}"
     words = error.format_message()

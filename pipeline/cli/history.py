@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline import command_line
 from darkroom.pipeline.command_line import ConfigOptions, as_json, configured
 
@@ -13,7 +14,6 @@ from darkroom.pipeline.command_line import ConfigOptions, as_json, configured
 def print_schema(options: ConfigOptions) -> None:
     """Print the schema of the last run's data, to edit it."""
     config = options.load()
-    from darkroom.components.base.errors import DarkroomError
     from darkroom.pipeline.history import status
 
     path = status.latest(config).schema
@@ -62,7 +62,6 @@ def show_report(
     command_line.exclude_each_other(open=in_browser, markdown=as_markdown, json=as_json)
     config = options.load()
     from darkroom.components.base import results
-    from darkroom.components.base.errors import DarkroomError
     from darkroom.pipeline.history import reports
 
     folder = reports.find(config, run)

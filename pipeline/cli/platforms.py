@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.command_line import ConfigOptions, configured
 
 _TARGETS = ("docker", "kubernetes", "kserve", "training", "search")
@@ -106,7 +107,6 @@ def write_dag(options: ConfigOptions, out: Path | None, force: bool) -> None:
 
 def _write(path: Path, text: str, force: bool) -> None:
     """Writes a file for the user, who may have changed what was written before."""
-    from darkroom.components.base.errors import DarkroomError
     from darkroom.serving import files
 
     if path.exists() and path.read_bytes() != text.encode() and not force:

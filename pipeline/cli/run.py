@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline import command_line
 from darkroom.pipeline.command_line import ConfigOptions, configured
 
@@ -54,7 +55,6 @@ def show_curves(options: ConfigOptions, port: int) -> None:
     """The curves of all trainings and trials, side by side."""
     config = options.load()
     from darkroom.components.base import remote
-    from darkroom.components.base.errors import DarkroomError
 
     remote.use(config.staging)
     folder = remote.place(config.pipeline_root)

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 _NAMED = 5  # versions, in an error message
 _LONG = 100  # characters of a setting, of which the rest is left out for people
-_MODEL, _PUSHED = "Model", "PushedModel"
-# Inputs that a node only compares with: the model is not made of them.
-_COMPARED = {"baseline_model", "previous_statistics"}
+_COMPARED = {"baseline_model", "previous_statistics"}  # inputs that the model is not made of
 
 Read = TypeVar("Read")
 
@@ -76,8 +74,7 @@ def trace(config: Config, model: str | None = None) -> Trace:
     newest pushed version.
     """
     store = status.open_store(config)
-    pushed = _pushed(config, store, model)
-    artifact = pushed if pushed is not None else _by_id(config, store, str(model))
+    artifact = _artifact(config, store, model)
     nodes = _nodes(store, artifact)
     run = lineage.run_of(store, nodes[0].execution.id)
     # Of several that made the same the latest counts.
@@ -135,31 +132,24 @@ def _headed(head: str, words: str) -> str:
     return f"[bold]{escape(head)}[/]  {escape(words)}".rstrip()
 
 
-def _pushed(config: Config, store: "MetadataStore", model: str | None) -> "Artifact | None":
-    """The pushed version that is meant; None where it may be an id."""
-    artifacts = lineage.artifacts(store, config.name, _PUSHED)
-    places = [(place, one) for one in artifacts if (place := pushing.pushed(one)) is not None]
-    if model is not None:
-        names = (model, os.path.realpath(model))
-        matches = (one for at, one in places if at in names or os.path.basename(at) == model)
-        return next(matches, None)
-    for version in version_folder.at(config.push_uri).versions():
-        for place, artifact in places:
-            if place == f"{config.push_uri}/{version}":
-                return artifact
-    raise DarkroomError(
-        f"No model that {config.name} has pushed is in {config.push_uri}. Run darkroom run first, "
-        "or name a model's id."
-    )
-
-
-def _by_id(config: Config, store: "MetadataStore", model: str) -> "Artifact":
-    models = lineage.artifacts(store, config.name, _MODEL)
-    for artifact in models:
-        if str(artifact.id) == model:
+def _artifact(config: Config, store: "MetadataStore", model: str | None) -> "Artifact":
+    pushed = lineage.artifacts(store, config.name, "PushedModel")
+    places = [(place, one) for one in pushed if (place := pushing.pushed(one)) is not None]
+    if model is None:
+        for version in version_folder.at(config.push_uri).versions():
+            for place, artifact in places:
+                if place == f"{config.push_uri}/{version}":
+                    return artifact
+        raise DarkroomError(
+            f"No model that {config.name} has pushed is in {config.push_uri}. Run darkroom run "
+            "first, or name a model's id."
+        )
+    models = lineage.artifacts(store, config.name, "Model")
+    for place, artifact in [*places, *((str(artifact.id), artifact) for artifact in models)]:
+        if model in (os.path.basename(place), place) or os.path.realpath(model) == place:
             return artifact
-    pushed = [_text(a, "pushed_version") for a in lineage.artifacts(store, config.name, _PUSHED)]
-    names = ", ".join(sorted(filter(None, pushed), reverse=True)[:_NAMED]) or "none"
+    versions = filter(None, (_text(artifact, "pushed_version") for artifact in pushed))
+    names = ", ".join(sorted(versions, reverse=True)[:_NAMED]) or "none"
     ids = ", ".join(str(artifact.id) for artifact in models[:_NAMED]) or "none"
     raise DarkroomError(
         f"{config.name} has made no model {model}. Name a pushed version (there are {names}), its "

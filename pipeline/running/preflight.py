@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from darkroom.components.base import remote, tfrecord, user_code
 from darkroom.components.base.errors import DarkroomError, closest, explain
@@ -13,9 +12,6 @@ from darkroom.components.training.distribution import cluster
 from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.ingest import digits
-
-if TYPE_CHECKING:
-    from apache_beam.io.filesystem import FileMetadata
 
 _ANY_KIND = ("bytes", "int64", "float")
 # What a feature with the image may hold.
@@ -44,10 +40,37 @@ def check(config: Config) -> int:
         config.store.open()
     if config.data.bundled is not None:
         digits.write(Path(config.data_path))
+    if not remote.is_remote(config.data_path):
+        _check_folder(Path(config.data_path))
     patterns = config.data.splits.patterns.items()
-    if remote.is_remote(config.data_path):
-        return sum(_check_split_in_bucket(config, split, pattern) for split, pattern in patterns)
-    folder = Path(config.data_path)
+    return sum(_check_split(config, split, pattern) for split, pattern in patterns)
+
+
+def data_bytes(config: Config) -> int:
+    """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0."""
+    sizes = (_sizes(config, pattern) for pattern in config.data.splits.patterns.values())
+    return sum(size for of_split in sizes for size in of_split.values())
+
+
+def _sizes(config: Config, pattern: str) -> dict[str, int]:
+    """Bytes of the files of a pattern, in a bucket as Beam sees them; of any span."""
+    pattern = _SPAN.sub("*", pattern)
+    if not remote.is_remote(config.data_path):
+        paths = sorted(Path(config.data_path).glob(pattern))
+        return {str(path): os.path.getsize(path) for path in paths if path.is_file()}
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    uri = f"{config.data_path}/{pattern}"
+    FileSystems.set_options(PipelineOptions(beam.arguments(config.beam, data_bytes=0, cores=1)))
+    try:
+        [match] = FileSystems.match([uri])
+    except Exception as error:
+        raise DarkroomError(f"data.path: {uri} can't be read: {explain(error)}") from error
+    return {file.path: file.size_in_bytes for file in match.metadata_list}
+
+
+def _check_folder(folder: Path) -> None:
     if not folder.exists():
         raise DarkroomError(
             f"The data folder {folder} doesn't exist. Set data.path to the folder with the "
@@ -60,17 +83,6 @@ def check(config: Config) -> int:
         )
     if not folder.is_dir():
         raise DarkroomError(f"data.path: expected a folder of TFRecord files, {folder} is a file.")
-    return sum(_check_split(config, folder, split, pattern) for split, pattern in patterns)
-
-
-def data_bytes(config: Config) -> int:
-    """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0."""
-    patterns = [_SPAN.sub("*", pattern) for pattern in config.data.splits.patterns.values()]
-    if remote.is_remote(config.data_path):
-        uris = [f"{config.data_path}/{pattern}" for pattern in patterns]
-        return sum(one.size_in_bytes for uri in uris for one in _listed(config, uri))
-    files = [path for pattern in patterns for path in Path(config.data_path).glob(pattern)]
-    return sum(os.path.getsize(path) for path in files if path.is_file())
 
 
 def rehearse(config: Config) -> None:
@@ -121,51 +133,30 @@ def _check_weights(source: str | None) -> None:
         )
 
 
-def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:
-    # TFX reads the newest of the spans that fit.
-    files = sorted(path for path in folder.glob(_SPAN.sub("*", pattern)) if path.is_file())
-    if not files:
-        names = sorted(str(p.relative_to(folder)) for p in folder.glob("*"))[:10]
+def _check_split(config: Config, split: str, pattern: str) -> int:
+    sizes, base = _sizes(config, pattern), config.data_path
+    in_bucket = remote.is_remote(base)
+    if not sizes:
+        listed = f"nothing is {base}/{pattern}"
+        if not in_bucket:
+            listed = f"{base} has {', '.join(sorted(os.listdir(base))[:10]) or 'nothing in it'}"
         raise DarkroomError(
-            f"No files for the {split} split: data.splits.{split} is {pattern!r}, and {folder} has "
-            f"{', '.join(names) or 'nothing in it'}."
+            f"No files for the {split} split: data.splits.{split} is {pattern!r}, and {listed}."
         )
+    if in_bucket:  # Beam is to read them; of the first file only, as each is a request
+        from apache_beam.io.filesystems import FileSystems
+
+        first = next(iter(sizes))
+        with FileSystems.open(first) as file:
+            records = (record for record, _ in tfrecord.records(file, first))
+            if not _check_first_record(config, first, records):
+                raise DarkroomError(f"The {split} split: {first} has no records.")
+        return sum(sizes.values())
     # A broken file is read up to the break; one without a whole record has nothing to give.
-    have_records = [_check_first_record(config, str(file), tfrecord.read(file)) for file in files]
+    have_records = [_check_first_record(config, path, tfrecord.read(Path(path))) for path in sizes]
     if not any(have_records):
-        raise DarkroomError(f"The {split} split is empty: {folder / pattern} has no records.")
-    return sum(os.path.getsize(file) for file in files)
-
-
-def _listed(config: Config, uri: str) -> "list[FileMetadata]":
-    from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    FileSystems.set_options(PipelineOptions(beam.arguments(config.beam, data_bytes=0, cores=1)))
-    try:
-        [match] = FileSystems.match([uri])
-    except Exception as error:
-        raise DarkroomError(f"data.path: {uri} can't be read: {explain(error)}") from error
-    return list(match.metadata_list)
-
-
-def _check_split_in_bucket(config: Config, split: str, pattern: str) -> int:
-    """The same by Beam, which is to read it; of the first file only, as each is a request."""
-    from apache_beam.io.filesystems import FileSystems
-
-    uri = f"{config.data_path}/{pattern}"
-    listed = _listed(config, uri)
-    if not listed:
-        raise DarkroomError(
-            f"No files for the {split} split: data.splits.{split} is {pattern!r}, and nothing is "
-            f"{uri}."
-        )
-    first = listed[0].path
-    with FileSystems.open(first) as file:
-        records = (record for record, _ in tfrecord.records(file, first))
-        if not _check_first_record(config, first, records):
-            raise DarkroomError(f"The {split} split: {first} has no records.")
-    return sum(one.size_in_bytes for one in listed)
+        raise DarkroomError(f"The {split} split is empty: {base}/{pattern} has no records.")
+    return sum(sizes.values())
 
 
 def _check_first_record(config: Config, file: str, records: Iterator[bytes]) -> bool:
