@@ -20,6 +20,12 @@ from darkroom.pipeline.platforms import MEMORY, OBJECT_NAME, image_reference
 # A document of YAML, as Kubernetes reads it.
 Manifest = dict[str, object]
 
+# By purpose, the role and the template of each manifest.
+_KINDS = {
+    "training": [("", "tfjob")],
+    # The workers find the chief at the service.
+    "search": [("", "service"), ("chief", "job"), ("worker", "job")],
+}
 _ORACLE_PORT = 8000
 _LONGEST_NAME = 63  # of a Kubernetes service, and of a pod's host name
 _RETRIES = 20
@@ -38,36 +44,16 @@ class Pods(BaseModel):
     gpus: int = 0
 
 
-def training(config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
-    """The Training Operator's TFJob, kubeflow.org/v1.
+def manifests(purpose: str, config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
+    """Those of a ``training`` or a ``search``; DarkroomError where it couldn't work.
 
-    Its pods run ``darkroom run`` and ``darkroom worker`` with ``options``, such as ``--config``.
-    DarkroomError where Kubernetes would refuse it, or pods would not find what they need.
+    The pods run ``darkroom run`` and ``darkroom worker`` with ``options``, such as ``--config``.
     """
-    return _manifests("training", {"": "tfjob"}, config, pods, options)
-
-
-def search(config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
-    """A Job for the chief, at which a Service finds it, an indexed one for workers; else alike."""
-    kinds = {"": "service", "chief": "job", "worker": "job"}
-    manifests = _manifests("search", kinds, config, pods, options)
-    if not config.tuner.enabled:
-        raise DarkroomError("tuner.enabled is false: there is no search to help with.")
-    return manifests
-
-
-def _manifests(
-    purpose: str, kinds: dict[str, str], config: Config, pods: Pods, options: list[str]
-) -> list[Manifest]:
-    for problem in filter(None, _problems(config, pods, options)):
-        raise DarkroomError(str(problem))
     name = f"{config.name}-{purpose}"
-    longest = f"{name}-workers-{pods.workers - 1}"
-    if len(longest) > _LONGEST_NAME:
-        raise DarkroomError(
-            f"name: {config.name} is too long for Kubernetes, which would have to call a pod "
-            f"{longest}: shorten it by {len(longest) - _LONGEST_NAME} characters."
-        )
+    for problem in filter(None, _problems(config, pods, options, name)):
+        raise DarkroomError(str(problem))
+    if purpose == "search" and not config.tuner.enabled:
+        raise DarkroomError("tuner.enabled is false: there is no search to help with.")
     import jinja2
 
     environment = jinja2.Environment(
@@ -89,8 +75,11 @@ def _manifests(
         "oracle_port": _ORACLE_PORT,
         "retries": _RETRIES,
     }
-    named = [(role, environment.get_template(f"{kind}.yaml.jinja")) for role, kind in kinds.items()]
-    return [yaml.safe_load(template.render(values, role=role)) for role, template in named]
+    documents: list[Manifest] = []
+    for role, kind in _KINDS[purpose]:
+        template = environment.get_template(f"{kind}.yaml.jinja")
+        documents.append(yaml.safe_load(template.render(values, role=role)))
+    return documents
 
 
 def _quoted(value: str | list[str]) -> str:
@@ -100,7 +89,7 @@ def _quoted(value: str | list[str]) -> str:
     ).strip()
 
 
-def _problems(config: Config, pods: Pods, options: list[str]) -> Iterator[object]:
+def _problems(config: Config, pods: Pods, options: list[str], name: str) -> Iterator[object]:
     """What Kubernetes would refuse, and pods not find; what is well yields something false."""
     yield not pods.image and (
         "--image: missing; give the reference of an image with darkroom in it (or set "
@@ -136,3 +125,8 @@ def _problems(config: Config, pods: Pods, options: list[str]) -> Iterator[object
             f"{key} is {path}, outside of the volume at {pods.mount}, where pods would not find "
             "it. Set it to a path below, or --mount to a path above it."
         )
+    longest = f"{name}-workers-{workers - 1}"
+    yield len(longest) > _LONGEST_NAME and (
+        f"name: {config.name} is too long for Kubernetes, which would have to call a pod "
+        f"{longest}: shorten it by {len(longest) - _LONGEST_NAME} characters."
+    )

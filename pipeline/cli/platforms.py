@@ -64,8 +64,7 @@ def deploy(
 
         of_pods["image"] = of_pods["image"] or config.kubeflow.image or ""
         pods = kubernetes.Pods.model_validate(of_pods)
-        described = kubernetes.training if where == "training" else kubernetes.search
-        text = manifests.dump(described(config, pods, settings))
+        text = manifests.dump(kubernetes.manifests(where, config, pods, settings))
         for key, value in pods:
             words += [f"--{key}", str(value)]
     elif where == "docker":
