@@ -26,12 +26,6 @@ from darkroom.pipeline import search_space
 from darkroom.pipeline.platforms import Airflow, Beam, Kubeflow, Metadata
 
 CONFIGS = Path(__file__).parent / "configs"
-
-
-class ConfigError(DarkroomError):
-    """The configuration can't be used as written."""
-
-
 _KEY = re.compile(r"([a-z_]+(?:\.\w+)*): ")  # that a sentence begins with
 _METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")  # of the networks of model.name
 
@@ -315,9 +309,9 @@ class Config(sections.Section):
 
     @property
     def push_path(self) -> Path:
-        """The folder that a model server watches, with one per version; ConfigError in a bucket."""
+        """The folder that a model server watches; DarkroomError where that is in a bucket."""
         if is_remote(self.base):
-            raise ConfigError(
+            raise DarkroomError(
                 f"root: the pushed versions are in {self.push_uri}, and this command works on a "
                 "folder of this machine. Copy what you need of it, or give it to a TensorFlow "
                 "Serving that reads buckets (docs/platforms/storage.md)."
@@ -334,29 +328,30 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Config:
     """Reads a configuration file, or a shipped one by its name, and applies overrides.
 
     These are such as ``training.epochs=3`` or ``model.filters=[16, 32]``: their values are YAML.
-    ConfigError has one sentence per problem, all problems at once.
+    DarkroomError has one sentence per problem, all problems at once.
     """
     path = find(path)
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}.") from error
+        raise DarkroomError(f"{path}: can't be read: {error}.") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: 2024-13-01 is no date
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(f"{path}{where}: not valid YAML: {problem}.") from error
+        raise DarkroomError(f"{path}{where}: not valid YAML: {problem}.") from error
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         kind = "a list" if isinstance(tree, list) else repr(tree)
-        raise ConfigError(f"{path}: expected keys and values, found {kind}.")
+        raise DarkroomError(f"{path}: expected keys and values, found {kind}.")
     origins: dict[str, str] = {}
     for override in overrides or []:
         _override(tree, override, origins)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(_sentence(e, path, origins) for e in error.errors())) from None
+        sentences = (_sentence(each, path, origins) for each in error.errors())
+        raise DarkroomError("\n".join(sentences)) from None
 
 
 def _absolute(path: str) -> str:
@@ -379,19 +374,19 @@ def _read(key: str, path: str) -> str:
         return Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise ConfigError(f"{key}: {path} can't be read: {reason}.") from None
+        raise DarkroomError(f"{key}: {path} can't be read: {reason}.") from None
 
 
 def find(path: str | Path) -> Path:
-    """The file of a configuration, by its path or by the name of a shipped one; or ConfigError."""
+    """The file of a configuration, by its path or its name as a shipped one; or DarkroomError."""
     shipped = CONFIGS / f"{path}.yaml"
     if not Path(path).is_file() and shipped.exists():
         return shipped
     if Path(path).is_dir():
-        raise ConfigError(f"{path}: expected a YAML file, found a folder.")
+        raise DarkroomError(f"{path}: expected a YAML file, found a folder.")
     if not Path(path).exists():
         names = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
-        raise ConfigError(
+        raise DarkroomError(
             f"{path}: no such configuration file, and no shipped configuration of that name "
             f"(there are {', '.join(names)}).{closest(str(path), names)}"
         )
@@ -402,11 +397,11 @@ def _override(tree: dict[str, Any], override: str, origins: dict[str, str]) -> N
     key, equals, text = override.partition("=")
     origin = f"--set {override}"
     if not equals or not key:
-        raise ConfigError(f"{origin}: expected dotted.key=value, such as training.epochs=3.")
+        raise DarkroomError(f"{origin}: expected dotted.key=value, such as training.epochs=3.")
     try:
         value = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{origin}: the value is not valid YAML.") from error
+        raise DarkroomError(f"{origin}: the value is not valid YAML.") from error
     branch = tree
     # A hyperparameter's own key has dots.
     *parents, leaf = key.split(".", 2 if key.startswith("tuner.space.") else -1)
@@ -415,7 +410,7 @@ def _override(tree: dict[str, Any], override: str, origins: dict[str, str]) -> N
             branch[parent] = {}
         branch = branch[parent]
         if not isinstance(branch, dict):
-            raise ConfigError(f"{origin}: {parent} holds a value, no further keys.")
+            raise DarkroomError(f"{origin}: {parent} holds a value, no further keys.")
     branch[leaf], origins[key] = value, origin
 
 
