@@ -16,9 +16,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError, field_validator, model_validator
 
-from darkroom.components.base import features, results, sections
+from darkroom.components.base import features, remote, results, sections
 from darkroom.components.base.errors import DarkroomError, closest
-from darkroom.components.base.remote import is_remote
 from darkroom.components.evaluation import thresholds
 from darkroom.components.networks.architectures import ARCHITECTURES
 from darkroom.components.runs.metadata import Store
@@ -153,7 +152,7 @@ class Config(sections.Section):
                 f"training.cpu_replicas is {training.cpu_replicas}; with strategy multi_worker "
                 "each machine has one device on its CPU: set it to 1"
             )
-            yield is_remote(self.root) and (
+            yield remote.is_remote(self.root) and (
                 "root: with training.strategy multi_worker a folder that all machines see, such "
                 f"as one of a network disk; found {self.root}"
             )
@@ -238,7 +237,7 @@ class Config(sections.Section):
     @property
     def root_on_disk(self) -> str:
         """As it is written: `root`, or what stands for it on this machine."""
-        return self.local_root if is_remote(self.root) else self.root
+        return self.local_root if remote.is_remote(self.root) else self.root
 
     @property
     def home(self) -> Path:
@@ -248,7 +247,8 @@ class Config(sections.Section):
     @property
     def base(self) -> str:
         """Folder or URI of the artifacts and of the pushed models."""
-        return f"{self.root.rstrip('/')}/{self.name}" if is_remote(self.root) else str(self.home)
+        root = self.root.rstrip("/")
+        return f"{root}/{self.name}" if remote.is_remote(root) else str(self.home)
 
     @property
     def staging(self) -> Path:
@@ -259,7 +259,7 @@ class Config(sections.Section):
     def data_path(self) -> str:
         """Folder or URI of the TFRecords."""
         path = self.data.path or str(self.home / "data")
-        return path.rstrip("/") if is_remote(path) else _absolute(path)
+        return path.rstrip("/") if remote.is_remote(path) else _absolute(path)
 
     @property
     def user_code(self) -> dict[str, str]:
@@ -310,7 +310,7 @@ class Config(sections.Section):
     @property
     def push_path(self) -> Path:
         """The folder that a model server watches; DarkroomError where that is in a bucket."""
-        if is_remote(self.base):
+        if remote.is_remote(self.base):
             raise DarkroomError(
                 f"root: the pushed versions are in {self.push_uri}, and this command works on a "
                 "folder of this machine. Copy what you need of it, or give it to a TensorFlow "

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from darkroom.components.base import results
-from darkroom.components.base.remote import is_remote
+from darkroom.components.base import remote, results
 from darkroom.components.base.status import Status
 from darkroom.components.ingestion import outcome as ingestion
 from darkroom.components.ingestion.inspection_report import InspectionReport
@@ -55,7 +54,7 @@ def of_run(console: Console, status: Status, config_argument: str) -> None:
         command = f"darkroom run{config_argument} --set training.learning_rate={rate}"
     else:
         rows += [*_training(status), *_pushed(status)]
-        if status.versions and not is_remote(status.push_path):  # it predicts from a folder
+        if status.versions and not remote.is_remote(status.push_path):  # it predicts from a folder
             command = f"darkroom predict{config_argument} IMAGE.png"
     _print(console, [*rows, ("report", status.report), ("log", status.log), ("next", command)])
 

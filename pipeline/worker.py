@@ -3,9 +3,8 @@
 import os
 from collections.abc import Iterator
 
-from darkroom.components.base import results
+from darkroom.components.base import remote, results
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.base.remote import is_remote
 from darkroom.components.training import multi_worker
 from darkroom.components.training.distribution import cluster, shared_work
 from darkroom.pipeline.config import Config
@@ -54,7 +53,7 @@ def _problems(config: Config, this: cluster.Cluster | None) -> Iterator[object]:
             f"{_ID} is {os.environ[_ID]}, the chief. Start darkroom run on this machine, or give "
             "it another id."
         )
-    yield is_remote(config.root) and (
+    yield remote.is_remote(config.root) and (
         f"root: {config.root} is in a bucket, and machines that help each other need a folder that "
         "all of them see. Set it to one of a network disk."
     )

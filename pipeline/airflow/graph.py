@@ -14,8 +14,7 @@ from pathlib import Path
 import click
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.pipeline import fingerprint
-from darkroom.pipeline.command_line import obey
+from darkroom.pipeline import command_line, fingerprint
 from darkroom.pipeline.config import Config, load
 from darkroom.serving import files
 
@@ -71,4 +70,4 @@ def print_shape(path: str, overrides: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(obey(print_shape, "python -m darkroom.pipeline.airflow.graph"))
+    sys.exit(command_line.obey(print_shape, "python -m darkroom.pipeline.airflow.graph"))

@@ -33,14 +33,14 @@ def find(config: Config, run: str | None = None) -> Path:
     store = status.open_store(config)
     contexts = status.runs(config, store)
     names = [context.name for context in contexts]
-    number = None if run is None else _number(config, names, run)
-    for context in contexts if number is None else [contexts[number]]:
+    meant = contexts if run is None else [contexts[_number(config, names, run)]]
+    for context in meant:
         if (folder := _folder(config, store, context)) is not None:
             return folder
-    if number is None:
+    if run is None:
         raise DarkroomError(f"No run of {config.name} has a report yet. Run darkroom run first.")
     reported = [c.name for c in contexts if _folder(config, store, c) is not None]
-    raise DarkroomError(f"The run {names[number]} has no report. {_there_are(reported)}")
+    raise DarkroomError(f"The run {meant[0].name} has no report. {_there_are(reported)}")
 
 
 def load(folder: Path) -> Facts:

@@ -22,8 +22,6 @@ _SPLIT_FOLDERS = {
 }
 _COLUMNS = ("path", "label", "split")
 SPLITS = ("train", "eval", "test")
-
-
 Row = dict[str, str | None]
 
 
@@ -80,8 +78,8 @@ def _folder(root: Path) -> Listing:
                 listing.files.append(Source(path, name, text(folder.name), split))
             else:
                 listing.ignored[suffix or "no suffix"] += 1
-    loose = 0 if children else sum(path.suffix.lower() in SUFFIXES for path in root.iterdir())
-    if loose:
+    loose = sum(path.suffix.lower() in SUFFIXES for path in root.iterdir())
+    if loose and not children:
         raise DarkroomError(
             f"{root}: {loose:,} images are in the folder itself, so that their classes are not "
             "known. Move them into a folder for each class, or write a CSV manifest with the "
@@ -111,13 +109,10 @@ def _walk(folder: Path, refused: list[tuple[str, str]], root: Path) -> Iterator[
 
     seen = {_identity(folder)}
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=failed):
-        inside = []
-        for name in sorted(name for name in folders if name[0] != "."):
-            identity = _identity(os.path.join(parent, name))
-            if identity not in seen:
-                seen.add(identity)
-                inside.append(name)
-        folders[:] = inside
+        visible = sorted((name for name in folders if name[0] != "."), reverse=True)
+        inside = {_identity(os.path.join(parent, name)): name for name in visible}
+        folders[:] = sorted(name for identity, name in inside.items() if identity not in seen)
+        seen |= inside.keys()
         yield from (os.path.join(parent, name) for name in sorted(files) if name[0] != ".")
 
 

@@ -97,16 +97,10 @@ class SequentialRunner(local_dag_runner.LocalDagRunner):
         for node in (one.pipeline_node for one in pipeline.nodes):
             if self._node in ("", node.node_info.id):
                 if self._node:
-                    _begin_anew(node)
+                    # TFX takes the execution that has the same contexts (pipeline, run and node)
+                    # for this one, and doesn't run a node again that failed in a run. So this try
+                    # is a context, too.
+                    attempt = node.contexts.contexts.add()
+                    attempt.type.name = "try"
+                    attempt.name.field_value.string_value = f"{self._node} {time.time_ns()}"
                 self._launch(pipeline, node)
-
-
-def _begin_anew(node: pipeline_pb2.PipelineNode) -> None:
-    """Makes this try of a node an execution of its own: the try is a context, too.
-
-    TFX takes the execution that has the same contexts (pipeline, run and node) for this one, and
-    doesn't run a node again that failed in a run.
-    """
-    attempt = node.contexts.contexts.add()
-    attempt.type.name = "try"
-    attempt.name.field_value.string_value = f"{node.node_info.id} {time.time_ns()}"

@@ -15,8 +15,7 @@ import click
 
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.runs import lineage
-from darkroom.pipeline import beam, display
-from darkroom.pipeline.command_line import obey
+from darkroom.pipeline import beam, command_line, display
 from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.history import status
 from darkroom.pipeline.running import lock, preflight, runner
@@ -114,4 +113,4 @@ def required(pipeline: "Pipeline", node: str, done: set[str], run: str) -> "Base
 
 if __name__ == "__main__":
     # With 0 where the node is done, 130 where it was interrupted, else 1.
-    sys.exit(obey(run_node, "python -m darkroom.pipeline.running.node"))
+    sys.exit(command_line.obey(run_node, "python -m darkroom.pipeline.running.node"))
