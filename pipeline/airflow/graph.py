@@ -18,6 +18,18 @@ from darkroom.pipeline import command_line, fingerprint
 from darkroom.pipeline.config import Config, load
 from darkroom.serving import files
 
+_DAG_FILE = '''\
+"""Airflow's DAG of the pipeline {name}; written by darkroom airflow."""
+
+from darkroom.pipeline.airflow.dag import create_dag
+
+dag = create_dag(
+    config={config},
+    overrides={overrides},
+    folder={folder},
+)
+'''
+
 
 def shape(config: Config, arguments: list[str], folder: Path, python: str) -> dict[str, list[str]]:
     """The ids of all nodes in the order in which they run, each with those that it waits for.
@@ -56,6 +68,13 @@ def _printed_shape(arguments: Sequence[str], folder: Path, python: str) -> str:
             reason += "darkroom-tfx[pipeline]."
         raise DarkroomError(f"The graph can't be made with {python}: {reason}")
     return result.stdout.splitlines()[-1]
+
+
+def dag_file(name: str, config: Path, overrides: Sequence[str], folder: Path) -> str:
+    """Python that Airflow parses in about a second; the arguments are those of ``create_dag``."""
+    literals = {"config": str(config), "overrides": list(overrides), "folder": str(folder)}
+    quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in literals.items()}
+    return _DAG_FILE.format(name=name, **quoted)
 
 
 @click.command(help=__doc__)

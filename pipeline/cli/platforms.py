@@ -88,7 +88,7 @@ def write_dag(options: ConfigOptions, out: Path | None, force: bool) -> None:
     It has a task per node, on the schedule that the configuration's section airflow sets.
     """
     config = options.load()
-    from darkroom.pipeline.airflow import dag_file, graph
+    from darkroom.pipeline.airflow import graph
     from darkroom.pipeline.config import find
 
     path, folder = find(options.config).absolute(), Path.cwd()
@@ -96,7 +96,7 @@ def write_dag(options: ConfigOptions, out: Path | None, force: bool) -> None:
     words = [word for override in options.overrides for word in ("--set", override)]
     python = config.airflow.python or sys.executable
     graph.shape(config, ["--config", str(path), *words], folder, python)
-    text = dag_file.text(config.name, path, options.overrides, folder)
+    text = graph.dag_file(config.name, path, options.overrides, folder)
     if out is None:
         print(text, end="")
         return
