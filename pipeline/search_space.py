@@ -27,7 +27,8 @@ def check(tuner: Tuner, **sections: Section) -> None:
                 raise ValueError(f"set either tuner.{key}, or training.epochs in tuner.space")
     for key, values in tuner.space.items():
         is_whole = isinstance(_value(sections, key, f"tuner.space.{key}"), int)
-        for value in values.choices or [values.min, values.max]:
+        ends = values.choices if values.choices is not None else [values.min, values.max]
+        for value in ends:
             if is_whole and isinstance(value, float) and value.is_integer():
                 value = int(value)
             _check(sections, f"tuner.space.{key}", key, value)
