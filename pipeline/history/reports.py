@@ -60,10 +60,7 @@ def load(folder: Path) -> Facts:
 
 
 def load_named(named: str, config: Callable[[], Config]) -> Facts:
-    """The facts of a report by its folder or file, or by its run, as ``find`` takes it.
-
-    ``config`` loads the configuration of the pipeline, where it is a run.
-    """
+    """The facts of a report by its folder or file, or, of ``config()``, as ``find`` takes it."""
     path = Path(named)
     is_path = path.is_file() or (path / results.REPORT_FACTS).exists() or len(path.parts) > 1
     return load(path if is_path else find(config(), named))
