@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
       The exit code.
     """
-    return cli.main(arguments, further_commands=commands.COMMANDS)
+    return cli.main(arguments, further=commands.COMMANDS)
 
 
 if __name__ == "__main__":

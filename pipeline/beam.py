@@ -13,13 +13,6 @@ from darkroom.pipeline.config import Config
 from darkroom.pipeline.platforms import BEAM_KEYS, Beam
 
 _GIB = 2**30
-# As Beam's own option --runner has them.
-_RUNNERS = {
-    "portable": "PortableRunner",
-    "flink": "FlinkRunner",
-    "spark": "SparkRunner",
-    "dataflow": "DataflowRunner",
-}
 _UNFINISHED = "a node goes on with what its job has written when that has ended"
 # Options of Beam that don't go with darkroom, and why.
 _REFUSED = {
@@ -32,42 +25,33 @@ _REFUSED = {
 # Seconds, a day. Beam's own job server loses sight of a job after this time, a minute by default,
 # and Beam takes that for a failure (portable_runner.JobServiceHandle.run).
 _WATCH_SECONDS = 86_400
-# Seconds that a job server or a worker pool has for taking a connection.
-_CONNECT_SECONDS = 10
+_CONNECT_SECONDS = 10  # for a job server or a worker pool
 
 
 def arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
-    """Beam's options, the same whoever runs the graph.
+    """Beam's options, for so many bytes of TFRecords and cores, the same whoever runs the graph.
 
-    Args:
-      beam: the configuration.
-      data_bytes: size of the TFRecords.
-      cores: of this machine.
-
-    Raises:
-      DarkroomError: Beam has no such option, or takes no such value for it.
+    DarkroomError where Beam has no such option, or takes no such value for it.
     """
     further = [flag for name, value in beam.options.items() for flag in _flags(name, value)]
     if beam.options:
         _check_options(beam, further)
-    is_direct = beam.runner == "direct"
-    flags = [*(_direct(beam, data_bytes, cores) if is_direct else _engines(beam)), *further]
+    own = _engines(beam) if beam.runner != "direct" else []
+    if beam.runner == "direct":
+        mode = beam.direct_running_mode
+        if mode == "auto":
+            is_big = data_bytes >= beam.multi_processing_from_gib * _GIB and cores > 1
+            mode = "multi_processing" if is_big else "in_memory"
+        if mode != "in_memory":
+            workers = beam.direct_num_workers
+            own = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
+    flags = [*own, *further]
     if not flags:
         # Beam's default; with any option at all, TFX builds a source package of itself for
         # remote workers in every Beam node, at 45 MB and some seconds each.
         return []
     # The workers have TFX and darkroom: keeps TFX from building that package.
     return [*flags, f"--sdk_container_image={beam.sdk_container_image or 'local'}"]
-
-
-def _direct(beam: Beam, data_bytes: int, cores: int) -> list[str]:
-    mode = beam.direct_running_mode
-    if mode == "auto":
-        big = data_bytes >= beam.multi_processing_from_gib * _GIB and cores > 1
-        mode = "multi_processing" if big else "in_memory"
-    if mode == "in_memory":
-        return []
-    return [f"--direct_running_mode={mode}", f"--direct_num_workers={beam.direct_num_workers}"]
 
 
 def _engines(beam: Beam) -> list[str]:
@@ -82,7 +66,7 @@ def _engines(beam: Beam) -> list[str]:
         named.append("--experiments=disable_logging_submission_environment")
     if beam.runner == "portable":
         named.append(f"--job_server_timeout={_WATCH_SECONDS}")
-    return [f"--runner={_RUNNERS[beam.runner]}", *named]
+    return [f"--runner={beam.runner.title()}Runner", *named]  # as Beam itself has them
 
 
 def _flags(name: str, value: object) -> list[str]:
@@ -112,16 +96,15 @@ def _check_options(beam: Beam, flags: list[str]) -> None:
     begins = re.findall(r"^  (-.+?)(?:  |$)", parser.format_help(), re.MULTILINE)
     names = re.findall(r"--([\w-]+)", " ".join(begins))
     for name, value in beam.options.items():
+        problem = None
         if name in type(beam).model_fields:
-            raise DarkroomError(f"beam.options.{name}: it has a key of its own: set beam.{name}.")
-        if name in _REFUSED:
-            raise DarkroomError(
-                f"beam.options.{name}: not with darkroom, where {_REFUSED[name]}: take it out."
-            )
-        if name not in names or (value is False and f"no_{name}" not in names):
-            raise DarkroomError(
-                f"beam.options.{name}: Beam has no such option.{closest(name, names)}"
-            )
+            problem = f"it has a key of its own: set beam.{name}."
+        elif name in _REFUSED:
+            problem = f"not with darkroom, where {_REFUSED[name]}: take it out."
+        elif name not in names or (value is False and f"no_{name}" not in names):
+            problem = f"Beam has no such option.{closest(name, names)}"
+        if problem is not None:
+            raise DarkroomError(f"beam.options.{name}: {problem}")
     try:
         parser.parse_known_args(flags)
     except argparse.ArgumentError as error:
@@ -132,14 +115,10 @@ def _check_options(beam: Beam, flags: list[str]) -> None:
 
 
 def require_engine(config: Config) -> None:
-    """Whether somebody is there to take the jobs, as far as that can be seen from here.
-
-    Raises:
-      DarkroomError: nobody listens, or what Beam would start isn't installed.
-    """
+    """DarkroomError where nobody is there to take the jobs, as far as can be seen from here."""
     beam = config.beam
     if beam.job_endpoint is not None:
-        _connect("beam.job_endpoint", beam.job_endpoint, "a job server")
+        _connect("beam.job_endpoint", beam.job_endpoint, "job server")
     elif beam.runner in ("flink", "spark") and shutil.which("java") is None:
         raise DarkroomError(
             f"beam.runner {beam.runner} without beam.job_endpoint: Beam starts the job server with "
@@ -148,7 +127,7 @@ def require_engine(config: Config) -> None:
         )
     # With a root in a bucket, the engine may well call another machine localhost.
     if beam.environment_type == "EXTERNAL" and "://" not in config.root:
-        _connect("beam.environment_config", beam.environment_config or "", "a worker pool")
+        _connect("beam.environment_config", beam.environment_config or "", "worker pool")
 
 
 def _connect(key: str, address: str, listener: str) -> None:
@@ -156,8 +135,8 @@ def _connect(key: str, address: str, listener: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
         raise DarkroomError(
-            f"{key}: there is no {listener.removeprefix('a ')} at {address}: "
-            f"{getattr(error, 'strerror', None) or error}. Start {listener} there, or correct the "
-            "address."
+            f"{key}: there is no {listener} at {address}: {why}. Start a {listener} there, or "
+            "correct the address."
         ) from None

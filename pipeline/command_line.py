@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
+from darkroom.components.base.errors import INTERRUPTED, DarkroomError, closest, explain
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -53,22 +55,18 @@ class Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in self.commands and not ctx.resilient_parsing:
-            from darkroom.components.base.errors import closest
-
             ctx.fail(f"There is no command {args[0]}.{closest(args[0], list(self.commands))}")
         return super().resolve_command(ctx, args)
 
 
-def _complete_config(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    names = [name for name in _SHIPPED if name.startswith(incomplete)]
-    names += sorted(glob.glob(f"{glob.escape(incomplete)}*.yaml"))
+def _complete_config(ctx: click.Context, param: click.Parameter, word: str) -> list[CompletionItem]:
+    names = [name for name in _SHIPPED if name.startswith(word)]
+    names += sorted(glob.glob(f"{glob.escape(word)}*.yaml"))
     # Where nothing fits, the shell offers what it has: other files, and folders.
     return [CompletionItem(name) for name in names] or [CompletionItem("", type="file")]
 
 
-def configured(function: Callable[..., int]) -> Callable[..., int]:
+def configured(function: Callable[..., int | None]) -> Callable[..., int | None]:
     """Gives a command ``--config`` and ``--set``; its function gets a ``ConfigOptions`` first."""
 
     @click.option(
@@ -81,7 +79,7 @@ def configured(function: Callable[..., int]) -> Callable[..., int]:
         help="override a key, as in training.epochs=3; can be repeated",
     )  # fmt: skip
     @functools.wraps(function)
-    def with_config(config: str, overrides: tuple[str, ...], **others: object) -> int:
+    def with_config(config: str, overrides: tuple[str, ...], **others: object) -> int | None:
         return function(ConfigOptions(config, list(overrides)), **others)
 
     return with_config
@@ -98,23 +96,17 @@ def exclude_each_other(**options: object) -> None:
 
 
 def obey(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
-    """Does what a command line says; what is the user's to mend is a sentence on stderr.
+    """Does what a command line says, this process's where there is none; returns the exit code.
 
-    Args:
-      command: or a group of them, whose functions return exit codes.
-      name: of the program.
-      arguments: None: those of this process.
-
-    Returns:
-      The exit code.
+    What is the user's to mend is a sentence on stderr. A command's function returns the exit code,
+    or nothing.
     """
     sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with command.make_context(
-            name, words, help_option_names=["-h", "--help"], max_content_width=100
-        ) as context:
-            code: int = command.invoke(context)
+        settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+        with command.make_context(name, words, None, **settings) as context:
+            code: int = command.invoke(context) or 0
         sys.stdout.flush()  # a reader that has left shows here, not at the interpreter's end
         return code
     except click.exceptions.Exit as ended:  # after --help
@@ -126,14 +118,11 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
         print(f"darkroom: {_sentence(error)} {help_of} --help tells more.", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        from darkroom.components.base.errors import INTERRUPTED
-
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        from darkroom.components.base.errors import DarkroomError, explain
         from darkroom.serving.predictor import PredictionError
 
         is_ours = isinstance(error, (DarkroomError, PredictionError))
@@ -143,8 +132,6 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
 
 def _sentence(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption):
-        from darkroom.components.base.errors import closest
-
         similar = closest(error.option_name, list(error.possibilities or ()))
         return f"There is no option {error.option_name}.{similar}"
     words = error.format_message()

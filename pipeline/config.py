@@ -5,31 +5,19 @@ the dotted path, what was expected, what was found and the closest key. Light to
 here needs TensorFlow.
 """
 
+import operator
 import os
 import re
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError, field_validator, model_validator
 
-from darkroom.components.base import features, results
+from darkroom.components.base import features, remote, results, sections
 from darkroom.components.base.errors import DarkroomError, closest
-from darkroom.components.base.remote import is_remote
-from darkroom.components.base.sections import (
-    Augmentation,
-    Data,
-    Evaluation,
-    LearningRateScan,
-    Model,
-    Preprocessing,
-    Report,
-    Section,
-    Serving,
-    Training,
-    Transfer,
-    Tuner,
-)
 from darkroom.components.evaluation import thresholds
 from darkroom.components.networks.architectures import ARCHITECTURES
 from darkroom.components.runs.metadata import Store
@@ -37,19 +25,11 @@ from darkroom.pipeline import search_space
 from darkroom.pipeline.platforms import Airflow, Beam, Kubeflow, Metadata
 
 CONFIGS = Path(__file__).parent / "configs"
+_KEY = re.compile(r"([a-z_]+(?:\.\w+)*): ")  # that a sentence begins with
+_METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")  # of the networks of model.name
 
 
-class ConfigError(DarkroomError):
-    """The configuration can't be used as written."""
-
-
-# The key that a sentence begins with.
-_KEY = re.compile(r"Value error, ([a-z_]+(?:\.\w+)*): ")
-# Of the networks that model.name chooses.
-_METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")
-
-
-class Config(Section):
+class Config(sections.Section):
     name: str
     """Name of the pipeline and of the served model: lower case, digits, dashes."""
     root: str = "runs"
@@ -59,27 +39,27 @@ class Config(Section):
     """Where `root` is in a bucket: the folder for what needs a disk, such as logs and locks."""
     runner: Literal["beam", "local"] = "beam"
     """beam: TFX's BeamDagRunner; local: TFX's LocalDagRunner."""
-    data: Data
+    data: sections.Data
     """Where the examples are and what is in them."""
-    preprocessing: Preprocessing = Preprocessing()
+    preprocessing: sections.Preprocessing = sections.Preprocessing()
     """What the transform graph does to an image, in training and in serving."""
-    model: Model = Model()
+    model: sections.Model = sections.Model()
     """The network."""
-    augmentation: Augmentation = Augmentation()
+    augmentation: sections.Augmentation = sections.Augmentation()
     """How training images are changed at random."""
-    training: Training = Training()
+    training: sections.Training = sections.Training()
     """How the network is trained."""
-    transfer: Transfer = Transfer()
+    transfer: sections.Transfer = sections.Transfer()
     """What is trained of a network that starts from another task's weights."""
-    lr_scan: LearningRateScan = LearningRateScan()
+    lr_scan: sections.LearningRateScan = sections.LearningRateScan()
     """What `darkroom lr-scan` tries."""
-    tuner: Tuner = Tuner()
+    tuner: sections.Tuner = sections.Tuner()
     """The hyperparameter search before training."""
-    evaluation: Evaluation = Evaluation()
+    evaluation: sections.Evaluation = sections.Evaluation()
     """What a model must reach to be pushed."""
-    serving: Serving = Serving()
+    serving: sections.Serving = sections.Serving()
     """What a model server is told of the pushed versions."""
-    report: Report = Report()
+    report: sections.Report = sections.Report()
     """What a run's report says besides what is measured."""
     beam: Beam = Beam()
     """How Beam runs the data steps."""
@@ -101,224 +81,174 @@ class Config(Section):
         return name
 
     @model_validator(mode="after")
-    def _fits_the_architecture(self) -> "Config":
+    def _sections_agree(self) -> "Config":
+        """Raises the first sentence; a rule that is kept yields something false."""
+        of_tuner = self._tuner_rules() if self.tuner.enabled else ()
+        rules = chain(self._model_rules(), self._training_rules(), self._data_rules(), of_tuner)
+        for sentence in filter(None, rules):
+            raise ValueError(sentence)
+        searched = {key: getattr(self, key) for key in ("model", "augmentation", "training")}
+        search_space.check(self.tuner, **searched)
+        return self
+
+    def _model_rules(self) -> Iterator[object]:
+        model, prepared = self.model, self.preprocessing
         names = ["cnn", "dense", "residual", *ARCHITECTURES]
-        if self.model.name not in names:
-            raise ValueError(
-                f"model.name: no such model, found {self.model.name!r}."
-                f"{closest(self.model.name, names)}"
+        yield model.name not in names and (
+            f"model.name: no such model, found {model.name!r}.{closest(model.name, names)}"
+        )
+        architecture = ARCHITECTURES.get(model.name)
+        if architecture is not None and model.build_fn is None:
+            least = architecture.smallest
+            yield min(prepared.height, prepared.width) < least and (
+                f"preprocessing: {model.name} needs images of at least {least}×{least} pixels, "
+                f"found {prepared.height}×{prepared.width}"
             )
-        architecture = ARCHITECTURES.get(self.model.name)
-        if architecture is None or self.model.build_fn is not None:
-            return self
-        prepared = self.preprocessing
-        if min(prepared.height, prepared.width) < architecture.smallest:
-            raise ValueError(
-                f"preprocessing: {self.model.name} needs images of at least "
-                f"{architecture.smallest}×{architecture.smallest} pixels, found "
-                f"{prepared.height}×{prepared.width}"
-            )
-        if prepared.channels != 3 or prepared.normalization != "rescale":
-            raise ValueError(
-                f"preprocessing: {self.model.name} scales RGB pixels itself: set channels to 3 and "
+            yield (prepared.channels != 3 or prepared.normalization != "rescale") and (
+                f"preprocessing: {model.name} scales RGB pixels itself: set channels to 3 and "
                 f"normalization to rescale, found {prepared.channels} and {prepared.normalization}"
             )
-        return self
+        transfers, own = self.transfer.mode != "none", model.build_fn is not None
+        yield (transfers and model.weights is None) and (
+            f"transfer.mode is {self.transfer.mode}, which needs model.weights to start from: "
+            "imagenet, a file, or the folder of a pushed version"
+        )
+        yield (own and (model.weights is not None or transfers)) and (
+            "model.weights and transfer are for the networks of model.name; load weights in "
+            "model.build_fn instead"
+        )
+        yield (own and model.input_layer is not None) and (
+            "model.input_layer is for the networks of model.name; use the layer in model.build_fn "
+            "instead"
+        )
+        yield (model.weights == "imagenet" and architecture is None) and (
+            "model.weights: imagenet is for the architectures of keras.applications, found "
+            f"model.name {model.name}"
+        )
+        multi_label = self.data.multi_label
+        yield (multi_label and model.head == "binary") and (
+            "model.head: binary is for images of one of two classes, and data.multi_label is set: "
+            "leave head as softmax, multi-label data have a sigmoid for each class"
+        )
+        yield (model.head == "multi-label" and not multi_label) and (
+            "model.head: multi-label is for data.multi_label; set that to true"
+        )
+        yield (multi_label and "model.head" in self.tuner.space) and (
+            "tuner.space.model.head: data.multi_label leaves nothing to choose"
+        )
 
-    @model_validator(mode="after")
-    def _epochs_are_enough(self) -> "Config":
-        training = self.training
-        if training.warmup_epochs >= training.epochs:
-            raise ValueError(
-                f"training.warmup_epochs is {training.warmup_epochs}, which leaves none of the "
-                f"{training.epochs} training.epochs for the schedule"
-            )
-        if training.starts > 1 and training.start_epochs > training.epochs:
-            raise ValueError(
-                f"training.start_epochs is {training.start_epochs}, more than the "
-                f"{training.epochs} training.epochs"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _several_machines_can_do_it(self) -> "Config":
-        training = self.training
-        if training.strategy == "mirrored":
-            return self
-        if training.cpu_replicas > 1:
-            raise ValueError(
+    def _training_rules(self) -> Iterator[object]:
+        training, scratch_epochs = self.training, self.transfer.scratch_epochs
+        yield training.warmup_epochs >= training.epochs and (
+            f"training.warmup_epochs is {training.warmup_epochs}, which leaves none of the "
+            f"{training.epochs} training.epochs for the schedule"
+        )
+        yield (training.starts > 1 and training.start_epochs > training.epochs) and (
+            f"training.start_epochs is {training.start_epochs}, more than the {training.epochs} "
+            "training.epochs"
+        )
+        if training.strategy != "mirrored":
+            yield training.cpu_replicas > 1 and (
                 f"training.cpu_replicas is {training.cpu_replicas}; with strategy multi_worker "
                 "each machine has one device on its CPU: set it to 1"
             )
-        if is_remote(self.root):
-            raise ValueError(
+            yield remote.is_remote(self.root) and (
                 "root: with training.strategy multi_worker a folder that all machines see, such "
                 f"as one of a network disk; found {self.root}"
             )
-        if training.jit_compile:
-            raise ValueError(
+            yield training.jit_compile and (
                 "training.jit_compile: XLA can't compile what several machines add up; take it out "
                 "or set training.strategy to mirrored"
             )
-        if self.transfer.scratch_epochs:
-            raise ValueError(
+            yield scratch_epochs and (
                 "transfer.scratch_epochs compares on one machine; set it to 0, or "
                 "training.strategy to mirrored"
             )
-        return self
+        begins = training.starts > 1 or training.warm_start_epochs
+        yield (begins and self.model.weights is not None) and (
+            "training.starts and warm_start_epochs are for random weights; model.weights is set"
+        )
+        yield scratch_epochs > training.epochs and (
+            f"transfer.scratch_epochs is {scratch_epochs}, more than the {training.epochs} "
+            "training.epochs that it is compared with"
+        )
 
-    @model_validator(mode="after")
-    def _transfers_something(self) -> "Config":
-        if self.transfer.mode != "none" and self.model.weights is None:
-            raise ValueError(
-                f"transfer.mode is {self.transfer.mode}, which needs model.weights to start from: "
-                "imagenet, a file, or the folder of a pushed version"
-            )
-        own = self.model.build_fn is not None
-        if own and (self.model.weights is not None or self.transfer.mode != "none"):
-            raise ValueError(
-                "model.weights and transfer are for the networks of model.name; load weights in "
-                "model.build_fn instead"
-            )
-        if own and self.model.input_layer is not None:
-            raise ValueError(
-                "model.input_layer is for the networks of model.name; use the layer in "
-                "model.build_fn instead"
-            )
-        if self.model.weights == "imagenet" and self.model.name not in ARCHITECTURES:
-            raise ValueError(
-                f"model.weights: imagenet is for the architectures of keras.applications, found "
-                f"model.name {self.model.name}"
-            )
-        begins = self.training.starts > 1 or self.training.warm_start_epochs
-        if begins and self.model.weights is not None:
-            raise ValueError(
-                "training.starts and warm_start_epochs are for random weights; model.weights is set"
-            )
-        if self.transfer.scratch_epochs > self.training.epochs:
-            raise ValueError(
-                f"transfer.scratch_epochs is {self.transfer.scratch_epochs}, more than the "
-                f"{self.training.epochs} training.epochs that it is compared with"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_evaluated(self) -> "Config":
-        taken = [key for key in self.data.keep_features if key in features.OWN]
-        if taken:
-            raise ValueError(f"data.keep_features: {taken[0]} is kept anyway; take it out")
+    def _data_rules(self) -> Iterator[object]:
+        for key in self.data.keep_features:
+            yield key in features.OWN and f"data.keep_features: {key} is kept anyway; take it out"
         thresholds.check(self.evaluation)
-        if self.evaluation.split == "test" and self.data.splits.test is None:
-            raise ValueError("evaluation.split is test: set data.splits.test to its files")
-        known = [*features.INSPECTED, *self.data.keep_features]
+        yield (self.evaluation.split == "test" and self.data.splits.test is None) and (
+            "evaluation.split is test: set data.splits.test to its files"
+        )
+        sliceable = [*features.INSPECTED, *self.data.keep_features]
         for key in self.evaluation.slices:
-            if key not in known:
-                raise ValueError(
-                    f"evaluation.slices: {key} is no feature; there are {', '.join(known)}. Name "
-                    f"others of your examples in data.keep_features.{closest(key, known)}"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _one_head(self) -> "Config":
-        if self.data.multi_label and self.model.head == "binary":
-            raise ValueError(
-                "model.head: binary is for images of one of two classes, and data.multi_label is "
-                "set: leave head as softmax, multi-label data have a sigmoid for each class"
+            yield key not in sliceable and (
+                f"evaluation.slices: {key} is no feature; there are {', '.join(sliceable)}. Name "
+                f"others of your examples in data.keep_features.{closest(key, sliceable)}"
             )
-        if self.model.head == "multi-label" and not self.data.multi_label:
-            raise ValueError("model.head: multi-label is for data.multi_label; set that to true")
-        if self.data.multi_label and "model.head" in self.tuner.space:
-            raise ValueError("tuner.space.model.head: data.multi_label leaves nothing to choose")
-        return self
-
-    @model_validator(mode="after")
-    def _search_has_something_to_do(self) -> "Config":
-        tuner, own = self.tuner, self.model.build_fn is not None
-        if not tuner.enabled:
-            return self
-        if tuner.algorithm == "list":
-            if not tuner.trials or tuner.space:
-                raise ValueError("tuner.algorithm is list: name the trials' values in tuner.trials")
-        elif tuner.trials:
-            raise ValueError(
-                f"tuner.trials is for algorithm: list, found algorithm: {tuner.algorithm}"
-            )
-        elif not tuner.space and not own:
-            raise ValueError("tuner.space: empty, there is nothing to search")
-        if tuner.algorithm in ("random", "bayesian") and tuner.max_trials is None:
-            raise ValueError(
-                f"tuner.max_trials: empty; {tuner.algorithm} needs a number of trials, such as 10"
-            )
-        if not own and tuner.objective not in _METRICS:
-            raise ValueError(
-                f"tuner.objective: {tuner.objective} is no metric of the network; there are "
-                f"{', '.join(_METRICS)}.{closest(tuner.objective, list(_METRICS))}"
-            )
-        if tuner.folds is not None and tuner.carry_over == "checkpoint":
-            raise ValueError(
-                "tuner.carry_over: checkpoint goes on with a trial that was fitted on the whole "
-                "train split; with tuner.folds there is none: set it to values"
-            )
-        epochs = self.training.epochs
-        if tuner.carry_over == "checkpoint" and tuner.carry_epochs:
-            raise ValueError(
-                "tuner.carry_epochs: there is nothing left to train where tuner.carry_over is "
-                "checkpoint; set one of them"
-            )
-        if tuner.carry_over == "checkpoint" and (tuner.epochs or epochs) >= epochs:
-            raise ValueError(
-                f"tuner.carry_over: checkpoint goes on after the trials' {tuner.epochs or epochs} "
-                f"epochs, and training.epochs is {epochs}: nothing left to train"
-            )
-        if self.training.warmup_epochs >= (tuner.epochs or epochs):
-            raise ValueError(
-                f"tuner.epochs is {tuner.epochs}, and training.warmup_epochs is "
-                f"{self.training.warmup_epochs}: trials would end within it"
-            )
-        if self.transfer.mode != "none" and tuner.carry_over == "checkpoint":
-            raise ValueError(
-                "tuner.carry_over: checkpoint is for transfer.mode none; a trial fits the whole "
-                "network: set it to values"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _workers_see_the_files(self) -> "Config":
         where = self.beam.elsewhere
         for key, path in (("root", self.root), ("data.path", self.data.path)):
-            if where and path is not None and "://" not in path:
-                raise ValueError(
-                    f"{key}: the workers of beam.runner {self.beam.runner} are {where} and don't "
-                    f"see this machine's folders; expected one in a bucket, such as "
-                    f"gs://BUCKET/FOLDER, found {path}"
-                )
-        return self
+            yield (where and path is not None and "://" not in path) and (
+                f"{key}: the workers of beam.runner {self.beam.runner} are {where} and don't see "
+                "this machine's folders; expected one in a bucket, such as gs://BUCKET/FOLDER, "
+                f"found {path}"
+            )
 
-    @model_validator(mode="after")
-    def _space_is_in_the_tree(self) -> "Config":
-        search_space.check(
-            self.tuner, model=self.model, augmentation=self.augmentation, training=self.training
+    def _tuner_rules(self) -> Iterator[object]:
+        tuner, own, epochs = self.tuner, self.model.build_fn is not None, self.training.epochs
+        is_list, goes_on = tuner.algorithm == "list", tuner.carry_over == "checkpoint"
+        yield (is_list and (not tuner.trials or tuner.space)) and (
+            "tuner.algorithm is list: name the trials' values in tuner.trials"
         )
-        return self
+        yield (not is_list and tuner.trials) and (
+            f"tuner.trials is for algorithm: list, found algorithm: {tuner.algorithm}"
+        )
+        is_searched = is_list or tuner.space or own
+        yield not is_searched and "tuner.space: empty, there is nothing to search"
+        yield (tuner.algorithm in ("random", "bayesian") and tuner.max_trials is None) and (
+            f"tuner.max_trials: empty; {tuner.algorithm} needs a number of trials, such as 10"
+        )
+        yield not (own or tuner.objective in _METRICS) and (
+            f"tuner.objective: {tuner.objective} is no metric of the network; there are "
+            f"{', '.join(_METRICS)}.{closest(tuner.objective, list(_METRICS))}"
+        )
+        yield (tuner.folds is not None and goes_on) and (
+            "tuner.carry_over: checkpoint goes on with a trial that was fitted on the whole train "
+            "split; with tuner.folds there is none: set it to values"
+        )
+        yield (goes_on and tuner.carry_epochs) and (
+            "tuner.carry_epochs: there is nothing left to train where tuner.carry_over is "
+            "checkpoint; set one of them"
+        )
+        of_trials = tuner.epochs or epochs
+        yield (goes_on and of_trials >= epochs) and (
+            f"tuner.carry_over: checkpoint goes on after the trials' {of_trials} epochs, and "
+            f"training.epochs is {epochs}: nothing left to train"
+        )
+        yield self.training.warmup_epochs >= of_trials and (
+            f"tuner.epochs is {tuner.epochs}, and training.warmup_epochs is "
+            f"{self.training.warmup_epochs}: trials would end within it"
+        )
+        yield (goes_on and self.transfer.mode != "none") and (
+            "tuner.carry_over: checkpoint is for transfer.mode none; a trial fits the whole "
+            "network: set it to values"
+        )
 
     @property
     def root_on_disk(self) -> str:
         """As it is written: `root`, or what stands for it on this machine."""
-        return self.local_root if is_remote(self.root) else self.root
+        return self.local_root if remote.is_remote(self.root) else self.root
 
     @property
     def home(self) -> Path:
         """The folder of this pipeline on this machine; it has all, unless `base` is elsewhere."""
-        root = self.root_on_disk
-        return Path(os.path.abspath(os.path.expanduser(root))) / self.name
+        return Path(_absolute(self.root_on_disk)) / self.name
 
     @property
     def base(self) -> str:
         """Folder or URI of the artifacts and of the pushed models."""
-        if not is_remote(self.root):
-            return str(self.home)
-        return f"{self.root.rstrip('/')}/{self.name}"
+        root = self.root.rstrip("/")
+        return f"{root}/{self.name}" if remote.is_remote(root) else str(self.home)
 
     @property
     def staging(self) -> Path:
@@ -328,28 +258,21 @@ class Config(Section):
     @property
     def data_path(self) -> str:
         """Folder or URI of the TFRecords."""
-        if self.data.path is None:
-            return str(self.home / "data")
-        if is_remote(self.data.path):
-            return self.data.path.rstrip("/")
-        return os.path.abspath(os.path.expanduser(self.data.path))
+        path = self.data.path or str(self.home / "data")
+        return path.rstrip("/") if remote.is_remote(path) else _absolute(path)
 
     @property
     def user_code(self) -> dict[str, str]:
         """Dotted paths of the user's functions and classes, by the keys that name them."""
-        named = {
-            "preprocessing.image_fn": self.preprocessing.image_fn,
-            "model.build_fn": self.model.build_fn,
-            "model.input_layer": self.model.input_layer,
-        }
-        return {key: path for key, path in named.items() if path is not None}
+        keys = ("preprocessing.image_fn", "model.build_fn", "model.input_layer")
+        paths = {key: operator.attrgetter(key)(self) for key in keys}
+        return {key: path for key, path in paths.items() if path is not None}
 
     @property
-    def network(self) -> Model:
+    def network(self) -> sections.Model:
         """The section ``model``, with what the network's outputs mean."""
-        if not self.data.multi_label:
-            return self.model
-        return self.model.model_copy(update={"head": "multi-label"})
+        head = "multi-label" if self.data.multi_label else self.model.head
+        return self.model.model_copy(update={"head": head})
 
     def class_names(self) -> list[str] | None:
         """The names of integer classes, read from their file."""
@@ -370,39 +293,25 @@ class Config(Section):
         return f"{self.base}/artifacts"
 
     @property
-    def metadata_path(self) -> Path:
-        """The SQLite file of ML Metadata."""
-        return self.home / "metadata.sqlite"
-
-    @property
     def store(self) -> Store:
         """ML Metadata's store."""
-        return Store(path=str(self.metadata_path), **self.metadata.model_dump(exclude_none=True))
+        path = str(self.home / "metadata.sqlite")
+        return Store(path=path, **self.metadata.model_dump(exclude_none=True))
 
     @property
     def reported(self) -> dict[str, Any]:
         """The tree as a report has it: who runs the graph changes nothing in what comes of it."""
-        platforms = {"runner", "kubeflow", "airflow", "metadata", "local_root"}
-        return self.model_dump(exclude=platforms)
+        return self.model_dump(exclude={"runner", "kubeflow", "airflow", "metadata", "local_root"})
 
     def unfinished_report(self, run: str) -> Path:
         """The folder of the report of a run that didn't get to its end; always on this machine."""
         return self.home / "artifacts" / results.UNFINISHED_REPORTS / run
 
     @property
-    def statistics_uri(self) -> str:
-        """The folder of the last runs' statistics, where ML Metadata can't be asked for them."""
-        return f"{self.base}/statistics"
-
-    @property
     def push_path(self) -> Path:
-        """The folder that a model server watches: one sub-folder per version.
-
-        Raises:
-          ConfigError: it is in a bucket.
-        """
-        if is_remote(self.base):
-            raise ConfigError(
+        """The folder that a model server watches; DarkroomError where that is in a bucket."""
+        if remote.is_remote(self.base):
+            raise DarkroomError(
                 f"root: the pushed versions are in {self.push_uri}, and this command works on a "
                 "folder of this machine. Copy what you need of it, or give it to a TensorFlow "
                 "Serving that reads buckets (docs/platforms/storage.md)."
@@ -416,36 +325,37 @@ class Config(Section):
 
 
 def load(path: str | Path, overrides: list[str] | None = None) -> Config:
-    """Reads a configuration file and applies ``dotted.key=value`` overrides.
+    """Reads a configuration file, or a shipped one by its name, and applies overrides.
 
-    Args:
-      path: a YAML file, or the name of a shipped configuration such as ``digits``.
-      overrides: values are YAML, as in ``training.epochs=3`` or ``model.filters=[16, 32]``.
-
-    Raises:
-      ConfigError: one sentence per problem, all problems at once.
+    These are such as ``training.epochs=3`` or ``model.filters=[16, 32]``: their values are YAML.
+    DarkroomError has one sentence per problem, all problems at once.
     """
     path = find(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.load(text, Loader=_Loader)
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}.") from error
+        raise DarkroomError(f"{path}: can't be read: {error}.") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: 2024-13-01 is no date
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(f"{path}{where}: not valid YAML: {problem}.") from error
+        raise DarkroomError(f"{path}{where}: not valid YAML: {problem}.") from error
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected keys and values, found {_kind(tree)}.")
+        kind = "a list" if isinstance(tree, list) else repr(tree)
+        raise DarkroomError(f"{path}: expected keys and values, found {kind}.")
     origins: dict[str, str] = {}
     for override in overrides or []:
         _override(tree, override, origins)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(_sentence(e, path, origins) for e in error.errors())) from None
+        sentences = (_sentence(each, path, origins) for each in error.errors())
+        raise DarkroomError("\n".join(sentences)) from None
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
 
 
 class _Loader(yaml.SafeLoader):
@@ -464,23 +374,19 @@ def _read(key: str, path: str) -> str:
         return Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise ConfigError(f"{key}: {path} can't be read: {reason}.") from None
+        raise DarkroomError(f"{key}: {path} can't be read: {reason}.") from None
 
 
 def find(path: str | Path) -> Path:
-    """The file of a configuration, by its path or by the name of a shipped one.
-
-    Raises:
-      ConfigError: there is none.
-    """
+    """The file of a configuration, by its path or its name as a shipped one; or DarkroomError."""
     shipped = CONFIGS / f"{path}.yaml"
     if not Path(path).is_file() and shipped.exists():
         return shipped
     if Path(path).is_dir():
-        raise ConfigError(f"{path}: expected a YAML file, found a folder.")
+        raise DarkroomError(f"{path}: expected a YAML file, found a folder.")
     if not Path(path).exists():
         names = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
-        raise ConfigError(
+        raise DarkroomError(
             f"{path}: no such configuration file, and no shipped configuration of that name "
             f"(there are {', '.join(names)}).{closest(str(path), names)}"
         )
@@ -489,52 +395,46 @@ def find(path: str | Path) -> Path:
 
 def _override(tree: dict[str, Any], override: str, origins: dict[str, str]) -> None:
     key, equals, text = override.partition("=")
+    origin = f"--set {override}"
     if not equals or not key:
-        raise ConfigError(
-            f"--set {override}: expected dotted.key=value, such as training.epochs=3."
-        )
+        raise DarkroomError(f"{origin}: expected dotted.key=value, such as training.epochs=3.")
     try:
         value = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML.") from error
+        raise DarkroomError(f"{origin}: the value is not valid YAML.") from error
     branch = tree
-    *parents, leaf = key.split(".")
-    if parents[:2] == ["tuner", "space"]:  # a hyperparameter's own key has dots
-        parents, leaf = parents[:2], ".".join([*parents[2:], leaf])
+    # A hyperparameter's own key has dots.
+    *parents, leaf = key.split(".", 2 if key.startswith("tuner.space.") else -1)
     for parent in parents:
         if branch.get(parent) is None:
             branch[parent] = {}
         branch = branch[parent]
         if not isinstance(branch, dict):
-            raise ConfigError(f"--set {override}: {parent} holds a value, no further keys.")
-    branch[leaf] = value
-    origins[key] = f"--set {override}"
+            raise DarkroomError(f"{origin}: {parent} holds a value, no further keys.")
+    branch[leaf], origins[key] = value, origin
 
 
 def _sentence(error: Any, path: Path, origins: dict[str, str]) -> str:
     """One of pydantic's errors as a sentence with the file, the key and the remedy."""
-    key = ".".join(
-        str(part) for part in error["loc"] if part not in ("int", "float", "str", "bool")
-    )
-    origin = next((o for k, o in origins.items() if _related(key, k)), str(path))
-    found, message = error["input"], error["msg"]
-    if not key and (named := _KEY.match(message)):  # of a check that several sections have part in
-        origin = next((o for k, o in origins.items() if _related(named[1], k)), origin)
+    places = [str(part) for part in error["loc"]]
+    key = ".".join(place for place in places if place not in ("int", "float", "str", "bool"))
+    message = error["msg"].removeprefix("Value error, ")
+    # Where several sections have part in a check, its sentence begins with the key.
+    named = _KEY.match(message) if error["type"] == "value_error" and not key else None
+    cause = named[1] if named else key
+    origin = next((o for set_key, o in origins.items() if _related(cause, set_key)), str(path))
     if error["type"] == "extra_forbidden":
-        *parents, word = [str(part) for part in error["loc"]]
-        valid = _keys(parents)
-        prefix = ".".join(parents)
-        near = closest(word, valid) or (f" {prefix or 'The top level'} has {', '.join(valid)}.")
-        return f"{origin}: {key}: unknown key.{near}"
-    if error["type"] == "missing":
-        return f"{origin}: {key}: missing, and it has no default."
-    if error["type"] == "value_error":
-        sentence = message.removeprefix("Value error, ")
-        return (
-            f"{origin}: {key + ': ' if key else ''}{sentence}{'' if sentence[-1] in '?.' else '.'}"
-        )
-    expected = message.removeprefix("Input should ").removeprefix("be ").removeprefix("have ")
-    return f"{origin}: {key}: expected {expected}, found {found!r}."
+        valid = _keys(places[:-1])
+        has = f" {'.'.join(places[:-1]) or 'The top level'} has {', '.join(valid)}."
+        problem = f"unknown key.{closest(places[-1], valid) or has}"
+    elif error["type"] == "missing":
+        problem = "missing, and it has no default."
+    elif error["type"] == "value_error":
+        problem = message if message[-1] in "?." else f"{message}."
+    else:
+        expected = message.removeprefix("Input should ").removeprefix("be ").removeprefix("have ")
+        problem = f"expected {expected}, found {error['input']!r}."
+    return f"{origin}: {key}{': ' * bool(key)}{problem}"
 
 
 def _related(key: str, other: str) -> bool:
@@ -542,14 +442,8 @@ def _related(key: str, other: str) -> bool:
 
 
 def _keys(parents: list[str]) -> list[str]:
-    section: Any = Config
+    section: object = Config
     for parent in parents:
         field = getattr(section, "model_fields", {}).get(parent)
-        if field is None:
-            return []
-        section = field.annotation
+        section = field and field.annotation
     return list(getattr(section, "model_fields", {}))
-
-
-def _kind(value: object) -> str:
-    return "a list" if isinstance(value, list) else repr(value)

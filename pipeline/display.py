@@ -1,20 +1,14 @@
 """What a person sees of a run while it goes on: a line per node, moving while that works."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
+from rich import progress
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from darkroom.components.base.status import Node
@@ -23,8 +17,7 @@ from darkroom.components.tuning.trial_table import SearchProgress
 from darkroom.pipeline import tables
 
 # Rows of a search's table, of them at most so many of running trials.
-_TRIALS_SHOWN = 10
-_RUNNING_SHOWN = 7
+_TRIALS_SHOWN, _RUNNING_SHOWN = 10, 7
 _SECONDS_BETWEEN_LINES = 1.0  # of progress, in a log
 _MARKS = {
     "complete": "[green]✓[/]",
@@ -35,10 +28,8 @@ _MARKS = {
 }
 
 
-class _Moving(Progress):
-    """The bar of the running node, and what is known of its parts below it."""
-
-    below: RenderableType = ""
+class _Moving(progress.Progress):
+    below: RenderableType = ""  # the bar of the running node
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
@@ -58,14 +49,14 @@ class Display(logging.Handler):
         super().__init__(level=logging.INFO)
         self.console = Console(file=stream, highlight=False, soft_wrap=True)
         self._progress = _Moving(
-            TextColumn("… {task.description:<17}"),
-            TimeElapsedColumn(),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[words]}"),
+            progress.TextColumn("… {task.description:<17}"),
+            progress.TimeElapsedColumn(),
+            progress.BarColumn(bar_width=20),
+            progress.TextColumn("{task.fields[words]}"),
             console=self.console,
             transient=True,
         )
-        self._task: TaskID | None = None
+        self._task: progress.TaskID | None = None
         self.node, self._started = "", 0.0  # of the one that runs, or ran last
         self._printed: set[str] = set()  # trials that have their line
 
@@ -102,20 +93,19 @@ class Display(logging.Handler):
         elif table := getattr(record, "trials", None):
             self._show_trials(table)
         elif record.levelno >= logging.WARNING:
-            self.console.print(f"! {record.getMessage()}", markup=False)
+            self.say(f"! {record.getMessage()}")
 
     def _show_trials(self, table: SearchProgress) -> None:
         if self.console.is_terminal:
-            self._progress.below = Group(
-                f"  {trial_table.headline(table)}", _search(table, self.console.width)
-            )
+            headline = f"  {trial_table.headline(table)}"
+            self._progress.below = Group(headline, _search(table, self.console.width))
             if self._task is not None and table["fraction"] is not None:
                 self._progress.update(self._task, total=1.0, completed=table["fraction"])
             return
         for trial in table["ended"]:
             if trial["trial"] not in self._printed:
                 self._printed.add(trial["trial"])
-                self.console.print(f"  {trial_table.ending(trial, table)}", markup=False)
+                self.say(f"  {trial_table.ending(trial, table)}")
 
     def _remove(self) -> None:
         self._progress.below = ""
@@ -129,9 +119,7 @@ class Display(logging.Handler):
 class Lines(Display):
     """For the log of a scheduler, where somebody watches who has no terminal: progress as lines."""
 
-    def __init__(self, stream: IO[str]):
-        super().__init__(stream)
-        self._last, self._moved = "", 0.0
+    _last, _moved = "", 0.0
 
     def started(self, node: str) -> None:
         super().started(node)
@@ -140,41 +128,31 @@ class Lines(Display):
     def emit(self, record: logging.LogRecord) -> None:
         super().emit(record)
         moved = getattr(record, "progress", None)
-        if moved and moved[1] != self._last and self._is_due():
+        is_due = time.monotonic() - self._moved >= _SECONDS_BETWEEN_LINES
+        if moved and moved[1] != self._last and is_due:
             self._last, self._moved = moved[1], time.monotonic()
             self.say(f"  {moved[1]}")
 
-    def _is_due(self) -> bool:
-        return time.monotonic() - self._moved >= _SECONDS_BETWEEN_LINES
 
+@contextlib.contextmanager
+def bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar of one job, on a terminal only: is told what is done, and how many of all."""
+    tasks: dict[str, progress.TaskID] = {}
+    columns = (
+        progress.TextColumn("{task.description:<17}"),
+        progress.BarColumn(bar_width=30),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+    )
+    is_hidden = not console.is_terminal
+    with progress.Progress(*columns, console=console, transient=True, disable=is_hidden) as shown:
 
-class Bar:
-    """A progress bar of one job, on a terminal only."""
+        def update(words: str, done: int, total: int) -> None:
+            if words not in tasks:
+                tasks[words] = shown.add_task(words, total=total)
+            shown.update(tasks[words], completed=done, total=total)
 
-    def __init__(self, console: Console):
-        self._progress = Progress(
-            TextColumn("{task.description:<17}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> "Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
-
-    def update(self, words: str, done: int, total: int) -> None:
-        """Says how many of how many are done."""
-        if words not in self._tasks:
-            self._tasks[words] = self._progress.add_task(words, total=total)
-        self._progress.update(self._tasks[words], completed=done, total=total)
+        yield update
 
 
 def print_node(console: Console, node: Node) -> None:

@@ -13,11 +13,10 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from importlib import metadata
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NamedTuple
 
-# Sources of ours, where they are installed as well as where they are worked on.
-_OWN = {"darkroom"}
 # What the results depend on besides our own and the user's sources.
 _LIBRARIES = (
     "tfx",
@@ -28,6 +27,7 @@ _LIBRARIES = (
     "keras",
     "keras-tuner",
 )
+_LIBRARY_FOLDERS = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
 
 # Fields of the syntax tree that hold statements, or what holds statements.
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
@@ -42,22 +42,19 @@ def of_modules(*modules: str) -> str:
     """Hashes the code of modules and of all that they import which is no installed library.
 
     Comments, docstrings and format don't count. The templates of a package belong to its code.
-
-    Args:
-      modules: dotted module names; they are found in the file system, not imported.
-
-    Returns:
-      16 hexadecimal digits.
+    Nothing is imported. Gives 16 hexadecimal digits.
     """
-    digest = hashlib.sha256()
     codes: dict[str, bytes] = {}
-    own = {name.split(".")[0] for name in modules} | _OWN
+    own = {name.split(".")[0] for name in modules} | {"darkroom"}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
         path = _find(name)
         top = name.split(".")[0]
-        if name in codes or path is None or (top not in own and _is_library(path)):
+        if name in codes or path is None:
+            continue
+        # Of Python's own sources and installed libraries the version tells enough.
+        if top not in own and any(map(path.is_relative_to, _LIBRARY_FOLDERS)):
             continue
         is_package = path.name == "__init__.py"
         module = _parse(name, is_package, path.read_bytes())
@@ -67,6 +64,7 @@ def of_modules(*modules: str) -> str:
             codes |= {f"{name}/{template.name}": template.read_bytes() for template in templates}
         waiting.extend(module.imports)
         waiting.append(name.rpartition(".")[0])  # importing a module runs its package too
+    digest = hashlib.sha256()
     for name in sorted(codes):
         digest.update(f"{name}\0{len(codes[name])}\0".encode() + codes[name])
     for library in _LIBRARIES:
@@ -129,37 +127,23 @@ def _without_nothing(statement: ast.AST) -> list[ast.AST]:
 def _find(name: str) -> Path | None:
     """The source file of a module, without importing its packages."""
     top, *rest = name.split(".")
-    origin, locations = _package(top, tuple(sys.path))
-    if not rest:
-        return Path(origin) if origin is not None and origin.endswith(".py") else None
-    for location in locations:
-        inside = os.path.join(location, *rest)
-        for path in (os.path.join(inside, "__init__.py"), f"{inside}.py"):
-            if os.path.isfile(path):
-                return Path(path)
-    return None
-
-
-@functools.cache
-def _package(top: str, search_path: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
-    """The file of a top-level module, and the folders of its modules where it is a package."""
-    try:
-        spec = importlib.util.find_spec(top) if top else None
-    except (ImportError, ValueError):
-        return None, ()
+    spec = _package(top, tuple(sys.path))
     if spec is None:
-        return None, ()
-    return spec.origin, tuple(spec.submodule_search_locations or ())
-
-
-def _is_library(path: Path) -> bool:
-    """Whether a source is Python's own or an installed library's: its version tells enough."""
-    return any(path.is_relative_to(folder) for folder in _library_folders())
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    inside = [os.path.join(folder, *rest) for folder in spec.submodule_search_locations or ()]
+    paths = (path for at in inside for path in (os.path.join(at, "__init__.py"), f"{at}.py"))
+    return next((Path(path) for path in paths if os.path.isfile(path)), None)
 
 
 @functools.cache
-def _library_folders() -> set[str]:
-    return {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
+def _package(top: str, search_path: tuple[str, ...]) -> ModuleSpec | None:
+    """Of a top-level module; ``search_path`` is what it depends on."""
+    try:
+        return importlib.util.find_spec(top) if top else None
+    except (ImportError, ValueError):
+        return None
 
 
 @functools.cache

@@ -6,10 +6,10 @@ all that is written. The documents themselves are the templates in ``manifests/`
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import yaml
+from pydantic import BaseModel
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.remote import is_remote
@@ -20,14 +20,19 @@ from darkroom.pipeline.platforms import MEMORY, OBJECT_NAME, image_reference
 # A document of YAML, as Kubernetes reads it.
 Manifest = dict[str, object]
 
+# By purpose, the role and the template of each manifest.
+_KINDS = {
+    "training": [("", "tfjob")],
+    # The workers find the chief at the service.
+    "search": [("", "service"), ("chief", "job"), ("worker", "job")],
+}
 _ORACLE_PORT = 8000
 _LONGEST_NAME = 63  # of a Kubernetes service, and of a pod's host name
 _RETRIES = 20
 _CPU = re.compile(r"\d+(\.\d+)?m?")
 
 
-@dataclass(frozen=True)
-class Pods:
+class Pods(BaseModel):
     """What all pods of a run have."""
 
     image: str
@@ -39,39 +44,16 @@ class Pods:
     gpus: int = 0
 
 
-def training(config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
-    """The Training Operator's TFJob, kubeflow.org/v1.
+def manifests(purpose: str, config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
+    """Those of a ``training`` or a ``search``; DarkroomError where it couldn't work.
 
-    Args:
-      config: of the run; its section ``kubeflow`` says what the pods' environment has.
-      pods: its pods.
-      options: of ``darkroom run`` and ``darkroom worker``, such as ``--config``.
-
-    Raises:
-      DarkroomError: Kubernetes would refuse it, or pods would not find what they need.
+    The pods run ``darkroom run`` and ``darkroom worker`` with ``options``, such as ``--config``.
     """
-    name = _checked_name(config, pods, "training", options)
-    return [_manifest("tfjob", name, config, pods, options)]
-
-
-def search(config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
-    """A Job for the chief, at which a Service finds it, and an indexed Job for the workers.
-
-    Args, Raises: as of ``training``.
-    """
-    name = _checked_name(config, pods, "search", options)
-    if not config.tuner.enabled:
+    name = f"{config.name}-{purpose}"
+    for problem in filter(None, _problems(config, pods, options, name)):
+        raise DarkroomError(str(problem))
+    if purpose == "search" and not config.tuner.enabled:
         raise DarkroomError("tuner.enabled is false: there is no search to help with.")
-    return [
-        _manifest("service", name, config, pods, options),
-        _manifest("job", name, config, pods, options, role="chief"),
-        _manifest("job", name, config, pods, options, role="worker"),
-    ]
-
-
-def _manifest(
-    kind: str, name: str, config: Config, pods: Pods, options: list[str], role: str = ""
-) -> Manifest:
     import jinja2
 
     environment = jinja2.Environment(
@@ -82,20 +64,22 @@ def _manifest(
         keep_trailing_newline=True,
     )
     environment.filters["quoted"] = _quoted
-    text = environment.get_template(f"{kind}.yaml.jinja").render(
-        name=name,
-        pipeline=config.name,
-        kubeflow=config.kubeflow,
-        pods=pods,
+    values = {
+        "name": name,
+        "pipeline": config.name,
+        "kubeflow": config.kubeflow,
+        "pods": pods,
         # Kubernetes puts variables in for what follows a dollar sign.
-        options=[word.replace("$", "$$") for word in options],
-        role=role,
-        suffix="",
-        oracle_port=_ORACLE_PORT,
-        retries=_RETRIES,
-    )
-    manifest: Manifest = yaml.safe_load(text)
-    return manifest
+        "options": [word.replace("$", "$$") for word in options],
+        "suffix": "",
+        "oracle_port": _ORACLE_PORT,
+        "retries": _RETRIES,
+    }
+    documents: list[Manifest] = []
+    for role, kind in _KINDS[purpose]:
+        template = environment.get_template(f"{kind}.yaml.jinja")
+        documents.append(yaml.safe_load(template.render(values, role=role)))
+    return documents
 
 
 def _quoted(value: str | list[str]) -> str:
@@ -105,61 +89,44 @@ def _quoted(value: str | list[str]) -> str:
     ).strip()
 
 
-def _problems(config: Config, pods: Pods, options: list[str]) -> Iterator[str]:
-    """What Kubernetes would refuse, and what pods would not find."""
-    if not pods.image:
-        yield (
-            "--image: missing; give the reference of an image with darkroom in it (or set "
-            "kubeflow.image)."
-        )
+def _problems(config: Config, pods: Pods, options: list[str], name: str) -> Iterator[object]:
+    """What Kubernetes would refuse, and pods not find; what is well yields something false."""
+    yield not pods.image and (
+        "--image: missing; give the reference of an image with darkroom in it (or set "
+        "kubeflow.image)."
+    )
     try:
         image_reference(pods.image)
     except ValueError as error:
         yield f"--image: {error}."
-    if not OBJECT_NAME.fullmatch(pods.claim):
-        yield (
-            "--claim: expected the name of a PersistentVolumeClaim that all pods can write to, "
-            f"found {pods.claim or 'none'}."
-        )
-    if not _CPU.fullmatch(pods.cpu):
-        yield f"--cpu: expected cores, such as 2 or 500m, found {pods.cpu}."
-    if not re.fullmatch(MEMORY, pods.memory):
-        yield f"--memory: expected a size such as 4Gi, found {pods.memory}."
-    if pods.gpus < 0:
-        yield f"--gpus: expected 0 or more, found {pods.gpus}."
-    if config.metadata.backend == "mysql" and PASSWORD not in config.kubeflow.secrets:
-        yield (
-            f"metadata.backend is mysql, and pods would not know its password: set "
-            f"kubeflow.secrets.{PASSWORD} to secret/key."
-        )
-    if pods.workers < 1:
-        yield f"--workers: expected at least 1 beside the chief, found {pods.workers}."
-    if not PurePosixPath(pods.mount).is_absolute():
-        yield f"--mount: expected an absolute path, found {pods.mount}."
-    if is_remote(config.root):
-        yield (
-            f"root: {config.root} is in a bucket, and pods that work together need a folder of "
-            f"the volume at {pods.mount}."
-        )
+    yield not OBJECT_NAME.fullmatch(pods.claim) and (
+        "--claim: expected the name of a PersistentVolumeClaim that all pods can write to, found "
+        f"{pods.claim or 'none'}."
+    )
+    cpu, size, workers = pods.cpu, pods.memory, pods.workers
+    yield not _CPU.fullmatch(cpu) and f"--cpu: expected cores, such as 2 or 500m, found {cpu}."
+    yield not re.fullmatch(MEMORY, size) and f"--memory: expected a size such as 4Gi, found {size}."
+    yield pods.gpus < 0 and f"--gpus: expected 0 or more, found {pods.gpus}."
+    yield (config.metadata.backend == "mysql" and PASSWORD not in config.kubeflow.secrets) and (
+        f"metadata.backend is mysql, and pods would not know its password: set "
+        f"kubeflow.secrets.{PASSWORD} to secret/key."
+    )
+    yield workers < 1 and f"--workers: expected at least 1 beside the chief, found {workers}."
+    is_absolute = PurePosixPath(pods.mount).is_absolute()
+    yield not is_absolute and f"--mount: expected an absolute path, found {pods.mount}."
+    yield is_remote(config.root) and (
+        f"root: {config.root} is in a bucket, and pods that work together need a folder of the "
+        f"volume at {pods.mount}."
+    )
     file = options[options.index("--config") + 1]
     for key, path in (("root", config.root), ("data.path", config.data.path), ("--config", file)):
         inside = PurePosixPath(path or "")
-        if inside.is_absolute() and not inside.is_relative_to(pods.mount):
-            yield (
-                f"{key} is {path}, outside of the volume at {pods.mount}, where pods would not "
-                "find it. Set it to a path below, or --mount to a path above it."
-            )
-
-
-def _checked_name(config: Config, pods: Pods, purpose: str, options: list[str]) -> str:
-    """The name in Kubernetes."""
-    for problem in _problems(config, pods, options):
-        raise DarkroomError(problem)
-    name = f"{config.name}-{purpose}"
-    longest = f"{name}-workers-{pods.workers - 1}"
-    if len(longest) > _LONGEST_NAME:
-        raise DarkroomError(
-            f"name: {config.name} is too long for Kubernetes, which would have to call a pod "
-            f"{longest}: shorten it by {len(longest) - _LONGEST_NAME} characters."
+        yield (inside.is_absolute() and not inside.is_relative_to(pods.mount)) and (
+            f"{key} is {path}, outside of the volume at {pods.mount}, where pods would not find "
+            "it. Set it to a path below, or --mount to a path above it."
         )
-    return name
+    longest = f"{name}-workers-{workers - 1}"
+    yield len(longest) > _LONGEST_NAME and (
+        f"name: {config.name} is too long for Kubernetes, which would have to call a pod "
+        f"{longest}: shorten it by {len(longest) - _LONGEST_NAME} characters."
+    )

@@ -1,7 +1,5 @@
 """What each node gets: its sections of the configuration, and the fingerprint of its code."""
 
-from typing import Any
-
 from darkroom.components import nodes
 from darkroom.components.base import remote
 from darkroom.components.base.settings import Code, FolderSettings, Settings
@@ -16,25 +14,30 @@ class NodeSettings:
         """For a configuration; ``in_containers`` of Kubeflow no node can ask ML Metadata."""
         self._config, self._in_containers = config, in_containers
 
-    def of(self, node_id: str, **values: Any) -> Settings:
-        """Those of a node; ``values`` are what stands in no section as the node needs it."""
+    def of(self, node_id: str) -> Settings:
+        """Those of a node."""
         node, config = nodes.BY_ID[node_id], self._config
         assert node.settings is not None
-        # A whole section, or a key of one of these.
-        sections = (config, config.data, config.network, config.evaluation, config.serving)
-        for name in node.settings.model_fields.keys() - values.keys():
-            owners = [section for section in sections if name in type(section).model_fields]
-            if owners:
-                values[name] = getattr(owners[0], name)
-        if "model" in values:
-            values |= {"model": config.network, "weights": self._weights()}
+        keys = node.settings.model_fields.keys()
+        # Keys of one of these, or whole sections.
+        owners = (config.serving, config.evaluation, config.network, config.data, config)
+        values = {k: getattr(o, k) for o in owners for k in keys & type(o).model_fields.keys()}
+        values |= {
+            "code": self.code(node_id),
+            "class_names": config.class_names(),
+            "schema_text": config.schema_text(),
+            "model": config.network,
+            "weights": self._weights() if "weights" in keys else None,
+            "config": config.reported,
+            "store": None if self._in_containers else config.store.model_dump_json(),
+        }
         if node.goes_on_by:
             modules = self._modules(node.goes_on_by, node.user_code)
-            values["source"] = fingerprint.of_modules(*modules)
             # Beside a container's artifacts nothing outlives it; on a volume it does.
-            if self._in_containers and not remote.is_remote(config.root):
-                values["unfinished"] = f"{config.base}/unfinished"
-        return node.settings(code=self.code(node_id), **values)
+            on_volume = self._in_containers and not remote.is_remote(config.root)
+            values["source"] = fingerprint.of_modules(*modules)
+            values["unfinished"] = f"{config.base}/unfinished" if on_volume else None
+        return node.settings.model_validate({key: values[key] for key in keys})
 
     def folder(self, node_id: str, uri: str) -> FolderSettings | None:
         """Of a node that looks in a folder where it can't ask ML Metadata; None where it can."""
@@ -64,7 +67,6 @@ class NodeSettings:
     def _weights(self) -> str | None:
         """The file may be another one by the next run. What containers see, this may not."""
         source = self._config.model.weights
-        named = source is None or source == "imagenet"
-        if named or (self._in_containers and not remote.exists(str(source))):
+        if source in (None, "imagenet") or (self._in_containers and not remote.exists(source)):
             return source
-        return fingerprint.of_files(str(remote.fetch(str(source), anew=True)))
+        return fingerprint.of_files(str(remote.fetch(source, anew=True)))

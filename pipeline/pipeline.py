@@ -31,40 +31,31 @@ _COMPONENTS = "darkroom.components"
 
 def create_pipeline(
     config: Config,
-    beam_pipeline_args: Sequence[str] = (),
+    beam_options: Sequence[str] = (),
     scan: bool = False,
     in_containers: bool = False,
 ) -> Pipeline:
     """The TFX pipeline of a configuration, the same graph for every runner.
 
-    Args:
-      config: the whole tree; every node gets only what it uses of it.
-      beam_pipeline_args: options of Beam, chosen by the runner.
-      scan: end in a scan of learning rates, instead of training.
-      in_containers: of Kubeflow, where no node can ask ML Metadata what earlier runs made.
+    With ``scan`` it ends in a scan of learning rates, instead of training. ``in_containers`` of
+    Kubeflow no node can ask ML Metadata what earlier runs made.
     """
     remote.use(config.staging)
     settings = NodeSettings(config, in_containers)
-    both_splits = {"train_args": TrainArgs(), "eval_args": EvalArgs()}
 
     # Read the TFRecords, look at every image, and set aside what can't be used.
-    reading = settings.of("ImportExampleGen", class_names=config.class_names())
+    reading = settings.of("ImportExampleGen")
     example_gen = ImportExampleGen(config.data_path, config.data.splits, reading)
     examples = example_gen.outputs["examples"]
 
     # Count labels and what was seen, and hold that against the schema and against the last run.
     statistics_gen = StatisticsGen(examples=examples, stats_options=statistics.options())
     counts = statistics_gen.outputs["statistics"]
-    expected = settings.of("SchemaGen", schema_text=config.schema_text())
-    schema_gen = SchemaGen(expected, statistics=counts)
+    schema_gen = SchemaGen(settings.of("SchemaGen"), statistics=counts)
     schema = schema_gen.outputs["schema"]
-    last = last_statistics(counts, settings.folder("LastStatistics", config.statistics_uri))
-    example_validator = ExampleValidator(
-        settings.of("ExampleValidator"),
-        statistics=counts,
-        schema=schema,
-        previous_statistics=last.outputs["statistics"],
-    )
+    last = last_statistics(counts, settings.folder("LastStatistics", f"{config.base}/statistics"))
+    counted = {"statistics": counts, "previous_statistics": last.outputs["statistics"]}
+    example_validator = ExampleValidator(settings.of("ExampleValidator"), schema=schema, **counted)
 
     # Compute mean, deviation and label vocabulary, and trace the preprocessing graph.
     transform = Transform(
@@ -82,15 +73,15 @@ def create_pipeline(
     # Look for a learning rate, where that is asked for, and end.
     if scan:
         prepared += [LearningRateScan(settings.of("LearningRateScan"), **data)]
-        return _pipeline(config, prepared, beam_pipeline_args, in_containers)
+        return _pipeline(config, prepared, beam_options, in_containers)
 
     # Try the evaluation on a few examples, so that it can't fail after hours of training.
     rehearsal = Rehearsal(settings.of("Rehearsal"), **data)
 
     # Search hyperparameters, where that is asked for.
+    fitted = {**data, "train_args": TrainArgs(), "eval_args": EvalArgs()}
     tuner = Tuner(
-        **data,
-        **both_splits,
+        **fitted,
         tuner_fn=f"{_COMPONENTS}.tuning.tuner.tuner_fn",
         custom_config=settings.of("Tuner").pack(),
     )
@@ -98,8 +89,7 @@ def create_pipeline(
 
     # Train and export.
     trainer = Trainer(
-        **data,
-        **both_splits,
+        **fitted,
         hyperparameters=searched.get("best_hyperparameters"),
         run_fn=f"{_COMPONENTS}.training.trainer.run_fn",
         custom_config=settings.of("Trainer").pack(),
@@ -111,12 +101,8 @@ def create_pipeline(
 
     # Compare with the thresholds and with the last blessed model.
     to_beat = baseline(model, settings.folder("Baseline", config.push_uri))
-    evaluator = Evaluator(
-        settings.of("Evaluator"),
-        examples=examples,
-        model=model,
-        baseline_model=to_beat.outputs["model"],
-    )
+    compared = {"model": model, "baseline_model": to_beat.outputs["model"]}
+    evaluator = Evaluator(settings.of("Evaluator"), examples=examples, **compared)
     blessing = evaluator.outputs["blessing"]
 
     # Try it on a real server, where that isn't switched off.
@@ -138,11 +124,7 @@ def create_pipeline(
 
     # Write down what came of it all.
     report = Report(
-        settings.of(
-            "Report",
-            config=config.reported,
-            store=None if in_containers else config.store.model_dump_json(),
-        ),
+        settings.of("Report"),
         statistics=counts,
         anomalies=example_validator.outputs["anomalies"],
         model=model,
@@ -156,21 +138,22 @@ def create_pipeline(
     )
     gated = [to_beat, evaluator, *([serving_validator] if validated else []), pusher, report]
     nodes = [*prepared, rehearsal, *trained, *gated]
-    # These two work on files beside Beam: with artifacts in a bucket, on their own machine.
-    if beam_pipeline_args and remote.is_remote(config.root):
-        for beam_node in (rehearsal, evaluator):
-            beam_node.with_beam_pipeline_args(["--runner=DirectRunner"])
-    return _pipeline(config, nodes, beam_pipeline_args, in_containers)
+    return _pipeline(config, nodes, beam_options, in_containers)
 
 
 def _pipeline(
-    config: Config, nodes: list[BaseNode], beam_pipeline_args: Sequence[str], in_containers: bool
+    config: Config, nodes: list[BaseNode], beam_options: Sequence[str], in_containers: bool
 ) -> Pipeline:
+    # These two work on files beside Beam: with artifacts in a bucket, on their own machine.
+    if beam_options and remote.is_remote(config.root):
+        for node in nodes:
+            if node.id in ("Rehearsal", "Evaluator"):
+                node.with_beam_pipeline_args(["--runner=DirectRunner"])
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=config.pipeline_root,
         metadata_connection_config=None if in_containers else config.store.connection(),
         components=nodes,
         enable_cache=True,
-        beam_pipeline_args=list(beam_pipeline_args),
+        beam_pipeline_args=list(beam_options),
     )

@@ -3,41 +3,36 @@
 They change nothing of what a model is; the defaults are those of one machine.
 """
 
+import contextlib
 import json
 import os
 import re
 from collections.abc import Iterator
 from datetime import date, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from darkroom.components.base.sections import Section
 
 _DIRECT = ("direct_running_mode", "direct_num_workers", "multi_processing_from_gib")
 _ENVIRONMENT = ("environment_type", "environment_config", "sdk_container_image")
 _JOB_SERVER = ("job_endpoint", *_ENVIRONMENT, "sdk_worker_parallelism")
+_GOOGLE = ("project", "region", "temp_location")
 # The keys of each of Beam's runners; `runner` and `options` are everybody's.
 BEAM_KEYS = {
     "direct": _DIRECT,
     "portable": _JOB_SERVER,
     "flink": (*_JOB_SERVER, "flink_master", "parallelism"),
     "spark": (*_JOB_SERVER, "spark_master_url"),
-    "dataflow": (
-        "project",
-        "region",
-        "temp_location",
-        "sdk_container_image",
-        "num_workers",
-        "max_num_workers",
-    ),
+    "dataflow": (*_GOOGLE, "sdk_container_image", "num_workers", "max_num_workers"),
 }
 # Of each of these, one must be set.
 _NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "portable": (("job_endpoint",), ("environment_type",)),
     "flink": (("job_endpoint", "flink_master"), ("environment_type",)),
     "spark": (("job_endpoint", "spark_master_url"), ("environment_type",)),
-    "dataflow": (("project",), ("region",), ("temp_location",), ("sdk_container_image",)),
+    "dataflow": tuple((key,) for key in (*_GOOGLE, "sdk_container_image")),
 }
 # What says where Python is, for each way to start it.
 _PLACES: dict[str | None, str | None] = {
@@ -99,42 +94,45 @@ class Beam(Section):
 
     @model_validator(mode="after")
     def _fits_the_runner(self) -> "Beam":
-        for problem in self._problems():
+        for problem in filter(None, self._problems()):
             raise ValueError(problem)
         return self
 
-    def _problems(self) -> Iterator[str]:
+    def _problems(self) -> Iterator[object]:
+        """What is well yields something false."""
         for key, field in type(self).model_fields.items():
             users = [runner for runner, keys in BEAM_KEYS.items() if key in keys]
-            if users and self.runner not in users and getattr(self, key) != field.default:
-                yield (
-                    f"{key} is for beam.runner {' or '.join(users)}, found {self.runner}: "
-                    "take it out"
-                )
+            is_others = users and self.runner not in users
+            yield (is_others and getattr(self, key) != field.default) and (
+                f"{key} is for beam.runner {' or '.join(users)}, found {self.runner}: take it out"
+            )
         for keys in _NEEDED.get(self.runner, ()):
-            if all(getattr(self, key) is None for key in keys):
-                yield f"runner {self.runner} needs beam.{' or beam.'.join(keys)}"
+            yield all(getattr(self, key) is None for key in keys) and (
+                f"runner {self.runner} needs beam.{' or beam.'.join(keys)}"
+            )
         kind, config, engine = self.environment_type, self.environment_config, self._engine
         for key in ("sdk_container_image", "environment_config") if kind else ():
             needed = key == _PLACES[kind]
-            if needed != (getattr(self, key) is not None):
-                verb = "needs" if needed else "has no use for"
-                yield f"environment_type {kind} {verb} beam.{key}"
-        if kind == "LOOPBACK" and engine is not None and not _is_here(engine):
-            yield f"environment_type LOOPBACK is for an engine on this machine, found {engine}"
-        if kind == "EXTERNAL" and not re.match(_ADDRESS, config or ""):
-            yield f"environment_config: expected host:port of a worker pool, found {config}"
-        if kind == "PROCESS" and not _has_a_command(config or ""):
-            example = '{"command": "/opt/apache/beam/boot"}'
-            yield f"environment_config: expected JSON, such as {example}, found {config}"
-        if self.temp_location and not re.match(r"gs://[^/]+/.", self.temp_location):
-            yield (
-                "temp_location: Dataflow's machines see folders in buckets alone; expected "
-                f"gs://BUCKET/FOLDER, found {self.temp_location}"
-            )
-        most = self.max_num_workers
-        if (self.num_workers or 1) > (most or self.num_workers or 1):
-            yield f"num_workers is {self.num_workers}, more than max_num_workers, {most}"
+            verb = "needs" if needed else "has no use for"
+            is_set = getattr(self, key) is not None
+            yield needed != is_set and f"environment_type {kind} {verb} beam.{key}"
+        yield (kind == "LOOPBACK" and engine is not None and not _is_here(engine)) and (
+            f"environment_type LOOPBACK is for an engine on this machine, found {engine}"
+        )
+        yield (kind == "EXTERNAL" and not re.match(_ADDRESS, config or "")) and (
+            f"environment_config: expected host:port of a worker pool, found {config}"
+        )
+        yield (kind == "PROCESS" and not _has_a_command(config or "")) and (
+            'environment_config: expected JSON, such as {"command": "/opt/apache/beam/boot"}, '
+            f"found {config}"
+        )
+        yield (self.temp_location and not re.match(r"gs://[^/]+/.", self.temp_location)) and (
+            "temp_location: Dataflow's machines see folders in buckets alone; expected "
+            f"gs://BUCKET/FOLDER, found {self.temp_location}"
+        )
+        workers, most = self.num_workers or 1, self.max_num_workers
+        sentence = f"num_workers is {self.num_workers}, more than max_num_workers, {most}"
+        yield (most and workers > most) and sentence
 
     @property
     def elsewhere(self) -> str:
@@ -155,10 +153,8 @@ class Beam(Section):
 
 
 def _is_here(address: str) -> bool:
-    if re.match(r"local(\[.*\])?$", address):  # Spark's own word
-        return True
-    host = re.sub(r"^\w+://", "", address)
-    return re.sub(r":\d+$", "", host) in _THIS_MACHINE
+    host = re.sub(r":\d+$", "", re.sub(r"^\w+://", "", address))
+    return host in _THIS_MACHINE or bool(re.match(r"local(\[.*\])?$", address))  # Spark's own word
 
 
 def _has_a_command(text: str) -> bool:
@@ -188,11 +184,7 @@ _LAUNCHERS_FOLDERS = ("/gcs", "/s3", "/minio", "/kfp-launcher", "/.cache", "/.co
 
 
 def image_reference(text: str) -> str:
-    """The reference of a container image, as the distribution project's grammar has it.
-
-    Raises:
-      ValueError: it is none.
-    """
+    """ValueError where it is no container image's, by the distribution project's grammar."""
     if not _IMAGE.fullmatch(text):
         example = "registry.example/team/darkroom:1.0"
         raise ValueError(f"expected a reference such as {example}, found {text!r}")
@@ -227,7 +219,7 @@ class Resources(Section):
 
 
 class Kubeflow(Section):
-    image: str | None = None
+    image: Annotated[str, AfterValidator(image_reference)] | None = None
     """Reference of the container image with darkroom and your own code (kubeflow/Dockerfile)."""
     resources: dict[str, Resources] = {}
     """What a node's container gets, by the node's id, such as Trainer; `*`: of all others."""
@@ -243,11 +235,6 @@ class Kubeflow(Section):
     """Of Kubeflow Pipelines, in which runs are listed."""
     service_account: str | None = None
     """Of Kubernetes, as which the containers run."""
-
-    @field_validator("image")
-    @classmethod
-    def _is_an_image(cls, image: str | None) -> str | None:
-        return image and image_reference(image)
 
     @field_validator("service_account")
     @classmethod
@@ -266,8 +253,8 @@ class Kubeflow(Section):
 
     @model_validator(mode="after")
     def _set_once(self) -> "Kubeflow":
-        if twice := sorted(set(self.environment) & set(self.secrets)):
-            raise ValueError(f"{twice[0]} is in environment and in secrets; take one out")
+        for variable in sorted(set(self.environment) & set(self.secrets)):
+            raise ValueError(f"{variable} is in environment and in secrets; take one out")
         return self
 
     @field_validator("secrets")
@@ -313,17 +300,12 @@ class Airflow(Section):
 
     @field_validator("start_date", mode="before")
     @classmethod
-    def _as_text(cls, value: object) -> object:
-        return value.isoformat() if isinstance(value, date) else value  # as YAML reads it
-
-    @field_validator("start_date")
-    @classmethod
-    def _is_a_date(cls, text: str) -> str:
-        try:
-            datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError(f"expected a date such as 2026-01-31, found {text!r}") from None
-        return text
+    def _is_a_date(cls, value: object) -> object:
+        text = value.isoformat() if isinstance(value, date) else value  # as YAML reads it
+        with contextlib.suppress(ValueError):
+            if not isinstance(text, str) or datetime.fromisoformat(text):
+                return text
+        raise ValueError(f"expected a date such as 2026-01-31, found {text!r}")
 
 
 class Metadata(Section):
@@ -352,11 +334,10 @@ class Metadata(Section):
 
     @model_validator(mode="after")
     def _names_a_server(self) -> "Metadata":
-        server = {"host": self.host, "database": self.database, "user": self.user}
-        missing = [name for name, value in server.items() if value is None]
-        present = [name for name in server if name not in missing]
-        if self.backend == "sqlite" and present:
-            raise ValueError(f"{present[0]} is for backend mysql, and backend is sqlite")
+        missing = [key for key in ("host", "database", "user") if getattr(self, key) is None]
         if self.backend == "mysql" and missing:
             raise ValueError(f"backend mysql needs {', '.join(missing)} as well")
+        for key in ("host", "database", "user") if self.backend == "sqlite" else ():
+            if key not in missing:
+                raise ValueError(f"{key} is for backend mysql, and backend is sqlite")
         return self

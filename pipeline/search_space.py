@@ -12,40 +12,34 @@ _CODE_AND_FILES = ("model.build_fn", "model.input_layer", "model.weights")
 
 
 def check(tuner: Tuner, **sections: Section) -> None:
-    """The search space, and the list of trials.
+    """ValueError for a key that can't be searched, or a value that its section wouldn't take.
 
-    Args:
-      tuner: its section of the configuration, which has both.
-      sections: those that a trial can change without the data being prepared again, by name.
-
-    Raises:
-      ValueError: a key that can't be searched, or a value that its section wouldn't take.
+    ``sections``: those that a trial can change without the data being prepared again, by name.
     """
-    if tuner.algorithm == "hyperband" and "training.epochs" in tuner.space:
-        raise ValueError(
-            "tuner.space.training.epochs: hyperband chooses the epochs itself, up to "
-            "tuner.epochs; take the key out"
-        )
-    if tuner.epochs is not None and "training.epochs" in tuner.space:
-        raise ValueError("set either tuner.epochs, or training.epochs in tuner.space")
-    if tuner.carry_epochs and "training.epochs" in tuner.space:
-        raise ValueError("set either tuner.carry_epochs, or training.epochs in tuner.space")
+    if "training.epochs" in tuner.space:
+        if tuner.algorithm == "hyperband":
+            raise ValueError(
+                "tuner.space.training.epochs: hyperband chooses the epochs itself, up to "
+                "tuner.epochs; take the key out"
+            )
+        for key in ("epochs", "carry_epochs"):
+            if getattr(tuner, key):
+                raise ValueError(f"set either tuner.{key}, or training.epochs in tuner.space")
     for key, values in tuner.space.items():
+        is_whole = isinstance(_value(sections, key, f"tuner.space.{key}"), int)
         ends = values.choices if values.choices is not None else [values.min, values.max]
         for value in ends:
-            if isinstance(_value(sections, key, f"tuner.space.{key}"), int):
-                value = int(value) if isinstance(value, float) and value.is_integer() else value
-            _check_value(sections, f"tuner.space.{key}", key, value)
-    keys = sorted(tuner.space)
-    for key, longer in itertools.pairwise(keys):
+            if is_whole and isinstance(value, float) and value.is_integer():
+                value = int(value)
+            _check(sections, f"tuner.space.{key}", key, value)
+    for key, longer in itertools.pairwise(sorted(tuner.space)):
         if longer.startswith(f"{key}."):
             raise ValueError(f"tuner.space: {key} and {longer} contradict each other")
     for number, trial in enumerate(tuner.trials):
         if not trial:
             raise ValueError(f"tuner.trials.{number}: empty, expected values by key")
         for key, value in trial.items():
-            _value(sections, key, f"tuner.trials.{number}.{key}")
-            _check_value(sections, f"tuner.trials.{number}.{key}", key, value)
+            _check(sections, f"tuner.trials.{number}.{key}", key, value)
 
 
 def _value(sections: Mapping[str, Section], key: str, where: str) -> object:
@@ -66,9 +60,8 @@ def _value(sections: Mapping[str, Section], key: str, where: str) -> object:
     valid = list(type(sections[section]).model_fields)
     name, *places = path.split(".")
     if name not in valid:
-        raise ValueError(
-            f"{where}: no such key.{closest(name, valid)} {section} has {', '.join(valid)}"
-        )
+        near = closest(name, valid)
+        raise ValueError(f"{where}: no such key.{near} {section} has {', '.join(valid)}")
     value, named = getattr(sections[section], name), f"{section}.{name}"
     for place in places:
         if not isinstance(value, list):
@@ -80,7 +73,8 @@ def _value(sections: Mapping[str, Section], key: str, where: str) -> object:
     return value
 
 
-def _check_value(sections: Mapping[str, Section], where: str, key: str, value: object) -> None:
+def _check(sections: Mapping[str, Section], where: str, key: str, value: object) -> None:
+    _value(sections, key, where)
     name, _, path = key.partition(".")
     section = sections[name]
     try:
@@ -89,6 +83,5 @@ def _check_value(sections: Mapping[str, Section], where: str, key: str, value: o
         first = error.errors()[0]
         message = first["msg"].removeprefix("Input should be ")
         remedy = f"; name an entry, such as {key}.0" if first["type"] == "list_type" else ""
-        raise ValueError(
-            f"{where}: expected values that are {message}, found {value!r}{remedy}"
-        ) from None
+        expected = f"{where}: expected values that are {message}"
+        raise ValueError(f"{expected}, found {value!r}{remedy}") from None

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from darkroom.components.base import results
-from darkroom.components.base.remote import is_remote
+from darkroom.components.base import remote, results
 from darkroom.components.base.status import Status
 from darkroom.components.ingestion import outcome as ingestion
 from darkroom.components.ingestion.inspection_report import InspectionReport
@@ -27,15 +26,12 @@ if TYPE_CHECKING:
     from darkroom.serving.description import Description
     from darkroom.serving.rollout import Version
 
-# More classes than fit a screen are in `darkroom status --json`.
-_CLASSES_SHOWN = 20
-# Of what was left out so many are named.
-_NAMED = 10
+_CLASSES_SHOWN = 20  # that fit a screen; `darkroom status --json` has all
+_NAMED = 10  # of what was left out
 _BEST_SHOWN = 5  # of a search's trials
-# Of a scan of learning rates.
-_SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy")
+_SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy")  # of a scan of learning rates
 
-Rows = list[tuple[str, str]]  # a bold word and what there is to say
+Rows = list[tuple[str, object]]  # a bold word and what there is to say; nothing: no such row
 
 
 def of_run(console: Console, status: Status, config_argument: str) -> None:
@@ -51,56 +47,46 @@ def of_run(console: Console, status: Status, config_argument: str) -> None:
     if 0 < len(status.examples.get("train", {})) <= _CLASSES_SHOWN:
         console.print(tables.classes(status.examples))
     rows = [*_data(status), *_search(status, trials)]
+    command = ""
     if scan is not None and status.lr_scan is not None:
-        rows += [("scan", scan.words), ("", str(status.lr_scan["picture"]))]
-    rows += [*_training(status), *([] if scan is not None else _pushed(status))]
-    if status.report:
-        rows.append(("report", status.report))
-    if status.log:
-        rows.append(("log", status.log))
-    if scan is not None:
+        rows += [("scan", scan.words), ("", status.lr_scan["picture"]), *_training(status)]
         rate = "RATE" if scan.suggestion is None else f"{scan.suggestion:.2g}"
-        words = f"darkroom run{config_argument} --set training.learning_rate={rate}"
-        rows.append(("next", words))
-    elif status.versions and not is_remote(status.push_path):  # it predicts from a folder
-        rows.append(("next", f"darkroom predict{config_argument} IMAGE.png"))
-    _print(console, rows)
+        command = f"darkroom run{config_argument} --set training.learning_rate={rate}"
+    else:
+        rows += [*_training(status), *_pushed(status)]
+        if status.versions and not remote.is_remote(status.push_path):  # it predicts from a folder
+            command = f"darkroom predict{config_argument} IMAGE.png"
+    _print(console, [*rows, ("report", status.report), ("log", status.log), ("next", command)])
 
 
 def _data(status: Status) -> Rows:
     """The splits; what was set aside and what is odd, a sentence each."""
-    rows = []
+    rows: Rows = []
     for split, labels in status.examples.items():
         ends = f"{min(labels.values()):,} to {max(labels.values()):,}" if labels else "none"
         total = status.images[split]
         rows.append((f"{split} split", f"{total:,} examples, {len(labels)} classes of {ends}"))
-    sentences = []
     if status.inspection is not None:
-        sentences = ingestion.sentences(InspectionReport.model_validate(status.inspection))
-    if status.quarantine:
-        sentences.append(f"The quarantine is {status.quarantine}")
-    return rows + [("data", sentence) for sentence in sentences + status.anomalies]
+        inspection = InspectionReport.model_validate(status.inspection)
+        rows += [("data", sentence) for sentence in ingestion.sentences(inspection)]
+    quarantine = status.quarantine and f"The quarantine is {status.quarantine}"
+    return [*rows, ("data", quarantine), *(("data", sentence) for sentence in status.anomalies)]
 
 
 def _search(status: Status, trials: list[TrialRow]) -> Rows:
-    rows = []
-    if (best := status.best_trial) is not None:
-        rows.append(("best trial", f"{best['score']:.4f} with {_values(best['values'].items())}"))
-    if failed := [trial for trial in trials if trial.failed]:
-        first = " ".join((failed[0].message or "it doesn't say why").split())
-        count = f"{len(failed)} of {len(trials)} trials failed"
-        rows.append(("trials", f"{count}; the first: {first}"))
-    if status.search_picture is not None:
-        rows.append(("search", status.search_picture))
-    return rows
+    best, failed = status.best_trial, [trial for trial in trials if trial.failed]
+    first = " ".join((failed[0].message or "it doesn't say why").split()) if failed else ""
+    return [
+        ("best trial", best and f"{best['score']:.4f} with {_values(best['values'].items())}"),
+        ("trials", first and f"{len(failed)} of {len(trials)} trials failed; the first: {first}"),
+        ("search", status.search_picture),
+    ]
 
 
 def _training(status: Status) -> Rows:
-    """What came of the training, and whether that is good enough."""
-    rows = [("training", sentence) for sentence in status.diagnosis]
-    if status.metrics:
-        names = [name for name in (results.ACCURACY, results.LOSS) if name in status.metrics]
-        rows.append(("metrics", _values(((n, status.metrics[n]) for n in names), " ")))
+    names = [name for name in (results.ACCURACY, results.LOSS) if name in status.metrics]
+    rows: Rows = [("training", sentence) for sentence in status.diagnosis]
+    rows.append(("metrics", _values(((n, status.metrics[n]) for n in names), " ")))
     if status.blessed is not None:
         rows.append(("blessed", "yes" if status.blessed else f"no: {status.reasons[0]}"))
         rows += [("", reason) for reason in status.reasons[1:]]
@@ -111,10 +97,8 @@ def _training(status: Status) -> Rows:
 def _pushed(status: Status) -> Rows:
     if status.pushed_version is not None:
         words = f", {status.pushed_as}" * bool(status.pushed_as)
-        return [
-            ("pushed", f"version {status.pushed_version}{words}"),
-            ("", f"{status.push_path}/{status.pushed_version}"),
-        ]
+        folder = f"{status.push_path}/{status.pushed_version}"
+        return [("pushed", f"version {status.pushed_version}{words}"), ("", folder)]
     if status.unknown is not None:
         return [("pushed", f"nothing new; {status.unknown}")]
     if status.versions:
@@ -125,7 +109,6 @@ def _pushed(status: Status) -> Rows:
 
 
 def _best_trials(trials: list[TrialRow], width: int) -> Table:
-    """The first rows of a search's results."""
     finished = [trial for trial in trials if not trial.failed]
     names = list(dict.fromkeys(name for trial in finished for name in trial.hyperparameters))
     rows = []
@@ -138,7 +121,6 @@ def _best_trials(trials: list[TrialRow], width: int) -> Table:
 
 
 def _rates(points: list[ScannedRate]) -> Table:
-    """Metrics by learning rate."""
     table = tables.plain()
     names = [name for name in _SCANNED if any(name in (p.metrics or {}) for p in points)]
     for name in ("learning rate", *names):
@@ -158,25 +140,21 @@ def of_ingest(console: Console, summary: "Summary", target: Path) -> None:
         console.print(tables.classes(splits))
         console.print()
     earlier = f"; {summary.earlier:,} were there" * bool(summary.earlier)
-    rows = [
-        ("images", ", ".join(f"{split} {count:,}" for split, count in images.items())),
-        ("added", f"{summary.added:,}{earlier}"),
-    ]
-    if summary.duplicates:
-        rows.append(("left out", f"{summary.duplicates:,} files that show what another shows"))
-    if summary.ignored:
-        rows.append(("no images", _counts(summary.ignored.most_common(5))))
-    if summary.refused:
-        reasons = Counter(reason for _, reason in summary.refused)
-        rows.append(("refused", _counts(reasons.most_common())))
-        rows += [("", f"{name}: {reason}") for name, reason in summary.refused[:_NAMED]]
-        if len(summary.refused) > _NAMED:
-            rows.append(("", f"and {len(summary.refused) - _NAMED:,} more"))
-    rows += [("note", sentence) for sentence in summary.notes[:_NAMED]]
+    repeated, refused = summary.duplicates, summary.refused
+    folder = shlex.quote(str(target))
     test = " --set data.splits.test='test/*'" if "test" in splits else ""
     several = " --set data.multi_label=true" * summary.multi_label
-    folder = shlex.quote(str(target))
-    rows.append(("next", f"darkroom run --config FILE --set data.path={folder}{test}{several}"))
+    rows: Rows = [
+        ("images", ", ".join(f"{split} {count:,}" for split, count in images.items())),
+        ("added", f"{summary.added:,}{earlier}"),
+        ("left out", repeated and f"{repeated:,} files that show what another shows"),
+        ("no images", _counts(summary.ignored.most_common(5))),
+        ("refused", _counts(Counter(reason for _, reason in refused).most_common())),
+        *(("", f"{name}: {reason}") for name, reason in refused[:_NAMED]),
+        ("", refused[_NAMED:] and f"and {len(refused) - _NAMED:,} more"),
+        *(("note", sentence) for sentence in summary.notes[:_NAMED]),
+        ("next", f"darkroom run --config FILE --set data.path={folder}{test}{several}"),
+    ]
     _print(console, rows)
 
 
@@ -190,12 +168,10 @@ def of_model(console: Console, model: "Description") -> None:
                 shape = ", ".join("any" if size is None else str(size) for size in tensor.shape)
                 line = f"  {word:<6}{tensor.name:<14}{tensor.dtype:<9}[{shape}]"
                 console.print(line, markup=False)
-    rows = [("parameters", f"{model.parameters:,}")]
-    if model.classes:
-        names = ", ".join(model.classes[:_CLASSES_SHOWN])
-        more = len(model.classes) - _CLASSES_SHOWN
-        words = f"{len(model.classes)}: {names}" + f" and {more} more" * (more > 0)
-        rows.append(("classes", words))
+    names = ", ".join(model.classes[:_CLASSES_SHOWN])
+    more = len(model.classes) - _CLASSES_SHOWN
+    words = f"{len(model.classes)}: {names}" + f" and {more} more" * (more > 0)
+    rows: Rows = [("parameters", f"{model.parameters:,}"), ("classes", model.classes and words)]
     if facts := model.facts:
         epochs = f"{facts['epochs']} epochs on {facts['examples']:,} examples"
         rows += [
@@ -217,19 +193,12 @@ def of_versions(console: Console, listed: list["Version"]) -> None:
     for version in listed:
         note = version.note or VersionNote()
         accuracy = note.metrics.get(results.ACCURACY)
-        cells = (
-            version.label,
-            "" if accuracy is None else f"{accuracy:.4f}",
-            _local(note.pushed) if note.pushed else "",
-            note.run or "",
-        )
-        table.add_row(str(version.number), *map(escape, cells))
+        share = "" if accuracy is None else f"{accuracy:.4f}"
+        pushed = datetime.fromisoformat(note.pushed).astimezone() if note.pushed else None
+        moment = f"{pushed:%Y-%m-%d %H:%M:%S}" if pushed else ""
+        cells = (str(version.number), version.label, share, moment, note.run or "")
+        table.add_row(*map(escape, cells))
     console.print(table)
-
-
-def _local(moment: str) -> str:
-    """A time of any zone in that of this machine."""
-    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _values(named: Iterable[tuple[str, object]], between: str = "=") -> str:
@@ -242,4 +211,5 @@ def _counts(counted: list[tuple[str, int]]) -> str:
 
 def _print(console: Console, rows: Rows) -> None:
     for name, words in rows:
-        console.print(f"[bold]{name:<12}[/] {escape(words)}")
+        if words:
+            console.print(f"[bold]{name:<12}[/] {escape(str(words))}")

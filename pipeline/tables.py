@@ -26,14 +26,7 @@ class Trial(NamedTuple):
 
 
 def trials(names: list[str], rows: list[Trial], objective: str, width: int) -> Table:
-    """A table of trials with as many hyperparameters as fit.
-
-    Args:
-      names: the hyperparameters' keys.
-      rows: a trial each.
-      objective: the score's name.
-      width: characters.
-    """
+    """A table of trials with as many hyperparameters, by their keys, as fit into ``width``."""
     short = trial_table.short_names(names)
     columns = [("trial", [row.name for row in rows])]
     ends = [(objective, [row.score for row in rows]), ("time", [row.seconds for row in rows])]
@@ -47,11 +40,11 @@ def trials(names: list[str], rows: list[Trial], objective: str, width: int) -> T
             break
         columns.append((short[name], cells))
     table = plain(APART)
-    for heading, _ in (*columns, *ends):
+    columns += ends
+    for heading, _ in columns:
         table.add_column(escape(heading), justify="right", no_wrap=True)
     for number, row in enumerate(rows):
-        cells = [escape(cells[number]) for _, cells in (*columns, *ends)]
-        table.add_row(*cells, style=row.style)
+        table.add_row(*(escape(cells[number]) for _, cells in columns), style=row.style)
     return table
 
 
@@ -73,7 +66,6 @@ def plain(padding: tuple[int, int] | tuple[int, int, int, int] = (0, 1)) -> Tabl
 
 
 def _width(column: tuple[str, list[str]]) -> int:
-    """Characters that a column takes."""
     heading, cells = column
     return max(map(cell_len, (heading, *cells))) + _GAP
 

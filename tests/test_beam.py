@@ -26,7 +26,7 @@ from tfx.utils import dependency_utils
 from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline import beam
-from darkroom.pipeline.config import ConfigError, load
+from darkroom.pipeline.config import load
 from darkroom.pipeline.platforms import Beam
 from tests.conftest import PATIENCE, REPOSITORY, SMALL_CONFIG, Project, environment
 from tests.model_servers import free_port
@@ -190,7 +190,7 @@ BUCKETS = ["root=gs://photos/runs", "data={path: gs://photos/data}"]
     ],
 )  # fmt: skip
 def test_what_a_runner_can_not_use_is_refused_on_load(changes: dict, words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         load("mnist", [*BUCKETS, f"beam={json.dumps(changes)}"])
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
@@ -212,7 +212,9 @@ def test_folders_that_the_workers_do_not_see_are_refused(
     written = f"beam={json.dumps({**ENGINES[engine], **changes})}"
     load("mnist", [*BUCKETS, written])
     for bucket, key in zip(BUCKETS, ("root", "data.path"), strict=True):
-        with pytest.raises(ConfigError, match=f"{key}: the workers of beam.runner .* are {where}"):
+        with pytest.raises(
+            DarkroomError, match=f"{key}: the workers of beam.runner .* are {where}"
+        ):
             load("mnist", [other for other in BUCKETS if other != bucket] + [written])
 
 

@@ -8,9 +8,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.sections import Range
 from darkroom.pipeline import config
-from darkroom.pipeline.config import Config, ConfigError, load
+from darkroom.pipeline.config import Config, load
 from tests.conftest import darkroom
 
 
@@ -101,7 +102,7 @@ def test_a_date_of_yaml_is_kept_as_text() -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_a_sentence(override: str, words: list[str]) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         load("digits", override.splitlines())
     for word in words:
         assert word in str(caught.value)
@@ -110,14 +111,14 @@ def test_a_wrong_value_is_a_sentence(override: str, words: list[str]) -> None:
 def test_several_labels_need_a_sigmoid_for_each_class() -> None:
     assert load("digits", ["data.multi_label=true"]).model.head == "softmax"
     for override in ("model.head=binary", "tuner.space.model.head={choices: [softmax, binary]}"):
-        with pytest.raises(ConfigError, match=r"model\.head: .*data\.multi_label"):
+        with pytest.raises(DarkroomError, match=r"model\.head: .*data\.multi_label"):
             load("digits", ["data.multi_label=true", override])
 
 
 def test_the_file_and_all_problems_are_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\ndata: {path: x}\ntraining: {epocs: 3, batch_size: -1}\n")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         load(path)
     lines = str(caught.value).splitlines()
     assert len(lines) == 2
@@ -136,16 +137,16 @@ def test_the_file_and_all_problems_are_named(tmp_path: Path) -> None:
 def test_an_unreadable_file_is_a_sentence(tmp_path: Path, content: str, words: list[str]) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(content)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         load(path)
     for word in [str(path), *words]:
         assert word in str(caught.value)
 
 
 def test_a_missing_file_names_the_closest(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Did you mean 'digits'"):
+    with pytest.raises(DarkroomError, match="Did you mean 'digits'"):
         load("digit")
-    with pytest.raises(ConfigError, match="found a folder"):
+    with pytest.raises(DarkroomError, match="found a folder"):
         load(tmp_path)
 
 
@@ -190,7 +191,7 @@ KEYS = ["name", "data.path", "training.epochs", "model.filters", "tuner.space.mo
     max_leaves=4,
 ).map(str))  # fmt: skip
 def test_any_override_loads_or_is_a_sentence(key: str, value: str) -> None:
-    with contextlib.suppress(ConfigError):
+    with contextlib.suppress(DarkroomError):
         load("digits", [f"{key}={value}"])
 
 
@@ -203,7 +204,7 @@ def test_a_folder_of_the_same_name_does_not_hide_a_shipped_one(
 
 
 def test_an_input_layer_is_for_our_own_networks() -> None:
-    with pytest.raises(ConfigError, match=r"input_layer is for the networks of model.name"):
+    with pytest.raises(DarkroomError, match=r"input_layer is for the networks of model.name"):
         load("digits", ["model.build_fn=a.b", "model.input_layer=a.B"])
 
 
@@ -263,7 +264,7 @@ def evaluation(**changes: object) -> str:
     ],
 )
 def test_a_gate_that_can_not_be_is_refused_on_load(changes: dict, expected: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         load("digits", [evaluation(**changes)])
     assert expected in str(caught.value)
     assert ".." not in str(caught.value).replace("...", "")
@@ -272,9 +273,9 @@ def test_a_gate_that_can_not_be_is_refused_on_load(changes: dict, expected: str)
 def test_kept_features_can_slice() -> None:
     keep = "data.keep_features=[camera]"
     assert load("digits", [keep, evaluation(slices={"camera": []})]).evaluation.slices
-    with pytest.raises(ConfigError, match="camera is no feature"):
+    with pytest.raises(DarkroomError, match="camera is no feature"):
         load("digits", [evaluation(slices={"camera": []})])
-    with pytest.raises(ConfigError, match="image/height is kept anyway"):
+    with pytest.raises(DarkroomError, match="image/height is kept anyway"):
         load("digits", ["data.keep_features=[image/height]"])
 
 
@@ -289,7 +290,7 @@ def test_kept_features_can_slice() -> None:
 )
 def test_what_several_machines_can_t_do(override: str, words: str) -> None:
     load("digits", [override])
-    with pytest.raises(ConfigError, match=re.escape(words)):
+    with pytest.raises(DarkroomError, match=re.escape(words)):
         load("digits", [override, "training.strategy=multi_worker"])
 
 
@@ -299,7 +300,7 @@ def test_a_root_in_a_bucket_leaves_a_local_home(tmp_path: Path) -> None:
     assert loaded.pipeline_root == "gs://bucket/runs/digits/artifacts"
     assert loaded.push_uri == "gs://bucket/runs/digits/pushed/digits"
     assert loaded.home == tmp_path / "digits"
-    assert loaded.metadata_path == tmp_path / "digits" / "metadata.sqlite"
+    assert loaded.store.path == str(tmp_path / "digits" / "metadata.sqlite")
     assert loaded.unfinished_report("run").is_relative_to(tmp_path)
     assert loaded.model.weights == "gs://b/1"
     assert load("mnist", ["data.path=s3://b/images/"]).data_path == "s3://b/images"

@@ -1,3 +1,4 @@
+import ast
 import shutil
 from pathlib import Path
 
@@ -94,3 +95,20 @@ def test_a_folder_that_can_not_be_written(tmp_path: Path, python: Path) -> None:
     (tmp_path / "runs").write_text("")
     with pytest.raises(DarkroomError, match=r"graphs can't be written: Not a directory\."):
         shape(tmp_path, str(python))
+
+
+def test_the_dag_file_is_python_whatever_the_names_are() -> None:
+    folder = Path("/data/Fotos \"ä\" 'b' \\ 🙂")
+    overrides = ["data.path=/data/{{ ds }}", "report.limits='none\nat all'"]
+    text = graph.dag_file("flowers", folder / "flowers.yaml", overrides, folder)
+    tree = ast.parse(text)
+    call = tree.body[-1].value  # type: ignore[attr-defined]
+    given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    assert given == {
+        "config": str(folder / "flowers.yaml"),
+        "overrides": overrides,
+        "folder": str(folder),
+    }
+    # Airflow passes over files without these two words.
+    assert "dag" in text
+    assert "airflow" in text

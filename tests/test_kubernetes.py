@@ -13,7 +13,7 @@ from darkroom.pipeline.kubernetes import Pods
 from tests.conftest import darkroom
 
 OLDEST, NEWEST = "1.33", "1.37"  # Kubernetes, of which the package has the schemas
-PODS = Pods("registry.example/darkroom:0.1", "runs", workers=3, gpus=2)
+PODS = Pods(image="registry.example/darkroom:0.1", claim="runs", workers=3, gpus=2)
 OPTIONS = ["--config", "mine.yaml", "--set", "report.limits=$5"]
 
 # The Training Operator's kubeflow.org/v1: TFJobSpec, RunPolicy and ReplicaSpec. No light package
@@ -47,7 +47,7 @@ def check_pods(template: dict[str, Any], version: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_the_training_operator_takes_the_tfjob(version: str) -> None:
-    [job] = kubernetes.training(config(), PODS, OPTIONS)
+    [job] = kubernetes.manifests("training", config(), PODS, OPTIONS)
     assert set(job) == {"apiVersion", "kind", "metadata", "spec"}
     assert (job["apiVersion"], job["kind"]) == ("kubeflow.org/v1", "TFJob")
     assert re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", job["metadata"]["name"])
@@ -73,7 +73,7 @@ def test_the_training_operator_takes_the_tfjob(version: str) -> None:
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_kubernetes_takes_the_search(version: str) -> None:
-    made = kubernetes.search(config("tuner.enabled=true"), PODS, OPTIONS)
+    made = kubernetes.manifests("search", config("tuner.enabled=true"), PODS, OPTIONS)
     for manifest in made:
         kubernetes_validate.validate(manifest, version, strict=True)
         assert re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", manifest["metadata"]["name"])
@@ -129,20 +129,22 @@ def test_what_a_cluster_would_refuse_is_said(
     overrides: list[str], changed: dict[str, Any], expected: str
 ) -> None:
     pods = Pods(**{**vars(PODS), **changed})
-    for make in (kubernetes.training, kubernetes.search):
+    for purpose in ("training", "search"):
         with pytest.raises(DarkroomError, match=expected):
-            make(config("tuner.enabled=true", *overrides), pods, OPTIONS)
+            kubernetes.manifests(purpose, config("tuner.enabled=true", *overrides), pods, OPTIONS)
 
 
 def test_a_search_that_is_off_needs_no_pods() -> None:
     with pytest.raises(DarkroomError, match=r"tuner\.enabled is false"):
-        kubernetes.search(config("tuner.enabled=false"), PODS, OPTIONS)
+        kubernetes.manifests("search", config("tuner.enabled=false"), PODS, OPTIONS)
 
 
 def test_names_that_fit_are_taken() -> None:
     name = "a" * (63 - len("-training-workers-2"))
     for root in ("runs", "/darkroom/runs"):
-        [job] = kubernetes.training(config(f"name={name}", f"root={root}"), PODS, OPTIONS)
+        [job] = kubernetes.manifests(
+            "training", config(f"name={name}", f"root={root}"), PODS, OPTIONS
+        )
         assert job["metadata"]["name"] == f"{name}-training"
 
 
@@ -155,11 +157,10 @@ def test_the_command_writes_it(what: str, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.startswith(f"# Written by: darkroom deploy {what} --config digits ")
     assert "&id" not in text
-    make = getattr(kubernetes, what)
     given = ["--config", "digits"]
     if what == "training":
         given.append("--set=training.strategy=multi_worker")
-    assert list(yaml.safe_load_all(text)) == make(load("digits"), PODS, given)
+    assert list(yaml.safe_load_all(text)) == kubernetes.manifests(what, load("digits"), PODS, given)
     refused = darkroom("deploy", what, cwd=tmp_path)
     assert refused.returncode == 1
     assert refused.stdout.startswith("darkroom: --image: missing; give the reference of an image")
@@ -175,8 +176,8 @@ def test_any_text_comes_through_as_it_is() -> None:
     options = [*OPTIONS, "--set", f"report.note={text}"]
     section = yaml.safe_dump({"environment": {"NOTE": text}})
     made = config("tuner.enabled=true", f"kubeflow={section}")
-    for manifest in [*kubernetes.training(made, PODS, options),
-                     *kubernetes.search(made, PODS, options)[1:]]:  # fmt: skip
+    for manifest in [*kubernetes.manifests("training", made, PODS, options),
+                     *kubernetes.manifests("search", made, PODS, options)[1:]]:  # fmt: skip
         spec = manifest["spec"]
         for part in spec.get("tfReplicaSpecs", {"": spec}).values():
             [container] = part["template"]["spec"]["containers"]
@@ -196,9 +197,9 @@ def test_pods_have_the_environment_that_nodes_have_on_kubeflow() -> None:
         {"name": "AWS_REGION", "value": "eu"},
         {"name": "DARKROOM_METADATA_PASSWORD", "valueFrom": password},
     ]
-    [job] = kubernetes.training(made, PODS, OPTIONS)
+    [job] = kubernetes.manifests("training", made, PODS, OPTIONS)
     templates = [part["template"] for part in job["spec"]["tfReplicaSpecs"].values()]
-    for of_search in kubernetes.search(made, PODS, OPTIONS)[1:]:
+    for of_search in kubernetes.manifests("search", made, PODS, OPTIONS)[1:]:
         kubernetes_validate.validate(of_search, NEWEST, strict=True)
         templates.append(of_search["spec"]["template"])
     for template in templates:

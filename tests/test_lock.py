@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def test_a_disk_without_locks_is_told_from_a_run(
     def unsupported(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(lock.fcntl, "flock", unsupported)
+    monkeypatch.setattr(fcntl, "flock", unsupported)
     with pytest.raises(DarkroomError, match=r"lock can't be locked: No locks available\. Set root"):
         lock.alone(config).__enter__()
     assert not lock.alive(config)

@@ -7,7 +7,7 @@ import pytest
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.runs import lineage, metadata
-from darkroom.pipeline.config import ConfigError, load
+from darkroom.pipeline.config import load
 from darkroom.pipeline.history import status
 from tests import databases
 from tests.conftest import darkroom
@@ -95,5 +95,5 @@ def test_a_wrong_password_ends_a_run_before_tensorflow_is_loaded(
     ],
 )
 def test_a_section_that_names_no_server(override: str, expected: str) -> None:
-    with pytest.raises(ConfigError, match=expected):
+    with pytest.raises(DarkroomError, match=expected):
         load("digits", [override])

@@ -42,7 +42,7 @@ def ran(small_config: Config, tmp_path: Path) -> Config:
     """The configuration of a pipeline that has run, with a copy of its records."""
     copied = small_config.model_copy(update={"root": str(tmp_path)})
     copied.home.mkdir()
-    shutil.copy(small_config.metadata_path, copied.metadata_path)
+    shutil.copy(small_config.store.path, copied.store.path)
     return copied
 
 

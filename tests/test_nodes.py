@@ -8,7 +8,7 @@ import pytest
 from darkroom.components import nodes
 from darkroom.components.base import results
 from darkroom.components.base.status import Status
-from darkroom.components.evaluation.artifacts import Evaluation, Verdict
+from darkroom.components.evaluation.artifacts import Evaluation, MetricRow, Verdict
 from darkroom.components.pushing import outcome as pushing
 from darkroom.serving import rollout
 
@@ -36,6 +36,16 @@ def test_a_verdict_without_predictions() -> None:
     status = Status("p", "home", "run")
     words = nodes.read_outputs(status, "Evaluator", {"blessing": blessing})
     assert words == "not blessed: the eval split gave no predictions"
+
+
+def test_a_status_counts_examples_in_whole_numbers() -> None:
+    evaluation = Evaluation(
+        split="eval", examples=180, metrics=[MetricRow(metric="accuracy", value=1.0)]
+    )
+    blessing = artifact(blessed=1, **{Verdict.PROPERTY: Verdict.of(evaluation).text()})
+    status = Status("p", "home", "run")
+    nodes.read_outputs(status, "Evaluator", {"blessing": blessing})
+    assert json.dumps(status.as_dict()["metrics"]) == '{"accuracy": 1.0, "example_count": 180}'
 
 
 def test_an_evaluation_is_what_was_written(tmp_path: Path) -> None:

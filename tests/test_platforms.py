@@ -2,7 +2,8 @@
 
 import pytest
 
-from darkroom.pipeline.config import ConfigError, load
+from darkroom.components.base.errors import DarkroomError
+from darkroom.pipeline.config import load
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ from darkroom.pipeline.config import ConfigError, load
     ],
 )
 def test_a_wrong_value_is_a_sentence(override: str, words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         load("digits", [override])
     assert words in str(caught.value)
 

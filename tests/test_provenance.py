@@ -58,7 +58,7 @@ def test_an_unknown_model_is_said_with_those_there_are(small_config: Config) -> 
 def test_without_a_pushed_version(small_config: Config, tmp_path: Path) -> None:
     copied = small_config.model_copy(update={"root": str(tmp_path)})
     copied.home.mkdir()
-    shutil.copy(small_config.metadata_path, copied.metadata_path)
+    shutil.copy(small_config.store.path, copied.store.path)
     with pytest.raises(DarkroomError, match="No model that small has pushed"):
         provenance.trace(copied)
 

@@ -73,7 +73,7 @@ def test_a_report_that_can_not_be_written_is_told_in_a_sentence(
 ) -> None:
     copied = small_config.model_copy(update={"root": str(tmp_path)})
     Path(copied.pipeline_root).mkdir(parents=True)
-    shutil.copy(small_config.metadata_path, copied.metadata_path)
+    shutil.copy(small_config.store.path, copied.store.path)
     failure = {"node": "Trainer", "sentence": "No."}
     told = reports.write_unfinished(copied, failure, lambda run: False)
     assert told.endswith("could not be written. It ended before its first node.")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from darkroom.pipeline.config import ConfigError, load
+from darkroom.components.base.errors import DarkroomError
+from darkroom.pipeline.config import load
 
 
 def test_a_hyperparameter_keeps_its_dotted_key() -> None:
@@ -51,7 +52,7 @@ def test_a_hyperparameter_keeps_its_dotted_key() -> None:
     ],
 )  # fmt: skip
 def test_what_can_not_be_searched_is_a_sentence(overrides: str, words: list[str]) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(DarkroomError) as caught:
         load("digits", overrides.splitlines())
     for word in words:
         assert word in str(caught.value)

@@ -27,7 +27,7 @@ def test_a_run_without_one_names_what_was_written_at_its_end(
 ) -> None:
     copied = small_config.model_copy(update={"root": str(tmp_path)})
     copied.home.mkdir()
-    shutil.copy(small_config.metadata_path, copied.metadata_path)
+    shutil.copy(small_config.store.path, copied.store.path)
     store = status.open_store(copied)
     [run] = status.runs(copied, store)
     [report] = [node for node in lineage.nodes(store, copied.name, run) if node.id == "Report"]
@@ -49,7 +49,7 @@ def test_a_run_without_one_names_what_was_written_at_its_end(
 def test_it_says_what_is_served(small_config: Config, tmp_path: Path) -> None:
     copied = small_config.model_copy(update={"root": str(tmp_path)})
     copied.home.mkdir()
-    shutil.copy(small_config.metadata_path, copied.metadata_path)
+    shutil.copy(small_config.store.path, copied.store.path)
     for version in (5, 7):
         (copied.push_path / str(version)).mkdir(parents=True)
         rollout.admit(copied.push_path, version, as_canary=True)

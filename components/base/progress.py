@@ -11,24 +11,12 @@ LOGGER = logging.getLogger("darkroom.progress")
 
 
 def report(node: str, text: str, fraction: float | None = None) -> None:
-    """Says how far a node is.
-
-    Args:
-      node: id of the node, such as ``Trainer``.
-      text: a few words, such as ``epoch 3/10``.
-      fraction: share of the work that is done, from 0 to 1, where known.
-    """
+    """Says how far a node is, such as ``epoch 3/10``; ``fraction``: from 0 to 1, where known."""
     LOGGER.info("%s: %s", node, text, extra={"progress": (node, text, fraction)})
 
 
 def trials(node: str, headline: str, table: object) -> None:
-    """Says how far a search is.
-
-    Args:
-      node: id of the node, such as ``Tuner``.
-      headline: the table in a line, for a log.
-      table: of the trials, for a display; ``tuning.trial_table`` says what is in it.
-    """
+    """Says how far a search is: a line for a log, ``tuning.trial_table`` for a display."""
     LOGGER.info("%s: %s", node, headline, extra={"trials": table})
 
 

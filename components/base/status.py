@@ -54,7 +54,7 @@ class Status:
     lr_scan: dict[str, object] | None = None  # LearningRates, and the picture of them
     diagnosis: list[str] = field(default_factory=list)  # of the training, in words
     augmentation: str | None = None  # a picture of augmented training images
-    metrics: dict[str, float | None] = field(default_factory=dict)
+    metrics: dict[str, int | float | None] = field(default_factory=dict)
     blessed: bool | None = None  # None: not evaluated
     reasons: list[str] = field(default_factory=list)  # why not blessed
     serving_reasons: list[str] = field(default_factory=list)  # why not blessed for serving

@@ -155,7 +155,7 @@ class Verdict(_Record):
 
     PROPERTY: ClassVar = "verdict"
 
-    metrics: dict[str, Number] = {}  # of the whole, and ``example_count``
+    metrics: dict[str, int | Number] = {}  # of the whole, and ``example_count``
     reasons: list[str] = []  # why not blessed
     remarks: list[str] = []  # what else is to be known
     blessed: bool = Field(False, exclude=True)  # a property of its own, as TFX has it

@@ -31,8 +31,8 @@ _SAID_OTHERWISE = {
     anomalies_pb2.AnomalyInfo.COMPARATOR_CONTROL_DATA_MISSING,
     anomalies_pb2.AnomalyInfo.COMPARATOR_TREATMENT_DATA_MISSING,
 }
-# The schema keeps its bounds as float32, the statistics theirs as float64.
-_ROUNDING = 1e-6
+_ROUNDING = 1e-6  # the schema keeps its bounds as float32, the statistics theirs as float64
+Compared = dict[str, SplitStatistics | None]
 
 
 class Executor(example_validator.Executor):
@@ -100,8 +100,7 @@ def _require_classes(splits: dict[str, dict[str, int]]) -> None:
             )
     train = splits["train"]
     for name, classes in splits.items():
-        unknown = sorted(set(classes) - set(train))
-        if unknown:
+        if unknown := sorted(set(classes) - set(train)):
             raise DarkroomError(
                 f"The {name} split has images of {_quoted(unknown)}, of which the train "
                 f"split has none (it has {_quoted(sorted(train))}). Add such images to the "
@@ -121,12 +120,11 @@ def _outside_domains(split: SplitStatistics, schema: schema_pb2.Schema) -> Itera
         if statistics is None:
             continue
         if feature.HasField("string_domain"):
-            unknown = sorted(set(value_counts(statistics)) - set(feature.string_domain.value))
-            if unknown:
-                allowed = _quoted(list(feature.string_domain.value))
+            allowed = list(feature.string_domain.value)
+            if unknown := sorted(set(value_counts(statistics)) - set(allowed)):
                 yield (
-                    f"{feature.name} is {_quoted(unknown)} in the {split.name} split; "
-                    f"the schema allows {allowed}."
+                    f"{feature.name} is {_quoted(unknown)} in the {split.name} split; the schema "
+                    f"allows {_quoted(allowed)}."
                 )
         for kind in ("int_domain", "float_domain"):
             if feature.HasField(kind):
@@ -142,32 +140,24 @@ def _outside_domains(split: SplitStatistics, schema: schema_pb2.Schema) -> Itera
 
 
 def _too_few(split: SplitStatistics, label: schema_pb2.Feature) -> Iterator[str]:
-    least = 0
-    for tag in label.annotation.tag:
-        key, _, value = tag.partition("=")
-        if key == MIN_PER_CLASS and value.isdigit():
-            least = int(value)
+    tags = dict(tag.partition("=")[::2] for tag in label.annotation.tag)
+    asked = tags.get(MIN_PER_CLASS, "")
+    least = int(asked) if asked.isdigit() else 0
     counts = {name: split.classes.get(name, 0) for name in label.string_domain.value}
-    few = {name: count for name, count in counts.items() if count < least}
+    few = [f"{count:,} of {name!r}" for name, count in counts.items() if count < least]
     if few:
-        shown = ", ".join(f"{count:,} of {class_name!r}" for class_name, count in few.items())
         yield (
-            f"The {split.name} split has {shown}; the schema asks for at least {least:,} of each "
-            "class."
+            f"The {split.name} split has {', '.join(few)}; the schema asks for at least {least:,} "
+            "of each class."
         )
 
 
 def _differences(
-    split: SplitStatistics,
-    validated: anomalies_pb2.Anomalies,
-    compared: dict[str, SplitStatistics | None],
+    split: SplitStatistics, validated: anomalies_pb2.Anomalies, compared: Compared
 ) -> Iterator[str]:
-    """Features whose distribution differs more than the schema allows.
+    """Features whose distribution differs more than the schema allows, as TFDV measured it.
 
-    Args:
-      split: that is looked at.
-      validated: what TFDV measured.
-      compared: with what, by its name: for drift, and for skew.
+    ``compared`` is what with, by its name: for drift, and for skew.
     """
     for info in validated.drift_skew_info:
         key = info.path.step[0]

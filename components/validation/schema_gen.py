@@ -21,7 +21,6 @@ from darkroom.components.validation.statistics import SplitStatistics
 
 # Annotation of the label by which a user asks for so many images of each class and split.
 MIN_PER_CLASS = "min_images_per_class"
-
 # How far a class's share of a split may be from its share of another split, or of the last run.
 _SHARE_THRESHOLD = 0.1
 # The same for the distribution of a number: Jensen-Shannon divergence, from 0 to 1. A tenth is
@@ -98,9 +97,7 @@ def _complete(schema: schema_pb2.Schema, splits: dict[str, SplitStatistics]) -> 
                 comparator.infinity_norm.threshold = _SHARE_THRESHOLD
             feature.annotation.tag.append(f"{MIN_PER_CLASS}=1")
         elif feature.name == features.FORMAT_KEY:
-            _set_domain(
-                feature, {name for one in measured for name in statistics.value_counts(one)}
-            )
+            _set_domain(feature, {n for one in measured for n in statistics.value_counts(one)})
         elif feature.name in statistics.INTEGERS + statistics.FLOATS:
             low = min(one.num_stats.min for one in measured)
             high = max(one.num_stats.max for one in measured)

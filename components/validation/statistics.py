@@ -26,14 +26,9 @@ def options() -> "tfdv.StatsOptions":
     """Statistics without reading the images' bytes from the examples."""
     import tensorflow_data_validation as tfdv
 
+    kinds = {schema_pb2.BYTES: TEXT, schema_pb2.INT: INTEGERS, schema_pb2.FLOAT: FLOATS}
     columns = [
-        schema_pb2.Feature(name=key, type=kind)
-        for kind, keys in (
-            (schema_pb2.BYTES, TEXT),
-            (schema_pb2.INT, INTEGERS),
-            (schema_pb2.FLOAT, FLOATS),
-        )
-        for key in keys
+        schema_pb2.Feature(name=key, type=kind) for kind, keys in kinds.items() for key in keys
     ]
     return tfdv.StatsOptions(
         # Only what is in this schema is parsed at all.

@@ -14,28 +14,29 @@ from pathlib import Path
 import click
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.pipeline import fingerprint
-from darkroom.pipeline.command_line import obey
+from darkroom.pipeline import command_line, fingerprint
 from darkroom.pipeline.config import Config, load
 from darkroom.serving import files
 
+_DAG_FILE = '''\
+"""Airflow's DAG of the pipeline {name}; written by darkroom airflow."""
 
-def shape(
-    config: Config, arguments: Sequence[str], folder: Path, python: str
-) -> dict[str, list[str]]:
+from darkroom.pipeline.airflow.dag import create_dag
+
+dag = create_dag(
+    config={config},
+    overrides={overrides},
+    folder={folder},
+)
+'''
+
+
+def shape(config: Config, arguments: list[str], folder: Path, python: str) -> dict[str, list[str]]:
     """The ids of all nodes in the order in which they run, each with those that it waits for.
 
-    Made in a process of its own, and kept in a file for as long as configuration and source stay
-    as they are.
-
-    Args:
-      config: of the pipeline.
-      arguments: of the command line that load this configuration.
-      folder: relative paths of the configuration begin there.
-      python: interpreter of an environment with TFX.
-
-    Raises:
-      DarkroomError: the graph can't be made, or its file can't be written.
+    Made in a process of its own by ``python``, and kept in a file for as long as configuration and
+    source stay as they are. The ``arguments`` of a command line load the configuration, in the
+    ``folder`` where its relative paths begin. DarkroomError where graph or file can't be made.
     """
     determined_by = [config.model_dump(), fingerprint.of_modules("darkroom.pipeline.pipeline")]
     key = hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16]
@@ -62,32 +63,30 @@ def _printed_shape(arguments: Sequence[str], folder: Path, python: str) -> str:
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
         reason = lines[-1].removeprefix("darkroom: ")
-        remedy = ""
         if "needs TFX" in reason or "No module named" in reason:
-            remedy = (
-                " Set airflow.python to the interpreter of an environment with "
-                "darkroom-tfx[pipeline]."
-            )
-        raise DarkroomError(f"The graph can't be made with {python}: {reason}{remedy}")
+            reason += " Set airflow.python to the interpreter of an environment with "
+            reason += "darkroom-tfx[pipeline]."
+        raise DarkroomError(f"The graph can't be made with {python}: {reason}")
     return result.stdout.splitlines()[-1]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the shape; returns the exit code."""
-    return obey(print_shape, "python -m darkroom.pipeline.airflow.graph", arguments)
+def dag_file(name: str, config: Path, overrides: Sequence[str], folder: Path) -> str:
+    """Python that Airflow parses in about a second; the arguments are those of ``create_dag``."""
+    literals = {"config": str(config), "overrides": list(overrides), "folder": str(folder)}
+    quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in literals.items()}
+    return _DAG_FILE.format(name=name, **quoted)
 
 
 @click.command(help=__doc__)
 @click.option("--config", "path", required=True, metavar="FILE", help="as darkroom run takes it")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="the same")
-def print_shape(path: str, overrides: Sequence[str]) -> int:
+def print_shape(path: str, overrides: Sequence[str]) -> None:
     """In the last line, as JSON; libraries may print before it."""
     from darkroom.pipeline.running import runner
 
     pipeline = runner.create(load(path, list(overrides)), data_bytes=0)
     print(json.dumps({n.id: sorted(o.id for o in n.upstream_nodes) for n in pipeline.components}))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.obey(print_shape, "python -m darkroom.pipeline.airflow.graph"))

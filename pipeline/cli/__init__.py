@@ -10,27 +10,17 @@ from collections.abc import Sequence
 import click
 from click.shell_completion import get_completion_class, shell_complete
 
-from darkroom.pipeline.cli import data, history, model, platforms, run
+from darkroom.pipeline.cli import history, model, platforms, run
 from darkroom.pipeline.command_line import Group, obey
 
-COMMANDS = [c for family in (run, data, history, model, platforms) for c in family.COMMANDS]
+COMMANDS = [c for family in (run, history, model, platforms) for c in family.COMMANDS]
 _PROGRAM = "darkroom"
 _COMPLETING = "_DARKROOM_COMPLETE"  # a variable by which the shell asks what may come next
 
 
-def main(
-    arguments: Sequence[str] | None = None, further_commands: Sequence[click.Command] = ()
-) -> int:
-    """Runs a command.
-
-    Args:
-      arguments: of the command line; None: those of this process.
-      further_commands: of packages that stand above this one.
-
-    Returns:
-      The exit code.
-    """
-    commands = [*COMMANDS, *further_commands, completion]
+def main(arguments: Sequence[str] | None = None, further: Sequence[click.Command] = ()) -> int:
+    """Runs a command, also of ``further`` ones from above this package; returns the exit code."""
+    commands = [*COMMANDS, *further, completion]
     group = Group(
         commands={command.name or "": command for command in commands},
         help="From labelled images to a gated, versioned, served model.",
@@ -48,7 +38,7 @@ def main(
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> int:
+def completion(shell: str) -> None:
     """Print the script that completes words in a shell.
 
     For bash, put eval "$(darkroom completion bash)" into ~/.bashrc; for zsh the same, with its
@@ -58,4 +48,3 @@ def completion(shell: str) -> int:
     assert script is not None
     group = click.get_current_context().find_root().command
     print(script(group, {}, _PROGRAM, _COMPLETING).source())
-    return 0

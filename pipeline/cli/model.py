@@ -2,62 +2,46 @@
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from darkroom.pipeline.command_line import (
-    ConfigOptions,
-    as_json,
-    configured,
-    console,
-    exclude_each_other,
-    print_json,
-)
+from darkroom.pipeline import command_line
+from darkroom.pipeline.command_line import ConfigOptions, as_json, configured
 from darkroom.serving.flags import GRPC_PORT, REST_PORT
-
-if TYPE_CHECKING:
-    from darkroom.pipeline.config import Config
-    from darkroom.serving.predictor import Prediction
 
 
 @click.command("versions")
 @configured
 @as_json
-def list_versions(options: ConfigOptions, as_json: bool) -> int:
+def list_versions(options: ConfigOptions, as_json: bool) -> None:
     """The pushed versions, and which of them are served."""
     config = options.load()
     from darkroom.serving import rollout
 
     current, versions = rollout.read(config.push_path), rollout.listed(config.push_path)
     if as_json:
-        served = {
-            "stable": current and current.stable,
-            "canary": current and current.canary,
-            "versions": [
-                {**v._asdict(), "folder": str(v.folder), "note": vars(v.note) if v.note else {}}
-                for v in versions
-            ],
-        }
-        print_json(served)
-        return 0
+        listed = [
+            {**v._asdict(), "folder": str(v.folder), "note": vars(v.note) if v.note else {}}
+            for v in versions
+        ]
+        labels = {"stable": current and current.stable, "canary": current and current.canary}
+        command_line.print_json({**labels, "versions": listed})
+        return
     from darkroom.pipeline import summaries
 
-    summaries.of_versions(console(), versions)
+    summaries.of_versions(command_line.console(), versions)
     sys.stdout.flush()
     rollout.served_version(config.push_path)  # says so where it isn't there
     print()
     print(current or "No version has a label. Give the newest one with darkroom promote.")
-    return 0
 
 
 @click.command("promote")
 @configured
 @click.argument("version", required=False, type=int)
 @click.option("--canary", is_flag=True, help="serve it as canary, beside the stable version")
-def promote(options: ConfigOptions, version: int | None, canary: bool) -> int:
+def promote(options: ConfigOptions, version: int | None, canary: bool) -> None:
     """Make a version stable, or the canary.
 
     VERSION: its number (default: the canary, else the newest).
@@ -66,18 +50,16 @@ def promote(options: ConfigOptions, version: int | None, canary: bool) -> int:
     from darkroom.serving import rollout
 
     print(rollout.promote(config.push_path, version, canary))
-    return 0
 
 
 @click.command("rollback")
 @configured
-def roll_back(options: ConfigOptions) -> int:
+def roll_back(options: ConfigOptions) -> None:
     """Make the version stable that was so before."""
     config = options.load()
     from darkroom.serving import rollout
 
     print(rollout.roll_back(config.push_path))
-    return 0
 
 
 @click.command("predict")
@@ -120,16 +102,15 @@ def predict(
 
     IMAGE: PNG, JPEG, GIF or BMP file.
     """
-    exclude_each_other(url=url, grpc=grpc)
+    command_line.exclude_each_other(url=url, grpc=grpc)
     config = options.load()
-    from darkroom.serving import predictor
+    from darkroom.serving import predictor, rollout
 
     contents = predictor.read_images(images)
     if address := url or grpc:
         from darkroom.serving.client import GrpcClient, RestClient
 
-        make = RestClient if url else GrpcClient
-        client = make(
+        client = (RestClient if url else GrpcClient)(
             address,
             model_name or config.name,
             api_key=api_key,
@@ -138,52 +119,29 @@ def predict(
             timeout=timeout,
             multi_label=config.data.multi_label,
         )
-        classify = _asking(client.predict)
+    elif label:
+        raise predictor.PredictionError("--labels is for a server: name it with --url or --grpc.")
     else:
-        classify = _here(config, label)
+        local = predictor.Predictor(rollout.served_version(config.push_path))
     answers, failed = [], False
     for name, content in zip(images, contents, strict=True):
         try:
-            answers.append((name, classify(name, content)))
+            own = client.predict([content])[0] if address else local.predict(name, content)
+            answers.append((name, own))
         except predictor.ImageError as error:
-            print(f"darkroom: {error}", file=sys.stderr)
+            # A client doesn't know the image's name.
+            print(f"darkroom: {f'{name}: ' if address else ''}{error}", file=sys.stderr)
             failed = True
     if as_json:
-        print_json([{"image": name, **vars(prediction)} for name, prediction in answers])
-    else:
-        for name, prediction in answers:
-            print(f"{Path(name).name}: {_words(prediction, top, config.data.multi_label)}")
+        command_line.print_json([{"image": name, **vars(answer)} for name, answer in answers])
+        return 1 if failed else 0
+    for name, answer in answers:
+        best = list(zip(answer.classes, answer.scores, strict=True))[:top]
+        words = "  ".join(f"{label} {score:.4f}" for label, score in best)
+        if config.data.multi_label:
+            words = f"{answer.label or 'no label'} ({words})"
+        print(f"{Path(name).name}: {words}")
     return 1 if failed else 0
-
-
-def _words(prediction: "Prediction", top: int, multi_label: bool) -> str:
-    best = list(zip(prediction.classes, prediction.scores, strict=True))[:top]
-    words = "  ".join(f"{label} {score:.4f}" for label, score in best)
-    return f"{prediction.label or 'no label'} ({words})" if multi_label else words
-
-
-def _here(config: "Config", label: str) -> "Callable[[str, bytes], Prediction]":
-    """The stable version, in this process."""
-    from darkroom.serving import predictor, rollout
-
-    if label:
-        raise predictor.PredictionError("--labels is for a server: name it with --url or --grpc.")
-    return predictor.Predictor(rollout.served_version(config.push_path)).predict
-
-
-def _asking(
-    predict: "Callable[[list[bytes]], list[Prediction]]",
-) -> "Callable[[str, bytes], Prediction]":
-    """A client, whose errors don't name the image."""
-    from darkroom.serving.predictor import ImageError
-
-    def classify(name: str, image: bytes) -> "Prediction":
-        try:
-            return predict([image])[0]
-        except ImageError as error:
-            raise ImageError(f"{name}: {error}") from error
-
-    return classify
 
 
 @click.command("serve")
@@ -191,17 +149,13 @@ def _asking(
 @click.option(
     "--host", default="localhost", metavar="HOST", help="address; 0.0.0.0: all (localhost)"
 )
+@click.option("--port", default=GRPC_PORT, metavar="PORT", help=f"of gRPC; 0: none ({GRPC_PORT})")
 @click.option(
-    "--port", type=int, default=GRPC_PORT, metavar="PORT", help=f"of gRPC; 0: none ({GRPC_PORT})"
-)
-@click.option(
-    "--rest-port", type=int, default=REST_PORT, metavar="REST_PORT",
+    "--rest-port", "rest", default=REST_PORT, metavar="REST_PORT",
     help=f"of REST and the page ({REST_PORT})",
 )  # fmt: skip
 @click.argument("flags", nargs=-1, metavar="[-- FLAG...]", type=click.UNPROCESSED)
-def serve(
-    options: ConfigOptions, host: str, port: int, rest_port: int, flags: tuple[str, ...]
-) -> int:
+def serve(options: ConfigOptions, host: str, port: int, rest: int, flags: tuple[str, ...]) -> None:
     """Answer with the pushed model over gRPC, REST and a page.
 
     FLAG, after --: any flag of python -m darkroom.serving.model_server.
@@ -209,39 +163,33 @@ def serve(
     config = options.load()
     from darkroom.serving import pushed_files, rollout
 
-    # Says so where there is nothing to serve.
-    version = rollout.served_version(config.push_path)
-    beside = config.push_path.parent
-    files = [
-        f"--{flag}={beside / name}"
-        for flag, name in pushed_files.FILE_FLAGS.items()
-        if (beside / name).is_file()
-    ]
+    version = rollout.served_version(config.push_path)  # says so where there is none
+    paths = {f: config.push_path.parent / name for f, name in pushed_files.FILE_FLAGS.items()}
+    files = [f"--{flag}={path}" for flag, path in paths.items() if path.is_file()]
     if not rollout.config_path(config.push_path).is_file():  # pushed by an earlier darkroom
         files += [f"--model_name={config.name}", f"--model_base_path={config.push_path}"]
     print(
-        f"Serving {config.name} version {version.name}: http://{host}:{rest_port}/ "
+        f"Serving {config.name} version {version.name}: http://{host}:{rest}/ "
         f"(page and REST), {host}:{port} (gRPC). Stop with Ctrl-C.",
         flush=True,
     )
     arguments = [
         f"--host={host}",
         f"--port={port}",
-        f"--rest_api_port={rest_port}",
+        f"--rest_api_port={rest}",
         *pushed_files.SERVER_FLAGS,
         f"--canary_share={config.serving.canary_share}",
         *files,
         *flags,
     ]
-    module = [sys.executable, "-m", "darkroom.serving.model_server"]
-    os.execv(sys.executable, [*module, *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "darkroom.serving.model_server", *arguments])
 
 
 @click.command("inspect")
 @configured
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @as_json
-def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> int:
+def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> None:
     """Signatures, parameters, classes and training of a model.
 
     MODEL: folder of a SavedModel (default: the stable version).
@@ -256,12 +204,11 @@ def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> int:
              "outputs": [t._asdict() for t in s.outputs]}
             for s in described.signatures
         ]  # fmt: skip
-        print_json({**described._asdict(), "signatures": signatures})
-        return 0
+        command_line.print_json({**described._asdict(), "signatures": signatures})
+        return
     from darkroom.pipeline import summaries
 
-    summaries.of_model(console(), described)
-    return 0
+    summaries.of_model(command_line.console(), described)
 
 
 COMMANDS = (list_versions, promote, roll_back, predict, serve, inspect)

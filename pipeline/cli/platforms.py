@@ -1,6 +1,5 @@
 """Files that make others run the pipeline, or what it has pushed."""
 
-import dataclasses
 import os
 import shlex
 import sys
@@ -8,16 +7,16 @@ from pathlib import Path
 
 import click
 
+from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.command_line import ConfigOptions, configured
 
+_TARGETS = ("docker", "kubernetes", "kserve", "training", "search")
 _force = click.option("--force", is_flag=True, help="replace a file that is another")
 
 
 @click.command("deploy", short_help="Write the files that run TensorFlow Serving elsewhere")
 @configured
-@click.argument(
-    "where", type=click.Choice(["docker", "kubernetes", "kserve", "training", "search"])
-)
+@click.argument("where", type=click.Choice(_TARGETS))
 @click.option("--image", default="", metavar="IMAGE", help="with darkroom in it (kubeflow.image)")
 @click.option(
     "--claim", default="", metavar="NAME", help="PersistentVolumeClaim that all pods share"
@@ -36,18 +35,8 @@ _force = click.option("--force", is_flag=True, help="replace a file that is anot
 )  # fmt: skip
 @_force
 def deploy(
-    options: ConfigOptions,
-    where: str,
-    image: str,
-    claim: str,
-    workers: int,
-    mount: str,
-    cpu: str,
-    memory: str,
-    gpus: int,
-    out: Path | None,
-    force: bool,
-) -> int:
+    options: ConfigOptions, where: str, out: Path | None, force: bool, **of_pods: object
+) -> None:
     """Writes the files that run TensorFlow Serving on the pushed versions.
 
     A compose.yaml for Docker, manifests for Kubernetes, or an InferenceService for KServe. Or those
@@ -73,11 +62,10 @@ def deploy(
     if where in ("training", "search"):
         from darkroom.pipeline import kubernetes
 
-        image = image or config.kubeflow.image or ""
-        pods = kubernetes.Pods(image, claim, workers, mount, cpu, memory, gpus)
-        described = kubernetes.training if where == "training" else kubernetes.search
-        text = manifests.dump(described(config, pods, settings))
-        for key, value in dataclasses.asdict(pods).items():
+        of_pods["image"] = of_pods["image"] or config.kubeflow.image or ""
+        pods = kubernetes.Pods.model_validate(of_pods)
+        text = manifests.dump(kubernetes.manifests(where, config, pods, settings))
+        for key, value in pods:
             words += [f"--{key}", str(value)]
     elif where == "docker":
         name, command = "compose.yaml", "docker compose --file {} up --detach"
@@ -88,20 +76,19 @@ def deploy(
     path = (out or Path("deploy") / config.name) / name
     _write(path, text, force)
     print(f"written      {path}\nnext         {command.format(shlex.quote(str(path)))}")
-    return 0
 
 
 @click.command("airflow", short_help="Write the file that makes the pipeline a DAG of Airflow")
 @configured
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="write it there")
 @_force
-def write_dag(options: ConfigOptions, out: Path | None, force: bool) -> int:
+def write_dag(options: ConfigOptions, out: Path | None, force: bool) -> None:
     """Prints a file for Airflow's folder of DAGs, or writes it.
 
     It has a task per node, on the schedule that the configuration's section airflow sets.
     """
     config = options.load()
-    from darkroom.pipeline.airflow import dag_file, graph
+    from darkroom.pipeline.airflow import graph
     from darkroom.pipeline.config import find
 
     path, folder = find(options.config).absolute(), Path.cwd()
@@ -109,18 +96,16 @@ def write_dag(options: ConfigOptions, out: Path | None, force: bool) -> int:
     words = [word for override in options.overrides for word in ("--set", override)]
     python = config.airflow.python or sys.executable
     graph.shape(config, ["--config", str(path), *words], folder, python)
-    text = dag_file.text(config.name, path, options.overrides, folder)
+    text = graph.dag_file(config.name, path, options.overrides, folder)
     if out is None:
         print(text, end="")
-        return 0
+        return
     _write(out, text, force)
     print(f"written      {out}")
-    return 0
 
 
 def _write(path: Path, text: str, force: bool) -> None:
     """Writes a file for the user, who may have changed what was written before."""
-    from darkroom.components.base.errors import DarkroomError
     from darkroom.serving import files
 
     if path.exists() and path.read_bytes() != text.encode() and not force:

@@ -1,14 +1,18 @@
-"""Running the pipeline, here or as another machine's help, and looking at its curves."""
+"""Making the data, running the pipeline, here or as another's help, looking at its curves."""
 
 import os
 import signal
 import sys
+from pathlib import Path
 
 import click
 
+from darkroom.components.base.errors import DarkroomError
+from darkroom.pipeline import command_line
 from darkroom.pipeline.command_line import ConfigOptions, configured
 
 _NOT_BLESSED = 3  # of --require-blessed; a wrong command line has 2
+_USUAL = "(default: 0.2 below 1,000 images, 0.1 below 10,000, else 0.05)"
 
 
 @click.command("run")
@@ -24,7 +28,7 @@ def run_pipeline(options: ConfigOptions, require_blessed: bool) -> int:
 
 @click.command("worker", short_help="Help another machine's run to train, or to search")
 @configured
-def work(options: ConfigOptions) -> int:
+def work(options: ConfigOptions) -> None:
     """Helps the run of the same configuration on another machine, which sees the same folder.
 
     To train, where TF_CONFIG says that this is one of the machines; to search, where
@@ -35,7 +39,6 @@ def work(options: ConfigOptions) -> int:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else process 1 ignores it
     worker.help_chief(config)
-    return 0
 
 
 @click.command("lr-scan")
@@ -48,11 +51,10 @@ def scan_learning_rates(options: ConfigOptions) -> int:
 @click.command("tensorboard")
 @configured
 @click.option("--port", type=int, default=6006, metavar="PORT", help="of the page (6006)")
-def show_curves(options: ConfigOptions, port: int) -> int:
+def show_curves(options: ConfigOptions, port: int) -> None:
     """The curves of all trainings and trials, side by side."""
     config = options.load()
     from darkroom.components.base import remote
-    from darkroom.components.base.errors import DarkroomError
 
     remote.use(config.staging)
     folder = remote.place(config.pipeline_root)
@@ -65,13 +67,61 @@ def show_curves(options: ConfigOptions, port: int) -> int:
 
 @click.command("config")
 @configured
-def print_config(options: ConfigOptions) -> int:
+def print_config(options: ConfigOptions) -> None:
     """Print the whole configuration, defaults included."""
     import yaml
 
     tree = options.load().model_dump()
     print(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), end="")
-    return 0
+
+
+def _check_share(ctx: click.Context, param: click.Parameter, share: float | None) -> float | None:
+    if share is not None and not 0 <= share < 1:
+        raise click.BadParameter(f"expected a share from 0 to below 1, found {share:g}")
+    return share
+
+
+@click.command("ingest", short_help="Make TFRecords of image files")
+@click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
+@click.argument("target", metavar="DST", type=click.Path(path_type=Path))
+@click.option(
+    "--method", type=click.Choice(["stratified", "random"]),
+    help="stratified keeps the shares in every class (the default)",
+)  # fmt: skip
+@click.option("--eval-share", type=float, metavar="SHARE", callback=_check_share, help=_USUAL)
+@click.option("--test-share", type=float, metavar="SHARE", callback=_check_share, help=_USUAL)
+@click.option("--seed", type=int, metavar="SEED", help="which images are drawn for which split (0)")
+@click.option(
+    "--multi-label", is_flag=True,
+    help="an image has any number of labels: a manifest's label is none, or several, as in a|b",
+)  # fmt: skip
+def ingest(
+    source: Path,
+    target: Path,
+    method: str | None,
+    eval_share: float | None,
+    test_share: float | None,
+    seed: int | None,
+    multi_label: bool,
+) -> None:
+    """Makes TFRecords of image files, in a train, an eval and a test split.
+
+    A second time it adds what is new; an image never changes its split.
+
+    SRC: folder with a folder for each class (or for each split, and in it for each class), or a
+    CSV manifest with the columns path, label and, optionally, split.
+
+    DST: folder for the TFRecords.
+    """
+    from rich.console import Console
+
+    from darkroom.pipeline import display, summaries
+    from darkroom.pipeline.ingest import records
+
+    options = records.Options(method, eval_share, test_share, seed, multi_label or None)
+    with display.bar(Console(stderr=True)) as update:
+        summary = records.ingest(source, target, options, update)
+    summaries.of_ingest(command_line.console(), summary, target)
 
 
 def _run(options: ConfigOptions, require_blessed: bool = False, scan: bool = False) -> int:
@@ -93,4 +143,4 @@ def _run(options: ConfigOptions, require_blessed: bool = False, scan: bool = Fal
     return runner.leave(runner.attempt(run, shown, log))
 
 
-COMMANDS = (run_pipeline, work, scan_learning_rates, show_curves, print_config)
+COMMANDS = (run_pipeline, work, scan_learning_rates, show_curves, print_config, ingest)

@@ -1,19 +1,19 @@
 """Two runs side by side: what came of them, and in what they differ."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
 from rich.console import Console
 from rich.markup import escape
+from typing_extensions import NotRequired
 
 from darkroom.components.report import markup
-from darkroom.components.report.facts import Facts, Failure, Metric, Verdict
+from darkroom.components.report.facts import Facts, Failure, Verdict
 from darkroom.components.tuning import trial_table
 from darkroom.pipeline import tables
 
-# Rows of a table: there may be a thousand classes.
-_SHOWN = 40
+_SHOWN = 40  # rows of a table: there may be a thousand classes
 
 
 class Run(Verdict):
@@ -24,15 +24,12 @@ class Run(Verdict):
     failure: Failure | None
 
 
-class _Values(TypedDict):
-    name: str
-    values: list[object]  # of the one and of the other; None: it has none
-
-
-class Row(_Values, total=False):
+class Row(TypedDict):
     """A fact of two runs."""
 
-    difference: float | None  # of a measured one: the other's minus the one's
+    name: str
+    values: list[object]  # of the one and of the other; None: it has none
+    difference: NotRequired[float | None]  # of a measured one: the other's minus the one's
 
 
 class Comparison(TypedDict):
@@ -48,34 +45,49 @@ class Comparison(TypedDict):
 
 
 def compare(one: Facts, other: Facts) -> Comparison:
-    """The verdicts, metrics and seconds of two runs, and whatever else differs.
+    """Two reports' facts, of any pipelines: verdicts, metrics, seconds, and what else differs."""
+    first, second = _values(one), _values(other)
 
-    Args:
-      one: the facts of a report (``report.json``).
-      other: those of another, of any pipeline.
-    """
-
-    def rows(values: Callable[[Facts], Mapping[str, object]]) -> list[Row]:
-        first, second = values(one), values(other)
-        names = {**first, **second}
-        return [{"name": name, "values": [first.get(name), second.get(name)]} for name in names]
+    def rows(key: str) -> list[Row]:
+        names = {**first[key], **second[key]}
+        pairs = {name: [first[key].get(name), second[key].get(name)] for name in names}
+        return [{"name": name, "values": pair} for name, pair in pairs.items()]
 
     return {
         "runs": [
-            {
-                "pipeline": facts["pipeline"],
-                "run": facts["run"],
-                "failure": facts["failure"],
-                **facts["verdict"],
-            }
-            for facts in (one, other)
+            {"pipeline": f["pipeline"], "run": f["run"], "failure": f["failure"], **f["verdict"]}
+            for f in (one, other)
         ],
-        "metrics": _measured(rows(_overall)),
-        "recall": sorted(_measured(_different(rows(_recall))), key=_change),
-        "data": _different(rows(_counts)),
-        "settings": _different(rows(lambda facts: flat(facts["config"]))),
-        "versions": _different(rows(_versions)),
-        "seconds": rows(_seconds),
+        "metrics": _measured(rows("metrics")),
+        "recall": sorted(_measured(_different(rows("recall"))), key=_change),
+        "data": _different(rows("data")),
+        "settings": _different(rows("settings")),
+        "versions": _different(rows("versions")),
+        "seconds": rows("seconds"),
+    }
+
+
+def _values(facts: Facts) -> dict[str, Mapping[str, object]]:
+    """What is compared, by the keys of a ``Comparison``; metrics of all examples."""
+    evaluation, git = facts["evaluation"], facts["environment"]["git"]
+    metrics = [m for m in evaluation["metrics"] if m["slice"] is None] if evaluation else []
+    images: dict[str, int] = {}
+    for name, split in ((facts["data"] and facts["data"]["splits"]) or {}).items():
+        images[f"{name} split"] = split["images"]
+        images |= {f"{name} split, {label}": count for label, count in split["classes"].items()}
+    versions: dict[str, object] = {**facts["environment"]["versions"]}
+    if git is not None:
+        versions |= {"commit": git["commit"], "branch": git["branch"]}
+        versions["uncommitted changes"] = git["changed"]
+    recall = [m for m in metrics if m["metric"] == "recall" and m["class"] is not None]
+    seconds = {"cached": "cached"}  # instead of those of a node in this state
+    return {
+        "metrics": {m["metric"]: m["value"] for m in metrics if m["class"] is None},
+        "recall": {str(m["class"]): m["value"] for m in recall},
+        "data": images,
+        "settings": flat(facts["config"]),
+        "versions": versions,
+        "seconds": {n["node"]: seconds.get(n["state"], n["seconds"]) for n in facts["lineage"]},
     }
 
 
@@ -104,15 +116,13 @@ def show(console: Console, comparison: Comparison) -> None:
 
 def markdown(comparison: Comparison) -> str:
     """The comparison as tables of GitHub's Markdown."""
-    tables = [
-        markup.table(heading, cells, words=1, most=len(cells))
-        for heading, cells in _tables(comparison)
-    ]
-    return "\n\n".join(tables) + "\n"
+    named = _tables(comparison)
+    texts = (markup.table(head, cells, words=1, most=len(cells)) for head, cells in named)
+    return "\n\n".join(texts) + "\n"
 
 
-def _tables(comparison: Comparison) -> list[tuple[list[str], list[list[str]]]]:
-    """Heading and cells of each table that has any."""
+def _tables(comparison: Comparison) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Heading and cells of each table that has any, of as many rows as can be looked through."""
     one, other = comparison["runs"]
     runs = [one["run"], other["run"]]
     if one["pipeline"] != other["pipeline"]:
@@ -130,25 +140,19 @@ def _tables(comparison: Comparison) -> list[tuple[list[str], list[list[str]]]]:
         "version": comparison["versions"],
         "seconds": comparison["seconds"],
     }
-    return [
-        ([name, *runs, *["difference"] * ("difference" in rows[0])], _cells(rows))
-        for name, rows in named.items()
-        if rows
-    ]
-
-
-def _cells(rows: list[Row]) -> list[list[str]]:
-    """As many rows as can be looked through."""
-    cells = []
-    for row in rows[:_SHOWN]:
-        cells.append([row["name"], *map(_cell, row["values"])])
-        if "difference" in row:
-            change = row["difference"]
-            cells[-1].append("" if change is None else f"{change:+.4g}")
-    if len(rows) > _SHOWN:
-        empty = [""] * (len(cells[0]) - 1)
-        cells.append([f"and {len(rows) - _SHOWN:,} more in --json", *empty])
-    return cells
+    for name, rows in named.items():
+        if not rows:
+            continue
+        heading = [name, *runs, *["difference"] * ("difference" in rows[0])]
+        cells = [[row["name"], *map(_cell, row["values"])] for row in rows[:_SHOWN]]
+        for row, line in zip(rows, cells, strict=False):
+            if "difference" in row:
+                change = row["difference"]
+                line.append("" if change is None else f"{change:+.4g}")
+        if len(rows) > _SHOWN:
+            more = f"and {len(rows) - _SHOWN:,} more in --json"
+            cells.append([more, *[""] * (len(heading) - 1)])
+        yield heading, cells
 
 
 def _cell(value: object) -> str:
@@ -186,45 +190,3 @@ def _change(row: Row) -> float:
     """Sorts the largest change first, and what can't be compared last."""
     difference = row["difference"]
     return 1.0 if difference is None else -abs(difference)
-
-
-def _metrics(facts: Facts) -> list[Metric]:
-    """Those of all examples."""
-    evaluation = facts["evaluation"]
-    return [m for m in evaluation["metrics"] if m["slice"] is None] if evaluation else []
-
-
-def _overall(facts: Facts) -> dict[str, float | None]:
-    return {m["metric"]: m["value"] for m in _metrics(facts) if m["class"] is None}
-
-
-def _recall(facts: Facts) -> dict[str, float | None]:
-    of_classes = ((m["class"], m) for m in _metrics(facts) if m["metric"] == "recall")
-    return {name: metric["value"] for name, metric in of_classes if name is not None}
-
-
-def _counts(facts: Facts) -> dict[str, int]:
-    counts = {}
-    splits = (facts["data"] and facts["data"]["splits"]) or {}
-    for name, split in splits.items():
-        counts[f"{name} split"] = split["images"]
-        counts |= {f"{name} split, {label}": count for label, count in split["classes"].items()}
-    return counts
-
-
-def _versions(facts: Facts) -> dict[str, object]:
-    environment = facts["environment"]
-    git = environment["git"]
-    commit = git and {
-        "commit": git["commit"],
-        "branch": git["branch"],
-        "uncommitted changes": git["changed"],
-    }
-    return {**environment["versions"], **(commit or {})}
-
-
-def _seconds(facts: Facts) -> dict[str, float | str]:
-    return {
-        node["node"]: "cached" if node["state"] == "cached" else node["seconds"]
-        for node in facts["lineage"]
-    }

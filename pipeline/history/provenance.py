@@ -24,13 +24,9 @@ if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto.metadata_store_pb2 import Artifact, Context, Execution, Value
 
-# Versions that an error message names.
-_NAMED = 5
-# Characters of a setting, of which the rest is left out for people.
-_LONG = 100
-_MODEL, _PUSHED = "Model", "PushedModel"
-# Inputs that a node only compares with: the model is not made of them.
-_COMPARED = {"baseline_model", "previous_statistics"}
+_NAMED = 5  # versions, in an error message
+_LONG = 100  # characters of a setting, of which the rest is left out for people
+_COMPARED = {"baseline_model", "previous_statistics"}  # inputs that the model is not made of
 
 Read = TypeVar("Read")
 
@@ -45,15 +41,6 @@ class Data(TypedDict):
     fingerprints: dict[str, str]  # TFX's own words on the files of each split
 
 
-class Input(TypedDict):
-    """An artifact that a node took."""
-
-    key: str
-    type: str
-    id: int
-    uri: str
-
-
 class Node(TypedDict):
     """A node that made a part of it."""
 
@@ -63,7 +50,7 @@ class Node(TypedDict):
     seconds: float
     source: str | None  # fingerprint of its code
     settings: dict[str, object]
-    inputs: list[Input]
+    inputs: list[dict[str, str | int]]  # the key, and of the artifact type, id, uri
 
 
 class Trace(TypedDict):
@@ -81,19 +68,13 @@ class Trace(TypedDict):
 
 
 def trace(config: Config, model: str | None = None) -> Trace:
-    """What made a model.
+    """What made a model; DarkroomError where there is no such model.
 
-    Args:
-      config: of the pipeline.
-      model: number or folder of a pushed version, or id of a model in ML Metadata; None: the
-        newest pushed version.
-
-    Raises:
-      DarkroomError: there is no such model.
+    ``model``: number or folder of a pushed version, or id of a model in ML Metadata; None: the
+    newest pushed version.
     """
     store = status.open_store(config)
-    pushed = _pushed(config, store, model)
-    artifact = pushed if pushed is not None else _by_id(config, store, str(model))
+    artifact = _artifact(config, store, model)
     nodes = _nodes(store, artifact)
     run = lineage.run_of(store, nodes[0].execution.id)
     # Of several that made the same the latest counts.
@@ -116,27 +97,44 @@ def trace(config: Config, model: str | None = None) -> Trace:
 def tree(trace: Trace) -> Tree:
     """The same for people."""
     version = f"version {trace['version']}" if trace["version"] else f"model {trace['model']}"
-    root = Tree(f"[bold]{escape(version)}[/]  {escape(trace['pushed_to'] or '')}".rstrip())
-    root.add(f"[bold]run[/]  {escape(trace['run'])}")
-    if trace["environment"] is not None:
-        _environment(root, trace["environment"])
+    root = Tree(_headed(version, trace["pushed_to"] or ""))
+    root.add(_headed("run", trace["run"]))
+    if (environment := trace["environment"]) is not None:
+        if (git := environment["git"]) is not None:
+            words = f"{git['commit']} {git['branch']}".rstrip() + ", changed" * git["changed"]
+            root.add(_headed("commit", words))
+        versions = (f"{name} {version}" for name, version in environment["versions"].items())
+        root.add(_headed("versions", ", ".join(versions)))
     if (data := trace["data"]) is not None:
-        branch = root.add(f"[bold]data[/]  {escape(data['read_from'])}")
+        branch = root.add(_headed("data", data["read_from"]))
         for split, count in data["images"].items():
             fingerprint = data["fingerprints"].get(split, "")
             branch.add(escape(f"{split}  {count:,} images  {fingerprint}".rstrip()))
         branch.add(escape(f"span {data['span']}"))
     if trace["hyperparameters"]:
-        _values(root.add("[bold]hyperparameters[/]  of the best trial"), trace["hyperparameters"])
+        _values(root.add(_headed("hyperparameters", "of the best trial")), trace["hyperparameters"])
     for node in trace["nodes"]:
-        _add_node(root, node, trace["run"])
+        words = f"{node['started']}, {node['seconds']:.1f} s"
+        if node["run"] != trace["run"]:
+            words += f", in run {node['run']}"
+        branch = root.add(_headed(node["node"], words))
+        for artifact in node["inputs"]:
+            branch.add(escape(f"of {artifact['key']} {artifact['id']}  {artifact['uri']}"))
+        if node["source"]:
+            branch.add(escape(f"code {node['source']}"))
+        settings = dict(node["settings"])
+        custom = settings.pop("custom_config", {})
+        _values(branch, {**settings, **(custom if isinstance(custom, dict) else {})})
     return root
 
 
-def _pushed(config: Config, store: "MetadataStore", model: str | None) -> "Artifact | None":
-    """The pushed version that is meant; None where it may be an id."""
-    artifacts = lineage.artifacts(store, config.name, _PUSHED)
-    places = [(place, one) for one in artifacts if (place := pushing.pushed(one)) is not None]
+def _headed(head: str, words: str) -> str:
+    return f"[bold]{escape(head)}[/]  {escape(words)}".rstrip()
+
+
+def _artifact(config: Config, store: "MetadataStore", model: str | None) -> "Artifact":
+    pushed = lineage.artifacts(store, config.name, "PushedModel")
+    places = [(place, one) for one in pushed if (place := pushing.pushed(one)) is not None]
     if model is None:
         for version in version_folder.at(config.push_uri).versions():
             for place, artifact in places:
@@ -146,40 +144,31 @@ def _pushed(config: Config, store: "MetadataStore", model: str | None) -> "Artif
             f"No model that {config.name} has pushed is in {config.push_uri}. Run darkroom run "
             "first, or name a model's id."
         )
-    for place, artifact in places:
+    models = lineage.artifacts(store, config.name, "Model")
+    for place, artifact in [*places, *((str(artifact.id), artifact) for artifact in models)]:
         if model in (os.path.basename(place), place) or os.path.realpath(model) == place:
             return artifact
-    return None
-
-
-def _by_id(config: Config, store: "MetadataStore", model: str) -> "Artifact":
-    models = lineage.artifacts(store, config.name, _MODEL)
-    if model.isdecimal():
-        for artifact in models:
-            if artifact.id == int(model):
-                return artifact
-    pushed = [_text(a, "pushed_version") for a in lineage.artifacts(store, config.name, _PUSHED)]
-    names = ", ".join(sorted(filter(None, pushed), reverse=True)[:_NAMED]) or "none"
-    ids = [artifact.id for artifact in models[:_NAMED]]
+    versions = filter(None, (_text(artifact, "pushed_version") for artifact in pushed))
+    names = ", ".join(sorted(versions, reverse=True)[:_NAMED]) or "none"
+    ids = ", ".join(str(artifact.id) for artifact in models[:_NAMED]) or "none"
     raise DarkroomError(
         f"{config.name} has made no model {model}. Name a pushed version (there are {names}), its "
-        f"folder, or a model's id (there are {', '.join(map(str, ids)) or 'none'})."
+        f"folder, or a model's id (there are {ids})."
     )
 
 
 def _nodes(store: "MetadataStore", artifact: "Artifact") -> list[lineage.Node]:
     """Who made an artifact, who made what that was made of, and so on; the latest first."""
     makers: dict[int, lineage.Node] = {}
-    waiting, seen = [artifact.id], {artifact.id}
+    waiting, seen = [artifact.id], set[int]()
     while waiting:
-        maker = lineage.maker(store, waiting.pop())
+        seen.add(number := waiting.pop())
+        maker = lineage.maker(store, number)
         if maker is None or maker.execution.id in makers:
             continue
         makers[maker.execution.id] = maker
-        for key, inputs in maker.inputs.items():
-            new = set() if key in _COMPARED else {one.id for one in inputs} - seen
-            seen |= new
-            waiting += sorted(new)
+        for key in maker.inputs.keys() - _COMPARED:
+            waiting += [one.id for one in maker.inputs[key] if one.id not in seen]
     return [makers[execution] for execution in sorted(makers, reverse=True)]
 
 
@@ -187,26 +176,22 @@ def _data(nodes: list[lineage.Node], examples: "Artifact") -> Data:
     reader = next(node for node in nodes if "examples" in node.outputs)
     inspection = _readable(InspectionReport.read, examples.uri)
     # TFX's own words: "split:train,num_files:4,total_bytes:…" in a line of each split.
-    lines = _text(examples, "input_fingerprint").splitlines()
-    fingerprints = dict(line.removeprefix("split:").split(",", 1) for line in lines if "," in line)
+    text = _text(examples, "input_fingerprint").replace("split:", "")
+    splits = inspection.splits if inspection else {}
     return {
         "read_from": _text(reader.execution, "input_base"),
         "examples": examples.uri,
         "span": examples.custom_properties["span"].int_value,
-        "images": {name: split.images for name, split in inspection.splits.items()}
-        if inspection
-        else {},
-        "fingerprints": fingerprints,
+        "images": {name: split.images for name, split in splits.items()},
+        "fingerprints": dict(line.split(",", 1) for line in text.splitlines() if "," in line),
     }
 
 
 def _node(store: "MetadataStore", node: lineage.Node) -> Node:
     run = lineage.run_of(store, node.execution.id)
-    settings = {
-        name: _unpacked(value) for name, value in sorted(node.execution.custom_properties.items())
-    }
-    custom = settings.get("custom_config")
-    own = None
+    properties = sorted(node.execution.custom_properties.items())
+    settings = {name: _unpacked(value) for name, value in properties}
+    custom, own = settings.get("custom_config"), None
     if isinstance(custom, dict):
         own = custom.pop("source", None)  # of what it goes on with; in earlier versions of all
         own = (custom.pop("code", None) or {}).get("fingerprint") or own
@@ -253,50 +238,22 @@ def _readable(read: "Callable[[Artifact], Read]", artifact: "Artifact") -> Read 
         return None
 
 
-def _environment(root: Tree, environment: Environment) -> None:
-    git = environment["git"]
-    if git is not None:
-        words = f"{git['commit']} {git['branch']}".rstrip() + ", changed" * git["changed"]
-        root.add(f"[bold]commit[/]  {escape(words)}")
-    words = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
-    root.add(f"[bold]versions[/]  {escape(words)}")
-
-
-def _add_node(root: Tree, node: Node, run: str) -> None:
-    words = f"{node['started']}, {node['seconds']:.1f} s"
-    if node["run"] != run:
-        words += f", in run {node['run']}"
-    branch = root.add(f"[bold]{escape(node['node'])}[/]  {escape(words)}")
-    for artifact in node["inputs"]:
-        branch.add(escape(f"of {artifact['key']} {artifact['id']}  {artifact['uri']}"))
-    if node["source"]:
-        branch.add(escape(f"code {node['source']}"))
-    settings = dict(node["settings"])
-    custom = settings.pop("custom_config", {})
-    _values(branch, {**settings, **(custom if isinstance(custom, dict) else {})})
-
-
 def _values(branch: Tree, values: Mapping[str, object]) -> None:
     """A line for each setting, or for each section; ``--json`` has what is empty, or too long."""
     for name, value in values.items():
         if isinstance(value, dict):
-            inner = {key: v for key, v in flat(value).items() if not _is_empty(v)}
-            words = ", ".join(f"{key}={_brief(v)}" for key, v in inner.items())
+            inner = ((key, _brief(each)) for key, each in flat(value).items())
+            words = ", ".join(f"{key}={text}" for key, text in inner if text)
         else:
-            words = "" if _is_empty(value) else _brief(value)
+            words = _brief(value)
         if words:
             branch.add(f"{escape(name)}  [dim]{escape(words)}[/]")
 
 
-def _is_empty(value: object) -> bool:
-    return value is None or value in ("", [], {})
-
-
 def _brief(value: object) -> str:
-    text = (
-        json.dumps(value, ensure_ascii=False)
-        if isinstance(value, list)
-        else trial_table.brief(value)
-    )
+    if value is None or value in ("", [], {}):
+        return ""
+    is_list = isinstance(value, list)
+    text = json.dumps(value, ensure_ascii=False) if is_list else trial_table.brief(value)
     text = " ".join(text.split())
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"

@@ -18,50 +18,33 @@ if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto.metadata_store_pb2 import Artifact, Context
 
-# Runs that an error message names.
-_NAMED = 5
-# Nodes that only try something: the evaluation that Rehearsal makes is of no model.
-_TRIED = ("Rehearsal",)
+_NAMED = 5  # runs, in an error message
+_TRIED = ("Rehearsal",)  # its evaluation is of no model
 # What the nodes after it call what a node gives under a name that another gives too.
 _KEYS = {"ServingValidator": {"blessing": "infra_blessing"}}
 
 
 def find(config: Config, run: str | None = None) -> Path:
-    """The folder of a run's report.
+    """The folder of a run's report; DarkroomError where there is no such run, or no report of it.
 
-    Args:
-      config: of the pipeline.
-      run: its name or the beginning of that, or how many runs back it is (0: the newest); None:
-        the newest that has a report.
-
-    Raises:
-      DarkroomError: there is no such run, or it has no report.
+    ``run``: its name or the beginning of that, or how many runs back it is (0: the newest); None:
+    the newest that has a report.
     """
     store = status.open_store(config)
     contexts = status.runs(config, store)
     names = [context.name for context in contexts]
+    meant = contexts if run is None else [contexts[_number(config, names, run)]]
+    for context in meant:
+        if (folder := _folder(config, store, context)) is not None:
+            return folder
     if run is None:
-        for context in contexts:
-            if (folder := _folder(config, store, context)) is not None:
-                return folder
         raise DarkroomError(f"No run of {config.name} has a report yet. Run darkroom run first.")
-    context = contexts[_number(config, names, run)]
-    folder = _folder(config, store, context)
-    if folder is None:
-        reported = [c.name for c in contexts if _folder(config, store, c) is not None]
-        raise DarkroomError(f"The run {context.name} has no report. {_there_are(reported)}")
-    return folder
+    reported = [c.name for c in contexts if _folder(config, store, c) is not None]
+    raise DarkroomError(f"The run {meant[0].name} has no report. {_there_are(reported)}")
 
 
 def load(folder: Path) -> Facts:
-    """The facts of a report.
-
-    Args:
-      folder: of the report, or its ``report.json``.
-
-    Raises:
-      DarkroomError: it can't be read.
-    """
+    """The facts of a report, by its folder or ``report.json``; DarkroomError: it can't be read."""
     path = folder / results.REPORT_FACTS if folder.is_dir() else folder
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
@@ -69,67 +52,48 @@ def load(folder: Path) -> Facts:
         raise DarkroomError(
             f"{path}: can't be read: {error.strerror}. Name the folder of a report, or a run."
         ) from error
-    except ValueError as error:
-        raise _no_report(path) from error
+    except ValueError:
+        loaded = None
     if not isinstance(loaded, dict) or not {"run", "config", "lineage"} <= set(loaded):
-        raise _no_report(path)
+        raise DarkroomError(f"{path}: not a report: expected the report.json that a run writes.")
     return cast(Facts, loaded)
 
 
 def load_named(named: str, config: Callable[[], Config]) -> Facts:
-    """The facts of a report by its folder or file, or by its run, as ``find`` takes it.
-
-    Args:
-      named: one of these.
-      config: loads the configuration of the pipeline, where it is a run.
-    """
+    """The facts of a report by its folder or file, or, of ``config()``, as ``find`` takes it."""
     path = Path(named)
     is_path = path.is_file() or (path / results.REPORT_FACTS).exists() or len(path.parts) > 1
     return load(path if is_path else find(config(), named))
 
 
-def write_unfinished(
-    config: Config, failure: Failure, is_meant: "Callable[[Context], bool]"
-) -> str:
-    """Writes the report of a run as far as it got.
+def write_unfinished(config: Config, failure: Failure, is_it: "Callable[[Context], bool]") -> str:
+    """Writes the report, as far as it got, of the run in ML Metadata that ``is_it``.
 
-    Args:
-      config: of the pipeline.
-      failure: ``node`` and ``sentence``.
-      is_meant: whether a run, as ML Metadata has it, is the one that ended.
-
-    Returns:
-      A sentence that says where it is, or why it couldn't be written: it raises nothing, as what
-      ended the run is what matters.
+    Says in a sentence where it is, or why it couldn't be written: it raises nothing, as what ended
+    the run is what matters.
     """
     try:
-        return f"The report is {_write_unfinished(config, failure, is_meant) / results.REPORT_PAGE}"
+        from darkroom.components.report import collector, files
+
+        store = status.open_store(config)
+        context = next(filter(is_it, status.runs(config, store)), None)
+        if context is None:
+            raise DarkroomError("It ended before its first node.")
+        run, nodes = context.name, lineage.nodes(store, config.name, context)
+        folder = config.unfinished_report(run)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        artifacts = copy.deepcopy(outputs(nodes))
+        for artifact in artifacts.values():
+            artifact.uri = str(remote.fetch(artifact.uri))
+        collected = collector.collect(folder, run, config.reported, artifacts, nodes, failure)
+        files.write(collected, folder)
+        return f"The report is {folder / results.REPORT_PAGE}"
     except Exception as error:
         why = explain(error)
         if isinstance(error, OSError) and error.filename:
             why = f"{error.filename}: {error.strerror}."
         return f"The report of what was done could not be written. {why}"
-
-
-def _write_unfinished(
-    config: Config, failure: Failure, is_meant: "Callable[[Context], bool]"
-) -> Path:
-    from darkroom.components.report import collector, files
-
-    store = status.open_store(config)
-    context = next(filter(is_meant, status.runs(config, store)), None)
-    if context is None:
-        raise DarkroomError("It ended before its first node.")
-    run, nodes = context.name, lineage.nodes(store, config.name, context)
-    folder = config.unfinished_report(run)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    artifacts = copy.deepcopy(outputs(nodes))
-    for artifact in artifacts.values():
-        artifact.uri = str(remote.fetch(artifact.uri))
-    collected = collector.collect(folder, run, config.reported, artifacts, nodes, failure)
-    files.write(collected, folder)
-    return folder
 
 
 def outputs(nodes: list[lineage.Node]) -> "dict[str, Artifact]":
@@ -143,16 +107,14 @@ def outputs(nodes: list[lineage.Node]) -> "dict[str, Artifact]":
 
 
 def _number(config: Config, names: list[str], run: str) -> int:
-    """Which of the runs is meant, from 0."""
     if run.isdecimal() and int(run) < len(names):
         return int(run)
-    matching = [number for number, name in enumerate(names) if name.startswith(run)]
-    if len(matching) == 1 or run in names:
-        return names.index(run) if run in names else matching[0]
-    if matching:
-        several = [names[number] for number in matching]
-        raise DarkroomError(f"{run} is the beginning of several runs. {_there_are(several)}")
-    raise DarkroomError(f"{config.name} has no run {run}. {_there_are(names)}")
+    matching = [run] if run in names else [name for name in names if name.startswith(run)]
+    if len(matching) > 1:
+        raise DarkroomError(f"{run} is the beginning of several runs. {_there_are(matching)}")
+    if not matching:
+        raise DarkroomError(f"{config.name} has no run {run}. {_there_are(names)}")
+    return names.index(matching[0])
 
 
 def _there_are(names: list[str]) -> str:
@@ -172,7 +134,3 @@ def _folder(config: Config, store: "MetadataStore", run: "Context") -> Path | No
     places.append(str(config.unfinished_report(run.name)))
     written = (uri for uri in places if remote.exists(f"{uri}/{results.REPORT_FACTS}"))
     return next(map(remote.fetch, written), None)
-
-
-def _no_report(path: Path) -> DarkroomError:
-    return DarkroomError(f"{path}: not a report: expected the report.json that a run writes.")

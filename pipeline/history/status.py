@@ -18,33 +18,24 @@ if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto.metadata_store_pb2 import Context
 
-if TYPE_CHECKING:
-    from ml_metadata.metadata_store import MetadataStore
-    from ml_metadata.proto.metadata_store_pb2 import Context
-
 
 def latest(config: Config, alive: bool | Set[str] = False) -> Status:
-    """The status of the newest run.
+    """The status of the newest run; DarkroomError where nothing has run yet.
 
-    Args:
-      config: of the pipeline.
-      alive: what goes on now, as ``lock.alive`` tells it; what is marked as running besides was
-        interrupted.
-
-    Raises:
-      DarkroomError: nothing has run yet.
+    What is marked as running and isn't ``alive``, as ``lock.alive`` tells it, was interrupted.
     """
     store = open_store(config)
     newest = runs(config, store)[0]
-    status = Status(
-        pipeline=config.name,
-        home=str(config.home),
-        run=newest.name,
-        versions=version_folder.at(config.push_uri).versions(),
-        push_path=config.push_uri,
-        log=_newest_log(config),
-    )
-    _add_served(status, config)
+    status = Status(config.name, str(config.home), newest.name, push_path=config.push_uri)
+    status.versions = version_folder.at(config.push_uri).versions()
+    logs = sorted((config.home / "logs").glob("*.log"), key=os.path.getmtime)
+    status.log = str(logs[-1]) if logs else None
+    try:
+        if (current := version_folder.at(config.push_uri).current()) is not None:
+            status.stable = str(current.stable)
+            status.canary = None if current.canary is None else str(current.canary)
+    except RolloutError as error:
+        status.unknown = str(error)
     for node in lineage.nodes(store, config.name, newest, alive):
         ended = int(time.time() * 1000) if node.state == "running" else node.updated
         result = read_outputs(status, node.id, node.made) if node.state in lineage.DONE else ""
@@ -55,45 +46,19 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
     return status
 
 
-def _add_served(status: Status, config: Config) -> None:
-    try:
-        current = version_folder.at(config.push_uri).current()
-    except RolloutError as error:
-        status.unknown = str(error)
-        return
-    if current is not None:
-        status.stable = str(current.stable)
-        status.canary = None if current.canary is None else str(current.canary)
-
-
 def open_store(config: Config) -> "MetadataStore":
-    """ML Metadata's store of the pipeline.
-
-    Raises:
-      DarkroomError: nothing has run yet, or the store's server can't be used.
-    """
+    """ML Metadata's store; DarkroomError: nothing has run yet, or its server can't be used."""
     remote.use(config.staging)
     if remote.is_remote(config.root):  # TensorFlow reads it, and has much to say
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not config.store.exists():
-        raise DarkroomError(f"{config.name} has not run yet: {config.metadata_path} isn't there.")
+        raise DarkroomError(f"{config.name} has not run yet: {config.store.path} isn't there.")
     return config.store.open()
 
 
 def runs(config: Config, store: "MetadataStore") -> "list[Context]":
-    """The contexts of all runs, the newest first.
-
-    Raises:
-      DarkroomError: nothing has run yet.
-    """
-    contexts = lineage.runs(store, config.name)
+    """The contexts of all runs, the newest first; DarkroomError where nothing has run yet."""
+    contexts, place = lineage.runs(store, config.name), config.store.place
     if not contexts:
-        raise DarkroomError(
-            f"{config.name} has not run yet: no run of it is in {config.store.place}."
-        )
+        raise DarkroomError(f"{config.name} has not run yet: no run of it is in {place}.")
     return contexts
-
-
-def _newest_log(config: Config) -> str | None:
-    logs = sorted((config.home / "logs").glob("*.log"), key=os.path.getmtime)
-    return str(logs[-1]) if logs else None

@@ -8,8 +8,7 @@ from pathlib import Path
 from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError
 
-# 10 % is the usual share to hold out from sets of 1,000 to 10,000 images.
-_EVAL_SHARE = 0.1
+_EVAL_SHARE = 0.1  # what is usual to hold out from 1,000 to 10,000 images
 _SEED = 0
 
 

@@ -21,14 +21,9 @@ _JPEG = ("JPEG", "MPO")  # with several pictures in it, as some phones write
 
 
 class Picture:
-    """A decoded image file."""
+    """A decoded image file; ImageError with the reason where it can't be used."""
 
     def __init__(self, encoded: bytes):
-        """Decodes the file.
-
-        Raises:
-          ImageError: with the reason why it can't be used.
-        """
         self._encoded = encoded
         self._image = image_formats.open_image(encoded, _READABLE)
         try:
@@ -54,12 +49,8 @@ class Picture:
         buffer = io.BytesIO()
         image = self._upright()
         if self._image.format in _JPEG:
-            image.save(
-                buffer,
-                "JPEG",
-                qtables=self._image.quantization,
-                subsampling=JpegImagePlugin.get_sampling(self._image),
-            )
+            sampling = JpegImagePlugin.get_sampling(self._image)
+            image.save(buffer, "JPEG", qtables=self._image.quantization, subsampling=sampling)
         else:
             _plain(image).save(buffer, "PNG", compress_level=1)
         return buffer.getvalue()
@@ -74,8 +65,7 @@ class Picture:
         return name in image_formats.DECODABLE and not turned
 
     def _upright(self) -> Image.Image:
-        turned = ImageOps.exif_transpose(self._image)
-        return self._image if turned is None else turned
+        return ImageOps.exif_transpose(self._image) or self._image
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -6,33 +6,31 @@ before all of it is written.
 """
 
 import csv
-import fcntl
+import itertools
 import json
 import multiprocessing
 import os
 import shutil
 import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from darkroom.components.base import features, tfrecord
+from darkroom.components.base import features, processes, tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.ingestion.image_formats import ImageError
 from darkroom.pipeline.ingest import pictures, splits
 from darkroom.pipeline.ingest.sources import SPLITS, Listing, Source, list_images
+from darkroom.serving import files
 
 INDEX_FILE = "index.csv"
 SETTINGS_FILE = "ingest.json"
 _INCOMING = ".incoming"
-# Files that a worker is given at a time.
-_CHUNK = 64
-# A shard is what one Beam worker reads at a time, and what is written again after a failure.
-_SHARD_BYTES = 64 * 2**20
+_CHUNK = 64  # files that a worker is given at a time
+_SHARD_BYTES = 64 * 2**20  # what one Beam worker reads at a time
 _ANY_NAME = "surrogateescape"  # file names need not be UTF-8
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
@@ -71,6 +69,7 @@ class Entry(NamedTuple):
 
 
 Added = tuple[Source, Entry]  # an image and its row
+Looked = tuple[Source, Entry | str]  # or the reason why it has none
 
 
 @dataclass
@@ -89,16 +88,10 @@ class Summary:
 
 
 def ingest(source: Path, target: Path, options: Options, progress: Progress) -> Summary:
-    """Adds the images of a source to the TFRecords of a target.
+    """Adds the images of a source to the TFRecords of a target, a folder with one per split.
 
-    Args:
-      source: a folder with a folder per class, the same below split folders, or a CSV manifest.
-      target: folder with a folder per split; made, or added to.
-      options: must not contradict those of the first time.
-      progress: is told how far it is.
-
-    Raises:
-      DarkroomError: nothing to ingest, or contradicting options.
+    The source is a folder with a folder per class, the same below split folders, or a CSV manifest.
+    DarkroomError: nothing to ingest, or options that contradict those of the first time.
     """
     source, target = source.absolute(), target.absolute()
     if target.is_relative_to(source):
@@ -110,13 +103,12 @@ def ingest(source: Path, target: Path, options: Options, progress: Progress) -> 
     multi_label = bool(options.multi_label or (before and before.multi_label))
     listing = list_images(source, multi_label)
     target.mkdir(parents=True, exist_ok=True)
-    with open(target / ".lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DarkroomError(f"Another ingest into {target} is going on.") from None
-        _finish(target)
-        return _ingest(listing, target, options._replace(multi_label=multi_label), progress)
+    try:
+        with files.locked(target / ".lock", patience=0):
+            _finish(target)
+            return _ingest(listing, target, options._replace(multi_label=multi_label), progress)
+    except files.Locked:
+        raise DarkroomError(f"Another ingest into {target} is going on.") from None
 
 
 def _ingest(listing: Listing, target: Path, options: Options, progress: Progress) -> Summary:
@@ -125,27 +117,33 @@ def _ingest(listing: Listing, target: Path, options: Options, progress: Progress
     by_path = {entry.path: entry for entry in index}
     new = [file for file in listing.files if not _is_unchanged(file, by_path.get(file.name))]
     summary.earlier = len(listing.files) - len(new)
-    with _workers() as workers:
-        looks = _look_at_all(workers, new, progress)
-        unique = _unique(zip(new, looks, strict=True), index, summary)
+    looked_at: list[Looked] = []
+    with ProcessPoolExecutor(
+        os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
+    ) as workers:
+        for pair in zip(new, workers.map(_look_at, new, chunksize=_CHUNK), strict=True):
+            looked_at.append(pair)
+            progress("looking at images", len(looked_at), len(new))
+        unique = _unique(looked_at, index, summary)
         settings = _settings(target, options, len(unique) + len(index))
         added = _divided(unique, index, settings)
+        everything = [*index, *(entry for _, entry in added)]
         if added:
-            _write(workers, added, index, settings, target, progress)
-    if not added and not index:
+            _write(workers, added, everything, settings, target, progress)
+    if not everything:
         first = "; ".join(f"{name}: {reason}" for name, reason in summary.refused[:10])
         raise DarkroomError(f"None of {len(listing.files):,} images can be used. {first}.")
     summary.added = len(added)
-    _count(summary, [*index, *(entry for _, entry in added)])
+    _count(summary, everything)
     return summary
 
 
 def _count(summary: Summary, entries: list[Entry]) -> None:
     """Counts what is in the target now, and notes the labels that are too rare."""
-    summary.images = dict.fromkeys(SPLITS, 0)
+    of_splits = Counter(entry.split for entry in entries)
+    summary.images = {split: of_splits[split] for split in SPLITS}
     summary.labels = {split: Counter() for split in SPLITS}
     for entry in entries:
-        summary.images[entry.split] += 1
         several = features.split_labels(entry.label) if summary.multi_label else [entry.label]
         summary.labels[entry.split].update(several)
     for label, count in sum(summary.labels.values(), Counter()).items():
@@ -157,7 +155,6 @@ def _count(summary: Summary, entries: list[Entry]) -> None:
 
 
 def _is_unchanged(file: Source, entry: Entry | None) -> bool:
-    """Whether a file is as it was when it was ingested."""
     if entry is None or file.label != entry.label:
         return False
     try:
@@ -167,58 +164,38 @@ def _is_unchanged(file: Source, entry: Entry | None) -> bool:
     return (status.st_size, status.st_mtime_ns) == (entry.size, entry.modified)
 
 
-class _Look(NamedTuple):
-    """What a worker saw in a file: a content, or a reason against it."""
-
-    content: str
-    size: int
-    modified: int
-    reason: str = ""
-
-
-def _look_at_all(
-    workers: ProcessPoolExecutor, files: list[Source], progress: Progress
-) -> list[_Look]:
-    looks: list[_Look] = []
-    for look in workers.map(_look_at, (file.path for file in files), chunksize=_CHUNK):
-        looks.append(look)
-        progress("looking at images", len(looks), len(files))
-    return looks
-
-
-def _look_at(path: str) -> _Look:
+def _look_at(file: Source) -> Entry | str:
+    """The row of a file, if its split stays; or a reason against it."""
     try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            picture = pictures.Picture(file.read())
+        with open(file.path, "rb") as opened:
+            status = os.fstat(opened.fileno())
+            picture = pictures.Picture(opened.read())
     except OSError as error:
-        return _Look("", 0, 0, error.strerror or "can't be read")
+        return error.strerror or "can't be read"
     except ImageError as error:
-        return _Look("", 0, 0, str(error))
-    return _Look(picture.content(), status.st_size, status.st_mtime_ns)
+        return str(error)
+    split, size, modified = file.split or "train", status.st_size, status.st_mtime_ns
+    return Entry(file.name, file.label, split, picture.content(), size, modified)
 
 
-def _unique(
-    looked_at: Iterable[tuple[Source, _Look]], index: list[Entry], summary: Summary
-) -> list[tuple[Source, _Look]]:
+def _unique(looked_at: list[Looked], index: list[Entry], summary: Summary) -> list[Added]:
     """The new pictures; of the same one in several splits that held out the most."""
     labels = {entry.content: (entry.label, entry.path) for entry in index}
     contents = set(labels)
-    unique = []
-    for file, look in sorted(looked_at, key=lambda pair: -SPLITS.index(pair[0].split or "train")):
-        if look.reason:
-            summary.refused.append((file.name, look.reason))
+    unique: list[Added] = []
+    for file, entry in sorted(looked_at, key=lambda pair: -SPLITS.index(pair[0].split or "train")):
+        if isinstance(entry, str):
+            summary.refused.append((file.name, entry))
             continue
-        label, path = labels.setdefault(look.content, (file.label, file.name))
-        if look.content in contents:
+        label, path = labels.setdefault(entry.content, (file.label, file.name))
+        if entry.content in contents:
             summary.duplicates += 1
         else:
-            contents.add(look.content)
-            unique.append((file, look))
+            contents.add(entry.content)
+            unique.append((file, entry))
         if label != file.label:
-            summary.notes.append(
-                f"{file.name} shows the same as {path}, which is {label!r}: left out."
-            )
+            same = f"{file.name} shows the same as {path}, which is {label!r}"
+            summary.notes.append(f"{same}: left out.")
     return unique
 
 
@@ -241,15 +218,11 @@ def _settings(target: Path, options: Options, images: int) -> Settings:
 
 
 def _read_settings(target: Path) -> Settings | None:
-    """The settings of the first time; None where this is it."""
-    path = target / SETTINGS_FILE
-    return Settings(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    written = files.read_json(target / SETTINGS_FILE)
+    return Settings(**written) if written else None
 
 
-def _divided(
-    unique: list[tuple[Source, _Look]], index: list[Entry], settings: Settings
-) -> list[Added]:
-    """Every new picture with its index entry."""
+def _divided(unique: list[Added], index: list[Entry], settings: Settings) -> list[Added]:
     # Splits that the source has stand; where it has none for eval, that is taken from train.
     of_source = {file.split for file, _ in unique if file.split}
     shares = splits.Shares(
@@ -257,8 +230,8 @@ def _divided(
         test=0 if of_source else settings.test_share,
     )
     free = [
-        (look.content, file.label)
-        for file, look in unique
+        (entry.content, file.label)
+        for file, entry in unique
         if file.split is None or (file.split == "train" and "eval" not in of_source)
     ]
     labels = [label for _, label in free] + [entry.label for entry in index]
@@ -270,12 +243,7 @@ def _divided(
         settings.seed,
         settings.method == "stratified",
     )
-
-    def entry(file: Source, look: _Look) -> Entry:
-        split = divided.get(look.content, file.split or "train")
-        return Entry(file.name, file.label, split, look.content, look.size, look.modified)
-
-    return [(file, entry(file, look)) for file, look in unique]
+    return [(file, e._replace(split=divided.get(e.content, e.split))) for file, e in unique]
 
 
 def _write(
@@ -288,26 +256,23 @@ def _write(
 ) -> None:
     """Writes everything aside, then puts it in place."""
     incoming = target / _INCOMING
-    shards: list[tuple[Path, list[Added]]] = []
+    shards: dict[Path, list[Added]] = {}
     mixed = sorted(added, key=lambda pair: splits.draw(pair[1].content, settings.seed))
     for split in SPLITS:
         (incoming / split).mkdir(parents=True)
-        parts = list(_parts([pair for pair in mixed if pair[1].split == split]))
+        parts = _parts([pair for pair in mixed if pair[1].split == split])
         for number, part in enumerate(parts):
             name = f"{settings.runs:03}-{number:05}-of-{len(parts):05}.tfrecord"
-            shards.append((incoming / split / name, part))
-    done = 0
-    for written in workers.map(_write_shard, *zip(*shards, strict=True)):
-        done += written
+            shards[incoming / split / name] = part
+    for done in itertools.accumulate(workers.map(_write_shard, shards, shards.values())):
         progress("writing TFRecords", done, len(added))
     with open(incoming / INDEX_FILE, "w", newline="", encoding="utf-8", errors=_ANY_NAME) as file:
         writer = csv.writer(file)
         writer.writerow(Entry._fields)
-        writer.writerows([*index, *(entry for _, entry in added)])
+        writer.writerows(index)
     # The settings come last: with them there, all is.
-    staged = incoming / f"{SETTINGS_FILE}.part"
-    staged.write_text(json.dumps(settings._asdict(), indent=2), encoding="utf-8")
-    os.replace(staged, incoming / SETTINGS_FILE)
+    with files.replacing(incoming / SETTINGS_FILE) as unfinished:
+        unfinished.write_text(json.dumps(settings._asdict(), indent=2), encoding="utf-8")
     _finish(target)
 
 
@@ -325,17 +290,17 @@ def _finish(target: Path) -> None:
     shutil.rmtree(incoming, ignore_errors=True)
 
 
-def _parts(mixed: list[Added]) -> Iterator[list[Added]]:
-    part: list[Added] = []
-    size = 0
-    for file, entry in mixed:
-        part.append((file, entry))
-        size += entry.size
+def _parts(mixed: list[Added]) -> list[list[Added]]:
+    """Shards of the size that is wanted, or a little more."""
+    parts: list[list[Added]] = []
+    size = _SHARD_BYTES
+    for pair in mixed:
         if size >= _SHARD_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
+            parts.append([])
+            size = 0
+        parts[-1].append(pair)
+        size += pair[1].size
+    return parts
 
 
 def _write_shard(path: Path, part: list[Added]) -> int:
@@ -344,15 +309,12 @@ def _write_shard(path: Path, part: list[Added]) -> int:
 
 
 def _example(source: Source, entry: Entry) -> bytes:
-    encoded = Path(source.path).read_bytes()
-    return tfrecord.encode_example(
-        {
-            **{name: value.encode() for name, value in source.columns},
-            features.IMAGE_KEY: pictures.Picture(encoded).for_the_graph(),
-            features.LABEL_KEY: entry.label.encode(),
-            features.FILENAME_KEY: os.fsencode(entry.path),
-        }
-    )
+    picture = pictures.Picture(Path(source.path).read_bytes())
+    values = {name: value.encode() for name, value in source.columns}
+    values[features.IMAGE_KEY] = picture.for_the_graph()
+    values[features.LABEL_KEY] = entry.label.encode()
+    values[features.FILENAME_KEY] = os.fsencode(entry.path)
+    return tfrecord.encode_example(values)
 
 
 def _read_index(target: Path) -> list[Entry]:
@@ -365,25 +327,11 @@ def _read_index(target: Path) -> list[Entry]:
     except FileNotFoundError:
         return []
     except (ValueError, StopIteration) as error:
-        raise DarkroomError(
-            f"{path} is damaged. Restore it, or ingest into another target."
-        ) from error
-
-
-def _workers() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(
-        os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
-    )
+        remedy = "Restore it, or ingest into another target."
+        raise DarkroomError(f"{path} is damaged. {remedy}") from error
 
 
 def _start_worker() -> None:
     """Ends with the parent, not by Ctrl-C: the parent tells."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    processes.end_with_parent()

@@ -14,7 +14,7 @@ from darkroom.serving import signatures
 
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm"
 SUFFIXES = frozenset(_SUFFIXES.split(" "))
-# Folders that are known to be splits, and not classes, by what people call them.
+# By what people call the folders of splits, which are no classes.
 _SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("eval", "val", "valid", "validation", "dev"), "eval"),
@@ -22,6 +22,7 @@ _SPLIT_FOLDERS = {
 }
 _COLUMNS = ("path", "label", "split")
 SPLITS = ("train", "eval", "test")
+Row = dict[str, str | None]
 
 
 class Source(NamedTuple):
@@ -43,35 +44,22 @@ class Listing(NamedTuple):
 
 
 def list_images(source: Path, multi_label: bool = False) -> Listing:
-    """Lists the images of a folder or of a manifest.
+    """Lists the images of a folder, or of a CSV manifest, in which labels may be such as ``a|b``.
 
-    Args:
-      source: a folder or a CSV file.
-      multi_label: a manifest's label is any number of labels, as in ``a|b``.
-
-    Raises:
-      DarkroomError: nothing is there, or a manifest without the needed columns.
+    DarkroomError where nothing is there, or a manifest lacks columns.
     """
+    if not source.exists():
+        raise DarkroomError(f"{source}: doesn't exist. Expected a folder, or a CSV manifest.")
     if source.is_dir():
         if multi_label:
             raise DarkroomError(
                 f"{source}: a folder has one class for each image. For several labels give a CSV "
                 "manifest with the columns path and label, where a label is such as a|b."
             )
-        listing = _folder(source)
-        if not listing.files and not listing.refused:
-            raise DarkroomError(
-                f"{source}: no images found. Expected a folder for each class, with "
-                f"{', '.join(sorted(SUFFIXES)[:4])}… files in it, or split folders such as TRAIN "
-                "and TEST with a folder for each class."
-            )
-        return listing
-    if not source.exists():
-        raise DarkroomError(f"{source}: doesn't exist. Expected a folder, or a CSV manifest.")
+        return _folder(source)
     if source.suffix.lower() != ".csv":
-        raise DarkroomError(
-            f"{source}: expected a folder, or a manifest whose name ends with .csv."
-        )
+        expected = "a folder, or a manifest whose name ends with .csv"
+        raise DarkroomError(f"{source}: expected {expected}.")
     return _manifest(source, multi_label)
 
 
@@ -90,21 +78,25 @@ def _folder(root: Path) -> Listing:
                 listing.files.append(Source(path, name, text(folder.name), split))
             else:
                 listing.ignored[suffix or "no suffix"] += 1
-    loose = 0 if children else sum(path.suffix.lower() in SUFFIXES for path in root.iterdir())
-    if loose:
+    loose = sum(path.suffix.lower() in SUFFIXES for path in root.iterdir())
+    if loose and not children:
         raise DarkroomError(
             f"{root}: {loose:,} images are in the folder itself, so that their classes are not "
             "known. Move them into a folder for each class, or write a CSV manifest with the "
             "columns path and label."
+        )
+    if not listing.files and not listing.refused:
+        raise DarkroomError(
+            f"{root}: no images found. Expected a folder for each class, with "
+            f"{', '.join(sorted(SUFFIXES)[:4])}… files in it, or split folders such as TRAIN and "
+            "TEST with a folder for each class."
         )
     return listing
 
 
 def _subfolders(folder: Path) -> list[Path]:
     try:
-        return sorted(
-            path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-        )
+        return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
     except OSError as error:
         raise DarkroomError(f"{folder}: can't be read: {error.strerror}.") from error
 
@@ -117,13 +109,10 @@ def _walk(folder: Path, refused: list[tuple[str, str]], root: Path) -> Iterator[
 
     seen = {_identity(folder)}
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=failed):
-        inside = []
-        for name in sorted(name for name in folders if name[0] != "."):
-            identity = _identity(os.path.join(parent, name))
-            if identity not in seen:
-                seen.add(identity)
-                inside.append(name)
-        folders[:] = inside
+        visible = sorted((name for name in folders if name[0] != "."), reverse=True)
+        inside = {_identity(os.path.join(parent, name)): name for name in visible}
+        folders[:] = sorted(name for identity, name in inside.items() if identity not in seen)
+        seen |= inside.keys()
         yield from (os.path.join(parent, name) for name in sorted(files) if name[0] != ".")
 
 
@@ -139,17 +128,15 @@ def _manifest(path: Path, multi_label: bool) -> Listing:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
-            for needed in _COLUMNS[:2]:
-                if needed not in columns:
-                    raise DarkroomError(
-                        f"{path}: a manifest needs the columns path and label, and may have split; "
-                        f"{needed} is missing, found {', '.join(columns) or 'nothing'}."
-                        f"{closest(needed, list(columns))}"
-                    )
-            taken = [name for name in columns if name and name in features.OWN]
-            if taken:
+            for needed in (name for name in _COLUMNS[:2] if name not in columns):
                 raise DarkroomError(
-                    f"{path}: the column {taken[0]} has the name of a feature that darkroom writes "
+                    f"{path}: a manifest needs the columns path and label, and may have split; "
+                    f"{needed} is missing, found {', '.join(columns) or 'nothing'}."
+                    f"{closest(needed, list(columns))}"
+                )
+            for taken in (name for name in columns if name in features.OWN):
+                raise DarkroomError(
+                    f"{path}: the column {taken} has the name of a feature that darkroom writes "
                     "itself. Rename the column."
                 )
             for row in reader:
@@ -161,9 +148,7 @@ def _manifest(path: Path, multi_label: bool) -> Listing:
     return listing
 
 
-def _add_row(
-    listing: Listing, root: Path, row: dict[str, str | None], line: int, multi_label: bool
-) -> None:
+def _add_row(listing: Listing, root: Path, row: Row, line: int, multi_label: bool) -> None:
     name, label, split = ((row.get(column) or "").strip() for column in _COLUMNS)
     if multi_label:
         label = signatures.LABEL_SEPARATOR.join(features.split_labels(label))
@@ -177,10 +162,9 @@ def _add_row(
         listing.refused.append((where, f"split {split!r}, expected {', '.join(SPLITS)} or nothing"))
     else:
         own = _SPLIT_FOLDERS[split.lower()] if split else None
-        others = {k: (v or "").strip() for k, v in row.items() if k and k not in _COLUMNS}
-        listing.files.append(
-            Source(path, os.path.relpath(path, root), text(label), own, tuple(others.items()))
-        )
+        others = ((k, (v or "").strip()) for k, v in row.items() if k and k not in _COLUMNS)
+        name = os.path.relpath(path, root)
+        listing.files.append(Source(path, name, text(label), own, tuple(others)))
 
 
 def text(name: str) -> str:

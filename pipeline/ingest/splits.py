@@ -34,7 +34,7 @@ def assign(
     Args:
       new: pairs of content hash and label.
       existing: pairs of label and split, of images whose split stands.
-      shares: of all, or of each label where ``stratified``.
+      shares: of all images.
       seed: which images are drawn.
       stratified: keep the shares in every label; each of at least 3 images is in every split.
 
@@ -71,8 +71,7 @@ def _count(share: float, total: int) -> int:
 def strata(labels: Collection[str]) -> dict[str, str]:
     """By which to stratify labels such as ``a|b``: of each the one that the fewest images have.
 
-    So the shares of a rare label are exact, and those of a common one, which is in many strata,
-    come close.
+    So a rare label's shares are exact, and those of a common one, in many strata, come close.
     """
     split = {text: features.split_labels(text) for text in labels}
     counts = Counter(label for text in labels for label in split[text])

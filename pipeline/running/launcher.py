@@ -24,19 +24,14 @@ class NodeLauncher:
     """Launches nodes by TFX's own launcher."""
 
     def __init__(self, config: Config, pipeline: Pipeline, display: Display):
-        """Takes what it says of the nodes' run, and the display that is told of each node."""
         self._config, self._display = config, display
         self._node_ids = [node.id for node in pipeline.components]
         self._is_noted = False
+        # The first node that failed, and its error, which a runner may wrap.
         self.failure: tuple[str, BaseException] | None = None
-        """The first node that failed, and its error, which a runner may wrap."""
 
     def launch(self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> None:
-        """Runs a node of a compiled pipeline, or takes its outputs from the cache.
-
-        Raises:
-          Exception: what the node failed of.
-        """
+        """Runs a node of a compiled pipeline, or takes its outputs from the cache."""
         node_id = node.node_info.id
         self._display.started(node_id)
         try:
@@ -52,7 +47,7 @@ class NodeLauncher:
     def _launch(
         self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode
     ) -> tuple[str, str]:
-        """Returns the state of the node, and its result in words."""
+        """The state of the node, and its result in words."""
         node_id, runtime = node.node_info.id, pipeline.runtime_spec
         remote.plug_in(runtime.pipeline_root.field_value.string_value)
         deployment = runner_utils.extract_local_deployment_config(pipeline)
@@ -69,9 +64,13 @@ class NodeLauncher:
         ).launch()
         with connection as metadata:
             ran = lineage.node(metadata.store, execution.execution_id)
-            if not self._is_noted:  # now there is a run to note it on
+            if not self._is_noted:  # now there is a run to note on what `darkroom lineage` says
                 run = lineage.run_of(metadata.store, execution.execution_id)
-                self._notes().write(run)
+                settings = NodeSettings(self._config)
+                codes = {node_id: settings.code(node_id) for node_id in self._node_ids}
+                sources = {id_: code.fingerprint for id_, code in codes.items() if code.modules}
+                tree = self._config.model_dump()
+                lineage.RunNotes(tree, environment.describe(), sources).write(run)
                 metadata.store.put_contexts([run])
                 self._is_noted = True
         if ran.state == "failed":
@@ -79,13 +78,6 @@ class NodeLauncher:
             raise RuntimeError(f"{node_id}: its inputs could not be resolved")
         status = Status(self._config.name, str(self._config.home), "")
         return ran.state, nodes.read_outputs(status, node_id, ran.made)
-
-    def _notes(self) -> lineage.RunNotes:
-        """What ``darkroom lineage`` says of the run."""
-        settings = NodeSettings(self._config)
-        codes = {node_id: settings.code(node_id) for node_id in self._node_ids}
-        sources = {node_id: code.fingerprint for node_id, code in codes.items() if code.modules}
-        return lineage.RunNotes(self._config.model_dump(), environment.describe(), sources)
 
 
 class SequentialRunner(local_dag_runner.LocalDagRunner):
@@ -105,16 +97,10 @@ class SequentialRunner(local_dag_runner.LocalDagRunner):
         for node in (one.pipeline_node for one in pipeline.nodes):
             if self._node in ("", node.node_info.id):
                 if self._node:
-                    _begin_anew(node)
+                    # TFX takes the execution that has the same contexts (pipeline, run and node)
+                    # for this one, and doesn't run a node again that failed in a run. So this try
+                    # is a context, too.
+                    attempt = node.contexts.contexts.add()
+                    attempt.type.name = "try"
+                    attempt.name.field_value.string_value = f"{self._node} {time.time_ns()}"
                 self._launch(pipeline, node)
-
-
-def _begin_anew(node: pipeline_pb2.PipelineNode) -> None:
-    """Makes this try of a node an execution of its own, whatever earlier ones have left behind.
-
-    TFX takes the execution that has the same contexts (pipeline, run and node) for this one, and
-    doesn't run a node again that failed in a run. So the try is a context, too.
-    """
-    attempt = node.contexts.contexts.add()
-    attempt.type.name = "try"
-    attempt.name.field_value.string_value = f"{node.node_info.id} {time.time_ns()}"

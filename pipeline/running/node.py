@@ -15,8 +15,7 @@ import click
 
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.runs import lineage
-from darkroom.pipeline import beam, display
-from darkroom.pipeline.command_line import obey
+from darkroom.pipeline import beam, command_line, display
 from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.history import status
 from darkroom.pipeline.running import lock, preflight, runner
@@ -25,13 +24,7 @@ if TYPE_CHECKING:
     from tfx.dsl.components.base.base_node import BaseNode
     from tfx.orchestration.pipeline import Pipeline
 
-# The one that reads the data.
-_FIRST = "ImportExampleGen"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Ends with 0 where the node is done, 130 where it was interrupted, else 1."""
-    sys.exit(obey(run_node, "python -m darkroom.pipeline.running.node", arguments))
+_FIRST = "ImportExampleGen"  # it reads the data
 
 
 @click.command(help=f"{__doc__}\n\nNODE: the node's id, such as Trainer.")
@@ -75,31 +68,30 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
         pipeline = runner.create(config, size)
         if node == _FIRST:
             preflight.rehearse(config)
-        _require_engine(config, required(pipeline, node, done, run))
+        from darkroom.components.runs import staging
+
+        # Beam's engine has to be there where the node is to use one.
+        spec = getattr(required(pipeline, node, done, run), "executor_spec", None)
+        options = getattr(spec, "beam_pipeline_args", None)
+        if options and staging.runs_elsewhere(options):
+            beam.require_engine(config)
         runner.launch(config, pipeline, shown, run, node)
         return True
 
 
 def nodes_done(config: Config, run: str, node: str) -> set[str]:
-    """The nodes of a run that are done; notes in ML Metadata of one's last try that it was killed.
+    """The nodes of a run that are done; DarkroomError where the first has never run.
 
-    Args:
-      config: of the pipeline.
-      run: its name.
-      node: nobody else runs it now.
-
-    Raises:
-      DarkroomError: nothing has run at all, and the node is not the first.
+    Of ``node``, which nobody else runs now, ML Metadata is told where its last try was killed.
     """
     try:
         store = status.open_store(config)
-        contexts = status.runs(config, store)
+        contexts = [context for context in status.runs(config, store) if context.name == run]
     except DarkroomError:
         if node == _FIRST:  # before which nothing need have run
             return set()
         raise
-    context = next((one for one in contexts if one.name == run), None)
-    tried = lineage.nodes(store, config.name, context) if context is not None else []
+    tried = lineage.nodes(store, config.name, contexts[0]) if contexts else []
     for one in tried:
         if one.id == node and one.state == "interrupted":
             one.execution.last_known_state = one.execution.FAILED
@@ -111,24 +103,14 @@ def required(pipeline: "Pipeline", node: str, done: set[str], run: str) -> "Base
     """The node; DarkroomError where the graph has none such, or one before it is not done."""
     nodes = {one.id: one for one in pipeline.components}
     if node not in nodes:
-        name = pipeline.pipeline_info.pipeline_name
-        raise DarkroomError(
-            f"{name} has no node {node}; there are {', '.join(nodes)}.{closest(node, list(nodes))}"
-        )
+        name, near = pipeline.pipeline_info.pipeline_name, closest(node, list(nodes))
+        raise DarkroomError(f"{name} has no node {node}; there are {', '.join(nodes)}.{near}")
     missing = sorted({one.id for one in nodes[node].upstream_nodes} - done)
     if missing:
         raise DarkroomError(f"{node} comes after {', '.join(missing)}, not done yet in {run}.")
     return nodes[node]
 
 
-def _require_engine(config: Config, node: "BaseNode") -> None:
-    """Looks for Beam's engine, where the node is to use one."""
-    from darkroom.components.runs import staging
-
-    options = getattr(getattr(node, "executor_spec", None), "beam_pipeline_args", None)
-    if options and staging.runs_elsewhere(options):
-        beam.require_engine(config)
-
-
 if __name__ == "__main__":
-    main()
+    # With 0 where the node is done, 130 where it was interrupted, else 1.
+    sys.exit(command_line.obey(run_node, "python -m darkroom.pipeline.running.node"))

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from darkroom.components.base import remote, tfrecord, user_code
 from darkroom.components.base.errors import DarkroomError, closest, explain
@@ -14,30 +13,20 @@ from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.ingest import digits
 
-if TYPE_CHECKING:
-    from apache_beam.io.filesystem import FileMetadata
-
+_ANY_KIND = ("bytes", "int64", "float")
 # What a feature with the image may hold.
-_IMAGE_KINDS = {
-    "encoded": ("bytes",),
-    "uint8": ("bytes", "int64"),
-    "float32": ("float", "bytes"),
-}
-# What stands for a span, a date or a version in a pattern of TFX's.
+_IMAGE_KINDS = {"encoded": ("bytes",), "uint8": ("bytes", "int64"), "float32": ("float", "bytes")}
+# A span, a date or a version in a pattern of TFX's.
 _SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 
 
 def check(config: Config) -> int:
-    """Writes the bundled data where that is configured, and checks what the run will need.
+    """Writes bundled data, and checks what the run will need; returns the data's size, in bytes.
 
-    Returns:
-      The size of the data, in bytes.
-
-    Raises:
-      DarkroomError: machines to train on that TF_CONFIG doesn't name, a missing or empty folder, a
-        file that is no TFRecord file, a feature key that isn't there or has another type, code of
-        the user's that can't be imported, a file of class names or a schema that can't be read, a
-        metadata server that can't be used.
+    DarkroomError: machines to train on that TF_CONFIG doesn't name, a missing or empty folder, a
+    file that is no TFRecord file, a feature key that isn't there or has another type, code of the
+    user's that can't be imported, a file of class names or a schema that can't be read, a metadata
+    server that can't be used.
     """
     cluster.of(config.training.strategy)
     for key, path in config.user_code.items():
@@ -51,10 +40,37 @@ def check(config: Config) -> int:
         config.store.open()
     if config.data.bundled is not None:
         digits.write(Path(config.data_path))
-    if remote.is_remote(config.data_path):
-        patterns = config.data.splits.patterns.items()
-        return sum(_check_split_in_bucket(config, split, pattern) for split, pattern in patterns)
-    folder = Path(config.data_path)
+    if not remote.is_remote(config.data_path):
+        _check_folder(Path(config.data_path))
+    patterns = config.data.splits.patterns.items()
+    return sum(_check_split(config, split, pattern) for split, pattern in patterns)
+
+
+def data_bytes(config: Config) -> int:
+    """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0."""
+    sizes = (_sizes(config, pattern) for pattern in config.data.splits.patterns.values())
+    return sum(size for of_split in sizes for size in of_split.values())
+
+
+def _sizes(config: Config, pattern: str) -> dict[str, int]:
+    """Bytes of the files of a pattern, in a bucket as Beam sees them; of any span."""
+    pattern = _SPAN.sub("*", pattern)
+    if not remote.is_remote(config.data_path):
+        paths = sorted(Path(config.data_path).glob(pattern))
+        return {str(path): os.path.getsize(path) for path in paths if path.is_file()}
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    uri = f"{config.data_path}/{pattern}"
+    FileSystems.set_options(PipelineOptions(beam.arguments(config.beam, data_bytes=0, cores=1)))
+    try:
+        [match] = FileSystems.match([uri])
+    except Exception as error:
+        raise DarkroomError(f"data.path: {uri} can't be read: {explain(error)}") from error
+    return {file.path: file.size_in_bytes for file in match.metadata_list}
+
+
+def _check_folder(folder: Path) -> None:
     if not folder.exists():
         raise DarkroomError(
             f"The data folder {folder} doesn't exist. Set data.path to the folder with the "
@@ -67,32 +83,13 @@ def check(config: Config) -> int:
         )
     if not folder.is_dir():
         raise DarkroomError(f"data.path: expected a folder of TFRecord files, {folder} is a file.")
-    sizes = [
-        _check_split(config, folder, split, pattern)
-        for split, pattern in config.data.splits.patterns.items()
-    ]
-    return sum(sizes)
-
-
-def data_bytes(config: Config) -> int:
-    """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0.
-
-    In a bucket Beam lists the files.
-    """
-    patterns = [_SPAN.sub("*", pattern) for pattern in config.data.splits.patterns.values()]
-    if remote.is_remote(config.data_path):
-        uris = [f"{config.data_path}/{pattern}" for pattern in patterns]
-        return sum(one.size_in_bytes for uri in uris for one in _listed(config, uri))
-    files = [path for pattern in patterns for path in Path(config.data_path).glob(pattern)]
-    return sum(os.path.getsize(path) for path in files if path.is_file())
 
 
 def rehearse(config: Config) -> None:
     """Does what may fail late and needs no data: traces the user's code, gets ImageNet's weights.
 
-    Raises:
-      DarkroomError: code that can't be traced or exported, weights that can't be downloaded, or a
-        metric that neither TFMA nor Keras has.
+    DarkroomError: code that can't be traced or exported, weights that can't be downloaded, or a
+    metric that neither TFMA nor Keras has.
     """
     if config.evaluation.metrics:
         from darkroom.components.evaluation import tfma_metrics
@@ -136,83 +133,51 @@ def _check_weights(source: str | None) -> None:
         )
 
 
-def _check_split(config: Config, folder: Path, split: str, pattern: str) -> int:
-    # TFX reads the newest of the spans that fit.
-    files = sorted(path for path in folder.glob(_SPAN.sub("*", pattern)) if path.is_file())
-    if not files:
-        names = sorted(str(p.relative_to(folder)) for p in folder.glob("*"))[:10]
+def _check_split(config: Config, split: str, pattern: str) -> int:
+    sizes, base = _sizes(config, pattern), config.data_path
+    in_bucket = remote.is_remote(base)
+    if not sizes:
+        listed = f"nothing is {base}/{pattern}"
+        if not in_bucket:
+            listed = f"{base} has {', '.join(sorted(os.listdir(base))[:10]) or 'nothing in it'}"
         raise DarkroomError(
-            f"No files for the {split} split: data.splits.{split} is {pattern!r}, and {folder} has "
-            f"{', '.join(names) or 'nothing in it'}."
+            f"No files for the {split} split: data.splits.{split} is {pattern!r}, and {listed}."
         )
+    if in_bucket:  # Beam is to read them; of the first file only, as each is a request
+        from apache_beam.io.filesystems import FileSystems
+
+        first = next(iter(sizes))
+        with FileSystems.open(first) as file:
+            records = (record for record, _ in tfrecord.records(file, first))
+            if not _check_first_record(config, first, records):
+                raise DarkroomError(f"The {split} split: {first} has no records.")
+        return sum(sizes.values())
     # A broken file is read up to the break; one without a whole record has nothing to give.
-    with_records = [
-        file for file in files if _check_first_record(config, str(file), tfrecord.read(file))
-    ]
-    if not with_records:
-        raise DarkroomError(f"The {split} split is empty: {folder / pattern} has no records.")
-    return sum(os.path.getsize(file) for file in files)
-
-
-def _listed(config: Config, uri: str) -> "list[FileMetadata]":
-    """The files of a pattern in a bucket, as Beam sees them."""
-    from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    FileSystems.set_options(PipelineOptions(beam.arguments(config.beam, data_bytes=0, cores=1)))
-    try:
-        [match] = FileSystems.match([uri])
-    except Exception as error:
-        raise DarkroomError(f"data.path: {uri} can't be read: {explain(error)}") from error
-    return list(match.metadata_list)
-
-
-def _check_split_in_bucket(config: Config, split: str, pattern: str) -> int:
-    """The same by Beam, which is to read it; of the first file only, as each is a request."""
-    from apache_beam.io.filesystems import FileSystems
-
-    uri = f"{config.data_path}/{pattern}"
-    listed = _listed(config, uri)
-    if not listed:
-        raise DarkroomError(
-            f"No files for the {split} split: data.splits.{split} is {pattern!r}, and nothing is "
-            f"{uri}."
-        )
-    first = listed[0].path
-    with FileSystems.open(first) as file:
-        records = (record for record, _ in tfrecord.records(file, first))
-        if not _check_first_record(config, first, records):
-            raise DarkroomError(f"The {split} split: {first} has no records.")
-    return sum(one.size_in_bytes for one in listed)
+    have_records = [_check_first_record(config, path, tfrecord.read(Path(path))) for path in sizes]
+    if not any(have_records):
+        raise DarkroomError(f"The {split} split is empty: {base}/{pattern} has no records.")
+    return sum(sizes.values())
 
 
 def _check_first_record(config: Config, file: str, records: Iterator[bytes]) -> bool:
     """Whether there is one; raises where it isn't what the configuration says."""
     try:
-        record = next(records, None)
-    except tfrecord.BrokenFile:
+        kinds = {key: kind for key, (kind, _) in tfrecord.decode_example(next(records)).items()}
+    except (tfrecord.BrokenFile, StopIteration):
         return False
-    if record is None:
-        return False
-    try:
-        kinds = {key: kind for key, (kind, _) in tfrecord.decode_example(record).items()}
     except ValueError:
         raise DarkroomError(
             f"{file}: its first record is not a tf.Example. darkroom reads TFRecord files of "
             "tf.Examples."
         ) from None
     data = config.data
-    expected = {
-        "image_key": _IMAGE_KINDS[data.form],
-        "label_key": ("bytes", "int64"),
-        **{f"shape_keys.{number}": ("int64",) for number, _ in enumerate(data.shape_keys)},
-        **{
-            f"keep_features.{number}": ("bytes", "int64", "float")
-            for number, _ in enumerate(data.keep_features)
-        },
-    }
-    keys = [data.image_key, data.label_key, *data.shape_keys, *data.keep_features]
-    for (name, allowed), key in zip(expected.items(), keys, strict=True):
+    expected: list[tuple[str, str, tuple[str, ...]]] = [
+        ("image_key", data.image_key, _IMAGE_KINDS[data.form]),
+        ("label_key", data.label_key, ("bytes", "int64")),
+        *((f"shape_keys.{at}", key, ("int64",)) for at, key in enumerate(data.shape_keys)),
+        *((f"keep_features.{at}", key, _ANY_KIND) for at, key in enumerate(data.keep_features)),
+    ]
+    for name, key, allowed in expected:
         if key not in kinds:
             raise DarkroomError(
                 f"{file}: data.{name} is {key!r}, which its examples don't have; they have "
@@ -220,11 +185,9 @@ def _check_first_record(config: Config, file: str, records: Iterator[bytes]) -> 
             )
         # An empty feature of the first record says nothing about the others.
         if kinds[key] and kinds[key] not in allowed:
-            form = ""
-            if name == "image_key" and kinds[key] == "float":
-                form = " Are these pixels? Set data.form to float32, with data.shape."
+            pixels = " Are these pixels? Set data.form to float32, with data.shape."
             raise DarkroomError(
                 f"{file}: data.{name} is {key!r}, expected {' or '.join(allowed)} there, found "
-                f"{kinds[key]}.{form}"
+                f"{kinds[key]}.{pixels * (name == 'image_key' and kinds[key] == 'float')}"
             )
     return True
