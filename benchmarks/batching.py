@@ -52,11 +52,7 @@ def main() -> None:
             for _ in range(options.turns)
         ]
     )
-    rows = [
-        {"way": way, **{key: turns.median(way, key) for key in ("images_per_second", "cpu_us")}}
-        for way in turns.sides
-    ]
-    measure.report(options, rows)
+    measure.report(options, turns.rows("images_per_second", "cpu_us"))
 
 
 def _timed(way: Callable[[], None], requests: int) -> dict[str, float]:

@@ -31,8 +31,8 @@ def main() -> None:
     options = parser.parse_args()
     overrides = [*measure.ONE_EPOCH, *options.smaller, f"data.path={options.data}/mnist"]
     commands = options.airflow / "bin"
+    whole = measure.kept(options, "mnist", measure.ONE_EPOCH)
     with measure.folder() as folder:
-        whole = measure.pipeline(folder, "mnist", overrides)
         dags = folder / "home" / "dags"
         os.environ |= {
             "AIRFLOW_HOME": str(dags.parent),

@@ -34,15 +34,7 @@ def main() -> None:
         ]
     )
     stock, *_, ours = turns.sides
-    rows = [
-        {
-            "side": side,
-            "seconds": turns.median(side, "seconds"),
-            "times_stock": turns.ratio(side, "seconds", stock),
-            "runs": turns.runs(side),
-        }
-        for side in turns.sides
-    ]
+    rows = turns.rows("seconds", times_stock=("seconds", stock))
     parts = {f"seconds_of_{node}": turns.median(ours, node) for node in ("Evaluator", "Report")}
     page = Path(finished.status["report"]).stat().st_size
     measure.report(options, rows, **parts, page_mib=page / 2**20)

@@ -30,19 +30,14 @@ def main() -> None:
                 for _ in range(options.repeat)
             ]
         )
-    rows = [
-        {
-            "side": side,
-            "nodes_seconds": turns.median(side, "nodes_seconds"),
-            "process_seconds": turns.median(side, "process_seconds"),
-            "peak_gib": turns.median(side, "peak_gib"),
-            "times_stock": turns.ratio(side, "nodes_seconds", "stock"),
-            "times_darkroom": turns.ratio(side, "nodes_seconds", "darkroom"),
-            "memory_times_darkroom": turns.ratio(side, "peak_gib", "darkroom"),
-            "runs": turns.runs(side, "nodes_seconds"),
-        }
-        for side in turns.sides
-    ]
+    rows = turns.rows(
+        "nodes_seconds",
+        "process_seconds",
+        "peak_gib",
+        times_stock=("nodes_seconds", "stock"),
+        times_darkroom=("nodes_seconds", "darkroom"),
+        memory_times_darkroom=("peak_gib", "darkroom"),
+    )
     measure.report(options, rows)
 
 

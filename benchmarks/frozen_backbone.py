@@ -38,8 +38,8 @@ def main() -> None:
     )  # fmt: skip
     parser.add_size("--copies", 1, 1, "augmentation.copies")
     parser.add_size("--size", 256, 32, "height and width")
-    parser.add_size("--train", 928, 12, "images to train on")
-    parser.add_size("--eval", 397, 6, "images to evaluate on")
+    parser.add_size("--train", 928, 64, "images to train on")
+    parser.add_size("--eval", 397, 12, "images to evaluate on")
     options = parser.parse_args()
     generator = np.random.default_rng(0)
     splits = [_images(generator, n, options.size) for n in (options.train, options.eval)]

@@ -11,7 +11,10 @@ import measure
 
 from darkroom.components.base import features, tfrecord
 
-PLAIN = "plain loop: PIL's verify, TensorFlow's TFRecord writer"
+PLAIN, OURS = (
+    "plain loop: PIL's verify, TensorFlow's TFRecord writer",
+    "darkroom ingest, whole process",
+)
 
 
 def main() -> None:
@@ -24,22 +27,15 @@ def main() -> None:
         count = _write_files(options.data / "cifar10" / "train", source)
         turns = measure.Turns(
             [
-                {PLAIN: _plain(source), "darkroom ingest, whole process": _darkroom(source, count)}
+                {
+                    PLAIN: _plain(source, count),
+                    OURS: _darkroom(source, count),
+                }
                 for _ in range(options.repeat)
             ]
         )
-    rows = [
-        {
-            "side": side,
-            "seconds": (seconds := turns.median(side, "seconds")),
-            "images_per_second": round(count / seconds),
-            "times_plain": turns.ratio(side, "seconds", PLAIN),
-            "process_seconds": turns.median(side, "process_seconds"),
-            "runs": turns.runs(side),
-        }
-        for side in turns.sides
-    ]
-    measure.report(options, rows)
+    keys = ("seconds", "images_per_second", "process_seconds")
+    measure.report(options, turns.rows(*keys, times_plain=("seconds", PLAIN)))
 
 
 def _write_files(records: Path, target: Path) -> int:
@@ -54,9 +50,9 @@ def _write_files(records: Path, target: Path) -> int:
     return count
 
 
-def _plain(source: Path) -> dict[str, float]:
+def _plain(source: Path, count: int) -> dict[str, float]:
     run = measure.side("ingest", source)
-    return {"process_seconds": run.seconds, **run.result()}
+    return _figures(run.result()["seconds"], run.seconds, count)
 
 
 def _darkroom(source: Path, count: int) -> dict[str, float]:
@@ -66,7 +62,12 @@ def _darkroom(source: Path, count: int) -> dict[str, float]:
         written = sum(1 for f in folder.glob("records/*/*") for _ in tfrecord.read(f))
         if written != count:
             raise SystemExit(f"darkroom wrote {written} of {count} images")
-    return {"seconds": run.seconds, "process_seconds": run.seconds}
+    return _figures(run.seconds, run.seconds, count)
+
+
+def _figures(seconds: float, process_seconds: float, count: int) -> dict[str, float]:
+    rate = round(count / seconds)
+    return {"seconds": seconds, "images_per_second": rate, "process_seconds": process_seconds}
 
 
 if __name__ == "__main__":

@@ -28,17 +28,8 @@ def main() -> None:
             for _ in range(options.repeat)
         ]
     )
-    rows = [
-        {
-            "side": side,
-            **{key: turns.median(side, key) for key in ("seconds", "training_seconds", "accuracy")},
-            "peak_gib": turns.median(side, "peak_gib"),
-            "times_plain": turns.ratio(side, "seconds", PLAIN),
-            "runs": turns.runs(side),
-        }
-        for side in turns.sides
-    ]
-    measure.report(options, rows)
+    keys = ("seconds", "training_seconds", "accuracy", "peak_gib")
+    measure.report(options, turns.rows(*keys, times_plain=("seconds", PLAIN)))
 
 
 def _plain(data: Path, overrides: list[str]) -> dict[str, float]:

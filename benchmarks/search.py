@@ -38,20 +38,9 @@ def main() -> None:
         turns = measure.Turns(
             [_turn(f"mnist_{algorithm}", overrides, options) for _ in range(options.repeat)]
         )
-        rows += [
-            {
-                "search": algorithm,
-                "side": side,
-                "seconds": turns.median(side, "seconds"),
-                "times_plain": turns.ratio(side, "seconds", PLAIN),
-                "best_score": turns.median(side, "best_score"),
-                "trials": turns.median(side, "trials"),
-                "epochs": turns.median(side, "epochs"),
-                "process_seconds": turns.median(side, "process_seconds"),
-                "runs": turns.runs(side),
-            }
-            for side in turns.sides
-        ]
+        keys = ("seconds", "best_score", "trials", "epochs", "process_seconds")
+        of_algorithm = turns.rows(*keys, times_plain=("seconds", PLAIN))
+        rows += [{"search": algorithm, **row} for row in of_algorithm]
     measure.report(options, rows)
 
 

@@ -28,7 +28,6 @@ from darkroom.serving.client import RequestFailed, RestClient
 ALONE, ALONE_ONE = "in-process, batches of 64", "in-process, one by one"
 QUARTER = " at a quarter of that"
 BENTOML = "BentoML, adaptive batching"
-READY = "ready"
 
 _MIB = 2**20
 # What the server's own defaults of the section serving.batching are.
@@ -97,9 +96,7 @@ def main() -> None:
     if not options.bentoml:
         print("BentoML is not measured: --bentoml names its environment's Python.")
     keys = ("images_per_second", "server_cpu_us", "client_cpu_us", "p50_ms", "p99_ms")
-    sides = [side for side in turns.sides if side != READY]
-    rows = [{"side": side, **{key: turns.median(side, key) for key in keys}} for side in sides]
-    measure.report(options, rows, **_ratios(turns), **long)
+    measure.report(options, turns.rows(*keys), **_ratios(turns), **long)
 
 
 def trained(options: argparse.Namespace) -> Path:
@@ -111,12 +108,15 @@ def _turn(
     folder: Path, model: Path, load: Load, options: argparse.Namespace
 ) -> dict[str, dict[str, Any]]:
     alone = measure.side("serve_in_process", model, options.data, options.seconds).result()
-    turn = {ALONE: alone["64"], ALONE_ONE: alone["1"]}
+    turn = {
+        ALONE: {"ready_seconds": alone["ready_seconds"], **alone["64"]},
+        ALONE_ONE: alone["1"],
+    }
     with serving(folder, model) as server:
-        turn[READY] = {"server": server.ready_seconds, "in_process": alone["ready_seconds"]}
+        ready = {"ready_seconds": server.ready_seconds}
         for protocol in ("gRPC", "REST"):
             full = load(server, protocol, requests=2 * options.requests)
-            turn[protocol] = full
+            turn[protocol] = {**ready, **full}
             rate = full["images_per_second"] / 4
             turn[f"{protocol}{QUARTER}"] = load(
                 server, protocol, rate=rate, requests=int(rate * options.seconds) + 1
@@ -140,7 +140,7 @@ def _ratios(turns: measure.Turns) -> dict[str, float]:
     if BENTOML in turns.sides:
         ratios["REST_throughput_to_BentoML's"] = turns.ratio("REST", "images_per_second", BENTOML)
         ratios["REST_p99_to_BentoML's"] = turns.ratio("REST", "p99_ms", BENTOML)
-    ratios["ready_after_start_to_in-process"] = turns.ratio(READY, "server", READY, "in_process")
+    ratios["ready_after_start_to_in-process"] = turns.ratio("gRPC", "ready_seconds", ALONE)
     return ratios
 
 

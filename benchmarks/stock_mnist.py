@@ -64,18 +64,8 @@ def main() -> None:
                 for _ in range(options.repeat)
             ]
         )
-    rows = [
-        {
-            "side": side,
-            "median_seconds": turns.median(side, "seconds"),
-            "times_darkroom": turns.ratio(side, "seconds", "darkroom"),
-            "accuracy": turns.median(side, "accuracy"),
-            "peak_gib": turns.median(side, "peak_gib"),
-            "runs": turns.runs(side),
-        }
-        for side in turns.sides
-    ]
-    measure.report(options, rows)
+    keys = ("seconds", "accuracy", "peak_gib")
+    measure.report(options, turns.rows(*keys, times_darkroom=("seconds", "darkroom")))
 
 
 def _stock(folder: Path, beam: str, steps: int) -> dict[str, Any]:
