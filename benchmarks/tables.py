@@ -82,11 +82,11 @@ def shown(value: Any) -> str:
     """A figure as people read it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float):
+    if isinstance(value, float) and value:
         digits = next((n for limit, n in ((100, 0), (10, 1), (1, 2)) if abs(value) >= limit), 4)
         return f"{value:,.{digits}f}"
-    if isinstance(value, int):
-        return f"{value:,}"
+    if isinstance(value, int | float):
+        return f"{value:,.0f}"
     if isinstance(value, list):
         return "; ".join(map(shown, value))
     return "" if value is None else str(value)
