@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     digits = load_digits()
     images = (digits.images / 16 * 255).astype(np.uint8)
     for name, size, kind in (("mnist", (28, 28), "PNG"), ("cifar10", (32, 32), "JPEG")):
-        for split, places in (("train", range(120)), ("test", range(120, 240))):
+        for split, places in (("train", range(160)), ("test", range(160, 320))):
             records = []
             for place in places:
                 image = Image.fromarray(images[place]).resize(size)
