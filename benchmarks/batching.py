@@ -9,16 +9,15 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import measure
 import numpy as np
-import serve_load
+import serve
 import tensorflow as tf
+from processes import serve_load
 
 from darkroom.serving import signatures
 from darkroom.serving.server.batching import Batcher, Call
@@ -30,36 +29,37 @@ _CLIENTS, _BATCH = 64, 64
 
 def main() -> None:
     """Measures the three in turns, and reports medians."""
-    parser = measure.arguments(__doc__)
-    parser.add_argument("--model", type=lambda t: Path(t).resolve(), required=True)
-    parser.add_argument("--turns", type=int, default=3, metavar="N")
-    parser.add_argument("--requests", type=int, default=12_000, metavar="N")
+    parser = measure.Parser(__doc__)
+    parser.add_place("--model", "VERSION", "folder of a version, instead of a new one")
+    parser.add_size("--turns", 3, 1, "of each way")
+    parser.add_size("--requests", 12_000, 640, "in a turn")
     options = parser.parse_args()
+    model = str(serve.trained(options))
     images = serve_load.images(options.data / "cifar10", 1000)
-    ways: dict[str, Callable[[], None]] = {
-        "gathered in the event loop": _gathered(str(options.model), images, options.requests),
-        "TensorFlow's batching op": _batching_op(str(options.model), images, options.requests),
-        "each alone, in threads": _alone(str(options.model), images, options.requests),
+    ways = {
+        words: way(model, images, options.requests)
+        for words, way in (
+            ("gathered in the event loop, as the server does", _gathered),
+            ("TensorFlow's batching op, a thread for each client", _batching_op),
+            ("each alone, in threads", _alone),
+        )
     }
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for way in ways.values():
         way()
-    for _ in range(options.turns):
-        for name, way in ways.items():
-            cpu, start = time.process_time(), time.perf_counter()
-            way()
-            took = time.perf_counter() - start
-            used = time.process_time() - cpu
-            found[name].append((options.requests / took, 1e6 * used / options.requests))
-    rows = [
-        {
-            "": name,
-            "images_per_second": median(rate for rate, _ in turns),
-            "cpu_us": median(cpu for _, cpu in turns),
-        }
-        for name, turns in found.items()
-    ]
-    measure.report(__file__, rows)
+    turns = measure.Turns(
+        [
+            {name: _timed(way, options.requests) for name, way in ways.items()}
+            for _ in range(options.turns)
+        ]
+    )
+    measure.report(options, turns.rows("images_per_second", "cpu_us"))
+
+
+def _timed(way: Callable[[], None], requests: int) -> dict[str, float]:
+    cpu, start = time.process_time(), time.perf_counter()
+    way()
+    seconds, used = time.perf_counter() - start, time.process_time() - cpu
+    return {"images_per_second": requests / seconds, "cpu_us": 1e6 * used / requests}
 
 
 def _gathered(model: str, images: list[bytes], requests: int) -> Callable[[], None]:

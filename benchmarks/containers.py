@@ -4,8 +4,6 @@ The same configuration of MNIST on both sides. A task's overhead is what its pro
 its executor's work; the first one's has the imports, as the others are forked from one process.
 """
 
-import tempfile
-from pathlib import Path
 from statistics import median
 
 import measure
@@ -18,20 +16,17 @@ _MOUNT = "/images"
 
 def main() -> None:
     """Runs both sides, and compiles some more times."""
-    parser = measure.arguments(__doc__)
-    parser.add_argument("--epochs", type=int, default=1, help="of the training")
-    parser.add_argument("--compiles", type=int, default=3, metavar="N", help="times to compile")
+    parser = measure.Parser(__doc__)
+    parser.add_size("--compiles", 3, 1, "times to compile")
     options = parser.parse_args()
-    overrides = [f"training.epochs={options.epochs}", "training.warmup_epochs=0"]
-    overrides += ["evaluation.min_accuracy=0.5"]
+    overrides = [*measure.ONE_EPOCH, *options.smaller]
     in_cluster = [
         *overrides,
         *(f"data.path={_MOUNT}/mnist", "root=/cluster/runs", "kubeflow.image=darkroom:1"),
         "kubeflow.volumes={/images: images, /cluster: cluster}",
     ]
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        whole = measure.pipeline(folder, "mnist", [*overrides, f"data.path={options.data}/mnist"])
+    whole = measure.kept(options, "mnist", measure.ONE_EPOCH)
+    with measure.folder() as folder:
         compiles = [
             measure.darkroom(folder, "compile", "mnist", in_cluster, "-o", "spec.yaml").seconds
             for _ in range(options.compiles)
@@ -51,7 +46,7 @@ def main() -> None:
     ]
     overheads = [row["overhead"] for row in rows]
     measure.report(
-        __file__,
+        options,
         rows,
         compile_seconds=median(compiles),
         all_tasks_seconds=sum(task.seconds for task in tasks),

@@ -5,7 +5,6 @@ is not counted. Parsing is Airflow's own DagBag in a process of its own, once th
 """
 
 import os
-import tempfile
 from pathlib import Path
 from statistics import median
 
@@ -25,21 +24,15 @@ print('{"seconds": %f, "tasks": %d}' % (time.monotonic() - begin, len(dag.tasks)
 
 def main() -> None:
     """Runs both sides, and parses some more times."""
-    parser = measure.arguments(__doc__)
-    parser.add_argument(
-        "--airflow", type=lambda text: Path(text).resolve(), metavar="FOLDER",
-        default=os.path.relpath(measure.REPOSITORY / ".venv-airflow"),
-        help="environment that locks/install.py --airflow made",
-    )  # fmt: skip
-    parser.add_argument("--epochs", type=int, default=1, help="of the training")
-    parser.add_argument("--parses", type=int, default=3, metavar="N", help="times to parse")
+    parser = measure.Parser(__doc__)
+    usual = Path(os.environ.get("DARKROOM_AIRFLOW", measure.REPOSITORY / ".venv-airflow"))
+    parser.add_place("--airflow", "ENVIRONMENT", "made by locks/install.py --airflow", usual)
+    parser.add_size("--parses", 3, 1, "times to parse")
     options = parser.parse_args()
-    overrides = [f"training.epochs={options.epochs}", "training.warmup_epochs=0"]
-    overrides += ["evaluation.min_accuracy=0.5", f"data.path={options.data}/mnist"]
+    overrides = [*measure.ONE_EPOCH, *options.smaller, f"data.path={options.data}/mnist"]
     commands = options.airflow / "bin"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        whole = measure.pipeline(folder, "mnist", overrides)
+    whole = measure.kept(options, "mnist", measure.ONE_EPOCH)
+    with measure.folder() as folder:
         dags = folder / "home" / "dags"
         os.environ |= {
             "AIRFLOW_HOME": str(dags.parent),
@@ -61,7 +54,7 @@ def main() -> None:
         {"side": "airflow dags test", "seconds": tested.seconds},
     ]
     measure.report(
-        __file__,
+        options,
         rows,
         tasks=tasks,
         more_seconds_per_task=(tested.seconds - whole.run.seconds) / tasks,

@@ -5,7 +5,6 @@ in the published fruit example; random images and weights, which cost the same.
 """
 
 import argparse
-import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -20,67 +19,70 @@ import tensorflow as tf
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import dataset, devices, stages, transfer
+from darkroom.components.training.job import TrainingJob
 from darkroom.pipeline.config import load
 from darkroom.pipeline.node_settings import NodeSettings
 
-_SIZE, _CLASSES = 256, 6
-_TRAIN, _EVAL = 928, 397
+_CLASSES = 6
 _BATCH = 64
 
 
 def main() -> None:
     """Trains both ways on the same images, and compares time and scores."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("--epochs", type=int, default=20, metavar="N", help="of both sides")
-    parser.add_argument(
-        "--measured", type=int, default=3, metavar="N",
-        help="epochs of the slow side that are run before and after; each other one of --epochs "
-        "is taken to cost the median of those behind the first",
+    parser = measure.Parser(__doc__)
+    parser.add_size("--epochs", 20, 2, "of both sides")
+    parser.add_size(
+        "--measured", 2, 2,
+        "epochs of the slow side that are run before and after; each other one of --epochs is "
+        "taken to cost the median of those behind the first",
     )  # fmt: skip
-    parser.add_argument("--copies", type=int, default=1, metavar="K", help="augmentation.copies")
+    parser.add_size("--copies", 1, 1, "augmentation.copies")
+    parser.add_size("--size", 256, 32, "height and width")
+    parser.add_size("--train", 928, 64, "images to train on")
+    parser.add_size("--eval", 397, 12, "images to evaluate on")
     options = parser.parse_args()
     generator = np.random.default_rng(0)
-    splits = [_images(generator, count) for count in (_TRAIN, _EVAL)]
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        config = _configured(Path(folder), options)
+    splits = [_images(generator, n, options.size) for n in (options.train, options.eval)]
+    with measure.folder() as folder:
+        config = _configured(folder, options)
         # Before and after, as the machine's speed changes.
         before = _every_epoch(config, splits, options.measured)
-        kept = _kept(Path(folder), config, splits)
+        kept = _kept(folder, config, splits)
         after = _every_epoch(config, splits, options.measured)
     first = min(before[0], after[0])
     later = [*before[1:], *after[1:]]
     every = first + (options.epochs - 1) * median(later)
-    ratio = every / kept["seconds"]
     rows = [
-        {"side": "outputs kept once (darkroom)", "seconds": kept["seconds"], "times": 1.0},
-        {"side": "backbone in every epoch", "seconds": every, "times": ratio},
+        {"side": side, "seconds": seconds, "times_darkroom": seconds / kept["seconds"]}
+        for side, seconds in (
+            ("darkroom: outputs kept once", kept["seconds"]),
+            ("backbone in every epoch", every),
+        )
     ]
     measure.report(
-        __file__,
+        options,
         rows,
         largest_difference_of_scores=kept["difference"],
         seconds_of_the_frozen_backbone=kept["backbone"],
-        measured_epochs_with_the_backbone=[before, after],
+        seconds_of_epochs_with_the_backbone={"before": before, "after": after},
     )
 
 
-def _images(generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-    pixels = generator.integers(0, 256, (count, _SIZE, _SIZE, 3), np.uint8)
+def _images(generator: np.random.Generator, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    pixels = generator.integers(0, 256, (count, size, size, 3), np.uint8)
     return pixels, np.arange(count) % _CLASSES
 
 
-def _configured(folder: Path, options: Any) -> TrainerSettings:
+def _configured(folder: Path, options: argparse.Namespace) -> TrainerSettings:
     """The example's settings; the weights are a file, as ImageNet's can't be had everywhere."""
     keras.utils.set_random_seed(1)
     backbone = keras.applications.ResNet50V2(
-        include_top=False, weights=None, input_shape=(_SIZE, _SIZE, 3)
+        include_top=False, weights=None, input_shape=(options.size, options.size, 3)
     )
     path = folder / "resnet50v2.weights.h5"
     backbone.save_weights(path)
     overrides = [
-        f"preprocessing.height={_SIZE}", f"preprocessing.width={_SIZE}",
+        f"preprocessing.height={options.size}", f"preprocessing.width={options.size}",
         "preprocessing.normalization=rescale", "model.name=ResNet50V2", f"model.weights={path}",
         "model.pooling=flatten", "model.units=[256, 128]", "model.dropout=0",
         "augmentation.rotation=0.2", "augmentation.zoom=[0, 0.3]",
@@ -100,28 +102,31 @@ def _kept(
         for pixels, labels in splits
     )
     begin = time.monotonic()
-    run = stages.Training(
-        keras_tuner.HyperParameters(), config, _CLASSES, (train, evaluation),
-        str(folder / "run"), str(folder / "checkpoints"), {},
-    )  # fmt: skip
+    job = TrainingJob(
+        settings=config,
+        num_classes=_CLASSES,
+        run_folder=str(folder / "run"),
+        checkpoint_folder=str(folder / "checkpoints"),
+    )
+    training = stages.Training(job, (train, evaluation))
     frozen_splits, backbone_seconds = transfer.frozen_splits, 0.0
 
     def timed(*arguments: Any) -> Any:
         nonlocal backbone_seconds
         start = time.monotonic()
-        made = frozen_splits(*arguments)
+        kept = frozen_splits(*arguments)
         backbone_seconds = time.monotonic() - start
-        return made
+        return kept
 
     transfer.frozen_splits = timed
-    run.run()
+    training.run()
     seconds = time.monotonic() - begin
 
     # The exported model is whole, and scores as the classifier does on outputs that were kept.
     exported = folder / "exported"
-    run.model.export(exported, verbose=False)
+    training.model.export(exported, verbose=False)
     loaded = tf.saved_model.load(exported)
-    backbone, classifier = (run.model.get_layer(name) for name in parts.NAMES)
+    backbone, classifier = (training.model.get_layer(name) for name in parts.NAMES)
     difference = 0.0
     for images, _ in dataset.batches(evaluation, _BATCH):
         scores = tf.nn.softmax(loaded.serve(images)).numpy()
@@ -144,12 +149,12 @@ def _every_epoch(
     )
 
     def batches(pixels: np.ndarray, labels: np.ndarray, changed: bool) -> tf.data.Dataset:
-        made = tf.data.Dataset.from_tensor_slices((pixels, labels))
-        made = made.shuffle(len(pixels)) if changed else made
-        made = made.batch(_BATCH).map(lambda p, y: (tf.cast(p, tf.float32) / 255.0, y))
+        images = tf.data.Dataset.from_tensor_slices((pixels, labels))
+        images = images.shuffle(len(pixels)) if changed else images
+        images = images.batch(_BATCH).map(lambda p, y: (tf.cast(p, tf.float32) / 255.0, y))
         if changed:
-            made = made.map(lambda x, y: (layers(x, training=True), y), tf.data.AUTOTUNE)
-        return made.prefetch(tf.data.AUTOTUNE)
+            images = images.map(lambda x, y: (layers(x, training=True), y), tf.data.AUTOTUNE)
+        return images.prefetch(tf.data.AUTOTUNE)
 
     (train, train_labels), (evaluation, eval_labels) = splits
     ends = [begin]

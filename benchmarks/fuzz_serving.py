@@ -10,9 +10,7 @@ import contextlib
 import io
 import json
 import random
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,8 +18,8 @@ import measure
 import numpy as np
 import psutil
 import serve
-import serve_load
 from PIL import Image
+from processes import serve_load
 
 # What docs/serving.md and TensorFlow Serving's mapping name; 500 is not among them.
 _HTTP = {200, 400, 404, 413, 429, 501, 503, 504}
@@ -40,38 +38,35 @@ _MIB = 2**20
 
 def main() -> None:
     """Sends them, and reports."""
-    parser = measure.arguments(__doc__)
-    parser.add_argument("--model", type=lambda t: Path(t).resolve(), help="folder of a version")
-    parser.add_argument("--requests", type=int, default=20_000, metavar="N", help="of each kind")
+    parser = measure.Parser(__doc__)
+    parser.add_place("--model", "VERSION", "folder of a version, instead of a new one")
+    parser.add_size("--requests", 20_000, 400, "of each kind")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-        folder = Path(temporary)
-        model = options.model or serve.trained(folder, options.data)
-        with serve.serving(folder, model) as server:
-            process = psutil.Process(server.pid)
-            images = [*serve_load.images(options.data / "cifar10", 50), *_other_images()]
-            rows = []
-            for name, drawn in (("REST", _http), ("gRPC", _protobuf)):
-                ask = _ask_http if name == "REST" else _ask_grpc
-                address = server.rest if name == "REST" else server.grpc
-                memory, codes = [], collections.Counter[str]()
-                for part in range(5):
-                    draw = drawn(random.Random(f"{name} {part}"), images)
-                    codes += asyncio.run(_all(ask, address, draw, options.requests // 5))
-                    memory.append(process.memory_info().rss / _MIB)
-                rows.append(
-                    {
-                        "": name,
-                        "requests": sum(codes.values()),
-                        "undocumented": sum(codes[code] for code in codes if not _known(code)),
-                        "lives": process.is_running(),
-                        "mib_after_a_fifth": memory[0],
-                        "mib_at_end": memory[-1],
-                        "codes": dict(sorted(codes.items())),
-                    }
-                )
-    codes = {row[""]: row.pop("codes") for row in rows}
-    measure.report(__file__, rows, codes=codes)
+    rows, codes = [], {}
+    with measure.folder() as folder, serve.serving(folder, serve.trained(options)) as server:
+        process = psutil.Process(server.pid)
+        images = [*serve_load.images(options.data / "cifar10", 50), *_other_images()]
+        for name, ask, address, drawn in (
+            ("REST", _ask_http, server.rest, _http),
+            ("gRPC", _ask_grpc, server.grpc, _protobuf),
+        ):
+            memory, answers = [], collections.Counter[str]()
+            for part in range(5):
+                draw = drawn(random.Random(f"{name} {part}"), images)
+                answers += asyncio.run(_all(ask, address, draw, options.requests // 5))
+                memory.append(process.memory_info().rss / _MIB)
+            codes[name] = dict(sorted(answers.items()))
+            rows.append(
+                {
+                    "side": name,
+                    "requests": sum(answers.values()),
+                    "undocumented": sum(answers[code] for code in answers if not _known(code)),
+                    "lives": process.is_running(),
+                    "mib_after_a_fifth": memory[0],
+                    "mib_at_end": memory[-1],
+                }
+            )
+    measure.report(options, rows, codes=codes)
 
 
 def _known(code: str) -> bool:

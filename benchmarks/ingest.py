@@ -1,33 +1,41 @@
 """``darkroom ingest`` of CIFAR-10's 50,000 JPEG files against a plain Python loop.
 
-The loop verifies headers with PIL and writes one TFRecord file, in one process. darkroom decodes
-every image, hashes its pixels, splits, shuffles, and writes an index.
+The loop verifies headers with PIL and writes one TFRecord file, in one process; its imports are not
+counted. darkroom decodes every image, hashes its pixels, splits, shuffles, and writes an index.
 """
 
 import sys
-import tempfile
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import measure
 
 from darkroom.components.base import features, tfrecord
 
-SCRIPT = Path(__file__).with_name("ingest_script.py")
+PLAIN, OURS = (
+    "plain loop: PIL's verify, TensorFlow's TFRecord writer",
+    "darkroom ingest, whole process",
+)
 
 
 def main() -> None:
     """Runs the sides in turn and reports medians, and the median of the ratios of each turn."""
-    parser = measure.arguments(__doc__)
-    parser.add_argument("--repeat", type=int, default=3, metavar="N", help="runs of each side")
+    parser = measure.Parser(__doc__)
+    parser.add_size("--repeat", 3, 1, "runs of each side")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        source = Path(folder) / "images"
+    with measure.folder() as folder:
+        source = folder / "images"
         count = _write_files(options.data / "cifar10" / "train", source)
-        turns = [{"plain loop": _plain(source), "darkroom ingest": _darkroom(source, count)}
-                 for _ in range(options.repeat)]  # fmt: skip
-    measure.report(__file__, [_row(side, turns, count) for side in turns[0]])
+        turns = measure.Turns(
+            [
+                {
+                    PLAIN: _plain(source, count),
+                    OURS: _darkroom(source, count),
+                }
+                for _ in range(options.repeat)
+            ]
+        )
+    keys = ("seconds", "images_per_second", "process_seconds")
+    measure.report(options, turns.rows(*keys, times_plain=("seconds", PLAIN)))
 
 
 def _write_files(records: Path, target: Path) -> int:
@@ -42,33 +50,24 @@ def _write_files(records: Path, target: Path) -> int:
     return count
 
 
-def _plain(source: Path) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        run = measure.run([sys.executable, str(SCRIPT), str(source)], Path(folder))
-    return {"loop": run.result()["seconds"], "process": run.seconds}
+def _plain(source: Path, count: int) -> dict[str, float]:
+    run = measure.side("ingest", source)
+    return _figures(run.result()["seconds"], run.seconds, count)
 
 
 def _darkroom(source: Path, count: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        command = [sys.executable, "-m", "darkroom.pipeline.cli", "ingest", str(source), "records"]
-        run = measure.run(command, Path(folder))
-        written = sum(1 for f in Path(folder).glob("records/*/*") for _ in tfrecord.read(f))
+    with measure.folder() as folder:
+        command = [sys.executable, "-m", "darkroom", "ingest", str(source), "records"]
+        run = measure.run(command, folder)
+        written = sum(1 for f in folder.glob("records/*/*") for _ in tfrecord.read(f))
         if written != count:
             raise SystemExit(f"darkroom wrote {written} of {count} images")
-    return {"loop": run.seconds, "process": run.seconds}
+    return _figures(run.seconds, run.seconds, count)
 
 
-def _row(side: str, turns: list[dict[str, dict[str, float]]], count: int) -> dict[str, Any]:
-    seconds = [turn[side]["loop"] for turn in turns]
-    ratios = [turn[side]["loop"] / turn["plain loop"]["loop"] for turn in turns]
-    return {
-        "side": side,
-        "seconds": round(median(seconds), 2),
-        "images_per_second": round(count / median(seconds)),
-        "times_plain": round(median(ratios), 2),
-        "process_seconds": round(median(turn[side]["process"] for turn in turns), 2),
-        "runs": " ".join(f"{s:.1f}" for s in seconds),
-    }
+def _figures(seconds: float, process_seconds: float, count: int) -> dict[str, float]:
+    rate = round(count / seconds)
+    return {"seconds": seconds, "images_per_second": rate, "process_seconds": process_seconds}
 
 
 if __name__ == "__main__":

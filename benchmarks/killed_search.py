@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,40 +22,41 @@ _SECONDS_TO_END = 10.0
 
 def main() -> None:
     """Runs both sides and reports."""
-    parser = measure.arguments(__doc__)
-    parser.add_argument("--kills", type=int, default=10, metavar="N")
-    parser.add_argument("--trials", type=int, default=50, metavar="N")
-    parser.add_argument("--executions", type=int, default=1, metavar="N", help="fits of a trial")
-    parser.add_argument("--epochs", type=int, default=8, metavar="N", help="of a fit")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments")
+    parser = measure.Parser(__doc__)
+    parser.add_size("--kills", 10, 1, "of the main process")
+    parser.add_size("--trials", 50, 2, "of the search")
+    parser.add_size("--executions", 3, 1, "fits of a trial")
+    parser.add_size("--epochs", 10, 1, "of a fit")
+    parser.add_size("--seed", 0, 0, "of the moments")
     options = parser.parse_args()
     planned = [options.epochs] * options.executions
     overrides = [
-        f"data.path={options.data / 'mnist'}", f"tuner.max_trials={options.trials}",
+        *options.smaller, f"data.path={options.data / 'mnist'}",
+        f"tuner.max_trials={options.trials}",
         f"tuner.executions_per_trial={options.executions}", f"tuner.epochs={options.epochs}",
         "training.epochs=1", "evaluation.min_accuracy=0",
     ]  # fmt: skip
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        undisturbed = measure.pipeline(Path(folder), CONFIG, overrides).run.seconds
-        expected = measure.trials(Path(folder))
-        checkpoints = _checkpoints(Path(folder))
+    with measure.folder() as folder:
+        done = measure.pipeline(folder, CONFIG, overrides)
+        undisturbed, expected = done.run.seconds, done.trials
+        checkpoints = _checkpoints(folder)
     print(f"undisturbed: {undisturbed:.1f} s", flush=True)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with measure.folder() as folder:
         between = undisturbed / (options.kills + 1)
         generator = random.Random(options.seed)
         waits = [between * generator.uniform(0.5, 1.5) for _ in range(options.kills)]
-        starts = _kill(Path(folder), overrides, waits)
-        done = measure.pipeline(Path(folder), CONFIG, overrides)
+        starts = _kill(folder, overrides, waits)
+        done = measure.pipeline(folder, CONFIG, overrides)
         print(f"run to the end: {done.run.seconds:.1f} s", flush=True)
         seconds = sum(start.seconds for start in starts) + done.run.seconds
-        found = measure.trials(Path(folder))
-        left = _checkpoints(Path(folder))
+        trials = done.trials
+        left = _checkpoints(folder)
     common: dict[str, Any] = {"planned": planned, "expected": expected, "undisturbed": undisturbed}
     measure.report(
-        __file__,
+        options,
         [
             _row("undisturbed", undisturbed, [], expected, checkpoints, **common),
-            _row("killed", seconds, starts, found, left, **common),
+            _row("killed", seconds, starts, trials, left, **common),
         ],
     )
 

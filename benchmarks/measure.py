@@ -1,44 +1,149 @@
-"""What the benchmarks share: run a process and measure it, describe the machine, report."""
+"""What the benchmarks share: options, processes and pipelines, figures of turns, and the report."""
 
 import argparse
+import atexit
 import contextlib
-import importlib.metadata
+import hashlib
+import itertools
 import json
 import os
-import platform
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import psutil
+from provenance import GIB, REPOSITORY, commit, machine
+from tables import flat, print_table, shown
+from turns import Turns as Turns
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-RESULTS = Path(__file__).resolve().parent / "results"
-GIB = 2**30
+from darkroom.components.base import tfrecord
+from darkroom.serving import files
 
-_SECONDS_BETWEEN_POLLS = 0.2
-# Options whose value is a place on this machine.
-_PLACES = {
-    "--data": "FOLDER",
-    "--weights": "VERSION",
-    "--model": "VERSION",
-    "--bentoml": "PYTHON",
-    "--airflow": "ENVIRONMENT",
-}
-_LIBRARIES = (
-    "tfx", "tensorflow", "keras", "keras-tuner", "tf-keras", "tensorflow-transform", "apache-beam",
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+
+# Of each split, in the smoke size; more than a batch of any configuration.
+SMOKE_IMAGES = 160
+# What makes a run of any configuration as short as it can be.
+SMOKE_OVERRIDES = (
+    "training.epochs=1", "training.warmup_epochs=0", "model.filters=[4]",
+    "evaluation.min_accuracy=0", "evaluation.min_class_recall=0",
+    "serving.validation.enabled=false",
 )  # fmt: skip
+# Of a run that others measure on, however good its model is.
+BRIEF = ("training.epochs=2", "evaluation.min_accuracy=0", "evaluation.min_class_recall=0")
+
+# Of MNIST where what is beyond the training is measured.
+ONE_EPOCH = ("training.epochs=1", "training.warmup_epochs=0", "evaluation.min_accuracy=0.5")
 
 # Nodes that run anew each time, as they only look things up.
 RESOLVERS = ("Baseline", "LastStatistics")
+
+_SECONDS_BETWEEN_POLLS = 0.2
+_SECONDS_FOR_A_RUN = 7200.0  # by another benchmark, which this one waits for
+
+
+class Parser(argparse.ArgumentParser):
+    """The options that all benchmarks have, and sizes that ``--smoke`` makes small.
+
+    Its options also have ``smaller``: overrides of the configuration, for the smoke size alone.
+    """
+
+    def __init__(self, description: str | None):
+        """``description``: the script's docstring."""
+        super().__init__(
+            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        self._smoke_sizes: dict[str, int] = {}
+        data = REPOSITORY.parent / "shared" / "data"
+        self.add_place("--data", "FOLDER", "folder that holds mnist/ and cifar10/", data)
+        self.add_place("--results", "FOLDER", "for the figures as JSON", RESULTS)
+        self.add_place("--runs", "FOLDER", "keeps finished runs that several benchmarks measure on")
+        self.add_argument(
+            "--smoke", action="store_true",
+            help="few images, small networks, one turn: shows that it runs, and measures nothing",
+        )  # fmt: skip
+
+    def add_size(self, flag: str, full: int, smoke: int, words: str) -> None:
+        """A number that is smaller in the smoke size, where it isn't given."""
+        self.add_argument(
+            flag, type=int, default=full, metavar="N", help=f"{words} (default: {full})"
+        )
+        self._smoke_sizes[flag.strip("-").replace("-", "_")] = smoke
+
+    def add_place(self, flag: str, metavar: str, words: str, default: Path | None = None) -> None:
+        """A path, which the report shows by its ``metavar``."""
+        shown = f"{words} (default: {os.path.relpath(default)})" if default else words
+        self.add_argument(flag, type=_absolute, default=default, metavar=metavar, help=shown)
+
+    def parse_args(self, *arguments: Any) -> Any:
+        """The options; ``data`` and ``runs`` are folders that may be used as they are."""
+        options = super().parse_args(*arguments)
+        options.command = self._command(options)
+        options.commit = commit()
+        options.smaller = []
+        if options.smoke:
+            if options.results.resolve().is_relative_to(RESULTS):
+                self.error("--smoke measures nothing: --results has to name another folder")
+            for name, size in self._smoke_sizes.items():
+                if getattr(options, name) == self.get_default(name):
+                    setattr(options, name, size)
+            options.smaller = list(SMOKE_OVERRIDES)
+            options.data = _first_images(options.data)
+        options.runs = options.runs or _until_exit()
+        return options
+
+    def _command(self, options: argparse.Namespace) -> str:
+        """The command to repeat it, without this machine's folders."""
+        words = ["python", f"benchmarks/{Path(sys.argv[0]).name}"]
+        for action in self._actions:
+            value = getattr(options, action.dest, action.default)
+            if action.dest in ("results", "runs"):
+                continue  # where it's written changes no figure
+            if value != action.default or action.dest == "data":
+                words += action.option_strings[-1:]
+                if isinstance(value, Path):
+                    words.append(str(action.metavar))
+                elif value is not True:
+                    words += map(str, value if isinstance(value, list) else [value])
+        return shlex.join(words)
+
+
+def _absolute(text: str) -> Path:
+    return Path(text).absolute()  # an environment's interpreter may be a link: not resolved
+
+
+def _first_images(data: Path) -> Path:
+    """The same sets with a few images of each split."""
+    small = _until_exit()
+    for file in (*data.glob("mnist/*/*00000-of-*"), *data.glob("cifar10/*/*00000-of-*")):
+        target = small / file.relative_to(data)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tfrecord.write(target, list(itertools.islice(tfrecord.read(file), SMOKE_IMAGES)))
+    return small
+
+
+def _until_exit() -> Path:
+    path = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """A temporary folder."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @dataclass(frozen=True)
@@ -49,8 +154,13 @@ class Run:
     peak_rss_bytes: int  # of the largest single process of the tree, at any poll
     stdout: str
 
+    @property
+    def peak_gib(self) -> float:
+        """The peak in GiB."""
+        return self.peak_rss_bytes / GIB
+
     def result(self) -> Any:
-        """The JSON in the last line of the output, where our own scripts put what they found."""
+        """The JSON in the last line of the output, where our own scripts put their figures."""
         return json.loads(self.stdout.splitlines()[-1])
 
 
@@ -60,23 +170,30 @@ class Pipeline:
 
     run: Run
     status: dict[str, Any]
+    folder: str
+    config: str
+    overrides: list[str]
 
     @property
     def accuracy(self) -> float:
-        """On the eval split, as the Evaluator found it."""
+        """On the eval split, by the Evaluator."""
         return float(self.status["metrics"]["accuracy"])
 
     @property
-    def training_seconds(self) -> float:
-        """From the begin of the Trainer's first epoch to the end of its last, validation included.
+    def home(self) -> Path:
+        """The pipeline's own folder below its root."""
+        return Path(self.status["home"])
 
-        Taken from the time stamps of the progress lines in the log: Keras's own lines have whole
-        seconds only, and don't say whether a trial of the Tuner or the Trainer printed them.
-        """
-        log = Path(self.status["log"]).read_text(encoding="utf-8", errors="replace")
-        stamps = re.findall(r"^(\S+ \S+),(\d{3}) INFO darkroom\.progress: Trainer: ", log, re.M)
-        first, *_, last = (datetime.fromisoformat(f"{second}.{ms}") for second, ms in stamps)
-        return (last - first).total_seconds()
+    @property
+    def pushed(self) -> Path:
+        """The folder of the version that it pushed."""
+        [version] = Path(self.status["push_path"]).iterdir()
+        return version
+
+    @property
+    def training_seconds(self) -> float:
+        """From the begin of the Trainer's first epoch to the end of its last."""
+        return training_seconds(self.status)
 
     @property
     def all_cached(self) -> bool:
@@ -84,20 +201,21 @@ class Pipeline:
         nodes = self.status["nodes"]
         return all(node["state"] == "cached" for node in nodes if node["id"] not in RESOLVERS)
 
+    @property
+    def trials(self) -> list[dict[str, Any]]:
+        """The Tuner's rows, best first, with histories; none where nothing was searched."""
+        paths = self.home.glob("artifacts/Tuner/tuner_results/*/tuner_results.json")
+        newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
+        return json.loads(newest.read_text(encoding="utf-8")) if newest else []
 
-def arguments(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the option that all benchmarks have."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument(
-        "--data",
-        type=lambda text: Path(text).resolve(),
-        default=os.path.relpath(REPOSITORY.parent / "shared" / "data"),
-        metavar="FOLDER",
-        help="folder that holds mnist/ and cifar10/",
-    )
-    return parser
+    def again(self) -> "Pipeline":
+        """Runs it once more in the same folder."""
+        return pipeline(Path(self.folder), self.config, self.overrides)
+
+    def node_seconds(self, node_id: str) -> float | None:
+        """Of a node; None where the pipeline has none of that name."""
+        seconds = {node["id"]: node["seconds"] for node in self.status["nodes"]}
+        return seconds.get(node_id)
 
 
 @contextlib.contextmanager
@@ -107,7 +225,7 @@ def started(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes
     Its output is in stdout.txt and stderr.txt, and what it leaves in TMPDIR stays in the folder.
     """
     temporary = folder / "tmp"
-    temporary.mkdir(exist_ok=True)
+    temporary.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(REPOSITORY)}
     out, err = folder / "stdout.txt", folder / "stderr.txt"
     with out.open("wb") as stdout, err.open("wb") as stderr:
@@ -151,19 +269,21 @@ def run(command: list[str], folder: Path) -> Run:
     return Run(seconds, peak, text)
 
 
+def python(name: str, *words: object) -> list[str]:
+    """The command that runs a script of ``processes/``."""
+    return [sys.executable, str(HERE / "processes" / f"{name}.py"), *map(str, words)]
+
+
+def side(name: str, *words: object) -> Run:
+    """Runs a script of ``processes/`` in a folder of its own."""
+    with folder() as own:
+        return run(python(name, *words), own)
+
+
 def darkroom_command(command: str, config: str, overrides: Iterable[str], *more: str) -> list[str]:
     """A command of darkroom that takes a configuration, such as ``run``."""
     words = [word for override in overrides for word in ("--set", override)]
-    return [
-        sys.executable,
-        "-m",
-        "darkroom.pipeline.cli",
-        command,
-        "--config",
-        config,
-        *words,
-        *more,
-    ]
+    return [sys.executable, "-m", "darkroom", command, "--config", config, *words, *more]
 
 
 def darkroom(folder: Path, command: str, config: str, overrides: Iterable[str], *more: str) -> Run:
@@ -173,81 +293,70 @@ def darkroom(folder: Path, command: str, config: str, overrides: Iterable[str], 
 
 def pipeline(folder: Path, config: str, overrides: Iterable[str]) -> Pipeline:
     """Runs the whole pipeline, with everything that it writes below ``folder``."""
-    overrides = [*overrides, f"root={folder / 'runs'}"]
-    measured = darkroom(folder, "run", config, overrides)
-    status = darkroom(folder, "status", config, overrides, "--json")
-    return Pipeline(measured, json.loads(status.stdout))
+    rooted = [*overrides, f"root={folder / 'runs'}"]
+    measured = darkroom(folder, "run", config, rooted)
+    return Pipeline(measured, status(folder, config, rooted), str(folder), config, [*overrides])
 
 
-def trials(folder: Path) -> list[dict[str, Any]]:
-    """The Tuner node's rows of the pipeline that ran in ``folder``, best first, with histories."""
-    found = folder.glob("runs/*/artifacts/Tuner/tuner_results/*/tuner_results.json")
-    newest = max(found, key=lambda path: path.stat().st_mtime)
-    rows: list[dict[str, Any]] = json.loads(newest.read_text(encoding="utf-8"))
-    return rows
+def status(folder: Path, config: str, overrides: Iterable[str]) -> dict[str, Any]:
+    """The answer of ``darkroom status --json``."""
+    answer: dict[str, Any] = json.loads(
+        darkroom(folder, "status", config, overrides, "--json").stdout
+    )
+    return answer
 
 
-def report(script: str, rows: list[dict[str, Any]], **more: Any) -> None:
-    """Prints the rows as a table and writes them to ``results/`` under the script's name."""
+def training_seconds(status: dict[str, Any]) -> float:
+    """From the begin of the Trainer's first epoch to the end of its last, validation included.
+
+    Taken from the time stamps of the progress lines in the log: Keras's own lines have whole
+    seconds only, and don't say whether a trial of the Tuner or the Trainer printed them.
+    """
+    log = Path(status["log"]).read_text(encoding="utf-8", errors="replace")
+    stamps = re.findall(r"^(\S+ \S+),(\d{3}) INFO darkroom\.progress: Trainer: ", log, re.M)
+    first, *_, last = (datetime.fromisoformat(f"{second}.{ms}") for second, ms in stamps)
+    return (last - first).total_seconds()
+
+
+def kept(options: argparse.Namespace, config: str, overrides: Iterable[str]) -> Pipeline:
+    """A finished run that lies in ``--runs`` for all that measure on it; made where it isn't."""
+    words = [*overrides, *options.smaller]
+    key = hashlib.sha256(repr([options.commit, *words]).encode()).hexdigest()[:8]
+    path = options.runs / f"{config}-{key}"
+    path.mkdir(parents=True, exist_ok=True)
+    facts = path / "run.json"
+    with files.locked(path / "lock", patience=_SECONDS_FOR_A_RUN):
+        if not facts.exists():
+            data = [] if config == "digits" else [f"data.path={data_of(options, config)}"]
+            done = pipeline(path, config, [*data, *words])
+            facts.write_text(json.dumps(asdict(done)), encoding="utf-8")
+    values = json.loads(facts.read_text(encoding="utf-8"))
+    return Pipeline(**{**values, "run": Run(**values["run"])})
+
+
+def data_of(options: argparse.Namespace, config: str) -> Path:
+    """The images of a shipped configuration."""
+    path: Path = options.data / config.partition("_")[0]
+    return path
+
+
+def report(options: argparse.Namespace, rows: list[dict[str, Any]], **facts: Any) -> None:
+    """Prints rows and facts, and writes them to ``--results`` under the script's name."""
     print_table(rows)
-    for name, value in more.items():
-        print(f"{name.replace('_', ' ')}: {_shown(value)}")
-    name = Path(script).stem
+    for name, value in flat(facts):
+        print(f"{name}: {shown(value)}")
     results = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": options.commit,
+        "command": options.command,
         "machine": machine(),
-        "command": _command(name),
         "rows": rows,
-        **more,
+        "facts": facts,
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    options.results.mkdir(parents=True, exist_ok=True)
+    path = options.results / f"{Path(sys.argv[0]).stem}.json"
     path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(f"written to {os.path.relpath(path)}")
-
-
-def _command(name: str) -> str:
-    """The command to repeat it, without this machine's folders."""
-    words = list(sys.argv[1:])
-    for option, shown in _PLACES.items():
-        if option in words:
-            words[words.index(option) + 1] = shown
-    return shlex.join(["python", f"benchmarks/{name}.py", *words])
-
-
-def machine() -> dict[str, Any]:
-    """Hardware, load and versions, without which the numbers mean nothing."""
-    versions = {}
-    for library in _LIBRARIES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[library] = importlib.metadata.version(library)
-    return {
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
-        "load_average_at_end": [round(load, 2) for load in os.getloadavg()],
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "libraries": versions,
-    }
-
-
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Prints rows of the same keys, words to the left and numbers to the right."""
-    table = [[name.replace("_", " ") for name in rows[0]]]
-    table += [[_shown(value) for value in row.values()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for cells in table:
-        first, *others = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-        print("  ".join([first.strip().ljust(widths[0]), *others]))
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4f}" if 0 <= value < 1 else f"{value:.2f}"
-    return "" if value is None else str(value)
 
 
 def _largest_of_tree(pid: int) -> int:
@@ -258,11 +367,3 @@ def _largest_of_tree(pid: int) -> int:
             with contextlib.suppress(psutil.Error):  # ended meanwhile
                 sizes.append(process.memory_info().rss)
     return max(sizes)
-
-
-def _cpu() -> str:
-    with contextlib.suppress(OSError):
-        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        if found := re.search(r"^model name\s*:\s*(.+)$", info, re.M):
-            return found[1]
-    return platform.processor() or platform.machine()

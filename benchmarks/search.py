@@ -1,60 +1,61 @@
 """The Tuner node's search on MNIST against a plain KerasTuner script: same space, same budget.
 
-The script (plain_search_script.py) gets space, network and budget from the configuration. It runs
-as Keras does by default, and once more with as many batches in a call of the graph as darkroom has.
-Compared are the Tuner node's own seconds, which include decoding the images and starting the
-workers, and the script's from loading the images to the end of the search.
+The script gets space, network and budget from the configuration. It runs as Keras does by default,
+and once more with as many batches in a call of the graph as darkroom has. Compared are the Tuner
+node's own seconds, which include decoding the images and starting the workers, and the script's
+from loading the images to the end of the search.
 """
 
 import argparse
 import json
-import sys
-import tempfile
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 import measure
 import yaml
 
-SCRIPT = Path(__file__).with_name("plain_search_script.py")
+PLAIN, SEVERAL, DARKROOM = "KerasTuner in a script", "with 32 steps per execution", "darkroom"
 
 
 def main() -> None:
     """Runs the sides in turn and reports."""
-    parser = measure.arguments(__doc__)
-    parser.add_argument("--algorithm", choices=["hyperband", "random", "both"], default="both")
-    parser.add_argument(
-        "--epochs", type=int, default=argparse.SUPPRESS, metavar="N",
-        help="of a trial, at most, instead of the configuration's",
-    )  # fmt: skip
-    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="runs of each side")
+    parser = measure.Parser(__doc__)
+    algorithms = ("random", "hyperband")
+    parser.add_argument("--algorithm", choices=algorithms, nargs="+", help="one instead of both")
+    parser.add_argument("--epochs", type=int, metavar="N", help="of a trial, at most")
+    parser.add_size("--repeat", 1, 1, "runs of each side")
     options = parser.parse_args()
     # What comes after the search is not compared.
     overrides = [
         f"data.path={options.data / 'mnist'}", "training.epochs=1", "evaluation.min_accuracy=0",
-        "tuner.carry_over=values",
+        "tuner.carry_over=values", *options.smaller,
     ]  # fmt: skip
-    if "epochs" in options:
+    if options.smoke:
+        overrides += ["tuner.max_trials=2", "tuner.executions_per_trial=1", "tuner.epochs=1"]
+    if options.epochs:
         overrides.append(f"tuner.epochs={options.epochs}")
     rows = []
-    for algorithm in (
-        ["random", "hyperband"] if options.algorithm == "both" else [options.algorithm]
-    ):
-        turns = [
-            _turn(f"mnist_{algorithm}", overrides, options.data) for _ in range(options.repeat)
-        ]
-        rows += [_row(algorithm, side, turns) for side in turns[0]]
-    measure.report(__file__, rows)
+    for algorithm in options.algorithm or (algorithms[:1] if options.smoke else algorithms):
+        turns = measure.Turns(
+            [_turn(f"mnist_{algorithm}", overrides, options) for _ in range(options.repeat)]
+        )
+        keys = ("seconds", "best_score", "trials", "epochs", "process_seconds")
+        of_algorithm = turns.rows(*keys, times_plain=("seconds", PLAIN))
+        rows += [{"search": algorithm, **row} for row in of_algorithm]
+    measure.report(options, rows)
 
 
-def _turn(config: str, overrides: list[str], data: Path) -> dict[str, dict[str, Any]]:
+def _turn(
+    config: str, overrides: list[str], options: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    with measure.folder() as folder:
+        printed = measure.darkroom(folder, "config", config, overrides).stdout
+    settings = json.dumps(yaml.safe_load(printed))
     sides = {
-        "plain KerasTuner": _plain(config, overrides, data / "mnist", steps_per_execution=1),
-        "with 32 steps per execution": _plain(config, overrides, data / "mnist", 32),
-        "darkroom": _darkroom(config, overrides),
+        name: _plain(options, settings, steps)
+        for name, steps in ((PLAIN, 1), (SEVERAL, 32))
+        if steps == 1 or not options.smoke
     }
-    plain, _, ours = sides.values()
+    plain, ours = sides[PLAIN], _darkroom(config, overrides)
     if plain["trials"] != ours["trials"]:
         raise SystemExit(
             f"{config}: expected as many trials on both sides, found {plain['trials']} of plain "
@@ -65,36 +66,26 @@ def _turn(config: str, overrides: list[str], data: Path) -> dict[str, dict[str, 
     # Some values make a trial slow; Hyperband has the same ones again in later rounds.
     if _distinct(plain["values"]) != _distinct(ours["values"]):
         print(f"{config}: the trials' hyperparameters are not the same on both sides")
-    return sides
+    return {**sides, DARKROOM: ours}
 
 
 def _distinct(values: list[dict[str, Any]]) -> set[str]:
     return {json.dumps(trial, sort_keys=True) for trial in values}
 
 
-def _plain(
-    config: str, overrides: list[str], data: Path, steps_per_execution: int
-) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        printed = measure.darkroom(Path(folder), "config", config, overrides).stdout
-        settings = json.dumps(yaml.safe_load(printed))
-        words = [str(SCRIPT), str(data), settings, str(steps_per_execution)]
-        run = measure.run([sys.executable, *words], Path(folder))
-    found = run.result()
-    return {
-        "seconds": found["load_seconds"] + found["search_seconds"],
-        "process_seconds": run.seconds,
-        **{name: found[name] for name in ("best_score", "trials", "epochs", "values")},
-    }
+def _plain(options: argparse.Namespace, settings: str, steps: int) -> dict[str, Any]:
+    run = measure.side("plain_search", options.data / "mnist", settings, steps)
+    result = run.result()
+    seconds = result["load_seconds"] + result["search_seconds"]
+    return {"seconds": seconds, "process_seconds": run.seconds, **result}
 
 
 def _darkroom(config: str, overrides: list[str]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        done = measure.pipeline(Path(folder), config, overrides)
-        trials = measure.trials(Path(folder))
-    [node] = [node for node in done.status["nodes"] if node["id"] == "Tuner"]
+    with measure.folder() as folder:
+        done = measure.pipeline(folder, config, overrides)
+        trials = done.trials
     return {
-        "seconds": node["seconds"],
+        "seconds": done.node_seconds("Tuner"),
         "process_seconds": done.run.seconds,
         "best_score": trials[0]["score"],
         "trials": len(trials),
@@ -105,24 +96,6 @@ def _darkroom(config: str, overrides: list[str]) -> dict[str, Any]:
             for fit in trial["history"]
         ),
         "values": [{key: trial[key] for key in trial if "." in key} for trial in trials],
-    }
-
-
-def _row(algorithm: str, side: str, turns: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:
-    def middle(key: str) -> float:
-        return median(turn[side][key] for turn in turns)
-
-    ratios = [turn[side]["seconds"] / turn["plain KerasTuner"]["seconds"] for turn in turns]
-    return {
-        "algorithm": algorithm,
-        "side": side,
-        "seconds": round(middle("seconds"), 2),
-        "times_plain": round(median(ratios), 2),
-        "best_score": round(middle("best_score"), 4),
-        "trials": int(middle("trials")),
-        "epochs": int(middle("epochs")),
-        "process_seconds": round(middle("process_seconds"), 2),
-        "runs": " ".join(f"{turn[side]['seconds']:.1f}" for turn in turns),
     }
 
 

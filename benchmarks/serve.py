@@ -4,16 +4,18 @@ Load comes from a second process over loopback, on the same cores. A small CIFAR
 shipped configuration's after two epochs, unless --model names the folder of another version.
 """
 
+import argparse
 import contextlib
+import json
 import os
+import shlex
 import shutil
+import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 import measure
@@ -22,7 +24,11 @@ import psutil
 from darkroom.components.pushing.validation_server import free_ports
 from darkroom.serving.client import RequestFailed, RestClient
 
-_HERE = Path(__file__).resolve().parent
+# Sides, as the report names them.
+ALONE, ALONE_ONE = "in-process, batches of 64", "in-process, one by one"
+QUARTER = " at a quarter of that"
+BENTOML = "BentoML, adaptive batching"
+
 _MIB = 2**20
 # What the server's own defaults of the section serving.batching are.
 _BATCHING = "max_batch_size { value: 64 } max_enqueued_batches { value: 100 }"
@@ -38,136 +44,139 @@ class Server(NamedTuple):
     ready_seconds: float
 
 
+class Load:
+    """A process that loads servers, so that it imports TensorFlow once."""
+
+    def __init__(self, options: argparse.Namespace):
+        """Starts it."""
+        self._process = subprocess.Popen(
+            measure.python("serve_load", options.data),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(measure.REPOSITORY)},
+        )  # fmt: skip
+
+    def __enter__(self) -> "Load":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def __call__(self, server: Server, protocol: str, **more: object) -> dict[str, Any]:
+        """The figures of a load."""
+        words = [
+            f"--protocol={protocol.lower()}",
+            f"--address={server.grpc if protocol == 'gRPC' else server.rest}",
+            f"--path={server.path}",
+            f"--pid={server.pid}",
+            *(f"--{key}" if value is True else f"--{key}={value}" for key, value in more.items()),
+        ]
+        self._process.stdin.write(shlex.join(words) + "\n")
+        self._process.stdin.flush()
+        if not (line := self._process.stdout.readline()):
+            raise SystemExit("The load ended by itself; its error stands above.")
+        figures: dict[str, Any] = json.loads(line)
+        return figures
+
+
 def main() -> None:
     """Measures all of it in one run, several turns each, and reports."""
-    parser = measure.arguments(__doc__)
-    parser.add_argument("--model", type=lambda t: Path(t).resolve(), help="folder of a version")
-    parser.add_argument("--turns", type=int, default=3, metavar="N", help="of each throughput")
-    parser.add_argument("--bentoml", metavar="PYTHON", help="of an environment with BentoML")
-    parser.add_argument("--long", action="store_true", help="swaps, poison and memory as well")
+    parser = measure.Parser(__doc__)
+    parser.add_place("--model", "VERSION", "folder of a version, instead of a new one")
+    parser.add_place("--bentoml", "PYTHON", "of an environment with BentoML and TensorFlow")
+    parser.add_size("--turns", 3, 1, "of each throughput")
+    parser.add_size("--seconds", 8, 1, "of each side but those with all requests at a time")
+    parser.add_size("--requests", 10_000, 320, "half of those of a throughput")
+    parser.add_size("--parts", 10, 1, "of the requests over which memory may grow")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-        folder = Path(temporary)
-        model = options.model or trained(folder, options.data)
-        rows, ratios = _throughput(folder, model, options)
-        more = _long(folder, model, options.data) if options.long else {}
-    measure.report(__file__, rows, **ratios, **more)
+    model = trained(options)
+    with measure.folder() as folder, Load(options) as load:
+        turns = measure.Turns([_turn(folder, model, load, options) for _ in range(options.turns)])
+        long = _long(folder, model, load, options)
+    if not options.bentoml:
+        print("BentoML is not measured: --bentoml names its environment's Python.")
+    keys = ("images_per_second", "server_cpu_us", "client_cpu_us", "p50_ms", "p99_ms")
+    measure.report(options, turns.rows(*keys), **_ratios(turns), **long)
 
 
-def trained(folder: Path, data: Path) -> Path:
-    """The folder of a version of a small CIFAR-10 network."""
-    overrides = [f"data.path={data / 'cifar10'}", "training.epochs=2", "evaluation.min_accuracy=0"]
-    measure.pipeline(folder, "cifar10", overrides)
-    [version] = (folder / "runs" / "cifar10" / "pushed" / "cifar10").iterdir()
-    return version
+def trained(options: argparse.Namespace) -> Path:
+    """The folder of a version: of ``--model``, or of a small CIFAR-10 network."""
+    return options.model or measure.kept(options, "cifar10", measure.BRIEF).pushed
 
 
-def _throughput(
-    folder: Path, model: Path, options: Any
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    turns: list[dict[str, dict[str, Any]]] = []
-    for _ in range(options.turns):
-        turn: dict[str, dict[str, Any]] = {}
-        alone = _in_process(folder, model, options.data)
-        turn["in-process, batches of 64"] = {
-            "images_per_second": alone["64"]["images_per_second"],
-            "server_cpu_us": alone["64"]["cpu_us"],
-            "p50_ms": alone["64"]["p50_ms"],
-        }
-        turn["in-process, one by one"] = {
-            "images_per_second": alone["1"]["images_per_second"],
-            "server_cpu_us": alone["1"]["cpu_us"],
-            "p50_ms": alone["1"]["p50_ms"],
-        }
-        turn["ready"] = {"in_process": alone["ready_seconds"]}
-        with serving(folder, model) as server:
-            turn["ready"]["server"] = server.ready_seconds
-            for protocol in ("grpc", "rest"):
-                full = _load(folder, server, protocol, options.data)
-                turn[f"{protocol}, 64 at a time"] = full
-                quarter = full["images_per_second"] / 4
-                turn[f"{protocol}, a quarter of that"] = _load(
-                    folder, server, protocol, options.data, rate=quarter, requests=int(quarter * 8)
-                )
-        if options.bentoml:
-            with _bentoml(folder, model, options.bentoml) as server:
-                turn["BentoML, 64 at a time"] = _load(folder, server, "rest", options.data)
-        turns.append(turn)
-    names = [name for name in turns[0] if name != "ready"]
-    rows = [
-        {
-            "": name,
-            **{
-                key: _median(turns, name, key)
-                for key in ("images_per_second", "server_cpu_us", "client_cpu_us")
-            },
-            **{key: _median(turns, name, key) for key in ("p50_ms", "p99_ms")},
-        }
-        for name in names
-    ]
-
-    def ratio(name: str, key: str, other: str, of: str | None = None) -> float:
-        return median(turn[name][key] / turn[other][of or key] for turn in turns)
-
-    alone_64, alone_1 = names[0], names[1]
-    ratios: dict[str, Any] = {}
-    for protocol in ("grpc", "rest"):
-        full, quarter = f"{protocol}, 64 at a time", f"{protocol}, a quarter of that"
-        ratios[f"{protocol}_throughput_of_in_process"] = ratio(full, "images_per_second", alone_64)
-        ratios[f"{protocol}_cpu_of_in_process"] = ratio(full, "server_cpu_us", alone_64)
-        ratios[f"{protocol}_p99_at_a_quarter_of_in_process"] = ratio(
-            quarter, "p99_ms", alone_1, "p50_ms"
-        )
-    ratios["ready_of_in_process"] = median(
-        turn["ready"]["server"] / turn["ready"]["in_process"] for turn in turns
-    )
+def _turn(
+    folder: Path, model: Path, load: Load, options: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    alone = measure.side("serve_in_process", model, options.data, options.seconds).result()
+    turn = {
+        ALONE: {"ready_seconds": alone["ready_seconds"], **alone["64"]},
+        ALONE_ONE: alone["1"],
+    }
+    with serving(folder, model) as server:
+        ready = {"ready_seconds": server.ready_seconds}
+        for protocol in ("gRPC", "REST"):
+            full = load(server, protocol, requests=2 * options.requests)
+            turn[protocol] = {**ready, **full}
+            rate = full["images_per_second"] / 4
+            turn[f"{protocol}{QUARTER}"] = load(
+                server, protocol, rate=rate, requests=int(rate * options.seconds) + 1
+            )
     if options.bentoml:
-        bento = "BentoML, 64 at a time"
-        full = "rest, 64 at a time"
-        ratios["throughput_of_bentoml"] = ratio(full, "images_per_second", bento)
-        ratios["p99_of_bentoml"] = ratio(full, "p99_ms", bento)
-    return rows, ratios
+        with _bentoml(folder, model, str(options.bentoml)) as server:
+            turn[BENTOML] = load(server, "REST", requests=2 * options.requests)
+    return turn
 
 
-def _median(turns: list[dict[str, dict[str, Any]]], name: str, key: str) -> float | None:
-    found = [turn[name][key] for turn in turns if key in turn[name]]
-    return median(found) if found else None
+def _ratios(turns: measure.Turns) -> dict[str, float]:
+    ratios = {}
+    for protocol in ("gRPC", "REST"):
+        ratios[f"{protocol}_throughput_to_in-process"] = turns.ratio(
+            protocol, "images_per_second", ALONE
+        )
+        ratios[f"{protocol}_cpu_to_in-process"] = turns.ratio(protocol, "server_cpu_us", ALONE)
+        ratios[f"{protocol}_p99_at_a_quarter_of_the_load_to_in-process_p50_of_one_image"] = (
+            turns.ratio(f"{protocol}{QUARTER}", "p99_ms", ALONE_ONE, "p50_ms")
+        )
+    if BENTOML in turns.sides:
+        ratios["REST_throughput_to_BentoML's"] = turns.ratio("REST", "images_per_second", BENTOML)
+        ratios["REST_p99_to_BentoML's"] = turns.ratio("REST", "p99_ms", BENTOML)
+    ratios["ready_after_start_to_in-process"] = turns.ratio("gRPC", "ready_seconds", ALONE)
+    return ratios
 
 
-def _long(folder: Path, model: Path, data: Path) -> dict[str, Any]:
+def _long(folder: Path, model: Path, load: Load, options: argparse.Namespace) -> dict[str, Any]:
     """Version swaps, poisoned requests and memory, under the same load."""
-    found: dict[str, Any] = {}
+    some, swaps = options.requests, min(options.parts, 10)
     with serving(folder, model) as server:
         base = folder / "base"
-        before = _load(folder, server, "grpc", data, requests=10_000)
-        with _swapping(base, model, 10):
-            during = _load(folder, server, "grpc", data, requests=50_000, compare=True)
-        found["swaps"] = {
-            "requests": during["requests"],
-            "failed": during["refused_good"] + during["wrong"],
-            "p99_before_ms": before["p99_ms"],
-            "p99_during_ms": during["p99_ms"],
-            "ratio": during["p99_ms"] / before["p99_ms"],
-        }
-        poisoned = _load(folder, server, "rest", data, requests=20_000, poison=0.01, compare=True)
-        found["poison"] = {
-            key: poisoned[key]
-            for key in ("requests", "wrong", "refused_good", "answered_bad", "refused_bad")
-        }
+        before = load(server, "gRPC", requests=some)
+        with _swapping(base, model, swaps):
+            during = load(server, "gRPC", requests=5 * some, compare=True)
+        poisoned = load(server, "REST", requests=2 * some, poison=0.01, compare=True)
         process = psutil.Process(server.pid)
         memory = []
-        for part in range(10):
+        for part in range(options.parts):
             with _swapping(base, model, 2):
-                _load(folder, server, ("grpc", "rest")[part % 2], data, requests=20_000)
+                load(server, ("gRPC", "REST")[part % 2], requests=2 * some)
             memory.append(process.memory_info().rss / _MIB)
-        found["memory"] = {
-            "requests": 200_000,
-            "swaps": 20,
-            "mib_after_20000": memory[0],
+    return {
+        f"during_{swaps}_version_swaps": {
+            "requests": during["requests"],
+            "failed": during["refused_good"] + during["wrong"],
+            "p99_to_before": during["p99_ms"] / before["p99_ms"],
+        },
+        "poisoned": {
+            key: poisoned[key]
+            for key in ("requests", "wrong", "refused_good", "answered_bad", "refused_bad")
+        },
+        "memory": {
+            "requests": 2 * some * options.parts,
+            "swaps": 2 * options.parts,
+            "mib_after_the_first_part": memory[0],
             "mib_at_end": memory[-1],
-            "growth": max(memory[1:]) / memory[0] - 1,
-        }
-    return found
+            "growth_percent": 100 * (max(memory) / memory[0] - 1),
+        },
+    }
 
 
 @contextlib.contextmanager
@@ -194,34 +203,6 @@ def _swapping(base: Path, model: Path, swaps: int) -> Iterator[None]:
     finally:
         stopping.set()
         thread.join()
-
-
-def _in_process(folder: Path, model: Path, data: Path) -> dict[str, Any]:
-    script = str(_HERE / "serve_in_process.py")
-    found: dict[str, Any] = measure.run(
-        [sys.executable, script, str(model), str(data)], folder
-    ).result()
-    return found
-
-
-def _load(folder: Path, server: Server, protocol: str, data: Path, **more: Any) -> dict[str, Any]:
-    words = []
-    for key, value in more.items():
-        words += [f"--{key}"] if value is True else [f"--{key}", str(value)]
-    command = [
-        sys.executable,
-        str(_HERE / "serve_load.py"),
-        f"--protocol={protocol}",
-        f"--address={server.grpc if protocol == 'grpc' else server.rest}",
-        f"--path={server.path}",
-        f"--pid={server.pid}",
-        f"--data={data}",
-        *words,
-    ]
-    load = folder / "load"
-    load.mkdir(exist_ok=True)
-    found: dict[str, Any] = measure.run(command, load).result()
-    return found
 
 
 @contextlib.contextmanager
@@ -274,7 +255,7 @@ def _bentoml(folder: Path, model: Path, python: str) -> Iterator[Server]:
     [port, _] = free_ports()
     work = folder / "bentoml"
     work.mkdir(exist_ok=True)
-    shutil.copy(_HERE / "serve_bentoml.py", work / "service.py")
+    shutil.copy(measure.HERE / "processes" / "serve_bentoml.py", work / "service.py")
     os.environ["MODEL"] = str(model)
     command = [python, "-m", "bentoml", "serve", "service:Cifar10", "--port", str(port)]
     with measure.started(command, work) as process:

@@ -9,7 +9,6 @@ between one thread and two of the same machine.
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 import measure
 
+from darkroom.components.pushing.validation_server import free_ports
 from darkroom.components.training import checkpoint
 
 CONFIG = "mnist"
@@ -31,29 +31,31 @@ _OVERRIDES = [
 
 def main() -> None:
     """Runs all sides and reports."""
-    parser = measure.arguments(__doc__)
-    parser.add_argument("--epochs", type=int, default=4, metavar="N")
+    parser = measure.Parser(__doc__)
+    # Enough that one can be killed between the first and the last of few images.
+    parser.add_size("--epochs", 4, 60, "of the training")
     options = parser.parse_args()
     overrides = [
-        f"data.path={options.data / 'mnist'}", f"training.epochs={options.epochs}",
-        *_OVERRIDES,
+        *options.smaller, f"data.path={options.data / 'mnist'}",
+        f"training.epochs={options.epochs}", *_OVERRIDES,
     ]  # fmt: skip
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        done = measure.pipeline(Path(folder), CONFIG, overrides)
-        expected = _history(Path(folder))
+    with measure.folder() as folder:
+        done = measure.pipeline(folder, CONFIG, overrides)
+        expected = _history(folder)
         rows = [_row("one machine", expected, expected) | {"seconds": done.training_seconds}]
     overrides.append("training.strategy=multi_worker")
-    for side, kills in (("two machines", False), ("two machines, one killed", True)):
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            started, found = _two(Path(folder), overrides, kills)
-            rows.append(_row(side, _history(Path(folder)), expected) | started | found)
-    measure.report(__file__, rows)
+    sides = {"two machines": False, "two machines, one killed": True}
+    for side, kills in list(sides.items())[1 if options.smoke else 0 :]:
+        with measure.folder() as folder:
+            seconds = _two(folder, overrides, kills)
+            rows.append(_row(side, _history(folder), expected) | seconds)
+    measure.report(options, rows)
 
 
-def _two(folder: Path, overrides: list[str], kills: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def _two(folder: Path, overrides: list[str], kills: bool) -> dict[str, float]:
     """A chief and a worker; how long it took the chief to notice, and all to go on."""
-    found: dict[str, Any] = {}
-    addresses = [f"127.0.0.1:{_free_port()}" for _ in range(2)]
+    seconds: dict[str, float] = {}
+    addresses = [f"127.0.0.1:{port}" for port in free_ports()]
     overrides = [*overrides, f"root={folder / 'runs'}"]
     with contextlib.ExitStack() as stack:
 
@@ -75,18 +77,17 @@ def _two(folder: Path, overrides: list[str], kills: bool) -> tuple[dict[str, Any
             worker.kill()
             begin, before = time.monotonic(), _epochs(folder)
             worker = start("worker")
-            said = folder / "chief" / "stdout.txt"
-            _wait(chief, lambda: "was lost" in said.read_text(encoding="utf-8"))
-            found["seconds_until_noticed"] = time.monotonic() - begin
+            output = folder / "chief" / "stdout.txt"
+            _wait(chief, lambda: "was lost" in output.read_text(encoding="utf-8"))
+            seconds["seconds_until_noticed"] = time.monotonic() - begin
             _wait(chief, lambda: _epochs(folder) > before)
-            found["seconds_until_the_next_epoch"] = time.monotonic() - begin
+            seconds["seconds_until_the_next_epoch"] = time.monotonic() - begin
         for process in (chief, worker):
             if process.wait():
                 raise SystemExit((folder / "chief" / "stdout.txt").read_text(encoding="utf-8"))
         del os.environ["TF_CONFIG"]
-        status = measure.darkroom(folder, "status", CONFIG, overrides, "--json")
-    seconds = measure.Pipeline(status, json.loads(status.stdout)).training_seconds
-    return {"seconds": seconds}, found
+        status = measure.status(folder, CONFIG, overrides)
+    return {"seconds": measure.training_seconds(status), **seconds}
 
 
 def _row(side: str, history: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
@@ -124,12 +125,6 @@ def _wait(chief: subprocess.Popen[bytes], until: Callable[[], bool]) -> None:
         if chief.poll() is not None:
             raise SystemExit(f"The chief ended by itself with code {chief.returncode}.")
         time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        return int(made.getsockname()[1])
 
 
 if __name__ == "__main__":

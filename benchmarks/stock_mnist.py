@@ -7,14 +7,17 @@ splits all 70,000 images 2:1 by hash, darkroom takes MNIST's own 60,000 and 10,0
 
 import importlib.util
 import sys
-import tempfile
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import measure
-import stock_mnist_pipeline
+from processes import stock_mnist as example
 
+# Beam's arguments: the example's own, or darkroom's.
+STOCK = {
+    "TFX's example as shipped (Beam multi_processing)": "as_shipped",
+    "the same with Beam in_memory": "in_memory",
+}
 DARKROOM = [
     "model.name=dense",
     "model.units=[64, 64]",
@@ -23,7 +26,6 @@ DARKROOM = [
     "training.learning_rate=0.0015",
     "training.batch_size=40",
     "training.epochs=1",
-    "training.steps_per_epoch=5000",
     "training.schedule=constant",
     "training.warmup_epochs=0",
     "augmentation={}",
@@ -35,51 +37,48 @@ DARKROOM = [
 
 def main() -> None:
     """Runs the sides in turn and reports medians, and the median of the ratios of each turn."""
-    parser = measure.arguments(__doc__)
-    parser.add_argument("--repeat", type=int, default=3, metavar="N", help="runs of each side")
+    parser = measure.Parser(__doc__)
+    parser.add_size("--repeat", 3, 1, "runs of each side")
+    parser.add_size("--steps", 5000, 20, "of the training")
     options = parser.parse_args()
     if importlib.util.find_spec("pip") is None:
         raise SystemExit(
             f"TFX installs the example's module file with pip, which {sys.executable} doesn't "
             "have: python -m ensurepip"
         )
-    turns: list[dict[str, tuple[float, float, int]]] = []
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        examples = Path(folder) / "examples"
-        stock_mnist_pipeline.write_examples(options.data / "mnist", examples)
-        for _ in range(options.repeat):
-            turns.append(
+    # Starting Beam's processes takes a minute, whatever the size.
+    stock = list(STOCK)[1:] if options.smoke else list(STOCK)
+    data = options.data / "mnist"
+    overrides = [
+        f"data.path={data}", *DARKROOM, f"training.steps_per_epoch={options.steps}",
+        *options.smaller,
+    ]  # fmt: skip
+    with measure.folder() as folder:
+        example.write_examples(data, folder / "examples")
+        turns = measure.Turns(
+            [
                 {
-                    "stock example": _stock(examples, "as_shipped"),
-                    "stock, in_memory": _stock(examples, "in_memory"),
-                    "darkroom": _darkroom(options.data / "mnist"),
+                    **{side: _stock(folder, STOCK[side], options.steps) for side in stock},
+                    "darkroom": _darkroom(overrides),
                 }
-            )
-    measure.report(__file__, [_row(side, turns) for side in turns[0]])
+                for _ in range(options.repeat)
+            ]
+        )
+    keys = ("seconds", "accuracy", "peak_gib")
+    measure.report(options, turns.rows(*keys, times_darkroom=("seconds", "darkroom")))
 
 
-def _stock(examples: Path, beam: str) -> tuple[float, float, int]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        run = measure.run(stock_mnist_pipeline.command(examples, beam), Path(folder))
-    return run.seconds, run.result()["accuracy"], run.peak_rss_bytes
+def _stock(folder: Path, beam: str, steps: int) -> dict[str, Any]:
+    run = measure.side("stock_mnist", folder / "examples", beam, steps)
+    accuracy = run.result()["accuracy"]
+    return {"seconds": run.seconds, "accuracy": accuracy, "peak_gib": run.peak_gib}
 
 
-def _darkroom(data: Path) -> tuple[float, float, int]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        done = measure.pipeline(Path(folder), "mnist", [f"data.path={data}", *DARKROOM])
-    return done.run.seconds, done.accuracy, done.run.peak_rss_bytes
-
-
-def _row(side: str, turns: list[dict[str, tuple[float, float, int]]]) -> dict[str, Any]:
-    seconds, accuracies, peaks = zip(*(turn[side] for turn in turns), strict=True)
-    return {
-        "side": side,
-        "median_seconds": round(median(seconds), 2),
-        "times_darkroom": round(median(t[side][0] / t["darkroom"][0] for t in turns), 2),
-        "accuracy": round(median(accuracies), 4),
-        "peak_gib": round(max(peaks) / measure.GIB, 2),
-        "runs": " ".join(f"{s:.1f}" for s in seconds),
-    }
+def _darkroom(overrides: list[str]) -> dict[str, Any]:
+    with measure.folder() as folder:
+        done = measure.pipeline(folder, "mnist", overrides)
+    run = done.run
+    return {"seconds": run.seconds, "accuracy": done.accuracy, "peak_gib": run.peak_gib}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Both sides are whole runs of the pipeline with the same network, augmentation and number of epochs.
 """
 
-import tempfile
+import argparse
 from collections import Counter
 from pathlib import Path
 from statistics import median
@@ -13,61 +13,70 @@ import measure
 
 from darkroom.components.base import features, tfrecord
 
-_PER_CLASS, _EVAL = 20, 1_000
-_SEEDS = 3
-_EPOCHS = 40
 # The groups of the distinct plan take epochs from the classifier's, so that all sides have as many.
-_GROUPS, _GROUP_EPOCHS = 3, 6
+_GROUPS = 3
 
 
 def main() -> None:
     """Runs each side with several seeds and reports."""
-    parser = measure.arguments(__doc__)
-    parser.add_argument(
-        "--weights", type=lambda text: Path(text).resolve(), required=True, metavar="VERSION",
-        help="folder of a version that darkroom run --config cifar10_residual has pushed",
+    parser = measure.Parser(__doc__)
+    parser.add_place(
+        "--weights", "VERSION",
+        "folder of a version that darkroom run --config cifar10_residual has pushed; it is run "
+        "where none is given",
     )  # fmt: skip
+    parser.add_size("--per-class", 20, 4, "images to train on")
+    parser.add_size("--eval", 1000, 50, "images to evaluate on")
+    parser.add_size("--seeds", 3, 1, "runs of each side")
+    parser.add_size("--epochs", 40, 5, "of each side")
+    parser.add_size("--group-epochs", 6, 1, "of each group of the distinct plan")
     options = parser.parse_args()
-    weights = [f"model.weights={options.weights}"]
+    from_weights = options.weights or measure.kept(options, "cifar10_residual", ()).pushed
+    weights = [f"model.weights={from_weights}"]
     distinct = [
-        *weights, "transfer.mode=distinct", f"training.epochs={_EPOCHS - _GROUPS * _GROUP_EPOCHS}",
-        f"transfer.group_epochs={_GROUP_EPOCHS}", "transfer.group_learning_rate=0.01",
+        *weights, "transfer.mode=distinct",
+        f"training.epochs={options.epochs - _GROUPS * options.group_epochs}",
+        f"transfer.group_epochs={options.group_epochs}", "transfer.group_learning_rate=0.01",
     ]  # fmt: skip
     sides = {
         "random weights": [],
-        "whole network from the weights": weights,
-        "similar: the classifier alone": [*weights, "transfer.mode=similar"],
-        "distinct: then group by group": distinct,
+        "whole network from the weights (transfer.mode: none)": weights,
+        "the classifier alone (similar)": [*weights, "transfer.mode=similar"],
+        "then group by group (distinct)": distinct,
     }
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        data = Path(folder) / "data"
-        _few(options.data / "mnist", data)
-        rows = [_row(side, more, data, Path(folder)) for side, more in sides.items()]
-    measure.report(__file__, rows)
+    with measure.folder() as folder:
+        _few(options.data / "mnist", folder / "data", options)
+        rows = [
+            _row(side, more, folder, options)
+            for side, more in sides.items()
+            if not options.smoke or more is distinct
+        ]
+    measure.report(options, rows)
 
 
-def _few(source: Path, target: Path) -> None:
+def _few(source: Path, target: Path, options: argparse.Namespace) -> None:
     """MNIST's first images of each class, and of its test set."""
-    for split, most in (("train", _PER_CLASS), ("test", _EVAL)):
+    for split in ("train", "test"):
         counts: Counter[Any] = Counter()
         kept = []
         for file in sorted((source / split).iterdir()):
             for record in tfrecord.read(file):
                 [label] = tfrecord.decode_example(record)[features.LABEL_KEY][1]
                 counts[label] += 1
-                if (counts[label] if split == "train" else len(kept) + 1) <= most:
+                few = counts[label] <= options.per_class
+                if few if split == "train" else len(kept) < options.eval:
                     kept.append(record)
         (target / split).mkdir(parents=True)
         tfrecord.write(target / split / "images.tfrecord", kept)
 
 
-def _row(side: str, more: list[str], data: Path, folder: Path) -> dict[str, Any]:
+def _row(side: str, more: list[str], folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     accuracies, seconds = [], []
-    for seed in range(_SEEDS):
+    for seed in range(options.seeds):
         overrides = [
-            f"data.path={data}", f"training.epochs={_EPOCHS}", f"training.seed={seed}",
-            "training.batch_size=32", "training.learning_rate=0.05", "augmentation.flip=none",
-            "evaluation.min_accuracy=0", *more,
+            *options.smaller, f"data.path={folder / 'data'}", f"training.epochs={options.epochs}",
+            f"training.seed={seed}", "training.batch_size=32", "training.learning_rate=0.05",
+            "augmentation.flip=none", "evaluation.min_accuracy=0", *more,
         ]  # fmt: skip
         # All in one folder: what comes before the Trainer is the same.
         done = measure.pipeline(folder, "cifar10_residual", overrides)

@@ -52,7 +52,10 @@ IDLE = 180
 
 
 # What takes minutes begins first, or it would end alone.
-LONGEST = ("airflow", "run_local", "pipeline", "multi_worker", "stages", "search", "tuner", "beam")
+LONGEST = (
+    "airflow", "run_local", "pipeline", "multi_worker", "benchmarks", "stages", "search", "tuner",
+    "beam",
+)  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,4 +1,6 @@
-"""Loads a model server over loopback, and prints what came of it as JSON; run by serve.py.
+"""Loads a model server over loopback; run by serve.py.
+
+Each line of the input has the options of a load; the answer is a line of JSON.
 
 Bare protocols without a client library's comfort, so that the load takes as little as possible of
 the cores that the server runs on.
@@ -7,8 +9,11 @@ the cores that the server runs on.
 import argparse
 import asyncio
 import base64
+import contextlib
 import json
 import random
+import shlex
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -61,11 +66,9 @@ def rest_body(image: bytes) -> bytes:
     return json.dumps({"instances": [{"b64": base64.b64encode(image).decode()}]}).encode()
 
 
-async def grpc_sender(address: str) -> Send:
-    """A channel."""
-    call = grpc.aio.insecure_channel(address).unary_unary(
-        "/tensorflow.serving.PredictionService/Predict"
-    )
+def grpc_sender(channel: grpc.aio.Channel) -> Send:
+    """Of one channel, as a client process has."""
+    call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
 
     async def send(body: bytes) -> bytes:
         try:
@@ -78,10 +81,11 @@ async def grpc_sender(address: str) -> Send:
     return send
 
 
-async def http_sender(address: str, path: str) -> Send:
-    """A connection of its own, kept alive."""
+async def http_sender(address: str, path: str, closing: contextlib.ExitStack) -> Send:
+    """A connection of its own, kept alive; HTTP/1.1 needs one for each request at a time."""
     host, _, port = address.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
+    closing.callback(writer.close)
     head = f"POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n"
 
     async def send(body: bytes) -> bytes:
@@ -99,22 +103,36 @@ async def http_sender(address: str, path: str) -> Send:
     return send
 
 
-async def main() -> None:
-    """Sends the requests, all at once from some workers or at a rate, and reports."""
-    options = _arguments()
-    sent = images(options.data / "cifar10", 1000)
+def main() -> None:
+    """Loads servers until the input ends."""
+    sent = images(Path(sys.argv[1]) / "cifar10", 1000)
+    parser = _parser()
+    for line in sys.stdin:
+        figures = asyncio.run(load(parser.parse_args(shlex.split(line)), sent))
+        print(json.dumps(figures), flush=True)
+
+
+async def load(options: argparse.Namespace, sent: list[bytes]) -> dict[str, float]:
+    """Sends the requests, all at once from some workers or at a rate."""
     random.seed(0)
-    made = grpc_body if options.protocol == "grpc" else lambda _, image: rest_body(image)
-    bodies = [made(options.model, image) for image in sent]
-    poison = made(options.model, _POISON)
-    senders = []
-    # One channel, as a client process has; HTTP/1.1 needs a connection for each.
-    channel = await grpc_sender(options.address)
-    for _ in range(options.concurrency):
-        if options.protocol == "grpc":
-            senders.append(channel)
-        else:
-            senders.append(await http_sender(options.address, options.path))
+    is_grpc = options.protocol == "grpc"
+    make = grpc_body if is_grpc else lambda _, image: rest_body(image)
+    bodies = [make(options.model, image) for image in sent]
+    poison = make(options.model, _POISON)
+    async with grpc.aio.insecure_channel(options.address) as channel:
+        with contextlib.ExitStack() as closing:
+            senders = [
+                grpc_sender(channel)
+                if is_grpc
+                else await http_sender(options.address, options.path, closing)
+                for _ in range(options.concurrency)
+            ]
+            return await _figures(options, senders, bodies, poison)
+
+
+async def _figures(
+    options: argparse.Namespace, senders: list[Send], bodies: list[bytes], poison: bytes
+) -> dict[str, float]:
     server = psutil.Process(options.pid)
     seconds: list[float] = []
     wrong = refused_good = answered_bad = refused_bad = 0
@@ -149,7 +167,7 @@ async def main() -> None:
         await asyncio.gather(*(work(send, each, True) for send in senders))
     took = time.perf_counter() - start
     seconds.sort()
-    found = {
+    return {
         "requests": len(seconds),
         "images_per_second": len(seconds) / took,
         "server_cpu_us": 1e6 * (_cpu(server) - cpu) / len(seconds),
@@ -161,7 +179,6 @@ async def main() -> None:
         "answered_bad": answered_bad,
         "refused_bad": refused_bad,
     }
-    print(json.dumps(found), flush=True)
 
 
 async def _at_rate(ask: Any, senders: list[Send], requests: int, rate: float) -> None:
@@ -208,21 +225,20 @@ def _cpu(process: psutil.Process) -> float:
     return total
 
 
-def _arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--protocol", choices=["grpc", "rest"], required=True)
     parser.add_argument("--address", required=True)
     parser.add_argument("--path", default="/v1/models/cifar10:predict")
     parser.add_argument("--model", default="cifar10")
     parser.add_argument("--pid", type=int, required=True)
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--poison", type=float, default=0.0)
     parser.add_argument("--compare", action="store_true")
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

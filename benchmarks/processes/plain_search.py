@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import keras_tuner
 import numpy as np
-from plain_keras_script import load
+from plain_keras import load
 
 from darkroom.components.base.settings import TunerSettings
 from darkroom.pipeline.config import Config

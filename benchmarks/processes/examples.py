@@ -7,11 +7,6 @@ from pathlib import Path
 from typing import Any
 
 
-def command(side: str, data: Path) -> list[str]:
-    """The command that runs the nodes of a side over ``data`` in the current folder."""
-    return [sys.executable, __file__, side, str(data)]
-
-
 def _stock(data: str) -> Any:
     from tfx import v1 as tfx
     from tfx.proto import example_gen_pb2

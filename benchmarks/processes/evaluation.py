@@ -1,6 +1,6 @@
 """One side of evaluation.py: ``stock``, ``stock-per-class`` or ``darkroom``, timed in this process.
 
-Prints JSON of the seconds, all of them and of each part.
+Prints JSON of the seconds, all of them and those of each node.
 """
 
 import json
@@ -27,7 +27,7 @@ from darkroom.serving import signatures
 
 def main() -> None:
     """Runs a side on the artifacts of the newest run below a pipeline's folder."""
-    side, home, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    side, home, folder = sys.argv[1], Path(sys.argv[2]), Path.cwd()
     store = Store(backend="sqlite", path=str(home / "metadata.sqlite")).open()
     run = lineage.runs(store, home.name)[0]
     nodes = lineage.nodes(store, home.name, run)
@@ -68,7 +68,7 @@ def main() -> None:
         began = time.monotonic()
         _do(stock.Executor, inputs, outputs, properties)
         parts["Evaluator"] = time.monotonic() - began
-    print(json.dumps({"seconds": sum(parts.values()), "parts": parts}))
+    print(json.dumps({"seconds": sum(parts.values()), **parts}))
 
 
 def _do(executor: type[BaseBeamExecutor], inputs: Any, outputs: Any, properties: Any) -> None:

@@ -7,16 +7,6 @@ from pathlib import Path
 _IN_MEMORY = ["--direct_running_mode=in_memory"]
 
 
-def command(examples: Path, beam: str) -> list[str]:
-    """The command that runs the example in the current folder.
-
-    Args:
-      examples: folder made by ``write_examples``.
-      beam: ``as_shipped`` for the example's own arguments of Beam, or ``in_memory``.
-    """
-    return [sys.executable, __file__, str(examples), beam]
-
-
 def write_examples(mnist: Path, folder: Path) -> None:
     """Writes all images of both splits as the example wants them: floats and integer labels."""
     import tensorflow as tf
@@ -40,8 +30,14 @@ def write_examples(mnist: Path, folder: Path) -> None:
                 writer.write(example.SerializeToString())
 
 
-def main(examples: str, beam: str) -> None:
-    """Runs the example in the current folder and prints the accuracy that it found."""
+def main(examples: str, beam: str, steps: str) -> None:
+    """Runs the example in the current folder and prints the accuracy that it found.
+
+    Args:
+      examples: folder made by ``write_examples``.
+      beam: ``as_shipped`` for the example's own arguments of Beam, or ``in_memory``.
+      steps: of the training; 5000 are the example's own.
+    """
     import tensorflow_model_analysis as tfma
     from tfx.examples.mnist import mnist_pipeline_native_keras as example
     from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
@@ -57,6 +53,9 @@ def main(examples: str, beam: str) -> None:
         metadata_path=str(metadata),
         beam_pipeline_args=_IN_MEMORY if beam == "in_memory" else example._beam_pipeline_args,
     )
+    if int(steps) != 5000:
+        [trainer] = (node for node in pipeline.components if node.id == "Trainer.mnist")
+        trainer.exec_properties["train_args"] = json.dumps({"num_steps": int(steps)})
     BeamDagRunner().run(pipeline)
     [evaluation] = (here / "root" / "Evaluator.mnist" / "evaluation").iterdir()
     metrics = tfma.load_eval_result(str(evaluation)).get_metrics_for_slice()
