@@ -8,6 +8,8 @@ next batch fills, so that batches are large where there is load and small where 
 
 import asyncio
 import collections
+import dataclasses
+import itertools
 import math
 import weakref
 from collections.abc import Hashable, Sequence
@@ -36,6 +38,7 @@ class Call(NamedTuple):
 
     function: Function  # calls of the same one may run together
     inputs: list[np.ndarray]
+    names: Sequence[str] = ()  # of the outputs
     pixels: int = 0  # of all encoded images in it
     alone: bool = False  # what goes in or comes out isn't one for each example
 
@@ -50,25 +53,20 @@ class _Task(NamedTuple):
 _Answer = list[np.ndarray] | BaseException
 
 
+@dataclasses.dataclass
 class _Queue:
     """Requests of one kind that wait."""
 
-    def __init__(self, due: float):
-        self.tasks: collections.deque[_Task] = collections.deque()
-        self.examples = 0
-        self.due = due  # the loop's time at which what is there runs, full or not
+    due: float  # the loop's time at which what is there runs, full or not
+    tasks: collections.deque[_Task] = dataclasses.field(default_factory=collections.deque)
+    examples: int = 0
 
 
 class Batcher:
     """Runs calls, several at once where that is possible; belongs to one event loop."""
 
     def __init__(self, parameters: Batching, max_pixels: int):
-        """Starts the threads.
-
-        Args:
-          parameters: how.
-          max_pixels: of the images in one batch, decoded; a single call may have more.
-        """
+        """Starts the threads; ``max_pixels`` are of a batch, but a single call may have more."""
         self._parameters = parameters
         self._max_pixels = max_pixels
         self._loop = asyncio.get_running_loop()
@@ -81,16 +79,22 @@ class Batcher:
         self._unbatchable: weakref.WeakSet[Function] = weakref.WeakSet()
 
     async def run(self, call: Call) -> list[np.ndarray]:
-        """Runs a call, maybe together with others.
+        """Runs a call, maybe together with others; raises ServingError, what the model said.
 
-        A failing call fails alone: where a batch fails, its halves are tried, down to the guilty.
-
-        Raises:
-          ServingError: UNAVAILABLE at once where too much waits; or what the model said.
+        Where too much waits, that is UNAVAILABLE, at once. A failing call fails alone: where a
+        batch fails, its halves are tried, down to the guilty.
         """
         size = self._size(call)
-        self._check_room()
-        largest = self._parameters.max_batch_size
+        limits, largest = self._parameters, self._parameters.max_batch_size
+        # The call's own size doesn't count.
+        if (
+            self._examples >= limits.max_enqueued_batches * largest
+            or self._bytes >= limits.max_enqueued_bytes
+        ):
+            raise ServingError(
+                Code.UNAVAILABLE,
+                "The batch scheduling queue to which this task was submitted is full",
+            )
         if size <= largest:
             return await self._put(call, size)
         parts = [
@@ -104,34 +108,24 @@ class Batcher:
         self._unbatchable.add(call.function)
         return await self._put(call, 0)
 
-    def close(self) -> None:
-        """Ends the threads when their batches are done."""
+    def close(self) -> None:  # when the batches are done
         self._threads.shutdown()
 
     def _size(self, call: Call) -> int:
         """Examples of a call; 0 where it can't run with others."""
-        if self._parameters.max_batch_size == 1:
-            return 0
-        if call.alone or call.function in self._unbatchable:
+        alone = call.alone or call.function in self._unbatchable
+        if alone or self._parameters.max_batch_size == 1:
             return 0
         sizes = {array.shape[0] if array.ndim else 0 for array in call.inputs}
         return sizes.pop() if len(sizes) == 1 else 0
 
-    def _check_room(self) -> None:
-        """Refuses a call where too much waits already; its own size doesn't count."""
-        limits = self._parameters
-        if (
-            self._examples >= limits.max_enqueued_batches * limits.max_batch_size
-            or self._bytes >= limits.max_enqueued_bytes
-        ):
-            raise ServingError(
-                Code.UNAVAILABLE,
-                "The batch scheduling queue to which this task was submitted is full",
-            )
-
     def _put(self, call: Call, size: int) -> asyncio.Future[list[np.ndarray]]:
         future: asyncio.Future[list[np.ndarray]] = self._loop.create_future()
-        shapes = tuple((array.dtype, *self._tail(array)) for array in call.inputs)
+        padded = self._parameters.pad_variable_length_inputs
+        # What must be equal for arrays to be put together.
+        shapes = tuple(
+            (array.dtype, *((array.ndim,) if padded else array.shape[1:])) for array in call.inputs
+        )
         key: Hashable = (call.function, shapes) if size else future
         queue = self._queues.get(key)
         if queue is None:
@@ -151,10 +145,6 @@ class Batcher:
             self._awake = True
             self._loop.call_soon(self._start)
 
-    def _tail(self, array: np.ndarray) -> tuple[int, ...]:
-        """What must be equal for arrays to be put together."""
-        return (array.ndim,) if self._parameters.pad_variable_length_inputs else array.shape[1:]
-
     def _start(self) -> None:
         self._awake = False
         if self._timer is not None:
@@ -168,7 +158,9 @@ class Batcher:
             if not full and queue.due > now:
                 due = min(due, queue.due)
                 continue
-            self._dispatch(self._take(queue))
+            if batch := self._take(queue):
+                self._free -= 1
+                self._threads.submit(self._work, batch)
             del self._queues[key]
             if queue.tasks:  # after the others, so that one kind can't keep the threads to itself
                 self._queues[key] = queue
@@ -193,11 +185,6 @@ class Batcher:
             self._examples -= max(task.size, 1)
             self._bytes -= task.bytes
         return batch
-
-    def _dispatch(self, batch: list[_Task]) -> None:
-        if batch:
-            self._free -= 1
-            self._threads.submit(self._work, batch)
 
     def _work(self, batch: list[_Task]) -> None:
         try:
@@ -255,12 +242,12 @@ class Batcher:
         outputs = function(inputs)
         if not _is_batch(outputs, total + padding):
             raise _Unbatchable
-        answers: list[_Answer] = []
-        start = 0
-        for size in sizes:
-            answers.append([output[start : start + size] for output in outputs])
-            start += size
-        return answers
+        ends = list(itertools.accumulate(sizes))
+        starts = [0, *ends[:-1]]
+        return [
+            [output[start:end] for output in outputs]
+            for start, end in zip(starts, ends, strict=True)
+        ]
 
 
 def _is_batch(outputs: Sequence[np.ndarray], size: int) -> bool:

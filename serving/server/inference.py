@@ -12,15 +12,10 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
+from tensorflow_serving.apis import inference_pb2, predict_pb2
 from tensorflow_serving.apis.classification_pb2 import ClassificationResult
-from tensorflow_serving.apis.inference_pb2 import (
-    InferenceResult,
-    InferenceTask,
-    MultiInferenceRequest,
-)
 from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.model_pb2 import ModelSpec
-from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
 from darkroom.serving import signatures
@@ -32,7 +27,8 @@ from darkroom.serving.server.servable import Model, Servable
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 _INPUTS, _CLASSES, _SCORES, _OUTPUTS = "inputs", "classes", "scores", "outputs"
-
+# What TensorFlow Serving calls a method, and the outputs that its signature may have.
+_METHODS = {CLASSIFY: ("classification", (_CLASSES, _SCORES)), REGRESS: ("regression", (_OUTPUTS,))}
 # The tag of its only field, its features.
 _FIRST_BYTE_OF_EXAMPLE = b"\n"
 
@@ -81,8 +77,8 @@ def predict_call(
     inputs: Mapping[str, np.ndarray],
     limits: Limits,
     output_filter: Sequence[str] = (),
-) -> tuple[Call, list[str]]:
-    """What to compute for a Predict request, and the names of the outputs in their order."""
+) -> Call:
+    """What to compute for a Predict request."""
     sent, expected = set(inputs), set(signature.inputs)
     # Defaults of inputs are TensorFlow 2.13's.
     defaults = set(getattr(signature, "defaults", ()))
@@ -110,7 +106,7 @@ def predict_call(
     infos = [signature.inputs[name] for name in order]
     infos += [signature.outputs[name] for name in names]
     alone = any(map(_is_fixed, infos))
-    return Call(function, values, limits.count_pixels(values), alone), names
+    return Call(function, values, names, limits.count_pixels(values), alone)
 
 
 def _is_fixed(info: TensorInfo) -> bool:
@@ -121,7 +117,9 @@ def _is_fixed(info: TensorInfo) -> bool:
     return not dimensions or dimensions[0].size >= 0
 
 
-def arrays_of(request: PredictRequest, signature: SignatureDef, limits: Limits) -> Outputs:
+def arrays_of(
+    request: predict_pb2.PredictRequest, signature: SignatureDef, limits: Limits
+) -> dict[str, np.ndarray]:
     """The inputs of a request on the wire."""
     arrays = {}
     for name, proto in request.inputs.items():
@@ -136,21 +134,21 @@ def arrays_of(request: PredictRequest, signature: SignatureDef, limits: Limits) 
 
 
 def predict_response(
-    servable: Servable, signature_name: str, names: Sequence[str], outputs: Sequence[np.ndarray]
-) -> PredictResponse:
+    servable: Servable, signature_name: str, outputs: Outputs
+) -> predict_pb2.PredictResponse:
     """The response on the wire."""
-    response = PredictResponse()
+    response = predict_pb2.PredictResponse()
     write_spec(response.model_spec, servable, signature_name)
-    for name, array in zip(names, outputs, strict=True):
+    for name, array in outputs.items():
         tensors.fill(response.outputs[name], array)
     return response
 
 
 def predict_request(
-    servable: Servable, signature_name: str, inputs: Mapping[str, np.ndarray]
-) -> PredictRequest:
+    servable: Servable, signature_name: str, inputs: Outputs
+) -> predict_pb2.PredictRequest:
     """What a client would have sent over gRPC, for the request log."""
-    request = PredictRequest()
+    request = predict_pb2.PredictRequest()
     write_spec(request.model_spec, servable, signature_name)
     for name, array in inputs.items():
         tensors.fill(request.inputs[name], array)
@@ -172,17 +170,13 @@ def _wrong_inputs(sent: set[str], expected: set[str]) -> str:
 
 
 def examples_call(
-    model: Model,
-    tasks: Sequence[InferenceTask],
-    examples: Input,
-    limits: Limits,
-) -> tuple[Call, list[str]]:
-    """What to compute for some tasks, and the tensors' names in their order."""
+    model: Model, tasks: Sequence[inference_pb2.InferenceTask], examples: Input, limits: Limits
+) -> Call:
+    """What to compute for some tasks; its outputs are named as the tensors."""
     fed, fetched = set(), set()
     for task in tasks:
         signature = signature_of(model, task.model_spec.signature_name)
-        read = _classify_tensors if task.method_name == CLASSIFY else _regress_tensors
-        feed, fetches = read(signature)
+        feed, fetches = _feed_and_fetches(signature, task.method_name)
         fed.add(feed)
         fetched.update(fetches)
     if len(fed) > 1:
@@ -190,10 +184,10 @@ def examples_call(
     names = sorted(fetched)
     array = _serialized(examples)
     function = model.function(tuple(fed), tuple(names))
-    return Call(function, [array], limits.count_pixels([array])), names
+    return Call(function, [array], names, limits.count_pixels([array]))
 
 
-def check_tasks(request: MultiInferenceRequest) -> None:
+def check_tasks(request: inference_pb2.MultiInferenceRequest) -> None:
     """Refuses tasks that can't be done together."""
     if not request.tasks:
         raise invalid("Inference request must have at least one task.")
@@ -209,7 +203,7 @@ def check_tasks(request: MultiInferenceRequest) -> None:
         if name in seen:
             raise invalid(f"Duplicate evaluation of signature: {name}")
         seen.add(name)
-        if task.method_name not in (CLASSIFY, REGRESS):
+        if task.method_name not in _METHODS:
             raise ServingError(
                 Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
             )
@@ -224,13 +218,7 @@ def signature_of(model: Model, name: str) -> SignatureDef:
 
 
 def classification(signature: SignatureDef, outputs: Outputs, count: int) -> ClassificationResult:
-    """The classes and scores of each example.
-
-    Args:
-      signature: of the task.
-      outputs: by the names of their tensors.
-      count: of the examples.
-    """
+    """The classes and scores of so many examples; ``outputs`` are by the names of tensors."""
     classes, scores = (
         outputs[signature.outputs[name].name] if name in signature.outputs else None
         for name in (_CLASSES, _SCORES)
@@ -286,12 +274,12 @@ def regression(signature: SignatureDef, outputs: Outputs, count: int) -> Regress
 def result(
     servable: Servable,
     model: Model,
-    task: InferenceTask,
+    task: inference_pb2.InferenceTask,
     outputs: Outputs,
     count: int,
-) -> InferenceResult:
+) -> inference_pb2.InferenceResult:
     """A task's result; arguments and errors as of ``classification``."""
-    answer = InferenceResult()
+    answer = inference_pb2.InferenceResult()
     name = task.model_spec.signature_name
     write_spec(answer.model_spec, servable, name)
     signature = signature_of(model, name)
@@ -309,44 +297,30 @@ def write_spec(spec: ModelSpec, servable: Servable, signature_name: str) -> None
     spec.signature_name = signature_name or signatures.SERVING
 
 
-def _classify_tensors(signature: SignatureDef) -> tuple[str, list[str]]:
-    if signature.method_name != CLASSIFY:
+def _feed_and_fetches(signature: SignatureDef, method: str) -> tuple[str, list[str]]:
+    """Names of the tensors that a task feeds and fetches."""
+    kind, outputs = _METHODS[method]
+    if signature.method_name != method:
         raise invalid(
-            f"Expected classification signature method_name to be {CLASSIFY}. "
-            f"Was: {signature.method_name}"
+            f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}"
         )
-    _check_one_input(signature, "classification")
-    if len(signature.outputs) not in (1, 2):
-        raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
-    fetches = [signature.outputs[n].name for n in (_CLASSES, _SCORES) if n in signature.outputs]
-    if not fetches:
-        raise ServingError(
-            Code.FAILED_PRECONDITION,
-            "Expected classification signature outputs to contain at least one of "
-            f'"{_CLASSES}" or "{_SCORES}". It has: {", ".join(sorted(signature.outputs))}',
-        )
-    return signature.inputs[_INPUTS].name, fetches
-
-
-def _regress_tensors(signature: SignatureDef) -> tuple[str, list[str]]:
-    if signature.method_name != REGRESS:
-        raise invalid(
-            f"Expected regression signature method_name to be {REGRESS}. "
-            f"Was: {signature.method_name}"
-        )
-    _check_one_input(signature, "regression")
-    if len(signature.outputs) != 1:
-        raise invalid("Expected one output Tensor.")
-    if _OUTPUTS not in signature.outputs:
-        raise ServingError(Code.FAILED_PRECONDITION, "No regression outputs found in SignatureDef.")
-    return signature.inputs[_INPUTS].name, [signature.outputs[_OUTPUTS].name]
-
-
-def _check_one_input(signature: SignatureDef, kind: str) -> None:
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
     if _INPUTS not in signature.inputs:
         raise ServingError(Code.FAILED_PRECONDITION, f"No {kind} inputs found in SignatureDef.")
+    if not 1 <= len(signature.outputs) <= len(outputs):
+        sizes = f"one or two output Tensors, found {len(signature.outputs)}"
+        raise invalid(f"Expected {sizes if method == CLASSIFY else 'one output Tensor.'}")
+    fetches = [signature.outputs[name].name for name in outputs if name in signature.outputs]
+    if not fetches:
+        raise ServingError(
+            Code.FAILED_PRECONDITION,
+            "Expected classification signature outputs to contain at least one of "
+            f'"{_CLASSES}" or "{_SCORES}". It has: {", ".join(sorted(signature.outputs))}'
+            if method == CLASSIFY
+            else "No regression outputs found in SignatureDef.",
+        )
+    return signature.inputs[_INPUTS].name, fetches
 
 
 def _serialized(request: Input) -> np.ndarray:

@@ -3,7 +3,7 @@
 import functools
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -29,11 +29,7 @@ class SavedModel:
     """
 
     def __init__(self, folder: str, tags: Sequence[str], config: ConfigProto | None = None):
-        """Loads a SavedModel.
-
-        Raises:
-          ServingError: it can't be loaded.
-        """
+        """Loads it; raises ServingError where it can't."""
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
@@ -52,28 +48,17 @@ class SavedModel:
             if set(feeds) & set(fetches):  # an input that is an output; only run() takes it
                 run = self._session.make_callable(list(fetches), list(feeds))
             else:
-                run = _callable(self._session, feeds, fetches)
+                # The public make_callable goes through run() where something is fed: that takes
+                # 50 µs more, and refuses shapes that run in TensorFlow Serving.
+                options = CallableOptions(feed=feeds, fetch=fetches)
+                run = self._session._make_callable_from_options(options)
         except (tf.errors.OpError, RuntimeError) as error:
             raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
         return lambda arrays: [_array(value) for value in run(*arrays)]
 
     def close(self) -> None:
-        """Gives the memory back; nothing may run any more."""
         self.function.cache_clear()
         self._session.close()
-
-
-def _callable(
-    session: tf.compat.v1.Session, feeds: Sequence[str], fetches: Sequence[str]
-) -> Callable[..., list[bytes | np.ndarray]]:
-    """TensorFlow's callable, by a method that is private.
-
-    The public ``make_callable`` goes through ``run`` where something is fed: that takes 50 µs more,
-    and refuses shapes that run in TensorFlow Serving.
-    """
-    options = CallableOptions(feed=feeds, fetch=fetches)
-    call: Callable[..., list[bytes | np.ndarray]] = session._make_callable_from_options(options)
-    return call
 
 
 def _array(value: bytes | np.ndarray) -> np.ndarray:
@@ -84,11 +69,8 @@ def _array(value: bytes | np.ndarray) -> np.ndarray:
 def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> ConfigProto:
     """How a session uses the machine, in TensorFlow's words.
 
-    Args:
-      intra_op: threads that share an operation; 0: all cores but the one that requests come and
-        go on, else both get in each other's way.
-      inter_op: threads that run operations side by side; 0: the same.
-      gpu_memory_fraction: 0 leaves it to TensorFlow.
+    0 threads: all cores but the one that requests come and go on, else both get in each other's
+    way. A fraction of 0 leaves it to TensorFlow.
     """
     threads = max(1, (os.cpu_count() or 1) - 1)
     config = ConfigProto(

@@ -12,7 +12,6 @@ import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from darkroom.serving.errors import ServingError
-from darkroom.serving.server.server_config import ModelConfig
 
 _LARGEST = 2**63 - 1  # int64 on the wire
 
@@ -29,7 +28,7 @@ class Model(Protocol):
         """What computes the tensors named ``fetches`` from those named ``feeds``."""
 
     def close(self) -> None:
-        """Gives the memory back."""
+        """Gives the memory back; nothing may run any more."""
 
 
 class State(enum.IntEnum):
@@ -62,11 +61,8 @@ class Servable:
 def version_folders(base_path: str) -> dict[int, str]:
     """The folders of a model's versions by number; what has another name is ignored.
 
-    Args:
-      base_path: of the model, local or of a file system that TensorFlow knows.
-
-    Raises:
-      OSError: it can't be listed.
+    The path may be of any file system that TensorFlow knows; raises OSError where it can't be
+    listed.
     """
     try:
         names = tf.io.gfile.listdir(base_path)
@@ -80,21 +76,3 @@ def version_folders(base_path: str) -> dict[int, str]:
         for name in bare
         if re.fullmatch("[0-9]+", name) and int(name) <= _LARGEST
     }
-
-
-def wanted_versions(
-    config: ModelConfig, folders: dict[int, str]
-) -> tuple[dict[int, str], set[int]]:
-    """Those of the folders that the policy asks for, and the versions that it asks for in vain.
-
-    Without a policy that is the newest.
-    """
-    policy = config.model_version_policy
-    kind = policy.WhichOneof("policy_choice")
-    if kind == "all":
-        return folders, set()
-    if kind == "specific":
-        asked = set(policy.specific.versions)
-        return {version: folders[version] for version in asked & set(folders)}, asked - set(folders)
-    count = policy.latest.num_versions or 1
-    return {version: folders[version] for version in sorted(folders)[-count:]}, set()

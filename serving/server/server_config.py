@@ -81,15 +81,7 @@ SSLConfig: type[Message] = _CLASSES["SSLConfig"]
 
 
 def read(path: str, kind: type[_Proto]) -> _Proto:
-    """Reads a configuration file.
-
-    Args:
-      path: of the file.
-      kind: one of the four messages of this module.
-
-    Raises:
-      ServingError: it can't be read, or isn't such a message.
-    """
+    """Reads a configuration file, one of the four; raises ServingError where it isn't one."""
     try:
         with open(path, encoding="utf-8") as file:
             message: _Proto = kind()
@@ -119,8 +111,7 @@ class Batching(NamedTuple):
 def batching(flags: Flags) -> Batching:
     """How requests are put together: alone, or as a file or TensorFlow Serving's defaults say.
 
-    Raises:
-      ServingError: the file can't be read, or its sizes don't fit.
+    Raises ServingError where the file can't be read, or its sizes don't fit.
     """
     cores, path = os.cpu_count() or 1, flags.batching_parameters_file
     most_bytes = flags.max_enqueued_bytes
@@ -160,11 +151,7 @@ def single_model(name: str, base_path: str) -> ModelServerConfig:
 
 
 def check(config: ModelServerConfig) -> None:
-    """Refuses what can't be served.
-
-    Raises:
-      ServingError: with TensorFlow Serving's code and the model that is wrong.
-    """
+    """Raises ServingError with TensorFlow Serving's code and the model that can't be served."""
     if config.WhichOneof("config") == "custom_model_config":
         raise ServingError(Code.UNIMPLEMENTED, "custom_model_config is not supported.")
     names = set()
@@ -192,3 +179,21 @@ def check(config: ModelServerConfig) -> None:
         rate = model.logging_config.sampling_config.sampling_rate
         if not 0.0 <= rate <= 1.0:
             raise invalid(f"Model {model.name} has sampling_rate {rate}; expected 0 to 1")
+
+
+def wanted_versions(
+    config: ModelConfig, folders: dict[int, str]
+) -> tuple[dict[int, str], set[int]]:
+    """Those of the folders that the policy asks for, and the versions that it asks for in vain.
+
+    Without a policy that is the newest.
+    """
+    policy = config.model_version_policy
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "all":
+        return folders, set()
+    if kind == "specific":
+        asked = set(policy.specific.versions)
+        return {version: folders[version] for version in asked & set(folders)}, asked - set(folders)
+    count = policy.latest.num_versions or 1
+    return {version: folders[version] for version in sorted(folders)[-count:]}, set()

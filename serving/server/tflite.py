@@ -34,15 +34,7 @@ class LiteModel:
     """A loaded version, with an interpreter for each request that runs at a time."""
 
     def __init__(self, path: str, interpreters: int):
-        """Loads a model.
-
-        Args:
-          path: of ``model.tflite``.
-          interpreters: at most so many requests run at a time.
-
-        Raises:
-          ServingError: it can't be loaded.
-        """
+        """Loads ``model.tflite``, for so many requests at a time; raises ServingError."""
         try:
             with tf.io.gfile.GFile(path, "rb") as file:
                 self._content = file.read()
@@ -82,7 +74,6 @@ class LiteModel:
         return self._idle.get()
 
     def close(self) -> None:
-        """Gives the memory back."""
         self.function.cache_clear()
         self._idle = queue.SimpleQueue()
 
