@@ -57,14 +57,7 @@ class Description(NamedTuple):
 
 
 def describe(folder: Path) -> Description:
-    """Reads a SavedModel without loading its graph.
-
-    Args:
-      folder: with ``saved_model.pb`` in it.
-
-    Raises:
-      PredictionError: it isn't one.
-    """
+    """Reads a SavedModel without loading its graph; raises PredictionError where it isn't one."""
     path = folder / "saved_model.pb"
     if not path.is_file():
         raise PredictionError(

@@ -71,11 +71,8 @@ class _Files:
 
     def __init__(self, flags: Flags):
         self.models = _models(flags)
-        self.monitoring = server_config.MonitoringConfig()
-        if flags.monitoring_config_file:
-            self.monitoring = server_config.read(
-                flags.monitoring_config_file, server_config.MonitoringConfig
-            )
+        monitoring = flags.monitoring_config_file
+        self.monitoring = server_config.read(monitoring, server_config.MonitoringConfig)
         self.batching = server_config.batching(flags)
         self.tls = None
         if flags.ssl_config_file:
@@ -85,13 +82,11 @@ class _Files:
 
 
 def _models(flags: Flags) -> ModelServerConfig:
+    config = server_config.read(flags.model_config_file, ModelServerConfig)
     if not flags.model_config_file:
-        base_path = flags.model_base_path
-        if "://" not in base_path:
-            base_path = os.path.abspath(base_path)
-        config = server_config.single_model(flags.model_name, base_path)
-    else:
-        config = server_config.read(flags.model_config_file, ModelServerConfig)
+        path = flags.model_base_path
+        path = path if "://" in path else os.path.abspath(path)
+        config.model_config_list.config.add(name=flags.model_name, base_path=path)
     server_config.check(config)
     return config
 
@@ -150,20 +145,17 @@ def _stop_signal() -> asyncio.Event:
 
 
 def _service(flags: Flags, files: _Files) -> "PredictionService":
-    from darkroom.serving.server.batching import MAX_BATCH_PIXELS, Batcher
-    from darkroom.serving.server.inference import Limits
-    from darkroom.serving.server.loading import Loader
+    from darkroom.serving.server import batching, inference, loading, prediction_service, prometheus
     from darkroom.serving.server.manager import Manager
-    from darkroom.serving.server.prediction_service import PredictionService
-    from darkroom.serving.server.prometheus import Metrics
     from darkroom.serving.server.request_log import RequestLog
 
-    metrics = Metrics()
-    limits = Limits(flags.max_request_bytes, flags.max_image_pixels)
-    manager = Manager(Loader(flags, limits, metrics), flags)
-    batcher = Batcher(files.batching, min(flags.max_image_pixels, MAX_BATCH_PIXELS))
+    metrics = prometheus.Metrics()
+    limits = inference.Limits(flags.max_request_bytes, flags.max_image_pixels)
+    manager = Manager(loading.Loader(flags, limits, metrics), flags)
+    pixels = min(flags.max_image_pixels, batching.MAX_BATCH_PIXELS)
+    batcher = batching.Batcher(files.batching, pixels)
     log = RequestLog(metrics, flags.request_log_file_bytes, flags.request_log_files)
-    return PredictionService(manager, batcher, limits, metrics, log)
+    return prediction_service.PredictionService(manager, batcher, limits, metrics, log)
 
 
 def _listen(

@@ -29,11 +29,7 @@ class Prediction:
 
 
 def read_images(paths: Sequence[str]) -> list[bytes]:
-    """The bytes of image files.
-
-    Raises:
-      PredictionError: a file that isn't there or can't be read.
-    """
+    """The bytes of image files; raises PredictionError of one that can't be read."""
     images = []
     for path in paths:
         try:
@@ -90,15 +86,7 @@ class Predictor:
         self.multi_label: bool = contract.get("multi_label", False)
 
     def predict(self, name: str, image: bytes) -> Prediction:
-        """Scores one encoded image (PNG, JPEG, GIF or BMP).
-
-        Args:
-          name: of the image, for the message.
-          image: content of the file.
-
-        Raises:
-          ImageError: the image can't be decoded.
-        """
+        """Scores an encoded image (PNG, JPEG, GIF or BMP); ImageError, with its name, of others."""
         try:
             return self.predict_all([image])[0]
         except self._tf.errors.InvalidArgumentError as error:

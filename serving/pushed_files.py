@@ -5,11 +5,11 @@ Light to import: neither TensorFlow nor TFX.
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypedDict
+from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from darkroom.serving.flags import METRICS_PATH
 from darkroom.serving.predictor import PredictionError
@@ -71,7 +71,6 @@ class Rollout:
 
     @property
     def labels(self) -> dict[str, int]:
-        """Each label's version."""
         return dict(zip((STABLE, CANARY), self.served, strict=False))
 
     def label(self, version: int) -> str:
@@ -106,20 +105,11 @@ class Rollout:
         return replace(self, canary=version, newest=max(self.newest, version))
 
     @classmethod
-    def parse(cls, text: str, model_folder: str, on_disk: Collection[int] = ()) -> "Rollout | None":
-        """Reads the file.
+    def parse(cls, text: str, model_folder: str, on_disk: Iterable[int] = ()) -> "Rollout | None":
+        """Reads the file's text; None where it says nothing of the model, RolloutError if damaged.
 
-        Args:
-          text: of the file.
-          model_folder: whose last part is the model's name.
-          on_disk: the versions, of which older ones count as stable before where the file doesn't
-            say it, as one that a person wrote.
-
-        Returns:
-          None where it says nothing of this model.
-
-        Raises:
-          RolloutError: it is damaged.
+        The last part of ``model_folder`` is the model's name. Of the versions on disk older ones
+        count as stable before where the file doesn't say it, as one that a person wrote.
         """
         if not text:  # as before the first push, or where only the command line is installed
             return None
@@ -140,15 +130,10 @@ class Rollout:
         return cls(stable, None if canary == stable else canary, others, newest)
 
     def render(self, model_folder: str, text: str = "") -> str:
-        """Writes the file.
+        """Writes the file's text, for an absolute folder.
 
-        Args:
-          model_folder: absolute; its last part is the model's name.
-          text: the file as it was: of the model it keeps what is not written here, such as
-            ``logging_config``, and it keeps other models.
-
-        Raises:
-          RolloutError: the file as it was is damaged.
+        Of ``text``, the file as it was, stays what is not written here, such as ``logging_config``,
+        and other models; raises RolloutError where that is damaged.
         """
         from google.protobuf import text_format
 
@@ -200,31 +185,19 @@ def _history(text: str) -> tuple[list[int], int] | None:
         return None
 
 
-class BatchingSection(Protocol):
-    """The section ``serving.batching`` of the configuration, in TensorFlow Serving's words."""
-
-    @property
-    def max_batch_size(self) -> int: ...
-    @property
-    def batch_timeout_micros(self) -> int: ...
-    @property
-    def max_enqueued_batches(self) -> int: ...
-    @property
-    def num_batch_threads(self) -> int | None: ...
-    @property
-    def allowed_batch_sizes(self) -> list[int]: ...
-
-
-def batching(section: BatchingSection) -> str:
+def batching(section: Iterable[tuple[str, int | list[int] | None]]) -> str:
     """Writes a file of batching parameters, for ``--batching_parameters_file``.
 
-    TensorFlow Serving's own message of them is in no Python package. Threads that the configuration
-    leaves empty are left out: the server then takes as many as its own machine has cores.
+    The section ``serving.batching`` of the configuration is in TensorFlow Serving's words, whose
+    own message is in no Python package. Threads that it leaves empty are left out: the server then
+    takes as many as its own machine has cores.
     """
-    names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
-    values = {name: getattr(section, name) for name in names}
-    lines = [f"{name} {{ value: {value} }}" for name, value in values.items() if value is not None]
-    lines += [f"allowed_batch_sizes: {size}" for size in section.allowed_batch_sizes]
+    lines = []
+    for name, value in section:
+        if isinstance(value, list):
+            lines += [f"{name}: {size}" for size in value]
+        elif value is not None:
+            lines.append(f"{name} {{ value: {value} }}")
     return "\n".join(lines) + "\n"
 
 

@@ -28,10 +28,12 @@ _CHUNK = 2**20  # bytes
 
 
 class VersionFolder:
-    """On a local disk, where a version comes to its place by its new name, under a lock."""
+    """On a local disk, where a version comes to its place by its new name, under a lock.
+
+    The last part of its path or URI, ``base``, is the model's name.
+    """
 
     def __init__(self, base: str):
-        """That of a model; the last part of the path or URI is the model's name."""
         self.base, self._beside = base, os.path.dirname(base)
         self._path = Path(base)
 
@@ -40,11 +42,7 @@ class VersionFolder:
         return [path.name for path in rollout.versions(self._path)]
 
     def current(self) -> Rollout | None:
-        """Which of them are served; None where nothing says so.
-
-        Raises:
-          RolloutError: the model config file is damaged.
-        """
+        """Which of them are served; None where nothing says so; RolloutError where it's damaged."""
         return rollout.read(self._path)
 
     def note(self, version: str) -> VersionNote | None:
@@ -52,18 +50,11 @@ class VersionFolder:
         return VersionNote.of(self._path / version)
 
     def push(self, source: Path, note: VersionNote, settings: "PusherSettings") -> int:
-        """Makes a model a version, gives it its label, and removes old ones.
+        """Makes the SavedModel a version, gives it its label, and removes old ones.
 
         Killed at any point, it leaves every version whole, and what the model server is told too.
-        The next push finishes or clears away what it began.
-
-        Args:
-          source: the folder of the SavedModel.
-          note: what is written down of the version, beside its number, time and fingerprint.
-          settings: of the node.
-
-        Returns:
-          The version's number. Where the newest version is the same model, it is that one.
+        The next push finishes or clears away what it began. Returns the version's number; where the
+        newest version is the same model, it is that one.
 
         Raises:
           OSError: a file can't be read or written.
@@ -114,7 +105,6 @@ class VersionFolder:
         files.replace(Path(self._beside, name), text)
 
     def _serve(self, version: int, settings: "PusherSettings") -> None:
-        """Gives a new version its label, and removes old ones."""
         rollout.admit(self._path, version, settings.rollout == "canary")
         rollout.remove_old(self._path, settings.keep_versions, _hide)
 
@@ -139,10 +129,8 @@ class _BucketFolder(VersionFolder):
         return sorted((name for name in names if name.isdigit()), key=int, reverse=True)
 
     def current(self) -> Rollout | None:
-        text = self._config()
-        if not text:
-            return None
-        return Rollout.parse(text, self.base, [int(name) for name in self.versions()])
+        text = self._config()  # whose versions are only looked up where there is one
+        return Rollout.parse(text, self.base, map(int, self.versions())) if text else None
 
     def note(self, version: str) -> VersionNote | None:
         return VersionNote.parse(_read(f"{self.base}/{version}/{VersionNote.PATH}"))
@@ -170,7 +158,7 @@ class _BucketFolder(VersionFolder):
     def _serve(self, version: int, settings: "PusherSettings") -> None:
         versions = [int(name) for name in self.versions()]
         canary = settings.rollout == "canary"
-        admitted = rollout.admitted(self.current(), version, versions, canary)
+        admitted = rollout.admitted(self.current(), versions, version, canary)
         self._write_beside(pushed_files.CONFIG_FILE, admitted.render(self.base, self._config()))
         for old in rollout.removable(versions, settings.keep_versions, admitted):
             remote.remove(f"{self.base}/{old}")

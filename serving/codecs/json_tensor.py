@@ -10,7 +10,7 @@ import enum
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import chain
 from typing import Any, TypeAlias, TypeGuard
 
@@ -87,14 +87,9 @@ def signature_name(document: Document) -> str:
 def inputs(
     document: Document, infos: Mapping[str, TensorInfo]
 ) -> tuple[dict[str, np.ndarray], Format]:
-    """The tensors of a predict request.
+    """The tensors of a predict request, strings as object arrays of bytes; ``infos`` of its inputs.
 
-    Args:
-      document: the request.
-      infos: of the signature's inputs.
-
-    Returns:
-      The tensors, strings as object arrays of bytes; row format with the batch as dimension 0.
+    In row format the batch is dimension 0.
     """
     if not infos:
         name = _cut(signature_name(document)) or "DEFAULT"
@@ -118,12 +113,7 @@ def inputs(
 
 
 def outputs(tensors: Mapping[str, np.ndarray], format: Format) -> bytes:  # noqa: A002
-    """The body of a predict answer.
-
-    Args:
-      tensors: the signature's outputs, strings as object arrays of bytes.
-      format: that of the request.
-    """
+    """The body of a predict answer, in the format of the request; strings are arrays of bytes."""
     if not tensors:
         raise invalid("Cannot convert empty tensor map to JSON")
     if format is Format.ROW:
@@ -140,9 +130,10 @@ def outputs(tensors: Mapping[str, np.ndarray], format: Format) -> bytes:  # noqa
 def examples(document: Document) -> Input:
     """The examples of a classify or regress request, with their context where it has one."""
     request = Input()
-    has_context = "context" in document
-    if has_context:
-        _fill_example(document["context"], request.example_list_with_context.context)
+    place = request.example_list
+    if "context" in document:
+        place = request.example_list_with_context
+        _fill_example(document["context"], place.context)
     if "examples" not in document:
         raise invalid(
             f"JSON Value: {_quoted(document)} When method is classify, key 'examples' is expected "
@@ -155,7 +146,6 @@ def examples(document: Document) -> Input:
         )
     if not values:
         raise invalid(f"JSON Value: {_quoted(document)} 'examples' value is an empty array")
-    place = request.example_list_with_context if has_context else request.example_list
     for value in values:
         _fill_example(value, place.examples.add())
     return request
@@ -186,12 +176,7 @@ def error(message: str) -> bytes:
 
 
 def _parse_constants(body: bytes) -> Json:
-    """Parses with Python's own parser, which is slower but knows NaN and Infinity.
-
-    Raises:
-      json.JSONDecodeError: it isn't JSON.
-      RecursionError: it is nested too deeply.
-    """
+    """Parses with Python's own parser, which is slower but knows NaN and Infinity."""
     # orjson judges everything else, so that a document with NaN is read as strictly as any.
     orjson.loads(_STRING_OR_CONSTANT.sub(lambda m: m[0] if m[0][0] == ord('"') else b"0", body))
     document: Json = json.loads(_STRING_OR_CONSTANT.sub(_spelled, body), parse_int=_integer)
@@ -213,9 +198,8 @@ def _integer(digits: str) -> int | float:
 
 
 def _from_rows(instances: list[Any], infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
-    names = set(infos)
     if not _is_named(instances[0]):
-        if len(names) > 1:
+        if len(infos) > 1:
             raise invalid(
                 "instances is a plain list, but expecting list of objects as multiple input "
                 "tensors required as per tensorinfo_map"
@@ -223,8 +207,8 @@ def _from_rows(instances: list[Any], infos: Mapping[str, TensorInfo]) -> dict[st
         [(name, info)] = infos.items()
         return {name: _batch(instances, info.dtype)}
     for number, instance in enumerate(instances):
-        if not isinstance(instance, dict) or instance.keys() != names:
-            raise _wrong_names(number, instance, names)
+        if not isinstance(instance, dict) or instance.keys() != infos.keys():
+            raise _wrong_names(number, instance, infos)
     return {
         name: _batch([instance[name] for instance in instances], info.dtype, f" key: {name}")
         for name, info in infos.items()
@@ -238,7 +222,7 @@ def _from_columns(value: Json, infos: Mapping[str, TensorInfo]) -> dict[str, np.
                 "inputs is a plain value/list, but expecting an object as multiple input tensors "
                 "required as per tensorinfo_map"
             )
-        return {name: _tensor(value, info.dtype) for name, info in infos.items()}
+        value = dict.fromkeys(infos, value)
     for name in infos:
         if name not in value:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
@@ -256,7 +240,7 @@ def _base64(value: Json) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _wrong_names(number: int, instance: Json, names: set[str]) -> ServingError:
+def _wrong_names(number: int, instance: Json, names: Collection[str]) -> ServingError:
     if not _is_named(instance):
         return invalid(f"Expecting object but got list at item {number} of input list")
     for name in instance:
@@ -273,7 +257,7 @@ def _wrong_names(number: int, instance: Json, names: set[str]) -> ServingError:
 
 
 def _batch(values: list[Json], dtype: int, key: str = "") -> np.ndarray:
-    """One tensor of all rows' values of an input; ``key`` names it in an error."""
+    """One tensor of all rows' values of an input, which ``key`` names in an error."""
     try:
         return _tensor(values, dtype)
     except ServingError as error:
@@ -346,15 +330,14 @@ def _tensor(value: Json, dtype: int) -> np.ndarray:
         leaves = list(chain.from_iterable(leaves))
     if list in set(map(type, leaves)):
         raise invalid(f"Encountered list at unexpected level: {len(shape)} expected < {len(shape)}")
-    flat = _strings(leaves) if dtype == types_pb2.DT_STRING else _numbers(leaves, dtype)
+    if dtype == types_pb2.DT_STRING:
+        flat = np.array(list(map(_string, leaves)), dtype=object)
+    else:
+        flat = _numbers(leaves, dtype)
     try:
         return flat.reshape(shape)
     except ValueError as error:  # more dimensions than NumPy knows
         raise invalid(f"A tensor can't have {len(shape)} dimensions") from error
-
-
-def _strings(values: list[Json]) -> np.ndarray:
-    return np.array([_string(value) for value in values], dtype=object)
 
 
 def _numbers(values: list[Any], number: int) -> np.ndarray:

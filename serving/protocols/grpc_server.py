@@ -3,19 +3,13 @@
 import contextlib
 import inspect
 import logging
+import typing
 from collections.abc import Callable
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
-from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest
-from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
-from tensorflow_serving.apis.inference_pb2 import MultiInferenceRequest
-from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
-from tensorflow_serving.apis.predict_pb2 import PredictRequest
-from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.flags import Flags
@@ -39,18 +33,8 @@ class GrpcServer:
     """Listens, and turns messages into calls of the service."""
 
     def __init__(self, service: PredictionService, keys: Keys, flags: Flags):
-        """Makes the server; ``listen`` and ``start`` follow.
-
-        Args:
-          service: that answers.
-          keys: that clients must have.
-          flags: of the server.
-
-        Raises:
-          ServingError: its arguments for gRPC can't be read.
-        """
-        self._service = service
-        self._keys = keys
+        """Makes the server; raises ServingError where its arguments for gRPC can't be read."""
+        self._service, self._keys = service, keys  # that clients must have
         options = {
             "grpc.max_receive_message_length": flags.max_request_bytes,
             "grpc.max_send_message_length": -1,
@@ -64,17 +48,9 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers(self._handlers())
 
     def listen(self, address: str, tls: Message | None = None) -> int:
-        """Adds an address, such as localhost:8500, or unix:/path.
+        """Adds an address, such as localhost:8500, or unix:/path; returns the port.
 
-        Args:
-          address: where.
-          tls: an SSLConfig.
-
-        Returns:
-          The port.
-
-        Raises:
-          ServingError: it can't be had.
+        ``tls`` is an SSLConfig. Raises ServingError where the address can't be had.
         """
         try:
             if tls is None:
@@ -109,33 +85,29 @@ class GrpcServer:
 
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
         service = self._service
-        methods: dict[str, dict[str, tuple[type[Message], _Answer]]] = {
+        methods: dict[str, dict[str, _Answer]] = {
             _PREDICTION_SERVICE: {
-                "Predict": (PredictRequest, service.predict),
-                "Classify": (ClassificationRequest, service.classify),
-                "Regress": (RegressionRequest, service.regress),
-                "MultiInference": (MultiInferenceRequest, service.multi_inference),
-                "GetModelMetadata": (
-                    GetModelMetadataRequest,
-                    service.metadata,
-                ),
+                "Predict": service.predict,
+                "Classify": service.classify,
+                "Regress": service.regress,
+                "MultiInference": service.multi_inference,
+                "GetModelMetadata": service.metadata,
             },
             _MODEL_SERVICE: {
-                "GetModelStatus": (GetModelStatusRequest, service.status),
-                "HandleReloadConfigRequest": (
-                    ReloadConfigRequest,
-                    service.reload,
-                ),
+                "GetModelStatus": service.status,
+                "HandleReloadConfigRequest": service.reload,
             },
         }
         return [
             grpc.method_handlers_generic_handler(
-                name, {method: self._handler(method, *own[method]) for method in own}
+                name, {method: self._handler(method, answer) for method, answer in own.items()}
             )
             for name, own in methods.items()
         ]
 
-    def _handler(self, method: str, kind: type[Message], answer: _Answer) -> grpc.RpcMethodHandler:
+    def _handler(self, method: str, answer: _Answer) -> grpc.RpcMethodHandler:
+        kind: type[Message] = typing.get_type_hints(answer)["request"]
+
         async def handle(content: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
                 self._keys.check(lambda name: dict(context.invocation_metadata() or ()).get(name))
@@ -164,9 +136,8 @@ class GrpcServer:
 
 
 def _model_name(request: Message) -> str:
-    if isinstance(request, MultiInferenceRequest):
-        return request.tasks[0].model_spec.name if request.tasks else ""
-    return str(request.model_spec.name)
+    tasks = getattr(request, "tasks", [request])  # MultiInference's
+    return tasks[0].model_spec.name if tasks else ""
 
 
 def _arguments(text: str) -> dict[str, int | str]:

@@ -28,7 +28,6 @@ class HttpServer:
     """Listens, and hands requests to an ASGI application."""
 
     def __init__(self, app: RestApp, tls: ssl.SSLContext | None = None):
-        """Makes the server; ``tls`` encrypts."""
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -47,14 +46,7 @@ class HttpServer:
         self._serving: asyncio.Task[None] | None = None
 
     def listen(self, host: str, port: int) -> int:
-        """Adds all addresses of a host.
-
-        Returns:
-          The port.
-
-        Raises:
-          ServingError: it can't be had.
-        """
+        """Adds all addresses of a host; returns the port, or raises ServingError."""
         try:
             infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             for family, kind, protocol, _, address in dict.fromkeys(infos):

@@ -13,10 +13,10 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tensorflow_serving.apis import inference_pb2, predict_pb2
-from tensorflow_serving.apis.classification_pb2 import ClassificationResult
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest, ClassificationResult
 from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.model_pb2 import ModelSpec
-from tensorflow_serving.apis.regression_pb2 import RegressionResult
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest, RegressionResult
 
 from darkroom.serving import signatures
 from darkroom.serving.codecs import image_header, tensors
@@ -185,6 +185,12 @@ def examples_call(
     array = _serialized(examples)
     function = model.function(tuple(fed), tuple(names))
     return Call(function, [array], names, limits.count_pixels([array]))
+
+
+def task_of(request: ClassificationRequest | RegressionRequest) -> inference_pb2.InferenceTask:
+    """The one task of a request that isn't MultiInference."""
+    method = CLASSIFY if isinstance(request, ClassificationRequest) else REGRESS
+    return inference_pb2.InferenceTask(model_spec=request.model_spec, method_name=method)
 
 
 def check_tasks(request: inference_pb2.MultiInferenceRequest) -> None:

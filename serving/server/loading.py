@@ -4,7 +4,6 @@ import os
 import time
 
 import tensorflow as tf
-from tensorflow_serving.apis.inference_pb2 import InferenceTask
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from darkroom.serving import signatures
@@ -79,11 +78,8 @@ def _replay(model: Model, log: PredictionLog, limits: Limits) -> None:
         call = inference.predict_call(model, signature, inputs, limits, request.output_filter)
     elif kind in ("classify_log", "regress_log", "multi_inference_log"):
         request = getattr(log, kind).request
-        if kind == "multi_inference_log":
-            tasks = request.tasks
-        else:
-            method = inference.CLASSIFY if kind == "classify_log" else inference.REGRESS
-            tasks = [InferenceTask(model_spec=request.model_spec, method_name=method)]
+        many = kind == "multi_inference_log"
+        tasks = request.tasks if many else [inference.task_of(request)]
         call = inference.examples_call(model, tasks, request.input, limits)
     else:
         raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")

@@ -130,10 +130,7 @@ class PredictionService:
 
     async def classify(self, request: ClassificationRequest) -> ClassificationResponse:
         """Answers Classify; errors as of ``predict``."""
-        task = inference_pb2.InferenceTask(
-            model_spec=request.model_spec, method_name=inference.CLASSIFY
-        )
-        [result] = await self._infer([task], request.input)
+        [result] = await self._infer([inference.task_of(request)], request.input)
         response = ClassificationResponse(
             result=result.classification_result, model_spec=result.model_spec
         )
@@ -142,10 +139,7 @@ class PredictionService:
 
     async def regress(self, request: RegressionRequest) -> RegressionResponse:
         """Answers Regress; errors as of ``predict``."""
-        task = inference_pb2.InferenceTask(
-            model_spec=request.model_spec, method_name=inference.REGRESS
-        )
-        [result] = await self._infer([task], request.input)
+        [result] = await self._infer([inference.task_of(request)], request.input)
         response = RegressionResponse(result=result.regression_result, model_spec=result.model_spec)
         self._sample("regress_log", response.model_spec, lambda: (request, response))
         return response

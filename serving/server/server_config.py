@@ -6,6 +6,7 @@ declared here, field by field as in TensorFlow Serving, so that its files are re
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
@@ -81,12 +82,14 @@ SSLConfig: type[Message] = _CLASSES["SSLConfig"]
 
 
 def read(path: str, kind: type[_Proto]) -> _Proto:
-    """Reads a configuration file, one of the four; raises ServingError where it isn't one."""
+    """Reads a configuration file, one of the four; raises ServingError where it isn't one.
+
+    Without a path it is empty.
+    """
     try:
-        with open(path, encoding="utf-8") as file:
-            message: _Proto = kind()
-            text_format.Parse(file.read(), message)
-            return message
+        text = Path(path).read_text(encoding="utf-8") if path else ""
+        message: _Proto = text_format.Parse(text, kind())
+        return message
     except OSError as error:
         raise ServingError(Code.NOT_FOUND, f"{path}: can't be read: {error.strerror}.") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
@@ -117,7 +120,7 @@ def batching(flags: Flags) -> Batching:
     most_bytes = flags.max_enqueued_bytes
     if not flags.enable_batching:
         return Batching(1, 0, _MAX_ENQUEUED_ALONE, cores, max_enqueued_bytes=most_bytes)
-    parameters = read(path, BatchingParameters) if path else BatchingParameters()
+    parameters = read(path, BatchingParameters)
 
     def value(name: str, default: int, least: int) -> int:
         number = int(getattr(parameters, name).value) if parameters.HasField(name) else default
@@ -141,13 +144,6 @@ def batching(flags: Flags) -> Batching:
         parameters.pad_variable_length_inputs,
         most_bytes,
     )
-
-
-def single_model(name: str, base_path: str) -> ModelServerConfig:
-    """The configuration of a server of one model."""
-    config = ModelServerConfig()
-    config.model_config_list.config.add(name=name, base_path=base_path, model_platform="tensorflow")
-    return config
 
 
 def check(config: ModelServerConfig) -> None:
