@@ -25,15 +25,8 @@ from typing import NamedTuple
 
 from darkroom.components.base.errors import INTERRUPTED, DarkroomError
 from darkroom.components.base.processes import Forked, ForkServer, end_with_parent
-from darkroom.kubeflow import spec
-from darkroom.kubeflow.protocol import (
-    COPIES,
-    EXECUTOR_INPUT,
-    RUN_ID,
-    ArtifactType,
-    ExecutorInput,
-    RuntimeArtifact,
-)
+from darkroom.kubeflow import protocol, spec
+from darkroom.kubeflow.protocol import EXECUTOR_INPUT, ExecutorInput
 from darkroom.kubeflow.task import DONE, FAILED
 
 # The image's Python is the one that runs this.
@@ -44,7 +37,7 @@ _FORKED = ("darkroom.kubeflow.task", "darkroom.kubeflow.input_digest")
 _IMPORTED = ("keras", "darkroom.pipeline.pipeline", *_FORKED)
 _OUTPUT_FILE = "executor_output.json"
 # What is left of an artifact's type when the open-source back end hands it on.
-_FORGOTTEN: ArtifactType = {"instanceSchema": ""}
+_FORGOTTEN: protocol.ArtifactType = {"instanceSchema": ""}
 # Lines of a failed task's log that are shown.
 _SHOWN_LINES = 5
 
@@ -92,12 +85,9 @@ def _mount(text: str) -> tuple[str, Path]:
 
 
 def run(path: Path, root: Path, mounts: dict[str, Path] | None = None) -> Iterator[Ran]:
-    """Runs all tasks; yields each when it is done.
+    """Runs all tasks of a specification; yields each when it is done.
 
-    Args:
-      path: of the specification.
-      root: folder that plays the cluster's buckets and volumes.
-      mounts: folders that stand for paths or URIs of the cluster.
+    ``root`` plays the cluster's buckets and volumes, ``mounts`` stand for paths or URIs of it.
 
     Raises:
       DarkroomError: the specification can't run, or a task failed: which, its command, its log.
@@ -121,7 +111,8 @@ class Places:
         # The longest first: a mount may lie in a volume.
         longest = sorted(places.items(), key=lambda place: -len(place[0]))
         rules = [(rf"{re.escape(place)}(?=[/\"']|$)", str(folder)) for place, folder in longest]
-        rules += [(re.escape(scheme), f"{root}{copies}") for scheme, copies in COPIES.items()]
+        copies = protocol.COPIES.items()
+        rules += [(re.escape(scheme), f"{root}{folder}") for scheme, folder in copies]
         self._folders = [folder for _, folder in rules]
         # All at once: what was put in is not looked at again.
         either = "|".join(f"({pattern})" for pattern, _ in rules)
@@ -138,21 +129,15 @@ class _Run:
     def __init__(self, pipeline: str, places: Places):
         self._pipeline, self._places = pipeline, places
         self._id = str(uuid.uuid4())
-        self._artifacts: dict[spec.Source, RuntimeArtifact] = {}
+        self._artifacts: dict[spec.Source, protocol.RuntimeArtifact] = {}
         self._parameters: dict[spec.Source, object] = {}
         self._server: ForkServer | None = None
 
     def close(self) -> None:
-        """Ends all processes."""
         if self._server is not None:
             self._server.close()
 
     def run(self, task: spec.Task) -> Ran:
-        """Runs a task.
-
-        Raises:
-          DarkroomError: it failed.
-        """
         folder = self._places.root / "runs" / self._pipeline / self._id / task.name
         try:
             folder.mkdir(parents=True)
@@ -178,14 +163,18 @@ class _Run:
 
     def _executor_input(self, task: spec.Task, folder: Path) -> ExecutorInput:
         """What the driver of Kubeflow Pipelines would hand to it."""
-        constants = {key: self._filled_in(value) for key, value in task.constants.items()}
         parameters = {key: self._parameters[source] for key, source in task.parameters.items()}
+        for key, value in task.constants.items():
+            text = isinstance(value, str)
+            parameters[key] = (
+                self._places.here(value.replace(protocol.RUN_ID, self._id)) if text else value
+            )
         # The launcher makes the folders around an output, and the task the output.
         outputs = self._places.root / "artifacts" / self._pipeline / self._id / task.name
         outputs.mkdir(parents=True)
         return {
             "inputs": {
-                "parameterValues": {**constants, **parameters},
+                "parameterValues": parameters,
                 "artifacts": {
                     key: {"artifacts": [self._artifacts[source]]}
                     for key, source in task.inputs.items()
@@ -202,11 +191,6 @@ class _Run:
                 "outputFile": str(folder / _OUTPUT_FILE),
             },
         }
-
-    def _filled_in(self, constant: object) -> object:
-        if not isinstance(constant, str):
-            return constant
-        return self._places.here(constant.replace(RUN_ID, self._id))
 
     def _start(
         self, task: spec.Task, handed: ExecutorInput, temporary: str, output: int
@@ -260,8 +244,9 @@ class _Run:
         for key, listed in handed["outputs"]["artifacts"].items():
             [declared] = listed["artifacts"]
             metadata = artifacts.get(key, {}).get("metadata", {})
-            artifact: RuntimeArtifact = {**declared, "type": _FORGOTTEN, "metadata": metadata}
-            self._artifacts[spec.Source(task.name, key)] = artifact
+            self._artifacts[spec.Source(task.name, key)] = {
+                **declared, "type": _FORGOTTEN, "metadata": metadata,
+            }  # fmt: skip
             if not os.path.isdir(declared["uri"]) or not os.listdir(declared["uri"]):
                 raise _failed(
                     task, f"did not write its output {key}, expected in {declared['uri']}", folder

@@ -9,15 +9,8 @@ from typing import NamedTuple
 import yaml
 
 from darkroom.components.base.errors import DarkroomError, closest
-from darkroom.kubeflow.protocol import (
-    SCHEMA_VERSION,
-    ArtifactType,
-    Container,
-    KubernetesExecutor,
-    Specification,
-    TaskSpec,
-    title_of,
-)
+from darkroom.kubeflow import protocol
+from darkroom.kubeflow.protocol import SCHEMA_VERSION, Specification, title_of
 
 # As Kubernetes has the names of what it makes for a task.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -42,12 +35,12 @@ class Task(NamedTuple):
     """A task of the graph; its inputs and outputs by key."""
 
     name: str
-    container: Container
-    kubernetes: KubernetesExecutor
+    container: protocol.Container
+    kubernetes: protocol.KubernetesExecutor
     inputs: dict[str, Source]  # artifacts
     parameters: dict[str, Source]
     constants: dict[str, object]
-    outputs: dict[str, ArtifactType]
+    outputs: dict[str, protocol.ArtifactType]
     output_parameters: dict[str, str]  # their parameterType
     after: set[str]  # tasks that must be done before
 
@@ -79,9 +72,8 @@ class _Loader(yaml.SafeLoader):
 def load(path: Path) -> tuple[str, list[Task]]:
     """The pipeline's name, and its tasks in an order in which they can run.
 
-    Raises:
-      DarkroomError: not such a file, another schema, or a graph that can't run: a missing image, an
-        unknown task, an artifact of another type than is wanted, tasks that wait for each other.
+    Raises DarkroomError: not such a file, another schema, or a graph that can't run: a missing
+    image, an unknown task, an artifact of another type, tasks that wait for each other.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -113,26 +105,24 @@ def load(path: Path) -> tuple[str, list[Task]]:
             f"{path}: not a specification that can run: {type(error).__name__} {error}. "
             "Compile the pipeline again, with darkroom compile."
         ) from error
+    sorter = TopologicalSorter({task.name: sorted(task.after) for task in tasks.values()})
     try:
-        order = list(
-            TopologicalSorter({t.name: sorted(t.after) for t in tasks.values()}).static_order()
-        )
+        return pipeline, [tasks[name] for name in sorter.static_order()]
     except CycleError as error:
         raise DarkroomError(
             f"{path}: these tasks wait for each other: {' → '.join(error.args[1])}."
         ) from None
-    return pipeline, [tasks[name] for name in order]
 
 
-def _task(path: Path, spec: Specification, name: str, described: TaskSpec) -> Task:
+def _task(path: Path, spec: Specification, name: str, described: protocol.TaskSpec) -> Task:
     try:
         component, container = spec.component(name), spec.container(name)
         taken = described.get("inputs", {})
         inputs = {
-            key: Source(of["taskOutputArtifact"]["producerTask"],
-                        of["taskOutputArtifact"]["outputArtifactKey"])
+            key: Source(output["producerTask"], output["outputArtifactKey"])
             for key, of in taken.get("artifacts", {}).items()
-        }  # fmt: skip
+            for output in [of["taskOutputArtifact"]]
+        }
         parameters, constants = {}, {}
         for key, of in taken.get("parameters", {}).items():
             if output := of.get("taskOutputParameter"):
@@ -145,6 +135,7 @@ def _task(path: Path, spec: Specification, name: str, described: TaskSpec) -> Ta
             "expected a container with artifacts and parameters of other tasks, and constants."
         ) from None
     outputs = component.get("outputDefinitions", {})
+    sources = [*inputs.values(), *parameters.values()]
     return Task(
         name,
         container,
@@ -155,10 +146,7 @@ def _task(path: Path, spec: Specification, name: str, described: TaskSpec) -> Ta
         {key: output["artifactType"] for key, output in outputs.get("artifacts", {}).items()},
         {key: output["parameterType"] for key, output in outputs.get("parameters", {}).items()},
         # Who makes an input is waited for also where nobody says so.
-        {
-            *described.get("dependentTasks", []),
-            *(source.task for source in (*inputs.values(), *parameters.values())),
-        },
+        {*described.get("dependentTasks", []), *(task for task, _ in sources)},
     )
 
 

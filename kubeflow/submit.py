@@ -48,8 +48,7 @@ def submit(
       cron: when it runs, in six fields from seconds to the day of the week.
       service_account: of Kubernetes, as which it runs.
 
-    Raises:
-      DarkroomError: kfp isn't installed; the specification can't run; the host refuses.
+    Raises DarkroomError: kfp isn't installed, the specification can't run, or the host refuses.
     """
     try:
         import kfp
@@ -70,17 +69,14 @@ def submit(
                 host=host, namespace=namespace or "kubeflow", existing_token=_token()
             )
             group = client.create_experiment(experiment, namespace=namespace).experiment_id
+            name = name or pipeline
             if cron is None:
-                number = client.run_pipeline(group, name or pipeline, **run).run_id
+                number = client.run_pipeline(group, name, **run).run_id
                 return Submitted("run", number, f"{host}/#/runs/details/{number}")
+            # A run that is late because of the one before is left out.
+            alone = {"max_concurrency": 1, "no_catchup": True}
             recurring = client.create_recurring_run(
-                group,
-                name or pipeline,
-                cron_expression=cron,
-                # A run that is late because of the one before is left out.
-                max_concurrency=1,
-                no_catchup=True,
-                **run,
+                group, name, cron_expression=cron, **alone, **run
             )
     except kfp_server_api.ApiException as error:
         words = " ".join(str(error.body or "").split())[:_MOST_WORDS]
@@ -98,11 +94,7 @@ def _token() -> str | None:
 
 
 def reach(host: str) -> None:
-    """Checks that Kubeflow Pipelines answers there.
-
-    Raises:
-      DarkroomError: it does not.
-    """
+    """Raises DarkroomError where Kubeflow Pipelines doesn't answer there."""
     host = host.rstrip("/")
     if not host.startswith(("http://", "https://")):
         raise DarkroomError(f"--host: expected http://… or https://…, found {host}.")

@@ -21,16 +21,8 @@ from typing import TYPE_CHECKING
 
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.settings import Code
-from darkroom.kubeflow.protocol import (
-    COPIES,
-    RUN_PARAMETER,
-    SEEN_PARAMETER,
-    ArtifactLists,
-    ExecutorInput,
-    ExecutorOutput,
-    RuntimeArtifact,
-    title_of,
-)
+from darkroom.kubeflow import protocol
+from darkroom.kubeflow.protocol import COPIES, ExecutorInput, ExecutorOutput, RuntimeArtifact
 from darkroom.pipeline import fingerprint
 
 if TYPE_CHECKING:
@@ -95,8 +87,7 @@ def _run(
 ) -> tuple[float, str]:
     """Runs the executor and writes what it made.
 
-    Returns:
-      The seconds of its own work, and the one number that matters, in words as on the laptop.
+    Returns the seconds of its own work, and the one number that matters, in words as on the laptop.
     """
     import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
     from tfx.dsl.components.base import base_beam_executor
@@ -120,8 +111,8 @@ def _run(
     used = [one.uri for listed in (*inputs.values(), *outputs.values()) for one in listed]
     if "s3://" in json.dumps([parameters, used]):
         remote.plug_in("s3://")
-    run = parameters.pop(RUN_PARAMETER, None)
-    parameters.pop(SEEN_PARAMETER, None)
+    run = parameters.pop(protocol.RUN_PARAMETER, None)
+    parameters.pop(protocol.SEEN_PARAMETER, None)
     output_file = handed["outputs"]["outputFile"]
     beside = next(iter(artifacts.uris.values())) if elsewhere else output_file
     context = {
@@ -163,11 +154,13 @@ class Artifacts:
         self._elsewhere = elsewhere
         self.uris: dict[int, str] = {}  # by the id of the artifact in Python
 
-    def read(self, handed: ArtifactLists, titles: Mapping[str, str]) -> "dict[str, list[Artifact]]":
+    def read(
+        self, handed: protocol.ArtifactLists, titles: Mapping[str, str]
+    ) -> "dict[str, list[Artifact]]":
         """All of a side, by key; ``titles`` are of the types that aren't told with them."""
         return {
             key: [
-                self.read_one(one, titles.get(key) or title_of(one["type"]))
+                self.read_one(one, titles.get(key) or protocol.title_of(one["type"]))
                 for one in listed.get("artifacts", [])
             ]
             for key, listed in handed.items()

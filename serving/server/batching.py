@@ -38,9 +38,9 @@ class Call(NamedTuple):
 
     function: Function  # calls of the same one may run together
     inputs: list[np.ndarray]
-    names: Sequence[str] = ()  # of the outputs
     pixels: int = 0  # of all encoded images in it
     alone: bool = False  # what goes in or comes out isn't one for each example
+    names: Sequence[str] = ()  # of the outputs
 
 
 class _Task(NamedTuple):

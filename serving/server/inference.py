@@ -106,7 +106,7 @@ def predict_call(
     infos = [signature.inputs[name] for name in order]
     infos += [signature.outputs[name] for name in names]
     alone = any(map(_is_fixed, infos))
-    return Call(function, values, names, limits.count_pixels(values), alone)
+    return Call(function, values, limits.count_pixels(values), alone, names)
 
 
 def _is_fixed(info: TensorInfo) -> bool:
@@ -184,7 +184,7 @@ def examples_call(
     names = sorted(fetched)
     array = _serialized(examples)
     function = model.function(tuple(fed), tuple(names))
-    return Call(function, [array], names, limits.count_pixels([array]))
+    return Call(function, [array], limits.count_pixels([array]), names=names)
 
 
 def task_of(request: ClassificationRequest | RegressionRequest) -> inference_pb2.InferenceTask:
