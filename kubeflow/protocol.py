@@ -125,15 +125,12 @@ class Specification(NamedTuple):
 
     @property
     def tasks(self) -> dict[str, TaskSpec]:
-        """By name."""
         return self.pipeline["root"]["dag"]["tasks"]
 
     def component(self, task: str) -> ComponentSpec:
-        """That of a task."""
         return self.pipeline["components"][self.tasks[task]["componentRef"]["name"]]
 
     def container(self, task: str) -> Container:
-        """That of a task."""
         label = self.component(task)["executorLabel"]
         return self.pipeline["deploymentSpec"]["executors"][label]["container"]
 
@@ -154,7 +151,6 @@ class Specification(NamedTuple):
         self.tasks[task].setdefault("inputs", {}).setdefault("parameters", {})[key] = parameter
 
     def documents(self) -> list[dict[str, object]]:
-        """As its file has them."""
         platforms = {"kubernetes": {"deploymentSpec": {"executors": self.kubernetes}}}
         platform: list[dict[str, object]] = [{"platforms": platforms}] if self.kubernetes else []
         return [{**self.pipeline}, *platform]

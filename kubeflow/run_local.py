@@ -165,10 +165,9 @@ class _Run:
         """What the driver of Kubeflow Pipelines would hand to it."""
         parameters = {key: self._parameters[source] for key, source in task.parameters.items()}
         for key, value in task.constants.items():
-            text = isinstance(value, str)
-            parameters[key] = (
-                self._places.here(value.replace(protocol.RUN_ID, self._id)) if text else value
-            )
+            if isinstance(value, str):
+                value = self._places.here(value.replace(protocol.RUN_ID, self._id))
+            parameters[key] = value
         # The launcher makes the folders around an output, and the task the output.
         outputs = self._places.root / "artifacts" / self._pipeline / self._id / task.name
         outputs.mkdir(parents=True)
@@ -298,7 +297,6 @@ def _last_words(lines: Sequence[str]) -> str:
 
 
 def _result(lines: Sequence[str]) -> tuple[float | None, str]:
-    """The seconds of its own work, and the one number that matters, as a task says."""
     matches = [match for line in lines if (match := DONE.fullmatch(line))]
     return (float(matches[-1]["seconds"]), matches[-1]["words"] or "") if matches else (None, "")
 

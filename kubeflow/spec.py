@@ -46,7 +46,6 @@ class Task(NamedTuple):
 
     @property
     def command(self) -> list[str]:
-        """What its container runs, with its arguments."""
         return [*self.container["command"], *self.container.get("args", [])]
 
 

@@ -26,7 +26,7 @@ from typing import NamedTuple, TypedDict
 import urllib3
 
 from darkroom.serving import signatures
-from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.errors import Code
 from darkroom.serving.predictor import ImageError, Prediction, PredictionError, prediction
 
 _TRIES = 5
@@ -35,8 +35,8 @@ _TRIES = 5
 _BACK_OFF = 0.1
 _BATCH_SIZE = 32  # images of a request
 _CODES = {code.http_status: code for code in Code if code is not Code.OK}
-_CODES[400] = Code.INVALID_ARGUMENT  # of the several that share it
 _TOO_LARGE = 413
+_CODES |= {400: Code.INVALID_ARGUMENT, _TOO_LARGE: Code.RESOURCE_EXHAUSTED}  # of several
 # Beginnings of what is wrong with a request whatever its images.
 _NO_IMAGE = ("Unrecognized servable version label", "Malformed request", "Serving signature name")
 
@@ -65,19 +65,12 @@ class Answer(NamedTuple):
     version: int | None  # where the server tells
 
 
-class Reason(TypedDict):
-    """Why a version is in its state."""
-
-    error_code: str  # such as OK
-    error_message: str
-
-
 class VersionStatus(TypedDict):
     """What TensorFlow Serving's REST tells of a version."""
 
     version: str
     state: str  # such as AVAILABLE
-    status: Reason
+    status: dict[str, str]  # error_code, such as OK, and error_message
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -106,7 +99,7 @@ class Client(abc.ABC):
 
     @abc.abstractmethod
     def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> Answer:
-        """Asks once; raises ServingError."""
+        """Asks once; raises RequestFailed."""
 
     def _authorization(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
@@ -126,11 +119,11 @@ class Client(abc.ABC):
     def _batch(self, images: Sequence[bytes], start: int) -> list[Prediction]:
         try:
             answer = self._with_retries(images)
-        except ServingError as error:
-            if error.code is not Code.INVALID_ARGUMENT or error.message.startswith(_NO_IMAGE):
-                raise RequestFailed(error.code, error.message) from error
+        except RequestFailed as error:
+            if error.code is not Code.INVALID_ARGUMENT or str(error).startswith(_NO_IMAGE):
+                raise
             if len(images) == 1:
-                raise ImageRefused(error.message, start) from error
+                raise ImageRefused(str(error), start) from error
             middle = len(images) // 2
             first = self._batch(images[:middle], start)
             return first + self._batch(images[middle:], start + middle)
@@ -150,7 +143,7 @@ class Client(abc.ABC):
             left = until - time.monotonic()
             try:
                 return self._ask(images, label, max(left, 0.001))
-            except ServingError as error:
+            except RequestFailed as error:
                 left = until - time.monotonic()
                 if error.code is not Code.UNAVAILABLE or tried == _TRIES or left < pause:
                     raise
@@ -187,16 +180,9 @@ class RestClient(Client):
         self._pool.clear()
 
     def status(self) -> list[VersionStatus]:
-        """The model's versions and their states, as TensorFlow Serving's REST tells them.
-
-        Raises:
-          RequestFailed: the server's word, or that it can't be reached.
-        """
-        try:
-            document = self._send("GET", self._path(self.label), None, self.timeout).json()
-        except ServingError as error:
-            raise RequestFailed(error.code, error.message) from error
-        versions: list[VersionStatus] = document["model_version_status"]
+        """The model's versions and their states; errors as of ``predict``."""
+        response = self._send("GET", self._path(self.label), None, self.timeout)
+        versions: list[VersionStatus] = response.json()["model_version_status"]
         return versions
 
     def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> Answer:
@@ -204,16 +190,16 @@ class RestClient(Client):
         body = json.dumps({"instances": instances}).encode()
         response = self._send("POST", self._path(label) + ":predict", body, seconds)
         document = response.json()
+        version = response.headers.get(signatures.VERSION_HEADER)
         try:
             rows = document["predictions"]
-            version = response.headers.get(signatures.VERSION_HEADER)
             return Answer(
                 [row[signatures.CLASSES] for row in rows],
                 [row[signatures.SCORES] for row in rows],
                 int(version) if version else None,
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ServingError(Code.FAILED_PRECONDITION, _not_ours(self.model)) from error
+            raise RequestFailed(Code.FAILED_PRECONDITION, _not_ours(self.model)) from error
 
     def _path(self, label: str) -> str:
         path = f"/v1/models/{urllib.parse.quote(self.model, safe='')}"
@@ -230,7 +216,7 @@ class RestClient(Client):
                 method, address, body=body, headers=self._headers, timeout=timeout
             )
         except urllib3.exceptions.SSLError as error:
-            raise ServingError(
+            raise RequestFailed(
                 Code.UNAUTHENTICATED, f"{self.url}: the certificate is not accepted: {error}"
             ) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -238,21 +224,20 @@ class RestClient(Client):
             refused = isinstance(error, urllib3.exceptions.NewConnectionError)
             if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
                 message = _late(self.url, self.timeout)
-                raise ServingError(Code.DEADLINE_EXCEEDED, message) from error
-            raise ServingError(Code.UNAVAILABLE, _not_reached(self.url)) from error
+                raise RequestFailed(Code.DEADLINE_EXCEEDED, message) from error
+            raise RequestFailed(Code.UNAVAILABLE, _not_reached(self.url)) from error
         if response.status != 200:
-            raise ServingError(*_failure(response, self.url))
+            raise self._failure(response)
         return response
 
-
-def _failure(response: urllib3.BaseHTTPResponse, url: str) -> tuple[Code, str]:
-    if response.status == _TOO_LARGE:
-        return Code.RESOURCE_EXHAUSTED, "The request is too large for the server."
-    code = _CODES.get(response.status, Code.UNKNOWN)
-    try:
-        return code, str(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        return code, f"{url} answered with HTTP status {response.status}."
+    def _failure(self, response: urllib3.BaseHTTPResponse) -> RequestFailed:
+        try:
+            message = str(response.json()["error"])
+        except (ValueError, KeyError, TypeError):
+            message = f"{self.url} answered with HTTP status {response.status}."
+        if response.status == _TOO_LARGE:
+            message = "The request is too large for the server."
+        return RequestFailed(_CODES.get(response.status, Code.UNKNOWN), message)
 
 
 @dataclasses.dataclass(eq=False)
@@ -317,9 +302,9 @@ class GrpcClient(Client):
                 message = _not_reached(self.address)
             elif code is Code.DEADLINE_EXCEEDED:
                 message = _late(self.address, self.timeout)
-            raise ServingError(code, message) from error
+            raise RequestFailed(code, message) from error
         if not {signatures.CLASSES, signatures.SCORES} <= set(response.outputs):
-            raise ServingError(Code.FAILED_PRECONDITION, _not_ours(self.model))
+            raise RequestFailed(Code.FAILED_PRECONDITION, _not_ours(self.model))
         classes = tf.make_ndarray(response.outputs[signatures.CLASSES])
         return Answer(
             [[name.decode("utf-8") for name in row] for row in classes.tolist()],

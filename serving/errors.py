@@ -12,7 +12,6 @@ class Code(enum.IntEnum):
     http_status: int
 
     def __new__(cls, number: int, http_status: int = 0) -> "Code":
-        """Makes a code of both numbers."""
         code = int.__new__(cls, number)
         code._value_, code.http_status = number, http_status
         return code

@@ -101,7 +101,6 @@ class Rollout:
         return Rollout(version, None, before, max(self.newest, version))
 
     def with_canary(self, version: int) -> "Rollout":
-        """A version beside the stable one."""
         return replace(self, canary=version, newest=max(self.newest, version))
 
     @classmethod
@@ -245,5 +244,4 @@ class VersionNote:
             return None
 
     def text(self) -> str:
-        """The file's text."""
         return json.dumps(asdict(self), indent=2)

@@ -58,7 +58,6 @@ class Executor(pusher.Executor):
         self._MarkPushed(pushed_model, pushed_destination=target, pushed_version=str(version))
 
     def _note(self, input_dict: Artifacts) -> VersionNote:
-        """What is worth knowing of a version, whoever copies it elsewhere."""
         # Without a model, it is the infra blessing that holds it.
         model = (input_dict.get("model") or input_dict["infra_blessing"])[0]
         verdicts = [Verdict.read(b.mlmd_artifact) for b in input_dict.get("model_blessing", [])]

@@ -68,7 +68,6 @@ class GrpcServer:
             ) from error
 
     async def start(self) -> None:
-        """Begins to answer."""
         await self._server.start()
 
     async def set_ready(self, ready: bool) -> None:

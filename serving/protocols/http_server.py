@@ -66,7 +66,6 @@ class HttpServer:
         return port
 
     async def start(self) -> None:
-        """Begins to answer."""
         self._serving = asyncio.create_task(self._server.serve(self._sockets))
         while not self._server.started:
             if self._serving.done():

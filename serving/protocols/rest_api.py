@@ -116,7 +116,6 @@ class RestApp:
         self._page = _page()
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        """ASGI's entry."""
         if scope["type"] != "http":
             return
         path = scope["raw_path"].decode("latin-1")

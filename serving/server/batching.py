@@ -67,8 +67,7 @@ class Batcher:
 
     def __init__(self, parameters: Batching, max_pixels: int):
         """Starts the threads; ``max_pixels`` are of a batch, but a single call may have more."""
-        self._parameters = parameters
-        self._max_pixels = max_pixels
+        self._parameters, self._max_pixels = parameters, max_pixels
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(parameters.num_batch_threads, "batch")
         self._free = parameters.num_batch_threads
@@ -113,8 +112,7 @@ class Batcher:
 
     def _size(self, call: Call) -> int:
         """Examples of a call; 0 where it can't run with others."""
-        alone = call.alone or call.function in self._unbatchable
-        if alone or self._parameters.max_batch_size == 1:
+        if self._parameters.max_batch_size == 1 or call.alone or call.function in self._unbatchable:
             return 0
         sizes = {array.shape[0] if array.ndim else 0 for array in call.inputs}
         return sizes.pop() if len(sizes) == 1 else 0
@@ -242,11 +240,9 @@ class Batcher:
         outputs = function(inputs)
         if not _is_batch(outputs, total + padding):
             raise _Unbatchable
-        ends = list(itertools.accumulate(sizes))
-        starts = [0, *ends[:-1]]
         return [
-            [output[start:end] for output in outputs]
-            for start, end in zip(starts, ends, strict=True)
+            [output[end - size : end] for output in outputs]
+            for size, end in zip(sizes, itertools.accumulate(sizes), strict=True)
         ]
 
 
@@ -270,6 +266,4 @@ def _padded(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _byte_count(array: np.ndarray) -> int:
-    if array.dtype != object:
-        return array.nbytes
-    return sum(map(len, array.ravel().tolist()))
+    return sum(map(len, array.ravel().tolist())) if array.dtype == object else array.nbytes

@@ -34,11 +34,9 @@ class _Entry:
     warning: str = ""  # logged last
 
     def available(self) -> list[Servable]:
-        """Versions that answer."""
         return [s for s in self.servables.values() if s.state is State.AVAILABLE]
 
     def reasons(self) -> str:
-        """Why no version answers."""
         errors = [str(s.error) for s in self.servables.values() if s.error is not None]
         return "; ".join(filter(None, [*errors, self.warning]))
 

@@ -129,7 +129,6 @@ class PredictionService:
         self._log.put(config, entry)
 
     async def classify(self, request: ClassificationRequest) -> ClassificationResponse:
-        """Answers Classify; errors as of ``predict``."""
         [result] = await self._infer([inference.task_of(request)], request.input)
         response = ClassificationResponse(
             result=result.classification_result, model_spec=result.model_spec
@@ -138,7 +137,6 @@ class PredictionService:
         return response
 
     async def regress(self, request: RegressionRequest) -> RegressionResponse:
-        """Answers Regress; errors as of ``predict``."""
         [result] = await self._infer([inference.task_of(request)], request.input)
         response = RegressionResponse(result=result.regression_result, model_spec=result.model_spec)
         self._sample("regress_log", response.model_spec, lambda: (request, response))
@@ -147,7 +145,6 @@ class PredictionService:
     async def multi_inference(
         self, request: inference_pb2.MultiInferenceRequest
     ) -> inference_pb2.MultiInferenceResponse:
-        """Answers MultiInference; errors as of ``predict``."""
         inference.check_tasks(request)
         results = await self._infer(request.tasks, request.input)
         response = inference_pb2.MultiInferenceResponse(results=results)
@@ -168,7 +165,6 @@ class PredictionService:
     def metadata(
         self, request: metadata_pb2.GetModelMetadataRequest
     ) -> metadata_pb2.GetModelMetadataResponse:
-        """Answers GetModelMetadata; errors as of ``predict``."""
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         if not request.metadata_field:
@@ -190,7 +186,6 @@ class PredictionService:
     def status(
         self, request: status_pb2.GetModelStatusRequest
     ) -> status_pb2.GetModelStatusResponse:
-        """Answers GetModelStatus; errors as of ``predict``."""
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         spec = request.model_spec
@@ -205,6 +200,5 @@ class PredictionService:
         return response
 
     async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:
-        """Answers HandleReloadConfigRequest; errors as of ``Manager.reload``."""
         await self.manager.reload(request.config)
         return ReloadConfigResponse()

@@ -36,12 +36,10 @@ class Counter(_Metric):
         self._counts: dict[_Labels, int] = {}
 
     def add(self, *values: str, count: int = 1) -> None:
-        """Adds to the count of these values of the labels."""
         with self._lock:
             self._counts[values] = self._counts.get(values, 0) + count
 
     def lines(self) -> Iterator[str]:
-        """The metric's lines of the page."""
         yield f"# TYPE {self.name} counter"
         with self._lock:
             counts = sorted(self._counts.items())
@@ -58,7 +56,6 @@ class Histogram(_Metric):
         self._sums: dict[_Labels, float] = {}
 
     def add(self, *values: str, seconds: float) -> None:
-        """Adds a time for these values of the labels."""
         microseconds = seconds * 1e6
         at = bisect.bisect_left(_BOUNDS, microseconds)
         with self._lock:
@@ -69,7 +66,6 @@ class Histogram(_Metric):
             self._sums[values] = self._sums.get(values, 0.0) + microseconds
 
     def lines(self) -> Iterator[str]:
-        """The metric's lines of the page."""
         yield f"# TYPE {self.name} histogram"
         bounds = [*(f"{bound:g}" for bound in _BOUNDS), "+Inf"]
         with self._lock:

@@ -60,7 +60,6 @@ class RequestLog:
             self._metrics.log_dropped.add(config.name)
 
     def close(self) -> None:
-        """Writes what waits."""
         self._queue.put(_CLOSE)
         self._thread.join()
 

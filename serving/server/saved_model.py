@@ -43,7 +43,6 @@ class SavedModel:
         self.function = functools.lru_cache(_FUNCTIONS)(self._function)
 
     def _function(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Function:
-        """What computes the tensors of some names from those of others."""
         try:
             if set(feeds) & set(fetches):  # an input that is an output; only run() takes it
                 run = self._session.make_callable(list(fetches), list(feeds))
