@@ -138,10 +138,8 @@ def _compiled_by_tfx(config: Config) -> "tuple[protocol.PipelineSpec, list[BaseN
     ids = [node.id for node in pipeline.components]
     for node in config.kubeflow.resources:
         if node != "*" and node not in ids:
-            raise DarkroomError(
-                f"kubeflow.resources: {node} is no node of the graph, there are "
-                f"{', '.join(ids)}.{closest(node, ids)}"
-            )
+            choices = f"there are {', '.join(ids)}.{closest(node, ids)}"
+            raise DarkroomError(f"kubeflow.resources: {node} is no node of the graph, {choices}")
     settings = tfx_runner.KubeflowV2DagRunnerConfig(
         default_image=config.kubeflow.image,
         default_commands=list(_COMMAND),
@@ -153,18 +151,17 @@ def _compiled_by_tfx(config: Config) -> "tuple[protocol.PipelineSpec, list[BaseN
 
 def write(spec: Specification, path: Path) -> None:
     """Writes a specification as YAML, whole or not at all; DarkroomError where that can't be."""
-    heading = (
-        f"# {spec.pipeline['pipelineInfo']['name']}: {_MADE_BY}, "
-        f"darkroom {environment.versions().get('darkroom', '')}\n"
+    name, version = (
+        spec.pipeline["pipelineInfo"]["name"],
+        environment.versions().get("darkroom", ""),
     )
+    heading = f"# {name}: {_MADE_BY}, darkroom {version}\n"
     documents = yaml.safe_dump_all(spec.documents(), sort_keys=True, width=100, allow_unicode=True)
     try:
         before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else _MADE_BY
         if _MADE_BY not in before.partition("\n")[0]:
-            raise DarkroomError(
-                f"{path} is there already, and darkroom compile didn't make it. Name another file "
-                "with -o."
-            )
+            message = f"{path} is there already, and darkroom compile didn't make it."
+            raise DarkroomError(f"{message} Name another file with -o.")
         path.parent.mkdir(parents=True, exist_ok=True)
         files.replace(path, heading + documents)
     except OSError as error:
@@ -266,10 +263,8 @@ def _of_kubernetes(kubeflow: Kubeflow, resources: Resources) -> protocol.Kuberne
             for name, _, key in [source.partition("/")]
         ]
     if kubeflow.volumes:
-        described["pvcMount"] = [
-            {"constant": claim, "mountPath": path}
-            for path, claim in sorted(kubeflow.volumes.items())
-        ]
+        volumes = sorted(kubeflow.volumes.items())
+        described["pvcMount"] = [{"constant": claim, "mountPath": path} for path, claim in volumes]
     if resources.node_pool:
         described["nodeSelector"] = {"labels": dict(sorted(resources.node_pool.items()))}
     return described

@@ -159,7 +159,10 @@ class _Run:
             how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
             raise _failed(task, how, folder, _last_words(lines))
         self._take(task, handed, folder)
-        return Ran(task.name, seconds, *_result(lines))
+        says = [match for line in lines if (match := DONE.fullmatch(line))]
+        if not says:
+            return Ran(task.name, seconds, None, "")
+        return Ran(task.name, seconds, float(says[-1]["seconds"]), says[-1]["words"] or "")
 
     def _executor_input(self, task: spec.Task, folder: Path) -> ExecutorInput:
         """What the driver of Kubeflow Pipelines would hand to it."""
@@ -171,24 +174,18 @@ class _Run:
         # The launcher makes the folders around an output, and the task the output.
         outputs = self._places.root / "artifacts" / self._pipeline / self._id / task.name
         outputs.mkdir(parents=True)
+        taken: protocol.ArtifactLists = {
+            key: {"artifacts": [self._artifacts[source]]} for key, source in task.inputs.items()
+        }
+        made: protocol.ArtifactLists = {
+            key: {"artifacts": [{"name": key, "uri": str(outputs / key), "type": kind}]}
+            for key, kind in task.outputs.items()
+        }
+        files = {key: {"outputFile": str(folder / key)} for key in task.output_parameters}
+        output_file = str(folder / _OUTPUT_FILE)
         return {
-            "inputs": {
-                "parameterValues": parameters,
-                "artifacts": {
-                    key: {"artifacts": [self._artifacts[source]]}
-                    for key, source in task.inputs.items()
-                },
-            },
-            "outputs": {
-                "artifacts": {
-                    key: {"artifacts": [{"name": key, "uri": str(outputs / key), "type": kind}]}
-                    for key, kind in task.outputs.items()
-                },
-                "parameters": {
-                    key: {"outputFile": str(folder / key)} for key in task.output_parameters
-                },
-                "outputFile": str(folder / _OUTPUT_FILE),
-            },
+            "inputs": {"parameterValues": parameters, "artifacts": taken},
+            "outputs": {"artifacts": made, "parameters": files, "outputFile": output_file},
         }
 
     def _start(
@@ -237,9 +234,8 @@ class _Run:
             for key in task.output_parameters:
                 self._parameters[spec.Source(task.name, key)] = output["parameterValues"][key]
         except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-            raise _failed(
-                task, f"wrote no executor output that can be read ({error})", folder
-            ) from error
+            message = f"wrote no executor output that can be read ({error})"
+            raise _failed(task, message, folder) from error
         for key, listed in handed["outputs"]["artifacts"].items():
             [declared] = listed["artifacts"]
             metadata = artifacts.get(key, {}).get("metadata", {})
@@ -247,18 +243,16 @@ class _Run:
                 **declared, "type": _FORGOTTEN, "metadata": metadata,
             }  # fmt: skip
             if not os.path.isdir(declared["uri"]) or not os.listdir(declared["uri"]):
-                raise _failed(
-                    task, f"did not write its output {key}, expected in {declared['uri']}", folder
-                )
+                message = f"did not write its output {key}, expected in {declared['uri']}"
+                raise _failed(task, message, folder)
 
 
 def _check(task: spec.Task) -> None:
     """What would stop it here, before the first task runs."""
     for word in task.command:
         if "{{$" in word and word != EXECUTOR_INPUT:
-            raise DarkroomError(
-                f"task {task.name}: can't fill in the placeholder of {word!r} here."
-            )
+            message = f"task {task.name}: can't fill in the placeholder of {word!r} here."
+            raise DarkroomError(message)
     for secret in task.kubernetes.get("secretAsEnv", []):
         for key in secret["keyToEnv"]:
             if key["envVar"] not in os.environ:
@@ -294,11 +288,6 @@ def _last_words(lines: Sequence[str]) -> str:
     sentences = [number for number, line in enumerate(lines) if FAILED.match(line)]
     shown = lines[sentences[-1] :] if sentences else lines[-_SHOWN_LINES:]
     return "\n  ".join(line for line in shown if line.strip())
-
-
-def _result(lines: Sequence[str]) -> tuple[float | None, str]:
-    matches = [match for line in lines if (match := DONE.fullmatch(line))]
-    return (float(matches[-1]["seconds"]), matches[-1]["words"] or "") if matches else (None, "")
 
 
 if __name__ == "__main__":

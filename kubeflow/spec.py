@@ -12,6 +12,7 @@ from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.kubeflow import protocol
 from darkroom.kubeflow.protocol import SCHEMA_VERSION, Specification, title_of
 
+_AGAIN = "Compile the pipeline again, with darkroom compile."
 # As Kubernetes has the names of what it makes for a task.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PARAMETERS = {
@@ -83,15 +84,11 @@ def load(path: Path) -> tuple[str, list[Task]]:
         raise DarkroomError(f"{path}: not valid YAML. darkroom compile makes one.") from error
     first = documents[0] if documents else None
     if not isinstance(first, dict) or not {"root", "components", "deploymentSpec"} <= set(first):
-        raise DarkroomError(
-            f"{path}: expected the specification of a pipeline, with root, components and "
-            "deploymentSpec. darkroom compile makes one."
-        )
+        keys = "root, components and deploymentSpec. darkroom compile makes one."
+        raise DarkroomError(f"{path}: expected the specification of a pipeline, with {keys}")
     if first.get("schemaVersion") != SCHEMA_VERSION:
-        raise DarkroomError(
-            f"{path}: expected schemaVersion {SCHEMA_VERSION}, found {first.get('schemaVersion')}. "
-            "Compile the pipeline again, with darkroom compile."
-        )
+        versions = f"{SCHEMA_VERSION}, found {first.get('schemaVersion')}"
+        raise DarkroomError(f"{path}: expected schemaVersion {versions}. {_AGAIN}")
     try:
         spec = Specification.of_documents(*documents[:2])
         pipeline = spec.pipeline["pipelineInfo"]["name"]
@@ -100,17 +97,15 @@ def load(path: Path) -> tuple[str, list[Task]]:
             for problem in _problems(spec, task, tasks):
                 raise DarkroomError(f"{path}: task {task.name}: {problem}")
     except (KeyError, AttributeError, TypeError) as error:
-        raise DarkroomError(
-            f"{path}: not a specification that can run: {type(error).__name__} {error}. "
-            "Compile the pipeline again, with darkroom compile."
-        ) from error
+        reason = f"{type(error).__name__} {error}"
+        message = f"{path}: not a specification that can run: {reason}. {_AGAIN}"
+        raise DarkroomError(message) from error
     sorter = TopologicalSorter({task.name: sorted(task.after) for task in tasks.values()})
     try:
         return pipeline, [tasks[name] for name in sorter.static_order()]
     except CycleError as error:
-        raise DarkroomError(
-            f"{path}: these tasks wait for each other: {' → '.join(error.args[1])}."
-        ) from None
+        message = f"{path}: these tasks wait for each other: {' → '.join(error.args[1])}."
+        raise DarkroomError(message) from None
 
 
 def _task(path: Path, spec: Specification, name: str, described: protocol.TaskSpec) -> Task:

@@ -37,18 +37,11 @@ def submit(
     cron: str | None = None,
     service_account: str | None = None,
 ) -> Submitted:
-    """Starts a run, or with ``cron`` a recurring run.
+    """Starts a run, or with ``cron`` (fields from seconds to the day of the week) a recurring run.
 
-    Args:
-      path: of the specification.
-      host: URL of Kubeflow Pipelines, such as http://localhost:8080.
-      experiment: in which runs are listed; made where it isn't there.
-      namespace: of a multi-user installation; None: of a single-user one.
-      name: of the run; None: the pipeline's.
-      cron: when it runs, in six fields from seconds to the day of the week.
-      service_account: of Kubernetes, as which it runs.
-
-    Raises DarkroomError: kfp isn't installed, the specification can't run, or the host refuses.
+    It is listed in the experiment, which is made where it isn't there, by default under the
+    pipeline's name. Raises DarkroomError: kfp isn't installed, the specification can't run, or the
+    host refuses.
     """
     try:
         import kfp
@@ -80,9 +73,8 @@ def submit(
             )
     except kfp_server_api.ApiException as error:
         words = " ".join(str(error.body or "").split())[:_MOST_WORDS]
-        raise DarkroomError(
-            f"{host} refused {pipeline}: {error.status} {error.reason}. {words}"
-        ) from error
+        message = f"{host} refused {pipeline}: {error.status} {error.reason}. {words}"
+        raise DarkroomError(message) from error
     except urllib3.exceptions.HTTPError as error:
         raise DarkroomError(f"{host} was reached, and then was not: {error}. Try again.") from error
     number = recurring.recurring_run_id
@@ -117,6 +109,5 @@ def reach(host: str) -> None:
             f"{host} wants to know who asks: {answer.status}. Set {TOKEN_VARIABLE} to a token."
         )
     if answer.status != 200:
-        raise DarkroomError(
-            f"{host} is not Kubeflow Pipelines: {_HEALTH} answers {answer.status}. {remedy}"
-        )
+        message = f"{host} is not Kubeflow Pipelines: {_HEALTH} answers {answer.status}. {remedy}"
+        raise DarkroomError(message)

@@ -127,9 +127,8 @@ def _run(
     begin = time.monotonic()
     executor(executor.Context(**context)).Do(inputs, outputs, parameters)
     seconds = time.monotonic() - begin
-    described = {
-        key: {"artifacts": list(map(artifacts.describe, listed))} for key, listed in outputs.items()
-    }
+    made = {key: [artifacts.describe(one) for one in listed] for key, listed in outputs.items()}
+    described: protocol.ArtifactLists = {key: {"artifacts": listed} for key, listed in made.items()}
     write_output(output_file, {"artifacts": described})
     if elsewhere:  # where a summary can't be read from
         return seconds, ""
@@ -179,32 +178,22 @@ class Artifacts:
                 [value] = value.values()  # as the open-source back end keeps what is no plain value
             if key in (artifact.PROPERTIES or {}):
                 setattr(artifact, key, value)
-            elif isinstance(value, str):
-                artifact.set_string_custom_property(key, value)
-            elif isinstance(value, int):
-                artifact.set_int_custom_property(key, value)
-            elif isinstance(value, float):
-                artifact.set_float_custom_property(key, value)
-            else:
-                artifact.set_json_value_custom_property(key, value)
+                continue
+            names = {str: "string", int: "int", bool: "int", float: "float"}
+            kind = names.get(type(value), "json_value")
+            getattr(artifact, f"set_{kind}_custom_property")(key, value)
         return artifact
 
     def describe(self, artifact: "Artifact") -> RuntimeArtifact:
         """What is told of it to whoever takes it."""
-        record = artifact.mlmd_artifact
-        metadata = {
-            key: _origin(getattr(value, kind))
-            for properties in (record.properties, record.custom_properties)
-            for key, value in properties.items()
-            for kind in [value.WhichOneof("value")]
-            if kind in ("int_value", "double_value", "string_value")
-        }
-        structured = {
-            key: artifact.get_json_value_custom_property(key)
-            for key, value in record.custom_properties.items()
-            if value.WhichOneof("value") == "struct_value"
-        }
-        return {"uri": self.uris[id(artifact)], "metadata": {**metadata, **structured}}
+        record, metadata = artifact.mlmd_artifact, {}
+        for key, value in [*record.properties.items(), *record.custom_properties.items()]:
+            kind = value.WhichOneof("value")
+            if kind in ("int_value", "double_value", "string_value"):
+                metadata[key] = _origin(getattr(value, kind))
+            elif kind == "struct_value":
+                metadata[key] = artifact.get_json_value_custom_property(key)
+        return {"uri": self.uris[id(artifact)], "metadata": metadata}
 
 
 def _whole(value: object) -> object:

@@ -8,6 +8,7 @@ A client, a flag, a configuration file and a dashboard of TensorFlow Serving's w
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -44,9 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # All that can be wrong with the files, before TensorFlow is imported.
         files = _Files(flags)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        logging.basicConfig(
-            stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO
-        )
+        form = "%(asctime)s %(levelname)s %(message)s"
+        logging.basicConfig(stream=sys.stderr, format=form, level=logging.INFO)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         _run(_serve(flags, files))
@@ -59,11 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(serving: Coroutine[object, object, None]) -> None:
     """Runs the event loop: uvloop's, which takes a sixth less of a core; Windows has none."""
     try:
-        import uvloop
+        from uvloop import run
     except ImportError:
-        asyncio.run(serving)
-    else:
-        uvloop.run(serving)
+        from asyncio import run
+    run(serving)
 
 
 class _Files:
@@ -92,7 +91,10 @@ def _models(flags: Flags) -> ModelServerConfig:
 
 
 async def _serve(flags: Flags, files: _Files) -> None:
-    stopping = _stop_signal()
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The loop's own add_signal_handler is not on Windows.
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
     service = _service(flags, files)
     try:
         await _answer(flags, files, service, stopping)
@@ -135,15 +137,6 @@ async def _answer(
     await asyncio.gather(*(server.stop(flags.shutdown_grace_seconds) for server in servers))
 
 
-def _stop_signal() -> asyncio.Event:
-    """What SIGTERM and Ctrl-C set."""
-    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # The loop's own add_signal_handler is not on Windows.
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
-    return stopping
-
-
 def _service(flags: Flags, files: _Files) -> "PredictionService":
     from darkroom.serving.server import batching, inference, loading, prediction_service, prometheus
     from darkroom.serving.server.manager import Manager
@@ -151,7 +144,8 @@ def _service(flags: Flags, files: _Files) -> "PredictionService":
 
     metrics = prometheus.Metrics()
     limits = inference.Limits(flags.max_request_bytes, flags.max_image_pixels)
-    manager = Manager(loading.Loader(flags, limits, metrics), flags)
+    load = functools.partial(loading.load, flags=flags, limits=limits, metrics=metrics)
+    manager = Manager(load, flags)
     pixels = min(flags.max_image_pixels, batching.MAX_BATCH_PIXELS)
     batcher = batching.Batcher(files.batching, pixels)
     log = RequestLog(metrics, flags.request_log_file_bytes, flags.request_log_files)
@@ -187,8 +181,7 @@ async def _tell_health(manager: "Manager", servers: "list[GrpcServer | HttpServe
     """Keeps gRPC's health service and the log up to date."""
     announced = None
     while True:
-        ready = manager.ready()
-        if ready is not announced:
+        if (ready := manager.ready()) is not announced:
             announced = ready
             _log.info("Ready." if ready else "Not ready: a model has no version that answers.")
             for server in servers:

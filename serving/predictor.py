@@ -70,17 +70,15 @@ class Predictor:
         try:
             import tensorflow as tf
         except ImportError as error:
-            raise PredictionError(
-                "Predictions need TensorFlow: pip install 'darkroom-tfx[serving]'."
-            ) from error
+            message = "Predictions need TensorFlow: pip install 'darkroom-tfx[serving]'."
+            raise PredictionError(message) from error
         self._tf = tf
         try:
             self._model = tf.saved_model.load(str(version_folder))
             self._serve = self._model.signatures[signatures.SERVING]
         except (OSError, KeyError) as error:
-            raise PredictionError(
-                f"{version_folder} is not a model that can serve images: {error}."
-            ) from error
+            message = f"{version_folder} is not a model that can serve images: {error}."
+            raise PredictionError(message) from error
         self.version = int(version_folder.name) if version_folder.name.isdecimal() else None
         contract = read_json(version_folder / signatures.CONTRACT_PATH)
         self.multi_label: bool = contract.get("multi_label", False)
@@ -90,9 +88,8 @@ class Predictor:
         try:
             return self.predict_all([image])[0]
         except self._tf.errors.InvalidArgumentError as error:
-            raise ImageError(
-                f"{name}: can't be decoded; expected a PNG, JPEG, GIF or BMP image."
-            ) from error
+            message = f"{name}: can't be decoded; expected a PNG, JPEG, GIF or BMP image."
+            raise ImageError(message) from error
 
     def predict_all(self, images: Sequence[bytes]) -> list[Prediction]:
         """Scores encoded images at once; raises TensorFlow's errors."""

@@ -62,10 +62,7 @@ def listed(model_folder: Path) -> list[Version]:
 
 
 def served_version(model_folder: Path) -> Path:
-    """The folder of the stable version; of the newest, where nothing says which is stable.
-
-    Raises RolloutError where it isn't there.
-    """
+    """The folder of the stable version; of the newest, where nothing says so; or RolloutError."""
     paths, current = _pushed(model_folder), read(model_folder)
     if current is None:
         return paths[0]
@@ -110,10 +107,7 @@ def promote(model_folder: Path, version: int | None = None, as_canary: bool = Fa
 
 
 def roll_back(model_folder: Path) -> Rollout:
-    """Makes the version stable that was so before; the canary goes.
-
-    Raises RolloutError where there is nothing to go back to.
-    """
+    """Makes the version stable that was so before, or raises RolloutError; the canary goes."""
 
     def rolled_back(current: Rollout | None, on_disk: Sequence[int]) -> Rollout:
         current = current or _assumed(on_disk)

@@ -69,7 +69,7 @@ def parse(body: bytes) -> Document:
     except RecursionError as error:
         raise invalid("JSON Parse error: nested too deeply") from error
     if not isinstance(document, dict):
-        raise invalid(f"JSON Value: {_quoted(document)} Is not object")
+        raise _wrong(document, "Is not object")
     return document
 
 
@@ -77,10 +77,8 @@ def signature_name(document: Document) -> str:
     """The signature that a request names, or ""."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise invalid(
-            f"JSON Value: {_quoted(document)} not formatted correctly. 'signature_name' key must "
-            "be a string value."
-        )
+        complaint = "not formatted correctly. 'signature_name' key must be a string value."
+        raise _wrong(document, complaint)
     return name
 
 
@@ -98,17 +96,15 @@ def inputs(
     if not formats:
         raise invalid("Missing 'inputs' or 'instances' key")
     if len(formats) > 1:
-        raise invalid(
-            f"JSON Value: {_quoted(document)} Not formatted correctly expecting only one of "
-            "'inputs' or 'instances' keys to exist"
-        )
+        complaint = "expecting only one of 'inputs' or 'instances' keys to exist"
+        raise _wrong(document, f"Not formatted correctly {complaint}")
     value = document[formats[0].value]
     if formats[0] is Format.COLUMNAR:
         return _from_columns(value, infos), Format.COLUMNAR
     if not isinstance(value, list):
-        raise invalid(f"JSON Value: {_quoted(document)} Excepting 'instances' to be an list/array")
+        raise _wrong(document, "Excepting 'instances' to be an list/array")
     if not value:
-        raise invalid(f"JSON Value: {_quoted(document)} No values in 'instances' array")
+        raise _wrong(document, "No values in 'instances' array")
     return _from_rows(value, infos), Format.ROW
 
 
@@ -135,17 +131,13 @@ def examples(document: Document) -> Input:
         place = request.example_list_with_context
         _fill_example(document["context"], place.context)
     if "examples" not in document:
-        raise invalid(
-            f"JSON Value: {_quoted(document)} When method is classify, key 'examples' is expected "
-            "and was not found"
-        )
+        complaint = "When method is classify, key 'examples' is expected and was not found"
+        raise _wrong(document, complaint)
     values = document["examples"]
     if not isinstance(values, list):
-        raise invalid(
-            f"JSON Value: {_quoted(document)} Expecting 'examples' value to be an list/array"
-        )
+        raise _wrong(document, "Expecting 'examples' value to be an list/array")
     if not values:
-        raise invalid(f"JSON Value: {_quoted(document)} 'examples' value is an empty array")
+        raise _wrong(document, "'examples' value is an empty array")
     for value in values:
         _fill_example(value, place.examples.add())
     return request
@@ -155,10 +147,8 @@ def classifications(result: ClassificationResult) -> bytes:
     """The body of a classify answer: of each example its labels and scores."""
     if not result.classifications:
         raise invalid("Cannot convert empty ClassificationResults to JSON")
-    rows = [
-        [[scored.label, np.float32(scored.score)] for scored in one.classes]
-        for one in result.classifications
-    ]
+    examples = (one.classes for one in result.classifications)
+    rows = [[[scored.label, np.float32(scored.score)] for scored in one] for one in examples]
     return _dump({"results": rows})
 
 
@@ -275,16 +265,13 @@ def _at_element(error: ServingError, values: list[Json], dtype: int, key: str) -
     except ServingError as of_element:
         error = of_element
     else:
-        if math.prod(expected) != math.prod(actual):
-            sizes = math.prod(expected), math.prod(actual)
+        sizes = math.prod(expected), math.prod(actual)
+        if sizes[0] != sizes[1]:
             error = invalid(f"Expecting tensor size: {sizes[0]} but got: {sizes[1]}")
         elif expected != actual:
             error = invalid(f"Expecting shape {_shape(expected)} but got: {_shape(actual)}")
-    return ServingError(
-        error.code,
-        f"Failed to process element: {number}{key} of 'instances' list. Error: "
-        f"{error.code.name}: {error.message}",
-    )
+    where = f"Failed to process element: {number}{key} of 'instances' list."
+    return ServingError(error.code, f"{where} Error: {error.code.name}: {error.message}")
 
 
 def _first_wrong(values: list[Json], dtype: int) -> int:
@@ -317,16 +304,12 @@ def _tensor(value: Json, dtype: int) -> np.ndarray:
     for level, size in enumerate(shape):
         if set(map(type, leaves)) != {list}:
             stray = next(leaf for leaf in leaves if not isinstance(leaf, list))
-            raise invalid(
-                f"JSON Value: {_quoted(stray)} found at incorrect level: {level + 1} in the JSON "
-                f"DOM. Expected at level: {len(shape)}"
-            )
+            where = f"level: {level + 1} in the JSON DOM. Expected at level: {len(shape)}"
+            raise _wrong(stray, f"found at incorrect {where}")
         if set(map(len, leaves)) != {size}:
             other = next(len(leaf) for leaf in leaves if len(leaf) != size)
-            raise invalid(
-                f"Encountered list at unexpected size: {other} at level: {level} expected size: "
-                f"{size}"
-            )
+            where = f"size: {other} at level: {level} expected size: {size}"
+            raise invalid(f"Encountered list at unexpected {where}")
         leaves = list(chain.from_iterable(leaves))
     if list in set(map(type, leaves)):
         raise invalid(f"Encountered list at unexpected level: {len(shape)} expected < {len(shape)}")
@@ -343,11 +326,8 @@ def _tensor(value: Json, dtype: int) -> np.ndarray:
 def _numbers(values: list[Any], number: int) -> np.ndarray:
     dtype = _NUMBERS.get(number)
     if dtype is None:
-        raise ServingError(
-            Code.UNIMPLEMENTED,
-            f"Conversion of JSON Value: {_quoted(values[0] if values else [])} to type: "
-            f"{dtype_name(number)}",
-        )
+        conversion = f"{_quoted(values[0] if values else [])} to type: {dtype_name(number)}"
+        raise ServingError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {conversion}")
     types = _TYPES[dtype.kind]
     if not set(map(type, values)) <= types:
         raise _wrong_type(next(v for v in values if type(v) not in types), number)
@@ -370,10 +350,8 @@ def _floats(values: list[int | float], number: int, dtype: np.dtype) -> np.ndarr
     for place in np.flatnonzero(np.abs(doubles) > highest):
         value = values[place]
         if isinstance(value, int) or math.isinf(array[place]) > math.isinf(value):
-            raise invalid(
-                f"Cannot convert JSON value: {_quoted(value)} to {dtype_name(number)} without "
-                "loss of precision."
-            )
+            conversion = f"{_quoted(value)} to {dtype_name(number)}"
+            raise invalid(f"Cannot convert JSON value: {conversion} without loss of precision.")
     return array
 
 
@@ -384,7 +362,7 @@ def _string(value: Json) -> bytes:
     if escaped is not None:
         return _unescape(escaped)
     if isinstance(value, dict):
-        raise invalid(f"JSON Value: {_quoted(value)} not formatted correctly for base64 data")
+        raise _wrong(value, "not formatted correctly for base64 data")
     raise _wrong_type(value, types_pb2.DT_STRING)
 
 
@@ -424,9 +402,8 @@ def _fill_example(value: Json, example: Example) -> None:
         for element in content if isinstance(content, list) else [content]:
             of_element, converted = _element(element, name)
             if kind not in (None, of_element):
-                raise invalid(
-                    f"Unexpected element type in feature: {_cut(name)} expecting type: {kind}"
-                )
+                where = f"in feature: {_cut(name)} expecting type: {kind}"
+                raise invalid(f"Unexpected element type {where}")
             kind = of_element
             elements.append(converted)
         if kind == "float":
@@ -445,9 +422,8 @@ def _element(value: Json, name: str) -> tuple[str, object]:
         if value >= 2**63:
             raise invalid(f"Feature: {_cut(name)} has uint64 element. Only int64 is supported.")
         return "int64", int(value)
-    raise invalid(
-        f"Feature: {_cut(name)} has element with unexpected JSON type: {_type_name(value)}"
-    )
+    kind = _type_name(value)
+    raise invalid(f"Feature: {_cut(name)} has element with unexpected JSON type: {kind}")
 
 
 def _check_rows(tensors: Mapping[str, np.ndarray]) -> None:
@@ -456,9 +432,8 @@ def _check_rows(tensors: Mapping[str, np.ndarray]) -> None:
         if not tensor.ndim:
             raise invalid(f"Tensor name: {name} has no shape information")
         if rows not in (None, len(tensor)):
-            raise invalid(
-                f"Tensor name: {name} has inconsistent batch size: {len(tensor)} expecting: {rows}"
-            )
+            sizes = f"{len(tensor)} expecting: {rows}"
+            raise invalid(f"Tensor name: {name} has inconsistent batch size: {sizes}")
         rows = len(tensor)
 
 
@@ -519,11 +494,13 @@ def _cut(text: str) -> str:
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
 
 
+def _wrong(value: Json, complaint: str) -> ServingError:
+    return invalid(f"JSON Value: {_quoted(value)} {complaint}")
+
+
 def _wrong_type(value: Json, dtype: int) -> ServingError:
-    return invalid(
-        f"JSON Value: {_quoted(value)} Type: {_type_name(value)} is not of expected type: "
-        f"{dtype_name(dtype)}"
-    )
+    expected = dtype_name(dtype)
+    return _wrong(value, f"Type: {_type_name(value)} is not of expected type: {expected}")
 
 
 def _type_name(value: Json) -> str:

@@ -101,9 +101,8 @@ def _check_count(name: str, count: int, expected: int, item_size: int, max_bytes
     if count > expected:
         raise invalid(f'input "{name}" has {count} values; its shape has room for {expected}')
     if expected * item_size > max_bytes:
-        raise invalid(
-            f'input "{name}" claims {expected} values; at most {max_bytes} bytes are accepted'
-        )
+        message = f'input "{name}" claims {expected} values; at most {max_bytes} bytes are accepted'
+        raise invalid(message)
 
 
 def fill(proto: TensorProto, array: np.ndarray) -> None:

@@ -62,10 +62,9 @@ class GrpcServer:
             )
             return int(self._server.add_secure_port(address, credentials))
         except (RuntimeError, ValueError) as error:
-            raise ServingError(
-                Code.UNAVAILABLE,
-                f"gRPC can't listen on {address}: is another server there? Choose another --port.",
-            ) from error
+            remedy = "is another server there? Choose another --port."
+            message = f"gRPC can't listen on {address}: {remedy}"
+            raise ServingError(Code.UNAVAILABLE, message) from error
 
     async def start(self) -> None:
         await self._server.start()

@@ -58,11 +58,9 @@ class HttpServer:
                 listener.bind((address[0], port, *address[2:]))
                 port = listener.getsockname()[1]
         except OSError as error:
-            raise ServingError(
-                Code.UNAVAILABLE,
-                f"HTTP can't listen on {host}:{port}: {error.strerror}. Choose another "
-                "--rest_api_port.",
-            ) from error
+            reason = f"{error.strerror}. Choose another --rest_api_port."
+            message = f"HTTP can't listen on {host}:{port}: {reason}"
+            raise ServingError(Code.UNAVAILABLE, message) from error
         return port
 
     async def start(self) -> None:

@@ -59,12 +59,8 @@ _MAX_VERSION = 2**63 - 1
 
 _PAGE = Path(__file__).with_name("browser.html")
 _PAGE_POLICY = (
-    "default-src 'none'",
-    "connect-src 'self'",
-    "img-src blob:",
-    "frame-ancestors 'none'",
-    "base-uri 'none'",
-    "form-action 'none'",
+    "default-src 'none'; connect-src 'self'; img-src blob:; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'"
 )
 
 
@@ -162,8 +158,8 @@ class RestApp:
 
     def _check_key(self, scope: _Scope) -> None:
         def read(name: str) -> str | None:
-            own = [value for key, value in scope["headers"] if key == name.encode()]
-            return own[-1].decode("latin-1") if own else None
+            value = dict(scope["headers"]).get(name.encode())
+            return None if value is None else value.decode("latin-1")
 
         self._keys.check(read)
 
@@ -172,9 +168,9 @@ class RestApp:
             if path == LIVE_PATH:
                 return Answer(200, b'{"status": "alive"}')
             if path == READY_PATH:
-                if self._service.manager.ready():
-                    return Answer(200, b'{"status": "ready"}')
-                return Answer(503, b'{"status": "not ready"}')
+                ready = self._service.manager.ready()
+                status, text = (200, b"ready") if ready else (503, b"not ready")
+                return Answer(status, b'{"status": "%s"}' % text)
             if path == "/":
                 return self._page
         return _refusal(404, f"Not found: {method} {path}")
@@ -186,13 +182,12 @@ class RestApp:
             for name, value in scope["headers"]
         )
         unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed else None
-        chunks = []
-        size = 0
-        while True:
+        chunks, size, more = [], 0, True
+        while more:
             event = await receive()
             if event["type"] == "http.disconnect":
                 raise ServingError(Code.CANCELLED, "The client has gone.")
-            chunk = event.get("body", b"")
+            chunk, more = event.get("body", b""), event.get("more_body", False)
             try:
                 chunk = unpack.decompress(chunk, self._max_bytes - size + 1) if unpack else chunk
             except zlib.error as error:
@@ -203,8 +198,6 @@ class RestApp:
                 message = f"The request is larger than the {self._max_bytes} bytes accepted."
                 raise _TooLarge(Code.RESOURCE_EXHAUSTED, message)
             chunks.append(chunk)
-            if not event.get("more_body"):
-                break
         if unpack and not unpack.eof:
             raise invalid("The body's gzip is cut off.")
         return b"".join(chunks)
@@ -226,9 +219,8 @@ class RestApp:
         except asyncio.CancelledError:
             if not late:
                 raise
-            raise ServingError(
-                Code.DEADLINE_EXCEEDED, f"No answer within {self._timeout:g} s."
-            ) from None
+            message = f"No answer within {self._timeout:g} s."
+            raise ServingError(Code.DEADLINE_EXCEEDED, message) from None
         finally:
             timer.cancel()
 
@@ -267,11 +259,9 @@ class RestApp:
         spec = ModelSpec()
         target.write(spec, "")
         if target.verb != "metadata":
-            request = GetModelStatusRequest(model_spec=spec)
-            return _with_defaults(self._service.status(request))
-        response = self._service.metadata(
-            GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
-        )
+            return _with_defaults(self._service.status(GetModelStatusRequest(model_spec=spec)))
+        asked = GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
+        response = self._service.metadata(asked)
         signature_map = SignatureDefMap()
         response.metadata["signature_def"].Unpack(signature_map)
         return {
@@ -325,13 +315,12 @@ def _target(method: str, path: str) -> _Target:
 
 def _with_defaults(message: Message) -> dict[str, Json]:
     """A message as JSON, snake_case, its unset fields too."""
-    to_json: Callable[..., dict[str, Json]] = functools.partial(
-        json_format.MessageToDict, preserving_proto_field_name=True
-    )
+    to_json: Callable[..., dict[str, Json]] = json_format.MessageToDict
+    options = {"preserving_proto_field_name": True}
     try:
-        return to_json(message, always_print_fields_with_no_presence=True)
+        return to_json(message, **options, always_print_fields_with_no_presence=True)
     except TypeError:  # the option's name before protobuf 5.26
-        return to_json(message, including_default_value_fields=True)
+        return to_json(message, **options, including_default_value_fields=True)
 
 
 def _page() -> Answer:
@@ -343,7 +332,7 @@ def _page() -> Answer:
         digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
         allowed.append(f"{tag}-src 'sha256-{digest}'")
     headers = {
-        "content-security-policy": "; ".join([*_PAGE_POLICY, *allowed]),
+        "content-security-policy": "; ".join([_PAGE_POLICY, *allowed]),
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",
     }

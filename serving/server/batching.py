@@ -90,10 +90,8 @@ class Batcher:
             self._examples >= limits.max_enqueued_batches * largest
             or self._bytes >= limits.max_enqueued_bytes
         ):
-            raise ServingError(
-                Code.UNAVAILABLE,
-                "The batch scheduling queue to which this task was submitted is full",
-            )
+            message = "The batch scheduling queue to which this task was submitted is full"
+            raise ServingError(Code.UNAVAILABLE, message)
         if size <= largest:
             return await self._put(call, size)
         parts = [

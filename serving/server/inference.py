@@ -87,10 +87,8 @@ def predict_call(
     for at, name in enumerate(output_filter):
         if name not in signature.outputs:
             outputs = ",".join(sorted(signature.outputs))
-            raise invalid(
-                f"output tensor alias not found in signature: {name} "
-                f"Outputs expected to be in the set {{{outputs}}}."
-            )
+            expected_set = f"Outputs expected to be in the set {{{outputs}}}."
+            raise invalid(f"output tensor alias not found in signature: {name} {expected_set}")
         if name in output_filter[:at]:
             raise invalid(f"duplicate output tensor alias: {name}")
     names = sorted(output_filter or signature.outputs)
@@ -125,10 +123,8 @@ def arrays_of(
     for name, proto in request.inputs.items():
         info = signature.inputs.get(name)
         if info is not None and info.dtype != proto.dtype:
-            raise invalid(
-                f'input "{name}" must be of type {tensors.dtype_name(info.dtype)}, received '
-                f"{tensors.dtype_name(proto.dtype)}"
-            )
+            types = map(tensors.dtype_name, (info.dtype, proto.dtype))
+            raise invalid(f'input "{name}" must be of type {", received ".join(types)}')
         arrays[name] = tensors.to_array(name, proto, limits.max_bytes)
     return arrays
 
@@ -156,13 +152,13 @@ def predict_request(
 
 
 def _wrong_inputs(sent: set[str], expected: set[str]) -> str:
-    def listed(names: set[str]) -> str:
-        return "{" + ",".join(sorted(names)) + "}"
-
+    have, want, extra, missing = (
+        "{" + ",".join(sorted(names)) + "}"
+        for names in (sent, expected, sent - expected, expected - sent)
+    )
     return (
-        f"input size does not match signature: {len(sent)}!={len(expected)} "
-        f"len({listed(sent)}) != len({listed(expected)}). Sent extra: "
-        f"{listed(sent - expected)}. Missing but required: {listed(expected - sent)}."
+        f"input size does not match signature: {len(sent)}!={len(expected)} len({have}) != "
+        f"len({want}). Sent extra: {extra}. Missing but required: {missing}."
     )
 
 
@@ -202,17 +198,15 @@ def check_tasks(request: inference_pb2.MultiInferenceRequest) -> None:
         if not task.model_spec.name:
             raise invalid("Found ModelSpec with an empty model name.")
         if task.model_spec.name != request.tasks[0].model_spec.name:
-            raise invalid(
-                "All ModelSpecs in a MultiInferenceRequest must access the same model name."
-            )
+            message = "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+            raise invalid(message)
         name = task.model_spec.signature_name or signatures.SERVING
         if name in seen:
             raise invalid(f"Duplicate evaluation of signature: {name}")
         seen.add(name)
         if task.method_name not in _METHODS:
-            raise ServingError(
-                Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
-            )
+            message = f"Unsupported signature method_name: {task.method_name}"
+            raise ServingError(Code.UNIMPLEMENTED, message)
 
 
 def signature_of(model: Model, name: str) -> SignatureDef:
@@ -233,19 +227,16 @@ def classification(signature: SignatureDef, outputs: Outputs, count: int) -> Cla
         if array is None:
             continue
         if array.ndim != 2:
-            raise invalid(
-                f"Expected Tensor shape: [batch_size num_classes] but got {list(array.shape)}"
-            )
+            message = f"Expected Tensor shape: [batch_size num_classes] but got {list(array.shape)}"
+            raise invalid(message)
         if array.dtype != dtype:
             kind = "DT_STRING" if dtype is np.object_ else "DT_FLOAT"
             raise invalid(f"Expected {name} Tensor of {kind}. Got: {array.dtype}")
         if len(array) != count:
             raise invalid(f"Expected {name} output batch size of {count}. Got: {len(array)}")
     if classes is not None and scores is not None and classes.shape != scores.shape:
-        raise invalid(
-            "Tensors class and score should match in dim_size(1). Got "
-            f"{classes.shape[1]} vs. {scores.shape[1]}"
-        )
+        sizes = f"{classes.shape[1]} vs. {scores.shape[1]}"
+        raise invalid(f"Tensors class and score should match in dim_size(1). Got {sizes}")
     [shape] = {array.shape for array in (classes, scores) if array is not None}
     classes = np.full(shape, "", object) if classes is None else classes
     scores = np.zeros(shape) if scores is None else scores
@@ -261,20 +252,14 @@ def regression(signature: SignatureDef, outputs: Outputs, count: int) -> Regress
     """The value of each example; arguments and errors as of ``classification``."""
     values = outputs[signature.outputs[_OUTPUTS].name]
     if values.ndim != 1 and values.shape[1:] != (1,):
-        raise invalid(
-            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-            f"{list(values.shape)}"
-        )
+        shapes = f"either [batch_size] or [batch_size, 1] but got {list(values.shape)}"
+        raise invalid(f"Expected output Tensor shape to be {shapes}")
     if len(values) != count:
-        raise invalid(
-            f"Input batch size did not match output batch size: {count} vs. {len(values)}"
-        )
+        message = f"Input batch size did not match output batch size: {count} vs. {len(values)}"
+        raise invalid(message)
     if values.dtype != np.float32:
         raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {values.dtype}")
-    result = RegressionResult()
-    for value in values.ravel().tolist():
-        result.regressions.add(value=value)
-    return result
+    return RegressionResult(regressions=[{"value": value} for value in values.ravel().tolist()])
 
 
 def result(

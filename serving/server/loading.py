@@ -17,55 +17,45 @@ from darkroom.serving.server.servable import Model, Servable
 _MOST_WARMUP_REQUESTS = 1000  # as TensorFlow Serving's
 
 
-class Loader:
-    """Loads versions for a ``Manager``, in its threads."""
-
-    def __init__(self, flags: Flags, limits: Limits, metrics: Metrics):
-        self._flags, self._limits, self._metrics = flags, limits, metrics
+def load(servable: Servable, flags: Flags, limits: Limits, metrics: Metrics) -> Model:
+    """Loads a version and warms it up; raises ServingError where either fails."""
+    lite = os.path.join(servable.path, tflite.FILE_NAME)
+    model: Model
+    if flags.prefer_tflite_model and tf.io.gfile.exists(lite):
+        model = tflite.LiteModel(lite, os.cpu_count() or 1)
+    else:
         session = flags.tensorflow_session_parallelism
-        self._session_config = saved_model.session_config(
+        config = saved_model.session_config(
             flags.tensorflow_intra_op_parallelism or session,
             flags.tensorflow_inter_op_parallelism or session,
             flags.per_process_gpu_memory_fraction,
         )
-
-    def __call__(self, servable: Servable) -> Model:
-        """Loads a version and warms it up; raises ServingError where either fails."""
-        lite = os.path.join(servable.path, tflite.FILE_NAME)
-        model: Model
-        if self._flags.prefer_tflite_model and tf.io.gfile.exists(lite):
-            model = tflite.LiteModel(lite, os.cpu_count() or 1)
-        else:
-            tags = self._flags.saved_model_tags.split(",")
-            model = saved_model.SavedModel(servable.path, tags, self._session_config)
-        if self._flags.enable_model_warmup:
-            start = time.perf_counter()
-            status = Code.OK
-            try:
-                self._warm_up(servable, model)
-            except ServingError as error:
-                status = error.code
-                model.close()
-                raise
-            finally:
-                self._metrics.warmup.add(
-                    servable.path, status.name, seconds=time.perf_counter() - start
-                )
-        return model
-
-    def _warm_up(self, servable: Servable, model: Model) -> None:
-        path = os.path.join(servable.path, signatures.WARMUP_PATH)
-        if not tf.io.gfile.exists(path):
-            return
+        model = saved_model.SavedModel(servable.path, flags.saved_model_tags.split(","), config)
+    if flags.enable_model_warmup:
+        start, status = time.perf_counter(), Code.OK
         try:
-            records = tf.data.TFRecordDataset(path).take(_MOST_WARMUP_REQUESTS)
-            for record in records.as_numpy_iterator():
-                _replay(model, PredictionLog.FromString(record), self._limits)
-        except Exception as error:  # OpError, DecodeError, ServingError, and what functions raise
-            reason = saved_model.serving_error(error)
-            raise ServingError(
-                reason.code, f"a warm-up request of {path} failed: {reason.message}"
-            ) from error
+            _warm_up(servable, model, limits)
+        except ServingError as error:
+            status = error.code
+            model.close()
+            raise
+        finally:
+            metrics.warmup.add(servable.path, status.name, seconds=time.perf_counter() - start)
+    return model
+
+
+def _warm_up(servable: Servable, model: Model, limits: Limits) -> None:
+    path = os.path.join(servable.path, signatures.WARMUP_PATH)
+    if not tf.io.gfile.exists(path):
+        return
+    try:
+        records = tf.data.TFRecordDataset(path).take(_MOST_WARMUP_REQUESTS)
+        for record in records.as_numpy_iterator():
+            _replay(model, PredictionLog.FromString(record), limits)
+    except Exception as error:  # OpError, DecodeError, ServingError, and what functions raise
+        reason = saved_model.serving_error(error)
+        message = f"a warm-up request of {path} failed: {reason.message}"
+        raise ServingError(reason.code, message) from error
 
 
 def _replay(model: Model, log: PredictionLog, limits: Limits) -> None:

@@ -69,10 +69,9 @@ class Manager:
     # What requests ask.
 
     def find(self, name: str, version: int | None = None, label: str = "") -> Servable:
-        """The available version that a request means; with neither number nor label, the newest.
+        """The available version that a request means; raises ServingError where there is none.
 
-        Raises:
-          ServingError: there is none.
+        With neither number nor label it is the newest.
         """
         if not name:
             raise invalid("ModelSpec has no name specified.")
@@ -88,9 +87,8 @@ class Manager:
         if version is not None:
             servable = entry.servables.get(version)
             if servable is None or servable.state is not State.AVAILABLE:
-                raise ServingError(
-                    Code.NOT_FOUND, f"Servable not found for request: Specific({name}, {version})"
-                )
+                message = f"Servable not found for request: Specific({name}, {version})"
+                raise ServingError(Code.NOT_FOUND, message)
             return servable
         available = entry.available()
         if not available:
@@ -110,11 +108,7 @@ class Manager:
                 self._end(servable)
 
     def status(self, name: str, version: int | None = None, label: str = "") -> list[Servable]:
-        """The versions of a model that are, were or shall be served, newest first.
-
-        Raises:
-          ServingError: no such model, version or label.
-        """
+        """The versions of a model that are, were or shall be served, newest first."""
         entry = self._entries.get(name, _ABSENT)
         if label:
             if label not in entry.labels:
@@ -146,9 +140,6 @@ class Manager:
 
         A model that can't be loaded yet is reported and tried again, but raises nothing: a server
         that waits for its first model is alive, though not ready.
-
-        Raises:
-          ServingError: the configuration can't be taken.
         """
         try:
             await self.reload(config)
@@ -318,8 +309,8 @@ def _check_labels(models: Mapping[str, ModelConfig]) -> None:
             raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
         for label, version in model.version_labels.items():
             if version not in wanted:
+                which = f"label {label} to version {version} of model {name}"
+                message = "but the version is not currently available for inference."
                 raise ServingError(
-                    Code.FAILED_PRECONDITION,
-                    f"Request to assign label {label} to version {version} of model {name}, but "
-                    "the version is not currently available for inference.",
+                    Code.FAILED_PRECONDITION, f"Request to assign {which}, {message}"
                 )

@@ -82,9 +82,8 @@ class PredictionService:
             name = request.model_spec.signature_name or signatures.SERVING
             signature = model.signatures.get(name)
             if signature is None:
-                raise ServingError(
-                    Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
-                )
+                message = f'Serving signature key "{name}" not found.'
+                raise ServingError(Code.FAILED_PRECONDITION, message)
             inputs = inference.arrays_of(request, signature, self.limits)
             outputs = await self._run(
                 inference.predict_call(model, signature, inputs, self.limits, request.output_filter)

@@ -53,16 +53,14 @@ class SavedModel:
                 run = self._session._make_callable_from_options(options)
         except (tf.errors.OpError, RuntimeError) as error:
             raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
-        return lambda arrays: [_array(value) for value in run(*arrays)]
+        # A session gives bytes for a string without dimensions.
+        return lambda arrays: [
+            np.array(value, object) if isinstance(value, bytes) else value for value in run(*arrays)
+        ]
 
     def close(self) -> None:
         self.function.cache_clear()
         self._session.close()
-
-
-def _array(value: bytes | np.ndarray) -> np.ndarray:
-    # A session gives bytes for a string without dimensions.
-    return np.array(value, dtype=object) if isinstance(value, bytes) else value
 
 
 def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> ConfigProto:
