@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
-from tensorflow_serving.apis import inference_pb2, predict_pb2
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest, ClassificationResult
+from tensorflow_serving.apis.inference_pb2 import InferenceResult, InferenceTask
 from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.model_pb2 import ModelSpec
+from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest, RegressionResult
 
 from darkroom.serving import signatures
@@ -32,7 +33,7 @@ _METHODS = {CLASSIFY: ("classification", (_CLASSES, _SCORES)), REGRESS: ("regres
 # The tag of its only field, its features.
 _FIRST_BYTE_OF_EXAMPLE = b"\n"
 
-Outputs = Mapping[str, np.ndarray]  # by their names in the signature, or by tensor names
+Arrays = Mapping[str, np.ndarray]  # by their names in the signature, or by tensor names
 
 
 class Limits(NamedTuple):
@@ -74,24 +75,24 @@ def _images_in(value: bytes) -> Iterable[bytes]:
 def predict_call(
     model: Model,
     signature: SignatureDef,
-    inputs: Mapping[str, np.ndarray],
+    inputs: Arrays,
     limits: Limits,
-    output_filter: Sequence[str] = (),
+    wanted: Sequence[str],
 ) -> Call:
-    """What to compute for a Predict request."""
+    """What to compute for a Predict request; of the outputs those wanted, or all."""
     sent, expected = set(inputs), set(signature.inputs)
     # Defaults of inputs are TensorFlow 2.13's.
     defaults = set(getattr(signature, "defaults", ()))
     if sent - expected or expected - sent - defaults:
         raise invalid(_wrong_inputs(sent, expected))
-    for at, name in enumerate(output_filter):
+    for at, name in enumerate(wanted):
         if name not in signature.outputs:
             outputs = ",".join(sorted(signature.outputs))
-            expected_set = f"Outputs expected to be in the set {{{outputs}}}."
+            expected_set = f"Arrays expected to be in the set {{{outputs}}}."
             raise invalid(f"output tensor alias not found in signature: {name} {expected_set}")
-        if name in output_filter[:at]:
+        if name in wanted[:at]:
             raise invalid(f"duplicate output tensor alias: {name}")
-    names = sorted(output_filter or signature.outputs)
+    names = sorted(wanted or signature.outputs)
     arrays = dict(inputs)
     for name in expected - sent:
         arrays[name] = tf.make_ndarray(signature.defaults[name])
@@ -115,9 +116,7 @@ def _is_fixed(info: TensorInfo) -> bool:
     return not dimensions or dimensions[0].size >= 0
 
 
-def arrays_of(
-    request: predict_pb2.PredictRequest, signature: SignatureDef, limits: Limits
-) -> dict[str, np.ndarray]:
+def arrays_of(request: PredictRequest, signature: SignatureDef, limits: Limits) -> Arrays:
     """The inputs of a request on the wire."""
     arrays = {}
     for name, proto in request.inputs.items():
@@ -129,23 +128,19 @@ def arrays_of(
     return arrays
 
 
-def predict_response(
-    servable: Servable, signature_name: str, outputs: Outputs
-) -> predict_pb2.PredictResponse:
+def predict_response(servable: Servable, signature: str, outputs: Arrays) -> PredictResponse:
     """The response on the wire."""
-    response = predict_pb2.PredictResponse()
-    write_spec(response.model_spec, servable, signature_name)
+    response = PredictResponse()
+    write_spec(response.model_spec, servable, signature)
     for name, array in outputs.items():
         tensors.fill(response.outputs[name], array)
     return response
 
 
-def predict_request(
-    servable: Servable, signature_name: str, inputs: Outputs
-) -> predict_pb2.PredictRequest:
+def predict_request(servable: Servable, signature: str, inputs: Arrays) -> PredictRequest:
     """What a client would have sent over gRPC, for the request log."""
-    request = predict_pb2.PredictRequest()
-    write_spec(request.model_spec, servable, signature_name)
+    request = PredictRequest()
+    write_spec(request.model_spec, servable, signature)
     for name, array in inputs.items():
         tensors.fill(request.inputs[name], array)
     return request
@@ -166,7 +161,7 @@ def _wrong_inputs(sent: set[str], expected: set[str]) -> str:
 
 
 def examples_call(
-    model: Model, tasks: Sequence[inference_pb2.InferenceTask], examples: Input, limits: Limits
+    model: Model, tasks: Sequence[InferenceTask], examples: Input, limits: Limits
 ) -> Call:
     """What to compute for some tasks; its outputs are named as the tensors."""
     fed, fetched = set(), set()
@@ -183,21 +178,21 @@ def examples_call(
     return Call(function, [array], limits.count_pixels([array]), names=names)
 
 
-def task_of(request: ClassificationRequest | RegressionRequest) -> inference_pb2.InferenceTask:
+def task_of(request: ClassificationRequest | RegressionRequest) -> InferenceTask:
     """The one task of a request that isn't MultiInference."""
     method = CLASSIFY if isinstance(request, ClassificationRequest) else REGRESS
-    return inference_pb2.InferenceTask(model_spec=request.model_spec, method_name=method)
+    return InferenceTask(model_spec=request.model_spec, method_name=method)
 
 
-def check_tasks(request: inference_pb2.MultiInferenceRequest) -> None:
+def check_tasks(tasks: Sequence[InferenceTask]) -> None:
     """Refuses tasks that can't be done together."""
-    if not request.tasks:
+    if not tasks:
         raise invalid("Inference request must have at least one task.")
     seen = set()
-    for task in request.tasks:
+    for task in tasks:
         if not task.model_spec.name:
             raise invalid("Found ModelSpec with an empty model name.")
-        if task.model_spec.name != request.tasks[0].model_spec.name:
+        if task.model_spec.name != tasks[0].model_spec.name:
             message = "All ModelSpecs in a MultiInferenceRequest must access the same model name."
             raise invalid(message)
         name = task.model_spec.signature_name or signatures.SERVING
@@ -217,7 +212,7 @@ def signature_of(model: Model, name: str) -> SignatureDef:
     return model.signatures[name]
 
 
-def classification(signature: SignatureDef, outputs: Outputs, count: int) -> ClassificationResult:
+def classification(signature: SignatureDef, outputs: Arrays, count: int) -> ClassificationResult:
     """The classes and scores of so many examples; ``outputs`` are by the names of tensors."""
     classes, scores = (
         outputs[signature.outputs[name].name] if name in signature.outputs else None
@@ -248,7 +243,7 @@ def classification(signature: SignatureDef, outputs: Outputs, count: int) -> Cla
     return result
 
 
-def regression(signature: SignatureDef, outputs: Outputs, count: int) -> RegressionResult:
+def regression(signature: SignatureDef, outputs: Arrays, count: int) -> RegressionResult:
     """The value of each example; arguments and errors as of ``classification``."""
     values = outputs[signature.outputs[_OUTPUTS].name]
     if values.ndim != 1 and values.shape[1:] != (1,):
@@ -263,14 +258,10 @@ def regression(signature: SignatureDef, outputs: Outputs, count: int) -> Regress
 
 
 def result(
-    servable: Servable,
-    model: Model,
-    task: inference_pb2.InferenceTask,
-    outputs: Outputs,
-    count: int,
-) -> inference_pb2.InferenceResult:
+    servable: Servable, model: Model, task: InferenceTask, outputs: Arrays, count: int
+) -> InferenceResult:
     """A task's result; arguments and errors as of ``classification``."""
-    answer = inference_pb2.InferenceResult()
+    answer = InferenceResult()
     name = task.model_spec.signature_name
     write_spec(answer.model_spec, servable, name)
     signature = signature_of(model, name)

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_metadata_pb2 as metadata_pb2
 from tensorflow_serving.apis import get_model_status_pb2 as status_pb2
 from tensorflow_serving.apis import inference_pb2
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest, ClassificationResponse
+from tensorflow_serving.apis.inference_pb2 import InferenceResult, InferenceTask
 from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
 from tensorflow_serving.apis.model_pb2 import ModelSpec
@@ -22,7 +22,7 @@ from darkroom.serving import signatures
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.server import inference
 from darkroom.serving.server.batching import Batcher, Call
-from darkroom.serving.server.inference import Limits
+from darkroom.serving.server.inference import Arrays, Limits
 from darkroom.serving.server.manager import Manager
 from darkroom.serving.server.prometheus import Metrics
 from darkroom.serving.server.request_log import RequestLog
@@ -85,19 +85,19 @@ class PredictionService:
                 message = f'Serving signature key "{name}" not found.'
                 raise ServingError(Code.FAILED_PRECONDITION, message)
             inputs = inference.arrays_of(request, signature, self.limits)
-            outputs = await self._run(
-                inference.predict_call(model, signature, inputs, self.limits, request.output_filter)
-            )
+            wanted = request.output_filter
+            call = inference.predict_call(model, signature, inputs, self.limits, wanted)
+            outputs = await self._run(call)
             response = inference.predict_response(servable, name, outputs)
         self._sample("predict_log", response.model_spec, lambda: (request, response))
         return response
 
     async def predict_arrays(
-        self, servable: Servable, model: Model, signature_name: str, inputs: inference.Outputs
-    ) -> dict[str, np.ndarray]:
+        self, servable: Servable, model: Model, signature_name: str, inputs: Arrays
+    ) -> Arrays:
         """Answers Predict on arrays, of a servable in use; errors as of ``predict``."""
         signature = model.signatures[signature_name]
-        outputs = await self._run(inference.predict_call(model, signature, inputs, self.limits))
+        outputs = await self._run(inference.predict_call(model, signature, inputs, self.limits, ()))
         spec = ModelSpec()
         inference.write_spec(spec, servable, signature_name)
         self._sample(
@@ -110,7 +110,7 @@ class PredictionService:
         )
         return outputs
 
-    async def _run(self, call: Call) -> dict[str, np.ndarray]:
+    async def _run(self, call: Call) -> Arrays:
         return dict(zip(call.names, await self._batcher.run(call), strict=True))
 
     def _sample(
@@ -144,15 +144,15 @@ class PredictionService:
     async def multi_inference(
         self, request: inference_pb2.MultiInferenceRequest
     ) -> inference_pb2.MultiInferenceResponse:
-        inference.check_tasks(request)
+        inference.check_tasks(request.tasks)
         results = await self._infer(request.tasks, request.input)
         response = inference_pb2.MultiInferenceResponse(results=results)
         self._sample("multi_inference_log", results[0].model_spec, lambda: (request, response))
         return response
 
     async def _infer(
-        self, tasks: Sequence[inference_pb2.InferenceTask], examples: Input
-    ) -> list[inference_pb2.InferenceResult]:
+        self, tasks: Sequence[InferenceTask], examples: Input
+    ) -> list[InferenceResult]:
         servable = self.find(tasks[0].model_spec)
         with self.manager.use(servable) as model:
             call = inference.examples_call(model, tasks, examples, self.limits)
