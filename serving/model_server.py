@@ -161,19 +161,13 @@ def _listen(
 
     servers: list[GrpcServer | HttpServer] = []
     if flags.port or flags.grpc_socket_path:
-        grpc_server = GrpcServer(service, files.keys, flags)
-        if flags.port:
-            grpc_server.listen(f"{flags.host}:{flags.port}", files.tls)
-        if flags.grpc_socket_path:
-            grpc_server.listen(f"unix:{flags.grpc_socket_path}", files.tls)
-        servers.append(grpc_server)
+        servers.append(GrpcServer(service, files.keys, flags, files.tls))
     if flags.rest_api_port:
         prometheus = files.monitoring.prometheus_config
         metrics_path = (prometheus.path or METRICS_PATH) if prometheus.enable else ""
         app = RestApp(service, files.keys, flags, metrics_path)
-        http_server = HttpServer(app, tls_context(files.tls) if files.tls else None)
-        http_server.listen(flags.host, flags.rest_api_port)
-        servers.append(http_server)
+        tls = tls_context(files.tls) if files.tls else None
+        servers.append(HttpServer(app, flags.host, flags.rest_api_port, tls))
     return servers
 
 

@@ -16,7 +16,7 @@ from darkroom.serving.predictor import PredictionError
 from darkroom.serving.signatures import CANARY, STABLE
 
 if TYPE_CHECKING:
-    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+    from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 CONFIG_FILE = "models.config"
 BATCHING_FILE = "batching.config"
@@ -112,9 +112,7 @@ class Rollout:
         """
         if not text:  # as before the first push, or where only the command line is installed
             return None
-        name = os.path.basename(model_folder)
-        entries = _parse(text, model_folder).model_config_list.config
-        entry = next((entry for entry in entries if entry.name == name), None)
+        _, entry = _parse(text, model_folder)
         if entry is None:
             return None
         labels = dict(entry.version_labels)
@@ -136,11 +134,9 @@ class Rollout:
         """
         from google.protobuf import text_format
 
-        config = _parse(text, model_folder)
-        entries, name = config.model_config_list.config, os.path.basename(model_folder)
-        entry = next((entry for entry in entries if entry.name == name), None)
+        config, entry = _parse(text, model_folder)
         if entry is None:
-            entry = entries.add(name=name)
+            entry = config.model_config_list.config.add(name=os.path.basename(model_folder))
         entry.base_path, entry.model_platform = model_folder, _PLATFORM
         entry.model_version_policy.Clear()
         entry.model_version_policy.specific.versions.extend(self.loaded)
@@ -156,7 +152,8 @@ class Rollout:
         return f"{_HEADING}{_HISTORY}{history}\n{text_format.MessageToString(config)}"
 
 
-def _parse(text: str, model_folder: str) -> "ModelServerConfig":
+def _parse(text: str, model_folder: str) -> "tuple[ModelServerConfig, ModelConfig | None]":
+    """The models of a file, and that of the folder."""
     try:
         from google.protobuf import text_format
         from tensorflow_serving.config import model_server_config_pb2
@@ -165,13 +162,15 @@ def _parse(text: str, model_folder: str) -> "ModelServerConfig":
             f"Versions and their labels need {error.name}: pip install 'darkroom-tfx[serving]'."
         ) from error
     try:
-        return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+        config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     except text_format.ParseError as error:
         path = os.path.join(os.path.dirname(model_folder), CONFIG_FILE)
         raise RolloutError(
             f"{path} is not a model config file: {error}. Mend it; or remove it, and say with "
             "darkroom promote VERSION which version is served."
         ) from error
+    name, models = os.path.basename(model_folder), config.model_config_list.config
+    return config, next((model for model in models if model.name == name), None)
 
 
 def _history(text: str) -> tuple[list[int], int] | None:

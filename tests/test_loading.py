@@ -13,9 +13,9 @@ from darkroom.serving import flags, signatures
 from darkroom.serving.errors import Code, ServingError
 from darkroom.serving.server import loading
 from darkroom.serving.server.inference import CLASSIFY, REGRESS, Limits
+from darkroom.serving.server.manager import Servable
 from darkroom.serving.server.prometheus import Metrics
 from darkroom.serving.server.saved_model import SavedModel
-from darkroom.serving.server.servable import Servable
 from darkroom.serving.server.tflite import LiteModel
 from tests import serving_models
 

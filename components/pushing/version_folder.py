@@ -28,12 +28,10 @@ _CHUNK = 2**20  # bytes
 
 
 class VersionFolder:
-    """On a local disk, where a version comes to its place by its new name, under a lock.
-
-    The last part of its path or URI, ``base``, is the model's name.
-    """
+    """On a local disk, where a version comes to its place by its new name, under a lock."""
 
     def __init__(self, base: str):
+        """By its path or URI, whose last part is the model's name."""
         self.base, self._beside = base, os.path.dirname(base)
         self._path = Path(base)
 
@@ -68,7 +66,9 @@ class VersionFolder:
                 version = int(versions[0])
             else:
                 now = time.time()
-                version = rollout.next_number(self._taken(), current, now)
+                # Also those of what a killed push left in a bucket.
+                numbers = [int(name) for name in remote.names(self.base) if name.isdecimal()]
+                version = rollout.next_number(numbers, current, now)
                 self._place(source, version, note.numbered(version, now, fingerprint))
             # The model config file last: who sees it finds all the others.
             batching = pushed_files.batching(settings.batching)
@@ -85,10 +85,6 @@ class VersionFolder:
             self._clear()
             yield
             self._clear()
-
-    def _taken(self) -> list[int]:
-        """Numbers that no new version may have."""
-        return [int(name) for name in self.versions()]
 
     def _place(self, source: Path, version: int, note: VersionNote) -> None:
         """Copies it beside its place, then renames it into place."""
@@ -138,10 +134,6 @@ class _BucketFolder(VersionFolder):
     @contextlib.contextmanager
     def _prepared(self) -> Iterator[None]:
         yield
-
-    def _taken(self) -> list[int]:
-        # What a killed push left has its number for good.
-        return [int(name) for name in remote.names(self.base) if name.isdigit()]
 
     def _place(self, source: Path, version: int, note: VersionNote) -> None:
         """Copies it file by file, the graph last."""

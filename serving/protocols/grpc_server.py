@@ -32,8 +32,8 @@ _Answer = Callable[[Any], Any]  # a request's response, or what is awaited for i
 class GrpcServer:
     """Listens, and turns messages into calls of the service."""
 
-    def __init__(self, service: PredictionService, keys: Keys, flags: Flags):
-        """Makes the server; raises ServingError where its arguments for gRPC can't be read."""
+    def __init__(self, service: PredictionService, keys: Keys, flags: Flags, tls: Message | None):
+        """Takes its ports, encrypted by an SSLConfig; raises ServingError where it can't."""
         self._service, self._keys = service, keys  # that clients must have
         options = {
             "grpc.max_receive_message_length": flags.max_request_bytes,
@@ -46,21 +46,22 @@ class GrpcServer:
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         self._server.add_generic_rpc_handlers(self._handlers())
+        if flags.port:
+            self._listen(f"{flags.host}:{flags.port}", tls)
+        if flags.grpc_socket_path:
+            self._listen(f"unix:{flags.grpc_socket_path}", tls)
 
-    def listen(self, address: str, tls: Message | None = None) -> int:
-        """Adds an address, such as localhost:8500, or unix:/path; returns the port.
-
-        ``tls`` is an SSLConfig. Raises ServingError where the address can't be had.
-        """
+    def _listen(self, address: str, tls: Message | None) -> None:
         try:
             if tls is None:
-                return int(self._server.add_insecure_port(address))
+                self._server.add_insecure_port(address)
+                return
             credentials = grpc.ssl_server_credentials(
                 [(tls.server_key.encode(), tls.server_cert.encode())],
                 tls.custom_ca.encode() or None,
                 tls.client_verify,
             )
-            return int(self._server.add_secure_port(address, credentials))
+            self._server.add_secure_port(address, credentials)
         except (RuntimeError, ValueError) as error:
             remedy = "is another server there? Choose another --port."
             message = f"gRPC can't listen on {address}: {remedy}"

@@ -20,8 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from darkroom.serving.errors import Code, ServingError
-from darkroom.serving.server.saved_model import serving_error
-from darkroom.serving.server.servable import Function
+from darkroom.serving.server.saved_model import Function, serving_error
 from darkroom.serving.server.server_config import Batching
 
 # Images that run together have at most so many pixels, 0.4 GB while they are decoded: clients of a

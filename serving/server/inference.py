@@ -23,7 +23,8 @@ from darkroom.serving import signatures
 from darkroom.serving.codecs import image_header, tensors
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.server.batching import Call
-from darkroom.serving.server.servable import Model, Servable
+from darkroom.serving.server.manager import Servable
+from darkroom.serving.server.saved_model import Model
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"

@@ -11,8 +11,9 @@ from darkroom.serving.errors import Code, ServingError
 from darkroom.serving.flags import Flags
 from darkroom.serving.server import inference, saved_model, tflite
 from darkroom.serving.server.inference import Limits
+from darkroom.serving.server.manager import Servable
 from darkroom.serving.server.prometheus import Metrics
-from darkroom.serving.server.servable import Model, Servable
+from darkroom.serving.server.saved_model import Model
 
 _MOST_WARMUP_REQUESTS = 1000  # as TensorFlow Serving's
 

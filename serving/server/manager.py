@@ -7,20 +7,52 @@ that uses it has its answer.
 
 import asyncio
 import dataclasses
+import enum
 import logging
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import tensorflow as tf
+
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.flags import Flags
 from darkroom.serving.server import server_config
-from darkroom.serving.server.servable import Model, Servable, State, version_folders
+from darkroom.serving.server.saved_model import Model
 from darkroom.serving.server.server_config import ModelConfig, ModelServerConfig
 from darkroom.serving.signatures import CANARY, STABLE
 
 _log = logging.getLogger(__name__)
+_LARGEST = 2**63 - 1  # int64 on the wire
+
+
+class State(enum.IntEnum):
+    """The state of a version, by TensorFlow Serving's numbers."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclasses.dataclass(eq=False)
+class Servable:
+    """A version of a model."""
+
+    name: str
+    version: int
+    path: str
+    state: State = State.START
+    error: ServingError | None = None  # why the last try to load it failed
+    model: Model | None = None  # while AVAILABLE or UNLOADING
+    users: int = 0  # requests under way
+    tried: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)  # to load it, once
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version}"
 
 
 @dataclasses.dataclass(eq=False)
@@ -295,6 +327,26 @@ class Manager:
         servable.state = State.END
         if model is not None:
             self._threads.submit(model.close)  # freeing a large one takes a while
+
+
+def version_folders(base_path: str) -> dict[int, str]:
+    """The folders of a model's versions by number; what has another name is ignored.
+
+    The path may be of any file system that TensorFlow knows; raises OSError where it can't be
+    listed.
+    """
+    try:
+        names = tf.io.gfile.listdir(base_path)
+    except tf.errors.OpError as error:
+        raise OSError(f"{base_path}: {error.message}") from error
+    except UnicodeDecodeError as error:
+        raise OSError(f"{base_path}: a name in it is not UTF-8") from error
+    bare = (name.rstrip("/") for name in names)
+    return {
+        int(name): f"{base_path.rstrip('/')}/{name}"
+        for name in bare
+        if re.fullmatch("[0-9]+", name) and int(name) <= _LARGEST
+    }
 
 
 def _check_labels(models: Mapping[str, ModelConfig]) -> None:

@@ -23,10 +23,10 @@ from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.server import inference
 from darkroom.serving.server.batching import Batcher, Call
 from darkroom.serving.server.inference import Arrays, Limits
-from darkroom.serving.server.manager import Manager
+from darkroom.serving.server.manager import Manager, Servable
 from darkroom.serving.server.prometheus import Metrics
 from darkroom.serving.server.request_log import RequestLog
-from darkroom.serving.server.servable import Model, Servable
+from darkroom.serving.server.saved_model import Model
 
 _METADATA_FIELD = "signature_def"
 

@@ -3,7 +3,8 @@
 import functools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -11,13 +12,28 @@ from tensorflow.core.protobuf.config_pb2 import CallableOptions, ConfigProto
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from darkroom.serving.errors import Code, ServingError
-from darkroom.serving.server.servable import Function
 
 # Different combinations of inputs and outputs that are kept ready; clients choose outputs.
 _FUNCTIONS = 64
 
 # Where in the graph TensorFlow's message comes from, which says nothing to a client.
 _NODES = re.compile(r"\{\{\w+ [^}]*\}\} *")
+
+
+# Arrays in the order of the feeds to arrays in the order of the fetches.
+Function = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
+
+class Model(Protocol):
+    """What a loaded version can do."""
+
+    signatures: Mapping[str, SignatureDef]
+
+    def function(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Function:
+        """What computes the tensors named ``fetches`` from those named ``feeds``."""
+
+    def close(self) -> None:
+        """Gives the memory back; nothing may run any more."""
 
 
 class SavedModel:

@@ -23,10 +23,7 @@ ModelConfig: TypeAlias = model_server_config_pb2.ModelConfig
 _Proto = TypeVar("_Proto", bound=Message)
 _Field = descriptor_pb2.FieldDescriptorProto
 _PACKAGE = "darkroom.serving"
-# TensorFlow Serving's defaults of BatchingParameters; threads are as many as cores.
-_MAX_BATCH_SIZE, _MAX_ENQUEUED_BATCHES = 1000, 10
-# Requests that may wait for a thread where batching is off.
-_MAX_ENQUEUED_ALONE = 1000
+_MAX_ENQUEUED_ALONE = 1000  # requests that may wait for a thread where batching is off
 
 # Message: {field: (number, type)}; a type in dots is a message, one in brackets is repeated.
 _DECLARED: dict[str, dict[str, tuple[int, str]]] = {
@@ -75,10 +72,9 @@ def _declare() -> dict[str, type[Message]]:
     return {name: to_class(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _DECLARED}
 
 
-_CLASSES = _declare()
-BatchingParameters: type[Message] = _CLASSES["BatchingParameters"]
-MonitoringConfig: type[Message] = _CLASSES["MonitoringConfig"]
-SSLConfig: type[Message] = _CLASSES["SSLConfig"]
+_classes = _declare()
+BatchingParameters, SSLConfig = _classes["BatchingParameters"], _classes["SSLConfig"]
+MonitoringConfig = _classes["MonitoringConfig"]
 
 
 def read(path: str, kind: type[_Proto]) -> _Proto:
@@ -93,10 +89,8 @@ def read(path: str, kind: type[_Proto]) -> _Proto:
     except OSError as error:
         raise ServingError(Code.NOT_FOUND, f"{path}: can't be read: {error.strerror}.") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise invalid(
-            f"Invalid protobuf file: '{path}': Error parsing text-format "
-            f"{kind.DESCRIPTOR.full_name}: {error}"
-        ) from error
+        reason = f"Error parsing text-format {kind.DESCRIPTOR.full_name}: {error}"
+        raise invalid(f"Invalid protobuf file: '{path}': {reason}") from error
 
 
 class Batching(NamedTuple):
@@ -128,17 +122,16 @@ def batching(flags: Flags) -> Batching:
             raise invalid(f"{path}: {name} is {number}; expected at least {least}")
         return number
 
-    largest = value("max_batch_size", _MAX_BATCH_SIZE, 1)
+    # TensorFlow Serving's defaults; threads are as many as cores.
+    largest = value("max_batch_size", 1000, 1)
     allowed = list(parameters.allowed_batch_sizes)
     if allowed and (sorted(set(allowed)) != allowed or allowed[-1] != largest or allowed[0] < 1):
-        raise invalid(
-            f"{path}: allowed_batch_sizes {allowed} must ascend and end with max_batch_size, "
-            f"{largest}"
-        )
+        rule = f"must ascend and end with max_batch_size, {largest}"
+        raise invalid(f"{path}: allowed_batch_sizes {allowed} {rule}")
     return Batching(
         largest,
         value("batch_timeout_micros", 0, 0),
-        value("max_enqueued_batches", _MAX_ENQUEUED_BATCHES, 1),
+        value("max_enqueued_batches", 10, 1),
         value("num_batch_threads", cores, 1),
         allowed,
         parameters.pad_variable_length_inputs,
@@ -158,20 +151,15 @@ def check(config: ModelServerConfig) -> None:
             raise invalid(f"Illegal to list model {model.name} multiple times in config list")
         names.add(model.name)
         if not os.path.isabs(model.base_path) and "://" not in model.base_path:
-            raise invalid(
-                f"Expected model {model.name} to have an absolute path or URI; "
-                f"got base_path()={model.base_path}"
-            )
+            path = f"an absolute path or URI; got base_path()={model.base_path}"
+            raise invalid(f"Expected model {model.name} to have {path}")
         if model.model_platform not in ("", "tensorflow"):
-            raise invalid(
-                f"Model {model.name} has model_platform {model.model_platform!r}; "
-                "expected 'tensorflow'"
-            )
+            platform = f"{model.model_platform!r}; expected 'tensorflow'"
+            raise invalid(f"Model {model.name} has model_platform {platform}")
         prefix = model.logging_config.log_collector_config.filename_prefix
         if prefix and not os.path.isabs(prefix):
-            raise invalid(
-                f"Model {model.name}: expected an absolute filename_prefix, received {prefix!r}"
-            )
+            expected = f"expected an absolute filename_prefix, received {prefix!r}"
+            raise invalid(f"Model {model.name}: {expected}")
         rate = model.logging_config.sampling_config.sampling_rate
         if not 0.0 <= rate <= 1.0:
             raise invalid(f"Model {model.name} has sampling_rate {rate}; expected 0 to 1")
