@@ -88,11 +88,7 @@ def check(config: Config) -> None:
 
 
 def compiled(config: Config) -> Specification:
-    """The pipeline's specification.
-
-    Raises DarkroomError as ``check``, also where what compiles is not installed, or a node is named
-    that the graph doesn't have.
-    """
+    """The pipeline's specification; DarkroomError as of ``check``, or where it can't be made."""
     check(config)
     by_tfx, graph = _compiled_by_tfx(config)
     spec = _renamed(by_tfx)

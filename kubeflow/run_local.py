@@ -88,9 +88,7 @@ def run(path: Path, root: Path, mounts: dict[str, Path] | None = None) -> Iterat
     """Runs all tasks of a specification; yields each when it is done.
 
     ``root`` plays the cluster's buckets and volumes, ``mounts`` stand for paths or URIs of it.
-
-    Raises:
-      DarkroomError: the specification can't run, or a task failed: which, its command, its log.
+    Raises DarkroomError: it can't run, or a task failed: which, its command, its log.
     """
     pipeline, tasks = spec.load(path)
     volumes = {mount["mountPath"] for t in tasks for mount in t.kubernetes.get("pvcMount", [])}

@@ -72,8 +72,7 @@ class _Loader(yaml.SafeLoader):
 def load(path: Path) -> tuple[str, list[Task]]:
     """The pipeline's name, and its tasks in an order in which they can run.
 
-    Raises DarkroomError: not such a file, another schema, or a graph that can't run: a missing
-    image, an unknown task, an artifact of another type, tasks that wait for each other.
+    Raises DarkroomError: not such a file, another schema, or a graph that can't run.
     """
     try:
         with open(path, encoding="utf-8") as file:

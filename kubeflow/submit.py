@@ -39,9 +39,8 @@ def submit(
 ) -> Submitted:
     """Starts a run, or with ``cron`` (fields from seconds to the day of the week) a recurring run.
 
-    It is listed in the experiment, which is made where it isn't there, by default under the
-    pipeline's name. Raises DarkroomError: kfp isn't installed, the specification can't run, or the
-    host refuses.
+    The experiment is made where it isn't there; the name is by default the pipeline's. Raises
+    DarkroomError: kfp isn't installed, the specification can't run, or the host refuses.
     """
     try:
         import kfp

@@ -2,10 +2,9 @@
 
 ``python -m darkroom.kubeflow.task --node ID --executor PATH --input JSON`` in place of TFX's own
 entry, which imports TFMA and kfp for each node, says of a failure what TensorFlow says, and reads
-and writes buckets itself. The JSON is an ExecutorInput and the file that is written an
-ExecutorOutput (``protocol``). Artifacts in buckets are used where the launcher that comes before us
-in the container, or Vertex, has put them: gs://bucket/x at /gcs/bucket/x. The types of input
-artifacts are told beside it, as the open-source back end forgets them.
+and writes buckets itself. Artifacts in buckets are used where the launcher that comes before us in
+the container, or Vertex, has put them: gs://bucket/x at /gcs/bucket/x. The types of input artifacts
+are told beside it, as the open-source back end forgets them.
 """
 
 import argparse
@@ -85,10 +84,7 @@ def _run(
     titles: Mapping[str, str],
     beam_arguments: list[str],
 ) -> tuple[float, str]:
-    """Runs the executor and writes what it made.
-
-    Returns the seconds of its own work, and the one number that matters, in words as on the laptop.
-    """
+    """Runs the executor; returns its seconds, and the number that matters, as on the laptop."""
     import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
     from tfx.dsl.components.base import base_beam_executor
     from tfx.dsl.io import fileio

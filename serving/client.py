@@ -107,9 +107,8 @@ class Client(abc.ABC):
     def predict(self, images: Sequence[bytes], batch_size: int = _BATCH_SIZE) -> list[Prediction]:
         """Scores encoded images (PNG, JPEG, GIF or BMP), at most ``batch_size`` in one request.
 
-        Raises:
-          ImageRefused: the server doesn't take one of them.
-          RequestFailed: the server's word, or that it can't be reached.
+        Raises ImageRefused of one that the server doesn't take, else RequestFailed: its word, or
+        that it can't be reached.
         """
         predictions: list[Prediction] = []
         for start in range(0, len(images), batch_size):
@@ -242,10 +241,7 @@ class RestClient(Client):
 
 @dataclasses.dataclass(eq=False)
 class GrpcClient(Client):
-    """Over gRPC; needs TensorFlow, whose messages TensorFlow Serving's are made of.
-
-    Raises RequestFailed where that isn't installed, or a file of certificates can't be read.
-    """
+    """Over gRPC; raises RequestFailed without TensorFlow, whose messages it is made of."""
 
     address: str  # host:port of the server, such as localhost:8500
     model: str  # its name on the server

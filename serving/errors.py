@@ -4,10 +4,7 @@ import enum
 
 
 class Code(enum.IntEnum):
-    """The canonical codes of gRPC and TensorFlow: the number on the wire, and the HTTP status.
-
-    The latter is as TensorFlow Serving's HTTP server has it.
-    """
+    """gRPC's canonical codes: number on the wire, and TensorFlow Serving's status over HTTP."""
 
     http_status: int
 

@@ -72,10 +72,7 @@ def read_json(path: _Path) -> Any:
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copies a folder to where none is; when it returns, the disk has it.
-
-    Raises OSError where a file can't be read or written; what was copied until then stays.
-    """
+    """Copies a folder to where none is; the disk has it then. An OSError leaves a part of it."""
     for folder, _, names in os.walk(source):
         copied = target / os.path.relpath(folder, source)
         copied.mkdir()
@@ -106,13 +103,10 @@ class Locked(Exception):
 def locked(path: _Path, *, shared: bool = False, patience: float | None = None) -> Iterator[None]:
     """Holds a lock, maybe together with others that share it; a killed process loses it by itself.
 
-    Args:
-      path: of the lock's file, in which stands who holds it; made where it isn't there.
-      shared: with others that share it.
-      patience: seconds to wait for others' locks; None: as long as it takes.
+    In the file, which is made where it isn't there, stands who holds it.
 
     Raises:
-      Locked: another process still holds it.
+      Locked: another process holds it for longer than ``patience``, in seconds; None: never.
       OSError: the file can't be written, or the disk has no locks.
     """
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

@@ -63,8 +63,8 @@ class Rollout:
     def loaded(self) -> tuple[int, ...]:
         """The versions that a model server loads: with the one that rolling back leads to.
 
-        TensorFlow Serving moves a label only to a version that it has loaded already. A version
-        higher than the stable one is left out, as it would get the requests that name none.
+        TensorFlow Serving moves a label only to a version that it has loaded. One above the stable
+        version is left out, as it would get the requests that name none.
         """
         back = [version for version in self.before[-1:] if version < self.stable]
         return (*back, *self.served)
@@ -127,10 +127,9 @@ class Rollout:
         return cls(stable, None if canary == stable else canary, others, newest)
 
     def render(self, model_folder: str, text: str = "") -> str:
-        """Writes the file's text, for an absolute folder.
+        """Writes the file's text, for an absolute folder; RolloutError where the old is damaged.
 
-        Of ``text``, the file as it was, stays what is not written here, such as ``logging_config``,
-        and other models; raises RolloutError where that is damaged.
+        Of ``text``, the old one, stays what isn't written here: ``logging_config``, other models.
         """
         from google.protobuf import text_format
 
@@ -186,9 +185,8 @@ def _history(text: str) -> tuple[list[int], int] | None:
 def batching(section: Iterable[tuple[str, int | list[int] | None]]) -> str:
     """Writes a file of batching parameters, for ``--batching_parameters_file``.
 
-    The section ``serving.batching`` of the configuration is in TensorFlow Serving's words, whose
-    own message is in no Python package. Threads that it leaves empty are left out: the server then
-    takes as many as its own machine has cores.
+    The section ``serving.batching`` is in TensorFlow Serving's words, whose own message is in no
+    Python package. Threads left empty are left out: the server then takes one for each core.
     """
     lines = []
     for name, value in section:

@@ -1,9 +1,7 @@
 """Which version of a model is served, ``stable`` and beside it ``canary``, and what changes that.
 
 Which version was stable before is written down, and not taken to be the next older one: that may
-be the one that was rolled back from before a newer one came.
-
-Light to import: neither TensorFlow nor TFX.
+be the one that was rolled back from before a newer one came. Light to import.
 """
 
 import os
@@ -81,10 +79,9 @@ def admit(model_folder: Path, version: int, as_canary: bool) -> Rollout:
 
 
 def promote(model_folder: Path, version: int | None = None, as_canary: bool = False) -> Rollout:
-    """Makes a version stable, or only the canary beside it.
+    """Makes a version stable, or only the canary beside it; or raises RolloutError.
 
-    Without a version: the canary, or the newest where there is none. Raises RolloutError where
-    there is no such version, or the stable one was to be the canary.
+    By default that is the canary, or the newest where there is none.
     """
 
     def promoted(current: Rollout | None, on_disk: Sequence[int]) -> Rollout:
@@ -160,10 +157,7 @@ def removable(on_disk: Sequence[int], keep: int, current: Rollout | None) -> lis
 
 
 def next_number(on_disk: Collection[int], current: Rollout | None, now: float) -> int:
-    """The number of a new version: ``now``, seconds since 1970, or one more than any before.
-
-    No number that ``current`` ever named is used again.
-    """
+    """The number of a new version: ``now``, seconds since 1970, or one more than any before."""
     named = (0,) if current is None else (current.newest, *current.served, *current.before)
     return max(int(now), max((*on_disk, *named)) + 1)
 

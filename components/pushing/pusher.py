@@ -71,10 +71,6 @@ class Executor(pusher.Executor):
 
 
 class Pusher(StockPusher):
-    """TFX's component with the executor above.
-
-    Its ``custom_config`` is ``PusherSettings``. A model needs both blessings where both are
-    connected, ``model_blessing`` and ``infra_blessing``.
-    """
+    """TFX's component with the executor above, and ``PusherSettings`` as its ``custom_config``."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)

@@ -48,15 +48,11 @@ class VersionFolder:
         return VersionNote.of(self._path / version)
 
     def push(self, source: Path, note: VersionNote, settings: "PusherSettings") -> int:
-        """Makes the SavedModel a version, gives it its label, and removes old ones.
+        """Makes the SavedModel a version, gives it its label, removes old ones; returns its number.
 
-        Killed at any point, it leaves every version whole, and what the model server is told too.
-        The next push finishes or clears away what it began. Returns the version's number; where the
-        newest version is the same model, it is that one.
-
-        Raises:
-          OSError: a file can't be read or written.
-          RolloutError: the model config file is damaged.
+        Where the newest version is the same model, it is that one. Killed at any point, it leaves
+        whole versions and a whole model config file; the next push clears away what it began.
+        Raises OSError, or RolloutError where the model config file is damaged.
         """
         with self._prepared():
             current, versions = self.current(), self.versions()

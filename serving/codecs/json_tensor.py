@@ -85,10 +85,7 @@ def signature_name(document: Document) -> str:
 def inputs(
     document: Document, infos: Mapping[str, TensorInfo]
 ) -> tuple[dict[str, np.ndarray], Format]:
-    """The tensors of a predict request, strings as object arrays of bytes; ``infos`` of its inputs.
-
-    In row format the batch is dimension 0.
-    """
+    """The tensors of a predict request; strings are arrays of bytes, rows dimension 0."""
     if not infos:
         name = _cut(signature_name(document)) or "DEFAULT"
         raise invalid(f"Failed to get input map for signature: {name}")

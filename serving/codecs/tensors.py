@@ -45,10 +45,8 @@ def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
     """The array of an input on the wire, in the shape that it claims; strings as bytes objects.
 
     A shorter list of values is filled up with its last, as TensorFlow does. A few bytes on the wire
-    can claim to be any size, but not more than ``max_bytes``.
-
-    Raises:
-      ServingError: shape, type and values don't belong together, or it is too large.
+    can claim any size; raises ServingError of more than ``max_bytes``, and where shape, type and
+    values don't belong together.
     """
     if proto.tensor_shape.unknown_rank:
         raise invalid(f'input "{name}" has a shape of unknown rank')

@@ -2,9 +2,7 @@
 
 All of them read the files that the Pusher writes beside the versions, from a folder at the same
 absolute path as where it was pushed to, because ``models.config`` has absolute paths. So
-``darkroom promote`` and ``rollback`` work everywhere without another tool.
-
-Light to import: neither TensorFlow nor TFX.
+``darkroom promote`` and ``rollback`` work everywhere without another tool. Light to import.
 """
 
 import functools

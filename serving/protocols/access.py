@@ -18,10 +18,7 @@ class Keys:
     """The API keys that are accepted; without any, everybody is."""
 
     def __init__(self, path: str = ""):
-        """Reads a file with a key on each line; empty lines and those with # are left out.
-
-        Raises ServingError where it can't be read, or has no key.
-        """
+        """Reads a file with a key on each line, without those with #; raises ServingError."""
         self._digests: list[bytes] = []
         if not path:
             return
@@ -35,10 +32,7 @@ class Keys:
         self._digests = [_digest(key) for key in keys]
 
     def check(self, read: Callable[[str], str | None]) -> None:
-        """Raises ServingError, UNAUTHENTICATED, of a request without a key.
-
-        ``read`` gives a header by its name in lower case.
-        """
+        """Refuses a request without a key; ``read`` gives a header by its name in lower case."""
         if not self._digests:
             return
         key = read("x-api-key")

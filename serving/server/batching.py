@@ -77,10 +77,9 @@ class Batcher:
         self._unbatchable: weakref.WeakSet[Function] = weakref.WeakSet()
 
     async def run(self, call: Call) -> list[np.ndarray]:
-        """Runs a call, maybe together with others; raises ServingError, what the model said.
+        """Runs a call, maybe with others; raises ServingError, at once where too much waits.
 
-        Where too much waits, that is UNAVAILABLE, at once. A failing call fails alone: where a
-        batch fails, its halves are tried, down to the guilty.
+        A failing call fails alone: where a batch fails, its halves are tried, down to the guilty.
         """
         size = self._size(call)
         limits, largest = self._parameters, self._parameters.max_batch_size

@@ -101,10 +101,7 @@ class Manager:
     # What requests ask.
 
     def find(self, name: str, version: int | None = None, label: str = "") -> Servable:
-        """The available version that a request means; raises ServingError where there is none.
-
-        With neither number nor label it is the newest.
-        """
+        """The available version that a request means, by default the newest; or ServingError."""
         if not name:
             raise invalid("ModelSpec has no name specified.")
         entry = self._entries.get(name, _ABSENT)
@@ -330,11 +327,7 @@ class Manager:
 
 
 def version_folders(base_path: str) -> dict[int, str]:
-    """The folders of a model's versions by number; what has another name is ignored.
-
-    The path may be of any file system that TensorFlow knows; raises OSError where it can't be
-    listed.
-    """
+    """The folders of a model's versions by number; OSError where they can't be listed."""
     try:
         names = tf.io.gfile.listdir(base_path)
     except tf.errors.OpError as error:

@@ -29,12 +29,10 @@ _log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """The log of all models of a server, with a thread that writes.
-
-    A file is full after ``file_bytes``; so many ``files`` of a model are kept.
-    """
+    """The log of all models of a server, with a thread that writes."""
 
     def __init__(self, metrics: Metrics, file_bytes: int, files: int):
+        """A file is full after ``file_bytes``; so many ``files`` of a model are kept."""
         self._metrics = metrics  # count what was dropped
         self._file_bytes, self._files = file_bytes, files
         self._queue: queue.Queue[tuple[str, PredictionLog] | None] = queue.Queue(_WAITING)

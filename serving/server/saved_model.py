@@ -80,11 +80,8 @@ class SavedModel:
 
 
 def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> ConfigProto:
-    """How a session uses the machine, in TensorFlow's words.
-
-    0 threads: all cores but the one that requests come and go on, else both get in each other's
-    way. A fraction of 0 leaves it to TensorFlow.
-    """
+    """How a session uses the machine; 0 threads: all cores but one, a fraction of 0: automatic."""
+    # Requests come and go on that one, else both get in each other's way.
     threads = max(1, (os.cpu_count() or 1) - 1)
     config = ConfigProto(
         intra_op_parallelism_threads=intra_op or threads,

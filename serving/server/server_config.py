@@ -78,10 +78,7 @@ MonitoringConfig = _classes["MonitoringConfig"]
 
 
 def read(path: str, kind: type[_Proto]) -> _Proto:
-    """Reads a configuration file, one of the four; raises ServingError where it isn't one.
-
-    Without a path it is empty.
-    """
+    """Reads one of the four files, empty without a path; raises ServingError where it isn't one."""
     try:
         text = Path(path).read_text(encoding="utf-8") if path else ""
         message: _Proto = text_format.Parse(text, kind())
@@ -106,10 +103,7 @@ class Batching(NamedTuple):
 
 
 def batching(flags: Flags) -> Batching:
-    """How requests are put together: alone, or as a file or TensorFlow Serving's defaults say.
-
-    Raises ServingError where the file can't be read, or its sizes don't fit.
-    """
+    """How requests are put together: alone, or as a file or TensorFlow Serving's defaults say."""
     cores, path = os.cpu_count() or 1, flags.batching_parameters_file
     most_bytes = flags.max_enqueued_bytes
     if not flags.enable_batching:
@@ -168,10 +162,7 @@ def check(config: ModelServerConfig) -> None:
 def wanted_versions(
     config: ModelConfig, folders: dict[int, str]
 ) -> tuple[dict[int, str], set[int]]:
-    """Those of the folders that the policy asks for, and the versions that it asks for in vain.
-
-    Without a policy that is the newest.
-    """
+    """The folders that the policy, by default the newest, asks for, and versions asked in vain."""
     policy = config.model_version_policy
     kind = policy.WhichOneof("policy_choice")
     if kind == "all":
