@@ -30,18 +30,15 @@ if TYPE_CHECKING:
     from tfx.dsl.components.base.base_node import BaseNode
 
 _MADE_BY = "made by darkroom compile"
-_COMMAND = ("python", "-m", "darkroom.kubeflow.task")
-# A task before ImportExampleGen, which takes part of its cache's key from it.
-_IMAGES = "images"
-_IMAGES_COMMAND = ("python", "-m", "darkroom.kubeflow.input_digest")
+_MODULE = ["python", "-m"]
+_IMAGES = "images"  # a task before ImportExampleGen, which takes part of its cache's key from it
 # Between tries, doubling; all of them within a week from the first's start: trainings take days.
 _BACKOFF: dict[str, int | float | str] = {
     "backoffDuration": "10s",
     "backoffFactor": 2.0,
     "backoffMaxDuration": "604800s",
 }
-# Buckets that the launcher of Kubeflow Pipelines knows, and TensorFlow.
-_BUCKETS = ("gs", "s3")
+_BUCKETS = ("gs", "s3")  # that the launcher of Kubeflow Pipelines knows, and TensorFlow
 
 
 def check(config: Config) -> None:
@@ -138,7 +135,7 @@ def _compiled_by_tfx(config: Config) -> "tuple[protocol.PipelineSpec, list[BaseN
             raise DarkroomError(f"kubeflow.resources: {node} is no node of the graph, {choices}")
     settings = tfx_runner.KubeflowV2DagRunnerConfig(
         default_image=config.kubeflow.image,
-        default_commands=list(_COMMAND),
+        default_commands=[*_MODULE, "darkroom.kubeflow.task"],
         use_pipeline_spec_2_1=True,
     )
     job = tfx_runner.KubeflowV2DagRunner(settings).run(pipeline, write_out=False)
@@ -212,7 +209,7 @@ def _add_images(spec: Specification) -> None:
     example_gen = task_name("ImportExampleGen")
     container: protocol.Container = {
         "image": spec.container(example_gen)["image"],
-        "command": list(_IMAGES_COMMAND),
+        "command": [*_MODULE, "darkroom.kubeflow.input_digest"],
         "args": ["--input", EXECUTOR_INPUT],
     }
     outputs: protocol.Definitions = {"parameters": {SEEN_PARAMETER: {"parameterType": "STRING"}}}
@@ -235,9 +232,8 @@ def _limits(resources: Resources) -> dict[str, object]:
         limits |= {"memoryLimit": gigabytes, "resourceMemoryLimit": resources.memory}
     if resources.accelerator is not None:
         kind, count = resources.accelerator, str(resources.accelerators)
-        limits["accelerator"] = {
-            "type": kind, "count": count, "resourceType": kind, "resourceCount": count,
-        }  # fmt: skip
+        newer = {"resourceType": kind, "resourceCount": count}
+        limits["accelerator"] = {"type": kind, "count": count, **newer}
     return limits
 
 

@@ -29,8 +29,7 @@ from darkroom.kubeflow import protocol, spec
 from darkroom.kubeflow.protocol import EXECUTOR_INPUT, ExecutorInput
 from darkroom.kubeflow.task import DONE, FAILED
 
-# The image's Python is the one that runs this.
-_PYTHON = ("python", "python3")
+_PYTHON = ("python", "python3")  # in the image; here it is the one that runs this
 # Modules whose commands are forked, and what is imported once for them: Keras before TensorFlow
 # Transform, which would choose tf_keras.
 _FORKED = ("darkroom.kubeflow.task", "darkroom.kubeflow.input_digest")
@@ -38,8 +37,7 @@ _IMPORTED = ("keras", "darkroom.pipeline.pipeline", *_FORKED)
 _OUTPUT_FILE = "executor_output.json"
 # What is left of an artifact's type when the open-source back end hands it on.
 _FORGOTTEN: protocol.ArtifactType = {"instanceSchema": ""}
-# Lines of a failed task's log that are shown.
-_SHOWN_LINES = 5
+_SHOWN_LINES = 5  # of a failed task's log
 
 
 class Ran(NamedTuple):
@@ -219,8 +217,7 @@ class _Run:
         """That of this process, with what the task's container has beyond it."""
         variables = task.container.get("env", [])
         declared = {entry["name"]: self._places.here(entry["value"]) for entry in variables}
-        # Your own code, which is in /opt/code of the image, is where you are; last, to shadow
-        # nothing.
+        # Your own code, in /opt/code of the image, is where you are; last, to shadow nothing.
         path = [*filter(None, [os.environ.get("PYTHONPATH")]), os.getcwd()]
         return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **declared}
 

@@ -13,8 +13,7 @@ from darkroom.kubeflow import protocol
 from darkroom.kubeflow.protocol import SCHEMA_VERSION, Specification, title_of
 
 _AGAIN = "Compile the pipeline again, with darkroom compile."
-# As Kubernetes has the names of what it makes for a task.
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # as Kubernetes has them
 _PARAMETERS = {
     "STRING": (str,),
     "NUMBER_INTEGER": (int, float),

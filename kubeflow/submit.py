@@ -15,8 +15,7 @@ from darkroom.kubeflow import spec
 _MOST_WORDS = 500  # of the server's, in characters
 _SECONDS = 10  # for the API server to say that it is there
 _HEALTH = "/apis/v2beta1/healthz"
-# That of kfp's own command line.
-TOKEN_VARIABLE = "KFP_EXISTING_TOKEN"
+TOKEN_VARIABLE = "KFP_EXISTING_TOKEN"  # of kfp's own command line
 
 
 class Submitted(NamedTuple):
@@ -57,9 +56,8 @@ def submit(
         # kfp prints links, for notebooks, and warns of older servers than spec 2.1 runs on.
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            client = kfp.Client(
-                host=host, namespace=namespace or "kubeflow", existing_token=_token()
-            )
+            space = namespace or "kubeflow"
+            client = kfp.Client(host=host, namespace=space, existing_token=_token())
             group = client.create_experiment(experiment, namespace=namespace).experiment_id
             name = name or pipeline
             if cron is None:
@@ -90,10 +88,8 @@ def reach(host: str) -> None:
     if not host.startswith(("http://", "https://")):
         raise DarkroomError(f"--host: expected http://… or https://…, found {host}.")
     headers = {"authorization": f"Bearer {_token()}"} if _token() else {}
-    remedy = (
-        "Is the address right? On the cluster: "
-        "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
-    )
+    forward = "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
+    remedy = f"Is the address right? On the cluster: {forward}"
     try:
         answer = urllib3.request(
             "GET", host + _HEALTH, headers=headers, timeout=_SECONDS, retries=False
@@ -104,9 +100,8 @@ def reach(host: str) -> None:
     if moved == host.replace("http://", "https://", 1) + _HEALTH:
         raise DarkroomError(f"{host} answers over https alone: take {moved.removesuffix(_HEALTH)}.")
     if answer.status in (301, 302, 303, 307, 401, 403):  # also one that leads to a page to log in
-        raise DarkroomError(
-            f"{host} wants to know who asks: {answer.status}. Set {TOKEN_VARIABLE} to a token."
-        )
+        remedy = f"Set {TOKEN_VARIABLE} to a token."
+        raise DarkroomError(f"{host} wants to know who asks: {answer.status}. {remedy}")
     if answer.status != 200:
         message = f"{host} is not Kubeflow Pipelines: {_HEALTH} answers {answer.status}. {remedy}"
         raise DarkroomError(message)

@@ -12,8 +12,7 @@ from darkroom.serving.predictor import PredictionError, read_json
 if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 
-# Below the model's folder; written by the exporting Trainer.
-FACTS_PATH = "assets.extra/training.json"
+FACTS_PATH = "assets.extra/training.json"  # below the model's folder, by the exporting Trainer
 
 
 class Tensor(NamedTuple):

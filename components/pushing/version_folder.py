@@ -20,8 +20,7 @@ from darkroom.serving.pushed_files import Rollout, VersionNote
 if TYPE_CHECKING:
     from darkroom.components.base.settings import PusherSettings
 
-# Model servers take integer folder names for versions and ignore any other name.
-_INCOMING, _OUTGOING = "incoming-", "outgoing-"
+_INCOMING, _OUTGOING = "incoming-", "outgoing-"  # model servers only take numbers for versions
 _LOCK_FILE = "push.lock"
 _GRAPH = "saved_model.pb"  # without one no folder is taken for a model
 _CHUNK = 2**20  # bytes

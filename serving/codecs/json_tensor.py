@@ -29,13 +29,11 @@ from darkroom.serving.errors import Code, ServingError, invalid
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Document: TypeAlias = dict[str, Json]  # a request
 
-# Characters of a quoted JSON value or name in a message.
-_QUOTED = 200
+_QUOTED = 200  # characters of a JSON value or name in a message
 
 # TensorFlow Serving's JSON has no uint16, and writes float16 only.
 _NUMBERS = {n: dtype for n, dtype in DTYPES.items() if dtype.name not in ("uint16", "float16")}
-# What an output may be, besides text.
-_WRITTEN = {*_NUMBERS.values(), np.dtype(np.float16)}
+_WRITTEN = {*_NUMBERS.values(), np.dtype(np.float16)}  # what an output may be, besides text
 # What a JSON value must be, by the kind of dtype.
 _TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
 

@@ -23,8 +23,7 @@ _TAGS = ("2.16.1", "2.17.0", "2.18.0", "2.19.1", "2.20.0", "2.21.0")
 # Versions that a server has in memory at most: the stable one, that before it, the canary, and one
 # that comes while they still answer. The first two always.
 _MOST_VERSIONS, _USUAL_VERSIONS = 4, 2
-# Of a server with one version, where the configuration sets no limit.
-_MEMORY_MIB = 1024
+_MEMORY_MIB = 1024  # of a server with one version, where the configuration sets no limit
 
 _SHARED = {
     # Instead of the image's own entry point: that is a script of bash, which passes no signal on.

@@ -23,8 +23,7 @@ _PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 _MODEL_SERVICE = "tensorflow.serving.ModelService"
 SERVICES = (_PREDICTION_SERVICE, _MODEL_SERVICE)
 
-# What counts as a request in the metrics.
-_COUNTED = ("Predict", "Classify", "Regress", "MultiInference")
+_COUNTED = ("Predict", "Classify", "Regress", "MultiInference")  # as requests, in the metrics
 
 _Answer = Callable[[Any], Any]  # a request's response, or what is awaited for it
 

@@ -40,8 +40,7 @@ LIVE_PATH, READY_PATH = "/healthz", "/readyz"
 _MODELS_PATH = "/models.json"  # for the page: each model's labels
 _JSON = "application/json"
 _TOO_LARGE = 413
-# Larger bodies are read by a thread, so that others' requests don't wait for theirs.
-_LARGE = 2**20
+_LARGE = 2**20  # larger bodies are read by a thread, so that others' requests don't wait
 _CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "POST, GET",

@@ -210,8 +210,7 @@ class Batcher:
         except _FAILURES as error:
             if len(batch) == 1:
                 return [serving_error(error)]
-            # A bad image fails the whole batch, early, at its decoding; six levels find the one
-            # among 64.
+            # A bad image fails a batch early, at its decoding; six levels find the one among 64.
             middle = len(batch) // 2
             return self._answers(batch[:middle]) + self._answers(batch[middle:])
         answers: list[_Answer] = []

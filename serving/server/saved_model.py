@@ -13,8 +13,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from darkroom.serving.errors import Code, ServingError
 
-# Different combinations of inputs and outputs that are kept ready; clients choose outputs.
-_FUNCTIONS = 64
+_FUNCTIONS = 64  # combinations of inputs and outputs that are kept ready; clients choose outputs
 
 # Where in the graph TensorFlow's message comes from, which says nothing to a client.
 _NODES = re.compile(r"\{\{\w+ [^}]*\}\} *")
