@@ -144,11 +144,8 @@ def _compiled_by_tfx(config: Config) -> "tuple[protocol.PipelineSpec, list[BaseN
 
 def write(spec: Specification, path: Path) -> None:
     """Writes a specification as YAML, whole or not at all; DarkroomError where that can't be."""
-    name, version = (
-        spec.pipeline["pipelineInfo"]["name"],
-        environment.versions().get("darkroom", ""),
-    )
-    heading = f"# {name}: {_MADE_BY}, darkroom {version}\n"
+    title = f"{spec.pipeline['pipelineInfo']['name']}: {_MADE_BY}"
+    heading = f"# {title}, darkroom {environment.versions().get('darkroom', '')}\n"
     documents = yaml.safe_dump_all(spec.documents(), sort_keys=True, width=100, allow_unicode=True)
     try:
         before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else _MADE_BY

@@ -51,9 +51,8 @@ class Ran(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the specification; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m darkroom.kubeflow.run_local", description=__doc__
-    )
+    program = "python -m darkroom.kubeflow.run_local"
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("spec", type=Path, metavar="SPEC", help="YAML that darkroom compile made")
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="plays the cluster")
     parser.add_argument(
@@ -234,9 +233,8 @@ class _Run:
         for key, listed in handed["outputs"]["artifacts"].items():
             [declared] = listed["artifacts"]
             metadata = artifacts.get(key, {}).get("metadata", {})
-            self._artifacts[spec.Source(task.name, key)] = {
-                **declared, "type": _FORGOTTEN, "metadata": metadata,
-            }  # fmt: skip
+            kept: protocol.RuntimeArtifact = {**declared, "type": _FORGOTTEN, "metadata": metadata}
+            self._artifacts[spec.Source(task.name, key)] = kept
             if not os.path.isdir(declared["uri"]) or not os.listdir(declared["uri"]):
                 message = f"did not write its output {key}, expected in {declared['uri']}"
                 raise _failed(task, message, folder)

@@ -64,10 +64,8 @@ def submit(
                 number = client.run_pipeline(group, name, **run).run_id
                 return Submitted("run", number, f"{host}/#/runs/details/{number}")
             # A run that is late because of the one before is left out.
-            alone = {"max_concurrency": 1, "no_catchup": True}
-            recurring = client.create_recurring_run(
-                group, name, cron_expression=cron, **alone, **run
-            )
+            often = {"cron_expression": cron, "max_concurrency": 1, "no_catchup": True}
+            recurring = client.create_recurring_run(group, name, **often, **run)
     except kfp_server_api.ApiException as error:
         words = " ".join(str(error.body or "").split())[:_MOST_WORDS]
         message = f"{host} refused {pipeline}: {error.status} {error.reason}. {words}"

@@ -36,12 +36,10 @@ FAILED = re.compile(r"\w+ failed\. ")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the executor; returns the exit code."""
     begin = time.monotonic()
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout
-    )
-    parser = argparse.ArgumentParser(
-        prog="python -m darkroom.kubeflow.task", description="Runs a task.", allow_abbrev=False
-    )
+    form = "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stdout)
+    program, description = "python -m darkroom.kubeflow.task", "Runs a task."
+    parser = argparse.ArgumentParser(program, description=description, allow_abbrev=False)
     parser.add_argument("--node", required=True, help="its id")
     parser.add_argument("--executor", required=True, help="dotted path of the class")
     parser.add_argument("--input", required=True, type=json.loads, help="ExecutorInput as JSON")

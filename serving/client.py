@@ -161,10 +161,9 @@ class RestClient(Client):
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RequestFailed(
-                Code.INVALID_ARGUMENT,
-                f"{self.url} is no address of a server: expected one such as http://localhost:8501.",
-            )
+            expected = "expected one such as http://localhost:8501."
+            message = f"{self.url} is no address of a server: {expected}"
+            raise RequestFailed(Code.INVALID_ARGUMENT, message)
         self.url = self.url.rstrip("/")
         self._headers = {"content-type": "application/json", **self._authorization()}
         context = None
@@ -215,9 +214,8 @@ class RestClient(Client):
                 method, address, body=body, headers=self._headers, timeout=timeout
             )
         except urllib3.exceptions.SSLError as error:
-            raise RequestFailed(
-                Code.UNAUTHENTICATED, f"{self.url}: the certificate is not accepted: {error}"
-            ) from error
+            message = f"{self.url}: the certificate is not accepted: {error}"
+            raise RequestFailed(Code.UNAUTHENTICATED, message) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             # A connection that is refused is one of urllib3's timeouts, too.
             refused = isinstance(error, urllib3.exceptions.NewConnectionError)
@@ -286,9 +284,8 @@ class GrpcClient(Client):
             request.model_spec.version.value = self.version
         elif label:
             request.model_spec.version_label = label
-        request.inputs[signatures.IMAGE_BYTES].CopyFrom(
-            tf.make_tensor_proto(list(images), tf.string)
-        )
+        tensor = tf.make_tensor_proto(list(images), tf.string)
+        request.inputs[signatures.IMAGE_BYTES].CopyFrom(tensor)
         try:
             response = self._stub.Predict(request, seconds, self._metadata)
         except self._grpc.RpcError as error:
@@ -327,6 +324,5 @@ def _late(address: str, seconds: float) -> str:
 
 
 def _not_ours(model: str) -> str:
-    return (
-        f"The model {model} on the server doesn't answer with classes and scores, as darkroom's do."
-    )
+    expected = "with classes and scores, as darkroom's do"
+    return f"The model {model} on the server doesn't answer {expected}."

@@ -73,10 +73,10 @@ class _Files:
         monitoring = flags.monitoring_config_file
         self.monitoring = server_config.read(monitoring, server_config.MonitoringConfig)
         self.batching = server_config.batching(flags)
-        self.tls = None
+        self.tls, self.http_tls = None, None
         if flags.ssl_config_file:
             self.tls = server_config.read(flags.ssl_config_file, server_config.SSLConfig)
-            tls_context(self.tls)
+            self.http_tls = tls_context(self.tls)
         self.keys = Keys(flags.api_key_file)
 
 
@@ -166,8 +166,7 @@ def _listen(
         prometheus = files.monitoring.prometheus_config
         metrics_path = (prometheus.path or METRICS_PATH) if prometheus.enable else ""
         app = RestApp(service, files.keys, flags, metrics_path)
-        tls = tls_context(files.tls) if files.tls else None
-        servers.append(HttpServer(app, flags.host, flags.rest_api_port, tls))
+        servers.append(HttpServer(app, flags.host, flags.rest_api_port, files.http_tls))
     return servers
 
 

@@ -94,10 +94,8 @@ def promote(model_folder: Path, version: int | None = None, as_canary: bool = Fa
         if not as_canary:
             return current.with_stable(chosen)
         if chosen == current.stable:
-            raise RolloutError(
-                f"Version {chosen} is stable, and a canary is another one beside it; "
-                f"{_listing(on_disk)}."
-            )
+            reason = f"a canary is another one beside it; {_listing(on_disk)}"
+            raise RolloutError(f"Version {chosen} is stable, and {reason}.")
         return current.with_canary(chosen)
 
     return _change(model_folder, promoted)

@@ -29,6 +29,7 @@ from darkroom.serving.errors import Code, ServingError, invalid
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Document: TypeAlias = dict[str, Json]  # a request
 
+_SEVERAL = "as multiple input tensors required as per tensorinfo_map"
 _QUOTED = 200  # characters of a JSON value or name in a message
 
 # TensorFlow Serving's JSON has no uint16, and writes float16 only.
@@ -185,10 +186,7 @@ def _integer(digits: str) -> int | float:
 def _from_rows(instances: list[Any], infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
     if not _is_named(instances[0]):
         if len(infos) > 1:
-            raise invalid(
-                "instances is a plain list, but expecting list of objects as multiple input "
-                "tensors required as per tensorinfo_map"
-            )
+            raise invalid(f"instances is a plain list, but expecting list of objects {_SEVERAL}")
         [(name, info)] = infos.items()
         return {name: _batch(instances, info.dtype)}
     for number, instance in enumerate(instances):
@@ -203,10 +201,7 @@ def _from_rows(instances: list[Any], infos: Mapping[str, TensorInfo]) -> dict[st
 def _from_columns(value: Json, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
     if not _is_named(value):
         if len(infos) > 1:
-            raise invalid(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors "
-                "required as per tensorinfo_map"
-            )
+            raise invalid(f"inputs is a plain value/list, but expecting an object {_SEVERAL}")
         value = dict.fromkeys(infos, value)
     for name in infos:
         if name not in value:

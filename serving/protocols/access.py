@@ -67,9 +67,8 @@ def tls_context(config: Message) -> ssl.SSLContext:
             if config.custom_ca:
                 context.load_verify_locations(cadata=config.custom_ca)
         except (ssl.SSLError, ValueError, TypeError) as error:
-            raise invalid(
-                f"--ssl_config_file: server_key, server_cert or custom_ca can't be used: {error}"
-            ) from error
+            message = f"server_key, server_cert or custom_ca can't be used: {error}"
+            raise invalid(f"--ssl_config_file: {message}") from error
     if config.client_verify:
         context.verify_mode = ssl.CERT_REQUIRED
         if not config.custom_ca:

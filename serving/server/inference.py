@@ -52,9 +52,8 @@ class Limits(NamedTuple):
             for value in array.ravel().tolist():
                 pixels = sum(map(image_header.pixels, _images_in(value)))
                 if pixels > self.max_pixels:
-                    raise invalid(
-                        f"an image claims {pixels} pixels; at most {self.max_pixels} are decoded"
-                    )
+                    most = f"at most {self.max_pixels} are decoded"
+                    raise invalid(f"an image claims {pixels} pixels; {most}")
                 total += pixels
         return total
 
@@ -284,9 +283,8 @@ def _feed_and_fetches(signature: SignatureDef, method: str) -> tuple[str, list[s
     """Names of the tensors that a task feeds and fetches."""
     kind, outputs = _METHODS[method]
     if signature.method_name != method:
-        raise invalid(
-            f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}"
-        )
+        names = f"{method}. Was: {signature.method_name}"
+        raise invalid(f"Expected {kind} signature method_name to be {names}")
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
     if _INPUTS not in signature.inputs:

@@ -354,8 +354,6 @@ def _check_labels(models: Mapping[str, ModelConfig]) -> None:
             raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
         for label, version in model.version_labels.items():
             if version not in wanted:
-                which = f"label {label} to version {version} of model {name}"
-                message = "but the version is not currently available for inference."
-                raise ServingError(
-                    Code.FAILED_PRECONDITION, f"Request to assign {which}, {message}"
-                )
+                message = f"Request to assign label {label} to version {version} of model {name}, "
+                message += "but the version is not currently available for inference."
+                raise ServingError(Code.FAILED_PRECONDITION, message)
