@@ -97,9 +97,8 @@ def _run(
     of_beam = issubclass(executor, base_beam_executor.BaseBeamExecutor)
     # Beam's workers elsewhere see buckets, and not this container's copies.
     elsewhere = of_beam and staging.runs_elsewhere(beam_arguments)
-    artifacts = Artifacts(elsewhere)
-    inputs = artifacts.read(handed["inputs"].get("artifacts", {}), titles)
-    outputs = artifacts.read(handed["outputs"].get("artifacts", {}), {})
+    inputs = read(handed["inputs"].get("artifacts", {}), titles, elsewhere)
+    outputs = read(handed["outputs"].get("artifacts", {}), {}, elsewhere)
     values = handed["inputs"].get("parameterValues", {})
     parameters = {key: _whole(value) for key, value in values.items()}
     used = [one.uri for listed in (*inputs.values(), *outputs.values()) for one in listed]
@@ -108,7 +107,7 @@ def _run(
     run = parameters.pop(protocol.RUN_PARAMETER, None)
     parameters.pop(protocol.SEEN_PARAMETER, None)
     output_file = handed["outputs"]["outputFile"]
-    beside = next(iter(artifacts.uris.values())) if elsewhere else output_file
+    beside = used[0] if elsewhere else output_file
     context = {
         "tmp_dir": os.path.join(os.path.dirname(beside), ".temp"),
         "unique_id": node,
@@ -121,8 +120,7 @@ def _run(
     begin = time.monotonic()
     executor(executor.Context(**context)).Do(inputs, outputs, parameters)
     seconds = time.monotonic() - begin
-    made = {key: [artifacts.describe(one) for one in listed] for key, listed in outputs.items()}
-    described: protocol.ArtifactLists = {key: {"artifacts": listed} for key, listed in made.items()}
+    described = {key: {"artifacts": list(map(describe, made))} for key, made in outputs.items()}
     write_output(output_file, {"artifacts": described})
     if elsewhere:  # where a summary can't be read from
         return seconds, ""
@@ -139,55 +137,47 @@ def write_output(path: str, output: ExecutorOutput) -> None:
         file.write(json.dumps(output))
 
 
-class Artifacts:
-    """TFX's artifacts of what a task is handed, and what there is to tell of them afterwards."""
+def read(
+    handed: protocol.ArtifactLists, titles: Mapping[str, str], elsewhere: bool = False
+) -> "dict[str, list[Artifact]]":
+    """TFX's artifacts of a side, by key; ``titles`` are of the types that aren't told with them."""
+    return {
+        key: [
+            read_one(one, titles.get(key) or protocol.title_of(one["type"]), elsewhere)
+            for one in listed.get("artifacts", [])
+        ]
+        for key, listed in handed.items()
+    }
 
-    def __init__(self, elsewhere: bool = False):
-        """Used where their URIs say (``elsewhere``), or at their copies in this container."""
-        self._elsewhere = elsewhere
-        self.uris: dict[int, str] = {}  # by the id of the artifact in Python
 
-    def read(
-        self, handed: protocol.ArtifactLists, titles: Mapping[str, str]
-    ) -> "dict[str, list[Artifact]]":
-        """All of a side, by key; ``titles`` are of the types that aren't told with them."""
-        return {
-            key: [
-                self.read_one(one, titles.get(key) or protocol.title_of(one["type"]))
-                for one in listed.get("artifacts", [])
-            ]
-            for key, listed in handed.items()
-        }
+def read_one(described: RuntimeArtifact, title: str, elsewhere: bool = False) -> "Artifact":
+    """An artifact of a type by its title, used at its copy in this container or ``elsewhere``."""
+    artifact, uri = _type(title)(), described["uri"]
+    artifact.uri = uri if elsewhere else local_path(uri)
+    artifact.id = int(hashlib.sha256(uri.encode()).hexdigest(), 16) % _LARGEST_ID
+    for key, value in described.get("metadata", {}).items():
+        value = _whole(value)
+        if isinstance(value, dict) and list(value) in (["struct"], ["list"]):
+            [value] = value.values()  # as the open-source back end keeps what is no plain value
+        if key in (artifact.PROPERTIES or {}):
+            setattr(artifact, key, value)
+            continue
+        names = {str: "string", int: "int", bool: "int", float: "float"}
+        kind = names.get(type(value), "json_value")
+        getattr(artifact, f"set_{kind}_custom_property")(key, value)
+    return artifact
 
-    def read_one(self, described: RuntimeArtifact, title: str) -> "Artifact":
-        """An artifact whose type has this title."""
-        artifact = _type(title)()
-        uri = described["uri"]
-        artifact.uri = uri if self._elsewhere else local_path(uri)
-        self.uris[id(artifact)] = uri
-        artifact.id = int(hashlib.sha256(uri.encode()).hexdigest(), 16) % _LARGEST_ID
-        for key, value in described.get("metadata", {}).items():
-            value = _whole(value)
-            if isinstance(value, dict) and list(value) in (["struct"], ["list"]):
-                [value] = value.values()  # as the open-source back end keeps what is no plain value
-            if key in (artifact.PROPERTIES or {}):
-                setattr(artifact, key, value)
-                continue
-            names = {str: "string", int: "int", bool: "int", float: "float"}
-            kind = names.get(type(value), "json_value")
-            getattr(artifact, f"set_{kind}_custom_property")(key, value)
-        return artifact
 
-    def describe(self, artifact: "Artifact") -> RuntimeArtifact:
-        """What is told of it to whoever takes it."""
-        record, metadata = artifact.mlmd_artifact, {}
-        for key, value in [*record.properties.items(), *record.custom_properties.items()]:
-            kind = value.WhichOneof("value")
-            if kind in ("int_value", "double_value", "string_value"):
-                metadata[key] = _origin(getattr(value, kind))
-            elif kind == "struct_value":
-                metadata[key] = artifact.get_json_value_custom_property(key)
-        return {"uri": self.uris[id(artifact)], "metadata": metadata}
+def describe(artifact: "Artifact") -> RuntimeArtifact:
+    """What is told of an artifact to whoever takes it."""
+    record, metadata = artifact.mlmd_artifact, {}
+    for key, value in [*record.properties.items(), *record.custom_properties.items()]:
+        kind = value.WhichOneof("value")
+        if kind in ("int_value", "double_value", "string_value"):
+            metadata[key] = _origin(getattr(value, kind))
+        elif kind == "struct_value":
+            metadata[key] = artifact.get_json_value_custom_property(key)
+    return {"uri": str(_origin(artifact.uri)), "metadata": metadata}
 
 
 def _whole(value: object) -> object:

@@ -21,7 +21,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import TypedDict
 
 import urllib3
 
@@ -57,14 +57,6 @@ class ImageRefused(RequestFailed, ImageError):
         self.image = image  # its place among those asked about
 
 
-class Answer(NamedTuple):
-    """What a server says to a batch."""
-
-    classes: Sequence[Sequence[str]]  # [batch, num_classes]
-    scores: Sequence[Sequence[float]]  # [batch, num_classes]
-    version: int | None  # where the server tells
-
-
 class VersionStatus(TypedDict):
     """What TensorFlow Serving's REST tells of a version."""
 
@@ -98,7 +90,7 @@ class Client(abc.ABC):
         """Closes the connections."""
 
     @abc.abstractmethod
-    def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> Answer:
+    def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> list[Prediction]:
         """Asks once; raises RequestFailed."""
 
     def _authorization(self) -> dict[str, str]:
@@ -117,7 +109,7 @@ class Client(abc.ABC):
 
     def _batch(self, images: Sequence[bytes], start: int) -> list[Prediction]:
         try:
-            answer = self._with_retries(images)
+            return self._with_retries(images)
         except RequestFailed as error:
             if error.code is not Code.INVALID_ARGUMENT or str(error).startswith(_NO_IMAGE):
                 raise
@@ -126,12 +118,8 @@ class Client(abc.ABC):
             middle = len(images) // 2
             first = self._batch(images[:middle], start)
             return first + self._batch(images[middle:], start + middle)
-        return [
-            prediction(classes, scores, self.multi_label, answer.version)
-            for classes, scores in zip(answer.classes, answer.scores, strict=True)
-        ]
 
-    def _with_retries(self, images: Sequence[bytes]) -> Answer:
+    def _with_retries(self, images: Sequence[bytes]) -> list[Prediction]:
         label = self.label
         if self.canary_share:
             to_canary = random.random() < self.canary_share
@@ -183,19 +171,17 @@ class RestClient(Client):
         versions: list[VersionStatus] = response.json()["model_version_status"]
         return versions
 
-    def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> Answer:
+    def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> list[Prediction]:
         instances = [{"b64": base64.b64encode(image).decode("ascii")} for image in images]
         body = json.dumps({"instances": instances}).encode()
         response = self._send("POST", self._path(label) + ":predict", body, seconds)
         document = response.json()
-        version = response.headers.get(signatures.VERSION_HEADER)
+        header = response.headers.get(signatures.VERSION_HEADER)
         try:
+            version = int(header) if header else None  # TensorFlow Serving doesn't tell
             rows = document["predictions"]
-            return Answer(
-                [row[signatures.CLASSES] for row in rows],
-                [row[signatures.SCORES] for row in rows],
-                int(version) if version else None,
-            )
+            answers = [(row[signatures.CLASSES], row[signatures.SCORES]) for row in rows]
+            return [prediction(*answer, self.multi_label, version) for answer in answers]
         except (KeyError, TypeError, ValueError) as error:
             raise RequestFailed(Code.FAILED_PRECONDITION, _not_ours(self.model)) from error
 
@@ -274,7 +260,7 @@ class GrpcClient(Client):
     def close(self) -> None:
         self._channel.close()
 
-    def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> Answer:
+    def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> list[Prediction]:
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
@@ -298,12 +284,15 @@ class GrpcClient(Client):
             raise RequestFailed(code, message) from error
         if not {signatures.CLASSES, signatures.SCORES} <= set(response.outputs):
             raise RequestFailed(Code.FAILED_PRECONDITION, _not_ours(self.model))
-        classes = tf.make_ndarray(response.outputs[signatures.CLASSES])
-        return Answer(
-            [[name.decode("utf-8") for name in row] for row in classes.tolist()],
-            tf.make_ndarray(response.outputs[signatures.SCORES]).tolist(),
-            response.model_spec.version.value,
+        classes, scores = (
+            tf.make_ndarray(response.outputs[name]).tolist()
+            for name in (signatures.CLASSES, signatures.SCORES)
         )
+        version = response.model_spec.version.value
+        return [
+            prediction([name.decode("utf-8") for name in names], own, self.multi_label, version)
+            for names, own in zip(classes, scores, strict=True)
+        ]
 
 
 @contextlib.contextmanager
