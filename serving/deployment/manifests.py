@@ -23,6 +23,7 @@ _TAGS = ("2.16.1", "2.17.0", "2.18.0", "2.19.1", "2.20.0", "2.21.0")
 # Versions that a server has in memory at most: the stable one, that before it, the canary, and one
 # that comes while they still answer. The first two always.
 _MOST_VERSIONS, _USUAL_VERSIONS = 4, 2
+_STATUS_PATH = "/v1/models/{}"  # of the REST API, that says which versions are there
 _MEMORY_MIB = 1024  # of a server with one version, where the configuration sets no limit
 
 _SHARED = {
@@ -54,16 +55,6 @@ class Model:
         minor = (self.tensorflow or "").split(".")[:2]
         return next((tag for tag in _TAGS if tag.split(".")[:2] == minor), _TAGS[-1])
 
-    @property
-    def resource(self) -> str:
-        """The name in Kubernetes, where none ends in a dash."""
-        return self.name.rstrip("-")
-
-    @property
-    def status_path(self) -> str:
-        """The REST API's path that says which versions are there."""
-        return f"/v1/models/{self.name}"
-
 
 def file_flags(folder: str) -> list[str]:
     """The server's flags for the files that the Pusher writes into an absolute folder."""
@@ -79,7 +70,7 @@ def docker(model: Model, user: str) -> str:
     """A Compose file; ``user`` is ``UID:GID`` of whoever pushes."""
     health = (
         f"exec 3<>/dev/tcp/127.0.0.1/{REST_PORT}"
-        f" && printf 'GET {model.status_path} HTTP/1.0\\r\\n\\r\\n' >&3"
+        f" && printf 'GET {_STATUS_PATH.format(model.name)} HTTP/1.0\\r\\n\\r\\n' >&3"
         " && grep -q '\"AVAILABLE\"' <&3"
     )
     return _filled(model, "compose", user=user, health=health)
@@ -110,11 +101,13 @@ def headed(text: str, made_by: str, applied_by: str) -> str:
 def _filled(model: Model, *names: str, **values: str) -> str:
     own = file_flags(model.folder)
     flags = [f"--port={GRPC_PORT}", f"--rest_api_port={REST_PORT}", *own]
-    memory_mib = model.memory_mib or _MEMORY_MIB
+    memory_mib, resource = model.memory_mib or _MEMORY_MIB, model.name.rstrip("-")
     context = {
         **_SHARED,
         "model": model,
-        "claim": f"{model.resource}-models",  # of the volume with the pushed versions
+        "resource": resource,  # the name in Kubernetes, where none ends in a dash
+        "claim": f"{resource}-models",  # of the volume with the pushed versions
+        "status_path": _STATUS_PATH.format(model.name),
         "usual_memory_mib": _USUAL_VERSIONS * memory_mib,
         "most_memory_mib": _MOST_VERSIONS * memory_mib,
         "flags": flags,
