@@ -175,10 +175,8 @@ class PredictionService:
         response = metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = servable.name
         response.model_spec.version.value = servable.version
-        signature_map = metadata_pb2.SignatureDefMap()
         assert servable.model is not None
-        for name, signature in servable.model.signatures.items():
-            signature_map.signature_def[name].CopyFrom(signature)
+        signature_map = metadata_pb2.SignatureDefMap(signature_def=servable.model.signatures)
         response.metadata[_METADATA_FIELD].Pack(signature_map)
         return response
 
