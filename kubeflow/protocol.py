@@ -26,11 +26,9 @@ def task_name(node: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", node).lower()
 
 
-class ArtifactType(TypedDict, total=False):
-    """One of both is there."""
-
-    schemaTitle: str
-    instanceSchema: str  # YAML with the title; empty where the open-source back end forgot it
+# Either schemaTitle, or instanceSchema: YAML with the title; empty where the open-source back end
+# forgot it.
+ArtifactType = dict[str, str]
 
 
 def title_of(artifact_type: ArtifactType) -> str:

@@ -25,24 +25,23 @@ _Field = descriptor_pb2.FieldDescriptorProto
 _PACKAGE = "darkroom.serving"
 _MAX_ENQUEUED_ALONE = 1000  # requests that may wait for a thread where batching is off
 
-# Message: {field: (number, type)}; a type in dots is a message, one in brackets is repeated.
-_DECLARED: dict[str, dict[str, tuple[int, str]]] = {
+_INT64 = "google.protobuf.Int64Value"
+# Types of the fields, numbered from 1; one with dots is a message, one in brackets is repeated.
+_DECLARED: dict[str, dict[str, str]] = {
     "BatchingParameters": {
-        "max_batch_size": (1, "google.protobuf.Int64Value"),
-        "batch_timeout_micros": (2, "google.protobuf.Int64Value"),
-        "max_enqueued_batches": (3, "google.protobuf.Int64Value"),
-        "num_batch_threads": (4, "google.protobuf.Int64Value"),
-        "thread_pool_name": (5, "google.protobuf.StringValue"),
-        "allowed_batch_sizes": (6, "[int64]"),
-        "pad_variable_length_inputs": (7, "bool"),
+        "max_batch_size": _INT64,
+        "batch_timeout_micros": _INT64,
+        "max_enqueued_batches": _INT64,
+        "num_batch_threads": _INT64,
+        "thread_pool_name": "google.protobuf.StringValue",
+        "allowed_batch_sizes": "[int64]",
+        "pad_variable_length_inputs": "bool",
     },
-    "PrometheusConfig": {"enable": (1, "bool"), "path": (2, "string")},
-    "MonitoringConfig": {"prometheus_config": (1, f"{_PACKAGE}.PrometheusConfig")},
+    "PrometheusConfig": {"enable": "bool", "path": "string"},
+    "MonitoringConfig": {"prometheus_config": f"{_PACKAGE}.PrometheusConfig"},
     "SSLConfig": {
-        "server_key": (1, "string"),
-        "server_cert": (2, "string"),
-        "custom_ca": (3, "string"),
-        "client_verify": (4, "bool"),
+        **dict.fromkeys(("server_key", "server_cert", "custom_ca"), "string"),
+        "client_verify": "bool",
     },
 }
 
@@ -56,7 +55,7 @@ def _declare() -> dict[str, type[Message]]:
     )
     for name, fields in _DECLARED.items():
         message = file.message_type.add(name=name)
-        for field, (number, kind) in fields.items():
+        for number, (field, kind) in enumerate(fields.items(), 1):
             repeated, kind = kind.startswith("["), kind.strip("[]")
             entry = message.field.add(name=field, number=number)
             entry.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
