@@ -59,10 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(serving: Coroutine[object, object, None]) -> None:
     """Runs the event loop: uvloop's, which takes a sixth less of a core; Windows has none."""
     try:
-        from uvloop import run
+        import uvloop
     except ImportError:
-        from asyncio import run
-    run(serving)
+        asyncio.run(serving)
+    else:
+        uvloop.run(serving)
 
 
 class _Files:
