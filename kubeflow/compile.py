@@ -8,7 +8,6 @@ tasks whose result depends on more than their inputs.
 import json
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,19 +18,8 @@ from darkroom.components.base import user_code
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.remote import is_remote
 from darkroom.components.runs import environment
-from darkroom.kubeflow.protocol import (
-    EXECUTOR_INPUT,
-    RUN_ID,
-    RUN_PARAMETER,
-    SEEN_PARAMETER,
-    Container,
-    Definitions,
-    KubernetesExecutor,
-    PipelineSpec,
-    Specification,
-    task_name,
-    title_of,
-)
+from darkroom.kubeflow import protocol
+from darkroom.kubeflow.protocol import EXECUTOR_INPUT, SEEN_PARAMETER, Specification, task_name
 from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.platforms import Kubeflow, Resources
@@ -42,41 +30,29 @@ if TYPE_CHECKING:
     from tfx.dsl.components.base.base_node import BaseNode
 
 _MADE_BY = "made by darkroom compile"
-_COMMAND = ("python", "-m", "darkroom.kubeflow.task")
-# A task before ImportExampleGen, which takes part of its cache's key from it.
-_IMAGES = "images"
-_IMAGES_COMMAND = ("python", "-m", "darkroom.kubeflow.input_digest")
+_MODULE = ["python", "-m"]
+_IMAGES = "images"  # a task before ImportExampleGen, which takes part of its cache's key from it
 # Between tries, doubling; all of them within a week from the first's start: trainings take days.
 _BACKOFF: dict[str, int | float | str] = {
     "backoffDuration": "10s",
     "backoffFactor": 2.0,
     "backoffMaxDuration": "604800s",
 }
-# Buckets that the launcher of Kubeflow Pipelines knows, and TensorFlow.
-_BUCKETS = ("gs", "s3")
+_BUCKETS = ("gs", "s3")  # that the launcher of Kubeflow Pipelines knows, and TensorFlow
 
 
 def check(config: Config) -> None:
     """Checks what a cluster would only say after minutes; light, but for the user's own code.
 
-    Raises:
-      DarkroomError: no image; a path that containers don't see; what has no place there.
+    Raises DarkroomError: no image, a path that containers don't see, or what has no place there.
     """
-    for problem in _problems(config):
-        raise DarkroomError(problem)
-    for key, path in config.user_code.items():
-        user_code.resolve(path, key)
-
-
-def _problems(config: Config) -> Iterator[str]:
-    """In sentences."""
     if config.kubeflow.image is None:
-        yield (
+        raise DarkroomError(
             "kubeflow.image: missing. Build the image with kubeflow/Dockerfile, push it to a "
             "registry that the cluster can read, and set kubeflow.image to its reference."
         )
     if config.data.bundled is not None:
-        yield (
+        raise DarkroomError(
             f"data.bundled: {config.data.bundled} is written where darkroom run runs, and "
             "containers don't see that. Set data.path to a folder of TFRecords that they see."
         )
@@ -87,32 +63,29 @@ def _problems(config: Config) -> Iterator[str]:
     for key, path in paths.items():
         scheme, remote, _ = path.partition("://")
         if remote and scheme not in _BUCKETS:
-            yield (
+            raise DarkroomError(
                 f"{key}: expected a bucket of gs:// or s3://, or a path below kubeflow.volumes, as "
                 f"Kubeflow Pipelines knows no other; found {path}."
             )
         inside = Path(os.path.normpath(path))
         if not remote and not any(inside.is_relative_to(volume) for volume in volumes):
             choices = f"; kubeflow.volumes has {', '.join(volumes)}" if volumes else ""
-            yield (
+            raise DarkroomError(
                 f"{key}: {path} is a path of this machine, which containers don't see. Set it to a "
                 f"bucket, such as gs://bucket/folder, or below a path of kubeflow.volumes{choices}."
             )
     if config.training.strategy == "multi_worker":
-        yield (
+        raise DarkroomError(
             "training.strategy: multi_worker trains in several pods, and a task of Kubeflow "
             "Pipelines is one. Set it to mirrored, or run the pipeline in a TFJob instead: "
             "darkroom deploy training."
         )
+    for key, path in config.user_code.items():
+        user_code.resolve(path, key)
 
 
 def compiled(config: Config) -> Specification:
-    """The pipeline's specification.
-
-    Raises:
-      DarkroomError: as ``check``; also where what compiles is not installed, or a node is named
-        that the graph doesn't have.
-    """
+    """The pipeline's specification; DarkroomError as of ``check``, or where it can't be made."""
     check(config)
     by_tfx, graph = _compiled_by_tfx(config)
     spec = _renamed(by_tfx)
@@ -138,7 +111,7 @@ def compiled(config: Config) -> Specification:
     return spec
 
 
-def _compiled_by_tfx(config: Config) -> "tuple[PipelineSpec, list[BaseNode]]":
+def _compiled_by_tfx(config: Config) -> "tuple[protocol.PipelineSpec, list[BaseNode]]":
     """What TFX makes of the graph, and its nodes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -159,13 +132,11 @@ def _compiled_by_tfx(config: Config) -> "tuple[PipelineSpec, list[BaseNode]]":
     ids = [node.id for node in pipeline.components]
     for node in config.kubeflow.resources:
         if node != "*" and node not in ids:
-            raise DarkroomError(
-                f"kubeflow.resources: {node} is no node of the graph, there are "
-                f"{', '.join(ids)}.{closest(node, ids)}"
-            )
+            choices = f"there are {', '.join(ids)}.{closest(node, ids)}"
+            raise DarkroomError(f"kubeflow.resources: {node} is no node of the graph, {choices}")
     settings = tfx_runner.KubeflowV2DagRunnerConfig(
         default_image=config.kubeflow.image,
-        default_commands=list(_COMMAND),
+        default_commands=[*_MODULE, "darkroom.kubeflow.task"],
         use_pipeline_spec_2_1=True,
     )
     job = tfx_runner.KubeflowV2DagRunner(settings).run(pipeline, write_out=False)
@@ -173,45 +144,31 @@ def _compiled_by_tfx(config: Config) -> "tuple[PipelineSpec, list[BaseNode]]":
 
 
 def write(spec: Specification, path: Path) -> None:
-    """Writes a specification as YAML, whole or not at all.
-
-    Raises:
-      DarkroomError: the file can't be written.
-    """
-    heading = (
-        f"# {spec.pipeline['pipelineInfo']['name']}: {_MADE_BY}, "
-        f"darkroom {environment.versions().get('darkroom', '')}\n"
-    )
+    """Writes a specification as YAML, whole or not at all; DarkroomError where that can't be."""
+    title = f"{spec.pipeline['pipelineInfo']['name']}: {_MADE_BY}"
+    heading = f"# {title}, darkroom {environment.versions().get('darkroom', '')}\n"
     documents = yaml.safe_dump_all(spec.documents(), sort_keys=True, width=100, allow_unicode=True)
     try:
-        if path.is_file() and not _is_ours(path):
-            raise DarkroomError(
-                f"{path} is there already, and darkroom compile didn't make it. Name another file "
-                "with -o."
-            )
+        before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else _MADE_BY
+        if _MADE_BY not in before.partition("\n")[0]:
+            message = f"{path} is there already, and darkroom compile didn't make it."
+            raise DarkroomError(f"{message} Name another file with -o.")
         path.parent.mkdir(parents=True, exist_ok=True)
         files.replace(path, heading + documents)
     except OSError as error:
         raise DarkroomError(f"{path} can't be written: {error.strerror}.") from error
 
 
-def _is_ours(path: Path) -> bool:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return _MADE_BY in file.readline()
-
-
-def _renamed(by_tfx: PipelineSpec) -> Specification:
+def _renamed(by_tfx: protocol.PipelineSpec) -> Specification:
     """With the names that kfp's own compiler gives."""
     before = Specification(by_tfx, {})
-    spec = Specification(
-        {
-            **by_tfx,
-            "root": {"dag": {"tasks": {}}},
-            "components": {},
-            "deploymentSpec": {"executors": {}},
-        },
-        {},
-    )
+    empty: protocol.PipelineSpec = {
+        **by_tfx,
+        "root": {"dag": {"tasks": {}}},
+        "components": {},
+        "deploymentSpec": {"executors": {}},
+    }
+    spec = Specification(empty, {})
     for node, task in before.tasks.items():
         task["dependentTasks"] = sorted(map(task_name, task.get("dependentTasks", [])))
         for artifact in task.get("inputs", {}).get("artifacts", {}).values():
@@ -229,7 +186,7 @@ def _finish(spec: Specification, node: "BaseNode") -> None:
     container = spec.container(name)
     container.pop("lifecycle", None)  # the driver of ExampleGen, whose work our executor does
     inputs = spec.component(name)["inputDefinitions"].get("artifacts", {})
-    titles = {key: title_of(definition["artifactType"]) for key, definition in inputs.items()}
+    titles = {key: protocol.title_of(of["artifactType"]) for key, of in inputs.items()}
     executor = node.executor_spec
     container["args"] = [
         *("--node", node.id),
@@ -241,18 +198,19 @@ def _finish(spec: Specification, node: "BaseNode") -> None:
     described = nodes.BY_ID[node.id]
     spec.tasks[name]["cachingOptions"] = {"enableCache": True} if described.determined else {}
     if described.notes_run:  # that alone makes each run's call another
-        spec.hand_over(name, RUN_PARAMETER, {"runtimeValue": {"constant": RUN_ID}})
+        run: protocol.Parameter = {"runtimeValue": {"constant": protocol.RUN_ID}}
+        spec.hand_over(name, protocol.RUN_PARAMETER, run)
 
 
 def _add_images(spec: Specification) -> None:
     """Adds the task that looks at the images' files, for ImportExampleGen to be cached by."""
     example_gen = task_name("ImportExampleGen")
-    container: Container = {
+    container: protocol.Container = {
         "image": spec.container(example_gen)["image"],
-        "command": list(_IMAGES_COMMAND),
+        "command": [*_MODULE, "darkroom.kubeflow.input_digest"],
         "args": ["--input", EXECUTOR_INPUT],
     }
-    outputs: Definitions = {"parameters": {SEEN_PARAMETER: {"parameterType": "STRING"}}}
+    outputs: protocol.Definitions = {"parameters": {SEEN_PARAMETER: {"parameterType": "STRING"}}}
     spec.add(_IMAGES, {"cachingOptions": {}}, {"outputDefinitions": outputs}, container)
     parameters = spec.tasks[example_gen]["inputs"]["parameters"]
     for key in ("input_base", "input_config"):
@@ -272,9 +230,8 @@ def _limits(resources: Resources) -> dict[str, object]:
         limits |= {"memoryLimit": gigabytes, "resourceMemoryLimit": resources.memory}
     if resources.accelerator is not None:
         kind, count = resources.accelerator, str(resources.accelerators)
-        limits["accelerator"] = {
-            "type": kind, "count": count, "resourceType": kind, "resourceCount": count,
-        }  # fmt: skip
+        newer = {"resourceType": kind, "resourceCount": count}
+        limits["accelerator"] = {"type": kind, "count": count, **newer}
     return limits
 
 
@@ -286,9 +243,9 @@ def _bytes(quantity: str) -> float:
     return float(number) * math.pow(base, " KMGTPE".index(unit[0]) if unit else 0)
 
 
-def _of_kubernetes(kubeflow: Kubeflow, resources: Resources) -> KubernetesExecutor:
+def _of_kubernetes(kubeflow: Kubeflow, resources: Resources) -> protocol.KubernetesExecutor:
     """What only Kubernetes knows of a container: secrets, volumes, the nodes that it may run on."""
-    described: KubernetesExecutor = {}
+    described: protocol.KubernetesExecutor = {}
     if kubeflow.secrets:
         described["secretAsEnv"] = [
             {"secretName": name, "keyToEnv": [{"secretKey": key, "envVar": variable}]}
@@ -296,10 +253,8 @@ def _of_kubernetes(kubeflow: Kubeflow, resources: Resources) -> KubernetesExecut
             for name, _, key in [source.partition("/")]
         ]
     if kubeflow.volumes:
-        described["pvcMount"] = [
-            {"constant": claim, "mountPath": path}
-            for path, claim in sorted(kubeflow.volumes.items())
-        ]
+        volumes = sorted(kubeflow.volumes.items())
+        described["pvcMount"] = [{"constant": claim, "mountPath": path} for path, claim in volumes]
     if resources.node_pool:
         described["nodeSelector"] = {"labels": dict(sorted(resources.node_pool.items()))}
     return described

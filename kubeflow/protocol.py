@@ -26,11 +26,9 @@ def task_name(node: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", node).lower()
 
 
-class ArtifactType(TypedDict, total=False):
-    """One of both is there."""
-
-    schemaTitle: str
-    instanceSchema: str  # YAML with the title; empty where the open-source back end forgot it
+# Either schemaTitle, or instanceSchema: YAML with the title; empty where the open-source back end
+# forgot it.
+ArtifactType = dict[str, str]
 
 
 def title_of(artifact_type: ArtifactType) -> str:
@@ -125,15 +123,12 @@ class Specification(NamedTuple):
 
     @property
     def tasks(self) -> dict[str, TaskSpec]:
-        """By name."""
         return self.pipeline["root"]["dag"]["tasks"]
 
     def component(self, task: str) -> ComponentSpec:
-        """That of a task."""
         return self.pipeline["components"][self.tasks[task]["componentRef"]["name"]]
 
     def container(self, task: str) -> Container:
-        """That of a task."""
         label = self.component(task)["executorLabel"]
         return self.pipeline["deploymentSpec"]["executors"][label]["container"]
 
@@ -154,7 +149,6 @@ class Specification(NamedTuple):
         self.tasks[task].setdefault("inputs", {}).setdefault("parameters", {})[key] = parameter
 
     def documents(self) -> list[dict[str, object]]:
-        """As its file has them."""
         platforms = {"kubernetes": {"deploymentSpec": {"executors": self.kubernetes}}}
         platform: list[dict[str, object]] = [{"platforms": platforms}] if self.kubernetes else []
         return [{**self.pipeline}, *platform]

@@ -25,28 +25,19 @@ from typing import NamedTuple
 
 from darkroom.components.base.errors import INTERRUPTED, DarkroomError
 from darkroom.components.base.processes import Forked, ForkServer, end_with_parent
-from darkroom.kubeflow import spec
-from darkroom.kubeflow.protocol import (
-    COPIES,
-    EXECUTOR_INPUT,
-    RUN_ID,
-    ArtifactType,
-    ExecutorInput,
-    RuntimeArtifact,
-)
+from darkroom.kubeflow import protocol, spec
+from darkroom.kubeflow.protocol import EXECUTOR_INPUT, ExecutorInput
 from darkroom.kubeflow.task import DONE, FAILED
 
-# The image's Python is the one that runs this.
-_PYTHON = ("python", "python3")
+_PYTHON = ("python", "python3")  # in the image; here it is the one that runs this
 # Modules whose commands are forked, and what is imported once for them: Keras before TensorFlow
 # Transform, which would choose tf_keras.
 _FORKED = ("darkroom.kubeflow.task", "darkroom.kubeflow.input_digest")
 _IMPORTED = ("keras", "darkroom.pipeline.pipeline", *_FORKED)
 _OUTPUT_FILE = "executor_output.json"
 # What is left of an artifact's type when the open-source back end hands it on.
-_FORGOTTEN: ArtifactType = {"instanceSchema": ""}
-# Lines of a failed task's log that are shown.
-_SHOWN_LINES = 5
+_FORGOTTEN: protocol.ArtifactType = {"instanceSchema": ""}
+_SHOWN_LINES = 5  # of a failed task's log
 
 
 class Ran(NamedTuple):
@@ -60,9 +51,8 @@ class Ran(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the specification; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m darkroom.kubeflow.run_local", description=__doc__
-    )
+    program = "python -m darkroom.kubeflow.run_local"
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("spec", type=Path, metavar="SPEC", help="YAML that darkroom compile made")
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="plays the cluster")
     parser.add_argument(
@@ -92,15 +82,10 @@ def _mount(text: str) -> tuple[str, Path]:
 
 
 def run(path: Path, root: Path, mounts: dict[str, Path] | None = None) -> Iterator[Ran]:
-    """Runs all tasks; yields each when it is done.
+    """Runs all tasks of a specification; yields each when it is done.
 
-    Args:
-      path: of the specification.
-      root: folder that plays the cluster's buckets and volumes.
-      mounts: folders that stand for paths or URIs of the cluster.
-
-    Raises:
-      DarkroomError: the specification can't run, or a task failed: which, its command, its log.
+    ``root`` plays the cluster's buckets and volumes, ``mounts`` stand for paths or URIs of it.
+    Raises DarkroomError: it can't run, or a task failed: which, its command, its log.
     """
     pipeline, tasks = spec.load(path)
     volumes = {mount["mountPath"] for t in tasks for mount in t.kubernetes.get("pvcMount", [])}
@@ -121,7 +106,8 @@ class Places:
         # The longest first: a mount may lie in a volume.
         longest = sorted(places.items(), key=lambda place: -len(place[0]))
         rules = [(rf"{re.escape(place)}(?=[/\"']|$)", str(folder)) for place, folder in longest]
-        rules += [(re.escape(scheme), f"{root}{copies}") for scheme, copies in COPIES.items()]
+        copies = protocol.COPIES.items()
+        rules += [(re.escape(scheme), f"{root}{folder}") for scheme, folder in copies]
         self._folders = [folder for _, folder in rules]
         # All at once: what was put in is not looked at again.
         either = "|".join(f"({pattern})" for pattern, _ in rules)
@@ -138,21 +124,15 @@ class _Run:
     def __init__(self, pipeline: str, places: Places):
         self._pipeline, self._places = pipeline, places
         self._id = str(uuid.uuid4())
-        self._artifacts: dict[spec.Source, RuntimeArtifact] = {}
+        self._artifacts: dict[spec.Source, protocol.RuntimeArtifact] = {}
         self._parameters: dict[spec.Source, object] = {}
         self._server: ForkServer | None = None
 
     def close(self) -> None:
-        """Ends all processes."""
         if self._server is not None:
             self._server.close()
 
     def run(self, task: spec.Task) -> Ran:
-        """Runs a task.
-
-        Raises:
-          DarkroomError: it failed.
-        """
         folder = self._places.root / "runs" / self._pipeline / self._id / task.name
         try:
             folder.mkdir(parents=True)
@@ -174,39 +154,34 @@ class _Run:
             how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
             raise _failed(task, how, folder, _last_words(lines))
         self._take(task, handed, folder)
-        return Ran(task.name, seconds, *_result(lines))
+        says = [match for line in lines if (match := DONE.fullmatch(line))]
+        if not says:
+            return Ran(task.name, seconds, None, "")
+        return Ran(task.name, seconds, float(says[-1]["seconds"]), says[-1]["words"] or "")
 
     def _executor_input(self, task: spec.Task, folder: Path) -> ExecutorInput:
         """What the driver of Kubeflow Pipelines would hand to it."""
-        constants = {key: self._filled_in(value) for key, value in task.constants.items()}
         parameters = {key: self._parameters[source] for key, source in task.parameters.items()}
+        for key, value in task.constants.items():
+            if isinstance(value, str):
+                value = self._places.here(value.replace(protocol.RUN_ID, self._id))
+            parameters[key] = value
         # The launcher makes the folders around an output, and the task the output.
         outputs = self._places.root / "artifacts" / self._pipeline / self._id / task.name
         outputs.mkdir(parents=True)
-        return {
-            "inputs": {
-                "parameterValues": {**constants, **parameters},
-                "artifacts": {
-                    key: {"artifacts": [self._artifacts[source]]}
-                    for key, source in task.inputs.items()
-                },
-            },
-            "outputs": {
-                "artifacts": {
-                    key: {"artifacts": [{"name": key, "uri": str(outputs / key), "type": kind}]}
-                    for key, kind in task.outputs.items()
-                },
-                "parameters": {
-                    key: {"outputFile": str(folder / key)} for key in task.output_parameters
-                },
-                "outputFile": str(folder / _OUTPUT_FILE),
-            },
+        taken: protocol.ArtifactLists = {
+            key: {"artifacts": [self._artifacts[source]]} for key, source in task.inputs.items()
         }
-
-    def _filled_in(self, constant: object) -> object:
-        if not isinstance(constant, str):
-            return constant
-        return self._places.here(constant.replace(RUN_ID, self._id))
+        made: protocol.ArtifactLists = {
+            key: {"artifacts": [{"name": key, "uri": str(outputs / key), "type": kind}]}
+            for key, kind in task.outputs.items()
+        }
+        files = {key: {"outputFile": str(folder / key)} for key in task.output_parameters}
+        output_file = str(folder / _OUTPUT_FILE)
+        return {
+            "inputs": {"parameterValues": parameters, "artifacts": taken},
+            "outputs": {"artifacts": made, "parameters": files, "outputFile": output_file},
+        }
 
     def _start(
         self, task: spec.Task, handed: ExecutorInput, temporary: str, output: int
@@ -241,8 +216,7 @@ class _Run:
         """That of this process, with what the task's container has beyond it."""
         variables = task.container.get("env", [])
         declared = {entry["name"]: self._places.here(entry["value"]) for entry in variables}
-        # Your own code, which is in /opt/code of the image, is where you are; last, to shadow
-        # nothing.
+        # Your own code, in /opt/code of the image, is where you are; last, to shadow nothing.
         path = [*filter(None, [os.environ.get("PYTHONPATH")]), os.getcwd()]
         return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **declared}
 
@@ -254,27 +228,24 @@ class _Run:
             for key in task.output_parameters:
                 self._parameters[spec.Source(task.name, key)] = output["parameterValues"][key]
         except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-            raise _failed(
-                task, f"wrote no executor output that can be read ({error})", folder
-            ) from error
+            message = f"wrote no executor output that can be read ({error})"
+            raise _failed(task, message, folder) from error
         for key, listed in handed["outputs"]["artifacts"].items():
             [declared] = listed["artifacts"]
             metadata = artifacts.get(key, {}).get("metadata", {})
-            artifact: RuntimeArtifact = {**declared, "type": _FORGOTTEN, "metadata": metadata}
-            self._artifacts[spec.Source(task.name, key)] = artifact
+            kept: protocol.RuntimeArtifact = {**declared, "type": _FORGOTTEN, "metadata": metadata}
+            self._artifacts[spec.Source(task.name, key)] = kept
             if not os.path.isdir(declared["uri"]) or not os.listdir(declared["uri"]):
-                raise _failed(
-                    task, f"did not write its output {key}, expected in {declared['uri']}", folder
-                )
+                message = f"did not write its output {key}, expected in {declared['uri']}"
+                raise _failed(task, message, folder)
 
 
 def _check(task: spec.Task) -> None:
     """What would stop it here, before the first task runs."""
     for word in task.command:
         if "{{$" in word and word != EXECUTOR_INPUT:
-            raise DarkroomError(
-                f"task {task.name}: can't fill in the placeholder of {word!r} here."
-            )
+            message = f"task {task.name}: can't fill in the placeholder of {word!r} here."
+            raise DarkroomError(message)
     for secret in task.kubernetes.get("secretAsEnv", []):
         for key in secret["keyToEnv"]:
             if key["envVar"] not in os.environ:
@@ -310,12 +281,6 @@ def _last_words(lines: Sequence[str]) -> str:
     sentences = [number for number, line in enumerate(lines) if FAILED.match(line)]
     shown = lines[sentences[-1] :] if sentences else lines[-_SHOWN_LINES:]
     return "\n  ".join(line for line in shown if line.strip())
-
-
-def _result(lines: Sequence[str]) -> tuple[float | None, str]:
-    """The seconds of its own work, and the one number that matters, as a task says."""
-    matches = [match for line in lines if (match := DONE.fullmatch(line))]
-    return (float(matches[-1]["seconds"]), matches[-1]["words"] or "") if matches else (None, "")
 
 
 if __name__ == "__main__":

@@ -9,18 +9,11 @@ from typing import NamedTuple
 import yaml
 
 from darkroom.components.base.errors import DarkroomError, closest
-from darkroom.kubeflow.protocol import (
-    SCHEMA_VERSION,
-    ArtifactType,
-    Container,
-    KubernetesExecutor,
-    Specification,
-    TaskSpec,
-    title_of,
-)
+from darkroom.kubeflow import protocol
+from darkroom.kubeflow.protocol import SCHEMA_VERSION, Specification, title_of
 
-# As Kubernetes has the names of what it makes for a task.
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_AGAIN = "Compile the pipeline again, with darkroom compile."
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # as Kubernetes has them
 _PARAMETERS = {
     "STRING": (str,),
     "NUMBER_INTEGER": (int, float),
@@ -42,18 +35,17 @@ class Task(NamedTuple):
     """A task of the graph; its inputs and outputs by key."""
 
     name: str
-    container: Container
-    kubernetes: KubernetesExecutor
+    container: protocol.Container
+    kubernetes: protocol.KubernetesExecutor
     inputs: dict[str, Source]  # artifacts
     parameters: dict[str, Source]
     constants: dict[str, object]
-    outputs: dict[str, ArtifactType]
+    outputs: dict[str, protocol.ArtifactType]
     output_parameters: dict[str, str]  # their parameterType
     after: set[str]  # tasks that must be done before
 
     @property
     def command(self) -> list[str]:
-        """What its container runs, with its arguments."""
         return [*self.container["command"], *self.container.get("args", [])]
 
 
@@ -79,9 +71,7 @@ class _Loader(yaml.SafeLoader):
 def load(path: Path) -> tuple[str, list[Task]]:
     """The pipeline's name, and its tasks in an order in which they can run.
 
-    Raises:
-      DarkroomError: not such a file, another schema, or a graph that can't run: a missing image, an
-        unknown task, an artifact of another type than is wanted, tasks that wait for each other.
+    Raises DarkroomError: not such a file, another schema, or a graph that can't run.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -92,15 +82,11 @@ def load(path: Path) -> tuple[str, list[Task]]:
         raise DarkroomError(f"{path}: not valid YAML. darkroom compile makes one.") from error
     first = documents[0] if documents else None
     if not isinstance(first, dict) or not {"root", "components", "deploymentSpec"} <= set(first):
-        raise DarkroomError(
-            f"{path}: expected the specification of a pipeline, with root, components and "
-            "deploymentSpec. darkroom compile makes one."
-        )
+        keys = "root, components and deploymentSpec. darkroom compile makes one."
+        raise DarkroomError(f"{path}: expected the specification of a pipeline, with {keys}")
     if first.get("schemaVersion") != SCHEMA_VERSION:
-        raise DarkroomError(
-            f"{path}: expected schemaVersion {SCHEMA_VERSION}, found {first.get('schemaVersion')}. "
-            "Compile the pipeline again, with darkroom compile."
-        )
+        versions = f"{SCHEMA_VERSION}, found {first.get('schemaVersion')}"
+        raise DarkroomError(f"{path}: expected schemaVersion {versions}. {_AGAIN}")
     try:
         spec = Specification.of_documents(*documents[:2])
         pipeline = spec.pipeline["pipelineInfo"]["name"]
@@ -109,30 +95,26 @@ def load(path: Path) -> tuple[str, list[Task]]:
             for problem in _problems(spec, task, tasks):
                 raise DarkroomError(f"{path}: task {task.name}: {problem}")
     except (KeyError, AttributeError, TypeError) as error:
-        raise DarkroomError(
-            f"{path}: not a specification that can run: {type(error).__name__} {error}. "
-            "Compile the pipeline again, with darkroom compile."
-        ) from error
+        reason = f"{type(error).__name__} {error}"
+        message = f"{path}: not a specification that can run: {reason}. {_AGAIN}"
+        raise DarkroomError(message) from error
+    sorter = TopologicalSorter({task.name: sorted(task.after) for task in tasks.values()})
     try:
-        order = list(
-            TopologicalSorter({t.name: sorted(t.after) for t in tasks.values()}).static_order()
-        )
+        return pipeline, [tasks[name] for name in sorter.static_order()]
     except CycleError as error:
-        raise DarkroomError(
-            f"{path}: these tasks wait for each other: {' → '.join(error.args[1])}."
-        ) from None
-    return pipeline, [tasks[name] for name in order]
+        message = f"{path}: these tasks wait for each other: {' → '.join(error.args[1])}."
+        raise DarkroomError(message) from None
 
 
-def _task(path: Path, spec: Specification, name: str, described: TaskSpec) -> Task:
+def _task(path: Path, spec: Specification, name: str, described: protocol.TaskSpec) -> Task:
     try:
         component, container = spec.component(name), spec.container(name)
         taken = described.get("inputs", {})
         inputs = {
-            key: Source(of["taskOutputArtifact"]["producerTask"],
-                        of["taskOutputArtifact"]["outputArtifactKey"])
+            key: Source(output["producerTask"], output["outputArtifactKey"])
             for key, of in taken.get("artifacts", {}).items()
-        }  # fmt: skip
+            for output in [of["taskOutputArtifact"]]
+        }
         parameters, constants = {}, {}
         for key, of in taken.get("parameters", {}).items():
             if output := of.get("taskOutputParameter"):
@@ -145,6 +127,7 @@ def _task(path: Path, spec: Specification, name: str, described: TaskSpec) -> Ta
             "expected a container with artifacts and parameters of other tasks, and constants."
         ) from None
     outputs = component.get("outputDefinitions", {})
+    sources = [*inputs.values(), *parameters.values()]
     return Task(
         name,
         container,
@@ -155,10 +138,7 @@ def _task(path: Path, spec: Specification, name: str, described: TaskSpec) -> Ta
         {key: output["artifactType"] for key, output in outputs.get("artifacts", {}).items()},
         {key: output["parameterType"] for key, output in outputs.get("parameters", {}).items()},
         # Who makes an input is waited for also where nobody says so.
-        {
-            *described.get("dependentTasks", []),
-            *(source.task for source in (*inputs.values(), *parameters.values())),
-        },
+        {*described.get("dependentTasks", []), *(task for task, _ in sources)},
     )
 
 

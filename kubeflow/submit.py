@@ -15,8 +15,7 @@ from darkroom.kubeflow import spec
 _MOST_WORDS = 500  # of the server's, in characters
 _SECONDS = 10  # for the API server to say that it is there
 _HEALTH = "/apis/v2beta1/healthz"
-# That of kfp's own command line.
-TOKEN_VARIABLE = "KFP_EXISTING_TOKEN"
+TOKEN_VARIABLE = "KFP_EXISTING_TOKEN"  # of kfp's own command line
 
 
 class Submitted(NamedTuple):
@@ -37,19 +36,10 @@ def submit(
     cron: str | None = None,
     service_account: str | None = None,
 ) -> Submitted:
-    """Starts a run, or with ``cron`` a recurring run.
+    """Starts a run, or with ``cron`` (fields from seconds to the day of the week) a recurring run.
 
-    Args:
-      path: of the specification.
-      host: URL of Kubeflow Pipelines, such as http://localhost:8080.
-      experiment: in which runs are listed; made where it isn't there.
-      namespace: of a multi-user installation; None: of a single-user one.
-      name: of the run; None: the pipeline's.
-      cron: when it runs, in six fields from seconds to the day of the week.
-      service_account: of Kubernetes, as which it runs.
-
-    Raises:
-      DarkroomError: kfp isn't installed; the specification can't run; the host refuses.
+    The experiment is made where it isn't there; the name is by default the pipeline's. Raises
+    DarkroomError: kfp isn't installed, the specification can't run, or the host refuses.
     """
     try:
         import kfp
@@ -66,27 +56,20 @@ def submit(
         # kfp prints links, for notebooks, and warns of older servers than spec 2.1 runs on.
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            client = kfp.Client(
-                host=host, namespace=namespace or "kubeflow", existing_token=_token()
-            )
+            space = namespace or "kubeflow"
+            client = kfp.Client(host=host, namespace=space, existing_token=_token())
             group = client.create_experiment(experiment, namespace=namespace).experiment_id
+            name = name or pipeline
             if cron is None:
-                number = client.run_pipeline(group, name or pipeline, **run).run_id
+                number = client.run_pipeline(group, name, **run).run_id
                 return Submitted("run", number, f"{host}/#/runs/details/{number}")
-            recurring = client.create_recurring_run(
-                group,
-                name or pipeline,
-                cron_expression=cron,
-                # A run that is late because of the one before is left out.
-                max_concurrency=1,
-                no_catchup=True,
-                **run,
-            )
+            # A run that is late because of the one before is left out.
+            often = {"cron_expression": cron, "max_concurrency": 1, "no_catchup": True}
+            recurring = client.create_recurring_run(group, name, **often, **run)
     except kfp_server_api.ApiException as error:
         words = " ".join(str(error.body or "").split())[:_MOST_WORDS]
-        raise DarkroomError(
-            f"{host} refused {pipeline}: {error.status} {error.reason}. {words}"
-        ) from error
+        message = f"{host} refused {pipeline}: {error.status} {error.reason}. {words}"
+        raise DarkroomError(message) from error
     except urllib3.exceptions.HTTPError as error:
         raise DarkroomError(f"{host} was reached, and then was not: {error}. Try again.") from error
     number = recurring.recurring_run_id
@@ -98,19 +81,13 @@ def _token() -> str | None:
 
 
 def reach(host: str) -> None:
-    """Checks that Kubeflow Pipelines answers there.
-
-    Raises:
-      DarkroomError: it does not.
-    """
+    """Raises DarkroomError where Kubeflow Pipelines doesn't answer there."""
     host = host.rstrip("/")
     if not host.startswith(("http://", "https://")):
         raise DarkroomError(f"--host: expected http://… or https://…, found {host}.")
     headers = {"authorization": f"Bearer {_token()}"} if _token() else {}
-    remedy = (
-        "Is the address right? On the cluster: "
-        "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
-    )
+    forward = "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
+    remedy = f"Is the address right? On the cluster: {forward}"
     try:
         answer = urllib3.request(
             "GET", host + _HEALTH, headers=headers, timeout=_SECONDS, retries=False
@@ -121,10 +98,8 @@ def reach(host: str) -> None:
     if moved == host.replace("http://", "https://", 1) + _HEALTH:
         raise DarkroomError(f"{host} answers over https alone: take {moved.removesuffix(_HEALTH)}.")
     if answer.status in (301, 302, 303, 307, 401, 403):  # also one that leads to a page to log in
-        raise DarkroomError(
-            f"{host} wants to know who asks: {answer.status}. Set {TOKEN_VARIABLE} to a token."
-        )
+        remedy = f"Set {TOKEN_VARIABLE} to a token."
+        raise DarkroomError(f"{host} wants to know who asks: {answer.status}. {remedy}")
     if answer.status != 200:
-        raise DarkroomError(
-            f"{host} is not Kubeflow Pipelines: {_HEALTH} answers {answer.status}. {remedy}"
-        )
+        message = f"{host} is not Kubeflow Pipelines: {_HEALTH} answers {answer.status}. {remedy}"
+        raise DarkroomError(message)

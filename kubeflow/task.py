@@ -2,10 +2,9 @@
 
 ``python -m darkroom.kubeflow.task --node ID --executor PATH --input JSON`` in place of TFX's own
 entry, which imports TFMA and kfp for each node, says of a failure what TensorFlow says, and reads
-and writes buckets itself. The JSON is an ExecutorInput and the file that is written an
-ExecutorOutput (``protocol``). Artifacts in buckets are used where the launcher that comes before us
-in the container, or Vertex, has put them: gs://bucket/x at /gcs/bucket/x. The types of input
-artifacts are told beside it, as the open-source back end forgets them.
+and writes buckets itself. Artifacts in buckets are used where the launcher that comes before us in
+the container, or Vertex, has put them: gs://bucket/x at /gcs/bucket/x. The types of input artifacts
+are told beside it, as the open-source back end forgets them.
 """
 
 import argparse
@@ -21,16 +20,8 @@ from typing import TYPE_CHECKING
 
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.settings import Code
-from darkroom.kubeflow.protocol import (
-    COPIES,
-    RUN_PARAMETER,
-    SEEN_PARAMETER,
-    ArtifactLists,
-    ExecutorInput,
-    ExecutorOutput,
-    RuntimeArtifact,
-    title_of,
-)
+from darkroom.kubeflow import protocol
+from darkroom.kubeflow.protocol import COPIES, ExecutorInput, ExecutorOutput, RuntimeArtifact
 from darkroom.pipeline import fingerprint
 from darkroom.serving import imports
 
@@ -46,12 +37,10 @@ FAILED = re.compile(r"\w+ failed\. ")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the executor; returns the exit code."""
     begin = time.monotonic()
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout
-    )
-    parser = argparse.ArgumentParser(
-        prog="python -m darkroom.kubeflow.task", description="Runs a task.", allow_abbrev=False
-    )
+    form = "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stdout)
+    program, description = "python -m darkroom.kubeflow.task", "Runs a task."
+    parser = argparse.ArgumentParser(program, description=description, allow_abbrev=False)
     parser.add_argument("--node", required=True, help="its id")
     parser.add_argument("--executor", required=True, help="dotted path of the class")
     parser.add_argument("--input", required=True, type=json.loads, help="ExecutorInput as JSON")
@@ -94,11 +83,7 @@ def _run(
     titles: Mapping[str, str],
     beam_arguments: list[str],
 ) -> tuple[float, str]:
-    """Runs the executor and writes what it made.
-
-    Returns:
-      The seconds of its own work, and the one number that matters, in words as on the laptop.
-    """
+    """Runs the executor; returns its seconds, and the number that matters, as on the laptop."""
     with imports.without_collections():
         import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
         from tfx.dsl.components.base import base_beam_executor
@@ -114,18 +99,17 @@ def _run(
     of_beam = issubclass(executor, base_beam_executor.BaseBeamExecutor)
     # Beam's workers elsewhere see buckets, and not this container's copies.
     elsewhere = of_beam and staging.runs_elsewhere(beam_arguments)
-    artifacts = Artifacts(elsewhere)
-    inputs = artifacts.read(handed["inputs"].get("artifacts", {}), titles)
-    outputs = artifacts.read(handed["outputs"].get("artifacts", {}), {})
+    inputs = read(handed["inputs"].get("artifacts", {}), titles, elsewhere)
+    outputs = read(handed["outputs"].get("artifacts", {}), {}, elsewhere)
     values = handed["inputs"].get("parameterValues", {})
     parameters = {key: _whole(value) for key, value in values.items()}
     used = [one.uri for listed in (*inputs.values(), *outputs.values()) for one in listed]
     if "s3://" in json.dumps([parameters, used]):
         remote.plug_in("s3://")
-    run = parameters.pop(RUN_PARAMETER, None)
-    parameters.pop(SEEN_PARAMETER, None)
+    run = parameters.pop(protocol.RUN_PARAMETER, None)
+    parameters.pop(protocol.SEEN_PARAMETER, None)
     output_file = handed["outputs"]["outputFile"]
-    beside = next(iter(artifacts.uris.values())) if elsewhere else output_file
+    beside = used[0] if elsewhere else output_file
     context = {
         "tmp_dir": os.path.join(os.path.dirname(beside), ".temp"),
         "unique_id": node,
@@ -138,9 +122,7 @@ def _run(
     begin = time.monotonic()
     executor(executor.Context(**context)).Do(inputs, outputs, parameters)
     seconds = time.monotonic() - begin
-    described = {
-        key: {"artifacts": list(map(artifacts.describe, listed))} for key, listed in outputs.items()
-    }
+    described = {key: {"artifacts": list(map(describe, made))} for key, made in outputs.items()}
     write_output(output_file, {"artifacts": described})
     if elsewhere:  # where a summary can't be read from
         return seconds, ""
@@ -157,63 +139,47 @@ def write_output(path: str, output: ExecutorOutput) -> None:
         file.write(json.dumps(output))
 
 
-class Artifacts:
-    """TFX's artifacts of what a task is handed, and what there is to tell of them afterwards."""
+def read(
+    handed: protocol.ArtifactLists, titles: Mapping[str, str], elsewhere: bool = False
+) -> "dict[str, list[Artifact]]":
+    """TFX's artifacts of a side, by key; ``titles`` are of the types that aren't told with them."""
+    return {
+        key: [
+            read_one(one, titles.get(key) or protocol.title_of(one["type"]), elsewhere)
+            for one in listed.get("artifacts", [])
+        ]
+        for key, listed in handed.items()
+    }
 
-    def __init__(self, elsewhere: bool = False):
-        """Used where their URIs say (``elsewhere``), or at their copies in this container."""
-        self._elsewhere = elsewhere
-        self.uris: dict[int, str] = {}  # by the id of the artifact in Python
 
-    def read(self, handed: ArtifactLists, titles: Mapping[str, str]) -> "dict[str, list[Artifact]]":
-        """All of a side, by key; ``titles`` are of the types that aren't told with them."""
-        return {
-            key: [
-                self.read_one(one, titles.get(key) or title_of(one["type"]))
-                for one in listed.get("artifacts", [])
-            ]
-            for key, listed in handed.items()
-        }
+def read_one(described: RuntimeArtifact, title: str, elsewhere: bool = False) -> "Artifact":
+    """An artifact of a type by its title, used at its copy in this container or ``elsewhere``."""
+    artifact, uri = _type(title)(), described["uri"]
+    artifact.uri = uri if elsewhere else local_path(uri)
+    artifact.id = int(hashlib.sha256(uri.encode()).hexdigest(), 16) % _LARGEST_ID
+    for key, value in described.get("metadata", {}).items():
+        value = _whole(value)
+        if isinstance(value, dict) and list(value) in (["struct"], ["list"]):
+            [value] = value.values()  # as the open-source back end keeps what is no plain value
+        if key in (artifact.PROPERTIES or {}):
+            setattr(artifact, key, value)
+            continue
+        names = {str: "string", int: "int", bool: "int", float: "float"}
+        kind = names.get(type(value), "json_value")
+        getattr(artifact, f"set_{kind}_custom_property")(key, value)
+    return artifact
 
-    def read_one(self, described: RuntimeArtifact, title: str) -> "Artifact":
-        """An artifact whose type has this title."""
-        artifact = _type(title)()
-        uri = described["uri"]
-        artifact.uri = uri if self._elsewhere else local_path(uri)
-        self.uris[id(artifact)] = uri
-        artifact.id = int(hashlib.sha256(uri.encode()).hexdigest(), 16) % _LARGEST_ID
-        for key, value in described.get("metadata", {}).items():
-            value = _whole(value)
-            if isinstance(value, dict) and list(value) in (["struct"], ["list"]):
-                [value] = value.values()  # as the open-source back end keeps what is no plain value
-            if key in (artifact.PROPERTIES or {}):
-                setattr(artifact, key, value)
-            elif isinstance(value, str):
-                artifact.set_string_custom_property(key, value)
-            elif isinstance(value, int):
-                artifact.set_int_custom_property(key, value)
-            elif isinstance(value, float):
-                artifact.set_float_custom_property(key, value)
-            else:
-                artifact.set_json_value_custom_property(key, value)
-        return artifact
 
-    def describe(self, artifact: "Artifact") -> RuntimeArtifact:
-        """What is told of it to whoever takes it."""
-        record = artifact.mlmd_artifact
-        metadata = {
-            key: _origin(getattr(value, kind))
-            for properties in (record.properties, record.custom_properties)
-            for key, value in properties.items()
-            for kind in [value.WhichOneof("value")]
-            if kind in ("int_value", "double_value", "string_value")
-        }
-        structured = {
-            key: artifact.get_json_value_custom_property(key)
-            for key, value in record.custom_properties.items()
-            if value.WhichOneof("value") == "struct_value"
-        }
-        return {"uri": self.uris[id(artifact)], "metadata": {**metadata, **structured}}
+def describe(artifact: "Artifact") -> RuntimeArtifact:
+    """What is told of an artifact to whoever takes it."""
+    record, metadata = artifact.mlmd_artifact, {}
+    for key, value in [*record.properties.items(), *record.custom_properties.items()]:
+        kind = value.WhichOneof("value")
+        if kind in ("int_value", "double_value", "string_value"):
+            metadata[key] = _origin(getattr(value, kind))
+        elif kind == "struct_value":
+            metadata[key] = artifact.get_json_value_custom_property(key)
+    return {"uri": str(_origin(artifact.uri)), "metadata": metadata}
 
 
 def _whole(value: object) -> object:

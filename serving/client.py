@@ -12,6 +12,7 @@
 import abc
 import base64
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -20,26 +21,22 @@ import time
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TypedDict
 
 import urllib3
 
 from darkroom.serving import signatures
-from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.errors import Code
 from darkroom.serving.predictor import ImageError, Prediction, PredictionError, prediction
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 _TRIES = 5
 # Seconds before the second try; doubled for each after it, less a random part of it, so that
 # clients who failed together don't come back together.
 _BACK_OFF = 0.1
 _BATCH_SIZE = 32  # images of a request
-_SECONDS = 30.0
 _CODES = {code.http_status: code for code in Code if code is not Code.OK}
-_CODES[400] = Code.INVALID_ARGUMENT  # of the several that share it
 _TOO_LARGE = 413
+_CODES |= {400: Code.INVALID_ARGUMENT, _TOO_LARGE: Code.RESOURCE_EXHAUSTED}  # of several
 # Beginnings of what is wrong with a request whatever its images.
 _NO_IMAGE = ("Unrecognized servable version label", "Malformed request", "Serving signature name")
 
@@ -48,7 +45,6 @@ class RequestFailed(PredictionError):
     """A sentence for the user, and the server's code."""
 
     def __init__(self, code: Code, message: str):
-        """Takes the server's code and message, or those of one that can't be reached."""
         super().__init__(message)
         self.code = code
 
@@ -57,24 +53,8 @@ class ImageRefused(RequestFailed, ImageError):
     """The server doesn't take a certain image."""
 
     def __init__(self, message: str, image: int):
-        """Takes the server's message, and the place of the image among those asked about."""
         super().__init__(Code.INVALID_ARGUMENT, message)
-        self.image = image
-
-
-class Answer(NamedTuple):
-    """What a server says to a batch."""
-
-    classes: Sequence[Sequence[str]]  # [batch, num_classes]
-    scores: Sequence[Sequence[float]]  # [batch, num_classes]
-    version: int | None  # where the server tells
-
-
-class Reason(TypedDict):
-    """Why a version is in its state."""
-
-    error_code: str  # such as OK
-    error_message: str
+        self.image = image  # its place among those asked about
 
 
 class VersionStatus(TypedDict):
@@ -82,48 +62,22 @@ class VersionStatus(TypedDict):
 
     version: str
     state: str  # such as AVAILABLE
-    status: Reason
+    status: dict[str, str]  # error_code, such as OK, and error_message
 
 
-class ClientOptions(TypedDict, total=False):
-    """What both clients take."""
-
-    label: str  # of the version to ask, such as stable or canary
-    version: int | None  # to ask instead; with neither, the server chooses
-    canary_share: float  # of the requests: so many go to the label canary, the others to stable
-    multi_label: bool  # an image has any number of the classes, those that score above 0.5
-    timeout: float  # seconds for a request, all tries together
-    api_key: str  # that the server wants
-    ca_file: str | Path | None  # of the authority that signed the server's certificate
-    client_certificate: tuple[str | Path, str | Path] | None  # files of certificate and key
-
-
+@dataclasses.dataclass(eq=False, kw_only=True)
 class Client(abc.ABC):
     """What both protocols share: batches, retries, deadlines, the way to the canary."""
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        label: str = "",
-        version: int | None = None,
-        canary_share: float = 0.0,
-        multi_label: bool = False,
-        timeout: float = _SECONDS,
-        api_key: str = "",
-        ca_file: str | Path | None = None,
-        client_certificate: tuple[str | Path, str | Path] | None = None,
-    ):
-        """Asks nothing yet; the arguments are ``ClientOptions``."""
-        self.model = model
-        self._label = label
-        self._version = version
-        self._canary_share = canary_share
-        self._multi_label = multi_label
-        self._timeout = timeout
-        self._authorization = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        self._ca_file = ca_file
-        self._client_certificate = client_certificate
+    label: str = ""  # of the version to ask, such as stable or canary
+    version: int | None = None  # to ask instead; with neither, the server chooses
+    canary_share: float = 0.0  # of the requests: so many go to the label canary, others to stable
+    multi_label: bool = False  # an image has any number of the classes, those that score above 0.5
+    timeout: float = 30.0  # seconds for a request, all tries together
+    api_key: str = dataclasses.field(default="", repr=False)  # that the server wants
+    # Of the authority that signed the server's certificate; None: the system's authorities count.
+    ca_file: str | Path | None = None
+    client_certificate: tuple[str | Path, str | Path] | None = None  # files of certificate and key
 
     def __enter__(self) -> "Client":
         return self
@@ -136,22 +90,17 @@ class Client(abc.ABC):
         """Closes the connections."""
 
     @abc.abstractmethod
-    def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> Answer:
-        """Asks once; raises ServingError."""
+    def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> list[Prediction]:
+        """Asks once; raises RequestFailed."""
+
+    def _authorization(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
     def predict(self, images: Sequence[bytes], batch_size: int = _BATCH_SIZE) -> list[Prediction]:
-        """Scores encoded images (PNG, JPEG, GIF or BMP).
+        """Scores encoded images (PNG, JPEG, GIF or BMP), at most ``batch_size`` in one request.
 
-        Args:
-          images: contents of the files.
-          batch_size: at most so many go in one request.
-
-        Returns:
-          A prediction for each, in their order.
-
-        Raises:
-          ImageRefused: the server doesn't take one of them.
-          RequestFailed: the server's word, or that it can't be reached.
+        Raises ImageRefused of one that the server doesn't take, else RequestFailed: its word, or
+        that it can't be reached.
         """
         predictions: list[Prediction] = []
         for start in range(0, len(images), batch_size):
@@ -160,34 +109,28 @@ class Client(abc.ABC):
 
     def _batch(self, images: Sequence[bytes], start: int) -> list[Prediction]:
         try:
-            answer = self._with_retries(images)
-        except ServingError as error:
-            if error.code is not Code.INVALID_ARGUMENT or error.message.startswith(_NO_IMAGE):
-                raise RequestFailed(error.code, error.message) from error
+            return self._with_retries(images)
+        except RequestFailed as error:
+            if error.code is not Code.INVALID_ARGUMENT or str(error).startswith(_NO_IMAGE):
+                raise
             if len(images) == 1:
-                raise ImageRefused(error.message, start) from error
+                raise ImageRefused(str(error), start) from error
             middle = len(images) // 2
-            return [
-                *self._batch(images[:middle], start),
-                *self._batch(images[middle:], start + middle),
-            ]
-        return [
-            prediction(classes, scores, self._multi_label, answer.version)
-            for classes, scores in zip(answer.classes, answer.scores, strict=True)
-        ]
+            first = self._batch(images[:middle], start)
+            return first + self._batch(images[middle:], start + middle)
 
-    def _with_retries(self, images: Sequence[bytes]) -> Answer:
-        label = self._label
-        if self._canary_share:
-            to_canary = random.random() < self._canary_share
+    def _with_retries(self, images: Sequence[bytes]) -> list[Prediction]:
+        label = self.label
+        if self.canary_share:
+            to_canary = random.random() < self.canary_share
             label = signatures.CANARY if to_canary else signatures.STABLE
-        until = time.monotonic() + self._timeout
+        until = time.monotonic() + self.timeout
         pause = _BACK_OFF
         for tried in range(1, _TRIES + 1):
             left = until - time.monotonic()
             try:
                 return self._ask(images, label, max(left, 0.001))
-            except ServingError as error:
+            except RequestFailed as error:
                 left = until - time.monotonic()
                 if error.code is not Code.UNAVAILABLE or tried == _TRIES or left < pause:
                     raise
@@ -196,135 +139,100 @@ class Client(abc.ABC):
         raise AssertionError("the last try raises")
 
 
+@dataclasses.dataclass(eq=False)
 class RestClient(Client):
-    """Over REST."""
+    """Over REST; raises RequestFailed where the URL or a file of certificates isn't one."""
 
-    def __init__(self, url: str, model: str, **options: "Unpack[ClientOptions]"):
-        """Asks nothing yet.
+    url: str  # of the server, such as http://localhost:8501
+    model: str  # its name on the server
 
-        Args:
-          url: of the server, such as http://localhost:8501.
-          model: its name on the server.
-          **options: ``ClientOptions``; without ``ca_file`` the system's authorities count.
-
-        Raises:
-          RequestFailed: the URL or a file of certificates isn't one.
-        """
-        super().__init__(model, **options)
-        parts = urllib.parse.urlsplit(url)
+    def __post_init__(self) -> None:
+        parts = urllib.parse.urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RequestFailed(
-                Code.INVALID_ARGUMENT,
-                f"{url} is no address of a server: expected one such as http://localhost:8501.",
-            )
-        self.url = url.rstrip("/")
-        self._headers = {"content-type": "application/json", **self._authorization}
+            expected = "expected one such as http://localhost:8501."
+            message = f"{self.url} is no address of a server: {expected}"
+            raise RequestFailed(Code.INVALID_ARGUMENT, message)
+        self.url = self.url.rstrip("/")
+        self._headers = {"content-type": "application/json", **self._authorization()}
         context = None
         if parts.scheme == "https":
             with _certificates():
-                context = ssl.create_default_context(cafile=self._ca_file)
-                if self._client_certificate:
-                    context.load_cert_chain(*self._client_certificate)
+                context = ssl.create_default_context(cafile=self.ca_file)
+                if self.client_certificate:
+                    context.load_cert_chain(*self.client_certificate)
         self._pool = urllib3.PoolManager(ssl_context=context, maxsize=4, retries=False)
 
     def close(self) -> None:
         self._pool.clear()
 
     def status(self) -> list[VersionStatus]:
-        """The model's versions and their states, as TensorFlow Serving's REST tells them.
-
-        Raises:
-          RequestFailed: the server's word, or that it can't be reached.
-        """
-        try:
-            document = self._send("GET", self._path(self._label), None, self._timeout).json()
-        except ServingError as error:
-            raise RequestFailed(error.code, error.message) from error
-        versions: list[VersionStatus] = document["model_version_status"]
+        """The model's versions and their states; errors as of ``predict``."""
+        response = self._send("GET", self._path(self.label), None, self.timeout)
+        versions: list[VersionStatus] = response.json()["model_version_status"]
         return versions
 
-    def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> Answer:
+    def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> list[Prediction]:
         instances = [{"b64": base64.b64encode(image).decode("ascii")} for image in images]
         body = json.dumps({"instances": instances}).encode()
         response = self._send("POST", self._path(label) + ":predict", body, seconds)
         document = response.json()
+        header = response.headers.get(signatures.VERSION_HEADER)
         try:
+            version = int(header) if header else None  # TensorFlow Serving doesn't tell
             rows = document["predictions"]
-            version = response.headers.get(signatures.VERSION_HEADER)
-            return Answer(
-                [row[signatures.CLASSES] for row in rows],
-                [row[signatures.SCORES] for row in rows],
-                int(version) if version else None,
-            )
+            answers = [(row[signatures.CLASSES], row[signatures.SCORES]) for row in rows]
+            return [prediction(*answer, self.multi_label, version) for answer in answers]
         except (KeyError, TypeError, ValueError) as error:
-            raise ServingError(Code.FAILED_PRECONDITION, _not_ours(self.model)) from error
+            raise RequestFailed(Code.FAILED_PRECONDITION, _not_ours(self.model)) from error
 
     def _path(self, label: str) -> str:
         path = f"/v1/models/{urllib.parse.quote(self.model, safe='')}"
-        if self._version is not None:
-            return f"{path}/versions/{self._version}"
+        if self.version is not None:
+            return f"{path}/versions/{self.version}"
         return f"{path}/labels/{urllib.parse.quote(label, safe='')}" if label else path
 
     def _send(
         self, method: str, path: str, body: bytes | None, seconds: float
     ) -> urllib3.BaseHTTPResponse:
         try:
+            address, timeout = self.url + path, urllib3.Timeout(total=seconds)
             response = self._pool.request(
-                method,
-                self.url + path,
-                body=body,
-                headers=self._headers,
-                timeout=urllib3.Timeout(total=seconds),
+                method, address, body=body, headers=self._headers, timeout=timeout
             )
         except urllib3.exceptions.SSLError as error:
-            raise ServingError(
-                Code.UNAUTHENTICATED, f"{self.url}: the certificate is not accepted: {error}"
-            ) from error
+            message = f"{self.url}: the certificate is not accepted: {error}"
+            raise RequestFailed(Code.UNAUTHENTICATED, message) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             # A connection that is refused is one of urllib3's timeouts, too.
             refused = isinstance(error, urllib3.exceptions.NewConnectionError)
             if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
-                raise ServingError(
-                    Code.DEADLINE_EXCEEDED, f"{self.url} did not answer within {self._timeout:g} s."
-                ) from error
-            raise ServingError(
-                Code.UNAVAILABLE,
-                f"{self.url} can't be reached; is a server running there (darkroom serve)?",
-            ) from error
+                message = _late(self.url, self.timeout)
+                raise RequestFailed(Code.DEADLINE_EXCEEDED, message) from error
+            raise RequestFailed(Code.UNAVAILABLE, _not_reached(self.url)) from error
         if response.status != 200:
-            raise ServingError(*_failure(response, self.url))
+            raise self._failure(response)
         return response
 
+    def _failure(self, response: urllib3.BaseHTTPResponse) -> RequestFailed:
+        try:
+            message = str(response.json()["error"])
+        except (ValueError, KeyError, TypeError):
+            message = f"{self.url} answered with HTTP status {response.status}."
+        if response.status == _TOO_LARGE:
+            message = "The request is too large for the server."
+        return RequestFailed(_CODES.get(response.status, Code.UNKNOWN), message)
 
-def _failure(response: urllib3.BaseHTTPResponse, url: str) -> tuple[Code, str]:
-    if response.status == _TOO_LARGE:
-        return Code.RESOURCE_EXHAUSTED, "The request is too large for the server."
-    code = _CODES.get(response.status, Code.UNKNOWN)
-    try:
-        return code, str(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        return code, f"{url} answered with HTTP status {response.status}."
 
-
+@dataclasses.dataclass(eq=False)
 class GrpcClient(Client):
-    """Over gRPC; needs TensorFlow, whose messages TensorFlow Serving's are made of."""
+    """Over gRPC; raises RequestFailed without TensorFlow, whose messages it is made of."""
 
-    def __init__(
-        self, address: str, model: str, *, tls: bool = False, **options: "Unpack[ClientOptions]"
-    ):
-        """Asks nothing yet.
+    address: str  # host:port of the server, such as localhost:8500
+    model: str  # its name on the server
+    # Encrypts, as ``ca_file`` and ``client_certificate`` do.
+    tls: bool = dataclasses.field(default=False, kw_only=True)
 
-        Args:
-          address: host:port of the server, such as localhost:8500.
-          model: its name on the server.
-          tls: encrypts, as ``ca_file`` and ``client_certificate`` do; without ``ca_file`` the
-            system's authorities count.
-          **options: ``ClientOptions``.
-
-        Raises:
-          RequestFailed: TensorFlow isn't installed, or a file of certificates can't be read.
-        """
-        super().__init__(model, **options)
+    def __post_init__(self) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         try:
             import grpc
@@ -335,57 +243,56 @@ class GrpcClient(Client):
                 "Asking over gRPC needs TensorFlow: pip install 'darkroom-tfx[serving]', or ask "
                 "over REST.",
             ) from error
-        self.address = address
         self._grpc = grpc
-        self._metadata = list(self._authorization.items())
+        self._metadata = list(self._authorization().items())
         unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        if tls or self._ca_file or self._client_certificate:
+        if self.tls or self.ca_file or self.client_certificate:
             with _certificates():
-                authority = Path(self._ca_file).read_bytes() if self._ca_file else None
-                pair = [Path(file).read_bytes() for file in self._client_certificate or ()]
+                authority = Path(self.ca_file).read_bytes() if self.ca_file else None
+                pair = [Path(file).read_bytes() for file in self.client_certificate or ()]
             certificate, key = pair or (None, None)
             credentials = grpc.ssl_channel_credentials(authority, key, certificate)
-            self._channel = grpc.secure_channel(address, credentials, unlimited)
+            self._channel = grpc.secure_channel(self.address, credentials, unlimited)
         else:
-            self._channel = grpc.insecure_channel(address, unlimited)
+            self._channel = grpc.insecure_channel(self.address, unlimited)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def close(self) -> None:
         self._channel.close()
 
-    def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> Answer:
+    def _ask(self, images: Sequence[bytes], label: str, seconds: float) -> list[Prediction]:
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self.model
-        if self._version is not None:
-            request.model_spec.version.value = self._version
+        if self.version is not None:
+            request.model_spec.version.value = self.version
         elif label:
             request.model_spec.version_label = label
-        request.inputs[signatures.IMAGE_BYTES].CopyFrom(
-            tf.make_tensor_proto(list(images), tf.string)
-        )
+        tensor = tf.make_tensor_proto(list(images), tf.string)
+        request.inputs[signatures.IMAGE_BYTES].CopyFrom(tensor)
         try:
             response = self._stub.Predict(request, seconds, self._metadata)
         except self._grpc.RpcError as error:
             code = Code(error.code().value[0])
             message = error.details() or code.name
             if message.startswith("failed to connect"):
-                message = (
-                    f"{self.address} can't be reached; is a server running there (darkroom serve)?"
-                )
+                message = _not_reached(self.address)
             elif code is Code.DEADLINE_EXCEEDED:
-                message = f"{self.address} did not answer within {self._timeout:g} s."
-            raise ServingError(code, message) from error
+                message = _late(self.address, self.timeout)
+            raise RequestFailed(code, message) from error
         if not {signatures.CLASSES, signatures.SCORES} <= set(response.outputs):
-            raise ServingError(Code.FAILED_PRECONDITION, _not_ours(self.model))
-        classes = tf.make_ndarray(response.outputs[signatures.CLASSES])
-        return Answer(
-            [[name.decode("utf-8") for name in row] for row in classes.tolist()],
-            tf.make_ndarray(response.outputs[signatures.SCORES]).tolist(),
-            response.model_spec.version.value,
+            raise RequestFailed(Code.FAILED_PRECONDITION, _not_ours(self.model))
+        classes, scores = (
+            tf.make_ndarray(response.outputs[name]).tolist()
+            for name in (signatures.CLASSES, signatures.SCORES)
         )
+        version = response.model_spec.version.value
+        return [
+            prediction([name.decode("utf-8") for name in names], own, self.multi_label, version)
+            for names, own in zip(classes, scores, strict=True)
+        ]
 
 
 @contextlib.contextmanager
@@ -393,12 +300,18 @@ def _certificates() -> Iterator[None]:
     try:
         yield
     except (OSError, ssl.SSLError) as error:
-        raise RequestFailed(
-            Code.INVALID_ARGUMENT, f"A certificate can't be read: {error}."
-        ) from error
+        message = f"A certificate can't be read: {error}."
+        raise RequestFailed(Code.INVALID_ARGUMENT, message) from error
+
+
+def _not_reached(address: str) -> str:
+    return f"{address} can't be reached; is a server running there (darkroom serve)?"
+
+
+def _late(address: str, seconds: float) -> str:
+    return f"{address} did not answer within {seconds:g} s."
 
 
 def _not_ours(model: str) -> str:
-    return (
-        f"The model {model} on the server doesn't answer with classes and scores, as darkroom's do."
-    )
+    expected = "with classes and scores, as darkroom's do"
+    return f"The model {model} on the server doesn't answer {expected}."

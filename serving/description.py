@@ -12,8 +12,7 @@ from darkroom.serving.predictor import PredictionError, read_json
 if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 
-# Below the model's folder; written by the exporting Trainer.
-FACTS_PATH = "assets.extra/training.json"
+FACTS_PATH = "assets.extra/training.json"  # below the model's folder, by the exporting Trainer
 
 
 class Tensor(NamedTuple):
@@ -57,14 +56,7 @@ class Description(NamedTuple):
 
 
 def describe(folder: Path) -> Description:
-    """Reads a SavedModel without loading its graph.
-
-    Args:
-      folder: with ``saved_model.pb`` in it.
-
-    Raises:
-      PredictionError: it isn't one.
-    """
+    """Reads a SavedModel without loading its graph; raises PredictionError where it isn't one."""
     path = folder / "saved_model.pb"
     if not path.is_file():
         raise PredictionError(
@@ -77,18 +69,16 @@ def describe(folder: Path) -> Description:
         from google.protobuf.message import DecodeError
         from tensorflow.core.protobuf import saved_model_pb2
     except ImportError as error:
-        raise PredictionError(
-            "Looking into a model needs TensorFlow: pip install 'darkroom-tfx[serving]'."
-        ) from error
+        message = "Looking into a model needs TensorFlow: pip install 'darkroom-tfx[serving]'."
+        raise PredictionError(message) from error
     model = saved_model_pb2.SavedModel()
     try:
         model.ParseFromString(path.read_bytes())
         served = next(g for g in model.meta_graphs if "serve" in g.meta_info_def.tags)
         variables = tf.train.list_variables(str(folder / "variables" / "variables"))
     except (DecodeError, StopIteration, tf.errors.OpError) as error:
-        raise PredictionError(
-            f"{folder} is not a SavedModel that can be served: {error}."
-        ) from error
+        message = f"{folder} is not a SavedModel that can be served: {error}."
+        raise PredictionError(message) from error
     contract = read_json(folder / signatures.CONTRACT_PATH)
     return Description(
         str(folder),
@@ -106,13 +96,11 @@ def describe(folder: Path) -> Description:
 def _tensors(named: "Mapping[str, TensorInfo]") -> list[Tensor]:
     import tensorflow as tf
 
-    def size(dimension: int) -> int | None:
-        return None if dimension < 0 else dimension
-
-    return [
-        Tensor(name, tf.as_dtype(info.dtype).name, [size(d.size) for d in info.tensor_shape.dim])
-        for name, info in sorted(named.items())
-    ]
+    tensors = []
+    for name, info in sorted(named.items()):
+        shape = [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim]
+        tensors.append(Tensor(name, tf.as_dtype(info.dtype).name, shape))
+    return tensors
 
 
 def _is_of_network(name: str) -> bool:

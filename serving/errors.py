@@ -4,15 +4,11 @@ import enum
 
 
 class Code(enum.IntEnum):
-    """The canonical codes of gRPC and TensorFlow: the number on the wire, and the HTTP status.
-
-    The latter is as TensorFlow Serving's HTTP server has it.
-    """
+    """gRPC's canonical codes: number on the wire, and TensorFlow Serving's status over HTTP."""
 
     http_status: int
 
     def __new__(cls, number: int, http_status: int = 0) -> "Code":
-        """Makes a code of both numbers."""
         code = int.__new__(cls, number)
         code._value_, code.http_status = number, http_status
         return code

@@ -26,11 +26,8 @@ def unfinished_path(path: _Path) -> str:
 def replacing(path: _Path, *, durable: bool = False) -> Iterator[Path]:
     """Gives a path to write to; when the block ends, that file replaces the other in one step.
 
-    Whoever fails or is killed leaves the other as it was. Of several writers the last one wins.
-
-    Args:
-      path: of the file that is there or will be.
-      durable: in the end the disk has it; else a power failure may lose what was just written.
+    Whoever fails or is killed leaves the other as it was. Of several writers the last one wins. If
+    it isn't ``durable``, a power failure may lose what was just written.
     """
     unfinished = Path(unfinished_path(path))
     try:
@@ -75,11 +72,7 @@ def read_json(path: _Path) -> Any:
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copies a folder to where none is; when it returns, the disk has it.
-
-    Raises:
-      OSError: a file can't be read or written. What was copied until then stays.
-    """
+    """Copies a folder to where none is; the disk has it then. An OSError leaves a part of it."""
     for folder, _, names in os.walk(source):
         copied = target / os.path.relpath(folder, source)
         copied.mkdir()
@@ -102,22 +95,18 @@ class Locked(Exception):
     """Another process holds a lock."""
 
     def __init__(self, path: _Path, holder: str):
-        """Takes the lock's file, and the id of the process as it stands there."""
         super().__init__(f"{os.fspath(path)} is locked by process {holder}")
         self.holder = holder  # id of the process; "unknown" where it hasn't said so yet
 
 
 @contextlib.contextmanager
 def locked(path: _Path, *, shared: bool = False, patience: float | None = None) -> Iterator[None]:
-    """Holds a lock; a killed process loses it by itself.
+    """Holds a lock, maybe together with others that share it; a killed process loses it by itself.
 
-    Args:
-      path: of the lock's file, in which stands who holds it; made where it isn't there.
-      shared: together with others that share it.
-      patience: seconds to wait for others' locks; None: as long as it takes.
+    In the file, which is made where it isn't there, stands who holds it.
 
     Raises:
-      Locked: another process still holds it.
+      Locked: another process holds it for longer than ``patience``, in seconds; None: never.
       OSError: the file can't be written, or the disk has no locks.
     """
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

@@ -8,6 +8,7 @@ A client, a flag, a configuration file and a dashboard of TensorFlow Serving's w
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -45,9 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # All that can be wrong with the files, before TensorFlow is imported.
         files = _Files(flags)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        logging.basicConfig(
-            stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO
-        )
+        form = "%(asctime)s %(levelname)s %(message)s"
+        logging.basicConfig(stream=sys.stderr, format=form, level=logging.INFO)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         _run(_serve(flags, files))
@@ -72,33 +72,31 @@ class _Files:
 
     def __init__(self, flags: Flags):
         self.models = _models(flags)
-        self.monitoring = server_config.MonitoringConfig()
-        if flags.monitoring_config_file:
-            self.monitoring = server_config.read(
-                flags.monitoring_config_file, server_config.MonitoringConfig
-            )
+        monitoring = flags.monitoring_config_file
+        self.monitoring = server_config.read(monitoring, server_config.MonitoringConfig)
         self.batching = server_config.batching(flags)
-        self.tls = None
+        self.tls, self.http_tls = None, None
         if flags.ssl_config_file:
             self.tls = server_config.read(flags.ssl_config_file, server_config.SSLConfig)
-            tls_context(self.tls)
+            self.http_tls = tls_context(self.tls)
         self.keys = Keys(flags.api_key_file)
 
 
 def _models(flags: Flags) -> ModelServerConfig:
+    config = server_config.read(flags.model_config_file, ModelServerConfig)
     if not flags.model_config_file:
-        base_path = flags.model_base_path
-        if "://" not in base_path:
-            base_path = os.path.abspath(base_path)
-        config = server_config.single_model(flags.model_name, base_path)
-    else:
-        config = server_config.read(flags.model_config_file, ModelServerConfig)
+        path = flags.model_base_path
+        path = path if "://" in path else os.path.abspath(path)
+        config.model_config_list.config.add(name=flags.model_name, base_path=path)
     server_config.check(config)
     return config
 
 
 async def _serve(flags: Flags, files: _Files) -> None:
-    stopping = _stop_signal()
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The loop's own add_signal_handler is not on Windows.
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
     with imports.without_collections():
         service = _service(flags, files)
     try:
@@ -141,30 +139,19 @@ async def _answer(
     await asyncio.gather(*(server.stop(flags.shutdown_grace_seconds) for server in servers))
 
 
-def _stop_signal() -> asyncio.Event:
-    """What SIGTERM and Ctrl-C set."""
-    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # The loop's own add_signal_handler is not on Windows.
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
-    return stopping
-
-
 def _service(flags: Flags, files: _Files) -> "PredictionService":
-    from darkroom.serving.server.batching import MAX_BATCH_PIXELS, Batcher
-    from darkroom.serving.server.inference import Limits
-    from darkroom.serving.server.loading import Loader
+    from darkroom.serving.server import batching, inference, loading, prediction_service, prometheus
     from darkroom.serving.server.manager import Manager
-    from darkroom.serving.server.prediction_service import PredictionService
-    from darkroom.serving.server.prometheus import Metrics
     from darkroom.serving.server.request_log import RequestLog
 
-    metrics = Metrics()
-    limits = Limits(flags.max_request_bytes, flags.max_image_pixels)
-    manager = Manager(Loader(flags, limits, metrics), flags)
-    batcher = Batcher(files.batching, min(flags.max_image_pixels, MAX_BATCH_PIXELS))
+    metrics = prometheus.Metrics()
+    limits = inference.Limits(flags.max_request_bytes, flags.max_image_pixels)
+    load = functools.partial(loading.load, flags=flags, limits=limits, metrics=metrics)
+    manager = Manager(load, flags)
+    pixels = min(flags.max_image_pixels, batching.MAX_BATCH_PIXELS)
+    batcher = batching.Batcher(files.batching, pixels)
     log = RequestLog(metrics, flags.request_log_file_bytes, flags.request_log_files)
-    return PredictionService(manager, batcher, limits, metrics, log)
+    return prediction_service.PredictionService(manager, batcher, limits, metrics, log)
 
 
 def _listen(
@@ -176,19 +163,12 @@ def _listen(
 
     servers: list[GrpcServer | HttpServer] = []
     if flags.port or flags.grpc_socket_path:
-        grpc_server = GrpcServer(service, files.keys, flags)
-        if flags.port:
-            grpc_server.listen(f"{flags.host}:{flags.port}", files.tls)
-        if flags.grpc_socket_path:
-            grpc_server.listen(f"unix:{flags.grpc_socket_path}", files.tls)
-        servers.append(grpc_server)
+        servers.append(GrpcServer(service, files.keys, flags, files.tls))
     if flags.rest_api_port:
         prometheus = files.monitoring.prometheus_config
         metrics_path = (prometheus.path or METRICS_PATH) if prometheus.enable else ""
         app = RestApp(service, files.keys, flags, metrics_path)
-        http_server = HttpServer(app, tls_context(files.tls) if files.tls else None)
-        http_server.listen(flags.host, flags.rest_api_port)
-        servers.append(http_server)
+        servers.append(HttpServer(app, flags.host, flags.rest_api_port, files.http_tls))
     return servers
 
 
@@ -196,8 +176,7 @@ async def _tell_health(manager: "Manager", servers: "list[GrpcServer | HttpServe
     """Keeps gRPC's health service and the log up to date."""
     announced = None
     while True:
-        ready = manager.ready()
-        if ready is not announced:
+        if (ready := manager.ready()) is not announced:
             announced = ready
             _log.info("Ready." if ready else "Not ready: a model has no version that answers.")
             for server in servers:

@@ -29,11 +29,7 @@ class Prediction:
 
 
 def read_images(paths: Sequence[str]) -> list[bytes]:
-    """The bytes of image files.
-
-    Raises:
-      PredictionError: a file that isn't there or can't be read.
-    """
+    """The bytes of image files; raises PredictionError of one that can't be read."""
     images = []
     for path in paths:
         try:
@@ -75,37 +71,26 @@ class Predictor:
             with imports.without_collections():
                 import tensorflow as tf
         except ImportError as error:
-            raise PredictionError(
-                "Predictions need TensorFlow: pip install 'darkroom-tfx[serving]'."
-            ) from error
+            message = "Predictions need TensorFlow: pip install 'darkroom-tfx[serving]'."
+            raise PredictionError(message) from error
         self._tf = tf
         try:
             self._model = tf.saved_model.load(str(version_folder))
             self._serve = self._model.signatures[signatures.SERVING]
         except (OSError, KeyError) as error:
-            raise PredictionError(
-                f"{version_folder} is not a model that can serve images: {error}."
-            ) from error
+            message = f"{version_folder} is not a model that can serve images: {error}."
+            raise PredictionError(message) from error
         self.version = int(version_folder.name) if version_folder.name.isdecimal() else None
         contract = read_json(version_folder / signatures.CONTRACT_PATH)
         self.multi_label: bool = contract.get("multi_label", False)
 
     def predict(self, name: str, image: bytes) -> Prediction:
-        """Scores one encoded image (PNG, JPEG, GIF or BMP).
-
-        Args:
-          name: of the image, for the message.
-          image: content of the file.
-
-        Raises:
-          ImageError: the image can't be decoded.
-        """
+        """Scores an encoded image (PNG, JPEG, GIF or BMP); ImageError, with its name, of others."""
         try:
             return self.predict_all([image])[0]
         except self._tf.errors.InvalidArgumentError as error:
-            raise ImageError(
-                f"{name}: can't be decoded; expected a PNG, JPEG, GIF or BMP image."
-            ) from error
+            message = f"{name}: can't be decoded; expected a PNG, JPEG, GIF or BMP image."
+            raise ImageError(message) from error
 
     def predict_all(self, images: Sequence[bytes]) -> list[Prediction]:
         """Scores encoded images at once; raises TensorFlow's errors."""

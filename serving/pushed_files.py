@@ -5,18 +5,18 @@ Light to import: neither TensorFlow nor TFX.
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypedDict
+from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from darkroom.serving.flags import METRICS_PATH
 from darkroom.serving.predictor import PredictionError
 from darkroom.serving.signatures import CANARY, STABLE
 
 if TYPE_CHECKING:
-    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+    from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 CONFIG_FILE = "models.config"
 BATCHING_FILE = "batching.config"
@@ -63,15 +63,14 @@ class Rollout:
     def loaded(self) -> tuple[int, ...]:
         """The versions that a model server loads: with the one that rolling back leads to.
 
-        TensorFlow Serving moves a label only to a version that it has loaded already. A version
-        higher than the stable one is left out, as it would get the requests that name none.
+        TensorFlow Serving moves a label only to a version that it has loaded. One above the stable
+        version is left out, as it would get the requests that name none.
         """
         back = [version for version in self.before[-1:] if version < self.stable]
         return (*back, *self.served)
 
     @property
     def labels(self) -> dict[str, int]:
-        """Each label's version."""
         return dict(zip((STABLE, CANARY), self.served, strict=False))
 
     def label(self, version: int) -> str:
@@ -102,30 +101,18 @@ class Rollout:
         return Rollout(version, None, before, max(self.newest, version))
 
     def with_canary(self, version: int) -> "Rollout":
-        """A version beside the stable one."""
         return replace(self, canary=version, newest=max(self.newest, version))
 
     @classmethod
-    def parse(cls, text: str, model_folder: str, on_disk: Collection[int] = ()) -> "Rollout | None":
-        """Reads the file.
+    def parse(cls, text: str, model_folder: str, on_disk: Iterable[int] = ()) -> "Rollout | None":
+        """Reads the file's text; None where it says nothing of the model, RolloutError if damaged.
 
-        Args:
-          text: of the file.
-          model_folder: whose last part is the model's name.
-          on_disk: the versions, of which older ones count as stable before where the file doesn't
-            say it, as one that a person wrote.
-
-        Returns:
-          None where it says nothing of this model.
-
-        Raises:
-          RolloutError: it is damaged.
+        The last part of ``model_folder`` is the model's name. Of the versions on disk older ones
+        count as stable before where the file doesn't say it, as one that a person wrote.
         """
         if not text:  # as before the first push, or where only the command line is installed
             return None
-        name = os.path.basename(model_folder)
-        entries = _parse(text, model_folder).model_config_list.config
-        entry = next((entry for entry in entries if entry.name == name), None)
+        _, entry = _parse(text, model_folder)
         if entry is None:
             return None
         labels = dict(entry.version_labels)
@@ -140,23 +127,15 @@ class Rollout:
         return cls(stable, None if canary == stable else canary, others, newest)
 
     def render(self, model_folder: str, text: str = "") -> str:
-        """Writes the file.
+        """Writes the file's text, for an absolute folder; RolloutError where the old is damaged.
 
-        Args:
-          model_folder: absolute; its last part is the model's name.
-          text: the file as it was: of the model it keeps what is not written here, such as
-            ``logging_config``, and it keeps other models.
-
-        Raises:
-          RolloutError: the file as it was is damaged.
+        Of ``text``, the old one, stays what isn't written here: ``logging_config``, other models.
         """
         from google.protobuf import text_format
 
-        config = _parse(text, model_folder)
-        entries, name = config.model_config_list.config, os.path.basename(model_folder)
-        entry = next((entry for entry in entries if entry.name == name), None)
+        config, entry = _parse(text, model_folder)
         if entry is None:
-            entry = entries.add(name=name)
+            entry = config.model_config_list.config.add(name=os.path.basename(model_folder))
         entry.base_path, entry.model_platform = model_folder, _PLATFORM
         entry.model_version_policy.Clear()
         entry.model_version_policy.specific.versions.extend(self.loaded)
@@ -172,7 +151,8 @@ class Rollout:
         return f"{_HEADING}{_HISTORY}{history}\n{text_format.MessageToString(config)}"
 
 
-def _parse(text: str, model_folder: str) -> "ModelServerConfig":
+def _parse(text: str, model_folder: str) -> "tuple[ModelServerConfig, ModelConfig | None]":
+    """The models of a file, and that of the folder."""
     try:
         from google.protobuf import text_format
         from tensorflow_serving.config import model_server_config_pb2
@@ -181,13 +161,15 @@ def _parse(text: str, model_folder: str) -> "ModelServerConfig":
             f"Versions and their labels need {error.name}: pip install 'darkroom-tfx[serving]'."
         ) from error
     try:
-        return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+        config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     except text_format.ParseError as error:
         path = os.path.join(os.path.dirname(model_folder), CONFIG_FILE)
         raise RolloutError(
             f"{path} is not a model config file: {error}. Mend it; or remove it, and say with "
             "darkroom promote VERSION which version is served."
         ) from error
+    name, models = os.path.basename(model_folder), config.model_config_list.config
+    return config, next((model for model in models if model.name == name), None)
 
 
 def _history(text: str) -> tuple[list[int], int] | None:
@@ -200,31 +182,18 @@ def _history(text: str) -> tuple[list[int], int] | None:
         return None
 
 
-class BatchingSection(Protocol):
-    """The section ``serving.batching`` of the configuration, in TensorFlow Serving's words."""
-
-    @property
-    def max_batch_size(self) -> int: ...
-    @property
-    def batch_timeout_micros(self) -> int: ...
-    @property
-    def max_enqueued_batches(self) -> int: ...
-    @property
-    def num_batch_threads(self) -> int | None: ...
-    @property
-    def allowed_batch_sizes(self) -> list[int]: ...
-
-
-def batching(section: BatchingSection) -> str:
+def batching(section: Iterable[tuple[str, int | list[int] | None]]) -> str:
     """Writes a file of batching parameters, for ``--batching_parameters_file``.
 
-    TensorFlow Serving's own message of them is in no Python package. Threads that the configuration
-    leaves empty are left out: the server then takes as many as its own machine has cores.
+    The section ``serving.batching`` is in TensorFlow Serving's words, whose own message is in no
+    Python package. Threads left empty are left out: the server then takes one for each core.
     """
-    names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
-    values = {name: getattr(section, name) for name in names}
-    lines = [f"{name} {{ value: {value} }}" for name, value in values.items() if value is not None]
-    lines += [f"allowed_batch_sizes: {size}" for size in section.allowed_batch_sizes]
+    lines = []
+    for name, value in section:
+        if isinstance(value, list):
+            lines += [f"{name}: {size}" for size in value]
+        elif value is not None:
+            lines.append(f"{name} {{ value: {value} }}")
     return "\n".join(lines) + "\n"
 
 
@@ -272,5 +241,4 @@ class VersionNote:
             return None
 
     def text(self) -> str:
-        """The file's text."""
         return json.dumps(asdict(self), indent=2)

@@ -1,14 +1,14 @@
 """Which version of a model is served, ``stable`` and beside it ``canary``, and what changes that.
 
 Which version was stable before is written down, and not taken to be the next older one: that may
-be the one that was rolled back from before a newer one came.
-
-Light to import: neither TensorFlow nor TFX.
+be the one that was rolled back from before a newer one came. Light to import.
 """
 
 import os
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +16,7 @@ from darkroom.serving import files
 from darkroom.serving.pushed_files import CONFIG_FILE, Rollout, RolloutError, VersionNote
 
 _LOCK_FILE = "models.config.lock"
-# Versions that a message names.
-_NAMED = 5
+_NAMED = 5  # versions in a message
 
 
 class Version(NamedTuple):
@@ -36,11 +35,7 @@ def versions(model_folder: Path) -> list[Path]:
     """The folders of the versions, newest first, as a model server sees them."""
     if not model_folder.is_dir():
         return []
-    numbered = [
-        path
-        for path in model_folder.iterdir()
-        if path.name.isascii() and path.name.isdigit() and path.is_dir()
-    ]
+    numbered = [p for p in model_folder.iterdir() if re.fullmatch("[0-9]+", p.name) and p.is_dir()]
     return sorted(numbered, key=lambda path: int(path.name), reverse=True)
 
 
@@ -50,21 +45,13 @@ def config_path(model_folder: Path) -> Path:
 
 
 def read(model_folder: Path) -> Rollout | None:
-    """What a model server is told; None where nothing is.
-
-    Raises:
-      RolloutError: the model config file is damaged.
-    """
+    """What a model server is told; None where nothing is; RolloutError where that is damaged."""
     on_disk = _numbers(versions(model_folder))
     return Rollout.parse(_read_text(model_folder), str(model_folder), on_disk)
 
 
 def listed(model_folder: Path) -> list[Version]:
-    """The versions on disk, newest first, with their labels.
-
-    Raises:
-      RolloutError: there is none, or the model config file is damaged.
-    """
+    """The versions on disk, newest first, with their labels; RolloutError where there is none."""
     paths, current = _pushed(model_folder), read(model_folder)
     return [
         Version(number, path, current.label(number) if current else "", VersionNote.of(path))
@@ -73,11 +60,7 @@ def listed(model_folder: Path) -> list[Version]:
 
 
 def served_version(model_folder: Path) -> Path:
-    """The folder of the stable version; of the newest, where nothing says which is stable.
-
-    Raises:
-      RolloutError: it isn't there, or nothing has been pushed.
-    """
+    """The folder of the stable version; of the newest, where nothing says so; or RolloutError."""
     paths, current = _pushed(model_folder), read(model_folder)
     if current is None:
         return paths[0]
@@ -92,21 +75,13 @@ def served_version(model_folder: Path) -> Path:
 
 def admit(model_folder: Path, version: int, as_canary: bool) -> Rollout:
     """Gives a newly pushed version its label, as ``admitted`` says."""
-    return _change(
-        model_folder, lambda current, on_disk: admitted(current, version, on_disk, as_canary)
-    )
+    return _change(model_folder, partial(admitted, version=version, as_canary=as_canary))
 
 
 def promote(model_folder: Path, version: int | None = None, as_canary: bool = False) -> Rollout:
-    """Makes a version stable, or the canary.
+    """Makes a version stable, or only the canary beside it; or raises RolloutError.
 
-    Args:
-      model_folder: that of the versions.
-      version: None: the canary, or the newest where there is none.
-      as_canary: only as a canary, beside the stable version.
-
-    Raises:
-      RolloutError: there is no such version, or the stable one was to be the canary.
+    By default that is the canary, or the newest where there is none.
     """
 
     def promoted(current: Rollout | None, on_disk: Sequence[int]) -> Rollout:
@@ -119,21 +94,15 @@ def promote(model_folder: Path, version: int | None = None, as_canary: bool = Fa
         if not as_canary:
             return current.with_stable(chosen)
         if chosen == current.stable:
-            raise RolloutError(
-                f"Version {chosen} is stable, and a canary is another one beside it; "
-                f"{_listing(on_disk)}."
-            )
+            reason = f"a canary is another one beside it; {_listing(on_disk)}"
+            raise RolloutError(f"Version {chosen} is stable, and {reason}.")
         return current.with_canary(chosen)
 
     return _change(model_folder, promoted)
 
 
 def roll_back(model_folder: Path) -> Rollout:
-    """Makes the version stable that was so before; the canary goes.
-
-    Raises:
-      RolloutError: there is nothing to go back to.
-    """
+    """Makes the version stable that was so before, or raises RolloutError; the canary goes."""
 
     def rolled_back(current: Rollout | None, on_disk: Sequence[int]) -> Rollout:
         current = current or _assumed(on_disk)
@@ -151,19 +120,11 @@ def roll_back(model_folder: Path) -> Rollout:
 
 
 def remove_old(model_folder: Path, keep: int, remove: Callable[[Path], None]) -> None:
-    """Removes the versions that are ``removable``.
-
-    Args:
-      model_folder: that of the versions.
-      keep: so many of the newest stay.
-      remove: is told each folder, and takes it out of sight in one step.
-    """
+    """Has the versions that are ``removable`` taken out of sight, each in one step."""
     with files.locked(model_folder.parent / _LOCK_FILE):
-        paths, current = versions(model_folder), read(model_folder)
-        old = removable(_numbers(paths), keep, current)
-        for path in paths:
-            if int(path.name) in old:
-                remove(path)
+        paths = {int(path.name): path for path in versions(model_folder)}
+        for version in removable(list(paths), keep, read(model_folder)):
+            remove(paths[version])
 
 
 # Of numbers only. ``current`` is what is served, None where no file says it: then it is the newest
@@ -171,17 +132,12 @@ def remove_old(model_folder: Path, keep: int, remove: Callable[[Path], None]) ->
 
 
 def admitted(
-    current: Rollout | None, version: int, on_disk: Sequence[int], as_canary: bool
+    current: Rollout | None, on_disk: Sequence[int], version: int, as_canary: bool
 ) -> Rollout:
-    """What is served when a version has been pushed.
+    """What is served when a version has been pushed, which is among those on disk.
 
-    A version that had a label before is left as it is: somebody may have rolled it back.
-
-    Args:
-      current: what is served.
-      version: the pushed one.
-      on_disk: the versions, this one among them.
-      as_canary: whether it waits for ``promote``; the first version ever doesn't.
+    As a canary it waits for ``promote``; the first version ever doesn't. A version that had a label
+    before is left as it is: somebody may have rolled it back.
     """
     if current is None:
         current = _assumed([v for v in on_disk if v != version] or on_disk)
@@ -199,13 +155,7 @@ def removable(on_disk: Sequence[int], keep: int, current: Rollout | None) -> lis
 
 
 def next_number(on_disk: Collection[int], current: Rollout | None, now: float) -> int:
-    """The number of a new version: the time, or one more than any before where the clock went back.
-
-    Args:
-      on_disk: the versions, in any order.
-      current: what is served; no number that it ever named is used again.
-      now: seconds since 1970.
-    """
+    """The number of a new version: ``now``, seconds since 1970, or one more than any before."""
     named = (0,) if current is None else (current.newest, *current.served, *current.before)
     return max(int(now), max((*on_disk, *named)) + 1)
 
@@ -228,8 +178,8 @@ def _change(
         changed = change(current, on_disk)
         before = tuple(version for version in changed.before if version in on_disk)
         changed = replace(changed, before=before)
-        folder = os.path.abspath(model_folder)
-        files.replace(config_path(model_folder), changed.render(folder, text))
+        text = changed.render(os.path.abspath(model_folder), text)
+        files.replace(config_path(model_folder), text)
         return changed
 
 

@@ -9,14 +9,11 @@ EXAMPLES_INPUT = "examples"  # input, string [batch]: serialised tf.Examples
 CLASSES = "classes"  # output, string [batch, num_classes]
 SCORES = "scores"  # output, float32 [batch, num_classes]
 
-# Of a REST answer of darkroom's own server: the version that gave it.
-VERSION_HEADER = "x-model-version"
+VERSION_HEADER = "x-model-version"  # of darkroom's own server's answers over REST
 
-# Labels of versions.
-STABLE, CANARY = "stable", "canary"
+STABLE, CANARY = "stable", "canary"  # labels of versions
 
-# Below the model's folder: requests that are replayed before a version answers.
-WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
-# Below the model's folder: its classes, and whether an image has any number of them.
-CONTRACT_PATH = "assets.extra/contract.json"
+# Below the model's folder.
+WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"  # replayed before a version answers
+CONTRACT_PATH = "assets.extra/contract.json"  # classes, and whether an image has several of them
 LABEL_SEPARATOR = "|"  # of several labels in one text

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from darkroom.serving.errors import Code, ServingError
 from darkroom.serving.server.batching import Batcher, Call
-from darkroom.serving.server.saved_model import SavedModel
-from darkroom.serving.server.servable import Function
+from darkroom.serving.server.saved_model import Function, SavedModel
 from darkroom.serving.server.server_config import Batching
 from tests import serving_models
 from tests.conftest import encoded

@@ -11,11 +11,11 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from darkroom.serving import flags, signatures
 from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.server import loading
 from darkroom.serving.server.inference import CLASSIFY, REGRESS, Limits
-from darkroom.serving.server.loading import Loader
+from darkroom.serving.server.manager import Servable
 from darkroom.serving.server.prometheus import Metrics
 from darkroom.serving.server.saved_model import SavedModel
-from darkroom.serving.server.servable import Servable
 from darkroom.serving.server.tflite import LiteModel
 from tests import serving_models
 
@@ -40,7 +40,7 @@ def metrics() -> Metrics:
 def load(folder: Path, metrics: Metrics, *arguments: str, max_bytes: int = 2**20) -> Any:
     options = flags.parse(["--model_base_path=/m", *arguments])
     servable = Servable("half", 1, str(folder))
-    return Loader(options, Limits(max_bytes, 1000), metrics)(servable)
+    return loading.load(servable, options, Limits(max_bytes, 1000), metrics)
 
 
 def copied(half: Path, tmp_path: Path, records: Sequence[bytes]) -> Path:

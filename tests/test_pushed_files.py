@@ -1,9 +1,9 @@
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from darkroom.components.base import sections
 from darkroom.serving import pushed_files
 from darkroom.serving.pushed_files import VersionNote
 
@@ -29,8 +29,8 @@ def test_the_batching_file(section: tuple[object, ...], lines: list[str]) -> Non
         "max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads",
         "allowed_batch_sizes",
     )  # fmt: skip
-    found = pushed_files.batching(SimpleNamespace(**dict(zip(names, section, strict=True))))
-    assert found.splitlines() == lines
+    batching = sections.Batching.model_validate(dict(zip(names, section, strict=True)))
+    assert pushed_files.batching(batching).splitlines() == lines
 
 
 def test_the_monitoring_file_is_as_the_server_reads_it() -> None:

@@ -130,13 +130,6 @@ def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, t
         assert isinstance(found, kind)
 
 
-def test_one_model_of_the_command_line() -> None:
-    config = server_config.single_model("digits", "/models/digits")
-    server_config.check(config)
-    [model] = config.model_config_list.config
-    assert (model.name, model.base_path) == ("digits", "/models/digits")
-
-
 def test_no_models_are_a_configuration_too() -> None:
     server_config.check(ModelServerConfig())
 

@@ -107,8 +107,7 @@ def test_a_failure_is_a_sentence_and_a_code(tmp_path: Path) -> None:
 
 def test_artifacts_come_back_as_they_were_written(tmp_path: Path) -> None:
     described = given(tmp_path)["inputs"]["artifacts"]["candidate"]["artifacts"][0]
-    artifacts = task.Artifacts()
-    artifact = artifacts.read_one(described, STATISTICS)
+    artifact = task.read_one(described, STATISTICS)
     assert artifact.split_names == '["train"]'
     assert artifact.span == 3
     assert artifact.get_string_custom_property("noted") == "words"
@@ -116,7 +115,7 @@ def test_artifacts_come_back_as_they_were_written(tmp_path: Path) -> None:
     artifact.set_int_custom_property(results.FOUND_PROPERTY, 0)
     artifact.set_json_value_custom_property("blessed", {"train": 1})
     assert existing([artifact]) == []
-    back = artifacts.describe(artifact)
+    back = task.describe(artifact)
     assert back["uri"] == described["uri"]
     assert back["metadata"] == {
         "split_names": '["train"]',
@@ -129,7 +128,7 @@ def test_artifacts_come_back_as_they_were_written(tmp_path: Path) -> None:
     # The open-source back end wraps what is no plain value.
     stored = {**back["metadata"], "blessed": {"struct": {"train": 1.0}}}
     through_json = {**described, "metadata": json.loads(json.dumps(stored))}
-    again = artifacts.read_one(through_json, STATISTICS)
+    again = task.read_one(through_json, STATISTICS)
     assert again.mlmd_artifact.properties == artifact.mlmd_artifact.properties
     assert again.get_json_value_custom_property("blessed") == {"train": 1.0}
 
@@ -144,18 +143,16 @@ def test_artifacts_in_buckets_are_used_where_the_launcher_put_them(
     assert task.local_path("gs://bucket/run/model") == f"{copies}bucket/run/model"
     assert task.local_path("/disk/model") == "/disk/model"
     described: protocol.RuntimeArtifact = {"uri": "gs://bucket/run/model"}
-    artifacts = task.Artifacts()
-    model = artifacts.read_one(described, "tfx.Model")
+    model = task.read_one(described, "tfx.Model")
     assert model.uri == f"{copies}bucket/run/model"
     model.set_string_custom_property("baseline", f"{copies}bucket/before")
     model.set_string_custom_property("other", f"{tmp_path}/gcs2/x")
-    described_back = artifacts.describe(model)
+    described_back = task.describe(model)
     assert described_back["uri"] == "gs://bucket/run/model"
     assert described_back["metadata"]["baseline"] == "gs://bucket/before"
     assert described_back["metadata"]["other"] == f"{tmp_path}/gcs2/x"
     # Beam's workers elsewhere don't see this container's disk.
-    elsewhere = task.Artifacts(elsewhere=True)
-    assert elsewhere.read_one(described, "tfx.Model").uri == described["uri"]
+    assert task.read_one(described, "tfx.Model", elsewhere=True).uri == described["uri"]
 
 
 def test_the_reports_type_is_known() -> None:
@@ -165,5 +162,5 @@ def test_the_reports_type_is_known() -> None:
     listed: protocol.ArtifactLists = {
         "report": {"artifacts": [{"uri": "/disk/report", "type": kind}]}
     }
-    [report] = task.Artifacts().read(listed, {})["report"]
+    [report] = task.read(listed, {})["report"]
     assert type(report) is RunReport

@@ -4,7 +4,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from typing_extensions import Self
 
 from darkroom.serving import files
@@ -14,19 +14,15 @@ if TYPE_CHECKING:
     from tfx import types
 
 
-class Latency(BaseModel):
+class Latency(BaseModel, frozen=True):
     """Of requests of one image each, in milliseconds."""
-
-    model_config = ConfigDict(frozen=True)
 
     p50_ms: float
     p99_ms: float
 
 
-class Measured(BaseModel):
+class Measured(BaseModel, frozen=True):
     """What was measured of a server with the model."""
-
-    model_config = ConfigDict(frozen=True)
 
     server: str  # its name
     ready_seconds: float  # from its start until the model could be asked
@@ -36,19 +32,16 @@ class Measured(BaseModel):
     latency: dict[str, Latency]  # over ``rest`` and ``grpc``
 
 
-class ServingValidation(BaseModel):
+class ServingValidation(BaseModel, frozen=True):
     """Whether a model can be served: ``serving.json``, and a property of the infra blessing."""
 
     FILE: ClassVar = "serving.json"
     PROPERTY: ClassVar = "verdict"
 
-    model_config = ConfigDict(frozen=True)
-
     reasons: list[str]  # why it can't be, in words
     measured: Measured | None = None  # None: no server served it
 
     def write(self, infra_blessing: "types.Artifact") -> None:
-        """Writes the file, and the property."""
         path = os.path.join(infra_blessing.uri, self.FILE)
         files.write_json(path, self.as_json())
         infra_blessing.set_string_custom_property(self.PROPERTY, json.dumps(self.as_json()))
@@ -61,6 +54,5 @@ class ServingValidation(BaseModel):
         return cls(reasons=written["reasons"], measured=measured)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data, as they stand in the file."""
         measured = {} if self.measured is None else self.measured.model_dump()
         return {"reasons": self.reasons, **measured}

@@ -58,7 +58,6 @@ class Executor(pusher.Executor):
         self._MarkPushed(pushed_model, pushed_destination=target, pushed_version=str(version))
 
     def _note(self, input_dict: Artifacts) -> VersionNote:
-        """What is worth knowing of a version, whoever copies it elsewhere."""
         # Without a model, it is the infra blessing that holds it.
         model = (input_dict.get("model") or input_dict["infra_blessing"])[0]
         verdicts = [Verdict.read(b.mlmd_artifact) for b in input_dict.get("model_blessing", [])]
@@ -72,10 +71,6 @@ class Executor(pusher.Executor):
 
 
 class Pusher(StockPusher):
-    """TFX's component with the executor above.
-
-    Its ``custom_config`` is ``PusherSettings``. A model needs both blessings where both are
-    connected, ``model_blessing`` and ``infra_blessing``.
-    """
+    """TFX's component with the executor above, and ``PusherSettings`` as its ``custom_config``."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)

@@ -20,8 +20,7 @@ from darkroom.serving.pushed_files import Rollout, VersionNote
 if TYPE_CHECKING:
     from darkroom.components.base.settings import PusherSettings
 
-# Model servers take integer folder names for versions and ignore any other name.
-_INCOMING, _OUTGOING = "incoming-", "outgoing-"
+_INCOMING, _OUTGOING = "incoming-", "outgoing-"  # model servers only take numbers for versions
 _LOCK_FILE = "push.lock"
 _GRAPH = "saved_model.pb"  # without one no folder is taken for a model
 _CHUNK = 2**20  # bytes
@@ -31,7 +30,7 @@ class VersionFolder:
     """On a local disk, where a version comes to its place by its new name, under a lock."""
 
     def __init__(self, base: str):
-        """That of a model; the last part of the path or URI is the model's name."""
+        """By its path or URI, whose last part is the model's name."""
         self.base, self._beside = base, os.path.dirname(base)
         self._path = Path(base)
 
@@ -40,11 +39,7 @@ class VersionFolder:
         return [path.name for path in rollout.versions(self._path)]
 
     def current(self) -> Rollout | None:
-        """Which of them are served; None where nothing says so.
-
-        Raises:
-          RolloutError: the model config file is damaged.
-        """
+        """Which of them are served; None where nothing says so; RolloutError where it's damaged."""
         return rollout.read(self._path)
 
     def note(self, version: str) -> VersionNote | None:
@@ -52,22 +47,11 @@ class VersionFolder:
         return VersionNote.of(self._path / version)
 
     def push(self, source: Path, note: VersionNote, settings: "PusherSettings") -> int:
-        """Makes a model a version, gives it its label, and removes old ones.
+        """Makes the SavedModel a version, gives it its label, removes old ones; returns its number.
 
-        Killed at any point, it leaves every version whole, and what the model server is told too.
-        The next push finishes or clears away what it began.
-
-        Args:
-          source: the folder of the SavedModel.
-          note: what is written down of the version, beside its number, time and fingerprint.
-          settings: of the node.
-
-        Returns:
-          The version's number. Where the newest version is the same model, it is that one.
-
-        Raises:
-          OSError: a file can't be read or written.
-          RolloutError: the model config file is damaged.
+        Where the newest version is the same model, it is that one. Killed at any point, it leaves
+        whole versions and a whole model config file; the next push clears away what it began.
+        Raises OSError, or RolloutError where the model config file is damaged.
         """
         with self._prepared():
             current, versions = self.current(), self.versions()
@@ -77,7 +61,9 @@ class VersionFolder:
                 version = int(versions[0])
             else:
                 now = time.time()
-                version = rollout.next_number(self._taken(), current, now)
+                # Also those of what a killed push left in a bucket.
+                numbers = [int(name) for name in remote.names(self.base) if name.isdecimal()]
+                version = rollout.next_number(numbers, current, now)
                 self._place(source, version, note.numbered(version, now, fingerprint))
             # The model config file last: who sees it finds all the others.
             batching = pushed_files.batching(settings.batching)
@@ -95,10 +81,6 @@ class VersionFolder:
             yield
             self._clear()
 
-    def _taken(self) -> list[int]:
-        """Numbers that no new version may have."""
-        return [int(name) for name in self.versions()]
-
     def _place(self, source: Path, version: int, note: VersionNote) -> None:
         """Copies it beside its place, then renames it into place."""
         staging = self._path / f"{_INCOMING}{version}"
@@ -114,7 +96,6 @@ class VersionFolder:
         files.replace(Path(self._beside, name), text)
 
     def _serve(self, version: int, settings: "PusherSettings") -> None:
-        """Gives a new version its label, and removes old ones."""
         rollout.admit(self._path, version, settings.rollout == "canary")
         rollout.remove_old(self._path, settings.keep_versions, _hide)
 
@@ -139,10 +120,8 @@ class _BucketFolder(VersionFolder):
         return sorted((name for name in names if name.isdigit()), key=int, reverse=True)
 
     def current(self) -> Rollout | None:
-        text = self._config()
-        if not text:
-            return None
-        return Rollout.parse(text, self.base, [int(name) for name in self.versions()])
+        text = self._config()  # whose versions are only looked up where there is one
+        return Rollout.parse(text, self.base, map(int, self.versions())) if text else None
 
     def note(self, version: str) -> VersionNote | None:
         return VersionNote.parse(_read(f"{self.base}/{version}/{VersionNote.PATH}"))
@@ -150,10 +129,6 @@ class _BucketFolder(VersionFolder):
     @contextlib.contextmanager
     def _prepared(self) -> Iterator[None]:
         yield
-
-    def _taken(self) -> list[int]:
-        # What a killed push left has its number for good.
-        return [int(name) for name in remote.names(self.base) if name.isdigit()]
 
     def _place(self, source: Path, version: int, note: VersionNote) -> None:
         """Copies it file by file, the graph last."""
@@ -170,7 +145,7 @@ class _BucketFolder(VersionFolder):
     def _serve(self, version: int, settings: "PusherSettings") -> None:
         versions = [int(name) for name in self.versions()]
         canary = settings.rollout == "canary"
-        admitted = rollout.admitted(self.current(), version, versions, canary)
+        admitted = rollout.admitted(self.current(), versions, version, canary)
         self._write_beside(pushed_files.CONFIG_FILE, admitted.render(self.base, self._config()))
         for old in rollout.removable(versions, settings.keep_versions, admitted):
             remote.remove(f"{self.base}/{old}")

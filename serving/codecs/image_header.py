@@ -30,13 +30,10 @@ _TOO_MANY = sys.maxsize
 def pixels(content: bytes) -> int:
     """Width × height that a JPEG, PNG, GIF or WebP claims; 0 of anything else.
 
-    A file of a few hundred bytes can claim gigabytes of pixels; a decoder allocates them before it
-    finds out. Pillow would tell the size too, at ten times the cost, which at thousands of images a
-    second is a tenth of a core.
-
-    Of an animation it is the sum of its frames, which may all be unpacked for one. A file
-    that is too long-winded to tell claims more than any limit. A BMP isn't packed, and its decoder
-    wants all of it to be there.
+    A file of a few hundred bytes can claim gigabytes of pixels, which a decoder allocates before it
+    finds out. (Pillow would tell the size too, at ten times the cost.) Of an animation it is the
+    sum of its frames, which may all be unpacked for one. A file that is too long-winded to tell
+    claims more than any limit. A BMP isn't packed, and its decoder wants all of it to be there.
     """
     for signature, read in _READERS:
         if content.startswith(signature):

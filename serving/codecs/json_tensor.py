@@ -10,7 +10,7 @@ import enum
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import chain
 from typing import Any, TypeAlias, TypeGuard
 
@@ -29,13 +29,12 @@ from darkroom.serving.errors import Code, ServingError, invalid
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Document: TypeAlias = dict[str, Json]  # a request
 
-# Characters of a quoted JSON value or name in a message.
-_QUOTED = 200
+_SEVERAL = "as multiple input tensors required as per tensorinfo_map"
+_QUOTED = 200  # characters of a JSON value or name in a message
 
 # TensorFlow Serving's JSON has no uint16, and writes float16 only.
 _NUMBERS = {n: dtype for n, dtype in DTYPES.items() if dtype.name not in ("uint16", "float16")}
-# What an output may be, besides text.
-_WRITTEN = {*_NUMBERS.values(), np.dtype(np.float16)}
+_WRITTEN = {*_NUMBERS.values(), np.dtype(np.float16)}  # what an output may be, besides text
 # What a JSON value must be, by the kind of dtype.
 _TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
 
@@ -69,7 +68,7 @@ def parse(body: bytes) -> Document:
     except RecursionError as error:
         raise invalid("JSON Parse error: nested too deeply") from error
     if not isinstance(document, dict):
-        raise invalid(f"JSON Value: {_quoted(document)} Is not object")
+        raise _wrong(document, "Is not object")
     return document
 
 
@@ -77,25 +76,15 @@ def signature_name(document: Document) -> str:
     """The signature that a request names, or ""."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise invalid(
-            f"JSON Value: {_quoted(document)} not formatted correctly. 'signature_name' key must "
-            "be a string value."
-        )
+        complaint = "not formatted correctly. 'signature_name' key must be a string value."
+        raise _wrong(document, complaint)
     return name
 
 
 def inputs(
     document: Document, infos: Mapping[str, TensorInfo]
 ) -> tuple[dict[str, np.ndarray], Format]:
-    """The tensors of a predict request.
-
-    Args:
-      document: the request.
-      infos: of the signature's inputs.
-
-    Returns:
-      The tensors, strings as object arrays of bytes; row format with the batch as dimension 0.
-    """
+    """The tensors of a predict request; strings are arrays of bytes, rows dimension 0."""
     if not infos:
         name = _cut(signature_name(document)) or "DEFAULT"
         raise invalid(f"Failed to get input map for signature: {name}")
@@ -103,27 +92,20 @@ def inputs(
     if not formats:
         raise invalid("Missing 'inputs' or 'instances' key")
     if len(formats) > 1:
-        raise invalid(
-            f"JSON Value: {_quoted(document)} Not formatted correctly expecting only one of "
-            "'inputs' or 'instances' keys to exist"
-        )
+        complaint = "expecting only one of 'inputs' or 'instances' keys to exist"
+        raise _wrong(document, f"Not formatted correctly {complaint}")
     value = document[formats[0].value]
     if formats[0] is Format.COLUMNAR:
         return _from_columns(value, infos), Format.COLUMNAR
     if not isinstance(value, list):
-        raise invalid(f"JSON Value: {_quoted(document)} Excepting 'instances' to be an list/array")
+        raise _wrong(document, "Excepting 'instances' to be an list/array")
     if not value:
-        raise invalid(f"JSON Value: {_quoted(document)} No values in 'instances' array")
+        raise _wrong(document, "No values in 'instances' array")
     return _from_rows(value, infos), Format.ROW
 
 
 def outputs(tensors: Mapping[str, np.ndarray], format: Format) -> bytes:  # noqa: A002
-    """The body of a predict answer.
-
-    Args:
-      tensors: the signature's outputs, strings as object arrays of bytes.
-      format: that of the request.
-    """
+    """The body of a predict answer, in the format of the request; strings are arrays of bytes."""
     if not tensors:
         raise invalid("Cannot convert empty tensor map to JSON")
     if format is Format.ROW:
@@ -140,22 +122,18 @@ def outputs(tensors: Mapping[str, np.ndarray], format: Format) -> bytes:  # noqa
 def examples(document: Document) -> Input:
     """The examples of a classify or regress request, with their context where it has one."""
     request = Input()
-    has_context = "context" in document
-    if has_context:
-        _fill_example(document["context"], request.example_list_with_context.context)
+    place = request.example_list
+    if "context" in document:
+        place = request.example_list_with_context
+        _fill_example(document["context"], place.context)
     if "examples" not in document:
-        raise invalid(
-            f"JSON Value: {_quoted(document)} When method is classify, key 'examples' is expected "
-            "and was not found"
-        )
+        complaint = "When method is classify, key 'examples' is expected and was not found"
+        raise _wrong(document, complaint)
     values = document["examples"]
     if not isinstance(values, list):
-        raise invalid(
-            f"JSON Value: {_quoted(document)} Expecting 'examples' value to be an list/array"
-        )
+        raise _wrong(document, "Expecting 'examples' value to be an list/array")
     if not values:
-        raise invalid(f"JSON Value: {_quoted(document)} 'examples' value is an empty array")
-    place = request.example_list_with_context if has_context else request.example_list
+        raise _wrong(document, "'examples' value is an empty array")
     for value in values:
         _fill_example(value, place.examples.add())
     return request
@@ -165,10 +143,8 @@ def classifications(result: ClassificationResult) -> bytes:
     """The body of a classify answer: of each example its labels and scores."""
     if not result.classifications:
         raise invalid("Cannot convert empty ClassificationResults to JSON")
-    rows = [
-        [[scored.label, np.float32(scored.score)] for scored in one.classes]
-        for one in result.classifications
-    ]
+    examples = (one.classes for one in result.classifications)
+    rows = [[[scored.label, np.float32(scored.score)] for scored in one] for one in examples]
     return _dump({"results": rows})
 
 
@@ -186,12 +162,7 @@ def error(message: str) -> bytes:
 
 
 def _parse_constants(body: bytes) -> Json:
-    """Parses with Python's own parser, which is slower but knows NaN and Infinity.
-
-    Raises:
-      json.JSONDecodeError: it isn't JSON.
-      RecursionError: it is nested too deeply.
-    """
+    """Parses with Python's own parser, which is slower but knows NaN and Infinity."""
     # orjson judges everything else, so that a document with NaN is read as strictly as any.
     orjson.loads(_STRING_OR_CONSTANT.sub(lambda m: m[0] if m[0][0] == ord('"') else b"0", body))
     document: Json = json.loads(_STRING_OR_CONSTANT.sub(_spelled, body), parse_int=_integer)
@@ -213,18 +184,14 @@ def _integer(digits: str) -> int | float:
 
 
 def _from_rows(instances: list[Any], infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
-    names = set(infos)
     if not _is_named(instances[0]):
-        if len(names) > 1:
-            raise invalid(
-                "instances is a plain list, but expecting list of objects as multiple input "
-                "tensors required as per tensorinfo_map"
-            )
+        if len(infos) > 1:
+            raise invalid(f"instances is a plain list, but expecting list of objects {_SEVERAL}")
         [(name, info)] = infos.items()
         return {name: _batch(instances, info.dtype)}
     for number, instance in enumerate(instances):
-        if not isinstance(instance, dict) or instance.keys() != names:
-            raise _wrong_names(number, instance, names)
+        if not isinstance(instance, dict) or instance.keys() != infos.keys():
+            raise _wrong_names(number, instance, infos)
     return {
         name: _batch([instance[name] for instance in instances], info.dtype, f" key: {name}")
         for name, info in infos.items()
@@ -234,11 +201,8 @@ def _from_rows(instances: list[Any], infos: Mapping[str, TensorInfo]) -> dict[st
 def _from_columns(value: Json, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
     if not _is_named(value):
         if len(infos) > 1:
-            raise invalid(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors "
-                "required as per tensorinfo_map"
-            )
-        return {name: _tensor(value, info.dtype) for name, info in infos.items()}
+            raise invalid(f"inputs is a plain value/list, but expecting an object {_SEVERAL}")
+        value = dict.fromkeys(infos, value)
     for name in infos:
         if name not in value:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
@@ -256,7 +220,7 @@ def _base64(value: Json) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _wrong_names(number: int, instance: Json, names: set[str]) -> ServingError:
+def _wrong_names(number: int, instance: Json, names: Collection[str]) -> ServingError:
     if not _is_named(instance):
         return invalid(f"Expecting object but got list at item {number} of input list")
     for name in instance:
@@ -273,7 +237,7 @@ def _wrong_names(number: int, instance: Json, names: set[str]) -> ServingError:
 
 
 def _batch(values: list[Json], dtype: int, key: str = "") -> np.ndarray:
-    """One tensor of all rows' values of an input; ``key`` names it in an error."""
+    """One tensor of all rows' values of an input, which ``key`` names in an error."""
     try:
         return _tensor(values, dtype)
     except ServingError as error:
@@ -291,16 +255,13 @@ def _at_element(error: ServingError, values: list[Json], dtype: int, key: str) -
     except ServingError as of_element:
         error = of_element
     else:
-        if math.prod(expected) != math.prod(actual):
-            sizes = math.prod(expected), math.prod(actual)
+        sizes = math.prod(expected), math.prod(actual)
+        if sizes[0] != sizes[1]:
             error = invalid(f"Expecting tensor size: {sizes[0]} but got: {sizes[1]}")
         elif expected != actual:
             error = invalid(f"Expecting shape {_shape(expected)} but got: {_shape(actual)}")
-    return ServingError(
-        error.code,
-        f"Failed to process element: {number}{key} of 'instances' list. Error: "
-        f"{error.code.name}: {error.message}",
-    )
+    where = f"Failed to process element: {number}{key} of 'instances' list."
+    return ServingError(error.code, f"{where} Error: {error.code.name}: {error.message}")
 
 
 def _first_wrong(values: list[Json], dtype: int) -> int:
@@ -333,38 +294,30 @@ def _tensor(value: Json, dtype: int) -> np.ndarray:
     for level, size in enumerate(shape):
         if set(map(type, leaves)) != {list}:
             stray = next(leaf for leaf in leaves if not isinstance(leaf, list))
-            raise invalid(
-                f"JSON Value: {_quoted(stray)} found at incorrect level: {level + 1} in the JSON "
-                f"DOM. Expected at level: {len(shape)}"
-            )
+            where = f"level: {level + 1} in the JSON DOM. Expected at level: {len(shape)}"
+            raise _wrong(stray, f"found at incorrect {where}")
         if set(map(len, leaves)) != {size}:
             other = next(len(leaf) for leaf in leaves if len(leaf) != size)
-            raise invalid(
-                f"Encountered list at unexpected size: {other} at level: {level} expected size: "
-                f"{size}"
-            )
+            where = f"size: {other} at level: {level} expected size: {size}"
+            raise invalid(f"Encountered list at unexpected {where}")
         leaves = list(chain.from_iterable(leaves))
     if list in set(map(type, leaves)):
         raise invalid(f"Encountered list at unexpected level: {len(shape)} expected < {len(shape)}")
-    flat = _strings(leaves) if dtype == types_pb2.DT_STRING else _numbers(leaves, dtype)
+    if dtype == types_pb2.DT_STRING:
+        flat = np.array(list(map(_string, leaves)), dtype=object)
+    else:
+        flat = _numbers(leaves, dtype)
     try:
         return flat.reshape(shape)
     except ValueError as error:  # more dimensions than NumPy knows
         raise invalid(f"A tensor can't have {len(shape)} dimensions") from error
 
 
-def _strings(values: list[Json]) -> np.ndarray:
-    return np.array([_string(value) for value in values], dtype=object)
-
-
 def _numbers(values: list[Any], number: int) -> np.ndarray:
     dtype = _NUMBERS.get(number)
     if dtype is None:
-        raise ServingError(
-            Code.UNIMPLEMENTED,
-            f"Conversion of JSON Value: {_quoted(values[0] if values else [])} to type: "
-            f"{dtype_name(number)}",
-        )
+        conversion = f"{_quoted(values[0] if values else [])} to type: {dtype_name(number)}"
+        raise ServingError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {conversion}")
     types = _TYPES[dtype.kind]
     if not set(map(type, values)) <= types:
         raise _wrong_type(next(v for v in values if type(v) not in types), number)
@@ -387,10 +340,8 @@ def _floats(values: list[int | float], number: int, dtype: np.dtype) -> np.ndarr
     for place in np.flatnonzero(np.abs(doubles) > highest):
         value = values[place]
         if isinstance(value, int) or math.isinf(array[place]) > math.isinf(value):
-            raise invalid(
-                f"Cannot convert JSON value: {_quoted(value)} to {dtype_name(number)} without "
-                "loss of precision."
-            )
+            conversion = f"{_quoted(value)} to {dtype_name(number)}"
+            raise invalid(f"Cannot convert JSON value: {conversion} without loss of precision.")
     return array
 
 
@@ -401,7 +352,7 @@ def _string(value: Json) -> bytes:
     if escaped is not None:
         return _unescape(escaped)
     if isinstance(value, dict):
-        raise invalid(f"JSON Value: {_quoted(value)} not formatted correctly for base64 data")
+        raise _wrong(value, "not formatted correctly for base64 data")
     raise _wrong_type(value, types_pb2.DT_STRING)
 
 
@@ -441,9 +392,8 @@ def _fill_example(value: Json, example: Example) -> None:
         for element in content if isinstance(content, list) else [content]:
             of_element, converted = _element(element, name)
             if kind not in (None, of_element):
-                raise invalid(
-                    f"Unexpected element type in feature: {_cut(name)} expecting type: {kind}"
-                )
+                where = f"in feature: {_cut(name)} expecting type: {kind}"
+                raise invalid(f"Unexpected element type {where}")
             kind = of_element
             elements.append(converted)
         if kind == "float":
@@ -462,9 +412,8 @@ def _element(value: Json, name: str) -> tuple[str, object]:
         if value >= 2**63:
             raise invalid(f"Feature: {_cut(name)} has uint64 element. Only int64 is supported.")
         return "int64", int(value)
-    raise invalid(
-        f"Feature: {_cut(name)} has element with unexpected JSON type: {_type_name(value)}"
-    )
+    kind = _type_name(value)
+    raise invalid(f"Feature: {_cut(name)} has element with unexpected JSON type: {kind}")
 
 
 def _check_rows(tensors: Mapping[str, np.ndarray]) -> None:
@@ -473,9 +422,8 @@ def _check_rows(tensors: Mapping[str, np.ndarray]) -> None:
         if not tensor.ndim:
             raise invalid(f"Tensor name: {name} has no shape information")
         if rows not in (None, len(tensor)):
-            raise invalid(
-                f"Tensor name: {name} has inconsistent batch size: {len(tensor)} expecting: {rows}"
-            )
+            sizes = f"{len(tensor)} expecting: {rows}"
+            raise invalid(f"Tensor name: {name} has inconsistent batch size: {sizes}")
         rows = len(tensor)
 
 
@@ -536,11 +484,13 @@ def _cut(text: str) -> str:
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
 
 
+def _wrong(value: Json, complaint: str) -> ServingError:
+    return invalid(f"JSON Value: {_quoted(value)} {complaint}")
+
+
 def _wrong_type(value: Json, dtype: int) -> ServingError:
-    return invalid(
-        f"JSON Value: {_quoted(value)} Type: {_type_name(value)} is not of expected type: "
-        f"{dtype_name(dtype)}"
-    )
+    expected = dtype_name(dtype)
+    return _wrong(value, f"Type: {_type_name(value)} is not of expected type: {expected}")
 
 
 def _type_name(value: Json) -> str:

@@ -1,11 +1,10 @@
 """Tensors between the wire and NumPy."""
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 from darkroom.serving.errors import invalid
@@ -13,12 +12,9 @@ from darkroom.serving.errors import invalid
 STRING = types_pb2.DT_STRING
 # In these TensorProto packs values as they lie in memory, so that they are copied at once.
 _RAW_FIELDS = {types_pb2.DT_FLOAT: "float_val", types_pb2.DT_DOUBLE: "double_val"}
+_SMALL = ("INT8", "INT16", "INT32", "UINT8", "UINT16")  # which share the field int_val
 _LIST_FIELDS = {
-    types_pb2.DT_INT8: "int_val",
-    types_pb2.DT_INT16: "int_val",
-    types_pb2.DT_INT32: "int_val",
-    types_pb2.DT_UINT8: "int_val",
-    types_pb2.DT_UINT16: "int_val",
+    **{types_pb2.DataType.Value(f"DT_{name}"): "int_val" for name in _SMALL},
     types_pb2.DT_INT64: "int64_val",
     types_pb2.DT_UINT32: "uint32_val",
     types_pb2.DT_UINT64: "uint64_val",
@@ -29,12 +25,12 @@ DTYPES: dict[int, np.dtype] = {
     for number in (*_RAW_FIELDS, *_LIST_FIELDS, types_pb2.DT_HALF)
 }
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
-_FIELD_NUMBERS = {
-    name: tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[name].number
-    for name in _RAW_FIELDS.values()
-}
 _MOST_DIMENSIONS = 32
 _LENGTH_DELIMITED = 2  # protobuf's wire type of packed fields
+_TAGS = {
+    number: bytes([TensorProto.DESCRIPTOR.fields_by_name[name].number << 3 | _LENGTH_DELIMITED])
+    for number, name in _RAW_FIELDS.items()
+}
 
 
 def dtype_name(number: int) -> str:
@@ -46,19 +42,11 @@ def dtype_name(number: int) -> str:
 
 
 def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
-    """The array of a tensor on the wire.
+    """The array of an input on the wire, in the shape that it claims; strings as bytes objects.
 
-    Args:
-      name: of the input, for the message.
-      proto: as the client sent it; a shorter list of values is filled up with its last, as
-        TensorFlow does.
-      max_bytes: of the array, which a few bytes on the wire can claim to be any size.
-
-    Returns:
-      An array of the shape that is claimed; strings as an object array of bytes.
-
-    Raises:
-      ServingError: shape, type and values don't belong together, or it is too large.
+    A shorter list of values is filled up with its last, as TensorFlow does. A few bytes on the wire
+    can claim any size; raises ServingError of more than ``max_bytes``, and where shape, type and
+    values don't belong together.
     """
     if proto.tensor_shape.unknown_rank:
         raise invalid(f'input "{name}" has a shape of unknown rank')
@@ -111,9 +99,8 @@ def _check_count(name: str, count: int, expected: int, item_size: int, max_bytes
     if count > expected:
         raise invalid(f'input "{name}" has {count} values; its shape has room for {expected}')
     if expected * item_size > max_bytes:
-        raise invalid(
-            f'input "{name}" claims {expected} values; at most {max_bytes} bytes are accepted'
-        )
+        message = f'input "{name}" claims {expected} values; at most {max_bytes} bytes are accepted'
+        raise invalid(message)
 
 
 def fill(proto: TensorProto, array: np.ndarray) -> None:
@@ -125,15 +112,15 @@ def fill(proto: TensorProto, array: np.ndarray) -> None:
         proto.tensor_shape.dim.add().size = size
     if array.dtype == object:
         proto.dtype = STRING
-        proto.string_val.extend(_bytes(array.ravel().tolist()))
+        values: list[bytes | str] = array.ravel().tolist()
+        proto.string_val.extend(v.encode() if isinstance(v, str) else v for v in values)
         return
     number = _NUMBERS.get(array.dtype)
     if number in _RAW_FIELDS:
         proto.dtype = number
         # Merging makes no Python number of each value.
         content = array.tobytes()
-        tag = _FIELD_NUMBERS[_RAW_FIELDS[number]] << 3 | _LENGTH_DELIMITED
-        proto.MergeFromString(bytes([tag]) + _varint(len(content)) + content)
+        proto.MergeFromString(_TAGS[number] + _varint(len(content)) + content)
     elif number in _LIST_FIELDS:
         proto.dtype = number
         getattr(proto, _LIST_FIELDS[number]).extend(array.ravel().tolist())
@@ -143,10 +130,6 @@ def fill(proto: TensorProto, array: np.ndarray) -> None:
     else:
         del proto.tensor_shape.dim[:]
         proto.MergeFrom(tf.make_tensor_proto(array))
-
-
-def _bytes(values: Iterable[bytes | str]) -> list[bytes]:
-    return [value.encode() if isinstance(value, str) else value for value in values]
 
 
 def _varint(number: int) -> bytes:

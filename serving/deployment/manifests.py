@@ -2,9 +2,7 @@
 
 All of them read the files that the Pusher writes beside the versions, from a folder at the same
 absolute path as where it was pushed to, because ``models.config`` has absolute paths. So
-``darkroom promote`` and ``rollback`` work everywhere without another tool.
-
-Light to import: neither TensorFlow nor TFX.
+``darkroom promote`` and ``rollback`` work everywhere without another tool. Light to import.
 """
 
 import functools
@@ -21,19 +19,12 @@ from darkroom.serving.flags import GRPC_PORT, METRICS_PATH, REST_PORT
 
 # The tags of the image tensorflow/serving by TensorFlow's minor version: they come later than
 # TensorFlow, with patch numbers of their own.
-_TAGS = {
-    "2.16": "2.16.1",
-    "2.17": "2.17.0",
-    "2.18": "2.18.0",
-    "2.19": "2.19.1",
-    "2.20": "2.20.0",
-    "2.21": "2.21.0",
-}
+_TAGS = ("2.16.1", "2.17.0", "2.18.0", "2.19.1", "2.20.0", "2.21.0")
 # Versions that a server has in memory at most: the stable one, that before it, the canary, and one
 # that comes while they still answer. The first two always.
 _MOST_VERSIONS, _USUAL_VERSIONS = 4, 2
-# Of a server with one version, where the configuration sets no limit.
-_MEMORY_MIB = 1024
+_STATUS_PATH = "/v1/models/{}"  # of the REST API, that says which versions are there
+_MEMORY_MIB = 1024  # of a server with one version, where the configuration sets no limit
 
 _SHARED = {
     # Instead of the image's own entry point: that is a script of bash, which passes no signal on.
@@ -61,46 +52,12 @@ class Model:
     @property
     def tag(self) -> str:
         """The image's tag; of an unknown TensorFlow the newest, as that reads older models too."""
-        minor = ".".join((self.tensorflow or "").split(".")[:2])
-        return _TAGS.get(minor, list(_TAGS.values())[-1])
-
-    @property
-    def image(self) -> str:
-        """TensorFlow Serving's image."""
-        return f"tensorflow/serving:{self.tag}"
-
-    @property
-    def resource(self) -> str:
-        """The name in Kubernetes, where none ends in a dash."""
-        return self.name.rstrip("-")
-
-    @property
-    def claim(self) -> str:
-        """The name of the claim of the volume with the pushed versions."""
-        return f"{self.resource}-models"
-
-    @property
-    def status_path(self) -> str:
-        """The REST API's path that says which versions are there."""
-        return f"/v1/models/{self.name}"
-
-    @property
-    def usual_memory_mib(self) -> int:
-        """What a server needs with the versions that are always loaded."""
-        return _USUAL_VERSIONS * (self.memory_mib or _MEMORY_MIB)
-
-    @property
-    def most_memory_mib(self) -> int:
-        """What a server needs with all versions that may be loaded at a time."""
-        return _MOST_VERSIONS * (self.memory_mib or _MEMORY_MIB)
+        minor = (self.tensorflow or "").split(".")[:2]
+        return next((tag for tag in _TAGS if tag.split(".")[:2] == minor), _TAGS[-1])
 
 
 def file_flags(folder: str) -> list[str]:
-    """The server's flags for the files that the Pusher writes.
-
-    Args:
-      folder: with these files; absolute.
-    """
+    """The server's flags for the files that the Pusher writes into an absolute folder."""
     return [
         *(f"--{flag}={folder}/{name}" for flag, name in pushed_files.FILE_FLAGS.items()),
         *pushed_files.SERVER_FLAGS,
@@ -110,15 +67,10 @@ def file_flags(folder: str) -> list[str]:
 
 
 def docker(model: Model, user: str) -> str:
-    """A Compose file.
-
-    Args:
-      model: what is served.
-      user: ``UID:GID`` of whoever pushes.
-    """
+    """A Compose file; ``user`` is ``UID:GID`` of whoever pushes."""
     health = (
         f"exec 3<>/dev/tcp/127.0.0.1/{REST_PORT}"
-        f" && printf 'GET {model.status_path} HTTP/1.0\\r\\n\\r\\n' >&3"
+        f" && printf 'GET {_STATUS_PATH.format(model.name)} HTTP/1.0\\r\\n\\r\\n' >&3"
         " && grep -q '\"AVAILABLE\"' <&3"
     )
     return _filled(model, "compose", user=user, health=health)
@@ -141,13 +93,7 @@ def dump(documents: Iterable[Mapping[str, object]]) -> str:
 
 
 def headed(text: str, made_by: str, applied_by: str) -> str:
-    """Puts a head above YAML that says what made it.
-
-    Args:
-      text: the manifests.
-      made_by: the command that wrote the file.
-      applied_by: the command that makes it run.
-    """
+    """Puts a head above manifests: the commands that wrote them, and that make them run."""
     made_by = " ".join(made_by.split())  # a comment is one line
     return f"# Written by: {made_by}\n# To apply it: {applied_by}\n{text}"
 
@@ -155,7 +101,19 @@ def headed(text: str, made_by: str, applied_by: str) -> str:
 def _filled(model: Model, *names: str, **values: str) -> str:
     own = file_flags(model.folder)
     flags = [f"--port={GRPC_PORT}", f"--rest_api_port={REST_PORT}", *own]
-    context = {**_SHARED, "model": model, "flags": flags, "file_flags": own, **values}
+    memory_mib, resource = model.memory_mib or _MEMORY_MIB, model.name.rstrip("-")
+    context = {
+        **_SHARED,
+        "model": model,
+        "resource": resource,  # the name in Kubernetes, where none ends in a dash
+        "claim": f"{resource}-models",  # of the volume with the pushed versions
+        "status_path": _STATUS_PATH.format(model.name),
+        "usual_memory_mib": _USUAL_VERSIONS * memory_mib,
+        "most_memory_mib": _MOST_VERSIONS * memory_mib,
+        "flags": flags,
+        "file_flags": own,
+        **values,
+    }
     texts = [_templates().get_template(f"{name}.yaml.jinja").render(context) for name in names]
     return "---\n".join(texts)
 

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import ssl
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from google.protobuf.message import Message
@@ -18,11 +18,7 @@ class Keys:
     """The API keys that are accepted; without any, everybody is."""
 
     def __init__(self, path: str = ""):
-        """Reads a file with a key on each line; empty lines and those with # are left out.
-
-        Raises:
-          ServingError: it can't be read, or has no key.
-        """
+        """Reads a file with a key on each line, without those with #; raises ServingError."""
         self._digests: list[bytes] = []
         if not path:
             return
@@ -36,14 +32,7 @@ class Keys:
         self._digests = [_digest(key) for key in keys]
 
     def check(self, read: Callable[[str], str | None]) -> None:
-        """Refuses a request without a key.
-
-        Args:
-          read: gives a header by its name in lower case.
-
-        Raises:
-          ServingError: UNAUTHENTICATED.
-        """
+        """Refuses a request without a key; ``read`` gives a header by its name in lower case."""
         if not self._digests:
             return
         key = read("x-api-key")
@@ -51,7 +40,8 @@ class Keys:
             token = read("authorization") or ""
             key = token[len(_BEARER) :] if token.lower().startswith(_BEARER) else None
         # Digests, and all of them, so that the time tells nothing about the keys.
-        if key is None or not _contains(self._digests, _digest(key.strip())):
+        digest = _digest((key or "").strip())
+        if key is None or not sum(hmac.compare_digest(digest, own) for own in self._digests):
             raise ServingError(
                 Code.UNAUTHENTICATED,
                 "This server wants an API key: send it as 'authorization: Bearer KEY' or "
@@ -63,16 +53,8 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
-def _contains(digests: Iterable[bytes], digest: bytes) -> bool:
-    return sum(hmac.compare_digest(digest, own) for own in digests) > 0
-
-
 def tls_context(config: Message) -> ssl.SSLContext:
-    """The TLS of the HTTP port, as an SSLConfig says.
-
-    Raises:
-      ServingError: keys and certificates that don't fit.
-    """
+    """The TLS of the HTTP port, as an SSLConfig says; raises ServingError where keys don't fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Python reads a key from files only; a temporary one is its owner's alone, and gone at once.
@@ -85,9 +67,8 @@ def tls_context(config: Message) -> ssl.SSLContext:
             if config.custom_ca:
                 context.load_verify_locations(cadata=config.custom_ca)
         except (ssl.SSLError, ValueError, TypeError) as error:
-            raise invalid(
-                f"--ssl_config_file: server_key, server_cert or custom_ca can't be used: {error}"
-            ) from error
+            message = f"server_key, server_cert or custom_ca can't be used: {error}"
+            raise invalid(f"--ssl_config_file: {message}") from error
     if config.client_verify:
         context.verify_mode = ssl.CERT_REQUIRED
         if not config.custom_ca:

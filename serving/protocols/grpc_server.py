@@ -3,19 +3,13 @@
 import contextlib
 import inspect
 import logging
+import typing
 from collections.abc import Callable
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
-from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest
-from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
-from tensorflow_serving.apis.inference_pb2 import MultiInferenceRequest
-from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
-from tensorflow_serving.apis.predict_pb2 import PredictRequest
-from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.flags import Flags
@@ -29,8 +23,7 @@ _PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 _MODEL_SERVICE = "tensorflow.serving.ModelService"
 SERVICES = (_PREDICTION_SERVICE, _MODEL_SERVICE)
 
-# What counts as a request in the metrics.
-_COUNTED = ("Predict", "Classify", "Regress", "MultiInference")
+_COUNTED = ("Predict", "Classify", "Regress", "MultiInference")  # as requests, in the metrics
 
 _Answer = Callable[[Any], Any]  # a request's response, or what is awaited for it
 
@@ -38,19 +31,9 @@ _Answer = Callable[[Any], Any]  # a request's response, or what is awaited for i
 class GrpcServer:
     """Listens, and turns messages into calls of the service."""
 
-    def __init__(self, service: PredictionService, keys: Keys, flags: Flags):
-        """Makes the server; ``listen`` and ``start`` follow.
-
-        Args:
-          service: that answers.
-          keys: that clients must have.
-          flags: of the server.
-
-        Raises:
-          ServingError: its arguments for gRPC can't be read.
-        """
-        self._service = service
-        self._keys = keys
+    def __init__(self, service: PredictionService, keys: Keys, flags: Flags, tls: Message | None):
+        """Takes its ports, encrypted by an SSLConfig; raises ServingError where it can't."""
+        self._service, self._keys = service, keys  # that clients must have
         options = {
             "grpc.max_receive_message_length": flags.max_request_bytes,
             "grpc.max_send_message_length": -1,
@@ -62,37 +45,28 @@ class GrpcServer:
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         self._server.add_generic_rpc_handlers(self._handlers())
+        if flags.port:
+            self._listen(f"{flags.host}:{flags.port}", tls)
+        if flags.grpc_socket_path:
+            self._listen(f"unix:{flags.grpc_socket_path}", tls)
 
-    def listen(self, address: str, tls: Message | None = None) -> int:
-        """Adds an address, such as localhost:8500, or unix:/path.
-
-        Args:
-          address: where.
-          tls: an SSLConfig.
-
-        Returns:
-          The port.
-
-        Raises:
-          ServingError: it can't be had.
-        """
+    def _listen(self, address: str, tls: Message | None) -> None:
         try:
             if tls is None:
-                return int(self._server.add_insecure_port(address))
+                self._server.add_insecure_port(address)
+                return
             credentials = grpc.ssl_server_credentials(
                 [(tls.server_key.encode(), tls.server_cert.encode())],
                 tls.custom_ca.encode() or None,
                 tls.client_verify,
             )
-            return int(self._server.add_secure_port(address, credentials))
+            self._server.add_secure_port(address, credentials)
         except (RuntimeError, ValueError) as error:
-            raise ServingError(
-                Code.UNAVAILABLE,
-                f"gRPC can't listen on {address}: is another server there? Choose another --port.",
-            ) from error
+            remedy = "is another server there? Choose another --port."
+            message = f"gRPC can't listen on {address}: {remedy}"
+            raise ServingError(Code.UNAVAILABLE, message) from error
 
     async def start(self) -> None:
-        """Begins to answer."""
         await self._server.start()
 
     async def set_ready(self, ready: bool) -> None:
@@ -109,33 +83,29 @@ class GrpcServer:
 
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
         service = self._service
-        methods: dict[str, dict[str, tuple[type[Message], _Answer]]] = {
+        methods: dict[str, dict[str, _Answer]] = {
             _PREDICTION_SERVICE: {
-                "Predict": (PredictRequest, service.predict),
-                "Classify": (ClassificationRequest, service.classify),
-                "Regress": (RegressionRequest, service.regress),
-                "MultiInference": (MultiInferenceRequest, service.multi_inference),
-                "GetModelMetadata": (
-                    GetModelMetadataRequest,
-                    service.metadata,
-                ),
+                "Predict": service.predict,
+                "Classify": service.classify,
+                "Regress": service.regress,
+                "MultiInference": service.multi_inference,
+                "GetModelMetadata": service.metadata,
             },
             _MODEL_SERVICE: {
-                "GetModelStatus": (GetModelStatusRequest, service.status),
-                "HandleReloadConfigRequest": (
-                    ReloadConfigRequest,
-                    service.reload,
-                ),
+                "GetModelStatus": service.status,
+                "HandleReloadConfigRequest": service.reload,
             },
         }
         return [
             grpc.method_handlers_generic_handler(
-                name, {method: self._handler(method, *own[method]) for method in own}
+                name, {method: self._handler(method, answer) for method, answer in own.items()}
             )
             for name, own in methods.items()
         ]
 
-    def _handler(self, method: str, kind: type[Message], answer: _Answer) -> grpc.RpcMethodHandler:
+    def _handler(self, method: str, answer: _Answer) -> grpc.RpcMethodHandler:
+        kind: type[Message] = typing.get_type_hints(answer)["request"]
+
         async def handle(content: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
                 self._keys.check(lambda name: dict(context.invocation_metadata() or ()).get(name))
@@ -164,9 +134,8 @@ class GrpcServer:
 
 
 def _model_name(request: Message) -> str:
-    if isinstance(request, MultiInferenceRequest):
-        return request.tasks[0].model_spec.name if request.tasks else ""
-    return str(request.model_spec.name)
+    tasks = getattr(request, "tasks", [request])  # MultiInference's
+    return tasks[0].model_spec.name if tasks else ""
 
 
 def _arguments(text: str) -> dict[str, int | str]:

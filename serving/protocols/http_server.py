@@ -27,8 +27,8 @@ class _Uvicorn(uvicorn.Server):
 class HttpServer:
     """Listens, and hands requests to an ASGI application."""
 
-    def __init__(self, app: RestApp, tls: ssl.SSLContext | None = None):
-        """Makes the server; ``tls`` encrypts."""
+    def __init__(self, app: RestApp, host: str, port: int, tls: ssl.SSLContext | None):
+        """Takes the port on all addresses of a host; raises ServingError where it can't be had."""
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -45,16 +45,6 @@ class HttpServer:
         self._server = _Uvicorn(config)
         self._sockets: list[socket.socket] = []
         self._serving: asyncio.Task[None] | None = None
-
-    def listen(self, host: str, port: int) -> int:
-        """Adds all addresses of a host.
-
-        Returns:
-          The port.
-
-        Raises:
-          ServingError: it can't be had.
-        """
         try:
             infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             for family, kind, protocol, _, address in dict.fromkeys(infos):
@@ -63,18 +53,13 @@ class HttpServer:
                 if family == socket.AF_INET6:
                     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 self._sockets.append(listener)
-                listener.bind((address[0], port, *address[2:]))
-                port = listener.getsockname()[1]
+                listener.bind(address)
         except OSError as error:
-            raise ServingError(
-                Code.UNAVAILABLE,
-                f"HTTP can't listen on {host}:{port}: {error.strerror}. Choose another "
-                "--rest_api_port.",
-            ) from error
-        return port
+            reason = f"{error.strerror}. Choose another --rest_api_port."
+            message = f"HTTP can't listen on {host}:{port}: {reason}"
+            raise ServingError(Code.UNAVAILABLE, message) from error
 
     async def start(self) -> None:
-        """Begins to answer."""
         self._serving = asyncio.create_task(self._server.serve(self._sockets))
         while not self._server.started:
             if self._serving.done():

@@ -40,8 +40,7 @@ LIVE_PATH, READY_PATH = "/healthz", "/readyz"
 _MODELS_PATH = "/models.json"  # for the page: each model's labels
 _JSON = "application/json"
 _TOO_LARGE = 413
-# Larger bodies are read by a thread, so that others' requests don't wait for theirs.
-_LARGE = 2**20
+_LARGE = 2**20  # larger bodies are read by a thread, so that others' requests don't wait
 _CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "POST, GET",
@@ -59,12 +58,8 @@ _MAX_VERSION = 2**63 - 1
 
 _PAGE = Path(__file__).with_name("browser.html")
 _PAGE_POLICY = (
-    "default-src 'none'",
-    "connect-src 'self'",
-    "img-src blob:",
-    "frame-ancestors 'none'",
-    "base-uri 'none'",
-    "form-action 'none'",
+    "default-src 'none'; connect-src 'self'; img-src blob:; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'"
 )
 
 
@@ -101,26 +96,14 @@ class Answer(NamedTuple):
 class _TooLarge(ServingError):
     """The body is larger than what is accepted."""
 
-    def __init__(self, most: int):
-        super().__init__(
-            Code.RESOURCE_EXHAUSTED, f"The request is larger than the {most} bytes accepted."
-        )
-
 
 class RestApp:
     """The application that the HTTP server calls."""
 
     def __init__(self, service: PredictionService, keys: Keys, flags: Flags, metrics_path: str):
-        """Answers with a service.
-
-        Args:
-          service: that does.
-          keys: that clients must have, but for health and the page.
-          flags: of the server.
-          metrics_path: where Prometheus reads; empty: nowhere.
-        """
+        """Prometheus reads at ``metrics_path``, where there is one."""
         self._service = service
-        self._keys = keys
+        self._keys = keys  # that clients must have, but for health and the page
         self._max_bytes = flags.max_request_bytes  # of a body, unpacked
         self._timeout = flags.rest_api_timeout_in_ms / 1000
         self._metrics_path = metrics_path
@@ -128,7 +111,6 @@ class RestApp:
         self._page = _page()
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        """ASGI's entry."""
         if scope["type"] != "http":
             return
         path = scope["raw_path"].decode("latin-1")
@@ -137,13 +119,12 @@ class RestApp:
         except _TooLarge as error:
             # What is still on its way is not read.
             closing = {"connection": "close"}
-            answer = Answer(_TOO_LARGE, json_tensor.error(error.message), headers=closing)
+            answer = _refusal(_TOO_LARGE, error.message)._replace(headers=closing)
         except ServingError as error:
-            answer = Answer(error.code.http_status, json_tensor.error(error.message))
+            answer = _refusal(error.code.http_status, error.message)
         except Exception:
             _log.exception("%s %s failed.", scope["method"], path)
-            message = "Internal error; the server's log has more."
-            answer = Answer(Code.INTERNAL.http_status, json_tensor.error(message))
+            answer = _refusal(500, "Internal error; the server's log has more.")
         headers = [
             (b"content-type", answer.content_type.encode()),
             (b"content-length", b"%d" % len(answer.body)),
@@ -176,8 +157,8 @@ class RestApp:
 
     def _check_key(self, scope: _Scope) -> None:
         def read(name: str) -> str | None:
-            own = [value for key, value in scope["headers"] if key == name.encode()]
-            return own[-1].decode("latin-1") if own else None
+            value = dict(scope["headers"]).get(name.encode())
+            return None if value is None else value.decode("latin-1")
 
         self._keys.check(read)
 
@@ -186,48 +167,39 @@ class RestApp:
             if path == LIVE_PATH:
                 return Answer(200, b'{"status": "alive"}')
             if path == READY_PATH:
-                if self._service.manager.ready():
-                    return Answer(200, b'{"status": "ready"}')
-                return Answer(503, b'{"status": "not ready"}')
+                ready = self._service.manager.ready()
+                status, text = (200, b"ready") if ready else (503, b"not ready")
+                return Answer(status, b'{"status": "%s"}' % text)
             if path == "/":
                 return self._page
-        return Answer(404, json_tensor.error(f"Not found: {method} {path}"))
+        return _refusal(404, f"Not found: {method} {path}")
 
     async def _body(self, scope: _Scope, receive: _Receive) -> bytes:
-        """The request's body, unpacked.
-
-        Raises:
-          _TooLarge: before more than that is in memory.
-          ServingError: it says that it's gzip, and isn't.
-        """
+        """The request's body, unpacked; refused before more than is accepted is in memory."""
         packed = any(
             name == b"content-encoding" and value.strip().lower() == b"gzip"
             for name, value in scope["headers"]
         )
         unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed else None
-        chunks = []
-        size = 0
-        while True:
+        chunks, size, more = [], 0, True
+        while more:
             event = await receive()
             if event["type"] == "http.disconnect":
                 raise ServingError(Code.CANCELLED, "The client has gone.")
-            chunk = event.get("body", b"")
-            if unpack is not None:
-                try:
-                    chunk = unpack.decompress(chunk, self._max_bytes - size + 1)
-                except zlib.error as error:
-                    raise invalid(
-                        f"The body isn't gzip, as content-encoding says: {error}"
-                    ) from error
+            chunk, more = event.get("body", b""), event.get("more_body", False)
+            try:
+                chunk = unpack.decompress(chunk, self._max_bytes - size + 1) if unpack else chunk
+            except zlib.error as error:
+                message = f"The body isn't gzip, as content-encoding says: {error}"
+                raise invalid(message) from error
             size += len(chunk)
             if size > self._max_bytes:
-                raise _TooLarge(self._max_bytes)
+                message = f"The request is larger than the {self._max_bytes} bytes accepted."
+                raise _TooLarge(Code.RESOURCE_EXHAUSTED, message)
             chunks.append(chunk)
-            if not event.get("more_body"):
-                break
-        if unpack is not None and not unpack.eof:
+        if unpack and not unpack.eof:
             raise invalid("The body's gzip is cut off.")
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return b"".join(chunks)
 
     async def _within_time(self, work: Awaitable[Answer]) -> Answer:
         """As ``asyncio.timeout``, which Python 3.10 lacks."""
@@ -246,35 +218,29 @@ class RestApp:
         except asyncio.CancelledError:
             if not late:
                 raise
-            raise ServingError(
-                Code.DEADLINE_EXCEEDED, f"No answer within {self._timeout:g} s."
-            ) from None
+            message = f"No answer within {self._timeout:g} s."
+            raise ServingError(Code.DEADLINE_EXCEEDED, message) from None
         finally:
             timer.cancel()
 
     async def _infer(self, target: "_Target", scope: _Scope, receive: _Receive) -> Answer:
         body = await self._body(scope, receive)
-        if len(body) > _LARGE:
-            document = await asyncio.to_thread(json_tensor.parse, body)
-        else:
-            document = json_tensor.parse(body)
+        large = len(body) > _LARGE
+        parse = json_tensor.parse
+        document = await asyncio.to_thread(parse, body) if large else parse(body)
         if target.verb == "predict":
-            return await self._predict(target, document, large=len(body) > _LARGE)
+            return await self._predict(target, document, large)
         name = json_tensor.signature_name(document)
-        examples = json_tensor.examples(document)
+        service, examples = self._service, json_tensor.examples(document)
         if target.verb == "classify":
-            classify = ClassificationRequest(input=examples)
-            target.write(classify.model_spec, name)
-            classified = await self._service.classify(classify)
-            return _answer(
-                json_tensor.classifications(classified.result), classified.model_spec.version.value
-            )
-        regress = RegressionRequest(input=examples)
-        target.write(regress.model_spec, name)
-        regressed = await self._service.regress(regress)
-        return _answer(
-            json_tensor.regressions(regressed.result), regressed.model_spec.version.value
-        )
+            request, answer = ClassificationRequest(input=examples), service.classify
+            write = json_tensor.classifications
+        else:
+            request, answer = RegressionRequest(input=examples), service.regress
+            write = json_tensor.regressions
+        target.write(request.model_spec, name)
+        response = await answer(request)
+        return _answer(write(response.result), response.model_spec.version.value)
 
     async def _predict(self, target: "_Target", document: Document, large: bool) -> Answer:
         manager = self._service.manager
@@ -292,17 +258,19 @@ class RestApp:
         spec = ModelSpec()
         target.write(spec, "")
         if target.verb != "metadata":
-            request = GetModelStatusRequest(model_spec=spec)
-            return _with_defaults(self._service.status(request))
-        response = self._service.metadata(
-            GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
-        )
+            return _with_defaults(self._service.status(GetModelStatusRequest(model_spec=spec)))
+        asked = GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
+        response = self._service.metadata(asked)
         signature_map = SignatureDefMap()
         response.metadata["signature_def"].Unpack(signature_map)
         return {
             "model_spec": _with_defaults(response.model_spec),
             "metadata": {"signature_def": _with_defaults(signature_map)},
         }
+
+
+def _refusal(status: int, message: str) -> Answer:
+    return Answer(status, json_tensor.error(message))
 
 
 def _answer(body: bytes, version: int) -> Answer:
@@ -346,13 +314,12 @@ def _target(method: str, path: str) -> _Target:
 
 def _with_defaults(message: Message) -> dict[str, Json]:
     """A message as JSON, snake_case, its unset fields too."""
-    to_json: Callable[..., dict[str, Json]] = functools.partial(
-        json_format.MessageToDict, preserving_proto_field_name=True
-    )
+    to_json: Callable[..., dict[str, Json]] = json_format.MessageToDict
+    options = {"preserving_proto_field_name": True}
     try:
-        return to_json(message, always_print_fields_with_no_presence=True)
+        return to_json(message, **options, always_print_fields_with_no_presence=True)
     except TypeError:  # the option's name before protobuf 5.26
-        return to_json(message, including_default_value_fields=True)
+        return to_json(message, **options, including_default_value_fields=True)
 
 
 def _page() -> Answer:
@@ -364,7 +331,7 @@ def _page() -> Answer:
         digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
         allowed.append(f"{tag}-src 'sha256-{digest}'")
     headers = {
-        "content-security-policy": "; ".join([*_PAGE_POLICY, *allowed]),
+        "content-security-policy": "; ".join([_PAGE_POLICY, *allowed]),
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",
     }

@@ -8,6 +8,8 @@ next batch fills, so that batches are large where there is load and small where 
 
 import asyncio
 import collections
+import dataclasses
+import itertools
 import math
 import weakref
 from collections.abc import Hashable, Sequence
@@ -18,8 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from darkroom.serving.errors import Code, ServingError
-from darkroom.serving.server.saved_model import serving_error
-from darkroom.serving.server.servable import Function
+from darkroom.serving.server.saved_model import Function, serving_error
 from darkroom.serving.server.server_config import Batching
 
 # Images that run together have at most so many pixels, 0.4 GB while they are decoded: clients of a
@@ -38,6 +39,7 @@ class Call(NamedTuple):
     inputs: list[np.ndarray]
     pixels: int = 0  # of all encoded images in it
     alone: bool = False  # what goes in or comes out isn't one for each example
+    names: Sequence[str] = ()  # of the outputs
 
 
 class _Task(NamedTuple):
@@ -50,27 +52,21 @@ class _Task(NamedTuple):
 _Answer = list[np.ndarray] | BaseException
 
 
+@dataclasses.dataclass
 class _Queue:
     """Requests of one kind that wait."""
 
-    def __init__(self, due: float):
-        self.tasks: collections.deque[_Task] = collections.deque()
-        self.examples = 0
-        self.due = due  # the loop's time at which what is there runs, full or not
+    due: float  # the loop's time at which what is there runs, full or not
+    tasks: collections.deque[_Task] = dataclasses.field(default_factory=collections.deque)
+    examples: int = 0
 
 
 class Batcher:
     """Runs calls, several at once where that is possible; belongs to one event loop."""
 
     def __init__(self, parameters: Batching, max_pixels: int):
-        """Starts the threads.
-
-        Args:
-          parameters: how.
-          max_pixels: of the images in one batch, decoded; a single call may have more.
-        """
-        self._parameters = parameters
-        self._max_pixels = max_pixels
+        """Starts the threads; ``max_pixels`` are of a batch, but a single call may have more."""
+        self._parameters, self._max_pixels = parameters, max_pixels
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(parameters.num_batch_threads, "batch")
         self._free = parameters.num_batch_threads
@@ -81,16 +77,19 @@ class Batcher:
         self._unbatchable: weakref.WeakSet[Function] = weakref.WeakSet()
 
     async def run(self, call: Call) -> list[np.ndarray]:
-        """Runs a call, maybe together with others.
+        """Runs a call, maybe with others; raises ServingError, at once where too much waits.
 
         A failing call fails alone: where a batch fails, its halves are tried, down to the guilty.
-
-        Raises:
-          ServingError: UNAVAILABLE at once where too much waits; or what the model said.
         """
         size = self._size(call)
-        self._check_room()
-        largest = self._parameters.max_batch_size
+        limits, largest = self._parameters, self._parameters.max_batch_size
+        # The call's own size doesn't count.
+        if (
+            self._examples >= limits.max_enqueued_batches * largest
+            or self._bytes >= limits.max_enqueued_bytes
+        ):
+            message = "The batch scheduling queue to which this task was submitted is full"
+            raise ServingError(Code.UNAVAILABLE, message)
         if size <= largest:
             return await self._put(call, size)
         parts = [
@@ -104,34 +103,23 @@ class Batcher:
         self._unbatchable.add(call.function)
         return await self._put(call, 0)
 
-    def close(self) -> None:
-        """Ends the threads when their batches are done."""
+    def close(self) -> None:  # when the batches are done
         self._threads.shutdown()
 
     def _size(self, call: Call) -> int:
         """Examples of a call; 0 where it can't run with others."""
-        if self._parameters.max_batch_size == 1:
-            return 0
-        if call.alone or call.function in self._unbatchable:
+        if self._parameters.max_batch_size == 1 or call.alone or call.function in self._unbatchable:
             return 0
         sizes = {array.shape[0] if array.ndim else 0 for array in call.inputs}
         return sizes.pop() if len(sizes) == 1 else 0
 
-    def _check_room(self) -> None:
-        """Refuses a call where too much waits already; its own size doesn't count."""
-        limits = self._parameters
-        if (
-            self._examples >= limits.max_enqueued_batches * limits.max_batch_size
-            or self._bytes >= limits.max_enqueued_bytes
-        ):
-            raise ServingError(
-                Code.UNAVAILABLE,
-                "The batch scheduling queue to which this task was submitted is full",
-            )
-
     def _put(self, call: Call, size: int) -> asyncio.Future[list[np.ndarray]]:
         future: asyncio.Future[list[np.ndarray]] = self._loop.create_future()
-        shapes = tuple((array.dtype, *self._tail(array)) for array in call.inputs)
+        padded = self._parameters.pad_variable_length_inputs
+        # What must be equal for arrays to be put together.
+        shapes = tuple(
+            (array.dtype, *((array.ndim,) if padded else array.shape[1:])) for array in call.inputs
+        )
         key: Hashable = (call.function, shapes) if size else future
         queue = self._queues.get(key)
         if queue is None:
@@ -151,10 +139,6 @@ class Batcher:
             self._awake = True
             self._loop.call_soon(self._start)
 
-    def _tail(self, array: np.ndarray) -> tuple[int, ...]:
-        """What must be equal for arrays to be put together."""
-        return (array.ndim,) if self._parameters.pad_variable_length_inputs else array.shape[1:]
-
     def _start(self) -> None:
         self._awake = False
         if self._timer is not None:
@@ -168,7 +152,9 @@ class Batcher:
             if not full and queue.due > now:
                 due = min(due, queue.due)
                 continue
-            self._dispatch(self._take(queue))
+            if batch := self._take(queue):
+                self._free -= 1
+                self._threads.submit(self._work, batch)
             del self._queues[key]
             if queue.tasks:  # after the others, so that one kind can't keep the threads to itself
                 self._queues[key] = queue
@@ -193,11 +179,6 @@ class Batcher:
             self._examples -= max(task.size, 1)
             self._bytes -= task.bytes
         return batch
-
-    def _dispatch(self, batch: list[_Task]) -> None:
-        if batch:
-            self._free -= 1
-            self._threads.submit(self._work, batch)
 
     def _work(self, batch: list[_Task]) -> None:
         try:
@@ -229,8 +210,7 @@ class Batcher:
         except _FAILURES as error:
             if len(batch) == 1:
                 return [serving_error(error)]
-            # A bad image fails the whole batch, early, at its decoding; six levels find the one
-            # among 64.
+            # A bad image fails a batch early, at its decoding; six levels find the one among 64.
             middle = len(batch) // 2
             return self._answers(batch[:middle]) + self._answers(batch[middle:])
         answers: list[_Answer] = []
@@ -255,12 +235,10 @@ class Batcher:
         outputs = function(inputs)
         if not _is_batch(outputs, total + padding):
             raise _Unbatchable
-        answers: list[_Answer] = []
-        start = 0
-        for size in sizes:
-            answers.append([output[start : start + size] for output in outputs])
-            start += size
-        return answers
+        return [
+            [output[end - size : end] for output in outputs]
+            for size, end in zip(sizes, itertools.accumulate(sizes), strict=True)
+        ]
 
 
 def _is_batch(outputs: Sequence[np.ndarray], size: int) -> bool:
@@ -283,6 +261,4 @@ def _padded(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _byte_count(array: np.ndarray) -> int:
-    if array.dtype != object:
-        return array.nbytes
-    return sum(map(len, array.ravel().tolist()))
+    return sum(map(len, array.ravel().tolist())) if array.dtype == object else array.nbytes

@@ -12,31 +12,29 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
-from tensorflow_serving.apis.classification_pb2 import ClassificationResult
-from tensorflow_serving.apis.inference_pb2 import (
-    InferenceResult,
-    InferenceTask,
-    MultiInferenceRequest,
-)
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest, ClassificationResult
+from tensorflow_serving.apis.inference_pb2 import InferenceResult, InferenceTask
 from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
-from tensorflow_serving.apis.regression_pb2 import RegressionResult
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest, RegressionResult
 
 from darkroom.serving import signatures
 from darkroom.serving.codecs import image_header, tensors
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.server.batching import Call
-from darkroom.serving.server.servable import Model, Servable
+from darkroom.serving.server.manager import Servable
+from darkroom.serving.server.saved_model import Model
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 _INPUTS, _CLASSES, _SCORES, _OUTPUTS = "inputs", "classes", "scores", "outputs"
-
+# What TensorFlow Serving calls a method, and the outputs that its signature may have.
+_METHODS = {CLASSIFY: ("classification", (_CLASSES, _SCORES)), REGRESS: ("regression", (_OUTPUTS,))}
 # The tag of its only field, its features.
 _FIRST_BYTE_OF_EXAMPLE = b"\n"
 
-Outputs = Mapping[str, np.ndarray]  # by their names in the signature, or by tensor names
+Arrays = Mapping[str, np.ndarray]  # by their names in the signature, or by tensor names
 
 
 class Limits(NamedTuple):
@@ -54,9 +52,8 @@ class Limits(NamedTuple):
             for value in array.ravel().tolist():
                 pixels = sum(map(image_header.pixels, _images_in(value)))
                 if pixels > self.max_pixels:
-                    raise invalid(
-                        f"an image claims {pixels} pixels; at most {self.max_pixels} are decoded"
-                    )
+                    most = f"at most {self.max_pixels} are decoded"
+                    raise invalid(f"an image claims {pixels} pixels; {most}")
                 total += pixels
         return total
 
@@ -78,26 +75,24 @@ def _images_in(value: bytes) -> Iterable[bytes]:
 def predict_call(
     model: Model,
     signature: SignatureDef,
-    inputs: Mapping[str, np.ndarray],
+    inputs: Arrays,
     limits: Limits,
-    output_filter: Sequence[str] = (),
-) -> tuple[Call, list[str]]:
-    """What to compute for a Predict request, and the names of the outputs in their order."""
+    wanted: Sequence[str],
+) -> Call:
+    """What to compute for a Predict request; of the outputs those wanted, or all."""
     sent, expected = set(inputs), set(signature.inputs)
     # Defaults of inputs are TensorFlow 2.13's.
     defaults = set(getattr(signature, "defaults", ()))
     if sent - expected or expected - sent - defaults:
         raise invalid(_wrong_inputs(sent, expected))
-    for at, name in enumerate(output_filter):
+    for at, name in enumerate(wanted):
         if name not in signature.outputs:
             outputs = ",".join(sorted(signature.outputs))
-            raise invalid(
-                f"output tensor alias not found in signature: {name} "
-                f"Outputs expected to be in the set {{{outputs}}}."
-            )
-        if name in output_filter[:at]:
+            expected_set = f"Arrays expected to be in the set {{{outputs}}}."
+            raise invalid(f"output tensor alias not found in signature: {name} {expected_set}")
+        if name in wanted[:at]:
             raise invalid(f"duplicate output tensor alias: {name}")
-    names = sorted(output_filter or signature.outputs)
+    names = sorted(wanted or signature.outputs)
     arrays = dict(inputs)
     for name in expected - sent:
         arrays[name] = tf.make_ndarray(signature.defaults[name])
@@ -110,7 +105,7 @@ def predict_call(
     infos = [signature.inputs[name] for name in order]
     infos += [signature.outputs[name] for name in names]
     alone = any(map(_is_fixed, infos))
-    return Call(function, values, limits.count_pixels(values), alone), names
+    return Call(function, values, limits.count_pixels(values), alone, names)
 
 
 def _is_fixed(info: TensorInfo) -> bool:
@@ -121,50 +116,44 @@ def _is_fixed(info: TensorInfo) -> bool:
     return not dimensions or dimensions[0].size >= 0
 
 
-def arrays_of(request: PredictRequest, signature: SignatureDef, limits: Limits) -> Outputs:
+def arrays_of(request: PredictRequest, signature: SignatureDef, limits: Limits) -> Arrays:
     """The inputs of a request on the wire."""
     arrays = {}
     for name, proto in request.inputs.items():
         info = signature.inputs.get(name)
         if info is not None and info.dtype != proto.dtype:
-            raise invalid(
-                f'input "{name}" must be of type {tensors.dtype_name(info.dtype)}, received '
-                f"{tensors.dtype_name(proto.dtype)}"
-            )
+            types = map(tensors.dtype_name, (info.dtype, proto.dtype))
+            raise invalid(f'input "{name}" must be of type {", received ".join(types)}')
         arrays[name] = tensors.to_array(name, proto, limits.max_bytes)
     return arrays
 
 
-def predict_response(
-    servable: Servable, signature_name: str, names: Sequence[str], outputs: Sequence[np.ndarray]
-) -> PredictResponse:
+def predict_response(servable: Servable, signature: str, outputs: Arrays) -> PredictResponse:
     """The response on the wire."""
     response = PredictResponse()
-    write_spec(response.model_spec, servable, signature_name)
-    for name, array in zip(names, outputs, strict=True):
+    write_spec(response.model_spec, servable, signature)
+    for name, array in outputs.items():
         tensors.fill(response.outputs[name], array)
     return response
 
 
-def predict_request(
-    servable: Servable, signature_name: str, inputs: Mapping[str, np.ndarray]
-) -> PredictRequest:
+def predict_request(servable: Servable, signature: str, inputs: Arrays) -> PredictRequest:
     """What a client would have sent over gRPC, for the request log."""
     request = PredictRequest()
-    write_spec(request.model_spec, servable, signature_name)
+    write_spec(request.model_spec, servable, signature)
     for name, array in inputs.items():
         tensors.fill(request.inputs[name], array)
     return request
 
 
 def _wrong_inputs(sent: set[str], expected: set[str]) -> str:
-    def listed(names: set[str]) -> str:
-        return "{" + ",".join(sorted(names)) + "}"
-
+    have, want, extra, missing = (
+        "{" + ",".join(sorted(names)) + "}"
+        for names in (sent, expected, sent - expected, expected - sent)
+    )
     return (
-        f"input size does not match signature: {len(sent)}!={len(expected)} "
-        f"len({listed(sent)}) != len({listed(expected)}). Sent extra: "
-        f"{listed(sent - expected)}. Missing but required: {listed(expected - sent)}."
+        f"input size does not match signature: {len(sent)}!={len(expected)} len({have}) != "
+        f"len({want}). Sent extra: {extra}. Missing but required: {missing}."
     )
 
 
@@ -172,17 +161,13 @@ def _wrong_inputs(sent: set[str], expected: set[str]) -> str:
 
 
 def examples_call(
-    model: Model,
-    tasks: Sequence[InferenceTask],
-    examples: Input,
-    limits: Limits,
-) -> tuple[Call, list[str]]:
-    """What to compute for some tasks, and the tensors' names in their order."""
+    model: Model, tasks: Sequence[InferenceTask], examples: Input, limits: Limits
+) -> Call:
+    """What to compute for some tasks; its outputs are named as the tensors."""
     fed, fetched = set(), set()
     for task in tasks:
         signature = signature_of(model, task.model_spec.signature_name)
-        read = _classify_tensors if task.method_name == CLASSIFY else _regress_tensors
-        feed, fetches = read(signature)
+        feed, fetches = _feed_and_fetches(signature, task.method_name)
         fed.add(feed)
         fetched.update(fetches)
     if len(fed) > 1:
@@ -190,29 +175,33 @@ def examples_call(
     names = sorted(fetched)
     array = _serialized(examples)
     function = model.function(tuple(fed), tuple(names))
-    return Call(function, [array], limits.count_pixels([array])), names
+    return Call(function, [array], limits.count_pixels([array]), names=names)
 
 
-def check_tasks(request: MultiInferenceRequest) -> None:
+def task_of(request: ClassificationRequest | RegressionRequest) -> InferenceTask:
+    """The one task of a request that isn't MultiInference."""
+    method = CLASSIFY if isinstance(request, ClassificationRequest) else REGRESS
+    return InferenceTask(model_spec=request.model_spec, method_name=method)
+
+
+def check_tasks(tasks: Sequence[InferenceTask]) -> None:
     """Refuses tasks that can't be done together."""
-    if not request.tasks:
+    if not tasks:
         raise invalid("Inference request must have at least one task.")
     seen = set()
-    for task in request.tasks:
+    for task in tasks:
         if not task.model_spec.name:
             raise invalid("Found ModelSpec with an empty model name.")
-        if task.model_spec.name != request.tasks[0].model_spec.name:
-            raise invalid(
-                "All ModelSpecs in a MultiInferenceRequest must access the same model name."
-            )
+        if task.model_spec.name != tasks[0].model_spec.name:
+            message = "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+            raise invalid(message)
         name = task.model_spec.signature_name or signatures.SERVING
         if name in seen:
             raise invalid(f"Duplicate evaluation of signature: {name}")
         seen.add(name)
-        if task.method_name not in (CLASSIFY, REGRESS):
-            raise ServingError(
-                Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
-            )
+        if task.method_name not in _METHODS:
+            message = f"Unsupported signature method_name: {task.method_name}"
+            raise ServingError(Code.UNIMPLEMENTED, message)
 
 
 def signature_of(model: Model, name: str) -> SignatureDef:
@@ -223,14 +212,8 @@ def signature_of(model: Model, name: str) -> SignatureDef:
     return model.signatures[name]
 
 
-def classification(signature: SignatureDef, outputs: Outputs, count: int) -> ClassificationResult:
-    """The classes and scores of each example.
-
-    Args:
-      signature: of the task.
-      outputs: by the names of their tensors.
-      count: of the examples.
-    """
+def classification(signature: SignatureDef, outputs: Arrays, count: int) -> ClassificationResult:
+    """The classes and scores of so many examples; ``outputs`` are by the names of tensors."""
     classes, scores = (
         outputs[signature.outputs[name].name] if name in signature.outputs else None
         for name in (_CLASSES, _SCORES)
@@ -239,19 +222,16 @@ def classification(signature: SignatureDef, outputs: Outputs, count: int) -> Cla
         if array is None:
             continue
         if array.ndim != 2:
-            raise invalid(
-                f"Expected Tensor shape: [batch_size num_classes] but got {list(array.shape)}"
-            )
+            message = f"Expected Tensor shape: [batch_size num_classes] but got {list(array.shape)}"
+            raise invalid(message)
         if array.dtype != dtype:
             kind = "DT_STRING" if dtype is np.object_ else "DT_FLOAT"
             raise invalid(f"Expected {name} Tensor of {kind}. Got: {array.dtype}")
         if len(array) != count:
             raise invalid(f"Expected {name} output batch size of {count}. Got: {len(array)}")
     if classes is not None and scores is not None and classes.shape != scores.shape:
-        raise invalid(
-            "Tensors class and score should match in dim_size(1). Got "
-            f"{classes.shape[1]} vs. {scores.shape[1]}"
-        )
+        sizes = f"{classes.shape[1]} vs. {scores.shape[1]}"
+        raise invalid(f"Tensors class and score should match in dim_size(1). Got {sizes}")
     [shape] = {array.shape for array in (classes, scores) if array is not None}
     classes = np.full(shape, "", object) if classes is None else classes
     scores = np.zeros(shape) if scores is None else scores
@@ -263,32 +243,22 @@ def classification(signature: SignatureDef, outputs: Outputs, count: int) -> Cla
     return result
 
 
-def regression(signature: SignatureDef, outputs: Outputs, count: int) -> RegressionResult:
+def regression(signature: SignatureDef, outputs: Arrays, count: int) -> RegressionResult:
     """The value of each example; arguments and errors as of ``classification``."""
     values = outputs[signature.outputs[_OUTPUTS].name]
     if values.ndim != 1 and values.shape[1:] != (1,):
-        raise invalid(
-            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-            f"{list(values.shape)}"
-        )
+        shapes = f"either [batch_size] or [batch_size, 1] but got {list(values.shape)}"
+        raise invalid(f"Expected output Tensor shape to be {shapes}")
     if len(values) != count:
-        raise invalid(
-            f"Input batch size did not match output batch size: {count} vs. {len(values)}"
-        )
+        message = f"Input batch size did not match output batch size: {count} vs. {len(values)}"
+        raise invalid(message)
     if values.dtype != np.float32:
         raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {values.dtype}")
-    result = RegressionResult()
-    for value in values.ravel().tolist():
-        result.regressions.add(value=value)
-    return result
+    return RegressionResult(regressions=[{"value": value} for value in values.ravel().tolist()])
 
 
 def result(
-    servable: Servable,
-    model: Model,
-    task: InferenceTask,
-    outputs: Outputs,
-    count: int,
+    servable: Servable, model: Model, task: InferenceTask, outputs: Arrays, count: int
 ) -> InferenceResult:
     """A task's result; arguments and errors as of ``classification``."""
     answer = InferenceResult()
@@ -309,44 +279,29 @@ def write_spec(spec: ModelSpec, servable: Servable, signature_name: str) -> None
     spec.signature_name = signature_name or signatures.SERVING
 
 
-def _classify_tensors(signature: SignatureDef) -> tuple[str, list[str]]:
-    if signature.method_name != CLASSIFY:
-        raise invalid(
-            f"Expected classification signature method_name to be {CLASSIFY}. "
-            f"Was: {signature.method_name}"
-        )
-    _check_one_input(signature, "classification")
-    if len(signature.outputs) not in (1, 2):
-        raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
-    fetches = [signature.outputs[n].name for n in (_CLASSES, _SCORES) if n in signature.outputs]
-    if not fetches:
-        raise ServingError(
-            Code.FAILED_PRECONDITION,
-            "Expected classification signature outputs to contain at least one of "
-            f'"{_CLASSES}" or "{_SCORES}". It has: {", ".join(sorted(signature.outputs))}',
-        )
-    return signature.inputs[_INPUTS].name, fetches
-
-
-def _regress_tensors(signature: SignatureDef) -> tuple[str, list[str]]:
-    if signature.method_name != REGRESS:
-        raise invalid(
-            f"Expected regression signature method_name to be {REGRESS}. "
-            f"Was: {signature.method_name}"
-        )
-    _check_one_input(signature, "regression")
-    if len(signature.outputs) != 1:
-        raise invalid("Expected one output Tensor.")
-    if _OUTPUTS not in signature.outputs:
-        raise ServingError(Code.FAILED_PRECONDITION, "No regression outputs found in SignatureDef.")
-    return signature.inputs[_INPUTS].name, [signature.outputs[_OUTPUTS].name]
-
-
-def _check_one_input(signature: SignatureDef, kind: str) -> None:
+def _feed_and_fetches(signature: SignatureDef, method: str) -> tuple[str, list[str]]:
+    """Names of the tensors that a task feeds and fetches."""
+    kind, outputs = _METHODS[method]
+    if signature.method_name != method:
+        names = f"{method}. Was: {signature.method_name}"
+        raise invalid(f"Expected {kind} signature method_name to be {names}")
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
     if _INPUTS not in signature.inputs:
         raise ServingError(Code.FAILED_PRECONDITION, f"No {kind} inputs found in SignatureDef.")
+    if not 1 <= len(signature.outputs) <= len(outputs):
+        sizes = f"one or two output Tensors, found {len(signature.outputs)}"
+        raise invalid(f"Expected {sizes if method == CLASSIFY else 'one output Tensor.'}")
+    fetches = [signature.outputs[name].name for name in outputs if name in signature.outputs]
+    if not fetches:
+        raise ServingError(
+            Code.FAILED_PRECONDITION,
+            "Expected classification signature outputs to contain at least one of "
+            f'"{_CLASSES}" or "{_SCORES}". It has: {", ".join(sorted(signature.outputs))}'
+            if method == CLASSIFY
+            else "No regression outputs found in SignatureDef.",
+        )
+    return signature.inputs[_INPUTS].name, fetches
 
 
 def _serialized(request: Input) -> np.ndarray:

@@ -4,79 +4,59 @@ import os
 import time
 
 import tensorflow as tf
-from tensorflow_serving.apis.inference_pb2 import InferenceTask
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from darkroom.serving import signatures
 from darkroom.serving.errors import Code, ServingError
 from darkroom.serving.flags import Flags
-from darkroom.serving.server import inference, tflite
+from darkroom.serving.server import inference, saved_model, tflite
 from darkroom.serving.server.inference import Limits
+from darkroom.serving.server.manager import Servable
 from darkroom.serving.server.prometheus import Metrics
-from darkroom.serving.server.saved_model import SavedModel, serving_error, session_config
-from darkroom.serving.server.servable import Model, Servable
-from darkroom.serving.server.tflite import LiteModel
+from darkroom.serving.server.saved_model import Model
 
 _MOST_WARMUP_REQUESTS = 1000  # as TensorFlow Serving's
 
 
-class Loader:
-    """Loads versions for a ``Manager``, in its threads."""
-
-    def __init__(self, flags: Flags, limits: Limits, metrics: Metrics):
-        """Takes the flags, which say how."""
-        self._flags = flags
-        self._limits = limits
-        self._metrics = metrics
+def load(servable: Servable, flags: Flags, limits: Limits, metrics: Metrics) -> Model:
+    """Loads a version and warms it up; raises ServingError where either fails."""
+    lite = os.path.join(servable.path, tflite.FILE_NAME)
+    model: Model
+    if flags.prefer_tflite_model and tf.io.gfile.exists(lite):
+        model = tflite.LiteModel(lite, os.cpu_count() or 1)
+    else:
         session = flags.tensorflow_session_parallelism
-        self._session_config = session_config(
+        config = saved_model.session_config(
             flags.tensorflow_intra_op_parallelism or session,
             flags.tensorflow_inter_op_parallelism or session,
             flags.per_process_gpu_memory_fraction,
         )
-
-    def __call__(self, servable: Servable) -> Model:
-        """Loads a version and warms it up.
-
-        Raises:
-          ServingError: it can't be loaded, or its warm-up requests fail.
-        """
-        model = self._load(servable.path)
-        if self._flags.enable_model_warmup:
-            start = time.perf_counter()
-            status = Code.OK
-            try:
-                self._warm_up(servable, model)
-            except ServingError as error:
-                status = error.code
-                model.close()
-                raise
-            finally:
-                self._metrics.warmup.add(
-                    servable.path, status.name, seconds=time.perf_counter() - start
-                )
-        return model
-
-    def _load(self, folder: str) -> Model:
-        lite = os.path.join(folder, tflite.FILE_NAME)
-        if self._flags.prefer_tflite_model and tf.io.gfile.exists(lite):
-            return LiteModel(lite, os.cpu_count() or 1)
-        tags = self._flags.saved_model_tags.split(",")
-        return SavedModel(folder, tags, self._session_config)
-
-    def _warm_up(self, servable: Servable, model: Model) -> None:
-        path = os.path.join(servable.path, signatures.WARMUP_PATH)
-        if not tf.io.gfile.exists(path):
-            return
+        model = saved_model.SavedModel(servable.path, flags.saved_model_tags.split(","), config)
+    if flags.enable_model_warmup:
+        start, status = time.perf_counter(), Code.OK
         try:
-            records = tf.data.TFRecordDataset(path).take(_MOST_WARMUP_REQUESTS)
-            for record in records.as_numpy_iterator():
-                _replay(model, PredictionLog.FromString(record), self._limits)
-        except Exception as error:  # OpError, DecodeError, ServingError, and what functions raise
-            reason = serving_error(error)
-            raise ServingError(
-                reason.code, f"a warm-up request of {path} failed: {reason.message}"
-            ) from error
+            _warm_up(servable, model, limits)
+        except ServingError as error:
+            status = error.code
+            model.close()
+            raise
+        finally:
+            metrics.warmup.add(servable.path, status.name, seconds=time.perf_counter() - start)
+    return model
+
+
+def _warm_up(servable: Servable, model: Model, limits: Limits) -> None:
+    path = os.path.join(servable.path, signatures.WARMUP_PATH)
+    if not tf.io.gfile.exists(path):
+        return
+    try:
+        records = tf.data.TFRecordDataset(path).take(_MOST_WARMUP_REQUESTS)
+        for record in records.as_numpy_iterator():
+            _replay(model, PredictionLog.FromString(record), limits)
+    except Exception as error:  # OpError, DecodeError, ServingError, and what functions raise
+        reason = saved_model.serving_error(error)
+        message = f"a warm-up request of {path} failed: {reason.message}"
+        raise ServingError(reason.code, message) from error
 
 
 def _replay(model: Model, log: PredictionLog, limits: Limits) -> None:
@@ -86,15 +66,12 @@ def _replay(model: Model, log: PredictionLog, limits: Limits) -> None:
         name = request.model_spec.signature_name or signatures.SERVING
         signature = inference.signature_of(model, name)
         inputs = inference.arrays_of(request, signature, limits)
-        call, _ = inference.predict_call(model, signature, inputs, limits, request.output_filter)
+        call = inference.predict_call(model, signature, inputs, limits, request.output_filter)
     elif kind in ("classify_log", "regress_log", "multi_inference_log"):
         request = getattr(log, kind).request
-        if kind == "multi_inference_log":
-            tasks = request.tasks
-        else:
-            method = inference.CLASSIFY if kind == "classify_log" else inference.REGRESS
-            tasks = [InferenceTask(model_spec=request.model_spec, method_name=method)]
-        call, _ = inference.examples_call(model, tasks, request.input, limits)
+        many = kind == "multi_inference_log"
+        tasks = request.tasks if many else [inference.task_of(request)]
+        call = inference.examples_call(model, tasks, request.input, limits)
     else:
         raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
     call.function(call.inputs)

@@ -7,26 +7,52 @@ that uses it has its answer.
 
 import asyncio
 import dataclasses
+import enum
 import logging
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+
+import tensorflow as tf
 
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.flags import Flags
 from darkroom.serving.server import server_config
-from darkroom.serving.server.servable import (
-    Model,
-    Servable,
-    State,
-    version_folders,
-    wanted_versions,
-)
+from darkroom.serving.server.saved_model import Model
 from darkroom.serving.server.server_config import ModelConfig, ModelServerConfig
 from darkroom.serving.signatures import CANARY, STABLE
 
 _log = logging.getLogger(__name__)
+_LARGEST = 2**63 - 1  # int64 on the wire
+
+
+class State(enum.IntEnum):
+    """The state of a version, by TensorFlow Serving's numbers."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclasses.dataclass(eq=False)
+class Servable:
+    """A version of a model."""
+
+    name: str
+    version: int
+    path: str
+    state: State = State.START
+    error: ServingError | None = None  # why the last try to load it failed
+    model: Model | None = None  # while AVAILABLE or UNLOADING
+    users: int = 0  # requests under way
+    tried: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)  # to load it, once
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version}"
 
 
 @dataclasses.dataclass(eq=False)
@@ -40,8 +66,11 @@ class _Entry:
     warning: str = ""  # logged last
 
     def available(self) -> list[Servable]:
-        """Versions that answer."""
         return [s for s in self.servables.values() if s.state is State.AVAILABLE]
+
+    def reasons(self) -> str:
+        errors = [str(s.error) for s in self.servables.values() if s.error is not None]
+        return "; ".join(filter(None, [*errors, self.warning]))
 
     def warn(self, message: str) -> None:
         """Logs a message once, however often it comes."""
@@ -50,33 +79,19 @@ class _Entry:
         self.warning = message
 
 
+_ABSENT = _Entry(ModelConfig())  # of a model that isn't configured
+
+
 class Unavailable(ServingError):
     """Models that are configured don't answer."""
-
-    def __init__(self, entries: Mapping[str, _Entry], names: Collection[str]):
-        """Tells the reason of each."""
-        reasons = []
-        for name in names:
-            entry = entries[name]
-            errors = [str(s.error) for s in entry.servables.values() if s.error is not None]
-            reasons.append(f"{name}: {'; '.join(filter(None, [*errors, entry.warning]))}")
-        super().__init__(
-            Code.UNKNOWN, f"Some models did not become available: {{{', '.join(reasons)}}}"
-        )
 
 
 class Manager:
     """All models of a server; its methods belong to the event loop's thread."""
 
     def __init__(self, load: Callable[[Servable], Model], flags: Flags):
-        """Serves nothing yet.
-
-        Args:
-          load: loads a version and warms it up; called in a thread.
-          flags: of the server.
-        """
-        self._load = load
-        self._flags = flags
+        """Serves nothing yet; ``load`` loads a version and warms it up, in a thread."""
+        self._load, self._flags = load, flags
         self._threads = ThreadPoolExecutor(2, "load")
         self._entries: dict[str, _Entry] = {}
         self._changing = asyncio.Lock()
@@ -86,20 +101,11 @@ class Manager:
     # What requests ask.
 
     def find(self, name: str, version: int | None = None, label: str = "") -> Servable:
-        """The available version that a request means.
-
-        Args:
-          name: of the model.
-          version: a certain one.
-          label: of a version, instead of its number; with neither, the newest.
-
-        Raises:
-          ServingError: there is none.
-        """
+        """The available version that a request means, by default the newest; or ServingError."""
         if not name:
             raise invalid("ModelSpec has no name specified.")
-        entry = self._entries.get(name)
-        labels = entry.labels if entry else {}
+        entry = self._entries.get(name, _ABSENT)
+        labels = entry.labels
         if version is None and not label and self._flags.canary_share is not None:
             to_canary = CANARY in labels and random.random() < self._flags.canary_share
             label = CANARY if to_canary else STABLE if STABLE in labels else ""
@@ -108,13 +114,12 @@ class Manager:
                 raise invalid(f"Unrecognized servable version label: {label}")
             version = labels[label]
         if version is not None:
-            servable = entry.servables.get(version) if entry else None
+            servable = entry.servables.get(version)
             if servable is None or servable.state is not State.AVAILABLE:
-                raise ServingError(
-                    Code.NOT_FOUND, f"Servable not found for request: Specific({name}, {version})"
-                )
+                message = f"Servable not found for request: Specific({name}, {version})"
+                raise ServingError(Code.NOT_FOUND, message)
             return servable
-        available = entry.available() if entry else []
+        available = entry.available()
         if not available:
             raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Latest({name})")
         return max(available, key=lambda servable: servable.version)
@@ -132,31 +137,22 @@ class Manager:
                 self._end(servable)
 
     def status(self, name: str, version: int | None = None, label: str = "") -> list[Servable]:
-        """The versions of a model that are, were or shall be served, newest first.
-
-        Raises:
-          ServingError: no such model, version or label.
-        """
-        entry = self._entries.get(name)
+        """The versions of a model that are, were or shall be served, newest first."""
+        entry = self._entries.get(name, _ABSENT)
         if label:
-            if entry is None or label not in entry.labels:
+            if label not in entry.labels:
                 raise invalid(f"Unrecognized servable version label: {label}")
             version = entry.labels[label]
-        servables = entry.servables if entry else {}
-        if version is not None:
-            if version not in servables:
-                raise ServingError(
-                    Code.NOT_FOUND, f"Could not find version {version} of model {name}"
-                )
-            return [servables[version]]
+        numbers = sorted(entry.servables, reverse=True) if version is None else [version]
+        servables = [entry.servables[n] for n in numbers if n in entry.servables]
         if not servables:
-            raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
-        return [servables[number] for number in sorted(servables, reverse=True)]
+            which = "any versions" if version is None else f"version {version}"
+            raise ServingError(Code.NOT_FOUND, f"Could not find {which} of model {name}")
+        return servables
 
     def config(self, name: str) -> ModelConfig | None:
         """How a model is configured; None where it isn't."""
-        entry = self._entries.get(name)
-        return entry.config if entry else None
+        return self._entries[name].config if name in self._entries else None
 
     def labels(self) -> dict[str, dict[str, int]]:
         """Of each configured model, its labels and their versions."""
@@ -173,9 +169,6 @@ class Manager:
 
         A model that can't be loaded yet is reported and tried again, but raises nothing: a server
         that waits for its first model is alive, though not ready.
-
-        Raises:
-          ServingError: the configuration can't be taken.
         """
         try:
             await self.reload(config)
@@ -211,15 +204,18 @@ class Manager:
                 for version in entry.wanted:
                     await entry.servables[version].tried.wait()
                 self._settle(entry)
-            missing = [name for name, entry in self._entries.items() if not entry.available()]
-            if missing:
-                raise Unavailable(self._entries, missing)
+            reasons = [
+                f"{name}: {entry.reasons()}"
+                for name, entry in self._entries.items()
+                if not entry.available()
+            ]
+            if reasons:
+                message = f"Some models did not become available: {{{', '.join(reasons)}}}"
+                raise Unavailable(Code.UNKNOWN, message)
 
     async def close(self) -> None:
         """Unloads everything; requests under way have their answers already."""
-        if self._watching is not None:
-            self._watching.cancel()
-        for task in self._loading:
+        for task in filter(None, [self._watching, *self._loading]):
             task.cancel()
         for entry in self._entries.values():
             for servable in entry.servables.values():
@@ -245,8 +241,14 @@ class Manager:
             except OSError as error:
                 entry.warn(f"Could not look for versions of {entry.config.name}: {error}")
                 continue
-            wanted, missing = wanted_versions(entry.config, folders)
-            entry.warn(_missing_message(entry.config, missing) if missing or not folders else "")
+            wanted, missing = server_config.wanted_versions(entry.config, folders)
+            which = f"servable {entry.config.name}"
+            where = f"found under base path {entry.config.base_path}"
+            if missing:
+                asked = f"Versions {sorted(missing)} of {which}, which its version policy asks for"
+                entry.warn(f"{asked}, were not {where}")
+            else:
+                entry.warn("" if folders else f"No versions of {which} {where}")
             entry.wanted = set(wanted)
             for version, path in wanted.items():
                 old = entry.servables.get(version)
@@ -289,12 +291,8 @@ class Manager:
         servable.tried.set()
 
     def _is_wanted(self, servable: Servable) -> bool:
-        entry = self._entries.get(servable.name)
-        return (
-            entry is not None
-            and entry.servables.get(servable.version) is servable
-            and servable.version in entry.wanted
-        )
+        entry, version = self._entries.get(servable.name, _ABSENT), servable.version
+        return entry.servables.get(version) is servable and version in entry.wanted
 
     def _settle(self, entry: _Entry) -> None:
         """Moves labels to what is available now, then lets go what isn't wanted any more."""
@@ -325,8 +323,23 @@ class Manager:
         model, servable.model = servable.model, None
         servable.state = State.END
         if model is not None:
-            # Freeing a large model takes a while.
-            self._threads.submit(model.close)
+            self._threads.submit(model.close)  # freeing a large one takes a while
+
+
+def version_folders(base_path: str) -> dict[int, str]:
+    """The folders of a model's versions by number; OSError where they can't be listed."""
+    try:
+        names = tf.io.gfile.listdir(base_path)
+    except tf.errors.OpError as error:
+        raise OSError(f"{base_path}: {error.message}") from error
+    except UnicodeDecodeError as error:
+        raise OSError(f"{base_path}: a name in it is not UTF-8") from error
+    bare = (name.rstrip("/") for name in names)
+    return {
+        int(name): f"{base_path.rstrip('/')}/{name}"
+        for name in bare
+        if re.fullmatch("[0-9]+", name) and int(name) <= _LARGEST
+    }
 
 
 def _check_labels(models: Mapping[str, ModelConfig]) -> None:
@@ -335,22 +348,12 @@ def _check_labels(models: Mapping[str, ModelConfig]) -> None:
         if not model.version_labels:
             continue
         try:
-            wanted, _ = wanted_versions(model, version_folders(model.base_path))
+            folders = version_folders(model.base_path)
+            wanted, _ = server_config.wanted_versions(model, folders)
         except OSError as error:
             raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
         for label, version in model.version_labels.items():
             if version not in wanted:
-                raise ServingError(
-                    Code.FAILED_PRECONDITION,
-                    f"Request to assign label {label} to version {version} of model {name}, but "
-                    "the version is not currently available for inference.",
-                )
-
-
-def _missing_message(config: ModelConfig, missing: Collection[int]) -> str:
-    if not missing:
-        return f"No versions of servable {config.name} found under base path {config.base_path}"
-    return (
-        f"Versions {sorted(missing)} of servable {config.name}, which its version policy asks "
-        f"for, were not found under base path {config.base_path}"
-    )
+                message = f"Request to assign label {label} to version {version} of model {name}, "
+                message += "but the version is not currently available for inference."
+                raise ServingError(Code.FAILED_PRECONDITION, message)

@@ -2,27 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 from google.protobuf.message import Message
+from tensorflow_serving.apis import get_model_metadata_pb2 as metadata_pb2
+from tensorflow_serving.apis import get_model_status_pb2 as status_pb2
+from tensorflow_serving.apis import inference_pb2
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest, ClassificationResponse
-from tensorflow_serving.apis.get_model_metadata_pb2 import (
-    GetModelMetadataRequest,
-    GetModelMetadataResponse,
-    SignatureDefMap,
-)
-from tensorflow_serving.apis.get_model_status_pb2 import (
-    GetModelStatusRequest,
-    GetModelStatusResponse,
-)
-from tensorflow_serving.apis.inference_pb2 import (
-    InferenceResult,
-    InferenceTask,
-    MultiInferenceRequest,
-    MultiInferenceResponse,
-)
+from tensorflow_serving.apis.inference_pb2 import InferenceResult, InferenceTask
 from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
 from tensorflow_serving.apis.model_pb2 import ModelSpec
@@ -33,12 +21,12 @@ from tensorflow_serving.apis.regression_pb2 import RegressionRequest, Regression
 from darkroom.serving import signatures
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.server import inference
-from darkroom.serving.server.batching import Batcher
-from darkroom.serving.server.inference import Limits
-from darkroom.serving.server.manager import Manager
+from darkroom.serving.server.batching import Batcher, Call
+from darkroom.serving.server.inference import Arrays, Limits
+from darkroom.serving.server.manager import Manager, Servable
 from darkroom.serving.server.prometheus import Metrics
 from darkroom.serving.server.request_log import RequestLog
-from darkroom.serving.server.servable import Model, Servable
+from darkroom.serving.server.saved_model import Model
 
 _METADATA_FIELD = "signature_def"
 
@@ -47,19 +35,10 @@ class PredictionService:
     """TensorFlow Serving's two services, without a transport."""
 
     def __init__(
-        self,
-        manager: Manager,
-        batcher: Batcher,
-        limits: Limits,
-        metrics: Metrics,
-        log: RequestLog,
+        self, manager: Manager, batcher: Batcher, limits: Limits, metrics: Metrics, log: RequestLog
     ):
-        """Takes the parts, which are made elsewhere."""
-        self.manager = manager
-        self.limits = limits
-        self.metrics = metrics
-        self._batcher = batcher
-        self._log = log
+        self.manager, self.limits, self.metrics = manager, limits, metrics
+        self._batcher, self._log = batcher, log
 
     async def close(self) -> None:
         """Unloads all models and writes what the log still has; no request may be under way."""
@@ -97,40 +76,28 @@ class PredictionService:
         return self.manager.find(spec.name, label=spec.version_label)
 
     async def predict(self, request: PredictRequest) -> PredictResponse:
-        """Answers Predict on the wire's messages.
-
-        Raises:
-          ServingError: what the client is told.
-        """
+        """Answers Predict on the wire's messages; raises ServingError, what the client is told."""
         servable = self.find(request.model_spec)
         with self.manager.use(servable) as model:
             name = request.model_spec.signature_name or signatures.SERVING
             signature = model.signatures.get(name)
             if signature is None:
-                raise ServingError(
-                    Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
-                )
+                message = f'Serving signature key "{name}" not found.'
+                raise ServingError(Code.FAILED_PRECONDITION, message)
             inputs = inference.arrays_of(request, signature, self.limits)
-            call, names = inference.predict_call(
-                model, signature, inputs, self.limits, request.output_filter
-            )
-            outputs = await self._batcher.run(call)
-            response = inference.predict_response(servable, name, names, outputs)
+            wanted = request.output_filter
+            call = inference.predict_call(model, signature, inputs, self.limits, wanted)
+            outputs = await self._run(call)
+            response = inference.predict_response(servable, name, outputs)
         self._sample("predict_log", response.model_spec, lambda: (request, response))
         return response
 
     async def predict_arrays(
-        self,
-        servable: Servable,
-        model: Model,
-        signature_name: str,
-        inputs: Mapping[str, np.ndarray],
-    ) -> dict[str, np.ndarray]:
+        self, servable: Servable, model: Model, signature_name: str, inputs: Arrays
+    ) -> Arrays:
         """Answers Predict on arrays, of a servable in use; errors as of ``predict``."""
-        call, names = inference.predict_call(
-            model, model.signatures[signature_name], inputs, self.limits
-        )
-        outputs = await self._batcher.run(call)
+        signature = model.signatures[signature_name]
+        outputs = await self._run(inference.predict_call(model, signature, inputs, self.limits, ()))
         spec = ModelSpec()
         inference.write_spec(spec, servable, signature_name)
         self._sample(
@@ -138,10 +105,13 @@ class PredictionService:
             spec,
             lambda: (
                 inference.predict_request(servable, signature_name, inputs),
-                inference.predict_response(servable, signature_name, names, outputs),
+                inference.predict_response(servable, signature_name, outputs),
             ),
         )
-        return dict(zip(names, outputs, strict=True))
+        return outputs
+
+    async def _run(self, call: Call) -> Arrays:
+        return dict(zip(call.names, await self._batcher.run(call), strict=True))
 
     def _sample(
         self, kind: str, spec: ModelSpec, messages: Callable[[], tuple[Message, Message]]
@@ -158,9 +128,7 @@ class PredictionService:
         self._log.put(config, entry)
 
     async def classify(self, request: ClassificationRequest) -> ClassificationResponse:
-        """Answers Classify; errors as of ``predict``."""
-        task = InferenceTask(model_spec=request.model_spec, method_name=inference.CLASSIFY)
-        [result] = await self._infer([task], request.input)
+        [result] = await self._infer([inference.task_of(request)], request.input)
         response = ClassificationResponse(
             result=result.classification_result, model_spec=result.model_spec
         )
@@ -168,18 +136,17 @@ class PredictionService:
         return response
 
     async def regress(self, request: RegressionRequest) -> RegressionResponse:
-        """Answers Regress; errors as of ``predict``."""
-        task = InferenceTask(model_spec=request.model_spec, method_name=inference.REGRESS)
-        [result] = await self._infer([task], request.input)
+        [result] = await self._infer([inference.task_of(request)], request.input)
         response = RegressionResponse(result=result.regression_result, model_spec=result.model_spec)
         self._sample("regress_log", response.model_spec, lambda: (request, response))
         return response
 
-    async def multi_inference(self, request: MultiInferenceRequest) -> MultiInferenceResponse:
-        """Answers MultiInference; errors as of ``predict``."""
-        inference.check_tasks(request)
+    async def multi_inference(
+        self, request: inference_pb2.MultiInferenceRequest
+    ) -> inference_pb2.MultiInferenceResponse:
+        inference.check_tasks(request.tasks)
         results = await self._infer(request.tasks, request.input)
-        response = MultiInferenceResponse(results=results)
+        response = inference_pb2.MultiInferenceResponse(results=results)
         self._sample("multi_inference_log", results[0].model_spec, lambda: (request, response))
         return response
 
@@ -188,14 +155,15 @@ class PredictionService:
     ) -> list[InferenceResult]:
         servable = self.find(tasks[0].model_spec)
         with self.manager.use(servable) as model:
-            call, names = inference.examples_call(model, tasks, examples, self.limits)
-            outputs = dict(zip(names, await self._batcher.run(call), strict=True))
+            call = inference.examples_call(model, tasks, examples, self.limits)
+            outputs = await self._run(call)
             count = len(call.inputs[0])
             self.metrics.examples.add(servable.name, count=count)
             return [inference.result(servable, model, task, outputs, count) for task in tasks]
 
-    def metadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
-        """Answers GetModelMetadata; errors as of ``predict``."""
+    def metadata(
+        self, request: metadata_pb2.GetModelMetadataRequest
+    ) -> metadata_pb2.GetModelMetadataResponse:
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         if not request.metadata_field:
@@ -204,23 +172,22 @@ class PredictionService:
             if field != _METADATA_FIELD:
                 raise invalid(f"Metadata field {field} is not supported")
         servable = self.find(request.model_spec)
-        response = GetModelMetadataResponse()
+        response = metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = servable.name
         response.model_spec.version.value = servable.version
-        signature_map = SignatureDefMap()
         assert servable.model is not None
-        for name, signature in servable.model.signatures.items():
-            signature_map.signature_def[name].CopyFrom(signature)
+        signature_map = metadata_pb2.SignatureDefMap(signature_def=servable.model.signatures)
         response.metadata[_METADATA_FIELD].Pack(signature_map)
         return response
 
-    def status(self, request: GetModelStatusRequest) -> GetModelStatusResponse:
-        """Answers GetModelStatus; errors as of ``predict``."""
+    def status(
+        self, request: status_pb2.GetModelStatusRequest
+    ) -> status_pb2.GetModelStatusResponse:
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         spec = request.model_spec
         version = spec.version.value if spec.HasField("version") else None
-        response = GetModelStatusResponse()
+        response = status_pb2.GetModelStatusResponse()
         for servable in self.manager.status(spec.name, version, spec.version_label):
             entry = response.model_version_status.add(
                 version=servable.version, state=int(servable.state)
@@ -230,6 +197,5 @@ class PredictionService:
         return response
 
     async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:
-        """Answers HandleReloadConfigRequest; errors as of ``Manager.reload``."""
         await self.manager.reload(request.config)
         return ReloadConfigResponse()

@@ -13,44 +13,36 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # As TensorFlow Serving's: 10 µs, times 1.8 for each of 33, which is 20 minutes.
 _BOUNDS = [10 * 1.8**power for power in range(33)]
 
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
 _Labels = tuple[str, ...]
 
 
 class _Metric:
     """One name with its labels; threads write to it."""
 
-    kind = ""
-
-    def __init__(self, name: str, labels: _Labels):
-        self.name = name
-        self._labels = labels
+    def __init__(self, name: str, *labels: str):
+        self.name, self._labels = name, labels
         self._lock = threading.Lock()
 
     def _text(self, values: _Labels, *more: tuple[str, str]) -> str:
         pairs = [*zip(self._labels, values, strict=True), *more]
-        return "{" + ",".join(f'{key}="{_escaped(value)}"' for key, value in pairs) + "}"
-
-    def lines(self) -> Iterator[str]:
-        """The metric's lines of the page."""
-        yield f"# TYPE {self.name} {self.kind}"
+        return "{" + ",".join(f'{key}="{value.translate(_ESCAPES)}"' for key, value in pairs) + "}"
 
 
 class Counter(_Metric):
     """How often something happened."""
 
-    kind = "counter"
-
     def __init__(self, name: str, *labels: str):
-        super().__init__(name, labels)
+        super().__init__(name, *labels)
         self._counts: dict[_Labels, int] = {}
 
     def add(self, *values: str, count: int = 1) -> None:
-        """Adds to the count of these values of the labels."""
         with self._lock:
             self._counts[values] = self._counts.get(values, 0) + count
 
     def lines(self) -> Iterator[str]:
-        yield from super().lines()
+        yield f"# TYPE {self.name} counter"
         with self._lock:
             counts = sorted(self._counts.items())
         for values, count in counts:
@@ -60,15 +52,12 @@ class Counter(_Metric):
 class Histogram(_Metric):
     """How long something took, in microseconds."""
 
-    kind = "histogram"
-
     def __init__(self, name: str, *labels: str):
-        super().__init__(name, labels)
+        super().__init__(name, *labels)
         self._counts: dict[_Labels, list[int]] = {}
         self._sums: dict[_Labels, float] = {}
 
     def add(self, *values: str, seconds: float) -> None:
-        """Adds a time for these values of the labels."""
         microseconds = seconds * 1e6
         at = bisect.bisect_left(_BOUNDS, microseconds)
         with self._lock:
@@ -79,7 +68,7 @@ class Histogram(_Metric):
             self._sums[values] = self._sums.get(values, 0.0) + microseconds
 
     def lines(self) -> Iterator[str]:
-        yield from super().lines()
+        yield f"# TYPE {self.name} histogram"
         bounds = [*(f"{bound:g}" for bound in _BOUNDS), "+Inf"]
         with self._lock:
             rows = sorted((key, list(counts)) for key, counts in self._counts.items())
@@ -95,20 +84,13 @@ class Metrics:
     """All numbers of one server."""
 
     def __init__(self) -> None:
-        """Starts at zero."""
         self.requests = Counter(":tensorflow:serving:request_count", "model_name", "status")
-        self.latency = Histogram(
-            ":tensorflow:serving:request_latency", "model_name", "API", "entrypoint"
-        )
+        latency = ":tensorflow:serving:request_latency"
+        self.latency = Histogram(latency, "model_name", "API", "entrypoint")
         self.warmup = Histogram(":tensorflow:serving:model_warmup_latency", "model_path", "status")
         self.examples = Counter(":tensorflow:serving:request_example_count_total", "model")
         self.log_dropped = Counter(":darkroom:serving:request_log_dropped", "model_name")
 
     def page(self) -> str:
         """What Prometheus reads."""
-        metrics = (self.requests, self.latency, self.warmup, self.examples, self.log_dropped)
-        return "\n".join(line for metric in metrics for line in metric.lines()) + "\n"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+        return "\n".join(line for metric in vars(self).values() for line in metric.lines()) + "\n"

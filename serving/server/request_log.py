@@ -29,21 +29,14 @@ _log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """The log of all models of a server."""
+    """The log of all models of a server, with a thread that writes."""
 
     def __init__(self, metrics: Metrics, file_bytes: int, files: int):
-        """Starts the thread that writes.
-
-        Args:
-          metrics: which count what was dropped.
-          file_bytes: after which a file is full.
-          files: that are kept of a model.
-        """
-        self._metrics = metrics
-        self._file_bytes = file_bytes
-        self._files = files
+        """A file is full after ``file_bytes``; so many ``files`` of a model are kept."""
+        self._metrics = metrics  # count what was dropped
+        self._file_bytes, self._files = file_bytes, files
         self._queue: queue.Queue[tuple[str, PredictionLog] | None] = queue.Queue(_WAITING)
-        self._writers: dict[str, _Rotation] = {}
+        self._rotations: dict[str, _Rotation] = {}
         self._thread = threading.Thread(target=self._write, name="request-log", daemon=True)
         self._thread.start()
 
@@ -65,7 +58,6 @@ class RequestLog:
             self._metrics.log_dropped.add(config.name)
 
     def close(self) -> None:
-        """Writes what waits."""
         self._queue.put(_CLOSE)
         self._thread.join()
 
@@ -73,27 +65,25 @@ class RequestLog:
         while (item := self._queue.get()) is not _CLOSE:
             prefix, entry = item
             try:
-                if prefix not in self._writers:
-                    self._writers[prefix] = _Rotation(prefix, self._file_bytes, self._files)
-                self._writers[prefix].write(entry.SerializeToString())
+                if prefix not in self._rotations:
+                    self._rotations[prefix] = _Rotation(prefix, self._file_bytes, self._files)
+                self._rotations[prefix].write(entry.SerializeToString())
                 if self._queue.empty():
-                    for writer in self._writers.values():
-                        writer.flush()
+                    for rotation in self._rotations.values():
+                        rotation.writer.flush()
             except (OSError, tf.errors.OpError) as error:
-                self._writers.pop(prefix, None)
+                self._rotations.pop(prefix, None)
                 self._metrics.log_dropped.add(entry.log_metadata.model_spec.name)
                 _log.error("The request log %s can't be written: %s", prefix, error)
-        for writer in self._writers.values():
-            writer.close()
+        for rotation in self._rotations.values():
+            rotation.writer.close()
 
 
 class _Rotation:
     """Files PREFIX-TIME-NUMBER.tfrecord, of which the newest are kept."""
 
     def __init__(self, prefix: str, file_bytes: int, files: int):
-        self._prefix = Path(prefix)
-        self._file_bytes = file_bytes
-        self._files = files
+        self._prefix, self._file_bytes, self._files = Path(prefix), file_bytes, files
         self._prefix.parent.mkdir(parents=True, exist_ok=True)
         # Not those of a prefix that this one begins.
         self._own = re.compile(re.escape(self._prefix.name) + r"-\d{8}-\d{6}-\d+-\d{6}\.tfrecord")
@@ -105,7 +95,7 @@ class _Rotation:
             f"{self._prefix.name}-{stamp}-{os.getpid()}-{next(_numbers):06}.tfrecord"
         )
         self._written = 0
-        self._writer = tf.io.TFRecordWriter(str(path))
+        self.writer = tf.io.TFRecordWriter(str(path))
         paths = sorted(
             filter(lambda file: self._own.fullmatch(file.name), self._prefix.parent.iterdir()),
             key=lambda file: (file.stat().st_mtime, file.name),
@@ -115,13 +105,7 @@ class _Rotation:
 
     def write(self, record: bytes) -> None:
         if self._written and self._written + len(record) > self._file_bytes:
-            self._writer.close()
+            self.writer.close()
             self._next()
-        self._writer.write(record)
+        self.writer.write(record)
         self._written += len(record)
-
-    def flush(self) -> None:
-        self._writer.flush()
-
-    def close(self) -> None:
-        self._writer.close()

@@ -4,6 +4,7 @@ import functools
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -11,13 +12,27 @@ from tensorflow.core.protobuf.config_pb2 import CallableOptions, ConfigProto
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from darkroom.serving.errors import Code, ServingError
-from darkroom.serving.server.servable import Function
 
-# Different combinations of inputs and outputs that are kept ready; clients choose outputs.
-_FUNCTIONS = 64
+_FUNCTIONS = 64  # combinations of inputs and outputs that are kept ready; clients choose outputs
 
 # Where in the graph TensorFlow's message comes from, which says nothing to a client.
 _NODES = re.compile(r"\{\{\w+ [^}]*\}\} *")
+
+
+# Arrays in the order of the feeds to arrays in the order of the fetches.
+Function = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
+
+class Model(Protocol):
+    """What a loaded version can do."""
+
+    signatures: Mapping[str, SignatureDef]
+
+    def function(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Function:
+        """What computes the tensors named ``fetches`` from those named ``feeds``."""
+
+    def close(self) -> None:
+        """Gives the memory back; nothing may run any more."""
 
 
 class SavedModel:
@@ -29,11 +44,7 @@ class SavedModel:
     """
 
     def __init__(self, folder: str, tags: Sequence[str], config: ConfigProto | None = None):
-        """Loads a SavedModel.
-
-        Raises:
-          ServingError: it can't be loaded.
-        """
+        """Loads it; raises ServingError where it can't."""
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
@@ -47,49 +58,29 @@ class SavedModel:
         self.function = functools.lru_cache(_FUNCTIONS)(self._function)
 
     def _function(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Function:
-        """What computes the tensors of some names from those of others."""
         try:
             if set(feeds) & set(fetches):  # an input that is an output; only run() takes it
                 run = self._session.make_callable(list(fetches), list(feeds))
             else:
-                run = _callable(self._session, feeds, fetches)
+                # The public make_callable goes through run() where something is fed: that takes
+                # 50 µs more, and refuses shapes that run in TensorFlow Serving.
+                options = CallableOptions(feed=feeds, fetch=fetches)
+                run = self._session._make_callable_from_options(options)
         except (tf.errors.OpError, RuntimeError) as error:
             raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
-        return lambda arrays: [_array(value) for value in run(*arrays)]
+        # A session gives bytes for a string without dimensions.
+        return lambda arrays: [
+            np.array(value, object) if isinstance(value, bytes) else value for value in run(*arrays)
+        ]
 
     def close(self) -> None:
-        """Gives the memory back; nothing may run any more."""
         self.function.cache_clear()
         self._session.close()
 
 
-def _callable(
-    session: tf.compat.v1.Session, feeds: Sequence[str], fetches: Sequence[str]
-) -> Callable[..., list[bytes | np.ndarray]]:
-    """TensorFlow's callable, by a method that is private.
-
-    The public ``make_callable`` goes through ``run`` where something is fed: that takes 50 µs more,
-    and refuses shapes that run in TensorFlow Serving.
-    """
-    options = CallableOptions(feed=feeds, fetch=fetches)
-    call: Callable[..., list[bytes | np.ndarray]] = session._make_callable_from_options(options)
-    return call
-
-
-def _array(value: bytes | np.ndarray) -> np.ndarray:
-    # A session gives bytes for a string without dimensions.
-    return np.array(value, dtype=object) if isinstance(value, bytes) else value
-
-
 def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> ConfigProto:
-    """How a session uses the machine, in TensorFlow's words.
-
-    Args:
-      intra_op: threads that share an operation; 0: all cores but the one that requests come and
-        go on, else both get in each other's way.
-      inter_op: threads that run operations side by side; 0: the same.
-      gpu_memory_fraction: 0 leaves it to TensorFlow.
-    """
+    """How a session uses the machine; 0 threads: all cores but one, a fraction of 0: automatic."""
+    # Requests come and go on that one, else both get in each other's way.
     threads = max(1, (os.cpu_count() or 1) - 1)
     config = ConfigProto(
         intra_op_parallelism_threads=intra_op or threads,

@@ -6,6 +6,7 @@ declared here, field by field as in TensorFlow Serving, so that its files are re
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
@@ -22,29 +23,25 @@ ModelConfig: TypeAlias = model_server_config_pb2.ModelConfig
 _Proto = TypeVar("_Proto", bound=Message)
 _Field = descriptor_pb2.FieldDescriptorProto
 _PACKAGE = "darkroom.serving"
-# TensorFlow Serving's defaults of BatchingParameters; threads are as many as cores.
-_MAX_BATCH_SIZE, _MAX_ENQUEUED_BATCHES = 1000, 10
-# Requests that may wait for a thread where batching is off.
-_MAX_ENQUEUED_ALONE = 1000
+_MAX_ENQUEUED_ALONE = 1000  # requests that may wait for a thread where batching is off
 
-# Message: {field: (number, type)}; a type in dots is a message, one in brackets is repeated.
-_DECLARED: dict[str, dict[str, tuple[int, str]]] = {
+_INT64 = "google.protobuf.Int64Value"
+# Types of the fields, numbered from 1; one with dots is a message, one in brackets is repeated.
+_DECLARED: dict[str, dict[str, str]] = {
     "BatchingParameters": {
-        "max_batch_size": (1, "google.protobuf.Int64Value"),
-        "batch_timeout_micros": (2, "google.protobuf.Int64Value"),
-        "max_enqueued_batches": (3, "google.protobuf.Int64Value"),
-        "num_batch_threads": (4, "google.protobuf.Int64Value"),
-        "thread_pool_name": (5, "google.protobuf.StringValue"),
-        "allowed_batch_sizes": (6, "[int64]"),
-        "pad_variable_length_inputs": (7, "bool"),
+        "max_batch_size": _INT64,
+        "batch_timeout_micros": _INT64,
+        "max_enqueued_batches": _INT64,
+        "num_batch_threads": _INT64,
+        "thread_pool_name": "google.protobuf.StringValue",
+        "allowed_batch_sizes": "[int64]",
+        "pad_variable_length_inputs": "bool",
     },
-    "PrometheusConfig": {"enable": (1, "bool"), "path": (2, "string")},
-    "MonitoringConfig": {"prometheus_config": (1, f"{_PACKAGE}.PrometheusConfig")},
+    "PrometheusConfig": {"enable": "bool", "path": "string"},
+    "MonitoringConfig": {"prometheus_config": f"{_PACKAGE}.PrometheusConfig"},
     "SSLConfig": {
-        "server_key": (1, "string"),
-        "server_cert": (2, "string"),
-        "custom_ca": (3, "string"),
-        "client_verify": (4, "bool"),
+        **dict.fromkeys(("server_key", "server_cert", "custom_ca"), "string"),
+        "client_verify": "bool",
     },
 }
 
@@ -58,7 +55,7 @@ def _declare() -> dict[str, type[Message]]:
     )
     for name, fields in _DECLARED.items():
         message = file.message_type.add(name=name)
-        for field, (number, kind) in fields.items():
+        for number, (field, kind) in enumerate(fields.items(), 1):
             repeated, kind = kind.startswith("["), kind.strip("[]")
             entry = message.field.add(name=field, number=number)
             entry.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
@@ -74,34 +71,22 @@ def _declare() -> dict[str, type[Message]]:
     return {name: to_class(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _DECLARED}
 
 
-_CLASSES = _declare()
-BatchingParameters: type[Message] = _CLASSES["BatchingParameters"]
-MonitoringConfig: type[Message] = _CLASSES["MonitoringConfig"]
-SSLConfig: type[Message] = _CLASSES["SSLConfig"]
+_classes = _declare()
+BatchingParameters, SSLConfig = _classes["BatchingParameters"], _classes["SSLConfig"]
+MonitoringConfig = _classes["MonitoringConfig"]
 
 
 def read(path: str, kind: type[_Proto]) -> _Proto:
-    """Reads a configuration file.
-
-    Args:
-      path: of the file.
-      kind: one of the four messages of this module.
-
-    Raises:
-      ServingError: it can't be read, or isn't such a message.
-    """
+    """Reads one of the four files, empty without a path; raises ServingError where it isn't one."""
     try:
-        with open(path, encoding="utf-8") as file:
-            message: _Proto = kind()
-            text_format.Parse(file.read(), message)
-            return message
+        text = Path(path).read_text(encoding="utf-8") if path else ""
+        message: _Proto = text_format.Parse(text, kind())
+        return message
     except OSError as error:
         raise ServingError(Code.NOT_FOUND, f"{path}: can't be read: {error.strerror}.") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise invalid(
-            f"Invalid protobuf file: '{path}': Error parsing text-format "
-            f"{kind.DESCRIPTOR.full_name}: {error}"
-        ) from error
+        reason = f"Error parsing text-format {kind.DESCRIPTOR.full_name}: {error}"
+        raise invalid(f"Invalid protobuf file: '{path}': {reason}") from error
 
 
 class Batching(NamedTuple):
@@ -117,16 +102,12 @@ class Batching(NamedTuple):
 
 
 def batching(flags: Flags) -> Batching:
-    """How requests are put together: alone, or as a file or TensorFlow Serving's defaults say.
-
-    Raises:
-      ServingError: the file can't be read, or its sizes don't fit.
-    """
+    """How requests are put together: alone, or as a file or TensorFlow Serving's defaults say."""
     cores, path = os.cpu_count() or 1, flags.batching_parameters_file
     most_bytes = flags.max_enqueued_bytes
     if not flags.enable_batching:
         return Batching(1, 0, _MAX_ENQUEUED_ALONE, cores, max_enqueued_bytes=most_bytes)
-    parameters = read(path, BatchingParameters) if path else BatchingParameters()
+    parameters = read(path, BatchingParameters)
 
     def value(name: str, default: int, least: int) -> int:
         number = int(getattr(parameters, name).value) if parameters.HasField(name) else default
@@ -134,17 +115,16 @@ def batching(flags: Flags) -> Batching:
             raise invalid(f"{path}: {name} is {number}; expected at least {least}")
         return number
 
-    largest = value("max_batch_size", _MAX_BATCH_SIZE, 1)
+    # TensorFlow Serving's defaults; threads are as many as cores.
+    largest = value("max_batch_size", 1000, 1)
     allowed = list(parameters.allowed_batch_sizes)
     if allowed and (sorted(set(allowed)) != allowed or allowed[-1] != largest or allowed[0] < 1):
-        raise invalid(
-            f"{path}: allowed_batch_sizes {allowed} must ascend and end with max_batch_size, "
-            f"{largest}"
-        )
+        rule = f"must ascend and end with max_batch_size, {largest}"
+        raise invalid(f"{path}: allowed_batch_sizes {allowed} {rule}")
     return Batching(
         largest,
         value("batch_timeout_micros", 0, 0),
-        value("max_enqueued_batches", _MAX_ENQUEUED_BATCHES, 1),
+        value("max_enqueued_batches", 10, 1),
         value("num_batch_threads", cores, 1),
         allowed,
         parameters.pad_variable_length_inputs,
@@ -152,19 +132,8 @@ def batching(flags: Flags) -> Batching:
     )
 
 
-def single_model(name: str, base_path: str) -> ModelServerConfig:
-    """The configuration of a server of one model."""
-    config = ModelServerConfig()
-    config.model_config_list.config.add(name=name, base_path=base_path, model_platform="tensorflow")
-    return config
-
-
 def check(config: ModelServerConfig) -> None:
-    """Refuses what can't be served.
-
-    Raises:
-      ServingError: with TensorFlow Serving's code and the model that is wrong.
-    """
+    """Raises ServingError with TensorFlow Serving's code and the model that can't be served."""
     if config.WhichOneof("config") == "custom_model_config":
         raise ServingError(Code.UNIMPLEMENTED, "custom_model_config is not supported.")
     names = set()
@@ -175,20 +144,30 @@ def check(config: ModelServerConfig) -> None:
             raise invalid(f"Illegal to list model {model.name} multiple times in config list")
         names.add(model.name)
         if not os.path.isabs(model.base_path) and "://" not in model.base_path:
-            raise invalid(
-                f"Expected model {model.name} to have an absolute path or URI; "
-                f"got base_path()={model.base_path}"
-            )
+            path = f"an absolute path or URI; got base_path()={model.base_path}"
+            raise invalid(f"Expected model {model.name} to have {path}")
         if model.model_platform not in ("", "tensorflow"):
-            raise invalid(
-                f"Model {model.name} has model_platform {model.model_platform!r}; "
-                "expected 'tensorflow'"
-            )
+            platform = f"{model.model_platform!r}; expected 'tensorflow'"
+            raise invalid(f"Model {model.name} has model_platform {platform}")
         prefix = model.logging_config.log_collector_config.filename_prefix
         if prefix and not os.path.isabs(prefix):
-            raise invalid(
-                f"Model {model.name}: expected an absolute filename_prefix, received {prefix!r}"
-            )
+            expected = f"expected an absolute filename_prefix, received {prefix!r}"
+            raise invalid(f"Model {model.name}: {expected}")
         rate = model.logging_config.sampling_config.sampling_rate
         if not 0.0 <= rate <= 1.0:
             raise invalid(f"Model {model.name} has sampling_rate {rate}; expected 0 to 1")
+
+
+def wanted_versions(
+    config: ModelConfig, folders: dict[int, str]
+) -> tuple[dict[int, str], set[int]]:
+    """The folders that the policy, by default the newest, asks for, and versions asked in vain."""
+    policy = config.model_version_policy
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "all":
+        return folders, set()
+    if kind == "specific":
+        asked = set(policy.specific.versions)
+        return {version: folders[version] for version in asked & set(folders)}, asked - set(folders)
+    count = policy.latest.num_versions or 1
+    return {version: folders[version] for version in sorted(folders)[-count:]}, set()

@@ -13,10 +13,9 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from darkroom.serving import signatures
 from darkroom.serving.errors import Code, ServingError, invalid
-from darkroom.serving.server.servable import Function
+from darkroom.serving.server.saved_model import Function
 
 FILE_NAME = "model.tflite"
-_METHOD = "tensorflow/serving/predict"
 
 
 def _check(content: bytes) -> None:
@@ -34,15 +33,7 @@ class LiteModel:
     """A loaded version, with an interpreter for each request that runs at a time."""
 
     def __init__(self, path: str, interpreters: int):
-        """Loads a model.
-
-        Args:
-          path: of ``model.tflite``.
-          interpreters: at most so many requests run at a time.
-
-        Raises:
-          ServingError: it can't be loaded.
-        """
+        """Loads ``model.tflite``, for so many requests at a time; raises ServingError."""
         try:
             with tf.io.gfile.GFile(path, "rb") as file:
                 self._content = file.read()
@@ -82,7 +73,6 @@ class LiteModel:
         return self._idle.get()
 
     def close(self) -> None:
-        """Gives the memory back."""
         self.function.cache_clear()
         self._idle = queue.SimpleQueue()
 
@@ -116,20 +106,17 @@ def _signatures(interpreter: tf.lite.Interpreter) -> dict[str, SignatureDef]:
     keys = interpreter.get_signature_list()
     if not keys:
         return {signatures.SERVING: _signature(inputs, outputs)}
-    runners = {key: interpreter.get_signature_runner(key) for key in keys}
-    own = {
-        key: _signature(runner.get_input_details(), runner.get_output_details())
-        for key, runner in runners.items()
-    }
-    return {
-        key: signature
-        for key, signature in own.items()
-        if {info.name for info in signature.inputs.values()} <= set(inputs)
-    }
+    own = {}
+    for key in keys:
+        runner = interpreter.get_signature_runner(key)
+        signature = _signature(runner.get_input_details(), runner.get_output_details())
+        if {info.name for info in signature.inputs.values()} <= set(inputs):
+            own[key] = signature
+    return own
 
 
 def _signature(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> SignatureDef:
-    signature = SignatureDef(method_name=_METHOD)
+    signature = SignatureDef(method_name="tensorflow/serving/predict")
     for details, infos in ((inputs, signature.inputs), (outputs, signature.outputs)):
         for alias, detail in details.items():
             # TensorFlow Lite names its tensors without TensorFlow's output number.

@@ -6,8 +6,8 @@ from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.serving.server.servable import version_folders, wanted_versions
-from darkroom.serving.server.server_config import ModelConfig
+from darkroom.serving.server.manager import version_folders
+from darkroom.serving.server.server_config import ModelConfig, wanted_versions
 
 FOUND = {number: f"/m/{number}" for number in (1, 2, 10)}
 
