@@ -2,19 +2,16 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import numpy as np
 
 from darkroom.components.base import sections
 from darkroom.components.evaluation import cost, faults, thresholds
+from darkroom.components.evaluation import measurements as measuring
 from darkroom.components.evaluation.artifacts import Check
-from darkroom.components.evaluation.measurements import (
-    Difference,
-    Measured,
-    Measurements,
-    row,
-    told_apart,
-)
+from darkroom.components.evaluation.measurements import Difference, Measured, told_apart
 from darkroom.components.evaluation.metrics import Group, quoted
 from darkroom.components.evaluation.tfma_metrics import TfmaMetrics
 
@@ -52,7 +49,7 @@ class _Limit(NamedTuple):
             slice=dict(self.group.slice) or None,
             bound=self.bound,
             limit=self.value,
-            **row(measured, difference),
+            **measuring.row(measured, difference),
             passed=passed,
             sentence=sentence,
         )
@@ -90,18 +87,11 @@ class Gate:
     def __init__(
         self,
         evaluation: sections.Evaluation,
-        measurements: Measurements,
+        measurements: measuring.Measurements,
         tfma_metrics: TfmaMetrics,
         costs: dict[str, float],
     ):
-        """Judges by these numbers.
-
-        Args:
-          evaluation: the section.
-          measurements: of the predictions.
-          tfma_metrics: those of ``evaluation.metrics``.
-          costs: by the names of ``cost.METRICS``.
-        """
+        """Judges by these numbers; ``costs`` are by the names of ``cost.METRICS``."""
         self._evaluation, self._costs = evaluation, costs
         self._measurements, self._tfma_metrics = measurements, tfma_metrics
 
@@ -132,8 +122,8 @@ class Gate:
         measurements = self._measurements
         classes, slices = measurements.classes, measurements.predictions.slices
         thresholds.require_metric(threshold, len(classes), self._multi_label)
-        limits = [(bound, getattr(threshold, bound)) for bound in _BOUNDS]
-        limits = [(bound, value) for bound, value in limits if value is not None]
+        values = ((bound, getattr(threshold, bound)) for bound in _BOUNDS)
+        limits = [(bound, value) for bound, value in values if value is not None]
         judged = False
         for group in thresholds.groups(threshold, classes, slices):
             for bound, value in limits:
@@ -260,7 +250,7 @@ class Gate:
             return Measured(self._costs[name], self._examples(name, group))
         if name in self._evaluation.metrics:
             measured = self._tfma_metrics.measure(name, group)
-            return replace(measured, examples=self._measurements.examples(group))
+            return measured._replace(examples=self._measurements.examples(group))
         return self._measurements.measure(name, group)
 
     def _difference(self, name: str, group: Group, with_interval: bool = True) -> Difference | None:
@@ -276,21 +266,15 @@ class Gate:
             return
         classes, confusion = self._measurements.classes, self._measurements.confusion
         place = classes.index(group.class_name)
-        predicted = int(confusion[:, place].sum())
-        if name in ("recall", "f1"):
-            missed = confusion[place].copy()
-            missed[place] = 0
-            if missed.any():
-                most = int(missed.argmax())
-                support = self._measurements.support[place]
-                yield f"{missed[most]:,} of {support:,} were taken for {quoted(classes[most])}"
-        if name in ("precision", "f1"):
-            taken = confusion[:, place].copy()
-            taken[place] = 0
-            if taken.any():
-                most = int(taken.argmax())
-                were = f"{taken[most]:,} of the {predicted:,} taken for it were"
-                yield f"{were} {quoted(classes[most])}"
+        support, predicted = self._measurements.support[place], confusion[:, place].sum()
+        mistakes = confusion * ~np.eye(len(classes), dtype=bool)
+        missed, taken = mistakes[place], mistakes[:, place]
+        if name in ("recall", "f1") and missed.any():
+            most = quoted(classes[missed.argmax()])
+            yield f"{missed.max():,} of {support:,} were taken for {most}"
+        if name in ("precision", "f1") and taken.any():
+            most = quoted(classes[taken.argmax()])
+            yield f"{taken.max():,} of the {predicted:,} taken for it were {most}"
         if not predicted:
             yield "the model never says so"
 
