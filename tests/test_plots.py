@@ -6,13 +6,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from darkroom.components.evaluation.artifacts import Bin
 from darkroom.components.report import plots
 
 HISTORY = {"loss": [2.0, 1.0, 0.5], "val_loss": [1.8, None, 0.6], "learning_rate": [0.1, 0.1, 0.01]}
-BINS = [
-    {"low": 0.8, "high": 0.9, "examples": 0, "score": None, "correct": None},
-    {"low": 0.9, "high": 1.0, "examples": 5, "score": 0.95, "correct": 0.8},
-]
+BINS = [Bin(low=0.9, high=1.0, examples=5, score=0.95, correct=0.8)]
 BUCKETS = [[0.1, 0.3, 4], [0.3, 0.5, 2]]
 NUMBERS = {"mean": 0.3, "min": 0.1, "max": 0.5, "std": 0.1, "histogram": BUCKETS}
 ODD = 'a "<b>" & 猫 $c$\n' + "d" * 90
@@ -31,8 +29,12 @@ DRAWN: dict[str, Callable[[], str]] = {
     "large confusion": lambda: matrix(30),
     "empty confusion": lambda: plots.confusion([[0, 0], [0, 0]], ["a", "b"]),
     "calibration": lambda: plots.calibration(BINS),
-    "counts": lambda: plots.class_counts({"train": {"a": 3, ODD: 9}, "eval": {"a": 1}}, ["a", ODD]),
-    "many counts": lambda: plots.class_counts({"train": {"1": 3}}, [str(i) for i in range(150)]),
+    "counts": lambda: plots.class_counts(
+        {"train": {"classes": {"a": 3, ODD: 9}}, "eval": {"classes": {"a": 1}}}, ["a", ODD]
+    ),
+    "many counts": lambda: plots.class_counts(
+        {"train": {"classes": {"1": 3}}}, [str(i) for i in range(150)]
+    ),
     "numbers": lambda: plots.distribution(ODD, {"train": NUMBERS, "eval": NUMBERS}),
     "one number": lambda: plots.distribution(
         "h", {"train": NUMBERS, "eval": {**NUMBERS, "histogram": [[8, 8, 3]]}}
@@ -98,8 +100,8 @@ def test_areas_of_bins_are_one() -> None:
 
 
 def test_of_nothing_there_is_no_plot() -> None:
-    assert plots.class_counts({"train": {}, "eval": {}}, []) == ""
+    assert plots.class_counts({"train": {"classes": {}}, "eval": {"classes": {}}}, []) == ""
     assert plots.class_counts({}, []) == ""
     assert plots.curve({}, "loss", None, "Loss") == ""
     assert plots.curve({"loss": []}, "loss", 0, "Loss") == ""
-    assert plots.calibration([]) == plots.calibration(BINS[:1]) == ""
+    assert plots.calibration([]) == plots.confusion(None, ["a", "b"]) == ""

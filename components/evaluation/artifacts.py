@@ -6,6 +6,7 @@ What the file of an earlier version lacks has its default. Light to import.
 import json
 import math
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -126,8 +127,8 @@ class Evaluation(_Record):
     confidence: float = 0.95  # of the intervals
     confusion: list[list[int]] | None = None  # counts [true class, predicted class]
     calibration: list[Bin] = []
-    mistakes: list[Answer] = []  # the surest first
-    uncertain: list[Answer] = []  # the least certain first
+    mistakes: Sequence[Answer] = ()  # the surest first
+    uncertain: Sequence[Answer] = ()  # the least certain first
     latency: Latency | None = None
     size_mib: float | None = None
     baseline: Baseline | None = None

@@ -1,11 +1,19 @@
-"""The report of a run as Markdown: what a comment on a pull request has room for."""
+"""The report of a run as Markdown: what a comment on a pull request has room for.
+
+It is GitHub's, with words that may hold anything. Light to import.
+"""
+
+import re
+from collections.abc import Sequence
 
 from darkroom.components.evaluation.metrics import OVERALL
 from darkroom.components.report import views
 from darkroom.components.report.facts import Data, Evaluation, Facts, Search, Training
-from darkroom.components.report.markup import LONG, bullets, table, text
 from darkroom.components.tuning import trial_table
 
+# A table of more rows is folded.
+LONG = 20
+_SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 _METRICS = ("accuracy", "loss", "macro_f1", "weighted_f1", "micro_f1", "auc", "calibration_error")
 
 
@@ -36,54 +44,38 @@ def _model_card(facts: Facts) -> list[str]:
 def _evaluation(evaluation: Evaluation | None) -> list[str]:
     if evaluation is None:
         return []
-    thresholds = [
-        [
-            views.outcome(one),
-            views.subject(one),
-            views.bound(one),
-            views.number(one["value"]),
-            views.threshold_interval(one),
-            views.number(one["baseline"]),
-        ]
-        for one in views.thresholds(evaluation)
-    ]
+    thresholds = [cells[:-1] for cells in views.thresholds(evaluation)]
     metrics = [
-        row
+        [
+            views.metric_name(name),
+            views.number(row.value),
+            views.interval(row),
+            views.number(row.baseline),
+            " ".join(views.change(row)).rstrip(),
+        ]
         for name, row in views.overall(evaluation).items()
         if name in _METRICS or name not in OVERALL  # the user's own
     ]
     averages = views.average_rows(evaluation)
-    examples = f"{views.count(evaluation['examples'])} examples of the {evaluation['split']} split"
-    percent = f"{views.short(evaluation['confidence'] * 100)} % interval"
+    classes = [
+        [
+            row.name,
+            *(views.number(value, 3) for value in (row.precision, row.recall, row.f1)),
+            views.count(row.support),
+        ]
+        for row in [*views.class_rows(evaluation), *averages]
+    ]
+    examples = f"{views.count(evaluation.examples)} examples of the {evaluation.split} split"
+    percent = f"{views.short(evaluation.confidence * 100)} % interval"
     return [
         f"### Evaluation on {text(examples)}",
         table(["result", "metric", "must be", "value", percent, "baseline"], thresholds, 3),
-        table(
-            ["metric", "value", percent, "baseline", "change"],
-            [
-                [
-                    views.metric_name(row["metric"]),
-                    views.number(row["value"]),
-                    views.interval(row),
-                    views.number(row["baseline"]),
-                    " ".join(views.change(row) or (views.NOTHING,)).rstrip(),
-                ]
-                for row in metrics
-            ],
-            1,
-        ),
+        table(["metric", "value", percent, "baseline", "change"], metrics, 1),
         table(
             ["class", "precision", "recall", "F1", "support"],
-            [
-                [
-                    row.name,
-                    *(views.number(value, 3) for value in (row.precision, row.recall, row.f1)),
-                    views.count(row.support),
-                ]
-                for row in [*views.class_rows(evaluation), *averages]
-            ],
+            classes,
             1,
-            f"{len(evaluation['classes'])} classes",
+            f"{len(evaluation.classes)} classes",
             LONG + len(averages),
         ),
     ]
@@ -135,8 +127,8 @@ def _model(facts: Facts) -> list[str]:
         f"{views.count(model['parameters'])} parameters",
         f"{views.number(model['size_mib'], 2)} MiB",
     ]
-    if evaluation is not None and (latency := evaluation.get("latency")):
-        words.append(f"{views.number(latency['p50_ms'], 1)} ms per request in the median")
+    if evaluation is not None and (latency := evaluation.latency):
+        words.append(f"{views.number(latency.p50_ms, 1)} ms per request in the median")
     lines = [", ".join(words)]
     if serving is not None and (served := views.served(serving)):
         measured = "; ".join(f"{name} {value}" for name, value in served)
@@ -162,3 +154,35 @@ def _lineage(facts: Facts) -> list[str]:
         ),
         table(["node", "state", "result", "time"], nodes, 3, f"{len(nodes)} nodes", 0),
     ]
+
+
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    words: int,
+    summary: str = "All of them",
+    most: int = LONG,
+) -> str:
+    """A table; empty without rows, folded under ``summary`` where it has more than ``most``.
+
+    The first ``words`` columns hold words; numbers stand on the right.
+    """
+    if not rows:
+        return ""
+    ruler = ["---"] * words + ["--:"] * (len(head) - words)
+    lines = [list(map(text, head)), ruler, *(list(map(text, row)) for row in rows)]
+    whole = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    if len(rows) <= most:
+        return whole
+    return f"<details><summary>{summary}</summary>\n\n{whole}\n\n</details>"
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """A list; empty where it has no lines."""
+    return "\n".join(f"- {text(line)}" for line in lines)
+
+
+def text(words: str) -> str:
+    """Words that are shown as they are, in one line."""
+    safe = " ".join(words.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", safe)

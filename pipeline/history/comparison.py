@@ -7,8 +7,9 @@ from typing import TypedDict
 from rich.console import Console
 from rich.markup import escape
 
-from darkroom.components.report import markup
-from darkroom.components.report.facts import Facts, Failure, Metric, Verdict
+from darkroom.components.evaluation.artifacts import MetricRow
+from darkroom.components.report import markdown as markup
+from darkroom.components.report.facts import Facts, Failure, Verdict
 from darkroom.components.tuning import trial_table
 from darkroom.pipeline import tables
 
@@ -188,19 +189,19 @@ def _change(row: Row) -> float:
     return 1.0 if difference is None else -abs(difference)
 
 
-def _metrics(facts: Facts) -> list[Metric]:
+def _metrics(facts: Facts) -> list[MetricRow]:
     """Those of all examples."""
     evaluation = facts["evaluation"]
-    return [m for m in evaluation["metrics"] if m["slice"] is None] if evaluation else []
+    return [row for row in evaluation.metrics if row.slice is None] if evaluation else []
 
 
 def _overall(facts: Facts) -> dict[str, float | None]:
-    return {m["metric"]: m["value"] for m in _metrics(facts) if m["class"] is None}
+    return {row.metric: row.value for row in _metrics(facts) if row.class_name is None}
 
 
 def _recall(facts: Facts) -> dict[str, float | None]:
-    of_classes = ((m["class"], m) for m in _metrics(facts) if m["metric"] == "recall")
-    return {name: metric["value"] for name, metric in of_classes if name is not None}
+    recall = [row for row in _metrics(facts) if row.metric == "recall"]
+    return {row.class_name: row.value for row in recall if row.class_name is not None}
 
 
 def _counts(facts: Facts) -> dict[str, int]:
