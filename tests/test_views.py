@@ -85,11 +85,11 @@ def test_the_interval_of_a_threshold_is_of_what_it_bounds() -> None:
 
 def test_a_slice_is_lower_where_that_is_sure(tmp_path: Path) -> None:
     evaluation = facts(tmp_path)["evaluation"]
-    assert [row.below for row in views.slice_rows(evaluation)] == [True, False]
-    assert views.slice_rows(evaluation)[0].interval == "0.600 to 0.800"
+    assert [below for _, below in views.slice_rows(evaluation)] == [True, False]
+    assert views.slice_rows(evaluation)[0][0][-1] == "0.600 to 0.800"
     without_intervals(evaluation.metrics)
-    assert [row.below for row in views.slice_rows(evaluation)] == [None, None]
-    assert [row.interval for row in views.slice_rows(evaluation)] == ["–", "–"]
+    assert [below for _, below in views.slice_rows(evaluation)] == [None, None]
+    assert [cells[-1] for cells, _ in views.slice_rows(evaluation)] == ["–", "–"]
 
 
 def test_a_commit_without_a_branch() -> None:
@@ -126,10 +126,10 @@ def test_a_threshold_in_words() -> None:
 
 
 def test_numbers_that_matter_are_of_what_there_is(tmp_path: Path) -> None:
-    names = [number.name for number in views.key_numbers(facts(tmp_path))]
+    names = [name for name, *_ in views.key_numbers(facts(tmp_path))]
     assert names == ["Accuracy", "Macro F1", "Lowest recall", "Train images", "Model",
                      "Median latency", "Time"]  # fmt: skip
-    assert [number.name for number in views.key_numbers(facts(tmp_path, reached=1))] == [
+    assert [name for name, *_ in views.key_numbers(facts(tmp_path, reached=1))] == [
         "Train images",
         "Time",
     ]

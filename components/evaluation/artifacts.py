@@ -133,6 +133,12 @@ class Evaluation(_Record):
     size_mib: float | None = None
     baseline: Baseline | None = None
 
+    @property
+    def whole(self) -> dict[str, MetricRow]:
+        """The metrics of the whole split by name."""
+        rows = [row for row in self.metrics if not row.class_name and not row.slice]
+        return {row.metric: row for row in rows}
+
     def write(self, folder: str) -> None:
         """Writes the file into a folder."""
         files.write_json(os.path.join(folder, self.FILE), self.model_dump(by_alias=True))
@@ -164,8 +170,7 @@ class Verdict(_Record):
     @classmethod
     def of(cls, evaluation: Evaluation) -> Self:
         """That of an evaluation."""
-        whole = [row for row in evaluation.metrics if not row.class_name and not row.slice]
-        metrics = {row.metric: row.value for row in whole}
+        metrics = {name: row.value for name, row in evaluation.whole.items()}
         return cls(
             metrics={**metrics, "example_count": evaluation.examples},
             reasons=evaluation.reasons,

@@ -94,6 +94,9 @@ class Gate:
         """Judges by these numbers; ``costs`` are by the names of ``cost.METRICS``."""
         self._evaluation, self._costs = evaluation, costs
         self._measurements, self._tfma_metrics = measurements, tfma_metrics
+        predictions = measurements.predictions
+        self._same_classes = set(predictions.classes) == set(predictions.baseline_classes)
+        self._multi_label = predictions.outcome.multi_label
 
     def judge(self, trained_accuracy: float | None) -> Judgement:
         """All thresholds and faults.
@@ -142,7 +145,7 @@ class Gate:
                 f"{threshold.min_examples:,} examples"
             )
             whole = _Limit(threshold, Group(), *limits[0])
-            yield whole.check(False, sentence, Measured(math.nan, 0))
+            yield whole.check(False, sentence, Measured(math.nan))
 
     def _not_forgotten(self) -> Iterator[Check]:
         """No class with enough examples to tell may hardly ever be recognised."""
@@ -246,19 +249,18 @@ class Gate:
         return f"{limit.subject} is not defined: it is no number on the {split} split"
 
     def _measure(self, name: str, group: Group) -> Measured:
+        examples = self._examples(name, group)
         if name in cost.METRICS:
-            return Measured(self._costs[name], self._examples(name, group))
-        if name in self._evaluation.metrics:
-            measured = self._tfma_metrics.measure(name, group)
-            return measured._replace(examples=self._measurements.examples(group))
-        return self._measurements.measure(name, group)
+            return Measured(self._costs[name], examples)
+        return self._source(name).measure(name, group)._replace(examples=examples)
 
     def _difference(self, name: str, group: Group, with_interval: bool = True) -> Difference | None:
         if name in cost.METRICS:
             return None
-        if name in self._evaluation.metrics:
-            return self._tfma_metrics.difference(name, group)
-        return self._measurements.difference(name, group, with_interval)
+        return self._source(name).difference(name, group, with_interval)
+
+    def _source(self, name: str) -> measuring.Measurements | TfmaMetrics:
+        return self._tfma_metrics if name in self._evaluation.metrics else self._measurements
 
     def _confusions(self, name: str, group: Group) -> Iterator[str]:
         """With what a class is confused."""
@@ -277,12 +279,3 @@ class Gate:
             yield f"{taken.max():,} of the {predicted:,} taken for it were {most}"
         if not predicted:
             yield "the model never says so"
-
-    @property
-    def _same_classes(self) -> bool:
-        predictions = self._measurements.predictions
-        return set(predictions.classes) == set(predictions.baseline_classes)
-
-    @property
-    def _multi_label(self) -> bool:
-        return self._measurements.predictions.outcome.multi_label

@@ -56,17 +56,12 @@ class Measurements:
     """Computes metrics of predictions; each of them, and each interval, once."""
 
     def __init__(self, predictions: Predictions, confidence: float):
-        self.predictions = predictions
+        self.predictions, self.classes = predictions, predictions.classes
         self._confidence = confidence
         self._values_of = functools.cache(self._compute_values)
         self._outcomes = functools.cache(self._select_outcomes)
         self._members = functools.cache(self._find_members)
         self._support = functools.cache(self._count_support)
-
-    @property
-    def classes(self) -> list[str]:
-        """In the order of the label vocabulary."""
-        return self.predictions.classes
 
     @property
     def support(self) -> np.ndarray:
@@ -215,15 +210,11 @@ class Measurements:
 def row(measured: Measured, difference: Difference | None) -> dict[str, Any]:
     """A metric's values as a row of ``evaluation.json`` has them."""
     apart = difference or Difference(math.nan, math.nan, math.nan, math.nan)
-    return {
-        "value": measured.value,
-        "low": measured.low,
-        "high": measured.high,
+    return measured._asdict() | {
         "baseline": apart.baseline,
         "difference": apart.value,
         "difference_low": apart.low,
         "difference_high": apart.high,
-        "examples": measured.examples,
     }
 
 

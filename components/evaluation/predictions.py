@@ -183,12 +183,11 @@ def read(path: str, multi_label: bool, slices: Sequence[str] = ()) -> Prediction
     metadata = table.schema.metadata
     classes = {name: json.loads(metadata[key]) for name, key in _CLASSES.items() if key in metadata}
     labels = table[_LABEL].to_pylist()
-    outcomes = {
-        name: Outcome(
-            _truth(labels, names, multi_label), _matrix(table[_SCORES[name]]), multi_label
-        )
-        for name, names in classes.items()
-    }
+    outcomes = {}
+    for name, names in classes.items():
+        scores = table[_SCORES[name]].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        matrix = scores.astype(np.float64).reshape(len(labels), -1)
+        outcomes[name] = Outcome(_truth(labels, names, multi_label), matrix, multi_label)
     return Predictions(
         classes=classes[tfma.CANDIDATE_KEY],
         outcome=outcomes[tfma.CANDIDATE_KEY],
@@ -209,9 +208,3 @@ def _truth(labels: list[str], classes: list[str], multi_label: bool) -> np.ndarr
             if name in numbers:
                 row[numbers[name]] = True
     return truth
-
-
-def _matrix(scores: pa.ChunkedArray) -> np.ndarray:
-    flat = scores.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    matrix: np.ndarray = flat.astype(np.float64).reshape(len(scores), -1)
-    return matrix

@@ -20,25 +20,23 @@ _METRICS = ("accuracy", "loss", "macro_f1", "weighted_f1", "micro_f1", "auc", "c
 def markdown(facts: Facts) -> str:
     """The report in short: verdict, thresholds, metrics, classes, data, training, lineage."""
     verdict = views.verdict(facts)
+    written = {"Intended use": text(facts["intended_use"]), "Limits": text(facts["limits"])}
+    lists = {
+        "Data": _data(facts["data"]),
+        "Search": _search(facts["search"]),
+        "Training": _training(facts["training"]),
+        "Model": _model(facts),
+    }
     parts = [
         f"## {verdict.sign} {text(facts['pipeline'])}: {verdict.words}",
         text(verdict.sentence),
         bullets([*facts["verdict"]["reasons"], *facts["verdict"]["remarks"]]),
-        *_model_card(facts),
+        *(f"### {head}\n\n{words}" for head, words in written.items() if words),
         *_evaluation(facts["evaluation"]),
-        *_data(facts["data"]),
-        *_search(facts["search"]),
-        *_training(facts["training"]),
-        *_model(facts),
+        *(f"### {head}\n\n{bullets(lines)}" for head, lines in lists.items() if lines),
         *_lineage(facts),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _model_card(facts: Facts) -> list[str]:
-    """The user's own words, of which there may be none."""
-    sections = {"Intended use": facts["intended_use"], "Limits": facts["limits"]}
-    return [f"### {head}\n\n{text(words)}" for head, words in sections.items() if words]
 
 
 def _evaluation(evaluation: Evaluation | None) -> list[str]:
@@ -53,7 +51,7 @@ def _evaluation(evaluation: Evaluation | None) -> list[str]:
             views.number(row.baseline),
             " ".join(views.change(row)).rstrip(),
         ]
-        for name, row in views.overall(evaluation).items()
+        for name, row in evaluation.whole.items()
         if name in _METRICS or name not in OVERALL  # the user's own
     ]
     averages = views.average_rows(evaluation)
@@ -93,7 +91,7 @@ def _data(data: Data | None) -> list[str]:
             f"{views.count(smallest)} to {views.count(largest)}"
         )
     anomalies = [f"anomaly: {anomaly}" for anomaly in data["anomalies"]]
-    return ["### Data", bullets([*splits, *(anomalies or ["no anomalies"])])]
+    return [*splits, *(anomalies or ["no anomalies"])]
 
 
 def _search(search: Search | None) -> list[str]:
@@ -102,7 +100,7 @@ def _search(search: Search | None) -> list[str]:
     done = [row for row in search["rows"] if not trial_table.failed(row)]
     best = ", ".join(f"{key} = {value}" for key, value in search["best"].items())
     words = [f"{len(done)} of {len(search['rows'])} trials finished, by {search['objective']}"]
-    return ["### Search", bullets([*words, *([f"best: {best}"] if best else [])])]
+    return [*words, *([f"best: {best}"] if best else [])]
 
 
 def _training(training: Training | None) -> list[str]:
@@ -115,7 +113,7 @@ def _training(training: Training | None) -> list[str]:
         if name != "learning_rate"
     )
     words = f"epoch {exported + 1} of {len(history['loss'])} was exported: {at}"
-    return ["### Training", bullets([words, *training["diagnosis"]])]
+    return [words, *training["diagnosis"]]
 
 
 def _model(facts: Facts) -> list[str]:
@@ -133,7 +131,7 @@ def _model(facts: Facts) -> list[str]:
     if serving is not None and (served := views.served(serving)):
         measured = "; ".join(f"{name} {value}" for name, value in served)
         lines.append(f"served by {serving['server']}: {measured}")
-    return ["### Model", bullets(lines)]
+    return lines
 
 
 def _lineage(facts: Facts) -> list[str]:

@@ -46,11 +46,9 @@ _STYLE = {
     "svg.hashsalt": "darkroom",
     "font.family": "sans-serif",
     "font.size": _TEXT,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK
+    ),
     "text.parse_math": False,
     "hatch.linewidth": 0.7,
 }
@@ -65,15 +63,8 @@ def curves(training: Training) -> list[str]:
     return [plot for plot in drawn if plot]
 
 
-def curve(history: History, metric: str, exported: int | None, title: str) -> str:
-    """A metric of train and validation by epoch; empty where the history has neither.
-
-    Args:
-      history: of all metrics.
-      metric: name in ``history``; with ``val_`` before it, the validation's.
-      exported: the epoch whose weights were exported, from 0; None: no mark.
-      title: of the plot.
-    """
+def curve(history: History, metric: str, exported: int, title: str) -> str:
+    """A metric of train and validation by epoch; empty where the history has neither."""
     drawn = {
         words: np.asarray(history[name], float)
         for words, name in (("train", metric), ("validation", f"val_{metric}"))
@@ -90,16 +81,12 @@ def curve(history: History, metric: str, exported: int | None, title: str) -> st
             plot.plot(epochs, values, color=colour, linestyle=stroke, linewidth=1.8,
                       label=words if len(drawn) > 1 else None,
                       **dot)  # type: ignore[arg-type]  # fmt: skip
-        if exported is not None:
-            plot.axvline(
-                exported + 1, color=_INK, linewidth=1, linestyle=":", label="exported epoch"
-            )
+        plot.axvline(exported + 1, color=_INK, linewidth=1, linestyle=":", label="exported epoch")
         plot.set_xlabel("epoch")
         plot.set_xlim(1 - 0.03 * longest, longest + 0.03 * longest)
         plot.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         plot.grid(axis="y", color=_FAINT, linewidth=0.6)
-        if len(drawn) > 1 or exported is not None:
-            plot.legend(frameon=False, fontsize=_SMALL, loc="best", handlelength=2.6)
+        plot.legend(frameon=False, fontsize=_SMALL, loc="best", handlelength=2.6)
         plot.set_title(title, loc="left", fontsize=_TEXT, fontweight="bold")
         ends = "; ".join(f"{w} from {v[0]:.4g} to {v[-1]:.4g}" for w, v in drawn.items())
         return _svg(figure, f"{title} by epoch: {ends}")
@@ -180,10 +167,8 @@ def calibration(bins: Sequence[Bin]) -> str:
 def class_counts(splits: dict[str, Split], classes: list[str]) -> str:
     """How many examples each class has, as its share of each split; empty where there is none.
 
-    Args:
-      splits: by name.
-      classes: the order, from the top; more than ``MOST_DRAWN`` become lines without names, from
-        the first split's largest class to its smallest.
+    More than ``MOST_DRAWN`` ``classes`` become lines without names, from the first split's largest
+    to its smallest.
     """
     if not splits or not classes:
         return ""
@@ -251,34 +236,24 @@ def _side_by_side(
 
 
 def distribution(name: str, splits: dict[str, Distribution]) -> str:
-    """How a feature's values are spread, a line for each split.
-
-    Args:
-      name: of the feature.
-      splits: by name; all of numbers, or all of values.
-    """
+    """How a feature's values are spread, a line for each split: numbers in all, or values."""
     with rc_context(_STYLE):
         figure, plot = _figure(3.5, 2.2, left=0.25, bottom=0.38, top=0.62, right=0.2)
         if any("values" in one for one in splits.values()):
             _draw_values(plot, {split: one["values"] for split, one in splits.items()})
         else:
-            _draw_numbers(plot, splits)
+            for i, (split, one) in enumerate(splits.items()):
+                edges, heights = density(one["histogram"])
+                if i == 0:
+                    plot.stairs(heights, edges, fill=True, color=_COLOURS[0], alpha=0.18)
+                plot.stairs(heights, edges, **_line_look(i), label=split)
+            plot.xaxis.set_major_locator(MaxNLocator(5))
         plot.set_ylim(bottom=0)
         plot.set_yticks([])
         plot.spines["left"].set_visible(False)
         _legend_above(plot, len(splits), name)
         words = "; ".join(f"{split} {_in_words(one)}" for split, one in splits.items())
         return _svg(figure, f"Distribution of {name}: {words}")
-
-
-def _draw_numbers(plot: Axes, splits: dict[str, Distribution]) -> None:
-    """Steps of the density of a feature's values, the first split's filled."""
-    for i, (split, one) in enumerate(splits.items()):
-        edges, heights = density(one["histogram"])
-        if i == 0:
-            plot.stairs(heights, edges, fill=True, color=_COLOURS[0], alpha=0.18)
-        plot.stairs(heights, edges, **_line_look(i), label=split)
-    plot.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _draw_values(plot: Axes, splits: dict[str, dict[str, int]]) -> None:

@@ -40,14 +40,6 @@ class Verdict(NamedTuple):
     sentence: str
 
 
-class Number(NamedTuple):
-    """One of the few numbers that matter."""
-
-    name: str
-    value: str
-    note: str  # may be empty
-
-
 class ClassRow(NamedTuple):
     """A line of scikit-learn's classification_report; shares, None where not defined."""
 
@@ -58,16 +50,6 @@ class ClassRow(NamedTuple):
     support: int | None
     baseline_f1: float | None
     recall_interval: str
-
-
-class SliceRow(NamedTuple):
-    """A part of the split: a metric for each of ``slice_metrics``, None where there is none."""
-
-    name: str
-    examples: int
-    metrics: list[MetricRow | None]
-    interval: str  # of the accuracy
-    below: bool | None  # its whole interval is below the accuracy of all; None: there is none
 
 
 def verdict(facts: Facts) -> Verdict:
@@ -87,37 +69,37 @@ def verdict(facts: Facts) -> Verdict:
     return Verdict("good", "✓", "Blessed and pushed", f"Version {decided['pushed_version']}.")
 
 
-def key_numbers(facts: Facts) -> Iterator[Number]:
-    """The few numbers that matter, of what the run got to."""
+def key_numbers(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """The few numbers that matter, of what the run got to: name, value, perhaps a note."""
     evaluation = facts["evaluation"]
     if evaluation is not None:
-        metrics = overall(evaluation)
+        metrics = evaluation.whole
         for row in (metrics[name] for name in ("accuracy", "macro_f1") if name in metrics):
             changed, _ = change(row)
             note = f"{changed} against the baseline"
             if changed == NOTHING:
                 note = interval(row).strip(NOTHING)
-            yield Number(metric_name(row.metric), number(row.value), note)
+            yield (metric_name(row.metric), number(row.value), note)
         recalls = [
             (row.recall, row.name) for row in class_rows(evaluation) if row.recall is not None
         ]
         if recalls:
             recall, weakest = min(recalls, key=lambda pair: pair[0])
-            yield Number("Lowest recall", number(recall, 3), weakest)
+            yield ("Lowest recall", number(recall, 3), weakest)
     if (data := facts["data"]) is not None:
         images = {name: split["images"] for name, split in data["splits"].items()}
         others = ", ".join(f"{count(n)} {name}" for name, n in images.items() if name != "train")
         if "train" in images:
-            yield Number("Train images", count(images["train"]), others)
+            yield ("Train images", count(images["train"]), others)
     if (model := facts["model"]) is not None:
         note = f"{count(model['parameters'])} parameters"
-        yield Number("Model", f"{number(model['size_mib'], 1)} MiB", note)
+        yield ("Model", f"{number(model['size_mib'], 1)} MiB", note)
     if evaluation is not None and (latency := evaluation.latency):
         note = f"{number(latency.p99_ms, 1)} ms in 1 of 100 requests"
-        yield Number("Median latency", f"{number(latency.p50_ms, 1)} ms", note)
+        yield ("Median latency", f"{number(latency.p50_ms, 1)} ms", note)
     if seconds := [node["seconds"] for node in facts["lineage"] if node["seconds"] is not None]:
         nodes = "1 node" if len(seconds) == 1 else f"{len(seconds)} nodes"
-        yield Number("Time", duration(sum(seconds)), f"in {nodes}")
+        yield ("Time", duration(sum(seconds)), f"in {nodes}")
 
 
 def served(serving: Serving | None) -> list[tuple[str, str]]:
@@ -143,12 +125,6 @@ def hyperparameters(search: Search) -> dict[str, str]:
     return trial_table.short_names(list(dict.fromkeys(key for row in rows for key in row)))
 
 
-def overall(evaluation: Evaluation) -> dict[str, MetricRow]:
-    """The metrics of the whole split by name."""
-    rows = [row for row in evaluation.metrics if not row.class_name and not row.slice]
-    return {row.metric: row for row in rows}
-
-
 def class_rows(evaluation: Evaluation) -> list[ClassRow]:
     """A row for each class, in the order of ``ordered``."""
     by_class: dict[str, dict[str, MetricRow]] = {name: {} for name in ordered(evaluation.classes)}
@@ -160,7 +136,7 @@ def class_rows(evaluation: Evaluation) -> list[ClassRow]:
 
 def average_rows(evaluation: Evaluation) -> list[ClassRow]:
     """The averages below the classes, as far as they were computed."""
-    rows, metrics = [], overall(evaluation)
+    rows, metrics = [], evaluation.whole
     for kind in ("micro", "macro", "weighted"):
         of_kind = {
             name.removeprefix(f"{kind}_"): row
@@ -187,22 +163,25 @@ def slice_metrics(evaluation: Evaluation) -> list[str]:
     return [name for name in _OF_SLICES if name in names]
 
 
-def slice_rows(evaluation: Evaluation) -> list[SliceRow]:
-    """A row for each slice, as they were evaluated."""
+def slice_rows(evaluation: Evaluation) -> list[tuple[list[str], bool | None]]:
+    """Cells of a row for each slice: name, examples, ``slice_metrics``, the accuracy's interval.
+
+    And whether the whole interval is below the accuracy of all; None: there is none.
+    """
     slices: dict[str, dict[str, MetricRow]] = {}
     for row in evaluation.metrics:
         if row.slice and not row.class_name:
             slices.setdefault(slice_name(row.slice), {})[row.metric] = row
-    nothing = MetricRow(metric="accuracy")
-    everywhere = overall(evaluation).get("accuracy", nothing).value
+    nothing, columns = MetricRow(metric="accuracy"), slice_metrics(evaluation)
+    everywhere = evaluation.whole.get("accuracy", nothing).value
     rows = []
     for name, metrics in slices.items():
         accuracy = metrics.get("accuracy", nothing)
         high = accuracy.high
         below = high < everywhere if _is_number(high) and _is_number(everywhere) else None
         examples = max(row.examples for row in metrics.values())
-        shown = [metrics.get(key) for key in slice_metrics(evaluation)]
-        rows.append(SliceRow(name, examples, shown, interval(accuracy), below))
+        shown = [metrics.get(key, nothing).value for key in columns]
+        rows.append(([name, count(examples), *map(number, shown), interval(accuracy)], below))
     return rows
 
 

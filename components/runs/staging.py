@@ -32,8 +32,17 @@ class _Operator(base_executor_operator.BaseExecutorOperator):
         arguments = getattr(self, "beam_pipeline_args", [])
         if runs_elsewhere([argument.value.string_value for argument in arguments]):
             return super().run_executor(execution_info)  # Beam there reads and writes buckets
-        with _on_files(execution_info):
-            output = super().run_executor(execution_info)
+        in_bucket = execution_info.tmp_dir
+        with (
+            staged(execution_info.input_dict, execution_info.output_dict),
+            tempfile.TemporaryDirectory() as temporary,
+        ):
+            if remote.is_remote(in_bucket):
+                execution_info.tmp_dir = os.path.join(temporary, "")
+            try:
+                output = super().run_executor(execution_info)
+            finally:
+                execution_info.tmp_dir = in_bucket
         for listed in output.output_artifacts.values():
             for artifact in listed.artifacts:
                 _name_origins(artifact)
@@ -53,22 +62,6 @@ OPERATORS = {
     executable_spec_pb2.PythonClassExecutableSpec: PythonOperator,
     executable_spec_pb2.BeamExecutableSpec: BeamOperator,
 }
-
-
-@contextlib.contextmanager
-def _on_files(execution: data_types.ExecutionInfo) -> Iterator[None]:
-    """``staged`` artifacts of an execution, and a temporary folder on this machine."""
-    in_bucket = execution.tmp_dir
-    with (
-        staged(execution.input_dict, execution.output_dict),
-        tempfile.TemporaryDirectory() as temporary,
-    ):
-        if remote.is_remote(in_bucket):
-            execution.tmp_dir = os.path.join(temporary, "")
-        try:
-            yield
-        finally:
-            execution.tmp_dir = in_bucket
 
 
 @contextlib.contextmanager

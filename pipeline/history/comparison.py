@@ -7,7 +7,6 @@ from typing import TypedDict
 from rich.console import Console
 from rich.markup import escape
 
-from darkroom.components.evaluation.artifacts import MetricRow
 from darkroom.components.report import markdown as markup
 from darkroom.components.report.facts import Facts, Failure, Verdict
 from darkroom.components.tuning import trial_table
@@ -189,18 +188,14 @@ def _change(row: Row) -> float:
     return 1.0 if difference is None else -abs(difference)
 
 
-def _metrics(facts: Facts) -> list[MetricRow]:
-    """Those of all examples."""
-    evaluation = facts["evaluation"]
-    return [row for row in evaluation.metrics if row.slice is None] if evaluation else []
-
-
 def _overall(facts: Facts) -> dict[str, float | None]:
-    return {row.metric: row.value for row in _metrics(facts) if row.class_name is None}
+    evaluation = facts["evaluation"]
+    return {name: row.value for name, row in evaluation.whole.items()} if evaluation else {}
 
 
 def _recall(facts: Facts) -> dict[str, float | None]:
-    recall = [row for row in _metrics(facts) if row.metric == "recall"]
+    metrics = facts["evaluation"].metrics if facts["evaluation"] else []
+    recall = [row for row in metrics if row.metric == "recall" and row.slice is None]
     return {row.class_name: row.value for row in recall if row.class_name is not None}
 
 
