@@ -99,10 +99,7 @@ class Gate:
         self._multi_label = predictions.outcome.multi_label
 
     def judge(self, trained_accuracy: float | None) -> Judgement:
-        """All thresholds and faults.
-
-        Args:
-          trained_accuracy: what Trainer measured on the same split; None where it isn't known.
+        """All thresholds and faults, also against what Trainer measured, where that is known.
 
         Raises:
           DarkroomError: a threshold names a class that doesn't exist, or a metric that says nothing

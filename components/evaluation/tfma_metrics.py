@@ -27,11 +27,7 @@ def eval_config(
 ) -> tfma.EvalConfig:
     """What TFMA computes: the number of examples, and what ``evaluation.metrics`` names.
 
-    Args:
-      evaluation: the section.
-      multi_label: whether an example has any number of classes.
-      classes: of the candidate, in the order of its label vocabulary.
-      baseline_classes: of the baseline; None where there is none.
+    Classes are in the order of the label vocabulary; those of the baseline None without one.
     """
     model = tfma.ModelSpec(
         signature_name=signatures.EXAMPLES,

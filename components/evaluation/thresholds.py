@@ -77,13 +77,8 @@ def groups(
 ) -> Iterator[Group]:
     """The groups that a threshold means: one, or each class, or each value of a feature.
 
-    Args:
-      threshold: of the configuration.
-      classes: of the candidate.
-      values: of each feature that slices, those of all examples.
-
-    Raises:
-      DarkroomError: it names a class that doesn't exist.
+    Raises DarkroomError where it names a class that doesn't exist; ``values`` are of each feature
+    that slices, those of all examples.
     """
     name = threshold.class_name
     if name is not None and name not in ("*", *classes):

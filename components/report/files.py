@@ -36,12 +36,7 @@ def write(facts: Facts, folder: Path) -> None:
 
 
 def page(facts: Facts, folder: Path) -> str:
-    """The report as HTML, with its pictures, plots and styles inside.
-
-    Args:
-      facts: of a run; a section that is None is said not to have been reached.
-      folder: below which the facts' pictures are.
-    """
+    """The report as HTML, with its plots, its styles and the pictures of its folder inside."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,  # names of classes and files are anybody's

@@ -82,8 +82,7 @@ def curve(history: History, metric: str, exported: int, title: str) -> str:
                       label=words if len(drawn) > 1 else None,
                       **dot)  # type: ignore[arg-type]  # fmt: skip
         plot.axvline(exported + 1, color=_INK, linewidth=1, linestyle=":", label="exported epoch")
-        plot.set_xlabel("epoch")
-        plot.set_xlim(1 - 0.03 * longest, longest + 0.03 * longest)
+        plot.set(xlabel="epoch", xlim=(1 - 0.03 * longest, longest + 0.03 * longest))
         plot.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         plot.grid(axis="y", color=_FAINT, linewidth=0.6)
         plot.legend(frameon=False, fontsize=_SMALL, loc="best", handlelength=2.6)
@@ -93,11 +92,9 @@ def curve(history: History, metric: str, exported: int, title: str) -> str:
 
 
 def confusion(matrix: Sequence[Sequence[int]] | None, classes: list[str]) -> str:
-    """A confusion matrix, coloured by the share of each true class: an SVG, or an image element.
+    """Examples by true and predicted class, coloured by the share of each true one.
 
-    Args:
-      matrix: examples by true class (rows) and predicted class; none of several labels.
-      classes: names of its rows and columns, which are shown in the order of the tables.
+    An SVG or, of many classes, an image element; empty where there is no matrix.
     """
     if not matrix:
         return ""
@@ -121,8 +118,7 @@ def confusion(matrix: Sequence[Sequence[int]] | None, classes: list[str]) -> str
         plot.set_xticks(range(many), names, rotation=90, fontsize=size)
         plot.set_yticks(range(many), names, fontsize=size)
         plot.tick_params(length=0)
-        plot.set_xlabel("predicted")
-        plot.set_ylabel("true")
+        plot.set(xlabel="predicted", ylabel="true")
         if many <= MOST_NUMBERED:
             for row, column in zip(*np.nonzero(counts), strict=True):
                 dark = shares[row, column] > 0.5
@@ -156,8 +152,8 @@ def calibration(bins: Sequence[Bin]) -> str:
             markersize=4, linewidth=1.8, label="share that is correct",
         )  # fmt: skip
         plot.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score")
-        plot.xaxis.set_major_formatter(PercentFormatter(1))
-        plot.yaxis.set_major_formatter(PercentFormatter(1))
+        for axis in (plot.xaxis, plot.yaxis):
+            axis.set_major_formatter(PercentFormatter(1))
         plot.legend(frameon=False, fontsize=_SMALL, loc="upper left")
         plot.set_title("Score and truth", loc="left", fontsize=_TEXT, fontweight="bold")
         words = (f"at score {b.score:.2f} {b.correct:.0%} of {b.examples}" for b in bins)
@@ -186,11 +182,8 @@ def class_counts(splits: dict[str, Split], classes: list[str]) -> str:
         axis.set_label_text("share of the split")
         axis.grid(color=_FAINT, linewidth=0.6)
         _legend_above(plot, len(splits))
-        words = "; ".join(
-            f"{split} {min(by_class.values(), default=0):,} to "
-            f"{max(by_class.values(), default=0):,}"
-            for split, by_class in counts.items()
-        )
+        ends = ((split, sorted(by_class.values()) or [0]) for split, by_class in counts.items())
+        words = "; ".join(f"{split} {order[0]:,} to {order[-1]:,}" for split, order in ends)
         return _svg(figure, f"Examples per class: {words}")
 
 

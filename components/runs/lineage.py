@@ -82,12 +82,8 @@ def nodes(
 ) -> list[Node]:
     """The nodes of a run in the order in which they began, each as it was last tried.
 
-    Args:
-      store: of ``metadata.Store``.
-      pipeline: its name; schedulers give runs of several pipelines the same name, and context.
-      run: its context.
-      alive: whether the run goes on, or which of its nodes do; what is marked as running besides
-        was interrupted.
+    Schedulers give runs of several pipelines the same name, and context. What is marked as running
+    was interrupted, unless the run is ``alive``, or that node of it.
     """
     executions = store.get_executions_by_context(run.id)
     tries = _nodes(store, sorted(executions, key=lambda execution: execution.id))
@@ -127,21 +123,19 @@ def moment(milliseconds: int) -> str:
 
 def _nodes(store: "MetadataStore", executions: "list[Execution]") -> list[Node]:
     events = store.get_events_by_execution_ids([execution.id for execution in executions])
+    events = sorted(events, key=lambda event: event.artifact_id)
     ids = sorted({event.artifact_id for event in events})
     by_id = {artifact.id: artifact for artifact in store.get_artifacts_by_id(ids)}
     nodes = []
     for execution in executions:
         inputs: dict[str, list[Artifact]] = {}
         outputs: dict[str, list[Artifact]] = {}
-        for event in sorted(events, key=lambda event: event.artifact_id):
-            by_key = {
-                event.INPUT: inputs,
-                event.INTERNAL_INPUT: inputs,
-                event.OUTPUT: outputs,
-                event.INTERNAL_OUTPUT: outputs,  # what a resolver found
-            }.get(event.type)
-            if event.execution_id == execution.id and by_key is not None:
-                by_key.setdefault(event.path.steps[0].key, []).append(by_id[event.artifact_id])
+        for event in (event for event in events if event.execution_id == execution.id):
+            artifact, key = by_id[event.artifact_id], event.path.steps[0].key
+            if event.type in (event.INPUT, event.INTERNAL_INPUT):
+                inputs.setdefault(key, []).append(artifact)
+            elif event.type in (event.OUTPUT, event.INTERNAL_OUTPUT):  # what a resolver found
+                outputs.setdefault(key, []).append(artifact)
         contexts = store.get_contexts_by_execution(execution.id)
         name = next((context.name for context in contexts if context.type == "node"), "?.?")
         pipeline, _, node_id = name.partition(".")

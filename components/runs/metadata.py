@@ -54,8 +54,7 @@ class Store(BaseModel):
     def connection(self) -> "ConnectionConfig":
         """ML Metadata's own description, without the password, which goes to MySQL's client.
 
-        Raises:
-          DarkroomError: ML Metadata isn't installed.
+        Raises DarkroomError where ML Metadata isn't installed.
         """
         metadata_store_pb2 = _import("ml_metadata.proto.metadata_store_pb2")
         config = metadata_store_pb2.ConnectionConfig()
@@ -77,9 +76,7 @@ class Store(BaseModel):
     def open(self) -> "MetadataStore":
         """The store; its tables are made where they aren't there yet.
 
-        Raises:
-          DarkroomError: ML Metadata isn't installed, or the server can't be reached or lets nobody
-            in.
+        Raises DarkroomError also where the server can't be reached or lets nobody in.
         """
         metadata_store = _import("ml_metadata.metadata_store.metadata_store")
         if self.backend == "sqlite":
