@@ -57,7 +57,7 @@ class _Bound(_Subject):
     limit: float
 
 
-class Check(_Values, _Bound):
+class Check(MetricRow, _Bound):
     """A threshold held against the whole, a class, or a slice."""
 
     passed: bool | None  # None: there is nothing to compare with, or too little

@@ -18,6 +18,7 @@ NOTHING = "–"
 # Of our own metrics: whether more of a user's is better nobody has said.
 _KNOWN = {*OVERALL, *OF_CLASSES}
 _LOWER_IS_BETTER = {"loss", "calibration_error"}
+_OF_ROWS = ("precision", "recall", "f1")
 # Of a slice; more columns than that nobody reads.
 _OF_SLICES = ("accuracy", "macro_f1", "auc", "loss")
 _WRITTEN = {"auc": "AUC", "f1": "F1"}
@@ -80,10 +81,8 @@ def key_numbers(facts: Facts) -> Iterator[tuple[str, str, str]]:
             if changed == NOTHING:
                 note = interval(row).strip(NOTHING)
             yield (metric_name(row.metric), number(row.value), note)
-        recalls = [
-            (row.recall, row.name) for row in class_rows(evaluation) if row.recall is not None
-        ]
-        if recalls:
+        rows = class_rows(evaluation)
+        if recalls := [(row.recall, row.name) for row in rows if row.recall is not None]:
             recall, weakest = min(recalls, key=lambda pair: pair[0])
             yield ("Lowest recall", number(recall, 3), weakest)
     if (data := facts["data"]) is not None:
@@ -138,11 +137,7 @@ def average_rows(evaluation: Evaluation) -> list[ClassRow]:
     """The averages below the classes, as far as they were computed."""
     rows, metrics = [], evaluation.whole
     for kind in ("micro", "macro", "weighted"):
-        of_kind = {
-            name.removeprefix(f"{kind}_"): row
-            for name, row in metrics.items()
-            if name in (f"{kind}_precision", f"{kind}_recall", f"{kind}_f1")
-        }
+        of_kind = {n: metrics[f"{kind}_{n}"] for n in _OF_ROWS if f"{kind}_{n}" in metrics}
         if of_kind:
             row = _class_row(f"{kind} average", of_kind)
             rows.append(row._replace(support=evaluation.examples))
@@ -150,9 +145,8 @@ def average_rows(evaluation: Evaluation) -> list[ClassRow]:
 
 
 def _class_row(name: str, metrics: Mapping[str, MetricRow]) -> ClassRow:
-    names = ("precision", "recall", "f1")
-    precision, recall, f1 = (metrics.get(key, MetricRow(metric=key)) for key in names)
-    support = next((metrics[key].examples for key in names if key in metrics), None)
+    precision, recall, f1 = (metrics.get(key, MetricRow(metric=key)) for key in _OF_ROWS)
+    support = next((metrics[key].examples for key in _OF_ROWS if key in metrics), None)
     values = (precision.value, recall.value, f1.value)
     return ClassRow(name, *values, support, f1.baseline, interval(recall))
 
@@ -297,7 +291,7 @@ def count(value: float | None) -> str:
     return number(value, 0)
 
 
-def interval(row: MetricRow | Check) -> str:
+def interval(row: MetricRow) -> str:
     """The confidence interval of a value; a dash where none was computed."""
     if not _is_number(row.low) or not _is_number(row.high):
         return NOTHING
