@@ -37,6 +37,7 @@ _CURVES = {"loss": "Loss", "accuracy": "Accuracy", "learning_rate": "Learning ra
 _GROUND, _INK, _FAINT = "#fbfaf8", "#33312e", "#d9d6d0"
 # From nothing to all, ever darker.
 _SHARES = LinearSegmentedColormap.from_list("shares", [_GROUND, "#a9cde2", _BLUE, "#00304d"])
+_Look = dict[str, Any]  # keywords of Matplotlib's
 _INCH = 72  # points
 _SMALL, _TEXT = 8.5, 9.5  # points
 _NAME_WIDTH = 18  # characters
@@ -213,13 +214,13 @@ def _lines(shares: dict[str, list[float]], classes: list[str]) -> tuple[Figure, 
     return figure, plot
 
 
-def _line_look(split: int) -> dict[str, Any]:
+def _line_look(split: int) -> _Look:
     return {"color": _COLOURS[split % 4], "linestyle": _STROKES[split % 4], "linewidth": 1.5}
 
 
 def _side_by_side(
     shares: dict[str, list[float]], thick: float
-) -> Iterator[tuple[np.ndarray, float, dict[str, Any], list[float]]]:
+) -> Iterator[tuple[np.ndarray, float, _Look, list[float]]]:
     """Places, thickness, look and lengths of the bars of each split."""
     thick /= len(shares)
     for i, (split, of_split) in enumerate(shares.items()):
