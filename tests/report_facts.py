@@ -8,6 +8,9 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from darkroom.components.evaluation.artifacts import MetricRow
+from darkroom.components.report.facts import Evaluation
+
 DIGITS = tuple(str(digit) for digit in range(10))
 # Names that would do harm on a page, and in a table of Markdown.
 HOSTILE = (
@@ -113,7 +116,9 @@ def facts(folder: Path, classes: Sequence[str] = DIGITS, reached: int = len(SECT
             "size_mib": 1.2,
             "facts": {"network": "cnn", "examples": 1617, "metrics": {"loss": 0.1}},
         },
-        "evaluation": _evaluation(list(classes), [picture("mistake", i) for i in several]),
+        "evaluation": Evaluation.model_validate(
+            _evaluation(list(classes), [picture("mistake", i) for i in several])
+        ),
         "serving": {
             "reasons": [], "server": "darkroom's model server", "ready_seconds": 4.25,
             "memory_mib": 412.6, "images": 16, "largest_difference": 2.4e-7,
@@ -204,7 +209,6 @@ def _evaluation(classes: list[str], pictures: list[str]) -> Any:
         ],
         "confusion": confusion,
         "calibration": [
-            {"low": 0.5, "high": 0.6, "examples": 0, "score": None, "correct": None},
             {"low": 0.9, "high": 1.0, "examples": examples, "score": 0.98, "correct": 0.96},
         ],
         "mistakes": shown, "uncertain": shown[:2],
@@ -218,8 +222,10 @@ def without_predictions(found: Any) -> Any:
     """The same facts, of a split that gave Evaluator no predictions."""
     reason = "the eval split gave no predictions"
     found["verdict"]["reasons"] = [reason]
-    found["evaluation"].update(
-        examples=0, reasons=[reason], metrics=[], thresholds=[], classes=[], confusion=None,
-        calibration=[], mistakes=[], uncertain=[], latency=None, baseline=None,
-    )  # fmt: skip
+    found["evaluation"] = Evaluation(split="eval", reasons=[reason])
     return found
+
+
+def without_intervals(rows: list[MetricRow]) -> None:
+    """Takes the confidence intervals out of metrics."""
+    rows[:] = [row.model_copy(update={"low": None, "high": None}) for row in rows]

@@ -157,12 +157,12 @@ def test_mistakes_are_shown_with_their_pictures(small: Project, tmp_path: Path) 
     }
     config = load("digits").model_dump()
     found = collector.collect(tmp_path / "report", "run", config, artifacts, [])["evaluation"]
-    assert [entry["picture"] for entry in found["mistakes"]] == ["pictures/mistake-0.png", None]
-    shown = np.asarray(Image.open(tmp_path / "report" / found["mistakes"][0]["picture"]))
+    assert [entry.picture for entry in found.mistakes] == ["pictures/mistake-0.png", None]
+    shown = np.asarray(Image.open(tmp_path / "report" / found.mistakes[0].picture))
     small_one = np.asarray(Image.fromarray(shown).resize((8, 8), Image.Resampling.NEAREST))
     (tmp_path / "original.png").write_bytes(examples[170][features.IMAGE_KEY][1][0])
     assert (small_one == np.asarray(Image.open(tmp_path / "original.png"))).all()
-    assert found["uncertain"][0]["picture"] == "pictures/uncertain-0.png"
+    assert found.uncertain[0].picture == "pictures/uncertain-0.png"
 
 
 def test_an_evaluation_without_predictions_is_told(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_an_evaluation_without_predictions_is_told(tmp_path: Path) -> None:
     artifacts = {"examples": here, "evaluation": here}
     config = load("digits").model_dump()
     found = collector.collect(tmp_path / "report", "run", config, artifacts, [])
-    assert found["evaluation"] == evaluation
+    assert found["evaluation"].as_json() == evaluation
 
 
 def test_a_run_that_did_nothing_has_facts_too(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_what_is_no_number_in_json_is_null(tmp_path: Path, found: dict[str, Any]
     (tmp_path / "pictures").mkdir()
     for relative in _pictures(found):
         (tmp_path / relative).write_bytes(b"")
-    files.write(found, tmp_path)
+    files.write(found | {"evaluation": None}, tmp_path)
     text = (tmp_path / results.REPORT_FACTS).read_text()
     assert json.loads(text)["search"]["rows"][0]["score"] is None
     assert "NaN" not in text

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from darkroom.components.report.facts import Evaluation
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import comparison, reports
 from tests.conftest import Project, darkroom
@@ -40,7 +41,10 @@ def facts(**changed: Any) -> dict[str, Any]:
             "git": {"commit": "a" * 40, "branch": "main", "changed": False},
         },
     }
-    return {**copy.deepcopy(whole), **changed}
+    made = {**copy.deepcopy(whole), **changed}
+    if made["evaluation"] is not None:
+        made["evaluation"] = Evaluation(split="eval", **made["evaluation"])
+    return made
 
 
 OTHER = facts(

@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+from darkroom.components.report import markdown as written
 from darkroom.components.report.markdown import markdown
 from tests.report_facts import DIGITS, HOSTILE, SECTIONS, facts, without_predictions
 
@@ -72,3 +73,19 @@ def test_an_evaluation_without_predictions_has_a_comment(tmp_path: Path) -> None
     text = markdown(without_predictions(facts(tmp_path)))
     assert "- the eval split gave no predictions\n" in text
     assert "### Evaluation on 0 examples of the eval split\n\n### Data" in text
+
+
+def test_words_are_shown_as_they_are() -> None:
+    assert written.text("a|b &\n`c` *d*  <e> _f_ [g](h) #1 ~2~ \\") == (
+        r"a\|b &amp; \`c\` \*d\* &lt;e&gt; \_f\_ \[g\](h) \#1 \~2\~ " + "\\\\"
+    )
+
+
+def test_a_table() -> None:
+    assert written.table(["a|b", "n"], [["c|d", "1"]], 1) == (
+        "| a\\|b | n |\n| --- | --: |\n| c\\|d | 1 |"
+    )
+    assert written.table(["a"], [], 1) == ""
+    folded = written.table(["a"], [["b"]] * 3, 1, "3 rows", 2)
+    assert folded.startswith("<details><summary>3 rows</summary>\n\n| a |\n")
+    assert written.bullets(["a", "*b*"]) == "- a\n- \\*b\\*"

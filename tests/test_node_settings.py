@@ -126,7 +126,7 @@ EDITS: list[tuple[str, Callable[[str], str], set[str]]] = [
     ("components/evaluation/gate.py", code, {"Rehearsal", "Evaluator"}),
     ("components/pushing/serving_validator.py", code, {"ServingValidator"}),
     ("components/pushing/pusher.py", code, {"Pusher"}),
-    ("components/report/page.py", code, {"Report"}),
+    ("components/report/files.py", code, {"Report"}),
     ("components/report/report.html.jinja", code, {"Report"}),
     ("components/training/diagnosis.py", code, {"Report"}),
     ("serving/server/batching.py", code, {"ServingValidator"}),

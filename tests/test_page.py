@@ -11,8 +11,16 @@ import pytest
 from PIL import Image
 from selenium import webdriver
 
-from darkroom.components.report.page import page
-from tests.report_facts import DIGITS, HOSTILE, SECTIONS, facts, without_predictions
+from darkroom.components.evaluation.artifacts import MetricRow
+from darkroom.components.report.files import page
+from tests.report_facts import (
+    DIGITS,
+    HOSTILE,
+    SECTIONS,
+    facts,
+    without_intervals,
+    without_predictions,
+)
 
 WIDTHS = (1400, 400)
 
@@ -176,7 +184,8 @@ def test_a_page_has_what_was_found(tmp_path: Path) -> None:
 
 def test_a_model_of_many_labels_has_no_confusion(tmp_path: Path) -> None:
     found = facts(tmp_path)
-    found["evaluation"].update(multi_label=True, confusion=None, calibration=[], baseline=None)
+    update = {"multi_label": True, "confusion": None, "calibration": [], "baseline": None}
+    found["evaluation"] = found["evaluation"].model_copy(update=update)
     content = page(found, tmp_path)
     assert "Confusion" not in content
     assert "there is no baseline" in words(content)
@@ -213,12 +222,12 @@ def test_many_reasons_are_folded(tmp_path: Path) -> None:
 
 def test_many_slices_are_folded(tmp_path: Path) -> None:
     found = facts(tmp_path)
-    rows = found["evaluation"]["metrics"]
-    one = next(row for row in rows if row["slice"])
+    rows = found["evaluation"].metrics
+    one = next(row for row in rows if row.slice)
 
     def folded(many: int) -> bool:
-        cut = [{**one, "slice": {"image/height": i}} for i in range(many)]
-        found["evaluation"]["metrics"] = [row for row in rows if not row["slice"]] + cut
+        cut = [one.model_copy(update={"slice": {"image/height": i}}) for i in range(many)]
+        found["evaluation"].metrics[:] = [row for row in rows if not row.slice] + cut
         return f"<summary>Metrics of {many} slices</summary>" in page(found, tmp_path)
 
     assert not folded(40)
@@ -227,8 +236,7 @@ def test_many_slices_are_folded(tmp_path: Path) -> None:
 
 def test_a_slice_without_an_interval_is_not_judged(tmp_path: Path) -> None:
     found = facts(tmp_path)
-    for row in found["evaluation"]["metrics"]:
-        row.update(low=None, high=None)
+    without_intervals(found["evaluation"].metrics)
     said = words(page(found, tmp_path))
     assert "image/format = JPEG 9 0.7000 – –" in said
     assert "not clearly lower" not in said
@@ -236,10 +244,8 @@ def test_a_slice_without_an_interval_is_not_judged(tmp_path: Path) -> None:
 
 def test_of_a_users_metric_only_the_change_is_said(tmp_path: Path) -> None:
     found = facts(tmp_path)
-    [row] = [r for r in found["evaluation"]["metrics"] if r["metric"] == "loss" and not r["class"]]
-    found["evaluation"]["metrics"].append(
-        {**row, "metric": "brier", "value": 0.1, "baseline": 0.3, "difference": -0.2}
-    )
+    brier = MetricRow(metric="brier", value=0.1, baseline=0.3, difference=-0.2)
+    found["evaluation"].metrics.append(brier)
     said = words(page(found, tmp_path))
     assert "Brier 0.1000 – 0.3000 −0.2000 " in said
     assert "−0.2000 worse" not in said

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from darkroom.components.evaluation.artifacts import Check, MetricRow
 from darkroom.components.report import views
 from tests.conftest import python
-from tests.report_facts import facts
+from tests.report_facts import facts, without_intervals
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,8 @@ def test_what_is_said_of_the_server(tmp_path: Path) -> None:
         ("loss", -0.1, ("−0.1000", "better")),
         ("calibration_error", 0.1, ("+0.1000", "worse")),
         ("accuracy", -0.00001, ("±0", "same")),
-        ("accuracy", None, None),
-        ("accuracy", math.nan, None),
+        ("accuracy", None, ("–", "")),
+        ("accuracy", math.nan, ("–", "")),
         # Of a user's metric nobody has said what is better.
         ("brier", -0.2, ("−0.2000", "")),
         ("brier", 0.00001, ("±0", "")),
@@ -63,28 +64,32 @@ def test_what_is_said_of_the_server(tmp_path: Path) -> None:
 )
 def test_changes(metric: str, difference: Any, expected: Any) -> None:
     # What both know counts, not the values of all examples.
-    row = {"metric": metric, "value": 0.9, "baseline": 0.9, "difference": difference}
+    row = MetricRow(metric=metric, value=0.9, baseline=0.9, difference=difference)
     assert views.change(row) == expected
 
 
+def threshold(**values: Any) -> Check:
+    return Check(**{"metric": "loss", "limit": 0.1, "passed": True, "sentence": ""} | values)
+
+
 def test_the_interval_of_a_threshold_is_of_what_it_bounds() -> None:
-    threshold = {"low": 0.36, "high": 0.83, "difference_low": -0.02, "difference_high": 0.01}
+    ends = {"low": 0.36, "high": 0.83, "difference_low": -0.02, "difference_high": 0.01}
     for bound in ("min", "max"):
-        assert views.threshold_interval({**threshold, "bound": bound}) == "0.360 to 0.830"
+        assert views.threshold_interval(threshold(bound=bound, **ends)) == "0.360 to 0.830"
     for bound in ("max_drop", "max_rise"):
-        relative = {**threshold, "bound": bound}
+        relative = threshold(bound=bound, **ends)
         assert views.threshold_interval(relative) == "change −0.020 to +0.010"
-        assert views.threshold_interval({**relative, "difference_low": None}) == "–"
+        one = relative.model_copy(update={"difference_low": None})
+        assert views.threshold_interval(one) == "–"
 
 
 def test_a_slice_is_lower_where_that_is_sure(tmp_path: Path) -> None:
     evaluation = facts(tmp_path)["evaluation"]
-    assert [row.below for row in views.slice_rows(evaluation)] == [True, False]
-    assert views.slice_rows(evaluation)[0].interval == "0.600 to 0.800"
-    for row in evaluation["metrics"]:
-        row.update(low=None, high=None)
-    assert [row.below for row in views.slice_rows(evaluation)] == [None, None]
-    assert [row.interval for row in views.slice_rows(evaluation)] == ["–", "–"]
+    assert [below for _, below in views.slice_rows(evaluation)] == [True, False]
+    assert views.slice_rows(evaluation)[0][0][-1] == "0.600 to 0.800"
+    without_intervals(evaluation.metrics)
+    assert [below for _, below in views.slice_rows(evaluation)] == [None, None]
+    assert [cells[-1] for cells, _ in views.slice_rows(evaluation)] == ["–", "–"]
 
 
 def test_a_commit_without_a_branch() -> None:
@@ -110,20 +115,21 @@ def test_durations(seconds: float | None, expected: str) -> None:
 
 
 def test_a_threshold_in_words() -> None:
-    threshold = {"metric": "macro_f1", "class": "cat", "slice": {"image/format": "JPEG"},
-                 "bound": "max_drop", "limit": 0.01}  # fmt: skip
-    assert views.subject(threshold) == "Macro F1 of cat where image/format = JPEG"
-    assert views.bound(threshold) == "lower than the baseline by at most 0.01"
-    assert views.bound({"bound": "max_drop", "limit": -0.01}) == (
-        "higher than the baseline by at least 0.01"
-    )
+    one = threshold(
+        metric="macro_f1", class_name="cat", slice={"image/format": "JPEG"}, bound="max_drop",
+        limit=0.01,
+    )  # fmt: skip
+    assert views.subject(one) == "Macro F1 of cat where image/format = JPEG"
+    assert views.bound(one) == "lower than the baseline by at most 0.01"
+    surpassed = one.model_copy(update={"limit": -0.01})
+    assert views.bound(surpassed) == "higher than the baseline by at least 0.01"
 
 
 def test_numbers_that_matter_are_of_what_there_is(tmp_path: Path) -> None:
-    names = [number.name for number in views.key_numbers(facts(tmp_path))]
+    names = [name for name, *_ in views.key_numbers(facts(tmp_path))]
     assert names == ["Accuracy", "Macro F1", "Lowest recall", "Train images", "Model",
                      "Median latency", "Time"]  # fmt: skip
-    assert [number.name for number in views.key_numbers(facts(tmp_path, reached=1))] == [
+    assert [name for name, *_ in views.key_numbers(facts(tmp_path, reached=1))] == [
         "Train images",
         "Time",
     ]

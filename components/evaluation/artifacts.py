@@ -6,6 +6,7 @@ What the file of an earlier version lacks has its default. Light to import.
 import json
 import math
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -56,7 +57,7 @@ class _Bound(_Subject):
     limit: float
 
 
-class Check(_Values, _Bound):
+class Check(MetricRow, _Bound):
     """A threshold held against the whole, a class, or a slice."""
 
     passed: bool | None  # None: there is nothing to compare with, or too little
@@ -126,11 +127,17 @@ class Evaluation(_Record):
     confidence: float = 0.95  # of the intervals
     confusion: list[list[int]] | None = None  # counts [true class, predicted class]
     calibration: list[Bin] = []
-    mistakes: list[Answer] = []  # the surest first
-    uncertain: list[Answer] = []  # the least certain first
+    mistakes: Sequence[Answer] = ()  # the surest first
+    uncertain: Sequence[Answer] = ()  # the least certain first
     latency: Latency | None = None
     size_mib: float | None = None
     baseline: Baseline | None = None
+
+    @property
+    def whole(self) -> dict[str, MetricRow]:
+        """The metrics of the whole split by name."""
+        rows = [row for row in self.metrics if not row.class_name and not row.slice]
+        return {row.metric: row for row in rows}
 
     def write(self, folder: str) -> None:
         """Writes the file into a folder."""
@@ -163,8 +170,7 @@ class Verdict(_Record):
     @classmethod
     def of(cls, evaluation: Evaluation) -> Self:
         """That of an evaluation."""
-        whole = [row for row in evaluation.metrics if not row.class_name and not row.slice]
-        metrics = {row.metric: row.value for row in whole}
+        metrics = {name: row.value for name, row in evaluation.whole.items()}
         return cls(
             metrics={**metrics, "example_count": evaluation.examples},
             reasons=evaluation.reasons,

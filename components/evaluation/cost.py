@@ -1,9 +1,9 @@
 """What an exported model costs those who run it: its size, and the time of a request."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from darkroom.serving import signatures
@@ -13,7 +13,6 @@ METRICS = ("latency_p50_ms", "latency_p99_ms", "size_mib")
 # Requests of one image that are timed, and seconds after which no more are made.
 _REQUESTS, _SECONDS = 100, 5.0
 _UNTIMED = 3  # the first ones trace and allocate, or open connections
-_MIB = 2**20
 
 
 class Times(NamedTuple):
@@ -26,16 +25,13 @@ class Times(NamedTuple):
 
 def size_mib(folder: str) -> float:
     """Of all files of a SavedModel, in MiB."""
-    paths = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
-    return sum(map(os.path.getsize, paths)) / _MIB
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 2**20
 
 
 def latency(folder: str, images: Sequence[bytes]) -> Times:
     """Times requests to a SavedModel in this process, from encoded image to scores.
 
-    Args:
-      folder: of a SavedModel with the signatures of darkroom.
-      images: a few encoded images, which take turns.
+    A few ``images`` take turns.
     """
     import tensorflow as tf
 

@@ -2,19 +2,16 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import numpy as np
 
 from darkroom.components.base import sections
 from darkroom.components.evaluation import cost, faults, thresholds
+from darkroom.components.evaluation import measurements as measuring
 from darkroom.components.evaluation.artifacts import Check
-from darkroom.components.evaluation.measurements import (
-    Difference,
-    Measured,
-    Measurements,
-    row,
-    told_apart,
-)
+from darkroom.components.evaluation.measurements import Difference, Measured, told_apart
 from darkroom.components.evaluation.metrics import Group, quoted
 from darkroom.components.evaluation.tfma_metrics import TfmaMetrics
 
@@ -52,7 +49,7 @@ class _Limit(NamedTuple):
             slice=dict(self.group.slice) or None,
             bound=self.bound,
             limit=self.value,
-            **row(measured, difference),
+            **measuring.row(measured, difference),
             passed=passed,
             sentence=sentence,
         )
@@ -90,26 +87,19 @@ class Gate:
     def __init__(
         self,
         evaluation: sections.Evaluation,
-        measurements: Measurements,
+        measurements: measuring.Measurements,
         tfma_metrics: TfmaMetrics,
         costs: dict[str, float],
     ):
-        """Judges by these numbers.
-
-        Args:
-          evaluation: the section.
-          measurements: of the predictions.
-          tfma_metrics: those of ``evaluation.metrics``.
-          costs: by the names of ``cost.METRICS``.
-        """
+        """Judges by these numbers; ``costs`` are by the names of ``cost.METRICS``."""
         self._evaluation, self._costs = evaluation, costs
         self._measurements, self._tfma_metrics = measurements, tfma_metrics
+        predictions = measurements.predictions
+        self._same_classes = set(predictions.classes) == set(predictions.baseline_classes)
+        self._multi_label = predictions.outcome.multi_label
 
     def judge(self, trained_accuracy: float | None) -> Judgement:
-        """All thresholds and faults.
-
-        Args:
-          trained_accuracy: what Trainer measured on the same split; None where it isn't known.
+        """All thresholds and faults, also against what Trainer measured, where that is known.
 
         Raises:
           DarkroomError: a threshold names a class that doesn't exist, or a metric that says nothing
@@ -132,8 +122,8 @@ class Gate:
         measurements = self._measurements
         classes, slices = measurements.classes, measurements.predictions.slices
         thresholds.require_metric(threshold, len(classes), self._multi_label)
-        limits = [(bound, getattr(threshold, bound)) for bound in _BOUNDS]
-        limits = [(bound, value) for bound, value in limits if value is not None]
+        values = ((bound, getattr(threshold, bound)) for bound in _BOUNDS)
+        limits = [(bound, value) for bound, value in values if value is not None]
         judged = False
         for group in thresholds.groups(threshold, classes, slices):
             for bound, value in limits:
@@ -152,7 +142,7 @@ class Gate:
                 f"{threshold.min_examples:,} examples"
             )
             whole = _Limit(threshold, Group(), *limits[0])
-            yield whole.check(False, sentence, Measured(math.nan, 0))
+            yield whole.check(False, sentence, Measured(math.nan))
 
     def _not_forgotten(self) -> Iterator[Check]:
         """No class with enough examples to tell may hardly ever be recognised."""
@@ -256,19 +246,18 @@ class Gate:
         return f"{limit.subject} is not defined: it is no number on the {split} split"
 
     def _measure(self, name: str, group: Group) -> Measured:
+        examples = self._examples(name, group)
         if name in cost.METRICS:
-            return Measured(self._costs[name], self._examples(name, group))
-        if name in self._evaluation.metrics:
-            measured = self._tfma_metrics.measure(name, group)
-            return replace(measured, examples=self._measurements.examples(group))
-        return self._measurements.measure(name, group)
+            return Measured(self._costs[name], examples)
+        return self._source(name).measure(name, group)._replace(examples=examples)
 
     def _difference(self, name: str, group: Group, with_interval: bool = True) -> Difference | None:
         if name in cost.METRICS:
             return None
-        if name in self._evaluation.metrics:
-            return self._tfma_metrics.difference(name, group)
-        return self._measurements.difference(name, group, with_interval)
+        return self._source(name).difference(name, group, with_interval)
+
+    def _source(self, name: str) -> measuring.Measurements | TfmaMetrics:
+        return self._tfma_metrics if name in self._evaluation.metrics else self._measurements
 
     def _confusions(self, name: str, group: Group) -> Iterator[str]:
         """With what a class is confused."""
@@ -276,29 +265,14 @@ class Gate:
             return
         classes, confusion = self._measurements.classes, self._measurements.confusion
         place = classes.index(group.class_name)
-        predicted = int(confusion[:, place].sum())
-        if name in ("recall", "f1"):
-            missed = confusion[place].copy()
-            missed[place] = 0
-            if missed.any():
-                most = int(missed.argmax())
-                support = self._measurements.support[place]
-                yield f"{missed[most]:,} of {support:,} were taken for {quoted(classes[most])}"
-        if name in ("precision", "f1"):
-            taken = confusion[:, place].copy()
-            taken[place] = 0
-            if taken.any():
-                most = int(taken.argmax())
-                were = f"{taken[most]:,} of the {predicted:,} taken for it were"
-                yield f"{were} {quoted(classes[most])}"
+        support, predicted = self._measurements.support[place], confusion[:, place].sum()
+        mistakes = confusion * ~np.eye(len(classes), dtype=bool)
+        missed, taken = mistakes[place], mistakes[:, place]
+        if name in ("recall", "f1") and missed.any():
+            most = quoted(classes[missed.argmax()])
+            yield f"{missed.max():,} of {support:,} were taken for {most}"
+        if name in ("precision", "f1") and taken.any():
+            most = quoted(classes[taken.argmax()])
+            yield f"{taken.max():,} of the {predicted:,} taken for it were {most}"
         if not predicted:
             yield "the model never says so"
-
-    @property
-    def _same_classes(self) -> bool:
-        predictions = self._measurements.predictions
-        return set(predictions.classes) == set(predictions.baseline_classes)
-
-    @property
-    def _multi_label(self) -> bool:
-        return self._measurements.predictions.outcome.multi_label

@@ -5,7 +5,7 @@ metric itself, with random ones its bootstrap.
 """
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -121,9 +121,10 @@ def loss(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
 def calibration_error(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
     """How far scores are from the share of right answers, on average (ECE, 10 bins)."""
     bins, scores, right = _answers(outcome)
-    members = np.eye(_BINS)[bins]
-    apart = _answer_weights(outcome, weights) @ (members * (right - scores)[:, np.newaxis])
-    return _divide(np.abs(apart).sum(axis=1), _answer_weights(outcome, weights).sum(axis=1))
+    if outcome.multi_label:
+        weights = np.repeat(weights, outcome.truth.shape[1], axis=1)  # of each answer
+    apart = weights @ (np.eye(_BINS)[bins] * (right - scores)[:, np.newaxis])
+    return _divide(np.abs(apart).sum(axis=1), weights.sum(axis=1))
 
 
 def auc_of_classes(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
@@ -154,60 +155,46 @@ def auc(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
     return _divide(np.where(defined, areas, 0).sum(axis=1), defined.sum(axis=1))
 
 
-def top_accuracy(number: int) -> Metric:
+def _top_accuracy(number: int, outcome: Outcome, weights: np.ndarray) -> np.ndarray:
     """Share of examples whose class is among the ``number`` best."""
-
-    def top(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
-        of_truth = (outcome.truth * outcome.scores).sum(axis=1, keepdims=True)
-        # Of equal scores the first class is the better one, as argmax has it.
-        places = np.arange(outcome.scores.shape[1])
-        place = outcome.truth.argmax(axis=1)[:, np.newaxis]
-        equal = (outcome.scores == of_truth) & (places < place)
-        better = (outcome.scores > of_truth).sum(axis=1) + equal.sum(axis=1)
-        among = (better < number) & np.isfinite(outcome.scores).all(axis=1)
-        return _mean(among * 1.0, weights)
-
-    return top
+    of_truth = (outcome.truth * outcome.scores).sum(axis=1, keepdims=True)
+    # Of equal scores the first class is the better one, as argmax has it.
+    places = np.arange(outcome.scores.shape[1])
+    place = outcome.truth.argmax(axis=1)[:, np.newaxis]
+    equal = (outcome.scores == of_truth) & (places < place)
+    better = (outcome.scores > of_truth).sum(axis=1) + equal.sum(axis=1)
+    among = (better < number) & np.isfinite(outcome.scores).all(axis=1)
+    return _mean(among * 1.0, weights)
 
 
-def _precision_terms(outcome: Outcome, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return weights @ outcome.hits, weights @ outcome.predicted
+# All are hits divided by a mean of how often a class is predicted and how often it is true, of
+# which the prediction's share is this.
+_OF_PREDICTED = {"precision": 1.0, "recall": 0.0, "f1": 0.5}
 
 
-def _recall_terms(outcome: Outcome, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return weights @ outcome.hits, weights @ outcome.truth
+def _terms(name: str, outcome: Outcome, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each class what is divided, float64 [weightings, classes]."""
+    share = _OF_PREDICTED[name]
+    mean = share * outcome.predicted + (1 - share) * outcome.truth
+    return weights @ outcome.hits, weights @ mean
 
 
-def _f1_terms(outcome: Outcome, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    hits, predicted = _precision_terms(outcome, weights)
-    return 2 * hits, predicted + weights @ outcome.truth
-
-
-# Of each class what is divided, float64 [weightings, classes].
-_TERMS = {"precision": _precision_terms, "recall": _recall_terms, "f1": _f1_terms}
-
-
-def _of_classes(name: str, otherwise: float) -> Metric:
+def _of_classes(name: str, otherwise: float, outcome: Outcome, weights: np.ndarray) -> np.ndarray:
     """Of each class; ``otherwise`` where the divisor is 0."""
-    return lambda outcome, weights: _divide(*_TERMS[name](outcome, weights), otherwise=otherwise)
+    return _divide(*_terms(name, outcome, weights), otherwise=otherwise)
 
 
-def _averaged(name: str, kind: str) -> Metric:
+def _averaged(name: str, kind: str, outcome: Outcome, weights: np.ndarray) -> np.ndarray:
     """Macro, weighted or micro average over classes, as scikit-learn averages."""
-    terms = _TERMS[name]
-
-    def average(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
-        hits, total = terms(outcome, weights)
-        if kind == "micro":
-            return _divide(hits.sum(axis=1), total.sum(axis=1), otherwise=0)
-        support = weights @ outcome.truth
-        # Of several labels scikit-learn takes all, else those that are true or predicted.
-        counted = (support + weights @ outcome.predicted > 0) | outcome.multi_label
-        shares = support if kind == "weighted" else counted.astype(float)
-        values = np.where(counted, _divide(hits, total, otherwise=0), 0)
-        return _divide((values * shares).sum(axis=1), shares.sum(axis=1))
-
-    return average
+    hits, total = _terms(name, outcome, weights)
+    if kind == "micro":
+        return _divide(hits.sum(axis=1), total.sum(axis=1), otherwise=0)
+    support = weights @ outcome.truth
+    # Of several labels scikit-learn takes all, else those that are true or predicted.
+    counted = (support + weights @ outcome.predicted > 0) | outcome.multi_label
+    shares = support if kind == "weighted" else counted.astype(float)
+    values = np.where(counted, _divide(hits, total, otherwise=0), 0)
+    return _divide((values * shares).sum(axis=1), shares.sum(axis=1))
 
 
 # What a threshold can name, of the whole and of each class.
@@ -216,27 +203,26 @@ OVERALL: dict[str, Metric] = {
     "loss": loss,
     "auc": auc,
     "calibration_error": calibration_error,
-    **{f"top_{number}_accuracy": top_accuracy(number) for number in _TOP},
+    **{f"top_{number}_accuracy": partial(_top_accuracy, number) for number in _TOP},
     **{
-        f"{kind}_{name}": _averaged(name, kind)
+        f"{kind}_{name}": partial(_averaged, name, kind)
         for kind in ("macro", "weighted", "micro")
-        for name in _TERMS
+        for name in _OF_PREDICTED
     },
 }
 OF_CLASSES: dict[str, Metric] = {
-    "precision": _of_classes("precision", otherwise=0),  # of one that is never predicted
-    "recall": _of_classes("recall", otherwise=np.nan),  # of one without examples
-    "f1": _of_classes("f1", otherwise=0),
+    "precision": partial(_of_classes, "precision", 0),  # of one that is never predicted
+    "recall": partial(_of_classes, "recall", np.nan),  # of one without examples
+    "f1": partial(_of_classes, "f1", 0),
     "auc": auc_of_classes,
 }
 
 
 def names(classes: int, multi_label: bool) -> list[str]:
     """The metrics of the whole that say something about so many classes."""
-    left_out = {"micro_precision", "micro_recall", "micro_f1"}  # all the same as the accuracy
-    if multi_label:
-        left_out = {f"top_{number}_accuracy" for number in _TOP}
-    left_out |= {f"top_{number}_accuracy" for number in _TOP if number >= classes}
+    left_out = {f"top_{number}_accuracy" for number in _TOP if multi_label or number >= classes}
+    if not multi_label:  # all the same as the accuracy
+        left_out |= {"micro_precision", "micro_recall", "micro_f1"}
     return [name for name in OVERALL if name not in left_out]
 
 
@@ -269,10 +255,9 @@ def replicates(
 
 def interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
     """The ends between which that share of the replicates lies; NaN where none is defined."""
-    defined = values[~np.isnan(values)]
-    if not len(defined):
+    if np.isnan(values).all():
         return float("nan"), float("nan")
-    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
@@ -293,18 +278,11 @@ def calibration(outcome: Outcome) -> Iterator[Bin]:
 
 def _answers(outcome: Outcome) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bin, score and rightness of every answer: the best class, or each class if multi-label."""
+    scores, right = outcome.scores.max(axis=1, initial=0), outcome.right
     if outcome.multi_label:
         scores, right = outcome.scores.ravel(), outcome.truth.ravel()
-    else:
-        scores, right = outcome.scores.max(axis=1, initial=0), outcome.right
     bins = np.clip(np.nan_to_num(scores) * _BINS, 0, _BINS - 1).astype(int)
     return bins, scores, right
-
-
-def _answer_weights(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
-    if outcome.multi_label:
-        return np.repeat(weights, outcome.truth.shape[1], axis=1)
-    return weights
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -71,14 +71,12 @@ def cut(slices: dict[str, list[float]]) -> tfma.extractors.Extractor:
 
 def ranges(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
     """``below 64``, ``64 to 128``, ``128 or more``: bytes of the same shape as the numbers."""
-    written = [f"{edge:.15g}" for edge in edges]
-    names = [f"below {written[0]}"]
-    names += [f"{low} to {high}" for low, high in itertools.pairwise(written)]
-    names += [f"{written[-1]} or more"]
-    named = np.array([name.encode() for name in [*names, "no number"]], object)
-    places = np.where(np.isnan(values), len(names), np.digitize(values, edges))
-    named_ranges: np.ndarray = named[places]
-    return named_ranges
+    written = [text(edge) for edge in edges]
+    between = [f"{low} to {high}" for low, high in itertools.pairwise(written)]
+    names = [f"below {written[0]}", *between, f"{written[-1]} or more", "no number"]
+    places = np.where(np.isnan(values), len(names) - 1, np.digitize(values, edges))
+    named: np.ndarray = np.array([name.encode() for name in names], object)[places]
+    return named
 
 
 def _cut(extracts: tfma.Extracts, edges: dict[str, list[float]]) -> tfma.Extracts:
@@ -101,15 +99,13 @@ def _number(value: bytes | float) -> float:
 def evaluator(slices: Sequence[str]) -> tfma.evaluators.Evaluator:
     """Collects the predictions, next to TFMA's metrics."""
     return tfma.evaluators.Evaluator(
-        stage_name="CollectPredictions",
-        run_after=compat.predictions_stage(),
-        ptransform=_collect(tuple(slices)),
+        "CollectPredictions", compat.predictions_stage(), _collect(tuple(slices))
     )
 
 
 def writer(path: str) -> tfma.writers.Writer:
     """Writes what ``evaluator`` collected."""
-    return tfma.writers.Writer(stage_name="WritePredictions", ptransform=_write_all(path))
+    return tfma.writers.Writer("WritePredictions", _write_all(path))
 
 
 @beam.ptransform_fn
@@ -129,7 +125,7 @@ def _columns(extracts: tfma.Extracts, slices: tuple[str, ...]) -> pa.Table:
     if signatures.SCORES in outputs:  # TFMA names the models only where there are two
         outputs = {tfma.CANDIDATE_KEY: outputs}
     classes = {
-        name: [_text(value) for value in of_model[signatures.CLASSES][0]]
+        name: [text(value) for value in of_model[signatures.CLASSES][0]]
         for name, of_model in outputs.items()
     }
     values = extracts[tfma.FEATURES_KEY]
@@ -156,12 +152,13 @@ def _rows(
     if isinstance(values, tfma.VarLenTensorValue | tf.compat.v1.SparseTensorValue):
         rows: list[list[str]] = [[] for _ in range(values.dense_shape[0])]
         for (row, _), value in zip(values.indices, values.values, strict=True):
-            rows[row].append(_text(value))
+            rows[row].append(text(value))
         return rows
-    return [[_text(value) for value in np.ravel(row)] for row in values]
+    return [[text(value) for value in np.ravel(row)] for row in values]
 
 
-def _text(value: bytes | float) -> str:
+def text(value: bytes | float) -> str:
+    """A feature's value, as slices name it."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else f"{value:.15g}"
 
 
@@ -186,12 +183,11 @@ def read(path: str, multi_label: bool, slices: Sequence[str] = ()) -> Prediction
     metadata = table.schema.metadata
     classes = {name: json.loads(metadata[key]) for name, key in _CLASSES.items() if key in metadata}
     labels = table[_LABEL].to_pylist()
-    outcomes = {
-        name: Outcome(
-            _truth(labels, names, multi_label), _matrix(table[_SCORES[name]]), multi_label
-        )
-        for name, names in classes.items()
-    }
+    outcomes = {}
+    for name, names in classes.items():
+        scores = table[_SCORES[name]].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        matrix = scores.astype(np.float64).reshape(len(labels), -1)
+        outcomes[name] = Outcome(_truth(labels, names, multi_label), matrix, multi_label)
     return Predictions(
         classes=classes[tfma.CANDIDATE_KEY],
         outcome=outcomes[tfma.CANDIDATE_KEY],
@@ -212,9 +208,3 @@ def _truth(labels: list[str], classes: list[str], multi_label: bool) -> np.ndarr
             if name in numbers:
                 row[numbers[name]] = True
     return truth
-
-
-def _matrix(scores: pa.ChunkedArray) -> np.ndarray:
-    flat = scores.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    matrix: np.ndarray = flat.astype(np.float64).reshape(len(scores), -1)
-    return matrix

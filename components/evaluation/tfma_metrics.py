@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import tensorflow_model_analysis as tfma
 from scipy import stats
@@ -13,19 +12,11 @@ from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.compat import tfma as compat
 from darkroom.components.evaluation.measurements import Difference, Measured
 from darkroom.components.evaluation.metrics import Group, Slice
+from darkroom.components.evaluation.predictions import text
 from darkroom.serving import signatures
-
-_COUNT = "example_count"
-
 
 # Metric, class's number, slice, model, whether it is the difference to the baseline.
 _Key = tuple[str, int | None, Slice, str, bool]
-
-
-class _Interval(NamedTuple):
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
 
 
 def eval_config(
@@ -36,31 +27,25 @@ def eval_config(
 ) -> tfma.EvalConfig:
     """What TFMA computes: the number of examples, and what ``evaluation.metrics`` names.
 
-    Args:
-      evaluation: the section.
-      multi_label: whether an example has any number of classes.
-      classes: of the candidate, in the order of its label vocabulary.
-      baseline_classes: of the baseline; None where there is none.
+    Classes are in the order of the label vocabulary; those of the baseline None without one.
     """
-    model = {
-        "signature_name": signatures.EXAMPLES,
-        "preprocessing_function_names": [signatures.TRANSFORM],
-        "prediction_key": signatures.SCORES,
-        "label_key": features.LABEL,
-    }
-    count = tfma.MetricConfig(class_name="ExampleCount", config=json.dumps({"name": _COUNT}))
+    model = tfma.ModelSpec(
+        signature_name=signatures.EXAMPLES,
+        preprocessing_function_names=[signatures.TRANSFORM],
+        prediction_key=signatures.SCORES,
+        label_key=features.LABEL,
+    )
+    name = json.dumps({"name": "example_count"})
+    count = tfma.MetricConfig(class_name="ExampleCount", config=name)
     specs = [tfma.MetricsSpec(metrics=[count])]
     baseline_classes = baseline_classes or classes
     for name, metric in evaluation.metrics.items():
-        spec = tfma.MetricsSpec(
-            metrics=[
-                tfma.MetricConfig(
-                    class_name=metric.class_name,
-                    module=metric.module or "",
-                    config=json.dumps({**metric.config, "name": name}),
-                )
-            ]
+        own = tfma.MetricConfig(
+            class_name=metric.class_name,
+            module=metric.module or "",
+            config=json.dumps({**metric.config, "name": name}),
         )
+        spec = tfma.MetricsSpec(metrics=[own])
         if metric.per_class:
             spec.binarize.class_ids.values.extend(range(len(classes)))
         elif multi_label:
@@ -70,13 +55,9 @@ def eval_config(
             # A number means another class to the baseline.
             spec.model_names.append(tfma.CANDIDATE_KEY)
         specs.append(spec)
+    slices = [tfma.SlicingSpec(feature_keys=keys) for keys in sorted(_sliced_by(evaluation))]
     config = tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(**model)],
-        slicing_specs=[
-            tfma.SlicingSpec(),
-            *(tfma.SlicingSpec(feature_keys=keys) for keys in sorted(_sliced_by(evaluation))),
-        ],
-        metrics_specs=specs,
+        model_specs=[model], slicing_specs=[tfma.SlicingSpec(), *slices], metrics_specs=specs
     )
     config.options.compute_confidence_intervals.value = any(
         evaluation.metrics.get(threshold.metric) and _needs_interval(threshold)
@@ -111,11 +92,11 @@ class TfmaMetrics:
     def __init__(self, folder: str, classes: list[str], confidence: float):
         """Reads all metrics of an evaluation, of which the candidate has these classes."""
         self._classes, self._confidence = classes, confidence
-        self._intervals: dict[_Key, _Interval] = {}
+        self._measured: dict[_Key, Measured] = {}
         for in_slice in tfma.load_metrics(folder):
             part = tuple(
                 sorted(
-                    (key.column, _text(getattr(key, key.WhichOneof("kind"))))
+                    (key.column, text(getattr(key, key.WhichOneof("kind"))))
                     for key in in_slice.slice_key.single_slice_keys
                 )
             )
@@ -123,12 +104,12 @@ class TfmaMetrics:
                 number = pair.key.sub_key.class_id.value if pair.key.HasField("sub_key") else None
                 model = pair.key.model_name or tfma.CANDIDATE_KEY
                 key = (pair.key.name, number, part, model, pair.key.is_diff)
-                if (interval := self._interval(pair)) is not None:
-                    self._intervals[key] = interval
+                if (measured := self._read(pair)) is not None:
+                    self._measured[key] = measured
 
     def require(self, chosen: Mapping[str, sections.TfmaMetric]) -> None:
         """Raises DarkroomError where one of ``evaluation.metrics`` is no number."""
-        computed = {metric for metric, *_ in self._intervals}
+        computed = {metric for metric, *_ in self._measured}
         for name in chosen:
             if name not in computed:
                 raise DarkroomError(
@@ -137,11 +118,11 @@ class TfmaMetrics:
                 )
 
     def measure(self, name: str, group: Group, with_interval: bool = True) -> Measured:
-        """A metric of a group, of the candidate; intervals were computed or not."""
-        measured = self._get(name, group, tfma.CANDIDATE_KEY)
-        count = self._get(_COUNT, Group(slice=group.slice), tfma.CANDIDATE_KEY).value
-        examples = 0 if math.isnan(count) else int(count)
-        return Measured(measured.value, examples, measured.low, measured.high)
+        """A metric of a group, of the candidate, without how many examples there are.
+
+        Intervals were computed or not.
+        """
+        return self._get(name, group, tfma.CANDIDATE_KEY)
 
     def difference(self, name: str, group: Group, with_interval: bool = True) -> Difference | None:
         """A metric of a group against the baseline's; None where there is none."""
@@ -152,12 +133,12 @@ class TfmaMetrics:
         apart = self._get(name, group, tfma.CANDIDATE_KEY, is_difference=True)
         return Difference(candidate, baseline, apart.low, apart.high)
 
-    def _get(self, name: str, group: Group, model: str, is_difference: bool = False) -> _Interval:
+    def _get(self, name: str, group: Group, model: str, is_difference: bool = False) -> Measured:
         number = None if group.class_name is None else self._classes.index(group.class_name)
         key = (name, number, tuple(sorted(group.slice)), model, is_difference)
-        return self._intervals.get(key, _Interval())
+        return self._measured.get(key, Measured(math.nan))
 
-    def _interval(self, pair: tfma.MetricsForSlice.MetricKeyAndValue) -> _Interval | None:
+    def _read(self, pair: tfma.MetricsForSlice.MetricKeyAndValue) -> Measured | None:
         """Value and ends of the interval; None of what is no number."""
         value, interval = pair.value, pair.confidence_interval
         if value.HasField("double_value"):
@@ -167,11 +148,11 @@ class TfmaMetrics:
         else:
             return None
         if not pair.HasField("confidence_interval"):
-            return _Interval(number)
+            return Measured(number)
         freedom = interval.degrees_of_freedom.value
         error = interval.standard_error.double_value.value
         half = float(stats.t.ppf((1 + self._confidence) / 2, freedom)) * error
-        return _Interval(number, number - half, number + half)
+        return Measured(number, low=number - half, high=number + half)
 
 
 def _sliced_by(evaluation: sections.Evaluation) -> set[tuple[str, ...]]:
@@ -184,7 +165,3 @@ def _needs_interval(threshold: sections.Threshold) -> bool:
     if threshold.judged_by is not None:
         return bool(threshold.judged_by != "value")
     return threshold.max_drop is not None or threshold.max_rise is not None
-
-
-def _text(value: bytes | float) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else f"{value:.15g}"

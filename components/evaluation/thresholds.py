@@ -1,11 +1,12 @@
 """What thresholds name: metrics, and in the data classes and slices. Light to import."""
 
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.sections import Evaluation, Threshold
 from darkroom.components.evaluation import cost, metrics
-from darkroom.components.evaluation.metrics import Group, Slice, quoted
+from darkroom.components.evaluation.metrics import Group, quoted
 
 
 def check(evaluation: Evaluation) -> None:
@@ -36,7 +37,6 @@ def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> N
         return
     of_classes, overall = list(metrics.OF_CLASSES), list(metrics.OVERALL)
     known = sorted({*of_classes, *overall, *cost.METRICS, *own})
-    limits = (threshold.min, threshold.max)
     if name not in known:
         raise ValueError(
             f"{where}.metric: no metric {name!r}; there are {', '.join(known)}, and those that "
@@ -47,9 +47,9 @@ def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> N
         if any(value is not None for value in more) or threshold.slice:
             raise ValueError(f"{where}: {name} is of the whole model: set max (or min) alone")
         return
-    outside = [limit for limit in limits if limit is not None and not 0 <= limit <= 1]
-    if name != "loss" and outside:
-        raise ValueError(f"{where}: {name} is from 0 to 1, found {outside[0]:g}")
+    for limit in (threshold.min, threshold.max):
+        if name != "loss" and limit is not None and not 0 <= limit <= 1:
+            raise ValueError(f"{where}: {name} is from 0 to 1, found {limit:g}")
     if threshold.class_name is None and name not in overall:
         raise ValueError(
             f"{where}: {name} is of a class: set class_name, to '*' for each of them, or take "
@@ -77,13 +77,8 @@ def groups(
 ) -> Iterator[Group]:
     """The groups that a threshold means: one, or each class, or each value of a feature.
 
-    Args:
-      threshold: of the configuration.
-      classes: of the candidate.
-      values: of each feature that slices, those of all examples.
-
-    Raises:
-      DarkroomError: it names a class that doesn't exist.
+    Raises DarkroomError where it names a class that doesn't exist; ``values`` are of each feature
+    that slices, those of all examples.
     """
     name = threshold.class_name
     if name is not None and name not in ("*", *classes):
@@ -91,10 +86,10 @@ def groups(
             f"evaluation.thresholds: {threshold.metric} of the class {quoted(name)}, which "
             f"isn't there; the classes are {', '.join(sorted(classes))}.{closest(name, classes)}"
         )
-    slices: list[Slice] = [()]
-    for key, value in threshold.slice.items():
-        chosen = sorted(set(values[key])) if value == "*" else [value]
-        slices = [(*part, (key, one)) for part in slices for one in chosen]
-    for part in slices:
+    chosen = [
+        [(key, one) for one in (sorted(set(values[key])) if value == "*" else [value])]
+        for key, value in threshold.slice.items()
+    ]
+    for part in itertools.product(*chosen):
         for class_name in sorted(classes) if name == "*" else [name]:
             yield Group(class_name, part)

@@ -15,7 +15,7 @@ from darkroom.components import nodes as table
 from darkroom.components.base import features, results
 from darkroom.components.base.status import Status
 from darkroom.components.evaluation import cost
-from darkroom.components.evaluation.artifacts import Evaluation, Verdict
+from darkroom.components.evaluation.artifacts import Verdict
 from darkroom.components.ingestion import image_formats
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
@@ -32,8 +32,7 @@ from darkroom.serving import description
 if TYPE_CHECKING:
     from ml_metadata.proto.metadata_store_pb2 import Artifact
 
-_Section = TypeVar("_Section")
-_Content = TypeVar("_Content")
+T = TypeVar("T")
 # Pictures of the training images: of each class two where there is room.
 _EXAMPLES, _OF_EACH_CLASS = 24, 2
 # Images that are shown as they come and as the network gets them.
@@ -58,6 +57,7 @@ def collect(
       nodes: that have run; none where there is no store to ask.
       failure: what ended the run, where that was no success.
     """
+    (folder / results.PICTURES_FOLDER).mkdir(parents=True, exist_ok=True)
     sections = _Sections(folder, config, artifacts)
     return {
         "pipeline": config["name"],
@@ -68,7 +68,15 @@ def collect(
         "intended_use": config["report"]["intended_use"],
         "limits": config["report"]["limits"],
         "verdict": _verdict(artifacts),
-        **sections.collect(),
+        "data": sections.of(sections.data, "examples", "statistics"),
+        "preprocessing": sections.of(
+            sections.preprocessing, "examples", "statistics", "transform_graph"
+        ),
+        "search": sections.of(sections.search, "tuner_results", "best_hyperparameters"),
+        "training": sections.of(sections.training, "model_run"),
+        "evaluation": sections.of(sections.evaluation, "examples", "evaluation"),
+        "model": sections.of(sections.model, "model"),
+        "serving": sections.of(sections.serving, "infra_blessing"),
         "lineage": [_node(node) for node in nodes],
         "environment": environment.describe(),
     }
@@ -79,28 +87,12 @@ class _Sections:
 
     def __init__(self, folder: Path, config: dict[str, Any], artifacts: "Mapping[str, Artifact]"):
         self._folder, self._config, self._artifacts = folder, config, artifacts
-        (folder / results.PICTURES_FOLDER).mkdir(parents=True, exist_ok=True)
 
-    def collect(self) -> facts.Sections:
-        """Every section whose artifacts are there."""
-        return {
-            "data": self._of(self._data, "examples", "statistics"),
-            "preprocessing": self._of(
-                self._preprocessing, "examples", "statistics", "transform_graph"
-            ),
-            "search": self._of(self._search, "tuner_results", "best_hyperparameters"),
-            "training": self._of(self._training, "model_run"),
-            "evaluation": self._of(self._evaluation, "examples", "evaluation"),
-            "model": self._of(self._model, "model"),
-            "serving": self._of(self._serving, "infra_blessing"),
-        }
-
-    def _of(self, section: Callable[[], _Section | None], *keys: str) -> _Section | None:
+    def of(self, section: Callable[[], T | None], *keys: str) -> T | None:
+        """A section, if the artifacts that it is made of are there."""
         return section() if all(key in self._artifacts for key in keys) else None
 
-    def _picture(
-        self, name: str, write: Callable[[_Content, Path], object], content: _Content
-    ) -> str | None:
+    def _picture(self, name: str, write: Callable[[T, Path], object], content: T) -> str | None:
         """Has a picture written; its path relative to the report, None where that can't be."""
         path = f"{results.PICTURES_FOLDER}/{name}.png"
         try:
@@ -116,7 +108,6 @@ class _Sections:
 
     @cached_property
     def _statistics(self) -> dict[str, SplitStatistics]:
-        """The statistics of each split."""
         return validation.statistics(self._artifacts["statistics"])
 
     @cached_property
@@ -125,11 +116,11 @@ class _Sections:
         classes = len(self._statistics["train"].classes)
         return thumbnails.first_of_classes(self._files("train"), classes, _EXAMPLES, _OF_EACH_CLASS)
 
-    def _data(self) -> facts.Data:
-        splits, artifacts = self._statistics, self._artifacts
-        by_split = {name: split.features for name, split in splits.items()}
-        keys = dict.fromkeys(key for by_key in by_split.values() for key in by_key)
-        examples = [
+    def data(self) -> facts.Data:
+        splits, anomalies = self._statistics, self._artifacts.get("anomalies")
+        keys = dict.fromkeys(key for split in splits.values() for key in split.features)
+        keys.pop(features.LABEL_KEY, None)
+        pictures = [
             (self._picture(f"example-{number}", thumbnails.of_file, image), label)
             for number, (label, image) in enumerate(self._examples)
         ]
@@ -138,34 +129,28 @@ class _Sections:
                 name: {"images": split.images, "classes": split.classes}
                 for name, split in splits.items()
             },
-            "inspection": InspectionReport.read(artifacts["examples"].uri).model_dump(),
-            "anomalies": validation_artifacts.anomalies(artifacts["anomalies"])
-            if "anomalies" in artifacts
-            else [],
+            "inspection": InspectionReport.read(self._artifacts["examples"].uri).model_dump(),
+            "anomalies": validation_artifacts.anomalies(anomalies) if anomalies else [],
             "features": [
                 {
                     "name": key,
                     "splits": {
-                        split: cast(facts.Distribution, validation.distribution(by_key[key]))
-                        for split, by_key in by_split.items()
-                        if key in by_key
+                        name: cast(facts.Distribution, validation.distribution(split.features[key]))
+                        for name, split in splits.items()
+                        if key in split.features
                     },
                 }
                 for key in keys
-                if key != features.LABEL_KEY
             ],
-            "examples": [
-                {"picture": picture, "label": label} for picture, label in examples if picture
-            ],
+            "examples": [{"picture": path, "label": label} for path, label in pictures if path],
         }
 
-    def _preprocessing(self) -> facts.Preprocessing:
-        first: dict[str, bytes] = {}
-        for label, image in self._examples:
-            first.setdefault(label, image)
-        chosen = list(first.items())[:_PREPROCESSED]
-        graph = self._artifacts["transform_graph"].uri
-        pixels = _transformed(graph, [image for _, image in chosen])
+    def preprocessing(self) -> facts.Preprocessing:
+        first = dict(reversed(self._examples))  # of each class
+        chosen = sorted(first.items())[:_PREPROCESSED]
+        pixels = _transformed(
+            self._artifacts["transform_graph"].uri, [image for _, image in chosen]
+        )
         # The graph's values have any range: the lowest of all these images becomes black, the
         # highest white, in every channel alike, so that colours and differences between images
         # stay.
@@ -179,7 +164,7 @@ class _Sections:
                 pictures.append({"label": label, "before": before, "after": after})
         return {"settings": self._config["preprocessing"], "pictures": pictures}
 
-    def _search(self) -> facts.Search:
+    def search(self) -> facts.Search:
         rows, picture = tuning.search(self._artifacts["tuner_results"])
         return {
             "objective": self._config["tuner"]["objective"],
@@ -188,34 +173,30 @@ class _Sections:
             "picture": self._picture("search", shutil.copyfile, picture) if picture else None,
         }
 
-    def _training(self) -> facts.Training:
+    def training(self) -> facts.Training:
         fit, sheet = training.training(self._artifacts["model_run"])
+        shown = self._picture("augmentation", shutil.copyfile, sheet) if sheet.exists() else None
         return {
-            "history": cast(facts.History, fit.history),
+            "history": fit.history,
             "exported_epoch": fit.exported_epoch,
             "diagnosis": training.advice(fit),
-            "augmentation": self._picture("augmentation", shutil.copyfile, sheet)
-            if sheet.exists()
-            else None,
+            "augmentation": shown,
         }
 
-    def _evaluation(self) -> facts.Evaluation | None:
-        evaluation = Evaluation.read(self._artifacts["evaluation"])
+    def evaluation(self) -> facts.Evaluation | None:
+        evaluation = facts.Evaluation.read(self._artifacts["evaluation"])
         if evaluation is None:
             return None
-        measured = evaluation.as_json()
-        groups = {"mistake": measured["mistakes"], "uncertain": measured["uncertain"]}
-        hashes = {answer["content_hash"] for answers in groups.values() for answer in answers}
-        images = thumbnails.by_content(self._files(measured["split"]), hashes) if hashes else {}
+        groups = {"mistake": evaluation.mistakes, "uncertain": evaluation.uncertain}
+        hashes = {answer.content_hash for answers in groups.values() for answer in answers}
+        images = thumbnails.by_content(self._files(evaluation.split), hashes) if hashes else {}
         for name, answers in groups.items():
             for number, answer in enumerate(answers):
-                image = images.get(answer["content_hash"])
-                answer["picture"] = (
-                    self._picture(f"{name}-{number}", thumbnails.of_file, image) if image else None
-                )
-        return cast(facts.Evaluation, measured)
+                image, path = images.get(answer.content_hash), f"{name}-{number}"
+                answer.picture = self._picture(path, thumbnails.of_file, image) if image else None
+        return evaluation
 
-    def _model(self) -> facts.Model:
+    def model(self) -> facts.Model:
         folder = Path(path_utils.serving_model_path(self._artifacts["model"].uri))
         model = description.describe(folder)
 
@@ -234,7 +215,7 @@ class _Sections:
             "facts": cast("dict[str, object]", model.facts),
         }
 
-    def _serving(self) -> facts.Serving:
+    def serving(self) -> facts.Serving:
         validation = ServingValidation.read(self._artifacts["infra_blessing"])
         return cast(facts.Serving, validation.as_json())
 
@@ -252,19 +233,14 @@ def _transformed(transform_graph: str, encoded: list[bytes]) -> np.ndarray:
 
 
 def _verdict(artifacts: "Mapping[str, Artifact]") -> facts.Verdict:
-    verdict: facts.Verdict = {
-        "blessed": None,
-        "servable": None,
-        "reasons": [],
-        "remarks": [],
-        "pushed_version": None,
-    }
+    verdict = facts.Verdict(
+        blessed=None, servable=None, reasons=[], remarks=[], pushed_version=None
+    )
     if "blessing" in artifacts:
         gate = Verdict.read(artifacts["blessing"])
-        verdict["blessed"], verdict["reasons"] = gate.blessed, list(gate.reasons)
-        verdict["remarks"] = list(gate.remarks)
+        verdict |= {"blessed": gate.blessed, "reasons": gate.reasons, "remarks": gate.remarks}
     if verdict["blessed"] and "infra_blessing" in artifacts:
-        verdict["reasons"] = list(ServingValidation.read(artifacts["infra_blessing"]).reasons)
+        verdict["reasons"] = ServingValidation.read(artifacts["infra_blessing"]).reasons
         verdict["servable"] = not verdict["reasons"]
     if "pushed_model" in artifacts and (folder := pushing.pushed(artifacts["pushed_model"])):
         verdict["pushed_version"] = os.path.basename(folder)

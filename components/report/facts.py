@@ -4,10 +4,13 @@ Pictures are paths below the report's folder; None where there is none. Reports 
 may lack keys.
 """
 
-from typing import TypedDict, final
+from collections.abc import Sequence
+from typing import TypedDict
 
 from darkroom.components.base.settings import Value
+from darkroom.components.evaluation import artifacts
 from darkroom.components.runs.environment import Environment
+from darkroom.components.training.model_run import History
 
 
 class Failure(TypedDict):
@@ -34,25 +37,15 @@ class Split(TypedDict):
     classes: dict[str, int]
 
 
-@final
-class Values(TypedDict):
-    """How often a feature has each of its values."""
+class Distribution(TypedDict, total=False):
+    """How often a feature has each of its ``values``, or how its numbers are spread."""
 
     values: dict[str, int]
-
-
-@final
-class Numbers(TypedDict):
-    """How a feature's numbers are spread."""
-
     mean: float
     min: float
     max: float
     std: float
     histogram: list[list[float]]  # low, high, count
-
-
-Distribution = Values | Numbers
 
 
 class Feature(TypedDict):
@@ -88,14 +81,10 @@ class Search(TypedDict):
     picture: str | None
 
 
-# Keras's metrics by name, a number per epoch; None where it was no number.
-History = dict[str, list[float | None]]
-
-
 class Training(TypedDict):
     """Of Trainer."""
 
-    history: History
+    history: History  # in JSON None where it was no number
     exported_epoch: int  # from 0
     diagnosis: list[str]
     augmentation: str | None  # a picture
@@ -112,67 +101,17 @@ class Model(TypedDict):
     facts: dict[str, object]  # as the model itself has them
 
 
-# Of the whole split, of a class or of a slice of it. None: it is not defined, or nothing is there
-# to compare with.
-Metric = TypedDict(
-    "Metric",
-    {
-        "metric": str,
-        "class": str | None,
-        "slice": dict[str, str] | None,
-        "value": float | None,
-        "low": float | None,  # of the confidence interval
-        "high": float | None,
-        "baseline": float | None,
-        "difference": float | None,
-        "examples": int,
-    },
-)
+class Answer(artifacts.Answer, frozen=False):
+    """Of Evaluator's answers, with a picture of the image."""
+
+    picture: str | None = None
 
 
-class Threshold(Metric):
-    """What a metric must reach."""
+class Evaluation(artifacts.Evaluation):
+    """Of Evaluator: its ``evaluation.json``, with pictures."""
 
-    difference_low: float | None
-    difference_high: float | None
-    bound: str
-    limit: float
-    passed: bool | None  # None: nothing to compare with
-    sentence: str
-
-
-class Bin(TypedDict):
-    """Examples whose scores lie between two numbers."""
-
-    low: float
-    high: float
-    examples: int
-    score: float | None  # the mean
-    correct: float | None  # the share
-
-
-class Latency(TypedDict):
-    """Of requests, in milliseconds."""
-
-    p50_ms: float
-    p99_ms: float
-
-
-class Evaluation(TypedDict):
-    """Of Evaluator: its ``evaluation.json``; images of ``mistakes`` and ``uncertain`` as well."""
-
-    split: str
-    examples: int
-    multi_label: bool
-    classes: list[str]
-    confidence: float
-    thresholds: list[Threshold]
-    metrics: list[Metric]
-    confusion: list[list[int]] | None  # by true and predicted class; None of several labels
-    calibration: list[Bin]
-    mistakes: list[dict[str, object]]
-    uncertain: list[dict[str, object]]
-    latency: Latency | None
+    mistakes: Sequence[Answer] = ()
+    uncertain: Sequence[Answer] = ()
 
 
 class Serving(TypedDict, total=False):
@@ -184,7 +123,7 @@ class Serving(TypedDict, total=False):
     memory_mib: float
     images: int
     largest_difference: float
-    latency: dict[str, Latency]  # by protocol
+    latency: dict[str, dict[str, float]]  # by protocol: p50_ms and p99_ms
 
 
 class Node(TypedDict):
@@ -199,20 +138,8 @@ class Node(TypedDict):
     outputs: list[dict[str, object]]
 
 
-class Sections(TypedDict):
-    """What the nodes found out; None where the run didn't get to it."""
-
-    data: Data | None
-    preprocessing: Preprocessing | None
-    search: Search | None
-    training: Training | None
-    evaluation: Evaluation | None
-    model: Model | None
-    serving: Serving | None
-
-
-class Facts(Sections):
-    """All that a report says."""
+class Facts(TypedDict):
+    """All that a report says; a section is None where the run didn't get to it."""
 
     pipeline: str
     run: str
@@ -222,5 +149,12 @@ class Facts(Sections):
     intended_use: str
     limits: str
     verdict: Verdict
+    data: Data | None
+    preprocessing: Preprocessing | None
+    search: Search | None
+    training: Training | None
+    evaluation: Evaluation | None
+    model: Model | None
+    serving: Serving | None
     lineage: list[Node]
     environment: Environment

@@ -1,89 +1,79 @@
-"""The report of a run as Markdown: what a comment on a pull request has room for."""
+"""The report of a run as Markdown: what a comment on a pull request has room for.
+
+It is GitHub's, with words that may hold anything. Light to import.
+"""
+
+import re
+from collections.abc import Sequence
 
 from darkroom.components.evaluation.metrics import OVERALL
 from darkroom.components.report import views
 from darkroom.components.report.facts import Data, Evaluation, Facts, Search, Training
-from darkroom.components.report.markup import LONG, bullets, table, text
 from darkroom.components.tuning import trial_table
 
+# A table of more rows is folded.
+LONG = 20
+_SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 _METRICS = ("accuracy", "loss", "macro_f1", "weighted_f1", "micro_f1", "auc", "calibration_error")
 
 
 def markdown(facts: Facts) -> str:
     """The report in short: verdict, thresholds, metrics, classes, data, training, lineage."""
     verdict = views.verdict(facts)
+    written = {"Intended use": text(facts["intended_use"]), "Limits": text(facts["limits"])}
+    lists = {
+        "Data": _data(facts["data"]),
+        "Search": _search(facts["search"]),
+        "Training": _training(facts["training"]),
+        "Model": _model(facts),
+    }
     parts = [
         f"## {verdict.sign} {text(facts['pipeline'])}: {verdict.words}",
         text(verdict.sentence),
         bullets([*facts["verdict"]["reasons"], *facts["verdict"]["remarks"]]),
-        *_model_card(facts),
+        *(f"### {head}\n\n{words}" for head, words in written.items() if words),
         *_evaluation(facts["evaluation"]),
-        *_data(facts["data"]),
-        *_search(facts["search"]),
-        *_training(facts["training"]),
-        *_model(facts),
+        *(f"### {head}\n\n{bullets(lines)}" for head, lines in lists.items() if lines),
         *_lineage(facts),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _model_card(facts: Facts) -> list[str]:
-    """The user's own words, of which there may be none."""
-    sections = {"Intended use": facts["intended_use"], "Limits": facts["limits"]}
-    return [f"### {head}\n\n{text(words)}" for head, words in sections.items() if words]
-
-
 def _evaluation(evaluation: Evaluation | None) -> list[str]:
     if evaluation is None:
         return []
-    thresholds = [
-        [
-            views.outcome(one),
-            views.subject(one),
-            views.bound(one),
-            views.number(one["value"]),
-            views.threshold_interval(one),
-            views.number(one["baseline"]),
-        ]
-        for one in views.thresholds(evaluation)
-    ]
+    thresholds = [cells[:-1] for cells in views.thresholds(evaluation)]
     metrics = [
-        row
-        for name, row in views.overall(evaluation).items()
+        [
+            views.metric_name(name),
+            views.number(row.value),
+            views.interval(row),
+            views.number(row.baseline),
+            " ".join(views.change(row)).rstrip(),
+        ]
+        for name, row in evaluation.whole.items()
         if name in _METRICS or name not in OVERALL  # the user's own
     ]
     averages = views.average_rows(evaluation)
-    examples = f"{views.count(evaluation['examples'])} examples of the {evaluation['split']} split"
-    percent = f"{views.short(evaluation['confidence'] * 100)} % interval"
+    classes = [
+        [
+            row.name,
+            *(views.number(value, 3) for value in (row.precision, row.recall, row.f1)),
+            views.count(row.support),
+        ]
+        for row in [*views.class_rows(evaluation), *averages]
+    ]
+    examples = f"{views.count(evaluation.examples)} examples of the {evaluation.split} split"
+    percent = f"{views.short(evaluation.confidence * 100)} % interval"
     return [
         f"### Evaluation on {text(examples)}",
         table(["result", "metric", "must be", "value", percent, "baseline"], thresholds, 3),
-        table(
-            ["metric", "value", percent, "baseline", "change"],
-            [
-                [
-                    views.metric_name(row["metric"]),
-                    views.number(row["value"]),
-                    views.interval(row),
-                    views.number(row["baseline"]),
-                    " ".join(views.change(row) or (views.NOTHING,)).rstrip(),
-                ]
-                for row in metrics
-            ],
-            1,
-        ),
+        table(["metric", "value", percent, "baseline", "change"], metrics, 1),
         table(
             ["class", "precision", "recall", "F1", "support"],
-            [
-                [
-                    row.name,
-                    *(views.number(value, 3) for value in (row.precision, row.recall, row.f1)),
-                    views.count(row.support),
-                ]
-                for row in [*views.class_rows(evaluation), *averages]
-            ],
+            classes,
             1,
-            f"{len(evaluation['classes'])} classes",
+            f"{len(evaluation.classes)} classes",
             LONG + len(averages),
         ),
     ]
@@ -101,7 +91,7 @@ def _data(data: Data | None) -> list[str]:
             f"{views.count(smallest)} to {views.count(largest)}"
         )
     anomalies = [f"anomaly: {anomaly}" for anomaly in data["anomalies"]]
-    return ["### Data", bullets([*splits, *(anomalies or ["no anomalies"])])]
+    return [*splits, *(anomalies or ["no anomalies"])]
 
 
 def _search(search: Search | None) -> list[str]:
@@ -110,7 +100,7 @@ def _search(search: Search | None) -> list[str]:
     done = [row for row in search["rows"] if not trial_table.failed(row)]
     best = ", ".join(f"{key} = {value}" for key, value in search["best"].items())
     words = [f"{len(done)} of {len(search['rows'])} trials finished, by {search['objective']}"]
-    return ["### Search", bullets([*words, *([f"best: {best}"] if best else [])])]
+    return [*words, *([f"best: {best}"] if best else [])]
 
 
 def _training(training: Training | None) -> list[str]:
@@ -123,7 +113,7 @@ def _training(training: Training | None) -> list[str]:
         if name != "learning_rate"
     )
     words = f"epoch {exported + 1} of {len(history['loss'])} was exported: {at}"
-    return ["### Training", bullets([words, *training["diagnosis"]])]
+    return [words, *training["diagnosis"]]
 
 
 def _model(facts: Facts) -> list[str]:
@@ -135,13 +125,13 @@ def _model(facts: Facts) -> list[str]:
         f"{views.count(model['parameters'])} parameters",
         f"{views.number(model['size_mib'], 2)} MiB",
     ]
-    if evaluation is not None and (latency := evaluation.get("latency")):
-        words.append(f"{views.number(latency['p50_ms'], 1)} ms per request in the median")
+    if evaluation is not None and (latency := evaluation.latency):
+        words.append(f"{views.number(latency.p50_ms, 1)} ms per request in the median")
     lines = [", ".join(words)]
     if serving is not None and (served := views.served(serving)):
         measured = "; ".join(f"{name} {value}" for name, value in served)
         lines.append(f"served by {serving['server']}: {measured}")
-    return ["### Model", bullets(lines)]
+    return lines
 
 
 def _lineage(facts: Facts) -> list[str]:
@@ -162,3 +152,35 @@ def _lineage(facts: Facts) -> list[str]:
         ),
         table(["node", "state", "result", "time"], nodes, 3, f"{len(nodes)} nodes", 0),
     ]
+
+
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    words: int,
+    summary: str = "All of them",
+    most: int = LONG,
+) -> str:
+    """A table; empty without rows, folded under ``summary`` where it has more than ``most``.
+
+    The first ``words`` columns hold words; numbers stand on the right.
+    """
+    if not rows:
+        return ""
+    ruler = ["---"] * words + ["--:"] * (len(head) - words)
+    lines = [list(map(text, head)), ruler, *(list(map(text, row)) for row in rows)]
+    whole = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    if len(rows) <= most:
+        return whole
+    return f"<details><summary>{summary}</summary>\n\n{whole}\n\n</details>"
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """A list; empty where it has no lines."""
+    return "\n".join(f"- {text(line)}" for line in lines)
+
+
+def text(words: str) -> str:
+    """Words that are shown as they are, in one line."""
+    safe = " ".join(words.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", safe)

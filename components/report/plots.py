@@ -10,17 +10,21 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from darkroom.components.report.facts import Bin, Distribution, History, Numbers, Values
+from darkroom.components.evaluation.artifacts import Bin
+from darkroom.components.report import views
+from darkroom.components.report.facts import Distribution, Split, Training
+from darkroom.components.training.model_run import History
 
 # Up to so many classes: numbers in the cells of a confusion matrix, and an SVG.
 MOST_NUMBERED, MOST_DRAWN = 20, 30
@@ -29,9 +33,11 @@ _BLUE, _VERMILION, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 _COLOURS = (_BLUE, _VERMILION, _GREEN, _PURPLE)
 _STROKES = ("-", "--", "-.", ":")
 _HATCHES = ("", "////", "....", "xxxx")
+_CURVES = {"loss": "Loss", "accuracy": "Accuracy", "learning_rate": "Learning rate"}
 _GROUND, _INK, _FAINT = "#fbfaf8", "#33312e", "#d9d6d0"
 # From nothing to all, ever darker.
 _SHARES = LinearSegmentedColormap.from_list("shares", [_GROUND, "#a9cde2", _BLUE, "#00304d"])
+_Look = dict[str, Any]  # keywords of Matplotlib's
 _INCH = 72  # points
 _SMALL, _TEXT = 8.5, 9.5  # points
 _NAME_WIDTH = 18  # characters
@@ -41,25 +47,25 @@ _STYLE = {
     "svg.hashsalt": "darkroom",
     "font.family": "sans-serif",
     "font.size": _TEXT,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK
+    ),
     "text.parse_math": False,
     "hatch.linewidth": 0.7,
 }
 
 
-def curve(history: History, metric: str, exported: int | None, title: str) -> str:
-    """A metric of train and validation by epoch; empty where the history has neither.
+def curves(training: Training) -> list[str]:
+    """The metrics of a training that have a plot."""
+    history, exported = training["history"], training["exported_epoch"]
+    is_constant = len(set(history.get("learning_rate", []))) < 2  # which is no curve
+    shown = {m: title for m, title in _CURVES.items() if m != "learning_rate" or not is_constant}
+    drawn = (curve(history, metric, exported, title) for metric, title in shown.items())
+    return [plot for plot in drawn if plot]
 
-    Args:
-      history: Keras's metrics by name, a number per epoch; None where it was no number.
-      metric: name in ``history``; with ``val_`` before it, the validation's.
-      exported: the epoch whose weights were exported, from 0; None: no mark.
-      title: of the plot.
-    """
+
+def curve(history: History, metric: str, exported: int, title: str) -> str:
+    """A metric of train and validation by epoch; empty where the history has neither."""
     drawn = {
         words: np.asarray(history[name], float)
         for words, name in (("train", metric), ("validation", f"val_{metric}"))
@@ -76,29 +82,26 @@ def curve(history: History, metric: str, exported: int | None, title: str) -> st
             plot.plot(epochs, values, color=colour, linestyle=stroke, linewidth=1.8,
                       label=words if len(drawn) > 1 else None,
                       **dot)  # type: ignore[arg-type]  # fmt: skip
-        if exported is not None:
-            plot.axvline(
-                exported + 1, color=_INK, linewidth=1, linestyle=":", label="exported epoch"
-            )
-        plot.set_xlabel("epoch")
-        plot.set_xlim(1 - 0.03 * longest, longest + 0.03 * longest)
+        plot.axvline(exported + 1, color=_INK, linewidth=1, linestyle=":", label="exported epoch")
+        plot.set(xlabel="epoch", xlim=(1 - 0.03 * longest, longest + 0.03 * longest))
         plot.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         plot.grid(axis="y", color=_FAINT, linewidth=0.6)
-        if len(drawn) > 1 or exported is not None:
-            plot.legend(frameon=False, fontsize=_SMALL, loc="best", handlelength=2.6)
+        plot.legend(frameon=False, fontsize=_SMALL, loc="best", handlelength=2.6)
         plot.set_title(title, loc="left", fontsize=_TEXT, fontweight="bold")
         ends = "; ".join(f"{w} from {v[0]:.4g} to {v[-1]:.4g}" for w, v in drawn.items())
         return _svg(figure, f"{title} by epoch: {ends}")
 
 
-def confusion(matrix: Sequence[Sequence[int]], classes: list[str]) -> str:
-    """A confusion matrix, coloured by the share of each true class: an SVG, or an image element.
+def confusion(matrix: Sequence[Sequence[int]] | None, classes: list[str]) -> str:
+    """Examples by true and predicted class, coloured by the share of each true one.
 
-    Args:
-      matrix: examples by true class (rows) and predicted class.
-      classes: names of its rows and columns.
+    An SVG or, of many classes, an image element; empty where there is no matrix.
     """
-    counts = np.asarray(matrix, float)
+    if not matrix:
+        return ""
+    order = [classes.index(name) for name in views.ordered(classes)]
+    classes = [classes[number] for number in order]
+    counts = np.asarray(matrix, float)[np.ix_(order, order)]
     sums = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, sums, out=np.zeros_like(counts), where=sums > 0)
     many = len(classes)
@@ -116,8 +119,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: list[str]) -> str:
         plot.set_xticks(range(many), names, rotation=90, fontsize=size)
         plot.set_yticks(range(many), names, fontsize=size)
         plot.tick_params(length=0)
-        plot.set_xlabel("predicted")
-        plot.set_ylabel("true")
+        plot.set(xlabel="predicted", ylabel="true")
         if many <= MOST_NUMBERED:
             for row, column in zip(*np.nonzero(counts), strict=True):
                 dark = shares[row, column] > 0.5
@@ -135,126 +137,111 @@ def calibration(bins: Sequence[Bin]) -> str:
     """How often the model is right, by how sure it is; the bars tell how many examples there are.
 
     Empty where there are no bins.
-
-    Args:
-      bins: with ``examples``, their mean ``score`` and the share that is ``correct``.
     """
-    filled = [one for one in bins if one["examples"]]
-    if not filled:
+    if not bins:
         return ""
     with rc_context(_STYLE):
         figure, plot = _figure(4.7, 3.6, left=0.62, bottom=0.52, top=0.42, right=0.3)
-        sizes = [one["examples"] for one in filled]
-        shares = [size / sum(sizes) for size in sizes]
-        scores = [one["score"] or 0.0 for one in filled]
-        correct = [one["correct"] or 0.0 for one in filled]
-        lows = [one["low"] for one in filled]
-        widths = [one["high"] - one["low"] for one in filled]
-        plot.bar(lows, shares, widths, align="edge", color=_FAINT, edgecolor=_GROUND,
-                 label="share of the examples")  # fmt: skip
+        total = sum(one.examples for one in bins)
+        shares = [one.examples / total for one in bins]
+        widths = [one.high - one.low for one in bins]
+        plot.bar([one.low for one in bins], shares, widths, align="edge", color=_FAINT,
+                 edgecolor=_GROUND, label="share of the examples")  # fmt: skip
         plot.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle=":", label="score = share")
         plot.plot(
-            scores, correct, color=_BLUE, marker="o", markersize=4, linewidth=1.8,
-            label="share that is correct",
+            [one.score for one in bins], [one.correct for one in bins], color=_BLUE, marker="o",
+            markersize=4, linewidth=1.8, label="share that is correct",
         )  # fmt: skip
         plot.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score")
-        plot.xaxis.set_major_formatter(PercentFormatter(1))
-        plot.yaxis.set_major_formatter(PercentFormatter(1))
+        for axis in (plot.xaxis, plot.yaxis):
+            axis.set_major_formatter(PercentFormatter(1))
         plot.legend(frameon=False, fontsize=_SMALL, loc="upper left")
         plot.set_title("Score and truth", loc="left", fontsize=_TEXT, fontweight="bold")
-        words = "; ".join(
-            f"at score {score:.2f} {share:.0%} of {size}"
-            for score, share, size in zip(scores, correct, sizes, strict=True)
-        )
-        return _svg(figure, f"Share of correct answers: {words}")
+        words = (f"at score {b.score:.2f} {b.correct:.0%} of {b.examples}" for b in bins)
+        return _svg(figure, f"Share of correct answers: {'; '.join(words)}")
 
 
-def class_counts(splits: dict[str, dict[str, int]], classes: list[str]) -> str:
+def class_counts(splits: dict[str, Split], classes: list[str]) -> str:
     """How many examples each class has, as its share of each split; empty where there is none.
 
-    Args:
-      splits: counts by class, by split.
-      classes: the order, from the top; more than ``MOST_DRAWN`` become lines without names, from
-        the first split's largest class to its smallest.
+    More than ``MOST_DRAWN`` ``classes`` become lines without names, from the first split's largest
+    to its smallest.
     """
     if not splits or not classes:
         return ""
-    shares = {}
-    for split, counts in splits.items():
-        total = sum(counts.values()) or 1
-        shares[split] = {name: counts.get(name, 0) / total for name in classes}
-    percent = FuncFormatter(lambda share, _: f"{share * 100:.3g} %")
+    counts = {split: one["classes"] for split, one in splits.items()}
+    shares = {
+        split: [by_class.get(name, 0) / (sum(by_class.values()) or 1) for name in classes]
+        for split, by_class in counts.items()
+    }
+    are_few = len(classes) <= MOST_DRAWN
     with rc_context(_STYLE):
-        if len(classes) <= MOST_DRAWN:
-            figure, plot = _count_bars(shares, classes)
-            plot.xaxis.set_major_formatter(percent)
-        else:
-            figure, plot = _count_lines(shares, classes)
-            plot.yaxis.set_major_formatter(percent)
+        figure, plot = (_bars if are_few else _lines)(shares, classes)
+        axis = plot.xaxis if are_few else plot.yaxis
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:.3g} %"))
+        axis.set_label_text("share of the split")
+        axis.grid(color=_FAINT, linewidth=0.6)
         _legend_above(plot, len(splits))
-        words = "; ".join(
-            f"{split} {min(counts.values(), default=0):,} to {max(counts.values(), default=0):,}"
-            for split, counts in splits.items()
-        )
+        ends = ((split, sorted(by_class.values()) or [0]) for split, by_class in counts.items())
+        words = "; ".join(f"{split} {order[0]:,} to {order[-1]:,}" for split, order in ends)
         return _svg(figure, f"Examples per class: {words}")
 
 
-def _count_bars(shares: dict[str, dict[str, float]], classes: list[str]) -> tuple[Figure, Axes]:
+def _bars(shares: dict[str, list[float]], classes: list[str]) -> tuple[Figure, Axes]:
     names = [_cut(name) for name in classes]
     left = min(1.8, 0.25 + 0.075 * max(map(len, names)))
     height = max(1.2, len(names) * (0.1 + 0.11 * len(shares)))
     figure, plot = _figure(4.9, height + 0.95, left=left, bottom=0.5, top=0.45, right=0.2)
-    thick = 0.7 / len(shares)
-    for i, (split, of_split) in enumerate(shares.items()):
-        places = np.arange(len(names)) + (i - (len(shares) - 1) / 2) * thick
-        plot.barh(places, list(of_split.values()), thick * 0.92, **_bar_look(i), label=split)
+    for places, thick, style, of_split in _side_by_side(shares, 0.7):
+        plot.barh(places, of_split, thick, **style)
     plot.set_ylim(len(names) - 0.5, -0.5)
     plot.set_yticks(range(len(names)), names, fontsize=_SMALL)
     plot.tick_params(axis="y", length=0)
     plot.spines["left"].set_visible(False)
-    plot.xaxis.set_major_locator(MaxNLocator(5))
-    plot.set_xlabel("share of the split")
-    plot.grid(axis="x", color=_FAINT, linewidth=0.6)
     return figure, plot
 
 
-def _count_lines(shares: dict[str, dict[str, float]], classes: list[str]) -> tuple[Figure, Axes]:
+def _lines(shares: dict[str, list[float]], classes: list[str]) -> tuple[Figure, Axes]:
     figure, plot = _figure(4.9, 3.0, left=0.85, bottom=0.4, top=0.45)
-    first = next(iter(shares.values()))
-    order = sorted(classes, key=lambda name: -first[name])
+    order = np.argsort(-np.array(next(iter(shares.values()))), kind="stable")
     for i, (split, of_split) in enumerate(shares.items()):
-        plot.stairs(
-            [of_split[name] for name in order], np.arange(len(order) + 1), color=_COLOURS[i % 4],
-            linestyle=_STROKES[i % 4], linewidth=1.5, label=split, baseline=None,
-        )  # fmt: skip
+        heights, edges = np.array(of_split)[order], np.arange(len(order) + 1)
+        plot.stairs(heights, edges, **_line_look(i), label=split, baseline=None)
     plot.set(xlim=(0, len(order)), xticks=[])
     plot.set_ylim(bottom=0)
-    plot.yaxis.set_major_locator(MaxNLocator(5))
-    plot.set_xlabel(f"{len(order)} classes, the largest first")
-    plot.set_ylabel("share of the split")
-    plot.grid(axis="y", color=_FAINT, linewidth=0.6)
+    plot.set_xlabel(f"{len(classes)} classes, the largest first")
     return figure, plot
 
 
-def _bar_look(split: int) -> dict[str, Any]:
-    return {"color": _COLOURS[split % 4], "hatch": _HATCHES[split % 4], "edgecolor": _GROUND,
-            "linewidth": 0}  # fmt: skip
+def _line_look(split: int) -> _Look:
+    return {"color": _COLOURS[split % 4], "linestyle": _STROKES[split % 4], "linewidth": 1.5}
+
+
+def _side_by_side(
+    shares: dict[str, list[float]], thick: float
+) -> Iterator[tuple[np.ndarray, float, _Look, list[float]]]:
+    """Places, thickness, look and lengths of the bars of each split."""
+    thick /= len(shares)
+    for i, (split, of_split) in enumerate(shares.items()):
+        places = np.arange(len(of_split)) + (i - (len(shares) - 1) / 2) * thick
+        style = {"color": _COLOURS[i % 4], "hatch": _HATCHES[i % 4], "edgecolor": _GROUND}
+        yield places, thick * 0.92, {**style, "linewidth": 0, "label": split}, of_split
 
 
 def distribution(name: str, splits: dict[str, Distribution]) -> str:
-    """How a feature's values are spread, a line for each split.
-
-    Args:
-      name: of the feature.
-      splits: by name; all of numbers, or all of values.
-    """
+    """How a feature's values are spread, a line for each split: numbers in all, or values."""
     with rc_context(_STYLE):
         figure, plot = _figure(3.5, 2.2, left=0.25, bottom=0.38, top=0.62, right=0.2)
-        if values := {split: one for split, one in splits.items() if "values" in one}:
-            _draw_values(plot, values)
+        if any("values" in one for one in splits.values()):
+            _draw_values(plot, {split: one["values"] for split, one in splits.items()})
         else:
-            numbers = {split: one for split, one in splits.items() if "histogram" in one}
-            _draw_numbers(plot, numbers)
+            for i, (split, one) in enumerate(splits.items()):
+                edges, heights = density(one["histogram"])
+                if i == 0:
+                    plot.stairs(heights, edges, fill=True, color=_COLOURS[0], alpha=0.18)
+                plot.stairs(heights, edges, **_line_look(i), label=split)
+            plot.xaxis.set_major_locator(MaxNLocator(5))
         plot.set_ylim(bottom=0)
         plot.set_yticks([])
         plot.spines["left"].set_visible(False)
@@ -263,26 +250,15 @@ def distribution(name: str, splits: dict[str, Distribution]) -> str:
         return _svg(figure, f"Distribution of {name}: {words}")
 
 
-def _draw_numbers(plot: Axes, splits: dict[str, Numbers]) -> None:
-    """Steps of the density of a feature's values, the first split's filled."""
-    for i, (split, one) in enumerate(splits.items()):
-        colour, stroke = _COLOURS[i % 4], _STROKES[i % 4]
-        edges, heights = density(one["histogram"])
-        if i == 0:
-            plot.stairs(heights, edges, fill=True, color=colour, alpha=0.18)
-        plot.stairs(heights, edges, color=colour, linestyle=stroke, linewidth=1.5, label=split)
-    plot.xaxis.set_major_locator(MaxNLocator(5))
-
-
-def _draw_values(plot: Axes, splits: dict[str, Values]) -> None:
+def _draw_values(plot: Axes, splits: dict[str, dict[str, int]]) -> None:
     """Bars of the shares of a feature's values, those of the splits side by side."""
-    values = sorted({value for one in splits.values() for value in one["values"]})
-    thick = 0.8 / len(splits)
-    for i, (split, one) in enumerate(splits.items()):
-        total = sum(one["values"].values()) or 1
-        shares = [one["values"].get(value, 0) / total for value in values]
-        places = np.arange(len(values)) + (i - (len(splits) - 1) / 2) * thick
-        plot.bar(places, shares, thick * 0.92, **_bar_look(i), label=split)
+    values = sorted({value for counts in splits.values() for value in counts})
+    shares = {
+        split: [counts.get(value, 0) / (sum(counts.values()) or 1) for value in values]
+        for split, counts in splits.items()
+    }
+    for places, thick, style, of_split in _side_by_side(shares, 0.8):
+        plot.bar(places, of_split, thick, **style)
     plot.set_xticks(range(len(values)), [_cut(value) for value in values], fontsize=_SMALL)
 
 
@@ -353,7 +329,7 @@ def _svg(figure: Figure, words: str) -> str:
     inside = re.sub(r"<g id=\"[^\"]*\"", "<g", inside)
     inside = re.sub(r"\s*<!--.*?-->", "", inside, flags=re.DOTALL)
     width, height = (size * _INCH for size in figure.get_size_inches())
-    return (
+    return Markup(
         f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" '
         f'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width:g} {height:g}" '
         f'style="--width: {width / _INCH * 96:.0f}px" stroke-linejoin="round" role="img" '
@@ -366,7 +342,7 @@ def _png(figure: Figure, words: str) -> str:
     content = _saved(figure, "png", 130, {"Software": None})
     width = figure.get_figwidth() * 96
     data = base64.b64encode(content).decode()
-    return (
+    return Markup(
         f'<img class="plot" style="--width: {width:.0f}px" alt="{html.escape(words)}" '
         f'src="data:image/png;base64,{data}">'
     )

@@ -1,7 +1,7 @@
 """Small pictures for people: PNG files of images of any size and kind."""
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,7 @@ _SEARCHED = 4096
 
 
 def of_file(encoded: bytes, path: Path) -> None:
-    """Writes the thumbnail of an image file.
-
-    Args:
-      encoded: of a kind that ``images.DECODABLE`` names.
-      path: of the PNG file.
-
-    Raises:
-      ImageError: it doesn't decode.
-      OSError: the file can't be written.
-    """
+    """Writes the thumbnail of an image file; raises ImageError where that doesn't decode."""
     image = image_formats.open_image(encoded, image_formats.DECODABLE)
     try:
         image.draft("RGB", (2 * _MOST, 2 * _MOST))  # a large JPEG is decoded at a part of its size
@@ -51,21 +42,17 @@ def of_pixels(pixels: np.ndarray, path: Path) -> None:
 def first_of_classes(
     paths: list[Path], classes: int, most: int, of_each: int
 ) -> list[tuple[str, bytes]]:
-    """The first images of each class of a split, sorted by label.
+    """Label and file of the first images of each class of a split, sorted by label.
 
     Args:
       paths: TFRecord files of ImportExampleGen; no more is read of them than it takes.
       classes: how many there are.
       most: images in all.
       of_each: images of one class, where there is room.
-
-    Returns:
-      Pairs of label and image file.
     """
     found: dict[str, list[bytes]] = {}
     enough_classes, enough_images = min(classes, most), min(classes * of_each, most)
-    for record in itertools.islice(_records(paths), _SEARCHED):
-        example = tfrecord.decode_example(record)
+    for example in itertools.islice(_examples(paths), _SEARCHED):
         texts = (text.decode("utf-8", "replace") for text in example[features.LABEL_KEY][1])
         label = signatures.LABEL_SEPARATOR.join(texts)
         of_class = found.setdefault(label, [])
@@ -78,36 +65,26 @@ def first_of_classes(
     return sorted((label, image) for _, label, image in sorted(ranked)[:most])
 
 
-def by_content(paths: list[Path], contents: Collection[int]) -> dict[int, bytes]:
-    """The image files of a split by the hash of their pixels, found in one pass.
-
-    Args:
-      paths: TFRecord files of ImportExampleGen.
-      contents: the hashes, ``features.CONTENT_KEY``.
-    """
-    missing = set(contents)
-    found: dict[int, bytes] = {}
-    for record in _records(paths) if missing else ():
-        example = tfrecord.decode_example(record)
+def by_content(paths: list[Path], contents: Set[int]) -> dict[int, bytes]:
+    """The image files of a split by the hash of their pixels, ``features.CONTENT_KEY``."""
+    images: dict[int, bytes] = {}
+    for example in _examples(paths):
+        if len(images) == len(contents):
+            break
         [content] = example[features.CONTENT_KEY][1]
-        if content in missing:
-            found[content] = example[features.IMAGE_KEY][1][0]
-            missing.remove(content)
-            if not missing:
-                break
-    return found
+        if content in contents:
+            images.setdefault(content, example[features.IMAGE_KEY][1][0])
+    return images
 
 
-def _records(paths: list[Path]) -> Iterator[bytes]:
-    for path in paths:
-        yield from tfrecord.read(path)
+def _examples(paths: list[Path]) -> Iterator[dict[str, tfrecord.Feature]]:
+    records = itertools.chain.from_iterable(map(tfrecord.read, paths))
+    return map(tfrecord.decode_example, records)
 
 
 def _save(image: Any, path: Path) -> None:
     image.thumbnail((_MOST, _MOST))
-    longest = max(image.size)
-    if longest < _LEAST:
-        scale = -(-_LEAST // longest)
-        size = (image.width * scale, image.height * scale)
-        image = image.resize(size, Image.Resampling.NEAREST)  # its own pixels, not a blur
+    scale = -(-_LEAST // max(image.size))
+    if scale > 1:
+        image = ImageOps.scale(image, scale, Image.Resampling.NEAREST)  # its own pixels, no blur
     image.save(path, format="PNG")

@@ -1,20 +1,18 @@
-"""What a report says, the same on the page and in a comment: verdict, numbers, tables of words."""
+"""What a report says, the same on the page and in a comment: verdict, numbers, tables of words.
+
+The page has each of these functions as a filter.
+"""
 
 import math
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple, TypeGuard
 
+from darkroom.components.evaluation.artifacts import Check, MetricRow
 from darkroom.components.evaluation.metrics import OF_CLASSES, OVERALL
-from darkroom.components.report.facts import (
-    Data,
-    Evaluation,
-    Facts,
-    Feature,
-    Metric,
-    Serving,
-    Threshold,
-)
+from darkroom.components.report.facts import Data, Evaluation, Facts, Feature, Search, Serving
 from darkroom.components.runs.environment import Environment
+from darkroom.components.tuning import trial_table
 
 NOTHING = "–"
 # Of our own metrics: whether more of a user's is better nobody has said.
@@ -43,21 +41,6 @@ class Verdict(NamedTuple):
     sentence: str
 
 
-class Number(NamedTuple):
-    """One of the few numbers that matter."""
-
-    name: str
-    value: str
-    note: str  # may be empty
-
-
-class Change(NamedTuple):
-    """A metric beside the baseline's."""
-
-    value: str  # signed
-    words: str  # better, worse or same; empty of a user's metric
-
-
 class ClassRow(NamedTuple):
     """A line of scikit-learn's classification_report; shares, None where not defined."""
 
@@ -70,61 +53,52 @@ class ClassRow(NamedTuple):
     recall_interval: str
 
 
-class SliceRow(NamedTuple):
-    """A part of the split: a metric for each of ``slice_metrics``, None where there is none."""
-
-    name: str
-    examples: int
-    metrics: list[Metric | None]
-    interval: str  # of the accuracy
-    below: bool | None  # its whole interval is below the accuracy of all; None: there is none
-
-
 def verdict(facts: Facts) -> Verdict:
     """The run's end: a failed node comes before all that was decided until then."""
     failure, decided = facts["failure"], facts["verdict"]
+    stays = "What was pushed before stays as it was."
     if failure is not None:
         return Verdict("bad", "✗", f"{failure['node']} failed", failure["sentence"])
     if decided["blessed"] is None:
         return Verdict("open", "?", "Not evaluated", "The run didn't get to a verdict.")
     if not decided["blessed"]:
-        return Verdict("bad", "✗", "Not blessed", "What was pushed before stays as it was.")
+        return Verdict("bad", "✗", "Not blessed", stays)
     if decided["servable"] is False:
-        words = "Blessed by Evaluator, not for serving"
-        return Verdict("bad", "✗", words, "What was pushed before stays as it was.")
+        return Verdict("bad", "✗", "Blessed by Evaluator, not for serving", stays)
     if decided["pushed_version"] is None:
         return Verdict("good", "✓", "Blessed", "Nothing was pushed.")
     return Verdict("good", "✓", "Blessed and pushed", f"Version {decided['pushed_version']}.")
 
 
-def key_numbers(facts: Facts) -> list[Number]:
-    """The few numbers that matter, of what the run got to."""
-    numbers = []
-    if (evaluation := facts["evaluation"]) is not None:
-        metrics = overall(evaluation)
-        for name in ("accuracy", "macro_f1"):
-            if name in metrics:
-                numbers.append(_of_metric(metrics[name]))
-        recalls = [row for row in class_rows(evaluation) if row.recall is not None]
-        if recalls:
-            weakest = min(recalls, key=lambda row: row.recall or 0.0)
-            numbers.append(Number("Lowest recall", number(weakest.recall, 3), weakest.name))
+def key_numbers(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """The few numbers that matter, of what the run got to: name, value, perhaps a note."""
+    evaluation = facts["evaluation"]
+    if evaluation is not None:
+        metrics = evaluation.whole
+        for row in (metrics[name] for name in ("accuracy", "macro_f1") if name in metrics):
+            changed, _ = change(row)
+            note = f"{changed} against the baseline"
+            if changed == NOTHING:
+                note = interval(row).strip(NOTHING)
+            yield (metric_name(row.metric), number(row.value), note)
+        rows = class_rows(evaluation)
+        if recalls := [(row.recall, row.name) for row in rows if row.recall is not None]:
+            recall, weakest = min(recalls, key=lambda pair: pair[0])
+            yield ("Lowest recall", number(recall, 3), weakest)
     if (data := facts["data"]) is not None:
         images = {name: split["images"] for name, split in data["splits"].items()}
         others = ", ".join(f"{count(n)} {name}" for name, n in images.items() if name != "train")
         if "train" in images:
-            numbers.append(Number("Train images", count(images["train"]), others))
+            yield ("Train images", count(images["train"]), others)
     if (model := facts["model"]) is not None:
         note = f"{count(model['parameters'])} parameters"
-        numbers.append(Number("Model", f"{number(model['size_mib'], 1)} MiB", note))
-    if evaluation is not None and (latency := evaluation.get("latency")):
-        note = f"{number(latency['p99_ms'], 1)} ms in 1 of 100 requests"
-        numbers.append(Number("Median latency", f"{number(latency['p50_ms'], 1)} ms", note))
-    seconds = [node["seconds"] for node in facts["lineage"] if node["seconds"] is not None]
-    if seconds:
+        yield ("Model", f"{number(model['size_mib'], 1)} MiB", note)
+    if evaluation is not None and (latency := evaluation.latency):
+        note = f"{number(latency.p99_ms, 1)} ms in 1 of 100 requests"
+        yield ("Median latency", f"{number(latency.p50_ms, 1)} ms", note)
+    if seconds := [node["seconds"] for node in facts["lineage"] if node["seconds"] is not None]:
         nodes = "1 node" if len(seconds) == 1 else f"{len(seconds)} nodes"
-        numbers.append(Number("Time", duration(sum(seconds)), f"in {nodes}"))
-    return numbers
+        yield ("Time", duration(sum(seconds)), f"in {nodes}")
 
 
 def served(serving: Serving | None) -> list[tuple[str, str]]:
@@ -144,79 +118,64 @@ def served(serving: Serving | None) -> list[tuple[str, str]]:
     return measured
 
 
-def _of_metric(row: Metric) -> Number:
-    note = ""
-    if (changed := change(row)) is not None:
-        note = f"{changed.value} against the baseline"
-    elif row["low"] is not None and row["high"] is not None:
-        note = interval(row)
-    return Number(metric_name(row["metric"]), number(row["value"]), note)
-
-
-def overall(evaluation: Evaluation) -> dict[str, Metric]:
-    """The metrics of the whole split by name."""
-    rows = [row for row in evaluation["metrics"] if not row["class"] and not row["slice"]]
-    return {row["metric"]: row for row in rows}
+def hyperparameters(search: Search) -> dict[str, str]:
+    """Short names of the hyperparameters that its trials have, by key."""
+    rows = map(trial_table.hyperparameters, search["rows"])
+    return trial_table.short_names(list(dict.fromkeys(key for row in rows for key in row)))
 
 
 def class_rows(evaluation: Evaluation) -> list[ClassRow]:
     """A row for each class, in the order of ``ordered``."""
-    by_class: dict[str, dict[str, Metric]] = {}
-    for metric in evaluation["metrics"]:
-        if metric["class"] is not None and not metric["slice"]:
-            by_class.setdefault(metric["class"], {})[metric["metric"]] = metric
-    return [_class_row(name, by_class.get(name, {})) for name in ordered(evaluation["classes"])]
+    by_class: dict[str, dict[str, MetricRow]] = {name: {} for name in ordered(evaluation.classes)}
+    for row in evaluation.metrics:
+        if row.class_name in by_class and not row.slice:
+            by_class[row.class_name][row.metric] = row
+    return [_class_row(name, metrics) for name, metrics in by_class.items()]
 
 
 def average_rows(evaluation: Evaluation) -> list[ClassRow]:
     """The averages below the classes, as far as they were computed."""
-    metrics = overall(evaluation)
-    rows = []
+    rows, metrics = [], evaluation.whole
     for kind in ("micro", "macro", "weighted"):
-        names = {f"{kind}_{name}": name for name in _OF_ROWS}
-        of_kind = {names[name]: metric for name, metric in metrics.items() if name in names}
+        of_kind = {n: metrics[f"{kind}_{n}"] for n in _OF_ROWS if f"{kind}_{n}" in metrics}
         if of_kind:
             row = _class_row(f"{kind} average", of_kind)
-            rows.append(row._replace(support=evaluation["examples"]))
+            rows.append(row._replace(support=evaluation.examples))
     return rows
 
 
-def _class_row(name: str, metrics: dict[str, Metric]) -> ClassRow:
-    values = {key: metrics[key]["value"] for key in _OF_ROWS if key in metrics}
-    return ClassRow(
-        name,
-        values.get("precision"),
-        values.get("recall"),
-        values.get("f1"),
-        support=next((metrics[key]["examples"] for key in values), None),
-        baseline_f1=metrics["f1"]["baseline"] if "f1" in metrics else None,
-        recall_interval=interval(metrics["recall"]) if "recall" in metrics else NOTHING,
-    )
+def _class_row(name: str, metrics: Mapping[str, MetricRow]) -> ClassRow:
+    precision, recall, f1 = (metrics.get(key, MetricRow(metric=key)) for key in _OF_ROWS)
+    support = next((metrics[key].examples for key in _OF_ROWS if key in metrics), None)
+    values = (precision.value, recall.value, f1.value)
+    return ClassRow(name, *values, support, f1.baseline, interval(recall))
 
 
 def slice_metrics(evaluation: Evaluation) -> list[str]:
     """The metrics of which slices have a column."""
-    names = {row["metric"] for row in evaluation["metrics"] if row["slice"]}
+    names = {row.metric for row in evaluation.metrics if row.slice}
     return [name for name in _OF_SLICES if name in names]
 
 
-def slice_rows(evaluation: Evaluation) -> list[SliceRow]:
-    """A row for each slice, as they were evaluated."""
-    names = slice_metrics(evaluation)
-    slices: dict[str, dict[str, Metric]] = {}
-    for row in evaluation["metrics"]:
-        if row["slice"] and not row["class"]:
-            slices.setdefault(slice_name(row["slice"]), {})[row["metric"]] = row
-    whole = overall(evaluation).get("accuracy")
-    everywhere = whole["value"] if whole else None
+def slice_rows(evaluation: Evaluation) -> list[tuple[list[str], bool | None]]:
+    """Cells of a row for each slice: name, examples, ``slice_metrics``, the accuracy's interval.
+
+    And whether the whole interval is below the accuracy of all; None: there is none.
+    """
+    slices: dict[str, dict[str, MetricRow]] = {}
+    for row in evaluation.metrics:
+        if row.slice and not row.class_name:
+            slices.setdefault(slice_name(row.slice), {})[row.metric] = row
+    nothing, columns = MetricRow(metric="accuracy"), slice_metrics(evaluation)
+    everywhere = evaluation.whole.get("accuracy", nothing).value
     rows = []
     for name, metrics in slices.items():
-        accuracy = metrics.get("accuracy")
-        high = accuracy["high"] if accuracy else None
+        accuracy = metrics.get("accuracy", nothing)
+        high = accuracy.high
         below = high < everywhere if _is_number(high) and _is_number(everywhere) else None
-        examples = max(metric["examples"] for metric in metrics.values())
-        certain = interval(accuracy) if accuracy else NOTHING
-        rows.append(SliceRow(name, examples, [metrics.get(key) for key in names], certain, below))
+        examples = max(row.examples for row in metrics.values())
+        shown = [metrics.get(key, nothing).value for key in columns]
+        rows.append(([name, count(examples), *map(number, shown), interval(accuracy)], below))
     return rows
 
 
@@ -225,64 +184,74 @@ def slice_name(values: dict[str, str]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in values.items())
 
 
-def subject(threshold: Threshold) -> str:
+def subject(threshold: Check) -> str:
     """Of what a threshold is: metric, class, slice."""
-    words = metric_name(threshold["metric"])
-    if threshold["class"] is not None:
-        words += f" of {threshold['class']}"
-    if threshold["slice"]:
-        words += f" where {slice_name(threshold['slice'])}"
-    return words
+    words = metric_name(threshold.metric)
+    if threshold.class_name is not None:
+        words += f" of {threshold.class_name}"
+    return f"{words} where {slice_name(threshold.slice)}" if threshold.slice else words
 
 
-def bound(threshold: Threshold) -> str:
+def bound(threshold: Check) -> str:
     """What a threshold asks for."""
-    words, limit = _BOUNDS[threshold["bound"]], threshold["limit"]
-    if limit < 0 and threshold["bound"] in _OPPOSITE:  # of a baseline that must be surpassed
-        words, limit = f"{_OPPOSITE[threshold['bound']]} than the baseline by at least", -limit
+    words, limit = _BOUNDS[threshold.bound], threshold.limit
+    if limit < 0 and threshold.bound in _OPPOSITE:  # of a baseline that must be surpassed
+        words, limit = f"{_OPPOSITE[threshold.bound]} than the baseline by at least", -limit
     return f"{words} {short(limit)}"
 
 
-def thresholds(evaluation: Evaluation) -> list[Threshold]:
-    """The thresholds, missed ones first, then kept ones, then what nothing was compared with."""
-    places = {False: 0, True: 1, None: 2}
-    return sorted(evaluation["thresholds"], key=lambda one: places[one["passed"]])
+def thresholds(evaluation: Evaluation) -> list[list[str]]:
+    """Cells of a row for each: missed ones first, then kept ones, then what can't be compared."""
+    outcomes = {False: "✗ missed", True: "✓ passed", None: "– not judged"}
+    return [
+        [
+            words,
+            subject(one),
+            bound(one),
+            number(one.value),
+            threshold_interval(one),
+            number(one.baseline),
+            count(one.examples),
+        ]
+        for passed, words in outcomes.items()
+        for one in evaluation.thresholds
+        if one.passed is passed
+    ]
 
 
-def outcome(threshold: Threshold) -> str:
-    """What became of a threshold, with a sign."""
-    return {True: "✓ passed", False: "✗ missed", None: "– not judged"}[threshold["passed"]]
-
-
-def threshold_interval(threshold: Threshold) -> str:
+def threshold_interval(threshold: Check) -> str:
     """The confidence interval of what a threshold bounds: the value, or its change."""
-    if threshold["bound"] not in _OPPOSITE:
+    if threshold.bound not in _OPPOSITE:
         return interval(threshold)
-    low, high = threshold["difference_low"], threshold["difference_high"]
+    low, high = threshold.difference_low, threshold.difference_high
     if not _is_number(low) or not _is_number(high):
         return NOTHING
     return f"change {_signed(low, 3)} to {_signed(high, 3)}"
 
 
-def change(row: Metric) -> Change | None:
-    """A metric less the baseline's, on what both know; None where that can't be said."""
-    difference = row["difference"]
+def change(row: MetricRow) -> tuple[str, str]:
+    """A metric less the baseline's, on what both know, and what that is: better, worse or same.
+
+    A dash where it can't be said; no word of a user's metric.
+    """
+    difference, words = row.difference, ""
     if not _is_number(difference):
-        return None
-    known = row["metric"] in _KNOWN
-    if abs(difference) < 0.00005:
-        return Change("±0", "same" if known else "")
-    if not known:
-        return Change(_signed(difference), "")
-    better = (difference < 0) == (row["metric"] in _LOWER_IS_BETTER)
-    return Change(_signed(difference), "better" if better else "worse")
+        return NOTHING, ""
+    is_same = abs(difference) < 0.00005
+    if row.metric in _KNOWN:
+        is_better = (difference < 0) == (row.metric in _LOWER_IS_BETTER)
+        words = "same" if is_same else "better" if is_better else "worse"
+    return "±0" if is_same else _signed(difference), words
 
 
 def ordered(classes: list[str]) -> list[str]:
     """Classes as scikit-learn has them: sorted, numbers by value."""
-    if all(name.isdecimal() for name in classes):
-        return sorted(classes, key=int)
-    return sorted(classes)
+    return sorted(classes, key=int if all(map(str.isdecimal, classes)) else None)
+
+
+def all_classes(data: Data) -> list[str]:
+    """Those of any split, in the order of ``ordered``."""
+    return ordered(list({name for split in data["splits"].values() for name in split["classes"]}))
 
 
 def features(data: Data) -> tuple[list[Feature], list[str]]:
@@ -294,7 +263,8 @@ def features(data: Data) -> tuple[list[Feature], list[str]]:
             values.update(split["values"] if "values" in split else (split["min"], split["max"]))
         if len(values) == 1:
             value = values.pop()
-            constant.append(f"{feature['name']} {_plain(value)}")
+            words = value if isinstance(value, str) else short(value)
+            constant.append(f"{feature['name']} {words}")
         elif values:
             varied.append(feature)
     return varied, constant
@@ -318,14 +288,14 @@ def short(value: float | None) -> str:
 
 def count(value: float | None) -> str:
     """A whole number with its thousands apart."""
-    return f"{value:,.0f}" if _is_number(value) else NOTHING
+    return number(value, 0)
 
 
-def interval(row: Metric, digits: int = 3) -> str:
+def interval(row: MetricRow) -> str:
     """The confidence interval of a value; a dash where none was computed."""
-    if not _is_number(row["low"]) or not _is_number(row["high"]):
+    if not _is_number(row.low) or not _is_number(row.high):
         return NOTHING
-    return f"{number(row['low'], digits)} to {number(row['high'], digits)}"
+    return f"{number(row.low, 3)} to {number(row.high, 3)}"
 
 
 def duration(seconds: float | None) -> str:
@@ -335,10 +305,8 @@ def duration(seconds: float | None) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    if minutes < 10:
-        return f"{minutes} min {rest} s"
     if minutes < 60:
-        return f"{minutes} min"
+        return f"{minutes} min" + f" {rest} s" * (minutes < 10)
     return f"{minutes // 60} h {minutes % 60} min"
 
 
@@ -351,8 +319,7 @@ def moment(written: str) -> str:
 
 def git(environment: Environment) -> str:
     """Of which commit the code was; empty where that isn't known."""
-    head = environment["git"]
-    if head is None:
+    if (head := environment["git"]) is None:
         return ""
     changed = ", with changes that were not committed" if head["changed"] else ""
     branch = f" on {head['branch']}" if head["branch"] else ""  # CI checks a commit out
@@ -361,10 +328,6 @@ def git(environment: Environment) -> str:
 
 def _signed(value: float, digits: int = 4) -> str:
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _plain(value: str | float) -> str:
-    return short(value) if isinstance(value, float) else str(value)
 
 
 def _is_number(value: float | None) -> TypeGuard[float]:

@@ -33,26 +33,25 @@ def baseline(candidate: types.BaseChannel, settings: FolderSettings | None) -> b
     ).with_id("Baseline")
 
 
-class Contract(NamedTuple):
+class _Contract(NamedTuple):
     """What a model tells apart."""
 
     multi_label: bool  # images have any number of classes
     classes: set[str]
 
+    def comparable(self, other: "_Contract") -> bool:
+        """Whether one evaluation can judge both models."""
+        return self.multi_label == other.multi_label and len(self.classes & other.classes) > 1
 
-def comparable(one: Contract, other: Contract) -> bool:
-    """Whether one evaluation can judge both models."""
-    return one.multi_label == other.multi_label and len(one.classes & other.classes) > 1
 
-
-def contract(folder: str) -> Contract:
+def _contract(folder: str) -> _Contract:
     """That of a SavedModel; without classes where it has none."""
     path = os.path.join(folder, signatures.CONTRACT_PATH)
     if not fileio.exists(path):
-        return Contract(False, set())
+        return _Contract(False, set())
     with fileio.open(path) as file:
-        read = json.load(file)
-    return Contract(read.get("multi_label", False), set(read["classes"]))
+        contract = json.load(file)
+    return _Contract(contract.get("multi_label", False), set(contract["classes"]))
 
 
 class LatestBlessedBefore(resolver.ResolverStrategy):
@@ -64,23 +63,16 @@ class LatestBlessedBefore(resolver.ResolverStrategy):
     """
 
     def resolve_artifacts(self, store: object, input_dict: Artifacts) -> Artifacts:
-        """Picks from the artifacts of ``model`` and ``model_blessing``, leaving ``candidate`` out.
-
-        Args:
-          store: the metadata store, not used.
-          input_dict: all models, all blessings, and the candidate model of this run.
-        """
+        """Picks from all of ``model`` and ``model_blessing``; the store is not used."""
         [candidate] = input_dict["candidate"]
-        own = contract(path_utils.serving_model_path(candidate.uri))
-        others = {
-            "model": [
-                model
-                for model in input_dict["model"]
-                if model.id != candidate.id
-                and comparable(contract(path_utils.serving_model_path(model.uri)), own)
-            ],
-            "model_blessing": input_dict["model_blessing"],
-        }
+        own = _contract(path_utils.serving_model_path(candidate.uri))
+        models = [
+            model
+            for model in input_dict["model"]
+            if model.id != candidate.id
+            and own.comparable(_contract(path_utils.serving_model_path(model.uri)))
+        ]
+        others = {"model": models, "model_blessing": input_dict["model_blessing"]}
         baseline = LatestBlessedModelStrategy().resolve_artifacts(store, others)
         return {**(baseline or {key: [] for key in others}), "candidate": [candidate]}
 
@@ -93,14 +85,14 @@ class BaselineExecutor(base_executor.BaseExecutor):
     ) -> None:
         """What is pushed was blessed, and is whole wherever its run's artifacts are."""
         [candidate], [model] = input_dict["candidate"], output_dict["model"]
-        own = contract(path_utils.serving_model_path(candidate.uri))
+        own = _contract(path_utils.serving_model_path(candidate.uri))
         version = None
         base = FolderSettings.unpack(exec_properties["custom_config"]).folder
         pushed = version_folder.at(base)
         for number in pushed.versions():  # the newest first
             folder, note = os.path.join(base, number), pushed.note(number)
             own_version = note is not None and note.model and note.model["uri"] == candidate.uri
-            if not own_version and comparable(contract(folder), own):
+            if not own_version and own.comparable(_contract(folder)):
                 version = folder
                 break
         if version is not None:

@@ -41,13 +41,8 @@ class Environment(TypedDict):
 
 def describe() -> Environment:
     """The environment of this process."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "versions": versions(),
-        "git": git(),
-        "cores": os.cpu_count() or 1,
-        "memory_gib": round(memory / 2**30, 1),
-    }
+    memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    return Environment(versions=versions(), git=git(), cores=os.cpu_count() or 1, memory_gib=memory)
 
 
 def versions() -> dict[str, str]:

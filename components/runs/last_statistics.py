@@ -1,9 +1,11 @@
 """The LastStatistics node: the statistics of the run before, which the data are held against."""
 
+import contextlib
 import os
 import time
 from typing import ClassVar
 
+from pydantic import BaseModel
 from tfx import types
 from tfx.dsl.components.base import base_executor, base_node, executor_spec
 from tfx.dsl.components.common import resolver
@@ -18,6 +20,14 @@ from darkroom.components.runs import lookup
 
 # Statistics of so many runs stay in the folder: the last, and some for runs side by side.
 _KEPT = 5
+_SOURCE_FILE = "source.json"
+
+
+class _Source(BaseModel):
+    """Whose statistics a folder has."""
+
+    uri: str
+    split_names: str  # as TFX's artifact has them, JSON
 
 
 def last_statistics(
@@ -40,19 +50,11 @@ class LatestBefore(resolver.ResolverStrategy):
     """
 
     def resolve_artifacts(self, store: object, input_dict: Artifacts) -> Artifacts:
-        """Picks from the artifacts of each key.
-
-        Args:
-          store: the metadata store, not used.
-          input_dict: all artifacts by key, and the candidate.
-        """
+        """Picks one from all ``statistics``; the store is not used."""
         [candidate] = input_dict["candidate"]
-        chosen = {"candidate": [candidate]}
-        for key, artifacts in input_dict.items():
-            if key != "candidate":
-                older = [artifact for artifact in artifacts if artifact.id < candidate.id]
-                chosen[key] = sorted(older, key=lambda artifact: artifact.id)[-1:]
-        return chosen
+        older = [artifact for artifact in input_dict["statistics"] if artifact.id < candidate.id]
+        latest = sorted(older, key=lambda artifact: artifact.id)[-1:]
+        return {"candidate": [candidate], "statistics": latest}
 
 
 class StatisticsExecutor(base_executor.BaseExecutor):
@@ -65,11 +67,11 @@ class StatisticsExecutor(base_executor.BaseExecutor):
         [candidate], [statistics] = input_dict["candidate"], output_dict["statistics"]
         folder = FolderSettings.unpack(exec_properties["custom_config"]).folder
         kept = sorted(int(name) for name in remote.names(folder) if name.isdigit())
-        notes = {
-            n: lookup.read(lookup.Source, os.path.join(folder, str(n), lookup.SOURCE_FILE))
-            for n in kept
-        }
-        sources = {number: source for number, source in notes.items() if source is not None}
+        sources = {}
+        for number in kept:
+            with contextlib.suppress(FileNotFoundError):  # it isn't whole
+                note = remote.read(os.path.join(folder, str(number), _SOURCE_FILE))
+                sources[number] = _Source.model_validate_json(note)
         own = [number for number, source in sources.items() if source.uri == candidate.uri]
         before = [n for n in sources if n not in own and n < min(own, default=n + 1)]
         if before:
@@ -81,8 +83,9 @@ class StatisticsExecutor(base_executor.BaseExecutor):
             target = os.path.join(folder, str(number))
             io_utils.copy_dir(candidate.uri, target)
             # Last: a folder without it is not whole.
-            source = lookup.Source(uri=candidate.uri, split_names=candidate.split_names)
-            lookup.write(os.path.join(target, lookup.SOURCE_FILE), source.model_dump_json())
+            source = _Source(uri=candidate.uri, split_names=candidate.split_names)
+            path = os.path.join(target, _SOURCE_FILE)
+            io_utils.write_string_file(path, source.model_dump_json())
             for old in [*kept, number][:-_KEPT]:
                 fileio.rmtree(os.path.join(folder, str(old)))
 

@@ -1,7 +1,7 @@
 """What ran, of what and with what result, as ML Metadata has it. Light to import."""
 
 import json
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Set
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,7 +9,7 @@ from darkroom.components.runs.environment import Environment
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
-    from ml_metadata.proto.metadata_store_pb2 import Artifact, Context, Event, Execution
+    from ml_metadata.proto.metadata_store_pb2 import Artifact, Context, Execution
 
 # Execution states of ML Metadata in the words of the command line.
 _STATES = {1: "pending", 2: "running", 3: "complete", 4: "failed", 5: "cached", 6: "canceled"}
@@ -37,7 +37,7 @@ class Node(NamedTuple):
     @property
     def is_resolver(self) -> bool:
         """Whether it only looks up what others made."""
-        return _is_resolver(self.execution)
+        return str(self.execution.type).endswith(".Resolver")
 
 
 class RunNotes(NamedTuple):
@@ -82,26 +82,17 @@ def nodes(
 ) -> list[Node]:
     """The nodes of a run in the order in which they began, each as it was last tried.
 
-    Args:
-      store: of ``metadata.Store``.
-      pipeline: its name; schedulers give runs of several pipelines the same name, and context.
-      run: its context.
-      alive: whether the run goes on, or which of its nodes do; what is marked as running besides
-        was interrupted.
+    Schedulers give runs of several pipelines the same name, and context. What is marked as running
+    was interrupted, unless the run is ``alive``, or that node of it.
     """
     executions = store.get_executions_by_context(run.id)
     tries = _nodes(store, sorted(executions, key=lambda execution: execution.id))
-    last_tries = {one.id: one for one in tries if one.pipeline == pipeline}.values()
-
-    def is_alive(node_id: str) -> bool:
-        return alive if isinstance(alive, bool) else node_id in alive
-
-    return [
-        one._replace(state="interrupted")
-        if one.state == "running" and not is_alive(one.id)
-        else one
-        for one in last_tries
-    ]
+    last_tries = {one.id: one for one in tries if one.pipeline == pipeline}
+    for one in last_tries.values():
+        is_alive = alive if isinstance(alive, bool) else one.id in alive
+        if one.state == "running" and not is_alive:
+            last_tries[one.id] = one._replace(state="interrupted")
+    return list(last_tries.values())
 
 
 def node(store: "MetadataStore", execution_id: int) -> Node:
@@ -132,44 +123,27 @@ def moment(milliseconds: int) -> str:
 
 def _nodes(store: "MetadataStore", executions: "list[Execution]") -> list[Node]:
     events = store.get_events_by_execution_ids([execution.id for execution in executions])
+    events = sorted(events, key=lambda event: event.artifact_id)
     ids = sorted({event.artifact_id for event in events})
     by_id = {artifact.id: artifact for artifact in store.get_artifacts_by_id(ids)}
     nodes = []
     for execution in executions:
-        own = [event for event in events if event.execution_id == execution.id]
+        inputs: dict[str, list[Artifact]] = {}
+        outputs: dict[str, list[Artifact]] = {}
+        for event in (event for event in events if event.execution_id == execution.id):
+            artifact, key = by_id[event.artifact_id], event.path.steps[0].key
+            if event.type in (event.INPUT, event.INTERNAL_INPUT):
+                inputs.setdefault(key, []).append(artifact)
+            elif event.type in (event.OUTPUT, event.INTERNAL_OUTPUT):  # what a resolver found
+                outputs.setdefault(key, []).append(artifact)
         contexts = store.get_contexts_by_execution(execution.id)
         name = next((context.name for context in contexts if context.type == "node"), "?.?")
         pipeline, _, node_id = name.partition(".")
-        nodes.append(
-            Node(
-                node_id,
-                _state_of(execution),
-                execution.create_time_since_epoch,
-                execution.last_update_time_since_epoch,
-                _by_key((e for e in own if e.type in (e.INPUT, e.INTERNAL_INPUT)), by_id),
-                # What a resolver found is an internal output.
-                _by_key((e for e in own if e.type in (e.OUTPUT, e.INTERNAL_OUTPUT)), by_id),
-                execution,
-                pipeline,
-            )
-        )
+        state = _STATES.get(execution.last_known_state, "unknown")
+        times = (execution.create_time_since_epoch, execution.last_update_time_since_epoch)
+        node = Node(node_id, state, *times, inputs, outputs, execution, pipeline)
+        if node.is_resolver and state == "cached":
+            # ML Metadata marks every resolver so, though it runs anew each time.
+            node = node._replace(state="complete")
+        nodes.append(node)
     return nodes
-
-
-def _by_key(
-    events: "Iterable[Event]", artifacts: "Mapping[int, Artifact]"
-) -> "dict[str, list[Artifact]]":
-    listed: dict[str, list[Artifact]] = {}
-    for event in sorted(events, key=lambda event: event.artifact_id):
-        listed.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
-    return listed
-
-
-def _state_of(execution: "Execution") -> str:
-    if _is_resolver(execution) and execution.last_known_state == execution.CACHED:
-        return "complete"  # ML Metadata marks every resolver so, though it runs anew each time
-    return _STATES.get(execution.last_known_state, "unknown")
-
-
-def _is_resolver(execution: "Execution") -> bool:
-    return bool(execution.type.endswith(".Resolver"))

@@ -5,10 +5,12 @@ environment, so that it can't get into pipelines, caches or logs.
 """
 
 import contextlib
+import importlib
 import os
 import socket
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -52,14 +54,9 @@ class Store(BaseModel):
     def connection(self) -> "ConnectionConfig":
         """ML Metadata's own description, without the password, which goes to MySQL's client.
 
-        Raises:
-          DarkroomError: ML Metadata isn't installed.
+        Raises DarkroomError where ML Metadata isn't installed.
         """
-        try:
-            from ml_metadata.proto import metadata_store_pb2
-        except ImportError as error:
-            raise _missing(error) from error
-
+        metadata_store_pb2 = _import("ml_metadata.proto.metadata_store_pb2")
         config = metadata_store_pb2.ConnectionConfig()
         if self.backend == "sqlite":
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
@@ -79,15 +76,9 @@ class Store(BaseModel):
     def open(self) -> "MetadataStore":
         """The store; its tables are made where they aren't there yet.
 
-        Raises:
-          DarkroomError: ML Metadata isn't installed, or the server can't be reached or lets nobody
-            in.
+        Raises DarkroomError also where the server can't be reached or lets nobody in.
         """
-        try:
-            from ml_metadata.metadata_store import metadata_store
-        except ImportError as error:
-            raise _missing(error) from error
-
+        metadata_store = _import("ml_metadata.metadata_store.metadata_store")
         if self.backend == "sqlite":
             return metadata_store.MetadataStore(self.connection())
         _knock(self)
@@ -128,15 +119,20 @@ def _refused(store: Store, error: str) -> DarkroomError:
 def _quiet() -> Iterator[None]:
     """Keeps what the client's C++ prints away from people who get a sentence instead."""
     sys.stderr.flush()
-    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    before = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+def _import(name: str) -> ModuleType:
     try:
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-        os.close(nowhere)
-
-
-def _missing(error: ImportError) -> DarkroomError:
-    return DarkroomError(f"This command needs {error.name}: pip install 'darkroom-tfx[pipeline]'.")
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise DarkroomError(
+            f"This command needs {error.name}: pip install 'darkroom-tfx[pipeline]'."
+        ) from error

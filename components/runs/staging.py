@@ -7,7 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
-from tfx.orchestration.portable import beam_executor_operator, data_types, python_executor_operator
+from tfx.orchestration.portable import (
+    base_executor_operator,
+    beam_executor_operator,
+    data_types,
+    python_executor_operator,
+)
 from tfx.proto.orchestration import executable_spec_pb2, execution_result_pb2
 
 from darkroom.components.base import remote
@@ -17,30 +22,39 @@ Artifacts = Mapping[str, Sequence[types.Artifact]]
 _LOCAL_RUNNERS = ("DirectRunner", "BundleBasedDirectRunner", "FnApiRunner")
 
 
-class PythonOperator(python_executor_operator.PythonExecutorOperator):
+class _Operator(base_executor_operator.BaseExecutorOperator):
     """TFX's operator of an executor, which gets copies of what is in a bucket."""
 
     def run_executor(
         self, execution_info: data_types.ExecutionInfo
     ) -> execution_result_pb2.ExecutorOutput:
         """Runs it, and copies its outputs up unless it failed."""
-        with _on_files(execution_info):
-            output = super().run_executor(execution_info)
-        return _with_origins(output)
+        arguments = getattr(self, "beam_pipeline_args", [])
+        if runs_elsewhere([argument.value.string_value for argument in arguments]):
+            return super().run_executor(execution_info)  # Beam there reads and writes buckets
+        in_bucket = execution_info.tmp_dir
+        with (
+            staged(execution_info.input_dict, execution_info.output_dict),
+            tempfile.TemporaryDirectory() as temporary,
+        ):
+            if remote.is_remote(in_bucket):
+                execution_info.tmp_dir = os.path.join(temporary, "")
+            try:
+                output = super().run_executor(execution_info)
+            finally:
+                execution_info.tmp_dir = in_bucket
+        for listed in output.output_artifacts.values():
+            for artifact in listed.artifacts:
+                _name_origins(artifact)
+        return output
 
 
-class BeamOperator(beam_executor_operator.BeamExecutorOperator):
-    """The same for executors with a Beam pipeline; Beam elsewhere reads and writes buckets."""
+class PythonOperator(_Operator, python_executor_operator.PythonExecutorOperator):
+    """For executors without a Beam pipeline."""
 
-    def run_executor(
-        self, execution_info: data_types.ExecutionInfo
-    ) -> execution_result_pb2.ExecutorOutput:
-        """Runs it, and copies its outputs up unless it failed."""
-        if runs_elsewhere([argument.value.string_value for argument in self.beam_pipeline_args]):
-            return super().run_executor(execution_info)
-        with _on_files(execution_info):
-            output = super().run_executor(execution_info)
-        return _with_origins(output)
+
+class BeamOperator(_Operator, beam_executor_operator.BeamExecutorOperator):
+    """For executors with one."""
 
 
 # For TFX's launcher, by what an executor's specification is.
@@ -48,22 +62,6 @@ OPERATORS = {
     executable_spec_pb2.PythonClassExecutableSpec: PythonOperator,
     executable_spec_pb2.BeamExecutableSpec: BeamOperator,
 }
-
-
-@contextlib.contextmanager
-def _on_files(execution: data_types.ExecutionInfo) -> Iterator[None]:
-    """``staged`` artifacts of an execution, and a temporary folder on this machine."""
-    in_bucket = execution.tmp_dir
-    with (
-        staged(execution.input_dict, execution.output_dict),
-        tempfile.TemporaryDirectory() as temporary,
-    ):
-        if remote.is_remote(in_bucket):
-            execution.tmp_dir = os.path.join(temporary, "")
-        try:
-            yield
-        finally:
-            execution.tmp_dir = in_bucket
 
 
 @contextlib.contextmanager
@@ -90,15 +88,6 @@ def staged(inputs: Artifacts, outputs: Artifacts) -> Iterator[None]:
 def _remote(artifacts: Artifacts) -> list[tuple[types.Artifact, str]]:
     unique = {id(artifact): artifact for listed in artifacts.values() for artifact in listed}
     return [(one, one.uri) for one in unique.values() if remote.is_remote(one.uri)]
-
-
-def _with_origins(
-    output: execution_result_pb2.ExecutorOutput,
-) -> execution_result_pb2.ExecutorOutput:
-    for listed in output.output_artifacts.values():
-        for artifact in listed.artifacts:
-            _name_origins(artifact)
-    return output
 
 
 def _name_origins(artifact: metadata_store_pb2.Artifact) -> None:

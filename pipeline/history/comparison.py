@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from typing_extensions import NotRequired
 
-from darkroom.components.report import markup
+from darkroom.components.report import markdown as markup
 from darkroom.components.report.facts import Facts, Failure, Verdict
 from darkroom.components.tuning import trial_table
 from darkroom.pipeline import tables
@@ -70,7 +70,7 @@ def compare(one: Facts, other: Facts) -> Comparison:
 def _values(facts: Facts) -> dict[str, Mapping[str, object]]:
     """What is compared, by the keys of a ``Comparison``; metrics of all examples."""
     evaluation, git = facts["evaluation"], facts["environment"]["git"]
-    metrics = [m for m in evaluation["metrics"] if m["slice"] is None] if evaluation else []
+    metrics = [row for row in evaluation.metrics if not row.slice] if evaluation else []
     images: dict[str, int] = {}
     for name, split in ((facts["data"] and facts["data"]["splits"]) or {}).items():
         images[f"{name} split"] = split["images"]
@@ -79,11 +79,14 @@ def _values(facts: Facts) -> dict[str, Mapping[str, object]]:
     if git is not None:
         versions |= {"commit": git["commit"], "branch": git["branch"]}
         versions["uncommitted changes"] = git["changed"]
-    recall = [m for m in metrics if m["metric"] == "recall" and m["class"] is not None]
     seconds = {"cached": "cached"}  # instead of those of a node in this state
     return {
-        "metrics": {m["metric"]: m["value"] for m in metrics if m["class"] is None},
-        "recall": {str(m["class"]): m["value"] for m in recall},
+        "metrics": {row.metric: row.value for row in metrics if row.class_name is None},
+        "recall": {
+            row.class_name: row.value
+            for row in metrics
+            if row.metric == "recall" and row.class_name is not None
+        },
         "data": images,
         "settings": flat(facts["config"]),
         "versions": versions,

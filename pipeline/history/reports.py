@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from darkroom.components.base import remote, results
 from darkroom.components.base.errors import DarkroomError, explain
-from darkroom.components.report.facts import Facts, Failure
+from darkroom.components.report.facts import Evaluation, Facts, Failure
 from darkroom.components.runs import lineage
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import status
@@ -56,6 +56,8 @@ def load(folder: Path) -> Facts:
         loaded = None
     if not isinstance(loaded, dict) or not {"run", "config", "lineage"} <= set(loaded):
         raise DarkroomError(f"{path}: not a report: expected the report.json that a run writes.")
+    if loaded.get("evaluation") is not None:
+        loaded["evaluation"] = Evaluation.model_validate(loaded["evaluation"])
     return cast(Facts, loaded)
 
 
