@@ -148,7 +148,7 @@ def test_an_interrupted_training_ends_with_the_same_curve(
 def test_every_nth_epoch_is_kept(tmp_path: Path, examples: dataset.Examples) -> None:
     config = settings_of("training.epochs=5", "training.export_epoch=last")
     model = network(config)
-    every = checkpoint.KeepEvery(2, model, str(tmp_path), before=1)
+    every = checkpoint.keep_every(2, model, str(tmp_path), before=1)
     fitting.fit(model, config, examples, examples, [every])
     names = ["epoch-0002.weights.h5", "epoch-0004.weights.h5", "epoch-0006.weights.h5"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names

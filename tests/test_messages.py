@@ -11,7 +11,6 @@ HP.Choice("units", [4, 8])
     "message",
     [
         messages.Order("0", HP.get_config()),
-        messages.Ready(),
         messages.Progress("epoch 1/2", None),
         messages.Ended("COMPLETED", {"loss": 0.5}, 1, None, HP.get_config()),
     ],

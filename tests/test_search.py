@@ -19,6 +19,7 @@ from darkroom.components.tuning import process_pool, tuner
 from darkroom.components.tuning.messages import Answer, SearchFile
 from darkroom.components.tuning.search import Search, Source
 from darkroom.components.tuning.trial import Candidate
+from tests.arrays import of_arrays
 from tests.conftest import PATIENCE, environment
 from tests.settings import configured
 
@@ -41,7 +42,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> str:
     generator = np.random.default_rng(0)
     labels = np.arange(96) % 3
     images = generator.normal(size=(96, 4, 4, 1)) + np.eye(4)[labels][:, :, None, None]
-    split = dataset.of_arrays(images.astype("float32"), labels)
+    split = of_arrays(images.astype("float32"), labels)
     place = str(tmp_path_factory.mktemp("kept") / "examples")
     dataset.keep((split, split), place)
     return place
@@ -72,7 +73,7 @@ def test_trials_run_in_processes_of_their_own_and_the_best_is_known(
         assert row.seconds > 0
     best = found.get_best_hyperparameters()[0].values
     assert best["training.learning_rate"] == rows[0].hyperparameters["training.learning_rate"]
-    assert os.path.exists(found.best_checkpoint())
+    assert os.path.exists(found.checkpoint(found.best()))
 
     tables = [record.trials for record in caplog.records if hasattr(record, "trials")]
     assert tables[0]["planned"] == 3

@@ -10,8 +10,9 @@ from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import checkpoint, dataset, fitting, stages
 from darkroom.components.training.hand_over import HandOver
-from darkroom.components.training.job import TrainingJob
+from darkroom.components.training.stages import TrainingJob
 from tests import buckets
+from tests.arrays import of_arrays
 from tests.settings import configured
 from tests.test_checkpoint import Killed
 from tests.test_tensorboard import curves
@@ -33,7 +34,7 @@ def splits() -> tuple[dataset.Examples, dataset.Examples]:
     generator = np.random.default_rng(0)
     labels = np.arange(100) % 2
     images = generator.normal(size=(100, 8, 8, 1)) + labels[:, None, None, None]
-    made = dataset.of_arrays(images.astype("float32"), labels)
+    made = of_arrays(images.astype("float32"), labels)
     return made, made
 
 

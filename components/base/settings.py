@@ -100,7 +100,7 @@ class NetworkSettings(TransformSettings):
     weights: str | None = None
     """Fingerprint of what ``model.weights`` names: the file may be another one by the next run."""
 
-    def with_values(self, values: Mapping[str, Value]) -> Self:
+    def with_values(self, values: Mapping[str, object]) -> Self:
         """A copy with hyperparameters in it, by dotted key, such as ``training.learning_rate``.
 
         Those that are no key of the configuration (a user's own) are left to ``build_model``.

@@ -4,7 +4,7 @@ from darkroom.components.evaluation.metrics import OVERALL
 from darkroom.components.report import views
 from darkroom.components.report.facts import Data, Evaluation, Facts, Search, Training
 from darkroom.components.report.markup import LONG, bullets, table, text
-from darkroom.components.tuning import trial_table
+from darkroom.components.tuning.tuner_results import TrialRow
 
 _METRICS = ("accuracy", "loss", "macro_f1", "weighted_f1", "micro_f1", "auc", "calibration_error")
 
@@ -107,7 +107,7 @@ def _data(data: Data | None) -> list[str]:
 def _search(search: Search | None) -> list[str]:
     if search is None:
         return []
-    done = [row for row in search["rows"] if not trial_table.failed(row)]
+    done = [row for row in search["rows"] if not TrialRow.of(row).failed]
     best = ", ".join(f"{key} = {value}" for key, value in search["best"].items())
     words = [f"{len(done)} of {len(search['rows'])} trials finished, by {search['objective']}"]
     return ["### Search", bullets([*words, *([f"best: {best}"] if best else [])])]

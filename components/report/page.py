@@ -12,6 +12,7 @@ from markupsafe import Markup
 from darkroom.components.report import plots, views
 from darkroom.components.report.facts import Data, Evaluation, Facts, Search, Training
 from darkroom.components.tuning import trial_table
+from darkroom.components.tuning.tuner_results import TrialRow
 
 _TEMPLATE = "report.html.jinja"
 # A table with more rows is folded.
@@ -88,12 +89,12 @@ def _of_data(data: Data | None) -> dict[str, object]:
 def _of_search(search: Search | None) -> dict[str, object]:
     if search is None:
         return {}
-    values = [trial_table.hyperparameters(row) for row in search["rows"]]
+    values = [TrialRow.of(row).hyperparameters for row in search["rows"]]
     keys = list(dict.fromkeys(key for of_trial in values for key in of_trial))
     return {
         "names": trial_table.short_names(keys),
         "trials": list(zip(search["rows"], values, strict=True)),
-        "failed": trial_table.failed,
+        "failed": lambda row: TrialRow.of(row).failed,
     }
 
 

@@ -49,13 +49,7 @@ class Diagnose(keras.callbacks.Callback):
     """Warns of what is wrong with a training as soon as its curves show it, each thing once."""
 
     def __init__(self, node: str, diagnose: Callable[[dict[str, list[float]]], Mapping[str, str]]):
-        """Warns for ``node``.
-
-        Args:
-          node: its id.
-          diagnose: gives a sentence for each thing that is wrong, of the metrics so far by name.
-            It is an argument so that only who uses it depends on its sentences.
-        """
+        """Warns for ``node`` what ``diagnose`` says of the metrics so far, a sentence for each."""
         super().__init__()
         self._node, self._diagnose = node, diagnose
         self._history: dict[str, list[float]] = {}

@@ -1,6 +1,5 @@
 """What a training needs to go on where it was interrupted."""
 
-import contextlib
 import hashlib
 import io
 import json
@@ -89,7 +88,7 @@ class Checkpoint:
         self.path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:16] + ".npz")
 
     def read(self) -> State | None:
-        """The state; None where there is none, or none that can be read."""
+        """As ``read`` does."""
         return read(self.path)
 
     def write(self, state: State) -> None:
@@ -104,16 +103,10 @@ class Checkpoint:
         arrays = {f"variable{number}": value for number, value in enumerate(variables)}
         arrays |= {f"best{number}": value for number, value in enumerate(best)}
         here = remote.place(self.path)
-        os.makedirs(here.parent, exist_ok=True)
-        unfinished = files.unfinished_path(str(here))
-        try:
-            with open(unfinished, "wb") as file:
-                np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
-        except OSError:  # a full disk, which it would keep full
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(unfinished)
-            raise
-        remote.move(unfinished, self.path)
+        here.parent.mkdir(parents=True, exist_ok=True)
+        with files.replacing(here) as unfinished, open(unfinished, "wb") as file:
+            np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
+        remote.move(str(here), self.path)
 
     def take_over(self, other: "Checkpoint") -> None:
         """Makes another training's state this one's."""
@@ -127,11 +120,9 @@ class Checkpoint:
 class ReadOnly(Checkpoint):
     """The chief's, for the other machines of a training: what there is to write, the chief does."""
 
-    def write(self, state: State) -> None:
-        """Does nothing."""
+    def write(self, state: State) -> None: ...
 
-    def take_over(self, other: Checkpoint) -> None:
-        """Does nothing."""
+    def take_over(self, other: Checkpoint) -> None: ...
 
 
 class Keep(keras.callbacks.Callback):
@@ -162,36 +153,30 @@ class Keep(keras.callbacks.Callback):
         self._written, self._took = time.monotonic(), 0.0
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        if self.state is None:
-            self._begin_with_earlier()
-            return
-        for variable, value in zip(_variables(self.model), self.state.variables, strict=True):
-            variable.assign(value)
-        for name, value in self.state.stopping._asdict().items():
-            setattr(self._stopping, name, value)
-        self._stopping.best_weights = self.state.best_weights or None
-
-    def _begin_with_earlier(self) -> None:
-        """What the stages before came to is the best, until it is beaten."""
-        if self._earlier.epochs and self._stopping.restore_best_weights:
-            monitored = self._earlier.history[self._stopping.monitor]
-            self._stopping.best = monitored[self._earlier.epoch]
-            self._stopping.best_epoch = -1
-            self._stopping.best_weights = self.model.get_weights()
+        stopping, earlier = self._stopping, self._earlier
+        if self.state is not None:
+            for variable, value in zip(_variables(self.model), self.state.variables, strict=True):
+                variable.assign(value)
+            for name, value in self.state.stopping._asdict().items():
+                setattr(stopping, name, value)
+            stopping.best_weights = self.state.best_weights or None
+        elif earlier.epochs and stopping.restore_best_weights:
+            # What the stages before came to is the best, until it is beaten.
+            stopping.best = earlier.history[stopping.monitor][earlier.epoch]
+            stopping.best_epoch = -1
+            stopping.best_weights = self.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        history = self.state.history if self.state else {}
-        history = {
-            name: [*history.get(name, []), float(value)] for name, value in (logs or {}).items()
-        }
+        before = self.state.history if self.state else {}
+        best = self._stopping.best
         self.state = State(
             stage=self._stage,
             epoch=epoch + 1,
             over=bool(self.model.stop_training),
-            history=history,
+            history={n: [*before.get(n, []), float(value)] for n, value in (logs or {}).items()},
             stopping=Stopping(
                 self._stopping.wait,
-                None if self._stopping.best is None else float(self._stopping.best),
+                None if best is None else float(best),
                 self._stopping.best_epoch,
             ),
             variables=[],
@@ -211,19 +196,20 @@ class Keep(keras.callbacks.Callback):
         self._took = self._written - begin
 
 
-class KeepEvery(keras.callbacks.Callback):
-    """Writes a model's weights after every so many epochs."""
+def keep_every(
+    every: int, model: keras.Model, folder: str, before: int
+) -> keras.callbacks.Callback:
+    """Writes the weights of a model, of which a part may be fitted, after every so many epochs.
 
-    def __init__(self, every: int, whole: keras.Model, folder: str, before: int):
-        """Writes those of ``whole``, of which a part may be fitted; counts on from ``before``."""
-        super().__init__()
-        self._every, self._whole, self._folder, self._before = every, whole, folder, before
+    They are counted on from ``before``.
+    """
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        number = self._before + epoch + 1
-        if number % self._every == 0:
-            path = os.path.join(self._folder, f"epoch-{number:04d}.weights.h5")
-            self._whole.save_weights(path)
+    def save(epoch: int, logs: dict[str, float]) -> None:
+        number = before + epoch + 1
+        if number % every == 0:
+            model.save_weights(os.path.join(folder, f"epoch-{number:04d}.weights.h5"))
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=save)
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -1,11 +1,14 @@
 """A whole training: first weights, then one stage after the other, from wherever it stopped."""
 
+import json
 from functools import partial
 from typing import NamedTuple
 
 import keras
 import keras_tuner
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import Self
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import TrainerSettings
@@ -22,8 +25,54 @@ from darkroom.components.training import (
 from darkroom.components.training.callbacks import Diagnose, ReportEpochs
 from darkroom.components.training.distribution import replicas
 from darkroom.components.training.distribution.cluster import Cluster
-from darkroom.components.training.job import TrainingJob
+from darkroom.components.training.hand_over import HandOver
 from darkroom.components.training.model_run import Comparison
+
+
+class TrainingJob(BaseModel):
+    """One training of the Trainer node as plain data, the same on each of its machines."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    settings: TrainerSettings = Field(alias="custom_config")
+    hand_over: HandOver = Field(HandOver(), alias="hyperparameters")
+    num_classes: int
+    """Size of the label vocabulary."""
+    run_folder: str
+    """For TensorBoard's logs and the weights of every n-th epoch."""
+    checkpoint_folder: str
+    """Where a later run finds this training, should it be interrupted; it may be a URI."""
+    examples: str = ""
+    """Where ``dataset.keep`` puts the preprocessed examples for other processes."""
+    files: list[str] = Field([])
+    """What the examples were made of."""
+    transform: str = ""
+    """The transform graph."""
+
+    @classmethod
+    def unpack(cls, facts: object) -> Self:
+        """What ``pack`` made."""
+        return cls.model_validate_json(json.dumps(facts))
+
+    def pack(self) -> dict[str, object]:
+        """For JSON."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @property
+    def config(self) -> TrainerSettings:
+        """The settings with the best trial's values in them."""
+        return self.settings.with_values(self.hand_over.values)
+
+    @property
+    def determined_by(self) -> dict[str, object]:
+        """Without any of these it would be another training, with checkpoints of its own."""
+        return {
+            "custom_config": self.settings.pack(),
+            "hyperparameters": self.hand_over.values,
+            "files": self.files,
+            "transform": self.transform,
+            "begin_with": self.hand_over.checkpoint,
+        }
 
 
 class Stage(NamedTuple):
@@ -40,18 +89,12 @@ class Training:
     def __init__(
         self,
         job: TrainingJob,
-        splits: tuple[dataset.Examples, dataset.Examples],
+        splits: dataset.Splits,
         cluster: Cluster | None = None,
     ):
-        """Prepares it.
-
-        Args:
-          job: the same on each of its machines.
-          splits: train and eval, preprocessed.
-          cluster: the machines that train together, of which all do the same; None: this alone.
-        """
+        """Prepares it; ``cluster`` are the machines that train together, None: this one alone."""
         self._job, self._config = job, job.config
-        self._train, self._validation = splits
+        self._splits = splits
         training = self._config.training
         self._strategy = replicas.strategy(cluster) if cluster else devices.strategy(training)
         writes = cluster is None or cluster.is_chief
@@ -126,11 +169,10 @@ class Training:
         curves: tensorboard.Curves,
     ) -> checkpoint.Stages:
         """Fits one stage; returns what it and those before it came to."""
-        model, splits, config = self.model, (self._train, self._validation), stage.config
+        model, splits, config = self.model, self._splits, stage.config
         frozen = stage.unfrozen == []
         if frozen:
-            backbone = self.model.get_layer(parts.BACKBONE)
-            splits = transfer.frozen_splits(backbone, splits, config)
+            splits = transfer.frozen_splits(model.get_layer(parts.BACKBONE), splits, config)
         if stage.unfrozen is not None:
             transfer.unfreeze(self.model, stage.unfrozen)
             with self._strategy.scope():
@@ -139,16 +181,16 @@ class Training:
                 else:
                     models.compiled(self.model, config)
         curves.before = before = earlier.epochs
-        accuracy = self._train.constant_accuracy()
-        diagnose = partial(aside.diagnose, constant_accuracy=accuracy)
+        diagnose = aside.module("training.diagnosis").diagnose
+        accuracy = self._splits[0].constant_accuracy()
         callbacks = [
             ReportEpochs("Trainer", f"{stage.name}, " if stage.name else ""),
-            Diagnose("Trainer", diagnose),
+            Diagnose("Trainer", partial(diagnose, constant_accuracy=accuracy)),
             curves,
         ]
-        if config.training.keep_every is not None:
-            every = config.training.keep_every
-            callbacks.append(checkpoint.KeepEvery(every, self.model, self._job.run_folder, before))
+        if (every := config.training.keep_every) is not None:
+            folder = self._job.run_folder
+            callbacks.append(checkpoint.keep_every(every, self.model, folder, before))
         fitted = fitting.fit(
             model,
             config,
@@ -179,66 +221,50 @@ class Training:
 
     def _best_start(self) -> None:
         """Begins from several initial weights; the training's checkpoint becomes the best's."""
-        best: tuple[float, checkpoint.Checkpoint] | None = None
+        losses: dict[checkpoint.Checkpoint, float] = {}
         config = self._config
         for number in range(config.training.starts):
-            seed = config.training.seed + number
             mine = self._checkpoint_of(f"start {number}")
-            seeded = config.training.model_copy(update={"seed": seed})
-            model = self._built(config.model_copy(update={"training": seeded}))
+            model = self._built(
+                config.with_values({"training.seed": config.training.seed + number})
+            )
             if mine.read() is None and config.training.warm_start_epochs:
                 self._warm_start(model)
             fitted = fitting.fit(
                 model,
                 config,
-                self._train,
-                self._validation,
+                *self._splits,
                 [ReportEpochs("Trainer", f"start {number + 1}, ")],
                 keep=partial(checkpoint.Keep, mine),
                 until=config.training.start_epochs,
             )
-            losing = fitting.losing(fitted, config.training)
-            if best is None or losing < best[0]:
-                best = losing, mine
-        assert best is not None
-        self._checkpoint.take_over(best[1])
+            losses[mine] = fitting.losing(fitted, config.training)
+        self._checkpoint.take_over(min(losses, key=lambda start: losses[start]))
 
     def _warm_start(self, model: keras.Model) -> None:
         """A few epochs with strong regularisation, whose weights the model then begins with."""
-        config, training = self._config, self._config.training
-        regularised = {
-            "epochs": training.warm_start_epochs,
-            "weight_decay": training.warm_start_weight_decay,
-            "schedule": "constant",
-            "warmup_epochs": 0,
-        }
-        warm_config = config.model_copy(
-            update={
-                "model": config.model.model_copy(update={"dropout": training.warm_start_dropout}),
-                "training": training.model_copy(update=regularised),
+        training = self._config.training
+        config = self._config.with_values(
+            {
+                "model.dropout": training.warm_start_dropout,
+                "training.epochs": training.warm_start_epochs,
+                "training.weight_decay": training.warm_start_weight_decay,
+                **fitting.CONSTANT_RATE,
             }
         )
-        warm = self._built(warm_config)
+        warm = self._built(config)
         warm.set_weights(model.get_weights())
-        reporter = ReportEpochs("Trainer", "warm start, ")
-        fitting.fit(warm, warm_config, self._train, self._validation, [reporter])
+        fitting.fit(warm, config, *self._splits, [ReportEpochs("Trainer", "warm start, ")])
         model.set_weights(warm.get_weights())
 
     def _compared_with_scratch(self, fitted: fitting.Fitted) -> Comparison:
         """The first epochs, and those of a training from random weights."""
-        config = self._config
-        epochs = config.transfer.scratch_epochs
-        shorter = {"epochs": epochs, "export_epoch": "last"}
-        scratch_config = config.model_copy(
-            update={
-                "model": config.model.model_copy(update={"weights": None}),
-                "training": config.training.model_copy(update=shorter),
-            }
-        )
-        scratch = self._built(scratch_config)
+        epochs = self._config.transfer.scratch_epochs
+        shorter = {"training.epochs": epochs, "training.export_epoch": "last"}
+        config = self._config.with_values({"model.weights": None, **shorter})
         reporter = ReportEpochs("Trainer", "from scratch, ")
-        other = fitting.fit(scratch, scratch_config, self._train, self._validation, [reporter])
-        return transfer.compared(fitted.history, other.history, epochs)
+        scratch = fitting.fit(self._built(config), config, *self._splits, [reporter])
+        return transfer.compared(fitted.history, scratch.history, epochs)
 
 
 def _plan(model: keras.Model, config: TrainerSettings) -> list[Stage]:
@@ -250,12 +276,10 @@ def _plan(model: keras.Model, config: TrainerSettings) -> list[Stage]:
     if plan.mode == "distinct":
         unfrozen: list[keras.Layer] = []
         of_groups = {
-            "epochs": plan.group_epochs,
-            "learning_rate": plan.group_learning_rate,
-            "schedule": "constant",
-            "warmup_epochs": 0,
+            "training.epochs": plan.group_epochs,
+            "training.learning_rate": plan.group_learning_rate,
         }
-        later = config.model_copy(update={"training": config.training.model_copy(update=of_groups)})
+        later = config.with_values({**of_groups, **fitting.CONSTANT_RATE})
         groups = transfer.groups(model.get_layer(parts.BACKBONE))[: plan.groups]
         for number, group in enumerate(groups, 1):
             unfrozen = [*unfrozen, *group]

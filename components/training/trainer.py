@@ -14,7 +14,6 @@ from darkroom.components.networks import export
 from darkroom.components.training import aside, checkpoint, dataset, fitting, multi_worker, stages
 from darkroom.components.training.distribution import cluster, shared_work
 from darkroom.components.training.hand_over import HandOver
-from darkroom.components.training.job import TrainingJob
 from darkroom.components.training.model_run import CONTACT_SHEET, TrainingHistory
 from darkroom.components.transform import vocabulary
 
@@ -39,7 +38,7 @@ def run_fn(fn_args: FnArgs) -> None:
     place = dataset.place_for(examples, *data)
     splits = dataset.splits(*data, fitting.budget(config.training), place)
     train = splits[0]
-    job = TrainingJob(
+    job = stages.TrainingJob(
         settings=settings,
         hand_over=best,
         num_classes=len(classes),
@@ -51,7 +50,8 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     os.makedirs(job.run_folder, exist_ok=True)
     sheet = os.path.join(job.run_folder, CONTACT_SHEET)
-    aside.draw_contact_sheet(train.first(8), config.augmentation, config.training.seed, sheet)
+    draw = aside.module("training.contact_sheet").draw
+    draw(train.first(8), config.augmentation, config.training.seed, sheet)
 
     training, course = _train(job, splits, chief, os.path.join(root, multi_worker.FILE))
     TrainingHistory(
@@ -94,8 +94,8 @@ def _outliving(settings: TrainerSettings, model_run: str) -> tuple[str, str]:
 
 
 def _train(
-    job: TrainingJob,
-    splits: tuple[dataset.Examples, dataset.Examples],
+    job: stages.TrainingJob,
+    splits: dataset.Splits,
     chief: cluster.Cluster | None,
     announcement: str,
 ) -> tuple[stages.Training, checkpoint.Stages]:

@@ -14,16 +14,12 @@ from darkroom.components.training.rows import Rows
 
 
 def frozen_splits(
-    backbone: keras.Model,
-    splits: tuple[dataset.Examples, dataset.Examples],
-    config: NetworkSettings,
-) -> tuple[dataset.Examples, dataset.Examples]:
+    backbone: keras.Model, splits: dataset.Splits, config: NetworkSettings
+) -> dataset.Splits:
     """What a backbone makes of train and eval split, once for all epochs to come.
 
-    Args:
-      backbone: its outputs are kept in float32, in what ``training.cache_budget`` leaves.
-      splits: the images; those of train are changed ``augmentation.copies`` times.
-      config: the ``augmentation`` and ``training`` sections are used.
+    That is kept in float32, in what ``training.cache_budget`` leaves; images of train are changed
+    ``augmentation.copies`` times.
     """
     train, validation = splits
     left = fitting.budget(config.training) - train.inputs.held_bytes - validation.inputs.held_bytes
@@ -63,9 +59,8 @@ def classifier(model: keras.Model, config: NetworkSettings) -> keras.Model:
     dense layers, which the optimizer's many small operations take; convolutions take longer.
     """
     jit_compile = config.training.jit_compile is not False
-    alone = config.training.model_copy(update={"jit_compile": jit_compile})
-    part = model.get_layer(parts.CLASSIFIER)
-    return models.compiled(part, config.model_copy(update={"training": alone}))
+    alone = config.with_values({"training.jit_compile": jit_compile})
+    return models.compiled(model.get_layer(parts.CLASSIFIER), alone)
 
 
 def compared(history: History, scratch: History, epochs: int) -> Comparison:

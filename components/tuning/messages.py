@@ -44,15 +44,11 @@ class Order(NamedTuple):
     hyperparameters: HyperparametersConfig
 
 
-class Ready(NamedTuple):
-    """The process has loaded what it needs, and can run trials."""
-
-
 class Progress(NamedTuple):
-    """How far the trial is."""
+    """How far the trial is; the first one: the process has loaded what it needs to run trials."""
 
-    words: str
-    fraction: float | None
+    words: str = ""
+    fraction: float | None = None
 
 
 class Ended(NamedTuple):
@@ -65,9 +61,9 @@ class Ended(NamedTuple):
     hyperparameters: HyperparametersConfig  # with those that the model asked for
 
 
-Message = Order | Ready | Progress | Ended
-Answer = Ready | Progress | Ended
-_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (Order, Ready, Progress, Ended)}
+Message = Order | Progress | Ended
+Answer = Progress | Ended
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (Order, Progress, Ended)}
 
 
 def encode(message: Message) -> str:

@@ -39,20 +39,19 @@ class TrialProcess:
         self.id, self.gpu = process_id, gpu
         self.trial: Trial | None = None
         self.begin: float | None = None  # of the trial, by the monotonic clock; None: not yet ready
+        self.ready = False  # whether it has got so far as to run trials
         self.words, self.fraction = "", 0.0  # how far it is
-        devices_of_its_own = {}
+        environment = dict(os.environ)
         if gpu is not None:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-            name = visible.split(",")[gpu] if visible else str(gpu)
-            devices_of_its_own["CUDA_VISIBLE_DEVICES"] = name
+            environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu] if visible else str(gpu)
         self._process = subprocess.Popen(
             shared_work.command("darkroom.components.tuning.trial_process", folder, threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **devices_of_its_own},
+            env=environment,
             encoding="utf-8",
         )
-        self.ready = False  # whether it has got so far as to run trials
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()
 
     def run(self, trial: Trial) -> None:
@@ -64,12 +63,11 @@ class TrialProcess:
         with contextlib.suppress(BrokenPipeError):  # it has just ended, which comes as an event
             print(messages.encode(order), file=self._process.stdin, flush=True)
 
-    def hear(self, answer: messages.Ready | messages.Progress) -> None:
+    def hear(self, progress: messages.Progress) -> None:
         """Takes in how far it is."""
-        if isinstance(answer, messages.Ready):
+        if not self.ready:
             self.ready, self.begin = True, time.monotonic()
-        else:
-            self.words, self.fraction = answer.words, answer.fraction or 0.0
+        self.words, self.fraction = progress.words, progress.fraction or 0.0
 
     def stop(self) -> None:
         """Ends it at once; what it did up to its last checkpoint stays."""
@@ -123,11 +121,9 @@ class ProcessPool:
             self._start(self._free_id())
 
     def run(self, look: Callable[[], None], remote_at_work: Callable[[], bool]) -> None:
-        """Runs trials until the oracle has no more.
+        """Runs trials until the oracle has no more, and other machines, too, run none.
 
-        Args:
-          look: called from time to time, and whenever a trial has ended.
-          remote_at_work: whether other machines run trials.
+        Calls ``look`` from time to time, and whenever a trial has ended.
 
         Raises:
           DarkroomError: processes can't even be started.
@@ -175,8 +171,7 @@ class ProcessPool:
         elif isinstance(answer, messages.Ended):
             self._end_trial(process, answer)
         else:
-            if isinstance(answer, messages.Ready):
-                self._failed_starts = 0
+            self._failed_starts = 0
             process.hear(answer)
 
     def _end_trial(self, process: TrialProcess, ended: messages.Ended) -> None:

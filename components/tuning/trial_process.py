@@ -1,18 +1,17 @@
 """A process that runs trials of a search, one after the other, until its orders end.
 
-``darkroom.components.tuning.process_pool`` starts it on the search's own machine; on others
-``darkroom.components.tuning.remote_trials`` runs trials in the same way.
+``process_pool`` starts it on the search's own machine; on others ``remote_trials`` runs trials in
+the same way.
 """
 
-import logging
 import os
 import queue
-import signal
 import sys
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from darkroom.components.base.errors import explain
+from darkroom.components.training.distribution import shared_work
 from darkroom.components.tuning import messages
 from darkroom.components.tuning.messages import SearchFile
 
@@ -20,30 +19,23 @@ if TYPE_CHECKING:
     from darkroom.components.tuning.trial import Trials
 
 
-def main(folder: str, threads: int | None = None) -> None:
+def main(folder: str, threads: int) -> None:
     """Runs what the standard input orders, a line each; answers on the standard output.
 
-    Args:
-      folder: of the search.
-      threads: of TensorFlow; None: all cores.
+    ``folder`` is that of the search; TensorFlow gets so many ``threads``.
     """
-    # Ctrl-C goes to all processes of a terminal; the search's own decides what becomes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what Keras prints is no answer
+    answers = shared_work.answers()
     orders: queue.SimpleQueue[messages.Order] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
 
     import keras_tuner
 
-    from darkroom.components.base.errors import explain
     from darkroom.components.training import dataset, devices
     from darkroom.components.tuning import trial
 
     devices.grow_memory()
-    if threads is not None:
-        devices.limit_threads(threads)
-        dataset.OPTIONS.threading.private_threadpool_size = threads
+    devices.limit_threads(threads)
+    dataset.OPTIONS.threading.private_threadpool_size = threads
     trials: Trials | None = None
     lock = threading.Lock()
 
@@ -51,8 +43,8 @@ def main(folder: str, threads: int | None = None) -> None:
         with lock:
             print(messages.encode(message), file=answers)
 
-    _Reporter(answer).attach()
-    answer(messages.Ready())
+    shared_work.Reporter(lambda *progress: answer(messages.Progress(*progress)))
+    answer(messages.Progress())
     while True:
         order = orders.get()
         hp = keras_tuner.HyperParameters.from_config(order.hyperparameters)
@@ -86,22 +78,3 @@ def of_search(folder: str, search: SearchFile) -> "Trials":
     splits = dataset.kept(search.examples, fitting.budget(training))
     candidate = trial.Candidate(search.settings, search.num_classes)
     return trial.Trials(candidate, splits, folder, search.maximize)
-
-
-class _Reporter(logging.Handler):
-    """Sends progress to the search."""
-
-    def __init__(self, answer: Callable[[messages.Answer], None]):
-        super().__init__(level=logging.INFO)
-        self._answer = answer
-
-    def attach(self) -> None:
-        from darkroom.components.base import progress
-
-        progress.LOGGER.setLevel(logging.INFO)
-        progress.LOGGER.addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if moved := getattr(record, "progress", None):
-            _, words, fraction = moved
-            self._answer(messages.Progress(words, fraction))

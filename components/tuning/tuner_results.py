@@ -52,6 +52,11 @@ class TrialRow(NamedTuple):
         return {**first, **rest.pop("hyperparameters"), **rest}
 
     @property
+    def number(self) -> str:
+        """What people call the trial; KerasTuner puts zeros before it."""
+        return self.trial_id.lstrip("0") or "0"
+
+    @property
     def failed(self) -> bool:
         """Whether the trial has no score; older rows don't say how a trial ended."""
         return self.status == "FAILED" or self.score is None or not math.isfinite(self.score)
