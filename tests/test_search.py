@@ -79,7 +79,7 @@ def test_trials_run_in_processes_of_their_own_and_the_best_is_known(
     assert tables[0]["planned"] == 3
     assert max(len(table["running"]) for table in tables) == 2
     assert [len(tables[-1][name]) for name in ("running", "ended")] == [0, 3]
-    assert tables[-1]["best"]["score"] == rows[0].score
+    assert tables[-1]["best"].score == rows[0].score
     assert (tables[0]["fraction"], tables[-1]["fraction"], tables[-1]["remaining"]) == (0, 1, 0)
 
     # A longer budget goes on, an equal one has nothing to do.

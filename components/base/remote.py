@@ -51,12 +51,7 @@ def origin(path: str) -> str:
 
 
 def fetch(uri: str, anew: bool = False) -> Path:
-    """The copy of a folder or of a file.
-
-    Args:
-      uri: of the folder or file.
-      anew: take no earlier copy, of what may have changed.
-    """
+    """The copy of a folder or of a file; ``anew``: no earlier copy, of what may have changed."""
     target = place(uri)
     if not is_remote(uri) or (target.exists() and not anew and not _mark(target).exists()):
         return target
@@ -82,10 +77,9 @@ def fetch(uri: str, anew: bool = False) -> Path:
 
 
 def file(uri: str, name: str) -> Path:
-    """The copy of one file of a folder: of the whole folder's copy, or of its own.
+    """The copy of one file of a folder, or a FileNotFoundError where that has none of this name.
 
-    Raises:
-      FileNotFoundError: the folder has no such file.
+    It is of the whole folder's copy, or of its own.
     """
     target = place(uri)
     if not is_remote(uri) or (target.exists() and not _mark(target).exists()):
@@ -115,11 +109,7 @@ def names(uri: str) -> list[str]:
 
 
 def read(uri: str) -> bytes:
-    """What a file holds, now.
-
-    Raises:
-      FileNotFoundError: there is none.
-    """
+    """What a file holds, now; a FileNotFoundError where there is none."""
     if not is_remote(uri):
         return Path(uri).read_bytes()
     if not exists(uri):
@@ -174,15 +164,9 @@ def written(uri: str) -> Iterator[Path]:
 
 
 def check(key: str, uri: str, writable: bool = False) -> None:
-    """Whether a bucket can be used.
+    """Raises a DarkroomError where a bucket can't be read, or not be written if it has to be.
 
-    Args:
-      key: of the configuration, that names it.
-      uri: a folder in it.
-      writable: whether that has to be so.
-
-    Raises:
-      DarkroomError: a package is missing that knows the scheme, or the bucket can't be reached.
+    ``uri`` is a folder in it, ``key`` that of the configuration, which names it.
     """
     if not is_remote(uri):
         return

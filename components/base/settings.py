@@ -10,20 +10,8 @@ from typing import Any, Literal
 
 from typing_extensions import Self
 
-from darkroom.components.base.sections import (
-    Augmentation,
-    Batching,
-    Evaluation,
-    LearningRateScan,
-    Model,
-    Preprocessing,
-    Records,
-    Section,
-    Training,
-    Transfer,
-    Tuner,
-    Validation,
-)
+from darkroom.components.base import sections
+from darkroom.components.base.sections import Section
 
 # A hyperparameter's value, as KerasTuner and YAML have it.
 Value = bool | int | float | str
@@ -63,7 +51,7 @@ class Settings(Section):
         return cls.model_validate_json(json.dumps(custom_config))
 
 
-class IngestionSettings(Settings, Records):
+class IngestionSettings(Settings, sections.Records):
     """Of ImportExampleGen."""
 
     class_names: list[str] | None
@@ -88,15 +76,15 @@ class FolderSettings(Settings):
 class TransformSettings(Settings):
     """Of Transform."""
 
-    preprocessing: Preprocessing
+    preprocessing: sections.Preprocessing
 
 
 class NetworkSettings(TransformSettings):
     """Of all that builds and fits a network; what a user's ``build_model`` gets as ``config``."""
 
-    model: Model
-    augmentation: Augmentation
-    training: Training
+    model: sections.Model
+    augmentation: sections.Augmentation
+    training: sections.Training
     weights: str | None = None
     """Fingerprint of what ``model.weights`` names: the file may be another one by the next run."""
 
@@ -105,27 +93,27 @@ class NetworkSettings(TransformSettings):
 
         Those that are no key of the configuration (a user's own) are left to ``build_model``.
         """
-        sections: dict[str, Section] = {}
+        changed: dict[str, Section] = {}
         for key, value in values.items():
             name, _, path = key.partition(".")
-            section = sections.get(name, getattr(self, name, None))
+            section = changed.get(name, getattr(self, name, None))
             if path and isinstance(section, Section):  # no name of a user's own replaces a section
-                sections[name] = section.changed(path, value)
-        return self.model_copy(update=sections)
+                changed[name] = section.changed(path, value)
+        return self.model_copy(update=changed)
 
     def value(self, key: str) -> object:
         """The value at a dotted key, such as ``model.units.0``."""
-        found: object = self
+        value: object = self
         for name in key.split("."):
-            found = found[int(name)] if isinstance(found, list) else getattr(found, name)
-        return found
+            value = value[int(name)] if isinstance(value, list) else getattr(value, name)
+        return value
 
 
 class ScanSettings(NetworkSettings):
     """Of LearningRateScan."""
 
-    transfer: Transfer
-    lr_scan: LearningRateScan
+    transfer: sections.Transfer
+    lr_scan: sections.LearningRateScan
 
 
 class LongSettings(NetworkSettings):
@@ -141,34 +129,34 @@ class LongSettings(NetworkSettings):
 class TunerSettings(LongSettings):
     """Of Tuner."""
 
-    tuner: Tuner
+    tuner: sections.Tuner
 
 
 class TrainerSettings(LongSettings):
     """Of Trainer."""
 
-    transfer: Transfer
+    transfer: sections.Transfer
 
 
 class RehearsalSettings(TransformSettings):
     """Of Rehearsal."""
 
     head: Literal["softmax", "binary", "multi-label"]
-    evaluation: Evaluation
+    evaluation: sections.Evaluation
 
 
 class EvaluatorSettings(Settings):
     """Of Evaluator."""
 
-    evaluation: Evaluation
+    evaluation: sections.Evaluation
 
 
 class ServingValidatorSettings(Settings):
     """Of ServingValidator."""
 
     split: Literal["eval", "test"]
-    batching: Batching
-    validation: Validation
+    batching: sections.Batching
+    validation: sections.Validation
 
 
 class PusherSettings(Settings):
@@ -176,7 +164,7 @@ class PusherSettings(Settings):
 
     keep_versions: int
     rollout: Literal["immediate", "canary"]
-    batching: Batching
+    batching: sections.Batching
 
 
 class ReportSettings(Settings):

@@ -19,11 +19,10 @@ _PYTHON_OPS = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 def check(
     model: keras.Model, shape: Iterable[int], who: str, layers: Iterable[keras.Layer]
 ) -> None:
-    """Traces a model as it will be served.
+    """Traces a model, of the user's or with a layer of the user's, as it will be served.
 
     Args:
-      model: of the user's, or with a layer of the user's.
-      shape: height, width and channels.
+      model, shape: its images have this height, width and channels.
       who: the configuration key, and the dotted path there.
       layers: the model's, of which one may be to blame.
 
@@ -40,15 +39,9 @@ def check(
 
 
 def refuse_python(graph: tf.Graph, who: str, layers: Iterable[keras.Layer] = ()) -> None:
-    """Checks that a graph doesn't call Python.
+    """Raises a DarkroomError where a graph, with the user's code in it, calls Python.
 
-    Args:
-      graph: with the user's code in it.
-      who: the configuration key, and the dotted path there.
-      layers: of which one may be to blame.
-
-    Raises:
-      DarkroomError: it does.
+    ``who`` is the configuration key, and the dotted path there; one of ``layers`` may be to blame.
     """
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.settings import TunerSettings
-from darkroom.components.training import aside, dataset, devices, fitting
+from darkroom.components.training import aside, dataset, fitting
 from darkroom.components.training.hand_over import without_notes
 from darkroom.components.tuning import hparams, oracles, remote_trials
 from darkroom.components.tuning.messages import SearchFile
@@ -124,7 +124,9 @@ class Search(keras_tuner.Tuner):
           DarkroomError: none of them finished, or the model has no such metric.
         """
         gpus = len(tf.config.list_physical_devices("GPU"))
-        most = self.config.tuner.workers or devices.trials_at_once(self.config.training)
+        # One for each GPU, or for each core that a trial's replicas leave.
+        cores = len(os.sched_getaffinity(0)) // self.config.training.cpu_replicas
+        most = self.config.tuner.workers or gpus or max(1, cores)
         plan, ended = oracles.plan(self.oracle, self.config), len(self.oracle.end_order)
         if plan is not None:
             most = min(most, max(1, plan.trials - ended))

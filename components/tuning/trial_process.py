@@ -29,12 +29,14 @@ def main(folder: str, threads: int) -> None:
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
 
     import keras_tuner
+    import tensorflow as tf
 
     from darkroom.components.training import dataset, devices
     from darkroom.components.tuning import trial
 
     devices.grow_memory()
-    devices.limit_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
     dataset.OPTIONS.threading.private_threadpool_size = threads
     trials: Trials | None = None
     lock = threading.Lock()
