@@ -32,6 +32,5 @@ class ArtifactFile(BaseModel):
         return cls.model_validate(json.loads(text))  # which knows NaN
 
     def write(self, folder: str) -> None:
-        """Makes the file, and the folder if need be."""
         os.makedirs(folder, exist_ok=True)
         files.write_json(os.path.join(folder, self.FILE), self.model_dump(by_alias=True))

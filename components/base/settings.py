@@ -5,6 +5,7 @@ doesn't read would rerun it without need.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -35,8 +36,6 @@ class Code(Section):
 
 
 class Settings(Section):
-    """Of a node."""
-
     code: Code = Code()
 
     def pack(self) -> dict[str, Any]:
@@ -52,15 +51,11 @@ class Settings(Section):
 
 
 class IngestionSettings(Settings, sections.Records):
-    """Of ImportExampleGen."""
-
     class_names: list[str] | None
     """The names of integer classes themselves, read from their file."""
 
 
 class SchemaGenSettings(Settings):
-    """Of SchemaGen."""
-
     schema_text: str
     """The user's schema; empty: it is inferred."""
     multi_label: bool
@@ -74,8 +69,6 @@ class FolderSettings(Settings):
 
 
 class TransformSettings(Settings):
-    """Of Transform."""
-
     preprocessing: sections.Preprocessing
 
 
@@ -110,8 +103,6 @@ class NetworkSettings(TransformSettings):
 
 
 class ScanSettings(NetworkSettings):
-    """Of LearningRateScan."""
-
     transfer: sections.Transfer
     lr_scan: sections.LearningRateScan
 
@@ -125,51 +116,46 @@ class LongSettings(NetworkSettings):
     """A folder for what outlives the node, where artifacts are none that do, as those of a pod;
     empty: beside the node's artifacts."""
 
+    def outliving(self, artifact: str) -> tuple[str, str]:
+        """Folders that outlive a run: of the pipeline's artifacts, and of this node's among them.
+
+        TFX tells an executor neither. It puts each artifact into
+        ``<pipeline root>/<node>/<key>/<execution>``.
+        """
+        node = os.path.dirname(os.path.dirname(os.path.abspath(artifact)))
+        return self.unfinished or os.path.dirname(node), self.unfinished or node
+
 
 class TunerSettings(LongSettings):
-    """Of Tuner."""
-
     tuner: sections.Tuner
 
 
 class TrainerSettings(LongSettings):
-    """Of Trainer."""
-
     transfer: sections.Transfer
 
 
 class RehearsalSettings(TransformSettings):
-    """Of Rehearsal."""
-
     head: Literal["softmax", "binary", "multi-label"]
     evaluation: sections.Evaluation
 
 
 class EvaluatorSettings(Settings):
-    """Of Evaluator."""
-
     evaluation: sections.Evaluation
 
 
 class ServingValidatorSettings(Settings):
-    """Of ServingValidator."""
-
     split: Literal["eval", "test"]
     batching: sections.Batching
     validation: sections.Validation
 
 
 class PusherSettings(Settings):
-    """Of Pusher."""
-
     keep_versions: int
     rollout: Literal["immediate", "canary"]
     batching: sections.Batching
 
 
 class ReportSettings(Settings):
-    """Of Report."""
-
     config: dict[str, Any]
     """The tree, with all that may change a result."""
     store: str | None

@@ -59,7 +59,6 @@ def _with_layer(who: str, layer: keras.Layer | None) -> str:
 
 
 def _raised_in(error: BaseException) -> keras.Layer | None:
-    """The innermost layer whose method raised."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     owners = [frame.f_locals.get("self") for frame in frames]
     return next((owner for owner in reversed(owners) if isinstance(owner, keras.Layer)), None)

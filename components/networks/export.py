@@ -55,7 +55,6 @@ class ServingModel(tf.Module):
         self._gives_scores = _ends_in(model, "softmax" if head == "softmax" else "sigmoid")
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """The signatures by name."""
         images = tf.TensorSpec([None], tf.string, signatures.IMAGE_BYTES)
         examples = tf.TensorSpec([None], tf.string, signatures.EXAMPLES_INPUT)
         return {

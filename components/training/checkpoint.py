@@ -39,7 +39,6 @@ class Stages(BaseModel):
 
     @property
     def epochs(self) -> int:
-        """How many they had."""
         return len(self.history.get("loss", []))
 
 
@@ -81,18 +80,22 @@ def read(path: str) -> State | None:
 class Checkpoint:
     """A file that holds the newest state of one training, and is whole or not there."""
 
-    def __init__(self, folder: str, **determined_by: object):
-        """A training that other facts determine has another file in ``folder``, or below a URI."""
+    def __init__(self, folder: str, writes: bool = True, **determined_by: object):
+        """A training that other facts determine has another file in ``folder``, or below a URI.
+
+        Of several machines, only the chief ``writes``.
+        """
         text = json.dumps(determined_by, sort_keys=True)
-        self._folder = folder
+        self._folder, self._writes = folder, writes
         self.path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:16] + ".npz")
 
     def read(self) -> State | None:
-        """As ``read`` does."""
         return read(self.path)
 
     def write(self, state: State) -> None:
         """Replaces the state in one step."""
+        if not self._writes:
+            return
         facts = state._asdict()
         variables, best = facts.pop("variables"), facts.pop("best_weights")
         facts |= {
@@ -110,19 +113,12 @@ class Checkpoint:
 
     def take_over(self, other: "Checkpoint") -> None:
         """Makes another training's state this one's."""
-        remote.rename(other.path, self.path)
+        if self._writes:
+            remote.rename(other.path, self.path)
 
     def clear(self) -> None:
         """Removes this and every other training's state."""
         remote.remove(self._folder)
-
-
-class ReadOnly(Checkpoint):
-    """The chief's, for the other machines of a training: what there is to write, the chief does."""
-
-    def write(self, state: State) -> None: ...
-
-    def take_over(self, other: Checkpoint) -> None: ...
 
 
 class Keep(keras.callbacks.Callback):

@@ -86,7 +86,6 @@ class Examples:
         return cls(inputs, labels, Coding(*ends) if coded else None)
 
     def counts(self) -> Counter[int]:
-        """Examples of each class."""
         if self.labels.ndim == 1:
             return Counter(self.labels.tolist())
         return Counter(dict(enumerate(self.labels.sum(axis=0).astype(int).tolist())))
@@ -101,8 +100,8 @@ class Examples:
     def load(self, numbered: tf.data.Dataset, in_chunks: bool = False) -> tf.data.Dataset:
         """Pairs of anything and row numbers [batch], to triples of it, inputs and labels.
 
-        With ``in_chunks`` several pairs come as one, [chunk, ...] and [chunk, batch]: Python, which
-        takes a tenth of a millisecond each time, has less to do.
+        With ``in_chunks`` several pairs come as one, [chunk, ...] and [chunk, batch]: each call of
+        Python takes a tenth of a millisecond.
         """
         dtypes = [self.inputs.dtype, self.labels.dtype]
 
@@ -251,10 +250,8 @@ class Share(NamedTuple):
     of: int = 1
 
     def rows(self, batch: np.ndarray) -> np.ndarray:
-        """Its rows; all where there are fewer than replicas: TensorFlow trains on no empty batch.
-
-        So each of them makes the same of such a batch, and their mean is as ever.
-        """
+        """Its rows; all where they are fewer than replicas: TensorFlow trains on no empty batch."""
+        # Then each replica makes the same of the batch, and their mean is as ever.
         return batch[self.number :: self.of] if len(batch) >= self.of else batch
 
 
@@ -262,10 +259,7 @@ _WHOLE = Share()
 
 
 class Feed:
-    """The batches of a training: shuffled, and a function of the seed and of the step alone.
-
-    So a training that goes on in its seventh epoch sees what it would have seen.
-    """
+    """The batches of a training: shuffled, and a function of the seed and of the step alone."""
 
     def __init__(
         self,

@@ -34,7 +34,6 @@ class Rows:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes in memory."""
         return min(self._count, len(self._memory)) * self.row_bytes
 
     def append(self, rows: np.ndarray) -> None:
@@ -122,7 +121,6 @@ class Coding:
         return exact
 
     def decode(self, kept: tf.Tensor) -> tf.Tensor:
-        """The other way."""
         images = tf.cast(kept, tf.float32)
         if not self.ends:
             return images

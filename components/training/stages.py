@@ -51,11 +51,9 @@ class TrainingJob(BaseModel):
 
     @classmethod
     def unpack(cls, facts: object) -> Self:
-        """What ``pack`` made."""
         return cls.model_validate_json(json.dumps(facts))
 
     def pack(self) -> dict[str, object]:
-        """For JSON."""
         return self.model_dump(mode="json", by_alias=True)
 
     @property
@@ -86,19 +84,12 @@ class Stage(NamedTuple):
 class Training:
     """One training of the Trainer node."""
 
-    def __init__(
-        self,
-        job: TrainingJob,
-        splits: dataset.Splits,
-        cluster: Cluster | None = None,
-    ):
+    def __init__(self, job: TrainingJob, splits: dataset.Splits, cluster: Cluster | None = None):
         """Prepares it; ``cluster`` are the machines that train together, None: this one alone."""
-        self._job, self._config = job, job.config
-        self._splits = splits
+        self._job, self._config, self._splits = job, job.config, splits
         training = self._config.training
         self._strategy = replicas.strategy(cluster) if cluster else devices.strategy(training)
-        writes = cluster is None or cluster.is_chief
-        self._kind = checkpoint.Checkpoint if writes else checkpoint.ReadOnly
+        self._writes = cluster is None or cluster.is_chief
         self._checkpoint = self._checkpoint_of("training")
         self.resumed_at = self.done()  # number of epochs that were done before
         self.searched = 0  # number of epochs that were done in the search
@@ -149,24 +140,22 @@ class Training:
                 # Also where it had ended early: it is to go on.
                 stopping = trial.stopping._replace(wait=0)
                 self._checkpoint.write(trial._replace(over=False, stopping=stopping))
-            return self._written()
-        if state is None and config.starts > 1:
+        elif state is None and config.starts > 1:
             self._best_start()
-            return self._written()
-        if state is None and config.warm_start_epochs:
+        elif state is None and config.warm_start_epochs:
             self._warm_start(self.model)
-        return state
+            return None
+        else:
+            return state
+        replicas.agree(self._strategy)  # until the chief has written it
+        return self._checkpoint.read()
 
     def forget(self) -> None:
         """Removes the checkpoint: the training is over and its model is in place."""
         self._checkpoint.clear()
 
     def _fit_stage(
-        self,
-        number: int,
-        stage: Stage,
-        earlier: checkpoint.Stages,
-        curves: tensorboard.Curves,
+        self, number: int, stage: Stage, earlier: checkpoint.Stages, curves: tensorboard.Curves
     ) -> checkpoint.Stages:
         """Fits one stage; returns what it and those before it came to."""
         model, splits, config = self.model, self._splits, stage.config
@@ -212,22 +201,16 @@ class Training:
             return models.build_model(hp, config, self._job.num_classes)
 
     def _checkpoint_of(self, name: str) -> checkpoint.Checkpoint:
-        return self._kind(self._job.checkpoint_folder, name=name, **self._job.determined_by)
-
-    def _written(self) -> checkpoint.State | None:
-        """The checkpoint once the chief has written it."""
-        replicas.agree(self._strategy)
-        return self._checkpoint.read()
+        folder, facts = self._job.checkpoint_folder, self._job.determined_by
+        return checkpoint.Checkpoint(folder, self._writes, name=name, **facts)
 
     def _best_start(self) -> None:
         """Begins from several initial weights; the training's checkpoint becomes the best's."""
         losses: dict[checkpoint.Checkpoint, float] = {}
         config = self._config
         for number in range(config.training.starts):
-            mine = self._checkpoint_of(f"start {number}")
-            model = self._built(
-                config.with_values({"training.seed": config.training.seed + number})
-            )
+            mine, seed = self._checkpoint_of(f"start {number}"), config.training.seed + number
+            model = self._built(config.with_values({"training.seed": seed}))
             if mine.read() is None and config.training.warm_start_epochs:
                 self._warm_start(model)
             fitted = fitting.fit(
@@ -244,14 +227,12 @@ class Training:
     def _warm_start(self, model: keras.Model) -> None:
         """A few epochs with strong regularisation, whose weights the model then begins with."""
         training = self._config.training
-        config = self._config.with_values(
-            {
-                "model.dropout": training.warm_start_dropout,
-                "training.epochs": training.warm_start_epochs,
-                "training.weight_decay": training.warm_start_weight_decay,
-                **fitting.CONSTANT_RATE,
-            }
-        )
+        values = {
+            "model.dropout": training.warm_start_dropout,
+            "training.epochs": training.warm_start_epochs,
+            "training.weight_decay": training.warm_start_weight_decay,
+        }
+        config = self._config.with_values({**values, **fitting.CONSTANT_RATE})
         warm = self._built(config)
         warm.set_weights(model.get_weights())
         fitting.fit(warm, config, *self._splits, [ReportEpochs("Trainer", "warm start, ")])
@@ -268,18 +249,14 @@ class Training:
 
 
 def _plan(model: keras.Model, config: TrainerSettings) -> list[Stage]:
-    """The stages of ``transfer.mode``."""
     plan = config.transfer
     if plan.mode == "none":
         return [Stage("", None, config)]
     stages = [Stage("classifier", [], config)]
     if plan.mode == "distinct":
         unfrozen: list[keras.Layer] = []
-        of_groups = {
-            "training.epochs": plan.group_epochs,
-            "training.learning_rate": plan.group_learning_rate,
-        }
-        later = config.with_values({**of_groups, **fitting.CONSTANT_RATE})
+        rate = {"training.learning_rate": plan.group_learning_rate, **fitting.CONSTANT_RATE}
+        later = config.with_values({"training.epochs": plan.group_epochs, **rate})
         groups = transfer.groups(model.get_layer(parts.BACKBONE))[: plan.groups]
         for number, group in enumerate(groups, 1):
             unfrozen = [*unfrozen, *group]
@@ -296,7 +273,6 @@ def _digest(state: checkpoint.State | None) -> list[float]:
 
 
 def _joined(earlier: checkpoint.Stages, fitted: fitting.Fitted, stage: Stage) -> checkpoint.Stages:
-    """What the stages before came to, and one more."""
     before = earlier.history
     # A schedule's learning rate is not in every stage's history.
     names = [name for name in fitted.history if not before or name in before]

@@ -32,7 +32,7 @@ def run_fn(fn_args: FnArgs) -> None:
         progress.warn("Trainer", warning)
     transform = tft.TFTransformOutput(fn_args.transform_output)
     classes = vocabulary.class_names(transform)
-    root, node_folder = _outliving(settings, fn_args.model_run_dir)
+    root, node_folder = settings.outliving(fn_args.model_run_dir)
     examples = os.path.join(root, results.SEARCHES_FOLDER, results.EXAMPLES_FOLDER)
     data = (fn_args.train_files, fn_args.eval_files, transform)
     place = dataset.place_for(examples, *data)
@@ -78,19 +78,6 @@ def run_fn(fn_args: FnArgs) -> None:
     samples = dataset.sample_images(fn_args.eval_files, count=8)
     export.save(serving_model, fn_args.serving_model_dir, samples, facts)
     training.forget()
-
-
-def _outliving(settings: TrainerSettings, model_run: str) -> tuple[str, str]:
-    """Folders that outlive a run: of the pipeline's artifacts, and of this node's among them.
-
-    TFX tells an executor neither. It puts each artifact into
-    ``<pipeline root>/<node>/<key>/<execution>``; where nothing beside that outlives the node, as
-    in a pod, the settings name a folder for both.
-    """
-    if settings.unfinished:
-        return settings.unfinished, settings.unfinished
-    node = os.path.dirname(os.path.dirname(os.path.normpath(model_run)))
-    return os.path.dirname(node), node
 
 
 def _train(

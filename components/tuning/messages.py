@@ -26,7 +26,6 @@ class SearchFile(ArtifactFile):
 
     @property
     def settings(self) -> TunerSettings:
-        """Of the search."""
         return TunerSettings.unpack(self.custom_config)
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import keras_tuner
 from keras_tuner import oracles
@@ -18,13 +18,6 @@ from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import TunerSettings, Value
 from darkroom.components.compat import keras_tuner as compat
 from darkroom.serving import files
-
-
-class Response(TypedDict, total=False):
-    """What KerasTuner wants of ``populate_space``."""
-
-    status: str
-    values: dict[str, Value]
 
 
 class Durable(compat.Oracle):
@@ -42,7 +35,6 @@ class Durable(compat.Oracle):
     _holding = False
 
     def get_state(self) -> dict[str, object]:
-        """KerasTuner's own state, and all trials."""
         trials = [trial.get_state() for trial in self.trials.values()]
         return {**super().get_state(), "trials": trials}
 
@@ -122,7 +114,7 @@ class _Bayesian(Durable, oracles.BayesianOptimizationOracle):
 class _GridSearch(Durable, compat.GridSearchOracle):
     """KerasTuner's waits, but for the first trial, until one has ended before it gives the next."""
 
-    def populate_space(self, trial_id: str) -> Response:
+    def populate_space(self, trial_id: str) -> dict[str, object]:
         # What a model asked for since a trial was given out has its default in that trial.
         for trial in self.trials.values():
             space = self.get_space()
@@ -130,7 +122,7 @@ class _GridSearch(Durable, compat.GridSearchOracle):
             for entry in space.space:
                 if space.is_active(entry):
                     space.values.setdefault(entry.name, entry.default)
-        response: Response = super().populate_space(trial_id)
+        response: dict[str, object] = super().populate_space(trial_id)
         if response["status"] == TrialStatus.RUNNING:
             self.continue_after(trial_id)
         return response
@@ -145,13 +137,13 @@ class _Hyperband(Durable, oracles.HyperbandOracle):
 
     hyperband_iterations: int
 
-    def populate_space(self, trial_id: str) -> Response:
+    def populate_space(self, trial_id: str) -> dict[str, object]:
         failed = [trial for trial in self.trials.values() if trial.status == TrialStatus.FAILED]
         worst = -math.inf if self.objective.direction == "max" else math.inf
         for trial in failed:
             trial.status, trial.score = TrialStatus.COMPLETED, worst
         try:
-            response: Response = super().populate_space(trial_id)
+            response: dict[str, object] = super().populate_space(trial_id)
         finally:
             for trial in failed:
                 trial.status, trial.score = TrialStatus.FAILED, None
@@ -176,7 +168,7 @@ class _List(Durable):
         super().__init__(max_trials=len(trials), **options)
         self._values = trials
 
-    def populate_space(self, trial_id: str) -> Response:
+    def populate_space(self, trial_id: str) -> dict[str, object]:
         # KerasTuner asks no further than ``max_trials``.
         return {"status": TrialStatus.RUNNING, "values": dict(self._values[len(self.trials)])}
 

@@ -72,7 +72,6 @@ def draw(
 
 
 def _value_axis(name: str, column: list[Value | None], log: bool) -> _Axis:
-    """The axis of a hyperparameter, of each trial's value."""
     values = [value for value in column if value is not None]
     if is_categorical(values) or all(isinstance(value, bool) for value in values):
         order = sorted(set(values), key=str)
@@ -156,7 +155,6 @@ def _draw_axis(plot: Axes, place: int, axis: _Axis, weight: str) -> None:
 
 
 def _title(objective: str, scores: list[float], count: int, maximize: bool) -> str:
-    """What the lines are, in words."""
     words = "1 trial" if count == 1 else f"{count} trials"
     if len(scores) < count:
         words = f"{len(scores)} of {words} finished"

@@ -55,7 +55,6 @@ class TrialProcess:
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()
 
     def run(self, trial: Trial) -> None:
-        """Gives it a trial."""
         self.trial, self.words, self.fraction = trial, "", 0.0
         self.begin = time.monotonic() if self.ready else None
         order = messages.Order(trial.trial_id, trial.hyperparameters.get_config())
@@ -64,7 +63,6 @@ class TrialProcess:
             print(messages.encode(order), file=self._process.stdin, flush=True)
 
     def hear(self, progress: messages.Progress) -> None:
-        """Takes in how far it is."""
         if not self.ready:
             self.ready, self.begin = True, time.monotonic()
         self.words, self.fraction = progress.words, progress.fraction or 0.0

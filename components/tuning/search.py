@@ -114,7 +114,6 @@ class Search(keras_tuner.Tuner):
         return sorted(done, key=lambda trial: trial.score, reverse=self.maximize)
 
     def save(self) -> None:
-        """There is no state but the oracle's."""
         self.oracle.save()
 
     def search(self, *args: object, **kwargs: object) -> None:
@@ -200,7 +199,6 @@ class Search(keras_tuner.Tuner):
 
     @property
     def maximize(self) -> bool:
-        """Whether more of the objective is better."""
         return bool(self.oracle.objective.direction == "max")
 
     def results(self) -> TunerResults:
@@ -210,7 +208,6 @@ class Search(keras_tuner.Tuner):
         return TunerResults([self.row(trial) for trial in [*self._completed(), *failed]])
 
     def row(self, trial: Trial) -> TrialRow:
-        """What one trial came to."""
         result = Folder(self.folder, trial.trial_id).read()
         fits = result.fits if result else []
         values = trial.hyperparameters.values
@@ -270,7 +267,6 @@ def _check(space: keras_tuner.HyperParameters) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: str) -> Iterator[None]:
-    """Holds a folder for this process."""
     try:
         with files.locked(os.path.join(folder, "lock"), patience=0):
             yield

@@ -58,7 +58,6 @@ class Folder:
         self._result = os.path.join(self.path, "result.json")
 
     def checkpoint(self, fit: int) -> checkpoint.Checkpoint:
-        """Of one of the fits."""
         return checkpoint.Checkpoint(self.path, fit=fit)
 
     def read(self) -> Result | None:
@@ -67,7 +66,6 @@ class Folder:
         return result and Result(**{**result, "fits": [Fit(**fit) for fit in result["fits"]]})
 
     def write(self, result: Result) -> None:
-        """Keeps the result."""
         os.makedirs(self.path, exist_ok=True)
         fits = [fit._asdict() for fit in result.fits]
         files.write_json(self._result, {**result._asdict(), "fits": fits})
@@ -88,12 +86,10 @@ class Candidate(keras_tuner.HyperModel):
     """The network of a trial."""
 
     def __init__(self, settings: TunerSettings, num_classes: int):
-        """Takes the sections that can be searched, and ``tuner``."""
         super().__init__()
         self.settings, self.num_classes = settings, num_classes
 
     def config(self, hp: keras_tuner.HyperParameters) -> TunerSettings:
-        """The configuration of a trial."""
         config = self.settings.with_values(hp.values)
         training, tuner = config.training, config.tuner
         patience = tuner.patience or training.patience

@@ -50,7 +50,7 @@ class Executor(base_executor.BaseExecutor):
         best = artifact_utils.get_single_uri(output_dict["best_hyperparameters"])
         tuner_results = artifact_utils.get_single_uri(output_dict["tuner_results"])
         config = TunerSettings.unpack(exec_properties["custom_config"])
-        folder = _searches(config, best)
+        folder = os.path.join(config.outliving(best)[0], results.SEARCHES_FOLDER)
         search = stock.search(input_dict, exec_properties, folder, print_tuning_summary=False)
         table = search.results()
         table.write(tuner_results)
@@ -60,16 +60,6 @@ class Executor(base_executor.BaseExecutor):
         picture = os.path.join(tuner_results, TunerResults.PICTURE)
         draw = aside.module("tuning.parallel_coordinates").draw
         draw(table.rows, config.tuner.objective, search.maximize, log, picture)
-
-
-def _searches(config: TunerSettings, best_hyperparameters: str) -> str:
-    """The folder of all searches, which outlives them.
-
-    It is beside the folders of TFX's artifacts, ``<pipeline root>/<node>/<key>/<execution>``: TFX
-    tells an executor no other folder that later executions have too.
-    """
-    root = config.unfinished or os.path.join(best_hyperparameters, *[os.pardir] * 3)
-    return os.path.abspath(os.path.join(root, results.SEARCHES_FOLDER))
 
 
 def hand_over(search: Search, folder: str) -> HandOver:

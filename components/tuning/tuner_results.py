@@ -87,6 +87,5 @@ class TunerResults:
         return cls([TrialRow.of(flat) for flat in json.loads(text)])
 
     def write(self, folder: str) -> None:
-        """Makes the file, and the folder if need be."""
         os.makedirs(folder, exist_ok=True)
         files.write_json(os.path.join(folder, self.FILE), [row.flat() for row in self.rows])

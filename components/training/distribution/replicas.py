@@ -24,10 +24,7 @@ class OutOfStep(Exception):
 
 
 def strategy(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
-    """MultiWorkerMirroredStrategy over a cluster; waits until all machines are there.
-
-    Only possible before TensorFlow has been used in this process, and once.
-    """
+    """Waits until all machines are there; once, and before TensorFlow is used in this process."""
     compat.configure_coordination_service(
         cluster.addresses,
         cluster.chief,
@@ -46,11 +43,7 @@ def lost(error: BaseException) -> bool:
 
 
 def agree(strategy: tf.distribute.Strategy, *facts: float) -> None:
-    """Waits for all machines, and checks that these numbers are the same on all of them.
-
-    Raises:
-      OutOfStep: they are not; a file system may show a machine an old file for a while.
-    """
+    """Waits for all machines; OutOfStep where these numbers aren't the same on all of them."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return
     mine = np.array([1.0, *facts])  # TensorFlow 2.16 crashes where there is nothing to add up
@@ -200,10 +193,8 @@ def _function(model: keras.Model, training: bool) -> tf.types.experimental.Polym
 
 
 def _shared(weights: tf.Tensor | None, labels: tf.Tensor) -> tf.Tensor:
-    """Weights with which the mean over the replicas' means is the mean of the batch.
-
-    Their shares of it may differ by one example.
-    """
+    """Weights with which the mean over the replicas' means is the mean of the batch."""
+    # Their shares of it may differ by one example.
     replica = tf.distribute.get_replica_context()
     count = tf.cast(tf.shape(labels)[0], tf.float32)
     total = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
@@ -214,18 +205,12 @@ def _shared(weights: tf.Tensor | None, labels: tf.Tensor) -> tf.Tensor:
 @contextlib.contextmanager
 def _normalizing_together(model: keras.Model) -> Iterator[None]:
     """Batch normalisation is of the whole batch, as with one replica."""
-    apart = [
-        layer
-        for layer in tf.train.TrackableView(model).descendants()
-        if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized
-    ]
-    for layer in apart:
-        layer.synchronized = True
-    try:
+    with contextlib.ExitStack() as ends:
+        for layer in tf.train.TrackableView(model).descendants():
+            if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized:
+                layer.synchronized = True
+                ends.callback(setattr, layer, "synchronized", False)
         yield
-    finally:
-        for layer in apart:
-            layer.synchronized = False
 
 
 def _draw_apart(model: keras.Model) -> None:
