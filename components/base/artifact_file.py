@@ -22,12 +22,7 @@ class ArtifactFile(BaseModel):
 
     @classmethod
     def read(cls, uri: str) -> Self:
-        """The file in the folder of an artifact, on a disk or in a bucket.
-
-        Raises:
-          FileNotFoundError: there is none.
-          ValueError: it is something else.
-        """
+        """The file in an artifact's folder; a FileNotFoundError, a ValueError where it is bad."""
         text = remote.file(uri, cls.FILE).read_text(encoding="utf-8")
         return cls.model_validate(json.loads(text))  # which knows NaN
 

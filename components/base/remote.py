@@ -59,28 +59,23 @@ def fetch(uri: str, anew: bool = False) -> Path:
     from tfx.utils import io_utils
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent) as partial:
+        copy = os.path.join(partial, "copy")
         if fileio.isdir(uri):
-            io_utils.copy_dir(uri, str(partial / "copy"))
+            io_utils.copy_dir(uri, copy)
         elif fileio.exists(uri):
-            fileio.copy(uri, str(partial / "copy"))
+            fileio.copy(uri, copy)
         else:
             raise DarkroomError(f"{uri} isn't there any more, or can't be read.")
         _remove(target)
         with contextlib.suppress(OSError):  # another process was faster
-            os.replace(partial / "copy", target)
+            os.replace(copy, target)
         _mark(target).unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
 def file(uri: str, name: str) -> Path:
-    """The copy of one file of a folder, or a FileNotFoundError where that has none of this name.
-
-    It is of the whole folder's copy, or of its own.
-    """
+    """The copy of one file of a folder, with the whole or alone; or a FileNotFoundError."""
     target = place(uri)
     if not is_remote(uri) or (target.exists() and not _mark(target).exists()):
         return target / name
@@ -118,25 +113,13 @@ def read(uri: str) -> bytes:
         return bytes(opened.read())
 
 
-def move(path: str, uri: str) -> None:
-    """Puts a file of this machine in its place, whole."""
-    if not is_remote(uri):
-        os.replace(path, uri)
-        return
-    fileio = _fileio(uri)
-    fileio.makedirs(os.path.dirname(uri))
-    fileio.copy(path, uri, overwrite=True)  # stores show an object when it is whole
-    os.unlink(path)
-
-
-def rename(old: str, new: str) -> None:
-    """Gives a file another name beside the old one."""
-    if not is_remote(old):
-        os.replace(old, new)
-        return
-    fileio = _fileio(old)
-    fileio.copy(old, new, overwrite=True)
-    fileio.remove(old)
+def put(uri: str) -> None:
+    """Moves the copy of a file to where it belongs, whole."""
+    if is_remote(uri):
+        fileio = _fileio(uri)
+        fileio.makedirs(os.path.dirname(uri))
+        fileio.copy(str(place(uri)), uri, overwrite=True)  # stores show an object when it is whole
+        place(uri).unlink()
 
 
 def remove(uri: str) -> None:

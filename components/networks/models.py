@@ -317,7 +317,7 @@ def _steps_per_execution(model: keras.Model, training: sections.Training) -> int
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return 1  # Keras 3.8's loop of steps fails in TensorFlow where an iterator has replicas
     values = training.batch_size * math.prod(model.input_shape[1:])
-    most = max(1, min(training.steps_per_execution, _VALUES_PER_EXECUTION // values))
+    most: int = max(1, min(training.steps_per_execution, _VALUES_PER_EXECUTION // values))
     if training.steps_per_epoch is None:
         return most
     return max(n for n in range(1, most + 1) if training.steps_per_epoch % n == 0)

@@ -17,10 +17,8 @@ def load(model: keras.Model, source: str) -> None:
     """Sets the weights of a network's backbone, and of its classifier where that fits.
 
     ``model`` is one of ``models``, in two parts; ``source`` a ``.weights.h5`` or ``.keras`` file of
-    such a model, or of a backbone alone, or the folder of a pushed version.
-
-    Raises:
-      DarkroomError: they are not there, or belong to another network.
+    such a model, or of a backbone alone, or the folder of a pushed version. A DarkroomError where
+    they are not there, or belong to another network.
     """
     backbone = model.get_layer(parts.BACKBONE)
     classifier = model.get_layer(parts.CLASSIFIER)

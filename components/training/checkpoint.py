@@ -109,12 +109,8 @@ class Checkpoint:
         here.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(here) as unfinished, open(unfinished, "wb") as file:
             np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
-        remote.move(str(here), self.path)
+        remote.put(self.path)
 
-    def take_over(self, other: "Checkpoint") -> None:
-        """Makes another training's state this one's."""
-        if self._writes:
-            remote.rename(other.path, self.path)
 
     def clear(self) -> None:
         """Removes this and every other training's state."""

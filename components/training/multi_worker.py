@@ -44,10 +44,8 @@ def train(
 ) -> None:
     """Trains on all machines, of which this is the chief, until the checkpoint has all epochs.
 
-    ``path`` is of a file that all of them see; ``done`` says how many epochs the checkpoint has.
-
-    Raises:
-      DarkroomError: the training failed, or the machines were lost again and again.
+    ``path`` is of a file that all of them see; ``done`` says how many epochs the checkpoint has. A
+    DarkroomError where it failed, or the machines were lost again and again.
     """
     progress.report("Trainer", f"waiting for the other machines, {this.size - 1} in all")
     tries = 0

@@ -99,11 +99,7 @@ class Coding:
         self.ends, self.dtype = ends, np.uint8 if ends else np.float16
 
     def encode(self, images: np.ndarray) -> np.ndarray | None:
-        """float32 [count, height, width, channels] to ``dtype``; None if that loses something.
-
-        Raises:
-          DarkroomError: values that are no numbers, or beyond float16.
-        """
+        """float32 [count, height, width, channels] to ``dtype``; None if that loses something."""
         if not self.ends:
             if not abs(images).max() <= np.finfo(np.float16).max:  # so too where it is no number
                 raise DarkroomError(

@@ -222,7 +222,8 @@ class Training:
                 until=config.training.start_epochs,
             )
             losses[mine] = fitting.losing(fitted, config.training)
-        self._checkpoint.take_over(min(losses, key=lambda start: losses[start]))
+        if best := min(losses, key=lambda start: losses[start]).read():
+            self._checkpoint.write(best)
 
     def _warm_start(self, model: keras.Model) -> None:
         """A few epochs with strong regularisation, whose weights the model then begins with."""

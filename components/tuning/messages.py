@@ -71,10 +71,6 @@ def encode(message: Message) -> str:
 
 
 def decode(line: str) -> Message:
-    """The message of a line.
-
-    Raises:
-      ValueError: the line isn't whole.
-    """
+    """The message of a line; a ValueError where that isn't whole."""
     kind, *values = json.loads(line)
     return _KINDS[kind](*values)

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -45,8 +44,7 @@ class Durable(compat.Oracle):
 
     def reload(self) -> None:
         """Goes on from the file; trials that were running are the next to run."""
-        with open(self.path, encoding="utf-8") as file:
-            state: compat.State = json.load(file)
+        state: compat.State = files.read_json(self.path)
         trials = map(Trial.from_state, state["trials"])
         self.trials = {trial.trial_id: trial for trial in trials}
         self.set_state(state)
@@ -207,11 +205,7 @@ def create(config: TunerSettings, folder: str) -> Durable:
 
 
 def objective(tuner: sections.Tuner) -> keras_tuner.Objective:
-    """The objective; KerasTuner knows the direction of Keras's own metrics.
-
-    Raises:
-      DarkroomError: it doesn't know this one's.
-    """
+    """The objective; a DarkroomError where neither its direction is set nor KerasTuner knows it."""
     if tuner.direction is not None:
         return keras_tuner.Objective(tuner.objective, tuner.direction)
     try:

@@ -124,10 +124,11 @@ def _draw_trials(plot: Axes, axes: list[_Axis], finished: list[bool]) -> None:
     across, colour = range(len(axes)), colormaps["viridis_r"]
     heights = zip(*(axis.heights for axis in axes), strict=True)
     lines = sorted(zip(finished, heights, strict=True), key=lambda pair: (pair[0], pair[1][-1]))
-    style = {"alpha": float(np.clip(30 / max(1, len(finished)), 0.3, 0.8)), "linewidth": 1.2}
+    alpha = float(np.clip(30 / max(1, len(finished)), 0.3, 0.8))
     for is_finished, line in lines:
         if is_finished:
-            plot.plot(across, line, color=colour(line[-1]), marker=".", zorder=2, **style)
+            shade = colour(line[-1], alpha)
+            plot.plot(across, line, color=shade, linewidth=1.2, marker=".", zorder=2)
         else:
             plot.plot(across, line, color="0.6", linewidth=0.7, linestyle="--", zorder=1)
             plot.plot(across[-1], line[-1], color="tab:red", marker="x", zorder=3)
@@ -138,8 +139,8 @@ def _draw_trials(plot: Axes, axes: list[_Axis], finished: list[bool]) -> None:
 
 def _draw_axis(plot: Axes, place: int, axis: _Axis, weight: str) -> None:
     plot.plot([place, place], [0, 1], color="black", linewidth=0.8, zorder=3)
-    words, style = "\n".join(_broken(axis.name)), {"fontsize": 9, "fontweight": weight}
-    plot.text(place, 1.06, words, ha="center", va="bottom", parse_math=False, **style)
+    title = plot.text(place, 1.06, "\n".join(_broken(axis.name)), ha="center", va="bottom")
+    title.set(fontsize=9, fontweight=weight, parse_math=False)
     ticks = sorted(axis.ticks)
     shown = ticks[:1]
     for tick in ticks[1:-1]:  # but those that would touch another; the two ends stay

@@ -41,11 +41,7 @@ _SECONDS_BETWEEN_QUESTIONS = 0.2
 
 
 def check() -> None:
-    """Checks that the environment doesn't say that this is another machine than the chief.
-
-    Raises:
-      DarkroomError: it does, or it lacks something.
-    """
+    """A DarkroomError where the environment says that this isn't the chief, or too little."""
     try:
         is_chief = compat.is_chief()
     except RuntimeError as error:
@@ -62,9 +58,6 @@ def served(oracle: Durable, folder: str) -> Iterator[Callable[[], bool]]:
     """Gives other machines trials, where the environment says that this is the chief.
 
     The function says whether others are at work, and takes back the trials of those that are gone.
-
-    Raises:
-      DarkroomError: the address is no good.
     """
     if compat.is_chief() is None:
         yield lambda: False

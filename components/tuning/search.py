@@ -117,11 +117,7 @@ class Search(keras_tuner.Tuner):
         self.oracle.save()
 
     def search(self, *args: object, **kwargs: object) -> None:
-        """Runs all trials that are still to run.
-
-        Raises:
-          DarkroomError: none of them finished, or the model has no such metric.
-        """
+        """Runs what is still to run; a DarkroomError where no trial finishes or has the metric."""
         gpus = len(tf.config.list_physical_devices("GPU"))
         # One for each GPU, or for each core that a trial's replicas leave.
         cores = len(os.sched_getaffinity(0)) // self.config.training.cpu_replicas

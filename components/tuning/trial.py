@@ -200,11 +200,7 @@ def folds(train: dataset.Examples, count: int | None, seed: int) -> Iterator[dat
 
 
 def best_epoch(history: dict[str, list[float]], objective: str, maximize: bool) -> int:
-    """The epoch, from 0, with the best objective.
-
-    Raises:
-      DarkroomError: there is no such metric, or it is no number in any epoch.
-    """
+    """The epoch, from 0, with the best objective; a DarkroomError where none has a number of it."""
     if objective not in history:
         raise DarkroomError(
             f"tuner.objective: the model has no metric {objective!r}, it has {', '.join(history)}."
