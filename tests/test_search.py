@@ -16,7 +16,7 @@ from darkroom.components.base.settings import TunerSettings
 from darkroom.components.training import dataset, devices
 from darkroom.components.training.distribution import shared_work
 from darkroom.components.tuning import process_pool, tuner
-from darkroom.components.tuning.messages import Answer, SearchFile
+from darkroom.components.tuning.messages import Progress, SearchFile
 from darkroom.components.tuning.search import Search, Source
 from darkroom.components.tuning.trial import Candidate
 from tests.arrays import of_arrays
@@ -150,7 +150,7 @@ def killing(found: Search, monkeypatch: pytest.MonkeyPatch, times: dict[str, int
     hit: list[str] = []
     take_in = process_pool.TrialProcess.hear
 
-    def hear(process: process_pool.TrialProcess, answer: Answer) -> None:
+    def hear(process: process_pool.TrialProcess, answer: Progress) -> None:
         take_in(process, answer)
         trial_id = process.trial.trial_id if process.trial is not None else None
         if trial_id is not None and hit.count(trial_id) < times.get(trial_id, 0):

@@ -109,7 +109,8 @@ def save(
       sample_images: a few encoded images of the eval split.
       facts: about the training, for ``darkroom inspect``.
     """
-    shutil.rmtree(directory, ignore_errors=True)
+    if Path(directory).is_dir():
+        shutil.rmtree(directory)
     tf.saved_model.save(serving_model, directory, signatures=serving_model.signatures())
     warmup = Path(directory, signatures.WARMUP_PATH)
     warmup.parent.mkdir(parents=True)

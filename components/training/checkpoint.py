@@ -111,7 +111,6 @@ class Checkpoint:
             np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
         remote.put(self.path)
 
-
     def clear(self) -> None:
         """Removes this and every other training's state."""
         remote.remove(self._folder)

@@ -1,6 +1,5 @@
-"""What a search and the processes of its trials say to each other. Light to import."""
+"""What a search and its trials' processes say to each other, in lines of JSON. Light to import."""
 
-import json
 from typing import ClassVar, NamedTuple, TypedDict
 
 from pydantic import JsonValue
@@ -48,29 +47,4 @@ class Progress(NamedTuple):
 
     words: str = ""
     fraction: float | None = None
-
-
-class Ended(NamedTuple):
-    """What the trial came to."""
-
-    status: str  # COMPLETED or FAILED
-    metrics: dict[str, float]
-    step: int  # the best epoch
-    message: str | None  # why it failed
-    hyperparameters: HyperparametersConfig  # with those that the model asked for
-
-
-Message = Order | Progress | Ended
-Answer = Progress | Ended
-_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (Order, Progress, Ended)}
-
-
-def encode(message: Message) -> str:
-    """A message as a line of JSON, without its end."""
-    return json.dumps([type(message).__name__, *message])
-
-
-def decode(line: str) -> Message:
-    """The message of a line; a ValueError where that isn't whole."""
-    kind, *values = json.loads(line)
-    return _KINDS[kind](*values)
+    ended: bool = False  # the trial's folder has what it came to

@@ -4,6 +4,7 @@
 the same way.
 """
 
+import json
 import os
 import queue
 import sys
@@ -12,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from darkroom.components.base.errors import explain
 from darkroom.components.training.distribution import shared_work
-from darkroom.components.tuning import messages
-from darkroom.components.tuning.messages import SearchFile
+from darkroom.components.tuning.messages import Order, Progress, SearchFile
 
 if TYPE_CHECKING:
     from darkroom.components.tuning.trial import Trials
@@ -25,7 +25,7 @@ def main(folder: str, threads: int) -> None:
     ``folder`` is that of the search; TensorFlow gets so many ``threads``.
     """
     answers = shared_work.answers()
-    orders: queue.SimpleQueue[messages.Order] = queue.SimpleQueue()
+    orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
 
     import keras_tuner
@@ -41,32 +41,28 @@ def main(folder: str, threads: int) -> None:
     trials: Trials | None = None
     lock = threading.Lock()
 
-    def answer(message: messages.Answer) -> None:
+    def answer(words: str = "", fraction: float | None = None, ended: bool = False) -> None:
         with lock:
-            print(messages.encode(message), file=answers)
+            print(json.dumps(Progress(words, fraction, ended)), file=answers)
 
-    shared_work.Reporter(lambda *progress: answer(messages.Progress(*progress)))
-    answer(messages.Progress())
+    shared_work.Reporter(answer)
+    answer()
     while True:
         order = orders.get()
         hp = keras_tuner.HyperParameters.from_config(order.hyperparameters)
         try:
             trials = trials or of_search(folder, SearchFile.read(folder))
-            result = trials.run(order.trial_id, hp)
+            trials.run(order.trial_id, hp)
         except Exception as error:  # before there was a trial to fail
-            result = trial.Result("FAILED", {}, [], explain(error))
-        asked_for = result.hyperparameters or order.hyperparameters
-        answer(
-            messages.Ended(result.status, result.metrics, result.step, result.message, asked_for)
-        )
+            failed = trial.Result("FAILED", {}, [], explain(error))
+            trial.Folder(folder, order.trial_id).write(failed)
+        answer(ended=True)
 
 
-def _listen(orders: queue.SimpleQueue[messages.Order]) -> None:
+def _listen(orders: queue.SimpleQueue[Order]) -> None:
     """Hands orders on; ends the process when whoever gives them is gone, however that came."""
     for line in sys.stdin:
-        order = messages.decode(line)
-        assert isinstance(order, messages.Order)
-        orders.put(order)
+        orders.put(Order(*json.loads(line)))
     os._exit(1)
 
 
