@@ -6,7 +6,7 @@ import pytest
 
 from darkroom.components.base import remote
 from darkroom.components.training import checkpoint, dataset, fitting
-from darkroom.components.training.model_run import Comparison
+from darkroom.components.training.model_run import Comparison, TrainingHistory
 from darkroom.serving import files
 from tests import buckets
 from tests.test_fitting import network, settings_of
@@ -23,8 +23,8 @@ def state(**values: object) -> checkpoint.State:
         "stopping": checkpoint.Stopping(1, 1.0, 1),
         "variables": [np.arange(6.0).reshape(2, 3), np.int64(4), np.float16([0.1])],
         "best_weights": [np.ones(2)],
-        "earlier": checkpoint.Stages(
-            history={"loss": [3.0]}, epoch=0, begins=[("classifier", 0)], comparison=COMPARISON
+        "earlier": TrainingHistory(
+            history={"loss": [3.0]}, exported_epoch=0, stages=[("c", 0)], comparison=COMPARISON
         ),
     }
     return checkpoint.State(**{**given, **values})  # type: ignore[arg-type]

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from darkroom.components.base import remote
-from darkroom.components.training.model_run import Comparison, History
+from darkroom.components.training.model_run import History, TrainingHistory
 from darkroom.serving import files
 
 
@@ -25,24 +24,7 @@ class Stopping(NamedTuple):
     best_epoch: int  # from 0; -1: what the stages before came to
 
 
-class Stages(BaseModel):
-    """What stages of a training came to, one after the other."""
-
-    model_config = ConfigDict(frozen=True)
-
-    history: History = Field({})
-    epoch: int = -1
-    """The best one, from 0 over all of them."""
-    begins: list[tuple[str, int]] = Field([])
-    """Each stage's name, and the number of its first epoch."""
-    comparison: Comparison | None = None
-
-    @property
-    def epochs(self) -> int:
-        return len(self.history.get("loss", []))
-
-
-_NONE = Stages()
+_NONE = TrainingHistory()
 
 
 class State(NamedTuple):
@@ -55,7 +37,7 @@ class State(NamedTuple):
     stopping: Stopping
     variables: list[np.ndarray]  # of model and optimizer
     best_weights: list[np.ndarray]  # of the best epoch; may be empty
-    earlier: Stages
+    earlier: TrainingHistory  # of the stages before
 
 
 def read(path: str) -> State | None:
@@ -68,7 +50,7 @@ def read(path: str) -> State | None:
                 **{
                     **facts,
                     "stopping": Stopping(**facts["stopping"]),
-                    "earlier": Stages.model_validate(facts["earlier"]),
+                    "earlier": TrainingHistory.model_validate(facts["earlier"]),
                 },
                 variables=[file[f"variable{number}"] for number in range(count)],
                 best_weights=[file[f"best{number}"] for number in range(best)],
@@ -124,7 +106,7 @@ class Keep(keras.callbacks.Callback):
         checkpoint: Checkpoint,
         stopping: keras.callbacks.EarlyStopping,
         stage: int = 0,
-        earlier: Stages = _NONE,
+        earlier: TrainingHistory = _NONE,
         share: float = 0.1,
     ):
         """Must come after ``stopping`` and all that adds to the logs in the list of callbacks.
@@ -153,7 +135,7 @@ class Keep(keras.callbacks.Callback):
             stopping.best_weights = self.state.best_weights or None
         elif earlier.epochs and stopping.restore_best_weights:
             # What the stages before came to is the best, until it is beaten.
-            stopping.best = earlier.history[stopping.monitor][earlier.epoch]
+            stopping.best = earlier.history[stopping.monitor][earlier.exported_epoch]
             stopping.best_epoch = -1
             stopping.best_weights = self.model.get_weights()
 

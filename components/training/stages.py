@@ -26,7 +26,7 @@ from darkroom.components.training.callbacks import Diagnose, ReportEpochs
 from darkroom.components.training.distribution import replicas
 from darkroom.components.training.distribution.cluster import Cluster
 from darkroom.components.training.hand_over import HandOver
-from darkroom.components.training.model_run import Comparison
+from darkroom.components.training.model_run import Comparison, TrainingHistory
 
 
 class TrainingJob(BaseModel):
@@ -91,8 +91,8 @@ class Training:
         self._strategy = replicas.strategy(cluster) if cluster else devices.strategy(training)
         self._writes = cluster is None or cluster.is_chief
         self._checkpoint = self._checkpoint_of("training")
-        self.resumed_at = self.done()  # number of epochs that were done before
-        self.searched = 0  # number of epochs that were done in the search
+        self._resumed_at = self.done()  # number of epochs that were done before
+        self._searched = 0  # number of epochs that were done in the search
         self.model = self._built(self._config)
 
     def done(self) -> int | None:
@@ -108,13 +108,13 @@ class Training:
             return False
         return state.over or state.epoch >= plan[last].config.training.epochs
 
-    def run(self) -> checkpoint.Stages:
+    def run(self) -> TrainingHistory:
         """Trains ``model``, and returns what all stages came to."""
         state = self._begin()
         # A file system may show a machine an old file for a while.
         replicas.agree(self._strategy, *_digest(state))
         curves = tensorboard.Curves(self._job.run_folder)
-        earlier = checkpoint.Stages()
+        earlier = TrainingHistory()
         if state is not None:
             earlier = state.earlier
             curves.write(earlier.history, 0)
@@ -122,7 +122,12 @@ class Training:
         for number, stage in enumerate(_plan(self.model, self._config)):
             if state is None or number >= state.stage:
                 earlier = self._fit_stage(number, stage, earlier, curves)
-        return earlier
+        facts = {
+            "resumed_at": self._resumed_at,
+            "searched": self._searched,
+            "constant_accuracy": self._splits[0].constant_accuracy(),
+        }
+        return earlier.model_copy(update=facts)
 
     def _begin(self) -> checkpoint.State | None:
         """The checkpoint to go on from, perhaps of a trial or of the best start."""
@@ -135,7 +140,7 @@ class Training:
                     f"The best trial's checkpoint, {trial_path}, can't be read. Run the "
                     "search again, or set tuner.carry_over to values."
                 )
-            self.searched = trial.epoch
+            self._searched = trial.epoch
             if state is None:
                 # Also where it had ended early: it is to go on.
                 stopping = trial.stopping._replace(wait=0)
@@ -155,8 +160,8 @@ class Training:
         self._checkpoint.clear()
 
     def _fit_stage(
-        self, number: int, stage: Stage, earlier: checkpoint.Stages, curves: tensorboard.Curves
-    ) -> checkpoint.Stages:
+        self, number: int, stage: Stage, earlier: TrainingHistory, curves: tensorboard.Curves
+    ) -> TrainingHistory:
         """Fits one stage; returns what it and those before it came to."""
         model, splits, config = self.model, self._splits, stage.config
         frozen = stage.unfrozen == []
@@ -273,14 +278,15 @@ def _digest(state: checkpoint.State | None) -> list[float]:
     return [1.0 + state.stage, state.epoch, size]
 
 
-def _joined(earlier: checkpoint.Stages, fitted: fitting.Fitted, stage: Stage) -> checkpoint.Stages:
+def _joined(earlier: TrainingHistory, fitted: fitting.Fitted, stage: Stage) -> TrainingHistory:
     before = earlier.history
     # A schedule's learning rate is not in every stage's history.
     names = [name for name in fitted.history if not before or name in before]
-    return checkpoint.Stages(
-        history={name: [*before.get(name, []), *fitted.history[name]] for name in names},
-        # Keras's EarlyStopping may have gone back to what was there before the stage.
-        epoch=earlier.epoch if fitted.epoch < 0 else earlier.epochs + fitted.epoch,
-        begins=[*earlier.begins, (stage.name, earlier.epochs)],
-        comparison=earlier.comparison,
-    )
+    # Keras's EarlyStopping may have gone back to what was there before the stage.
+    epoch = earlier.exported_epoch if fitted.epoch < 0 else earlier.epochs + fitted.epoch
+    facts = {
+        "history": {name: [*before.get(name, []), *fitted.history[name]] for name in names},
+        "exported_epoch": epoch,
+        "stages": [*earlier.stages, (stage.name, earlier.epochs)],
+    }
+    return earlier.model_copy(update=facts)

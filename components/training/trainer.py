@@ -11,7 +11,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from darkroom.components.base import progress, remote, results
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import export
-from darkroom.components.training import aside, checkpoint, dataset, fitting, multi_worker, stages
+from darkroom.components.training import aside, dataset, fitting, multi_worker, stages
 from darkroom.components.training.distribution import cluster, shared_work
 from darkroom.components.training.hand_over import HandOver
 from darkroom.components.training.model_run import CONTACT_SHEET, TrainingHistory
@@ -54,15 +54,7 @@ def run_fn(fn_args: FnArgs) -> None:
     draw(train.first(8), config.augmentation, config.training.seed, sheet)
 
     training, course = _train(job, splits, chief, os.path.join(root, multi_worker.FILE))
-    TrainingHistory(
-        history=course.history,
-        exported_epoch=course.epoch,
-        resumed_at=training.resumed_at,
-        searched=training.searched,
-        stages=course.begins,
-        constant_accuracy=train.constant_accuracy(),
-        comparison=course.comparison,
-    ).write(job.run_folder)
+    course.write(job.run_folder)
     model = training.model
     facts = {
         "network": model.name,
@@ -70,8 +62,8 @@ def run_fn(fn_args: FnArgs) -> None:
         "examples": len(train),
         "trainable": sum(math.prod(weight.shape) for weight in model.trainable_weights),
         "epochs": course.epochs,
-        "exported_epoch": course.epoch + 1,
-        "metrics": {name: values[course.epoch] for name, values in course.history.items()},
+        "exported_epoch": course.exported_epoch + 1,
+        "metrics": {name: values[course.exported_epoch] for name, values in course.history.items()},
         "settings": {**config.training.model_dump(), **best.named},
     }
     serving_model = export.ServingModel(model, transform, classes, config.model.head)
@@ -85,7 +77,7 @@ def _train(
     splits: dataset.Splits,
     chief: cluster.Cluster | None,
     announcement: str,
-) -> tuple[stages.Training, checkpoint.Stages]:
+) -> tuple[stages.Training, TrainingHistory]:
     """Trains here, or on all machines; returns the training, its model ready, and its course.
 
     Where several machines train, a process of its own does so on this one too, and leaves a
