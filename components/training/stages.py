@@ -19,10 +19,9 @@ from darkroom.components.training import (
     dataset,
     devices,
     fitting,
-    tensorboard,
     transfer,
 )
-from darkroom.components.training.callbacks import Diagnose, ReportEpochs
+from darkroom.components.training.callbacks import Curves, Diagnose, ReportEpochs
 from darkroom.components.training.distribution import replicas
 from darkroom.components.training.distribution.cluster import Cluster
 from darkroom.components.training.hand_over import HandOver
@@ -113,7 +112,7 @@ class Training:
         state = self._begin()
         # A file system may show a machine an old file for a while.
         replicas.agree(self._strategy, *_digest(state))
-        curves = tensorboard.Curves(self._job.run_folder)
+        curves = Curves(self._job.run_folder)
         earlier = TrainingHistory()
         if state is not None:
             earlier = state.earlier
@@ -160,7 +159,7 @@ class Training:
         self._checkpoint.clear()
 
     def _fit_stage(
-        self, number: int, stage: Stage, earlier: TrainingHistory, curves: tensorboard.Curves
+        self, number: int, stage: Stage, earlier: TrainingHistory, curves: Curves
     ) -> TrainingHistory:
         """Fits one stage; returns what it and those before it came to."""
         model, splits, config = self.model, self._splits, stage.config

@@ -16,8 +16,8 @@ from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.settings import TunerSettings
 from darkroom.components.networks import models
-from darkroom.components.training import checkpoint, dataset, devices, fitting, tensorboard
-from darkroom.components.training.callbacks import ReportEpochs
+from darkroom.components.training import checkpoint, dataset, devices, fitting
+from darkroom.components.training.callbacks import Curves, ReportEpochs
 from darkroom.components.tuning import hparams
 from darkroom.components.tuning.messages import HyperparametersConfig
 from darkroom.serving import files
@@ -148,7 +148,7 @@ class Trials:
         keras.backend.clear_session(free_memory=False)
         model = self._candidate.build(hp, seed)
         config = self._candidate.config(hp).with_values({"training.seed": seed})
-        curves = tensorboard.Curves(logs)
+        curves = Curves(logs)
         kept = folder.checkpoint(number)
         if (earlier := hp.values.get("tuner/trial_id")) and kept.read() is None:
             # Hyperband goes on with another trial, which ended with fewer epochs.
