@@ -13,14 +13,7 @@ from typing_extensions import Self
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
-from darkroom.components.training import (
-    aside,
-    checkpoint,
-    dataset,
-    devices,
-    fitting,
-    transfer,
-)
+from darkroom.components.training import aside, checkpoint, dataset, devices, fitting, transfer
 from darkroom.components.training.callbacks import Curves, Diagnose, ReportEpochs
 from darkroom.components.training.distribution import replicas
 from darkroom.components.training.distribution.cluster import Cluster
