@@ -87,11 +87,8 @@ def read(path: Path) -> Iterator[bytes]:
 def records(file: IO[bytes], name: str) -> Iterator[tuple[bytes, bool]]:
     """The whole records of an open file, and whether each matches its checksum.
 
-    The ``file`` is uncompressed, or uncompressing; its ``name`` is for the message.
-
-    Raises:
-      BrokenFile: what was before the break has been given by then.
-      TFRecordError: not a TFRecord file.
+    The ``file`` is uncompressed, or uncompressing; its ``name`` is for the message of a
+    TFRecordError, or of a BrokenFile, after the records before the break.
     """
     position = 0
     try:

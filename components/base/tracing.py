@@ -19,16 +19,10 @@ _PYTHON_OPS = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 def check(
     model: keras.Model, shape: Iterable[int], who: str, layers: Iterable[keras.Layer]
 ) -> None:
-    """Traces a model, of the user's or with a layer of the user's, as it will be served.
+    """Traces a model as it will be served: it, or a layer in it, is the user's.
 
-    Args:
-      model, shape: its images have this height, width and channels.
-      who: the configuration key, and the dotted path there.
-      layers: the model's, of which one may be to blame.
-
-    Raises:
-      UserCodeError: it can't be traced.
-      DarkroomError: it calls Python.
+    A UserCodeError where it can't be traced, a DarkroomError where it calls Python. Its images have
+    the ``shape`` of height, width and channels.
     """
     run = tf.function(lambda images: model(images, training=False), autograph=False)
     try:

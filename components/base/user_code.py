@@ -11,9 +11,7 @@ from darkroom.components.base.errors import DarkroomError, UserCodeError, closes
 def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
     """Imports ``package.module.name``, which the configuration names at ``key``.
 
-    Raises:
-      DarkroomError: malformed path, missing module, or missing attribute.
-      UserCodeError: the module itself raised while it was imported.
+    A DarkroomError where there is no such thing, a UserCodeError where the module itself raised.
     """
     module_name, _, name = dotted_path.rpartition(".")
     if not module_name or not all(part.isidentifier() for part in dotted_path.split(".")):

@@ -86,9 +86,8 @@ def _outputs(config: NetworkSettings, num_classes: int) -> int:
 def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """A network's input, and what comes of it: the same, or what ``model.input_layer`` makes.
 
-    Raises:
-      UserCodeError: the layer raised, or can't be traced to a graph.
-      DarkroomError: it is no layer, gives no images, or calls Python from the graph.
+    A UserCodeError where the layer raised, or can't be traced to a graph; a DarkroomError where it
+    is no layer, gives no images, or calls Python from the graph.
     """
     images = keras.Input(_shape(config), name="image")
     path = config.model.input_layer

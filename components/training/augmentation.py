@@ -15,16 +15,10 @@ from darkroom.components.training import dataset
 def augment(
     steps: tf.data.Dataset, config: sections.Augmentation | None, seed: int
 ) -> tf.data.Dataset:
-    """Changes every batch of images at random, each step in its own way.
+    """Changes batches of images at random, as seed and step say; without ``config`` none.
 
-    Args:
-      steps: triples of step int64 [], image float32 [batch, height, width, channels] and label,
-        as ``dataset.Feed`` makes them.
-      config: the ``augmentation`` section; None: nothing is changed.
-      seed: what is drawn, together with the step.
-
-    Returns:
-      Pairs of image and label.
+    From triples of step int64 [], image float32 [batch, height, width, channels] and label, as
+    ``dataset.Feed`` makes them, to pairs of image and label.
     """
     layers = _layers(config) if config else []
 

@@ -109,14 +109,10 @@ class Keep(keras.callbacks.Callback):
         earlier: TrainingHistory = _NONE,
         share: float = 0.1,
     ):
-        """Must come after ``stopping`` and all that adds to the logs in the list of callbacks.
+        """Reads the checkpoint now, and writes it after every epoch of this ``stage``.
 
-        Args:
-          checkpoint: read now, and written after every epoch.
-          stopping: of the fit.
-          stage: number of the stage.
-          earlier: what the stages before came to.
-          share: of the time of training that writing may take; else an epoch is left out.
+        But it leaves epochs out where writing takes more than this ``share`` of the time. In the
+        list of callbacks it must come after ``stopping``, and all that adds to the logs.
         """
         super().__init__()
         self._checkpoint, self._stage, self._earlier = checkpoint, stage, earlier

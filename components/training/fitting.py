@@ -38,8 +38,7 @@ def fit(
     """Fits a compiled model on preprocessed examples, with early stopping.
 
     Args:
-      model, config, train, validation: of the configuration, ``training`` and ``augmentation``.
-      callbacks: in addition.
+      model, config, train, validation, callbacks: the latter are added to those of any fit.
       augmented: whether training examples are changed as ``augmentation`` says.
       keep: called with Keras's EarlyStopping, returns the ``checkpoint.Keep`` of this fit.
       until: stop after so many of the ``training.epochs``.

@@ -58,14 +58,9 @@ class Search(keras_tuner.Tuner):
     ):
         """Prepares a search, or goes on with what an earlier process has left of it.
 
-        Args:
-          candidate, source: the network of a trial, and what the examples are made of.
-          folder: that of all searches.
-          examples: where ``dataset.keep`` puts the preprocessed examples.
-          prepare: sees to it that they are there.
-
-        Raises:
-          DarkroomError: there is nothing to search, or another process searches here.
+        ``folder`` is that of all searches; ``dataset.keep`` puts the preprocessed ``examples``
+        where ``prepare`` sees to it that they are. A DarkroomError where there is nothing to
+        search, or another process searches here.
         """
         self.config = candidate.settings
         self._candidate, self._examples, self._prepare = candidate, examples, prepare

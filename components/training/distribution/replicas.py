@@ -71,17 +71,10 @@ def fit(
 ) -> dict[str, list[float]]:
     """What ``model.fit`` does with one replica, also for several; returns Keras's history.
 
-    Args:
-      model: compiled in the scope of its strategy.
-      train: batches of inputs, labels and perhaps weights, a dataset for each replica of this
-        process; an iterator begins with the epoch that begins.
-      evaluation: batches of inputs and labels, in the same way.
-      epochs: their numbers, from 0.
-      steps_per_epoch: None: all batches.
-      callbacks: told of epochs, and of the steps of training.
-
-    Raises:
-      DarkroomError: the model has a step of its own, which Keras's ``fit`` alone can run.
+    The model was compiled in the scope of its strategy; a DarkroomError where it has a step of its
+    own, which Keras's ``fit`` alone can run. ``train`` has batches of inputs, labels and perhaps
+    weights, a dataset for each replica of this process, whose iterators begin with the epoch that
+    begins; ``evaluation`` has the same of inputs and labels. ``epochs`` count from 0.
     """
     if model.distribute_strategy.num_replicas_in_sync == 1:
         fitted = model.fit(

@@ -134,15 +134,10 @@ class Reporter(logging.Handler):
 
 
 def take_part(path: str, module: str, rejoin: bool) -> None:
-    """Helps with what is announced, from now on until that is done.
+    """Helps with what is announced until that is done; a DarkroomError where it failed anywhere.
 
-    Args:
-      path: of the file.
-      module: its ``main(path, number)`` does a machine's part.
-      rejoin: whether a process that was lost can be replaced while the others go on.
-
-    Raises:
-      DarkroomError: it failed, here or on the chief.
+    ``main(path, number)`` of the module does a machine's part. ``rejoin``: a process that was lost
+    can be replaced while the others go on.
     """
     work, joined = _work(path, 0), 0
     while work.state == RUNNING:
