@@ -1,11 +1,11 @@
 """What a search and its trials' processes say to each other, in lines of JSON. Light to import."""
 
-from typing import ClassVar, NamedTuple, TypedDict
+from typing import ClassVar, NamedTuple
 
 from pydantic import JsonValue
 
 from darkroom.components.base.artifact_file import ArtifactFile
-from darkroom.components.base.settings import TunerSettings, Value
+from darkroom.components.base.settings import TunerSettings
 
 
 class SearchFile(ArtifactFile):
@@ -28,18 +28,11 @@ class SearchFile(ArtifactFile):
         return TunerSettings.unpack(self.custom_config)
 
 
-class HyperparametersConfig(TypedDict):
-    """KerasTuner's HyperParameters as plain data."""
-
-    space: list[object]
-    values: dict[str, Value]
-
-
 class Order(NamedTuple):
     """A trial to run."""
 
     trial_id: str
-    hyperparameters: HyperparametersConfig
+    hyperparameters: dict[str, object]  # KerasTuner's, as plain data
 
 
 class Progress(NamedTuple):

@@ -19,7 +19,6 @@ from darkroom.components.networks import models
 from darkroom.components.training import checkpoint, dataset, devices, fitting
 from darkroom.components.training.callbacks import Curves, ReportEpochs
 from darkroom.components.tuning import hparams
-from darkroom.components.tuning.messages import HyperparametersConfig
 from darkroom.serving import files
 
 
@@ -41,7 +40,7 @@ class Result(NamedTuple):
     metrics: dict[str, float]  # of the epoch with the best objective, the mean over all fits
     fits: list[Fit]
     message: str | None = None  # why it failed
-    hyperparameters: HyperparametersConfig | None = None  # with those that the model asked for
+    hyperparameters: dict[str, object] | None = None  # with those that the model asked for
 
     @property
     def step(self) -> int:
