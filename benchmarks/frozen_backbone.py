@@ -15,11 +15,11 @@ import keras_tuner
 import measure
 import numpy as np
 import tensorflow as tf
+from darkroom.components.training.job import TrainingJob
 
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import dataset, devices, stages, transfer
-from darkroom.components.training.job import TrainingJob
 from darkroom.pipeline.config import load
 from darkroom.pipeline.node_settings import NodeSettings
 

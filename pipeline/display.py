@@ -103,8 +103,8 @@ class Display(logging.Handler):
                 self._progress.update(self._task, total=1.0, completed=table["fraction"])
             return
         for trial in table["ended"]:
-            if trial["trial"] not in self._printed:
-                self._printed.add(trial["trial"])
+            if trial.number not in self._printed:
+                self._printed.add(trial.number)
                 self.say(f"  {trial_table.ending(trial, table)}")
 
     def _remove(self) -> None:
@@ -170,9 +170,10 @@ def _search(table: SearchProgress, width: int) -> Table:
         tables.Trial(t["trial"], t["values"], t["words"], f"{t['seconds']:.0f} s", "dim")
         for t in table["running"][:_RUNNING_SHOWN]
     ]
-    for trial in trial_table.best_first(table)[: _TRIALS_SHOWN - len(lines)]:
-        is_best = best is not None and trial["trial"] == best["trial"]
-        name, style = (f"★ {trial['trial']}", "green") if is_best else (trial["trial"], "")
-        score, seconds = f"{trial['score']:.4f}", f"{trial['seconds']:.0f} s"
-        lines.append(tables.Trial(name, trial["values"], score, seconds, style))
+    scored = trial_table.best_first(table["ended"], table["maximize"])
+    for row in scored[: _TRIALS_SHOWN - len(lines)]:
+        is_best = best is not None and row.number == best.number
+        name, style = (f"★ {row.number}", "green") if is_best else (row.number, "")
+        score, seconds = f"{row.score:.4f}", f"{row.seconds:.0f} s"
+        lines.append(tables.Trial(name, row.hyperparameters, score, seconds, style))
     return tables.trials(table["names"], lines, table["objective"], width)

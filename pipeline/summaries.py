@@ -114,9 +114,9 @@ def _best_trials(trials: list[TrialRow], width: int) -> Table:
     rows = []
     for trial in finished[:_BEST_SHOWN]:
         seconds = "" if trial.seconds is None else f"{trial.seconds:.1f} s"
-        # KerasTuner fills its numbers with zeros, to another width for another budget.
-        number = trial.trial_id.lstrip("0") or "0"
-        rows.append(tables.Trial(number, trial.hyperparameters, f"{trial.score:.4f}", seconds))
+        rows.append(
+            tables.Trial(trial.number, trial.hyperparameters, f"{trial.score:.4f}", seconds)
+        )
     return tables.trials(names, rows, "score", width)
 
 

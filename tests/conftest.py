@@ -293,12 +293,12 @@ def write_photos() -> Callable[..., None]:
 @pytest.fixture
 def examples() -> Any:
     """96 points in three classes, as the network takes them."""
-    from darkroom.components.training import dataset  # TensorFlow only where it is needed
+    from tests.arrays import of_arrays  # TensorFlow only where it is needed
 
     generator = np.random.default_rng(0)
     labels = np.arange(96) % 3
     points = generator.normal(size=(96, 6)) + np.eye(3)[labels].repeat(2, axis=1)
-    return dataset.of_arrays(points.astype("float32"), labels)
+    return of_arrays(points.astype("float32"), labels)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.training import dataset
 from darkroom.components.training.rows import Rows
+from tests.arrays import of_arrays
 from tests.conftest import encoded
 
 SHAPE = (2, 3, 1)
@@ -150,7 +151,7 @@ def epochs(feed: dataset.Feed, numbers: list[int]) -> list[list[int]]:
 
 
 def of_numbers(count: int, copies: int = 1) -> dataset.Examples:
-    return dataset.of_arrays(np.arange(count * copies), np.arange(count), copies)
+    return of_arrays(np.arange(count * copies), np.arange(count), copies)
 
 
 class Kept(Transform):
@@ -195,7 +196,7 @@ def test_other_files_have_another_place(tmp_path: Path) -> None:
 
 def test_a_part_has_its_rows_alone() -> None:
     labels = np.arange(50)
-    examples = dataset.of_arrays(labels[:, None].astype("float32"), labels)
+    examples = of_arrays(labels[:, None].astype("float32"), labels)
     part = examples.part(np.array([3, 1, 41, 7, 9]))
     assert len(part) == 5
     assert part.first(2).ravel().tolist() == [3.0, 1.0]
@@ -216,7 +217,7 @@ def test_a_part_has_its_rows_alone() -> None:
 def test_chunks_change_nothing_but_how_often_python_is_asked(
     count: int, batch: int, chunk: int, steps: int | None
 ) -> None:
-    examples = dataset.of_arrays(np.arange(count, dtype="float32")[:, None], np.arange(count))
+    examples = of_arrays(np.arange(count, dtype="float32")[:, None], np.arange(count))
     feed = dataset.Feed(examples, batch, seed=1, steps_per_epoch=steps)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "_CHUNK_BATCHES", chunk)
@@ -237,7 +238,7 @@ def test_chunks_change_nothing_but_how_often_python_is_asked(
 def test_replicas_share_each_batch(
     count: int, batch: int, replicas: int, steps: int | None
 ) -> None:
-    examples = dataset.of_arrays(np.arange(count, dtype="float32")[:, None], np.arange(count))
+    examples = of_arrays(np.arange(count, dtype="float32")[:, None], np.arange(count))
     shares = [dataset.Share(number, replicas) for number in range(replicas)]
     whole, *feeds = (
         dataset.Feed(examples, batch, 1, steps, share) for share in (dataset.Share(), *shares)
@@ -256,7 +257,7 @@ def test_replicas_share_each_batch(
 @given(count=st.integers(1, 60), batch=st.integers(6, 17), replicas=st.integers(1, 6))
 @settings(max_examples=20)
 def test_replicas_share_what_is_evaluated(count: int, batch: int, replicas: int) -> None:
-    examples = dataset.of_arrays(np.arange(count, dtype="float32")[:, None], np.arange(count))
+    examples = of_arrays(np.arange(count, dtype="float32")[:, None], np.arange(count))
     found = []
     for number in range(replicas):
         part = dataset.batches(examples, batch, dataset.Share(number, replicas))
@@ -303,11 +304,11 @@ def test_one_of_the_copies_is_drawn_for_each_example() -> None:
 
 def test_classes_are_counted() -> None:
     labels = np.array([2, 0, 2, 2])
-    examples = dataset.of_arrays(np.zeros((4, 1)), labels)
+    examples = of_arrays(np.zeros((4, 1)), labels)
     assert examples.counts() == {2: 3, 0: 1}
     assert examples.constant_accuracy() == 0.75
     several = np.array([[1, 0, 0], [1, 0, 1], [1, 0, 0], [0, 0, 0]], np.float32)
-    examples = dataset.of_arrays(np.zeros((4, 1)), several)
+    examples = of_arrays(np.zeros((4, 1)), several)
     assert examples.counts() == {0: 3, 1: 0, 2: 1}
     assert examples.constant_accuracy() == pytest.approx((0.75 + 1 + 0.75) / 3)
 

@@ -14,6 +14,7 @@ import pytest
 from darkroom.components.base import progress
 from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.tuning import trial_table
+from darkroom.components.tuning.tuner_results import TrialRow
 from darkroom.pipeline.display import Display, Lines
 
 
@@ -88,14 +89,13 @@ def test_on_a_terminal_the_running_node_moves() -> None:
 RATE, UNITS = "training.learning_rate", "model.units.0"
 
 
-def ended(trial: int, score: float | None, message: str | None = None) -> dict[str, Any]:
-    return {
-        "trial": str(trial), "values": {RATE: 0.0012 * (trial + 1), UNITS: 128}, "score": score,
-        "seconds": 31.2, "status": "FAILED" if score is None else "COMPLETED", "message": message,
-    }  # fmt: skip
+def ended(trial: int, score: float | None, message: str | None = None) -> TrialRow:
+    values = {RATE: 0.0012 * (trial + 1), UNITS: 128}
+    status = "FAILED" if score is None else "COMPLETED"
+    return TrialRow(str(trial), score, values, status, seconds=31.2, message=message)
 
 
-def table(done: list[dict[str, Any]], best: dict[str, Any] | None, more: int = 0) -> dict[str, Any]:
+def table(done: list[TrialRow], best: TrialRow | None, more: int = 0) -> dict[str, Any]:
     """What the Tuner tells of its trials."""
     own = [f"own.number_{i}" for i in range(more)]
     running = {"trial": "99", "values": {RATE: 0.01, UNITS: 64} | dict.fromkeys(own, 123456789),
@@ -104,7 +104,7 @@ def table(done: list[dict[str, Any]], best: dict[str, Any] | None, more: int = 0
         "names": [RATE, UNITS, *own], "running": [running], "ended": done, "best": best,
         "objective": "val_accuracy", "planned": 30, "elapsed": 192.0, "remaining": 280.4,
         "fraction": 0.25,
-        "maximize": best is None or best["score"] == max(t["score"] or 0 for t in done),
+        "maximize": best is None or best.score == max(t.score or 0 for t in done),
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import models
 from darkroom.components.training import dataset, fitting
+from tests.arrays import of_arrays
 from tests.settings import configured
 
 
@@ -75,13 +76,13 @@ def test_an_epoch_can_be_a_number_of_batches(examples: dataset.Examples) -> None
 )  # fmt: skip
 def test_schedules(overrides: list[str], expected: list[float]) -> None:
     training = settings_of("training.learning_rate=1.0", *overrides).training
-    rates = [fitting.learning_rate(training, epoch, 6) for epoch in range(6)]
+    rates = [fitting.learning_rate(training, epoch) for epoch in range(6)]
     np.testing.assert_allclose(rates, expected)
 
 
 def test_classes_of_few_images_weigh_more() -> None:
     labels = np.array([0] * 60 + [1] * 30 + [2] * 6)
-    examples = dataset.of_arrays(np.zeros((96, 6), "float32"), labels)
+    examples = of_arrays(np.zeros((96, 6), "float32"), labels)
     weights = fitting._balanced(examples)(labels).numpy()
     np.testing.assert_allclose(weights[[0, 60, 90]], [96 / 180, 96 / 90, 96 / 18])
     assert weights.mean() == pytest.approx(1)
@@ -93,7 +94,7 @@ def test_of_several_labels_yes_and_no_weigh_the_same() -> None:
     labels = (generator.uniform(size=(96, 3)) < [0.5, 0.1, 0.02]).astype("float32")
     labels[0] = 1
     points = generator.normal(size=(96, 6)) + labels.repeat(2, axis=1)
-    examples = dataset.of_arrays(points.astype("float32"), labels)
+    examples = of_arrays(points.astype("float32"), labels)
     weights = fitting._balanced(examples)(labels)
     assert weights.shape == labels.shape
     np.testing.assert_allclose((weights * labels).numpy().sum(axis=0), 48, rtol=1e-5)

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras_tuner
 import pytest
 
-from darkroom.components.training.tensorboard import Curves
+from darkroom.components.training.callbacks import Curves
 from darkroom.components.tuning import hparams
 from tests.conftest import PATIENCE, environment
 

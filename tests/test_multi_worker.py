@@ -17,8 +17,8 @@ import pytest
 from darkroom.components.base import results
 from darkroom.components.training import checkpoint, dataset, fitting, multi_worker, stages
 from darkroom.components.training.distribution import shared_work
-from darkroom.components.training.job import TrainingJob
 from darkroom.components.training.model_run import TrainingHistory
+from darkroom.components.training.stages import TrainingJob
 from darkroom.components.tuning import trial
 from darkroom.components.tuning.messages import SearchFile
 from darkroom.serving import files

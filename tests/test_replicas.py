@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -20,9 +21,10 @@ from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models
 from darkroom.components.training import checkpoint, dataset, devices, fitting
 from tests.settings import configured
+from tests.arrays import of_arrays
 
 points = np.random.default_rng(0).normal(size=(496, 6)).astype("float32")
-examples = dataset.of_arrays(points, np.arange(496) % 3)
+examples = of_arrays(points, np.arange(496) % 3)
 
 def training(replicas, *overrides):
     given = ["batch_size=33", "epochs=3", f"cpu_replicas={replicas}", *overrides]
@@ -126,7 +128,9 @@ def test_two_replicas_go_on_and_tell_callbacks_as_one_does() -> None:
 
 
 class OwnStep(keras.Sequential):
-    """A model of a user's."""
+    """A model of a user's, on several devices."""
+
+    distribute_strategy = SimpleNamespace(num_replicas_in_sync=2)
 
     def train_step(self, data: object) -> dict[str, float]:
         return {}

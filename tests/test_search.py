@@ -16,9 +16,10 @@ from darkroom.components.base.settings import TunerSettings
 from darkroom.components.training import dataset, devices
 from darkroom.components.training.distribution import shared_work
 from darkroom.components.tuning import process_pool, tuner
-from darkroom.components.tuning.messages import Answer, SearchFile
+from darkroom.components.tuning.messages import Progress, SearchFile
 from darkroom.components.tuning.search import Search, Source
 from darkroom.components.tuning.trial import Candidate
+from tests.arrays import of_arrays
 from tests.conftest import PATIENCE, environment
 from tests.settings import configured
 
@@ -41,7 +42,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> str:
     generator = np.random.default_rng(0)
     labels = np.arange(96) % 3
     images = generator.normal(size=(96, 4, 4, 1)) + np.eye(4)[labels][:, :, None, None]
-    split = dataset.of_arrays(images.astype("float32"), labels)
+    split = of_arrays(images.astype("float32"), labels)
     place = str(tmp_path_factory.mktemp("kept") / "examples")
     dataset.keep((split, split), place)
     return place
@@ -72,13 +73,13 @@ def test_trials_run_in_processes_of_their_own_and_the_best_is_known(
         assert row.seconds > 0
     best = found.get_best_hyperparameters()[0].values
     assert best["training.learning_rate"] == rows[0].hyperparameters["training.learning_rate"]
-    assert os.path.exists(found.best_checkpoint())
+    assert os.path.exists(found.checkpoint(found.best()))
 
     tables = [record.trials for record in caplog.records if hasattr(record, "trials")]
     assert tables[0]["planned"] == 3
     assert max(len(table["running"]) for table in tables) == 2
     assert [len(tables[-1][name]) for name in ("running", "ended")] == [0, 3]
-    assert tables[-1]["best"]["score"] == rows[0].score
+    assert tables[-1]["best"].score == rows[0].score
     assert (tables[0]["fraction"], tables[-1]["fraction"], tables[-1]["remaining"]) == (0, 1, 0)
 
     # A longer budget goes on, an equal one has nothing to do.
@@ -149,7 +150,7 @@ def killing(found: Search, monkeypatch: pytest.MonkeyPatch, times: dict[str, int
     hit: list[str] = []
     take_in = process_pool.TrialProcess.hear
 
-    def hear(process: process_pool.TrialProcess, answer: Answer) -> None:
+    def hear(process: process_pool.TrialProcess, answer: Progress) -> None:
         take_in(process, answer)
         trial_id = process.trial.trial_id if process.trial is not None else None
         if trial_id is not None and hit.count(trial_id) < times.get(trial_id, 0):

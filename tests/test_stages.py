@@ -10,8 +10,10 @@ from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import checkpoint, dataset, fitting, stages
 from darkroom.components.training.hand_over import HandOver
-from darkroom.components.training.job import TrainingJob
+from darkroom.components.training.model_run import TrainingHistory
+from darkroom.components.training.stages import TrainingJob
 from tests import buckets
+from tests.arrays import of_arrays
 from tests.settings import configured
 from tests.test_checkpoint import Killed
 from tests.test_tensorboard import curves
@@ -33,7 +35,7 @@ def splits() -> tuple[dataset.Examples, dataset.Examples]:
     generator = np.random.default_rng(0)
     labels = np.arange(100) % 2
     images = generator.normal(size=(100, 8, 8, 1)) + labels[:, None, None, None]
-    made = dataset.of_arrays(images.astype("float32"), labels)
+    made = of_arrays(images.astype("float32"), labels)
     return made, made
 
 
@@ -77,8 +79,9 @@ def test_it_goes_on_with_a_trial_even_where_that_had_ended_early(
     assert len(searched["loss"]) == 2
     [path] = (tmp_path / "trial" / "checkpoints").glob("*.npz")
     mine = prepared(tmp_path, splits, "training.epochs=5", begin_with=str(path))
-    history = mine.run().history
-    assert (mine.searched, mine.resumed_at) == (2, None)
+    course = mine.run()
+    history = course.history
+    assert (course.searched, course.resumed_at) == (2, None)
     assert history["loss"][:2] == searched["loss"]
     assert len(history["loss"]) == 5
     path.unlink()
@@ -93,9 +96,9 @@ def test_one_stage_is_a_plain_fit(tmp_path: Path, splits: tuple) -> None:
     expected = fitting.fit(plain, config, *splits, [])
     mine = prepared(tmp_path, splits)
     found = mine.run()
-    assert (found.history, found.epoch) == expected
-    assert found.begins == [("", 0)]
-    assert mine.resumed_at is None
+    assert (found.history, found.exported_epoch) == expected
+    assert found.stages == [("", 0)]
+    assert found.resumed_at is None
     steps = [step for step, _ in curves(tmp_path / "run" / "train", "epoch_loss")]
     assert steps == [0, 1, 2]
     assert (tmp_path / "checkpoints").exists()
@@ -107,7 +110,7 @@ def test_similar_trains_the_classifier_alone(tmp_path: Path, splits: tuple, dono
     mine = prepared(tmp_path, splits, f"model.weights={donor}", "transfer.mode=similar")
     before = mine.model.get_layer(parts.BACKBONE).get_weights()
     course = mine.run()
-    history, epoch = course.history, course.epoch
+    history, epoch = course.history, course.exported_epoch
     after = mine.model.get_layer(parts.BACKBONE).get_weights()
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -116,7 +119,7 @@ def test_similar_trains_the_classifier_alone(tmp_path: Path, splits: tuple, dono
     loss, accuracy = score(mine.model, splits[1])
     assert loss == pytest.approx(history["val_loss"][epoch], rel=1e-4)
     assert accuracy == pytest.approx(history["val_accuracy"][epoch])
-    assert course.begins == [("classifier", 0)]
+    assert course.stages == [("classifier", 0)]
 
 
 def score(model: keras.Model, examples: dataset.Examples) -> tuple[float, float]:
@@ -135,8 +138,8 @@ def test_distinct_goes_on_with_the_backbone_from_the_top(
     mine = prepared(tmp_path, splits, f"model.weights={donor}", *DISTINCT)
     before = mine.model.get_layer(parts.BACKBONE).get_weights()
     course = mine.run()
-    history, epoch = course.history, course.epoch
-    assert course.begins == [("classifier", 0), ("group 1/2", 3), ("group 2/2", 5)]
+    history, epoch = course.history, course.exported_epoch
+    assert course.stages == [("classifier", 0), ("group 1/2", 3), ("group 2/2", 5)]
     assert {len(values) for values in history.values()} == {7}
     after = mine.model.get_layer(parts.BACKBONE).get_weights()
     assert any(not np.array_equal(one, two) for one, two in zip(before, after, strict=True))
@@ -175,7 +178,7 @@ def test_an_interrupted_plan_ends_as_an_uninterrupted_one(
     tmp_path: Path, splits: tuple, donor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        checkpoint.Keep.__init__, "__defaults__", (0, checkpoint.Stages(), 1e9)
+        checkpoint.Keep.__init__, "__defaults__", (0, TrainingHistory(), 1e9)
     )  # write every epoch
     monkeypatch.setattr(stages, "ReportEpochs", Interrupts)
     monkeypatch.setenv(buckets.FOLDER, str(tmp_path / "buckets"))
@@ -191,8 +194,8 @@ def test_an_interrupted_plan_ends_as_an_uninterrupted_one(
         Interrupts.where = ("", 0)
         again = prepared(folder, splits, *overrides, run="again", kept=kept)
         found = again.run()
-        assert again.resumed_at == done
-        assert (found.begins, found.epoch) == (expected.begins, expected.epoch)
+        assert found.resumed_at == done
+        assert (found.stages, found.exported_epoch) == (expected.stages, expected.exported_epoch)
         for name, values in expected.history.items():
             np.testing.assert_allclose(found.history[name], values, rtol=1e-4)
         for one, other in zip(again.model.get_weights(), whole.model.get_weights(), strict=True):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from darkroom.components.training.tensorboard import Curves
+from darkroom.components.training.callbacks import Curves
 from tests.conftest import PATIENCE, Project, command, darkroom, environment
 
 

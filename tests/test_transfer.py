@@ -6,6 +6,7 @@ from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import parts
 from darkroom.components.training import dataset, transfer
 from darkroom.components.training.model_run import Comparison
+from tests.arrays import of_arrays
 from tests.settings import configured
 from tests.test_models import build
 
@@ -13,9 +14,7 @@ from tests.test_models import build
 @pytest.fixture
 def images() -> dataset.Examples:
     generator = np.random.default_rng(0)
-    return dataset.of_arrays(
-        generator.normal(size=(50, 32, 32, 3)).astype("float32"), np.arange(50) % 5
-    )
+    return of_arrays(generator.normal(size=(50, 32, 32, 3)).astype("float32"), np.arange(50) % 5)
 
 
 def settings_of(*overrides: str) -> NetworkSettings:

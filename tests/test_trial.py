@@ -11,6 +11,7 @@ from darkroom.components.base.settings import TunerSettings
 from darkroom.components.networks import parts
 from darkroom.components.training import dataset
 from darkroom.components.tuning import trial
+from tests.arrays import of_arrays
 from tests.settings import configured
 
 
@@ -24,7 +25,7 @@ def patterns(count: int = 96) -> dataset.Examples:
     generator = np.random.default_rng(0)
     labels = np.arange(count) % 3
     images = generator.normal(size=(count, 8, 8, 1)) + np.eye(8)[labels][:, :, None, None]
-    return dataset.of_arrays(images.astype("float32"), labels)
+    return of_arrays(images.astype("float32"), labels)
 
 
 def trials(folder: Path, *overrides: str) -> trial.Trials:

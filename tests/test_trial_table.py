@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.components.tuning import trial_table
-from darkroom.components.tuning.trial_table import EndedTrial, SearchProgress
+from darkroom.components.tuning.trial_table import SearchProgress
+from darkroom.components.tuning.tuner_results import TrialRow
 from tests.conftest import environment
 
 KEYS = st.lists(
@@ -33,14 +34,12 @@ def test_short_names_say_what_a_number_counts() -> None:
     ]  # fmt: skip
 
 
-def ended(number: int, score: float | None) -> EndedTrial:
-    return {
-        "trial": str(number), "values": {"rate": 0.1}, "score": score, "seconds": 1.0,
-        "status": "FAILED" if score is None else "COMPLETED", "message": None,
-    }  # fmt: skip
+def ended(number: int, score: float | None) -> TrialRow:
+    status = "FAILED" if score is None else "COMPLETED"
+    return TrialRow(str(number), score, {"rate": 0.1}, status, seconds=1.0)
 
 
-def table(trials: list[EndedTrial], best: EndedTrial | None) -> SearchProgress:
+def table(trials: list[TrialRow], best: TrialRow | None) -> SearchProgress:
     return {
         "names": ["rate"], "running": [], "ended": trials, "best": best, "objective": "val_loss",
         "maximize": False, "planned": None, "fraction": None, "elapsed": 3725.4, "remaining": None,
@@ -70,25 +69,20 @@ def test_a_clock_shows_seconds(seconds: float, words: str) -> None:
 def test_a_row_is_told_apart_from_its_hyperparameters() -> None:
     row = {"trial_id": "1", "score": 0.5, "seed": 0, "history": [], "model.units": 8, "off": False,
            "tuner/epochs": 3, "model.filters": None}  # fmt: skip
-    assert trial_table.hyperparameters(row) == {"model.units": 8, "off": False}
-
-
-@pytest.mark.parametrize(("score", "expected"), [(0.5, False), (None, True), (float("nan"), True)])
-def test_a_row_without_a_score_failed(score: float | None, expected: bool) -> None:
-    assert trial_table.failed({"score": score}) is expected
+    assert TrialRow.of(row).hyperparameters == {"model.units": 8, "off": False}
 
 
 def test_a_trial_ends_in_a_line() -> None:
     shown = table([], ended(7, 0.25))
     expected = "trial 8  0.5000  1.0 s  rate=0.1  (best 0.2500)"
     assert trial_table.ending(ended(8, 0.5), shown) == expected
-    failed = {**ended(9, None), "message": "No\nlayer."}
+    failed = ended(9, None)._replace(message="No\nlayer.")
     assert trial_table.ending(failed, shown) == "trial 9  failed  1.0 s  rate=0.1  No layer."
 
 
 def test_the_best_come_first() -> None:
     trials = [ended(0, 0.5), ended(1, None), ended(2, 0.25)]
-    best = [trial["trial"] for trial in trial_table.best_first(table(trials, None))]
+    best = [row.number for row in trial_table.best_first(trials, maximize=False)]
     assert best == ["2", "0"]
 
 

@@ -22,16 +22,10 @@ class ArtifactFile(BaseModel):
 
     @classmethod
     def read(cls, uri: str) -> Self:
-        """The file in the folder of an artifact, on a disk or in a bucket.
-
-        Raises:
-          FileNotFoundError: there is none.
-          ValueError: it is something else.
-        """
+        """The file in an artifact's folder; a FileNotFoundError, a ValueError where it is bad."""
         text = remote.file(uri, cls.FILE).read_text(encoding="utf-8")
         return cls.model_validate(json.loads(text))  # which knows NaN
 
     def write(self, folder: str) -> None:
-        """Makes the file, and the folder if need be."""
         os.makedirs(folder, exist_ok=True)
         files.write_json(os.path.join(folder, self.FILE), self.model_dump(by_alias=True))

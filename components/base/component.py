@@ -1,6 +1,7 @@
 """A node of ours as TFX takes it: artifacts in, artifacts out, and its settings as JSON."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from tfx import types
@@ -27,21 +28,18 @@ class Component(base_component.BaseComponent):
     OUTPUTS: ClassVar[dict[str, type[types.Artifact]]] = {}
 
     def __init_subclass__(cls) -> None:
-        """Makes TFX's specification of the declaration."""
-        inputs = {key: ChannelParameter(type=kind) for key, kind in cls.INPUTS.items()}
-        inputs |= {
-            key: ChannelParameter(type=kind, optional=True) for key, kind in cls.OPTIONAL.items()
-        }
+        channel, optional = ChannelParameter, partial(ChannelParameter, optional=True)
+        inputs = {key: channel(type=kind) for key, kind in cls.INPUTS.items()}
+        inputs |= {key: optional(type=kind) for key, kind in cls.OPTIONAL.items()}
         parts = {
             "PARAMETERS": {"custom_config": ExecutionParameter(type=str)},
             "INPUTS": inputs,
-            "OUTPUTS": {key: ChannelParameter(type=kind) for key, kind in cls.OUTPUTS.items()},
+            "OUTPUTS": {key: channel(type=kind) for key, kind in cls.OUTPUTS.items()},
             "__doc__": f"The contract of {cls.__name__}.",
         }
         cls.SPEC_CLASS = type(f"{cls.__name__}Spec", (ComponentSpec,), parts)
 
     def __init__(self, settings: Settings, **inputs: types.BaseChannel | None):
-        """Takes channels by the keys of ``INPUTS`` and ``OPTIONAL``."""
         outputs = {key: types.Channel(type=kind) for key, kind in self.OUTPUTS.items()}
         given = {key: channel for key, channel in inputs.items() if channel is not None}
         config = settings.model_dump_json()
@@ -54,9 +52,9 @@ class BeamComponent(Component, base_beam_component.BaseBeamComponent):
 
 def existing(artifacts: Sequence[types.Artifact] | None) -> list[types.Artifact]:
     """Those that are more than a note that nothing was found."""
+    name = results.FOUND_PROPERTY
     return [
         artifact
         for artifact in artifacts or []
-        if not artifact.has_custom_property(results.FOUND_PROPERTY)
-        or artifact.get_int_custom_property(results.FOUND_PROPERTY)
+        if not artifact.has_custom_property(name) or artifact.get_int_custom_property(name)
     ]

@@ -29,7 +29,6 @@ class UserCodeError(DarkroomError):
     """The user's own code raised; carries the user's traceback, without our frames."""
 
     def __init__(self, who: str, error: BaseException, failed: str = "failed"):
-        """Says ``who`` (a dotted path) ``failed``, and the traceback."""
         frames = [
             frame
             for frame in traceback.extract_tb(error.__traceback__)

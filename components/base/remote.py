@@ -51,12 +51,7 @@ def origin(path: str) -> str:
 
 
 def fetch(uri: str, anew: bool = False) -> Path:
-    """The copy of a folder or of a file.
-
-    Args:
-      uri: of the folder or file.
-      anew: take no earlier copy, of what may have changed.
-    """
+    """The copy of a folder or of a file; ``anew``: no earlier copy, of what may have changed."""
     target = place(uri)
     if not is_remote(uri) or (target.exists() and not anew and not _mark(target).exists()):
         return target
@@ -64,29 +59,23 @@ def fetch(uri: str, anew: bool = False) -> Path:
     from tfx.utils import io_utils
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent) as partial:
+        copy = os.path.join(partial, "copy")
         if fileio.isdir(uri):
-            io_utils.copy_dir(uri, str(partial / "copy"))
+            io_utils.copy_dir(uri, copy)
         elif fileio.exists(uri):
-            fileio.copy(uri, str(partial / "copy"))
+            fileio.copy(uri, copy)
         else:
             raise DarkroomError(f"{uri} isn't there any more, or can't be read.")
         _remove(target)
         with contextlib.suppress(OSError):  # another process was faster
-            os.replace(partial / "copy", target)
+            os.replace(copy, target)
         _mark(target).unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
 def file(uri: str, name: str) -> Path:
-    """The copy of one file of a folder: of the whole folder's copy, or of its own.
-
-    Raises:
-      FileNotFoundError: the folder has no such file.
-    """
+    """The copy of one file of a folder, with the whole or alone; or a FileNotFoundError."""
     target = place(uri)
     if not is_remote(uri) or (target.exists() and not _mark(target).exists()):
         return target / name
@@ -115,11 +104,7 @@ def names(uri: str) -> list[str]:
 
 
 def read(uri: str) -> bytes:
-    """What a file holds, now.
-
-    Raises:
-      FileNotFoundError: there is none.
-    """
+    """What a file holds, now; a FileNotFoundError where there is none."""
     if not is_remote(uri):
         return Path(uri).read_bytes()
     if not exists(uri):
@@ -128,25 +113,13 @@ def read(uri: str) -> bytes:
         return bytes(opened.read())
 
 
-def move(path: str, uri: str) -> None:
-    """Puts a file of this machine in its place, whole."""
-    if not is_remote(uri):
-        os.replace(path, uri)
-        return
-    fileio = _fileio(uri)
-    fileio.makedirs(os.path.dirname(uri))
-    fileio.copy(path, uri, overwrite=True)  # stores show an object when it is whole
-    os.unlink(path)
-
-
-def rename(old: str, new: str) -> None:
-    """Gives a file another name beside the old one."""
-    if not is_remote(old):
-        os.replace(old, new)
-        return
-    fileio = _fileio(old)
-    fileio.copy(old, new, overwrite=True)
-    fileio.remove(old)
+def put(uri: str) -> None:
+    """Moves the copy of a file to where it belongs, whole."""
+    if is_remote(uri):
+        fileio = _fileio(uri)
+        fileio.makedirs(os.path.dirname(uri))
+        fileio.copy(str(place(uri)), uri, overwrite=True)  # stores show an object when it is whole
+        place(uri).unlink()
 
 
 def remove(uri: str) -> None:
@@ -174,15 +147,9 @@ def written(uri: str) -> Iterator[Path]:
 
 
 def check(key: str, uri: str, writable: bool = False) -> None:
-    """Whether a bucket can be used.
+    """Raises a DarkroomError where a bucket can't be read, or not be written if it has to be.
 
-    Args:
-      key: of the configuration, that names it.
-      uri: a folder in it.
-      writable: whether that has to be so.
-
-    Raises:
-      DarkroomError: a package is missing that knows the scheme, or the bucket can't be reached.
+    ``uri`` is a folder in it, ``key`` that of the configuration, which names it.
     """
     if not is_remote(uri):
         return

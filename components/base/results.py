@@ -2,9 +2,6 @@
 
 # Custom property of what LastStatistics and Baseline make: 0 if they found nothing.
 FOUND_PROPERTY = "found"
-# Key of a node's ``custom_config``: a folder for what outlives the node, where artifacts are none
-# that do, as those of a pod; without it that is beside the node's artifacts.
-UNFINISHED_KEY = "unfinished"
 # Below the pipeline's folder of artifacts: searches that outlive their runs, and in it the
 # preprocessed examples that all trials and Trainer share.
 SEARCHES_FOLDER = "Tuner/searches"

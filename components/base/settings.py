@@ -5,25 +5,14 @@ doesn't read would rerun it without need.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from typing_extensions import Self
 
-from darkroom.components.base.sections import (
-    Augmentation,
-    Batching,
-    Evaluation,
-    LearningRateScan,
-    Model,
-    Preprocessing,
-    Records,
-    Section,
-    Training,
-    Transfer,
-    Tuner,
-    Validation,
-)
+from darkroom.components.base import sections
+from darkroom.components.base.sections import Section
 
 # A hyperparameter's value, as KerasTuner and YAML have it.
 Value = bool | int | float | str
@@ -47,8 +36,6 @@ class Code(Section):
 
 
 class Settings(Section):
-    """Of a node."""
-
     code: Code = Code()
 
     def pack(self) -> dict[str, Any]:
@@ -63,16 +50,12 @@ class Settings(Section):
         return cls.model_validate_json(json.dumps(custom_config))
 
 
-class IngestionSettings(Settings, Records):
-    """Of ImportExampleGen."""
-
+class IngestionSettings(Settings, sections.Records):
     class_names: list[str] | None
     """The names of integer classes themselves, read from their file."""
 
 
 class SchemaGenSettings(Settings):
-    """Of SchemaGen."""
-
     schema_text: str
     """The user's schema; empty: it is inferred."""
     multi_label: bool
@@ -86,46 +69,42 @@ class FolderSettings(Settings):
 
 
 class TransformSettings(Settings):
-    """Of Transform."""
-
-    preprocessing: Preprocessing
+    preprocessing: sections.Preprocessing
 
 
 class NetworkSettings(TransformSettings):
     """Of all that builds and fits a network; what a user's ``build_model`` gets as ``config``."""
 
-    model: Model
-    augmentation: Augmentation
-    training: Training
+    model: sections.Model
+    augmentation: sections.Augmentation
+    training: sections.Training
     weights: str | None = None
     """Fingerprint of what ``model.weights`` names: the file may be another one by the next run."""
 
-    def with_values(self, values: Mapping[str, Value]) -> Self:
+    def with_values(self, values: Mapping[str, object]) -> Self:
         """A copy with hyperparameters in it, by dotted key, such as ``training.learning_rate``.
 
         Those that are no key of the configuration (a user's own) are left to ``build_model``.
         """
-        sections: dict[str, Section] = {}
+        changed: dict[str, Section] = {}
         for key, value in values.items():
             name, _, path = key.partition(".")
-            section = sections.get(name, getattr(self, name, None))
+            section = changed.get(name, getattr(self, name, None))
             if path and isinstance(section, Section):  # no name of a user's own replaces a section
-                sections[name] = section.changed(path, value)
-        return self.model_copy(update=sections)
+                changed[name] = section.changed(path, value)
+        return self.model_copy(update=changed)
 
     def value(self, key: str) -> object:
         """The value at a dotted key, such as ``model.units.0``."""
-        found: object = self
+        value: object = self
         for name in key.split("."):
-            found = found[int(name)] if isinstance(found, list) else getattr(found, name)
-        return found
+            value = value[int(name)] if isinstance(value, list) else getattr(value, name)
+        return value
 
 
 class ScanSettings(NetworkSettings):
-    """Of LearningRateScan."""
-
-    transfer: Transfer
-    lr_scan: LearningRateScan
+    transfer: sections.Transfer
+    lr_scan: sections.LearningRateScan
 
 
 class LongSettings(NetworkSettings):
@@ -137,51 +116,46 @@ class LongSettings(NetworkSettings):
     """A folder for what outlives the node, where artifacts are none that do, as those of a pod;
     empty: beside the node's artifacts."""
 
+    def outliving(self, artifact: str) -> tuple[str, str]:
+        """Folders that outlive a run: of the pipeline's artifacts, and of this node's among them.
+
+        TFX tells an executor neither. It puts each artifact into
+        ``<pipeline root>/<node>/<key>/<execution>``.
+        """
+        node = os.path.dirname(os.path.dirname(os.path.abspath(artifact)))
+        return self.unfinished or os.path.dirname(node), self.unfinished or node
+
 
 class TunerSettings(LongSettings):
-    """Of Tuner."""
-
-    tuner: Tuner
+    tuner: sections.Tuner
 
 
 class TrainerSettings(LongSettings):
-    """Of Trainer."""
-
-    transfer: Transfer
+    transfer: sections.Transfer
 
 
 class RehearsalSettings(TransformSettings):
-    """Of Rehearsal."""
-
     head: Literal["softmax", "binary", "multi-label"]
-    evaluation: Evaluation
+    evaluation: sections.Evaluation
 
 
 class EvaluatorSettings(Settings):
-    """Of Evaluator."""
-
-    evaluation: Evaluation
+    evaluation: sections.Evaluation
 
 
 class ServingValidatorSettings(Settings):
-    """Of ServingValidator."""
-
     split: Literal["eval", "test"]
-    batching: Batching
-    validation: Validation
+    batching: sections.Batching
+    validation: sections.Validation
 
 
 class PusherSettings(Settings):
-    """Of Pusher."""
-
     keep_versions: int
     rollout: Literal["immediate", "canary"]
-    batching: Batching
+    batching: sections.Batching
 
 
 class ReportSettings(Settings):
-    """Of Report."""
-
     config: dict[str, Any]
     """The tree, with all that may change a result."""
     store: str | None

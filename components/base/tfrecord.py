@@ -85,18 +85,10 @@ def read(path: Path) -> Iterator[bytes]:
 
 
 def records(file: IO[bytes], name: str) -> Iterator[tuple[bytes, bool]]:
-    """The whole records of an open file, one after the other.
+    """The whole records of an open file, and whether each matches its checksum.
 
-    Args:
-      file: uncompressed, or uncompressing.
-      name: of the file, for the message.
-
-    Yields:
-      A record's data, and whether they match their checksum.
-
-    Raises:
-      BrokenFile: what was before the break has been given by then.
-      TFRecordError: not a TFRecord file.
+    The ``file`` is uncompressed, or uncompressing; its ``name`` is for the message of a
+    TFRecordError, or of a BrokenFile, after the records before the break.
     """
     position = 0
     try:
@@ -129,16 +121,13 @@ def records(file: IO[bytes], name: str) -> Iterator[tuple[bytes, bool]]:
 def write(path: Path, records: Iterable[bytes]) -> None:
     """Writes records to an uncompressed file."""
     with open(path, "wb") as file:
-        for data in records:
-            file.write(frame(data))
+        file.writelines(map(frame, records))
 
 
 def frame(data: bytes) -> bytes:
     """A record as it stands in a file: length, checksum, data, checksum."""
     length = struct.pack("<Q", len(data))
-    return b"".join(
-        (length, _FOOTER.pack(_masked_crc(length)), data, _FOOTER.pack(_masked_crc(data)))
-    )
+    return length + _FOOTER.pack(_masked_crc(length)) + data + _FOOTER.pack(_masked_crc(data))
 
 
 def encode_example(values: Mapping[str, bytes | int | float | Sequence[bytes]]) -> bytes:
@@ -159,11 +148,7 @@ def encode_example(values: Mapping[str, bytes | int | float | Sequence[bytes]]) 
 
 
 def decode_example(record: bytes) -> dict[str, Feature]:
-    """Features of a serialised tf.Example by key.
-
-    Raises:
-      ValueError: the record is not a tf.Example.
-    """
+    """Features of a serialised tf.Example by key; a ValueError where it is something else."""
     example = _example_class()()
     try:
         example.ParseFromString(record)

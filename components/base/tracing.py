@@ -19,17 +19,10 @@ _PYTHON_OPS = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 def check(
     model: keras.Model, shape: Iterable[int], who: str, layers: Iterable[keras.Layer]
 ) -> None:
-    """Traces a model as it will be served.
+    """Traces a model as it will be served: it, or a layer in it, is the user's.
 
-    Args:
-      model: of the user's, or with a layer of the user's.
-      shape: height, width and channels.
-      who: the configuration key, and the dotted path there.
-      layers: the model's, of which one may be to blame.
-
-    Raises:
-      UserCodeError: it can't be traced.
-      DarkroomError: it calls Python.
+    A UserCodeError where it can't be traced, a DarkroomError where it calls Python. Its images have
+    the ``shape`` of height, width and channels.
     """
     run = tf.function(lambda images: model(images, training=False), autograph=False)
     try:
@@ -40,15 +33,9 @@ def check(
 
 
 def refuse_python(graph: tf.Graph, who: str, layers: Iterable[keras.Layer] = ()) -> None:
-    """Checks that a graph doesn't call Python.
+    """Raises a DarkroomError where a graph, with the user's code in it, calls Python.
 
-    Args:
-      graph: with the user's code in it.
-      who: the configuration key, and the dotted path there.
-      layers: of which one may be to blame.
-
-    Raises:
-      DarkroomError: it does.
+    ``who`` is the configuration key, and the dotted path there; one of ``layers`` may be to blame.
     """
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
@@ -66,7 +53,6 @@ def _with_layer(who: str, layer: keras.Layer | None) -> str:
 
 
 def _raised_in(error: BaseException) -> keras.Layer | None:
-    """The innermost layer whose method raised."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     owners = [frame.f_locals.get("self") for frame in frames]
     return next((owner for owner in reversed(owners) if isinstance(owner, keras.Layer)), None)

@@ -9,15 +9,9 @@ from darkroom.components.base.errors import DarkroomError, UserCodeError, closes
 
 
 def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
-    """Imports ``package.module.name``.
+    """Imports ``package.module.name``, which the configuration names at ``key``.
 
-    Args:
-      dotted_path: where the function or class is.
-      key: the configuration key that names it, for the message.
-
-    Raises:
-      DarkroomError: malformed path, missing module, or missing attribute.
-      UserCodeError: the module itself raised while it was imported.
+    A DarkroomError where there is no such thing, a UserCodeError where the module itself raised.
     """
     module_name, _, name = dotted_path.rpartition(".")
     if not module_name or not all(part.isidentifier() for part in dotted_path.split(".")):
@@ -59,11 +53,7 @@ def _moved(error: ModuleNotFoundError) -> str:
 def call(function: Callable[..., Any], who: str, *args: Any, failed: str = "failed") -> Any:
     """Calls a user's function; what it raises comes back with the user's traceback alone.
 
-    Args:
-      function: of the user's.
-      who: its dotted path, for the message.
-      args: its arguments.
-      failed: what the message says about it.
+    The message has its dotted path, ``who``, and says that it ``failed``.
     """
     try:
         return function(*args)

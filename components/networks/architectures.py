@@ -15,24 +15,20 @@ class Architecture(NamedTuple):
     smallest: int  # height and width, pixels
 
 
+_SMALLEST = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}  # of others: 32
+_BY_PIXELS = {
+    "bgr": "ResNet50 ResNet101 ResNet152 VGG16 VGG19",
+    "bytes": "ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge "
+    "EfficientNetB0 EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4 EfficientNetB5 "
+    "EfficientNetB6 EfficientNetB7 EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2 "
+    "EfficientNetV2B3 EfficientNetV2S EfficientNetV2M EfficientNetV2L "
+    "MobileNetV3Large MobileNetV3Small",
+    "imagenet": "DenseNet121 DenseNet169 DenseNet201",
+    "signed": "InceptionResNetV2 InceptionV3 MobileNet MobileNetV2 NASNetLarge NASNetMobile "
+    "ResNet50V2 ResNet101V2 ResNet152V2 Xception",
+}
 ARCHITECTURES = {
-    **dict.fromkeys(
-        ("ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge"),
-        Architecture("bytes", 32),
-    ),
-    **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), Architecture("imagenet", 32)),
-    **dict.fromkeys((f"EfficientNetB{number}" for number in range(8)), Architecture("bytes", 32)),
-    **dict.fromkeys(
-        (f"EfficientNetV2{size}" for size in ("B0", "B1", "B2", "B3", "S", "M", "L")),
-        Architecture("bytes", 32),
-    ),
-    "InceptionResNetV2": Architecture("signed", 75),
-    "InceptionV3": Architecture("signed", 75),
-    **dict.fromkeys(("MobileNet", "MobileNetV2"), Architecture("signed", 32)),
-    **dict.fromkeys(("MobileNetV3Large", "MobileNetV3Small"), Architecture("bytes", 32)),
-    **dict.fromkeys(("NASNetLarge", "NASNetMobile"), Architecture("signed", 32)),
-    **dict.fromkeys(("ResNet50", "ResNet101", "ResNet152"), Architecture("bgr", 32)),
-    **dict.fromkeys(("ResNet50V2", "ResNet101V2", "ResNet152V2"), Architecture("signed", 32)),
-    **dict.fromkeys(("VGG16", "VGG19"), Architecture("bgr", 32)),
-    "Xception": Architecture("signed", 71),
+    name: Architecture(pixels, _SMALLEST.get(name, 32))
+    for pixels, names in _BY_PIXELS.items()
+    for name in names.split()
 }

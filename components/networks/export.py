@@ -2,9 +2,9 @@
 
 import functools
 import json
-import os
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -29,11 +29,7 @@ class ServingModel(tf.Module):
     """
 
     def __init__(
-        self,
-        model: keras.Model,
-        transform: tft.TFTransformOutput,
-        classes: list[str],
-        head: str,
+        self, model: keras.Model, transform: tft.TFTransformOutput, classes: list[str], head: str
     ):
         super().__init__()
         # A Keras variable that is tracked is saved beside the tf.Variable that it wraps, and a
@@ -59,7 +55,6 @@ class ServingModel(tf.Module):
         self._gives_scores = _ends_in(model, "softmax" if head == "softmax" else "sigmoid")
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
-        """The signatures by name."""
         images = tf.TensorSpec([None], tf.string, signatures.IMAGE_BYTES)
         examples = tf.TensorSpec([None], tf.string, signatures.EXAMPLES_INPUT)
         return {
@@ -110,26 +105,31 @@ def save(
     """Writes the SavedModel, with warm-up requests made of real images.
 
     Args:
-      serving_model: what to export.
-      directory: where; what is there is replaced.
+      serving_model, directory: what to export, and where; what is there is replaced.
       sample_images: a few encoded images of the eval split.
       facts: about the training, for ``darkroom inspect``.
     """
-    if os.path.isdir(directory):
+    if Path(directory).is_dir():
         shutil.rmtree(directory)
     tf.saved_model.save(serving_model, directory, signatures=serving_model.signatures())
-    path = os.path.join(directory, signatures.WARMUP_PATH)
-    os.makedirs(os.path.dirname(path))
-    for name, content in (
-        (signatures.CONTRACT_PATH, serving_model.contract),
-        (description.FACTS_PATH, facts or {}),
-    ):
-        with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
-    with tf.io.TFRecordWriter(path) as writer:
+    warmup = Path(directory, signatures.WARMUP_PATH)
+    warmup.parent.mkdir(parents=True)
+    contents = {
+        signatures.CONTRACT_PATH: serving_model.contract,
+        description.FACTS_PATH: facts or {},
+    }
+    for name, content in contents.items():
+        Path(directory, name).write_text(json.dumps(content, indent=2), encoding="utf-8")
+    with tf.io.TFRecordWriter(str(warmup)) as writer:
         for batch_size in _WARMUP_BATCHES:
             images = (sample_images * batch_size)[:batch_size]
-            writer.write(_predict_log(images).SerializeToString())
+            request = predict_pb2.PredictRequest()
+            request.model_spec.signature_name = signatures.SERVING
+            inputs = tf.make_tensor_proto(images, tf.string)
+            request.inputs[signatures.IMAGE_BYTES].CopyFrom(inputs)
+            log = prediction_log_pb2.PredictLog(request=request)
+            entry = prediction_log_pb2.PredictionLog(predict_log=log)
+            writer.write(entry.SerializeToString())
 
 
 def _ends_in(layer: keras.Layer, activation: str) -> bool:
@@ -138,12 +138,3 @@ def _ends_in(layer: keras.Layer, activation: str) -> bool:
     if isinstance(layer, keras.layers.Softmax):
         return activation == "softmax"
     return getattr(layer, "activation", None) is keras.activations.get(activation)
-
-
-def _predict_log(images: list[bytes]) -> prediction_log_pb2.PredictionLog:
-    request = predict_pb2.PredictRequest()
-    request.model_spec.signature_name = signatures.SERVING
-    request.inputs[signatures.IMAGE_BYTES].CopyFrom(tf.make_tensor_proto(images, tf.string))
-    return prediction_log_pb2.PredictionLog(
-        predict_log=prediction_log_pb2.PredictLog(request=request)
-    )

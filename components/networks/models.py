@@ -39,12 +39,9 @@ _OPTIMIZERS = {
 def build_model(
     hp: keras_tuner.HyperParameters, config: NetworkSettings, num_classes: int
 ) -> keras.Model:
-    """The model that the configuration names.
+    """The model that the configuration, with a trial's values in it, names.
 
-    Args:
-      hp: the trial's hyperparameters; empty where nothing is searched.
-      config: the ``preprocessing``, ``model`` and ``training`` sections, the trial's values in it.
-      num_classes: size of the label vocabulary.
+    ``hp`` are the trial's hyperparameters; empty where nothing is searched.
     """
     if config.model.head == "binary" and num_classes != 2:
         raise DarkroomError(
@@ -53,9 +50,8 @@ def build_model(
         )
     path = config.model.build_fn
     if path is None:
-        networks = {"cnn": cnn, "dense": dense, "residual": residual}
-        network = networks.get(config.model.name, application)
-        model = compiled(network(config, num_classes), config)
+        own = {"cnn": cnn, "dense": dense, "residual": residual}
+        model = compiled(own.get(config.model.name, application)(config, num_classes), config)
         if config.model.weights not in (None, "imagenet"):
             weights.load(model, str(remote.fetch(config.model.weights)))
         return model
@@ -66,37 +62,34 @@ def build_model(
             f"model.build_fn: expected {path} to return a compiled keras.Model, "
             f"received {'one that is not compiled' if isinstance(model, keras.Model) else model!r}."
         )
-    size = config.preprocessing
-    shape = (size.height, size.width, size.channels)
-    tracing.check(model, shape, f"model.build_fn: {path}", parts.leaves(model))
-    expected = _outputs(config, num_classes)
+    tracing.check(model, _shape(config), f"model.build_fn: {path}", parts.leaves(model))
+    expected = (None, _outputs(config, num_classes))
     # A subclassed model tells its shape only after the first batch.
-    output_shape = getattr(model, "output_shape", (None, expected))
-    if output_shape != (None, expected):
+    output_shape = getattr(model, "output_shape", expected)
+    if output_shape != expected:
         raise DarkroomError(
             f"model.build_fn: expected {path} to return a model with the output shape "
-            f"{(None, expected)} for model.head {config.model.head} and {num_classes} classes, "
+            f"{expected} for model.head {config.model.head} and {num_classes} classes, "
             f"received {output_shape}."
         )
     return model
 
 
+def _shape(config: NetworkSettings) -> tuple[int, int, int]:
+    return config.preprocessing.height, config.preprocessing.width, config.preprocessing.channels
+
+
 def _outputs(config: NetworkSettings, num_classes: int) -> int:
-    """How many outputs a network has."""
     return 1 if config.model.head == "binary" else num_classes
 
 
 def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """A network's input, and what comes of it: the same, or what ``model.input_layer`` makes.
 
-    Args:
-      config: the ``preprocessing`` and ``model`` sections.
-
-    Raises:
-      UserCodeError: the layer raised, or can't be traced to a graph.
-      DarkroomError: it is no layer, gives no images, or calls Python from the graph.
+    A UserCodeError where the layer raised, or can't be traced to a graph; a DarkroomError where it
+    is no layer, gives no images, or calls Python from the graph.
     """
-    images = _input(config)
+    images = keras.Input(_shape(config), name="image")
     path = config.model.input_layer
     if path is None:
         return images, images
@@ -119,30 +112,28 @@ def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor
 def cnn(config: NetworkSettings, num_classes: int) -> keras.Model:
     """Blocks of convolutions, batch normalisation and pooling, then dense layers."""
     images, hidden = begin(config)
-    initializer = config.model.initializer
-    blocks = [_listed(block) for block in config.model.filters]
-    pooled = config.model.pooled_blocks
-    for number, block in enumerate(blocks):
+    model = config.model
+    for number, block in enumerate(map(_listed, model.filters)):
         for place, filters in enumerate(block):
-            size = config.model.first_kernel_size if number == place == 0 else None
+            size = model.first_kernel_size if number == place == 0 else None
             # Batch normalisation of the last one comes right after it, with a bias of its own.
             last = place == len(block) - 1
-            before = last and config.model.normalize == "before"
+            before = last and model.normalize == "before"
             hidden = keras.layers.Conv2D(
                 filters,
-                size or config.model.kernel_size,
-                padding=config.model.padding,
+                size or model.kernel_size,
+                padding=model.padding,
                 use_bias=not before,
-                kernel_initializer=initializer,
+                kernel_initializer=model.initializer,
             )(hidden)
             if before:
                 hidden = keras.layers.BatchNormalization()(hidden)
-            hidden = keras.layers.Activation(config.model.activation)(hidden)
+            hidden = keras.layers.Activation(model.activation)(hidden)
             if last and not before:
                 hidden = keras.layers.BatchNormalization()(hidden)
-        if pooled is None or number < pooled:
+        if model.pooled_blocks is None or number < model.pooled_blocks:
             # "same" lets images shrink to one pixel instead of failing at odd sizes.
-            hidden = keras.layers.MaxPooling2D(padding=config.model.padding)(hidden)
+            hidden = keras.layers.MaxPooling2D(padding=model.padding)(hidden)
     return _whole("cnn", images, keras.layers.Flatten()(hidden), config, num_classes)
 
 
@@ -158,18 +149,20 @@ def residual(config: NetworkSettings, num_classes: int) -> keras.Model:
         for block in range(config.model.blocks):
             stride = 2 if stage and not block else 1
             hidden = _residual_block(hidden, width, stride, config.model)
-    hidden = keras.layers.BatchNormalization()(hidden)
-    hidden = keras.layers.Activation(config.model.activation)(hidden)
-    hidden = keras.layers.GlobalAveragePooling2D()(hidden)
+    hidden = keras.layers.GlobalAveragePooling2D()(_activated(hidden, config.model))
     return _whole("residual", images, hidden, config, num_classes)
+
+
+def _activated(hidden: keras.KerasTensor, model: sections.Model) -> keras.KerasTensor:
+    hidden = keras.layers.BatchNormalization()(hidden)
+    return keras.layers.Activation(model.activation)(hidden)
 
 
 def _residual_block(
     hidden: keras.KerasTensor, width: int, stride: int, model: sections.Model
 ) -> keras.KerasTensor:
     shortcut = hidden
-    hidden = keras.layers.BatchNormalization()(hidden)
-    hidden = keras.layers.Activation(model.activation)(hidden)
+    hidden = _activated(hidden, model)
     if stride > 1 or shortcut.shape[-1] != width:
         shortcut = hidden
         if stride > 1:
@@ -177,9 +170,7 @@ def _residual_block(
             # with which TensorFlow 2.16's oneDNN corrupted memory where it has 8 channels.
             shortcut = keras.layers.AveragePooling2D(stride, padding="same")(hidden)
         shortcut = _convolution(shortcut, width, 1, 1, model)
-    hidden = _convolution(hidden, width, 3, stride, model)
-    hidden = keras.layers.BatchNormalization()(hidden)
-    hidden = keras.layers.Activation(model.activation)(hidden)
+    hidden = _activated(_convolution(hidden, width, 3, stride, model), model)
     hidden = _convolution(hidden, width, 3, 1, model)
     return keras.layers.Add()([shortcut, hidden])
 
@@ -188,14 +179,8 @@ def _convolution(
     hidden: keras.KerasTensor, width: int, size: int, stride: int, model: sections.Model
 ) -> keras.KerasTensor:
     # Without a bias: batch normalisation, which has one, follows somewhere.
-    return keras.layers.Conv2D(
-        width,
-        size,
-        stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer=model.initializer,
-    )(hidden)
+    options = {"padding": "same", "use_bias": False, "kernel_initializer": model.initializer}
+    return keras.layers.Conv2D(width, size, stride, **options)(hidden)
 
 
 def application(config: NetworkSettings, num_classes: int) -> keras.Model:
@@ -227,11 +212,9 @@ def application(config: NetworkSettings, num_classes: int) -> keras.Model:
             f"{url[1]} of keras.applications into {os.path.join(home, 'models')}."
         ) from error
     hidden = architecture(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(hidden))
-    if config.model.pooling == "average":
-        hidden = keras.layers.GlobalAveragePooling2D()(hidden)
-    else:
-        hidden = keras.layers.Flatten()(hidden)
-    return _whole(name.lower(), images, hidden, config, num_classes)
+    average = config.model.pooling == "average"
+    pooling = keras.layers.GlobalAveragePooling2D if average else keras.layers.Flatten
+    return _whole(name.lower(), images, pooling()(hidden), config, num_classes)
 
 
 @keras.saving.register_keras_serializable("darkroom")
@@ -258,7 +241,6 @@ class _Pixels(keras.layers.Layer):
         return images[..., ::-1] * 255.0 - list(self._BGR_MEAN)
 
     def get_config(self) -> dict[str, object]:
-        """For saving."""
         return {**super().get_config(), "pixels": self.pixels}
 
 
@@ -282,8 +264,8 @@ def compiled(model: keras.Model, config: NetworkSettings) -> keras.Model:
         ),
         loss=loss,
         metrics=[accuracy],
-        jit_compile=bool(config.training.jit_compile),
-        steps_per_execution=_steps_per_execution(model, config.training),
+        jit_compile=bool(training.jit_compile),
+        steps_per_execution=_steps_per_execution(model, training),
     )
     return model
 
@@ -296,7 +278,6 @@ class _Smoothed(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def get_config(self) -> dict[str, object]:
-        """For saving."""
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
@@ -326,15 +307,12 @@ class SmoothedBinaryCrossentropy(_Smoothed):
 
 
 def _binary_accuracy(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-    """The share of right answers; a logit above 0 is a yes."""
     return keras.metrics.binary_accuracy(y_true, y_pred, threshold=0.0)
 
 
 def _steps_per_execution(model: keras.Model, training: sections.Training) -> int:
-    """As configured, or less: Keras runs whole executions only, one must divide an epoch.
-
-    Of large inputs a step takes long enough by itself, and an interruption waits for its end.
-    """
+    """As configured, or less: Keras runs whole executions only, one must divide an epoch."""
+    # Of large inputs a step takes long enough by itself, and an interruption waits for its end.
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return 1  # Keras 3.8's loop of steps fails in TensorFlow where an iterator has replicas
     values = training.batch_size * math.prod(model.input_shape[1:])
@@ -348,11 +326,6 @@ def _listed(group: int | list[int]) -> list[int]:
     return group if isinstance(group, list) else [group]
 
 
-def _input(config: NetworkSettings) -> keras.KerasTensor:
-    size = config.preprocessing
-    return keras.Input((size.height, size.width, size.channels), name="image")
-
-
 def _whole(
     name: str,
     images: keras.KerasTensor,
@@ -363,16 +336,15 @@ def _whole(
     """The network in two parts, which transfer learning trains apart: backbone and classifier."""
     backbone = keras.Model(images, hidden, name=parts.BACKBONE)
     inputs = hidden = keras.Input(backbone.output_shape[1:], name="hidden")
+    model, dense = config.model, keras.layers.Dense
     if name != "dense":
-        hidden = keras.layers.Dropout(config.model.dropout)(hidden)
-    for units in filter(None, config.model.units):
-        hidden = keras.layers.Dense(
-            units, config.model.activation, kernel_initializer=config.model.initializer
-        )(hidden)
-        hidden = keras.layers.Dropout(config.model.dropout)(hidden)
+        hidden = keras.layers.Dropout(model.dropout)(hidden)
+    for units in filter(None, model.units):
+        hidden = dense(units, model.activation, kernel_initializer=model.initializer)(hidden)
+        hidden = keras.layers.Dropout(model.dropout)(hidden)
     # In float32 also where the rest computes with 16 bits, which a softmax is too fine for.
     outputs = _outputs(config, num_classes)
-    logits = keras.layers.Dense(outputs, name="logits", dtype="float32")(hidden)
+    logits = dense(outputs, name="logits", dtype="float32")(hidden)
     classifier = keras.Model(inputs, logits, name=parts.CLASSIFIER)
-    image = _input(config)
+    image = keras.Input(_shape(config), name="image")
     return keras.Model(image, classifier(backbone(image)), name=name)

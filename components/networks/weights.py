@@ -16,13 +16,9 @@ from darkroom.components.networks import parts
 def load(model: keras.Model, source: str) -> None:
     """Sets the weights of a network's backbone, and of its classifier where that fits.
 
-    Args:
-      model: one of ``models``, in two parts.
-      source: a ``.weights.h5`` or ``.keras`` file of such a model, or of a backbone alone; or the
-        folder of a pushed version.
-
-    Raises:
-      DarkroomError: they are not there, or belong to another network.
+    ``model`` is one of ``models``, in two parts; ``source`` a ``.weights.h5`` or ``.keras`` file of
+    such a model, or of a backbone alone, or the folder of a pushed version. A DarkroomError where
+    they are not there, or belong to another network.
     """
     backbone = model.get_layer(parts.BACKBONE)
     classifier = model.get_layer(parts.CLASSIFIER)
@@ -42,7 +38,8 @@ def load(model: keras.Model, source: str) -> None:
     else:
         values = _pushed(source)
     _assign(backbone, values[0], source)
-    if len(values) > 1 and _fits(classifier.weights, values[1]):
+    shapes = [tuple(weight.shape) for weight in classifier.weights]
+    if len(values) > 1 and shapes == [value.shape for value in values[1]]:
         classifier.set_weights(values[1])
 
 
@@ -53,8 +50,7 @@ def _pushed(folder: str) -> list[list[np.ndarray]]:
             f"model.weights: {folder} is no pushed version: expected a folder with a "
             "saved_model.pb, such as runs/NAME/pushed/NAME/VERSION."
         )
-    # The network of an earlier version.
-    kept = getattr(tf.saved_model.load(folder), "parts", None)
+    kept = getattr(tf.saved_model.load(folder), "parts", None)  # none in earlier versions'
     if not kept:
         raise DarkroomError(
             f"model.weights: {folder} was not made from one of darkroom's own networks, so it "
@@ -103,13 +99,12 @@ def _reason(warning: str) -> str | None:
 
 
 def _assign(part: keras.Model, values: Sequence[np.ndarray], source: str) -> None:
-    owners = [(layer, weight) for layer in parts.leaves(part) for weight in layer.weights]
-    if len(owners) != len(values):
+    if len(part.weights) != len(values):
         raise DarkroomError(
             f"model.weights: {source} has {len(values)} arrays of weights, the network's backbone "
-            f"{len(owners)}. Set model to what the weights were trained with."
+            f"{len(part.weights)}. Set model to what the weights were trained with."
         )
-    by_id = {id(weight): layer for layer, weight in owners}
+    by_id = {id(weight): leaf for leaf in parts.leaves(part) for weight in leaf.weights}
     for weight, value in zip(part.weights, values, strict=True):
         if tuple(weight.shape) != value.shape:
             raise DarkroomError(
@@ -118,7 +113,3 @@ def _assign(part: keras.Model, values: Sequence[np.ndarray], source: str) -> Non
                 "model and preprocessing to what the weights were trained with."
             )
     part.set_weights(values)
-
-
-def _fits(weights: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> bool:
-    return [tuple(w.shape) for w in weights] == [value.shape for value in values]

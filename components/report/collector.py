@@ -168,7 +168,7 @@ class _Sections:
         rows, picture = tuning.search(self._artifacts["tuner_results"])
         return {
             "objective": self._config["tuner"]["objective"],
-            "rows": rows,
+            "rows": [row.flat() for row in rows],
             "best": tuning.best_hyperparameters(self._artifacts["best_hyperparameters"]),
             "picture": self._picture("search", shutil.copyfile, picture) if picture else None,
         }

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from darkroom.components.evaluation.metrics import OVERALL
 from darkroom.components.report import views
 from darkroom.components.report.facts import Data, Evaluation, Facts, Search, Training
-from darkroom.components.tuning import trial_table
 
 # A table of more rows is folded.
 LONG = 20
@@ -97,7 +96,7 @@ def _data(data: Data | None) -> list[str]:
 def _search(search: Search | None) -> list[str]:
     if search is None:
         return []
-    done = [row for row in search["rows"] if not trial_table.failed(row)]
+    done = [row for row in search["rows"] if not views.trial(row).failed]
     best = ", ".join(f"{key} = {value}" for key, value in search["best"].items())
     words = [f"{len(done)} of {len(search['rows'])} trials finished, by {search['objective']}"]
     return [*words, *([f"best: {best}"] if best else [])]

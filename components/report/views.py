@@ -13,6 +13,7 @@ from darkroom.components.evaluation.metrics import OF_CLASSES, OVERALL
 from darkroom.components.report.facts import Data, Evaluation, Facts, Feature, Search, Serving
 from darkroom.components.runs.environment import Environment
 from darkroom.components.tuning import trial_table
+from darkroom.components.tuning.tuner_results import TrialRow
 
 NOTHING = "–"
 # Of our own metrics: whether more of a user's is better nobody has said.
@@ -120,8 +121,13 @@ def served(serving: Serving | None) -> list[tuple[str, str]]:
 
 def hyperparameters(search: Search) -> dict[str, str]:
     """Short names of the hyperparameters that its trials have, by key."""
-    rows = map(trial_table.hyperparameters, search["rows"])
+    rows = [trial(row).hyperparameters for row in search["rows"]]
     return trial_table.short_names(list(dict.fromkeys(key for row in rows for key in row)))
+
+
+def trial(row: Mapping[str, object]) -> TrialRow:
+    """A trial, of its row in a report's facts."""
+    return TrialRow.of(row)
 
 
 def class_rows(evaluation: Evaluation) -> list[ClassRow]:

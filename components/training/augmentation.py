@@ -3,6 +3,8 @@
 They come after the preprocessing that is kept in memory, and never in evaluation or serving.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -13,16 +15,10 @@ from darkroom.components.training import dataset
 def augment(
     steps: tf.data.Dataset, config: sections.Augmentation | None, seed: int
 ) -> tf.data.Dataset:
-    """Changes every batch of images at random, each step in its own way.
+    """Changes batches of images at random, as seed and step say; without ``config`` none.
 
-    Args:
-      steps: triples of step int64 [], image float32 [batch, height, width, channels] and label,
-        as ``dataset.Feed`` makes them.
-      config: the ``augmentation`` section; None: nothing is changed.
-      seed: what is drawn, together with the step.
-
-    Returns:
-      Pairs of image and label.
+    From triples of step int64 [], image float32 [batch, height, width, channels] and label, as
+    ``dataset.Feed`` makes them, to pairs of image and label.
     """
     layers = _layers(config) if config else []
 
@@ -54,7 +50,6 @@ class _Seeds(keras.random.SeedGenerator):
         self._seed, self._count = seed, 0
 
     def next(self, ordered: bool = True) -> tf.Tensor:
-        """Another seed each time, int64 [2]."""
         self._count += 1
         return tf.random.experimental.stateless_fold_in(self._seed, self._count)
 
@@ -62,82 +57,62 @@ class _Seeds(keras.random.SeedGenerator):
 def _layers(config: sections.Augmentation) -> list[keras.Layer]:
     """Keras's layers of what is configured, in the order of the section's keys."""
     spatial = {"fill_mode": config.fill, "interpolation": "bilinear"}
-    layers: list[keras.Layer] = []
-
-    def add(kind: type, *values: object, **options: object) -> None:
-        layers.append(kind(*values, **options))
-
     # One for each direction: Keras draws once for both where it is told "horizontal_and_vertical".
-    if config.flip in ("horizontal", "both"):
-        add(keras.layers.RandomFlip, "horizontal")
-    if config.flip in ("vertical", "both"):
-        add(keras.layers.RandomFlip, "vertical")
+    flips = [kind for kind in ("horizontal", "vertical") if config.flip in (kind, "both")]
+    layers: list[keras.Layer] = [keras.layers.RandomFlip(kind) for kind in flips]
     if config.rotation:
-        add(keras.layers.RandomRotation, config.rotation, **spatial)
+        layers.append(keras.layers.RandomRotation(config.rotation, **spatial))
     if config.zoom != 0:
-        low, high = config.zoom if isinstance(config.zoom, list) else (-config.zoom, config.zoom)
+        ends = config.zoom if isinstance(config.zoom, list) else (-config.zoom, config.zoom)
         # Both axes alike, as a camera does.
-        add(keras.layers.RandomZoom, (low, high), **spatial)
+        layers.append(keras.layers.RandomZoom(tuple(ends), **spatial))
     if config.shear:
-        add(keras.layers.RandomShear, config.shear, config.shear, **spatial)
+        layers.append(keras.layers.RandomShear(config.shear, config.shear, **spatial))
     if config.translation:
-        add(keras.layers.RandomTranslation, config.translation, config.translation, **spatial)
-    if config.brightness:
-        add(RandomBrightness, config.brightness)
-    if config.contrast:
-        add(RandomContrast, config.contrast)
-    if config.cutout:
-        add(Cutout, config.cutout)
-    return layers
+        both = config.translation, config.translation
+        layers.append(keras.layers.RandomTranslation(*both, **spatial))
+    own = {_brightness: config.brightness, _contrast: config.contrast, _cutout: config.cutout}
+    return [*layers, *(_OfImage(change, amount) for change, amount in own.items() if amount)]
 
 
 class _OfImage:
     """One random change, as Keras's layers have it; theirs want pixels in a known range."""
 
-    def __init__(self, amount: float):
-        self.amount = amount
+    def __init__(self, change: Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor], amount: float):
+        """Of images float32 [batch, height, width, channels], by two numbers for each image."""
+        self._change, self._amount = change, amount
 
     def get_random_transformation(
         self, images: tf.Tensor, training: bool, seed: _Seeds
     ) -> tf.Tensor:
-        """Two numbers for each image from -1 to 1, float32 [batch, 2]."""
+        """Numbers from -1 to 1, float32 [batch, 2]."""
         return tf.random.stateless_uniform((tf.shape(images)[0], 2), seed.next(), -1.0, 1.0)
 
+    def transform_images(self, images: tf.Tensor, chosen: tf.Tensor, training: bool) -> tf.Tensor:
+        return self._change(images, chosen, self._amount)
 
-class RandomBrightness(_OfImage):
+
+def _brightness(images: tf.Tensor, chosen: tf.Tensor, amount: float) -> tf.Tensor:
     """Adds up to ``amount`` of an image's range between its darkest and its brightest value."""
-
-    def transform_images(self, images: tf.Tensor, chosen: tf.Tensor, training: bool) -> tf.Tensor:
-        """float32 [batch, height, width, channels] to the same."""
-        low = tf.reduce_min(images, axis=(1, 2, 3), keepdims=True)
-        high = tf.reduce_max(images, axis=(1, 2, 3), keepdims=True)
-        return images + self.amount * _per_image(chosen) * (high - low)
+    low = tf.reduce_min(images, axis=(1, 2, 3), keepdims=True)
+    high = tf.reduce_max(images, axis=(1, 2, 3), keepdims=True)
+    return images + amount * chosen[:, :1, tf.newaxis, tf.newaxis] * (high - low)
 
 
-class RandomContrast(_OfImage):
+def _contrast(images: tf.Tensor, chosen: tf.Tensor, amount: float) -> tf.Tensor:
     """Stretches values away from an image's mean, or towards it, by up to ``amount``."""
-
-    def transform_images(self, images: tf.Tensor, chosen: tf.Tensor, training: bool) -> tf.Tensor:
-        """float32 [batch, height, width, channels] to the same."""
-        mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
-        return mean + (images - mean) * (1.0 + self.amount * _per_image(chosen))
+    mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
+    return mean + (images - mean) * (1.0 + amount * chosen[:, :1, tf.newaxis, tf.newaxis])
 
 
-class Cutout(_OfImage):
+def _cutout(images: tf.Tensor, chosen: tf.Tensor, amount: float) -> tf.Tensor:
     """Puts the image's mean into a square of ``amount`` of its sides, at a random place."""
+    centre = 0.5 + 0.5 * chosen  # in units of the sides; it may be anywhere
 
-    def transform_images(self, images: tf.Tensor, chosen: tf.Tensor, training: bool) -> tf.Tensor:
-        """float32 [batch, height, width, channels] to the same."""
-        height, width = images.shape[1], images.shape[2]
-        centre = 0.5 + 0.5 * chosen  # in units of the sides; it may be anywhere
-        rows = (tf.range(height, dtype=tf.float32) + 0.5) / height
-        columns = (tf.range(width, dtype=tf.float32) + 0.5) / width
-        in_rows = tf.abs(rows[tf.newaxis, :] - centre[:, :1]) < self.amount / 2
-        in_columns = tf.abs(columns[tf.newaxis, :] - centre[:, 1:]) < self.amount / 2
-        inside = in_rows[:, :, tf.newaxis, tf.newaxis] & in_columns[:, tf.newaxis, :, tf.newaxis]
-        mean = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
-        return tf.where(inside, mean, images)
+    def inside(axis: int) -> tf.Tensor:
+        size = images.shape[axis + 1]
+        places = (tf.range(size, dtype=tf.float32) + 0.5) / size
+        return tf.abs(places - centre[:, axis, tf.newaxis]) < amount / 2
 
-
-def _per_image(chosen: tf.Tensor) -> tf.Tensor:
-    return chosen[:, 0, tf.newaxis, tf.newaxis, tf.newaxis]
+    square = inside(0)[:, :, tf.newaxis, tf.newaxis] & inside(1)[:, tf.newaxis, :, tf.newaxis]
+    return tf.where(square, tf.reduce_mean(images, axis=(1, 2), keepdims=True), images)

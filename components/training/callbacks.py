@@ -1,11 +1,14 @@
-"""Keras callbacks by which a training reports how far it is, and what is wrong with it."""
+"""Keras callbacks by which a training reports how far it is, its curves, and what is wrong."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 
 import keras
+import tensorflow as tf
 
 from darkroom.components.base import progress
+from darkroom.components.training.model_run import History
 
 _SECONDS_BETWEEN_REPORTS = 0.2
 # Many trainings have learnt nothing yet after the first epochs.
@@ -49,13 +52,7 @@ class Diagnose(keras.callbacks.Callback):
     """Warns of what is wrong with a training as soon as its curves show it, each thing once."""
 
     def __init__(self, node: str, diagnose: Callable[[dict[str, list[float]]], Mapping[str, str]]):
-        """Warns for ``node``.
-
-        Args:
-          node: its id.
-          diagnose: gives a sentence for each thing that is wrong, of the metrics so far by name.
-            It is an argument so that only who uses it depends on its sentences.
-        """
+        """Warns for ``node`` what ``diagnose`` says of the metrics so far, a sentence for each."""
         super().__init__()
         self._node, self._diagnose = node, diagnose
         self._history: dict[str, list[float]] = {}
@@ -70,3 +67,43 @@ class Diagnose(keras.callbacks.Callback):
         for problem in sentences.keys() - self._reported:
             progress.warn(self._node, f"after epoch {epoch + 1}: {sentences[problem]}")
         self._reported |= sentences.keys()
+
+
+class Curves(keras.callbacks.Callback):
+    """Writes metrics for TensorBoard under the names that Keras's TensorBoard callback gives them.
+
+    That one can't write what an interrupted run had done before, nor count over several fits.
+    """
+
+    def __init__(self, folder: str):
+        """Writes to the folders ``train`` and ``validation`` below ``folder``."""
+        super().__init__()
+        self.before = 0  # epochs that were done before the fit
+        self._folder = folder
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+
+    def write(self, history: History, before: int) -> None:
+        """Writes epochs that were done, the first of them as number ``before``."""
+        # Epoch by epoch: a step that is lower than the one before looks like a restart.
+        for epoch, values in enumerate(zip(*history.values(), strict=True), before):
+            self._write(epoch, dict(zip(history, values, strict=True)))
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._write(self.before + epoch, logs or {})
+
+    def _write(self, epoch: int, logs: Logs) -> None:
+        for name, value in logs.items():
+            split, tag = place(name)
+            if split not in self._writers:
+                path = os.path.join(self._folder, split)
+                self._writers[split] = tf.summary.create_file_writer(path)
+            with self._writers[split].as_default():
+                tf.summary.scalar(tag, float(value), step=epoch)
+        for writer in self._writers.values():
+            writer.flush()
+
+
+def place(metric: str) -> tuple[str, str]:
+    """The folder below a training's own that holds a metric, and the metric's tag there."""
+    split = "validation" if metric.startswith("val_") else "train"
+    return split, f"epoch_{metric.removeprefix('val_')}"

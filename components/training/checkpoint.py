@@ -1,6 +1,5 @@
 """What a training needs to go on where it was interrupted."""
 
-import contextlib
 import hashlib
 import io
 import json
@@ -11,10 +10,9 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from darkroom.components.base import remote
-from darkroom.components.training.model_run import Comparison, History
+from darkroom.components.training.model_run import History, TrainingHistory
 from darkroom.serving import files
 
 
@@ -26,25 +24,7 @@ class Stopping(NamedTuple):
     best_epoch: int  # from 0; -1: what the stages before came to
 
 
-class Stages(BaseModel):
-    """What stages of a training came to, one after the other."""
-
-    model_config = ConfigDict(frozen=True)
-
-    history: History = Field({})
-    epoch: int = -1
-    """The best one, from 0 over all of them."""
-    begins: list[tuple[str, int]] = Field([])
-    """Each stage's name, and the number of its first epoch."""
-    comparison: Comparison | None = None
-
-    @property
-    def epochs(self) -> int:
-        """How many they had."""
-        return len(self.history.get("loss", []))
-
-
-_NONE = Stages()
+_NONE = TrainingHistory()
 
 
 class State(NamedTuple):
@@ -57,7 +37,7 @@ class State(NamedTuple):
     stopping: Stopping
     variables: list[np.ndarray]  # of model and optimizer
     best_weights: list[np.ndarray]  # of the best epoch; may be empty
-    earlier: Stages
+    earlier: TrainingHistory  # of the stages before
 
 
 def read(path: str) -> State | None:
@@ -70,7 +50,7 @@ def read(path: str) -> State | None:
                 **{
                     **facts,
                     "stopping": Stopping(**facts["stopping"]),
-                    "earlier": Stages.model_validate(facts["earlier"]),
+                    "earlier": TrainingHistory.model_validate(facts["earlier"]),
                 },
                 variables=[file[f"variable{number}"] for number in range(count)],
                 best_weights=[file[f"best{number}"] for number in range(best)],
@@ -82,18 +62,22 @@ def read(path: str) -> State | None:
 class Checkpoint:
     """A file that holds the newest state of one training, and is whole or not there."""
 
-    def __init__(self, folder: str, **determined_by: object):
-        """A training that other facts determine has another file in ``folder``, or below a URI."""
+    def __init__(self, folder: str, writes: bool = True, **determined_by: object):
+        """A training that other facts determine has another file in ``folder``, or below a URI.
+
+        Of several machines, only the chief ``writes``.
+        """
         text = json.dumps(determined_by, sort_keys=True)
-        self._folder = folder
+        self._folder, self._writes = folder, writes
         self.path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:16] + ".npz")
 
     def read(self) -> State | None:
-        """The state; None where there is none, or none that can be read."""
         return read(self.path)
 
     def write(self, state: State) -> None:
         """Replaces the state in one step."""
+        if not self._writes:
+            return
         facts = state._asdict()
         variables, best = facts.pop("variables"), facts.pop("best_weights")
         facts |= {
@@ -104,34 +88,14 @@ class Checkpoint:
         arrays = {f"variable{number}": value for number, value in enumerate(variables)}
         arrays |= {f"best{number}": value for number, value in enumerate(best)}
         here = remote.place(self.path)
-        os.makedirs(here.parent, exist_ok=True)
-        unfinished = files.unfinished_path(str(here))
-        try:
-            with open(unfinished, "wb") as file:
-                np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
-        except OSError:  # a full disk, which it would keep full
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(unfinished)
-            raise
-        remote.move(unfinished, self.path)
-
-    def take_over(self, other: "Checkpoint") -> None:
-        """Makes another training's state this one's."""
-        remote.rename(other.path, self.path)
+        here.parent.mkdir(parents=True, exist_ok=True)
+        with files.replacing(here) as unfinished, open(unfinished, "wb") as file:
+            np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
+        remote.put(self.path)
 
     def clear(self) -> None:
         """Removes this and every other training's state."""
         remote.remove(self._folder)
-
-
-class ReadOnly(Checkpoint):
-    """The chief's, for the other machines of a training: what there is to write, the chief does."""
-
-    def write(self, state: State) -> None:
-        """Does nothing."""
-
-    def take_over(self, other: Checkpoint) -> None:
-        """Does nothing."""
 
 
 class Keep(keras.callbacks.Callback):
@@ -142,17 +106,13 @@ class Keep(keras.callbacks.Callback):
         checkpoint: Checkpoint,
         stopping: keras.callbacks.EarlyStopping,
         stage: int = 0,
-        earlier: Stages = _NONE,
+        earlier: TrainingHistory = _NONE,
         share: float = 0.1,
     ):
-        """Must come after ``stopping`` and all that adds to the logs in the list of callbacks.
+        """Reads the checkpoint now, and writes it after every epoch of this ``stage``.
 
-        Args:
-          checkpoint: read now, and written after every epoch.
-          stopping: of the fit.
-          stage: number of the stage.
-          earlier: what the stages before came to.
-          share: of the time of training that writing may take; else an epoch is left out.
+        But it leaves epochs out where writing takes more than this ``share`` of the time. In the
+        list of callbacks it must come after ``stopping``, and all that adds to the logs.
         """
         super().__init__()
         self._checkpoint, self._stage, self._earlier = checkpoint, stage, earlier
@@ -162,36 +122,30 @@ class Keep(keras.callbacks.Callback):
         self._written, self._took = time.monotonic(), 0.0
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        if self.state is None:
-            self._begin_with_earlier()
-            return
-        for variable, value in zip(_variables(self.model), self.state.variables, strict=True):
-            variable.assign(value)
-        for name, value in self.state.stopping._asdict().items():
-            setattr(self._stopping, name, value)
-        self._stopping.best_weights = self.state.best_weights or None
-
-    def _begin_with_earlier(self) -> None:
-        """What the stages before came to is the best, until it is beaten."""
-        if self._earlier.epochs and self._stopping.restore_best_weights:
-            monitored = self._earlier.history[self._stopping.monitor]
-            self._stopping.best = monitored[self._earlier.epoch]
-            self._stopping.best_epoch = -1
-            self._stopping.best_weights = self.model.get_weights()
+        stopping, earlier = self._stopping, self._earlier
+        if self.state is not None:
+            for variable, value in zip(_variables(self.model), self.state.variables, strict=True):
+                variable.assign(value)
+            for name, value in self.state.stopping._asdict().items():
+                setattr(stopping, name, value)
+            stopping.best_weights = self.state.best_weights or None
+        elif earlier.epochs and stopping.restore_best_weights:
+            # What the stages before came to is the best, until it is beaten.
+            stopping.best = earlier.history[stopping.monitor][earlier.exported_epoch]
+            stopping.best_epoch = -1
+            stopping.best_weights = self.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        history = self.state.history if self.state else {}
-        history = {
-            name: [*history.get(name, []), float(value)] for name, value in (logs or {}).items()
-        }
+        before = self.state.history if self.state else {}
+        best = self._stopping.best
         self.state = State(
             stage=self._stage,
             epoch=epoch + 1,
             over=bool(self.model.stop_training),
-            history=history,
+            history={n: [*before.get(n, []), float(value)] for n, value in (logs or {}).items()},
             stopping=Stopping(
                 self._stopping.wait,
-                None if self._stopping.best is None else float(self._stopping.best),
+                None if best is None else float(best),
                 self._stopping.best_epoch,
             ),
             variables=[],
@@ -211,19 +165,20 @@ class Keep(keras.callbacks.Callback):
         self._took = self._written - begin
 
 
-class KeepEvery(keras.callbacks.Callback):
-    """Writes a model's weights after every so many epochs."""
+def keep_every(
+    every: int, model: keras.Model, folder: str, before: int
+) -> keras.callbacks.Callback:
+    """Writes the weights of a model, of which a part may be fitted, after every so many epochs.
 
-    def __init__(self, every: int, whole: keras.Model, folder: str, before: int):
-        """Writes those of ``whole``, of which a part may be fitted; counts on from ``before``."""
-        super().__init__()
-        self._every, self._whole, self._folder, self._before = every, whole, folder, before
+    They are counted on from ``before``.
+    """
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        number = self._before + epoch + 1
-        if number % self._every == 0:
-            path = os.path.join(self._folder, f"epoch-{number:04d}.weights.h5")
-            self._whole.save_weights(path)
+    def save(epoch: int, logs: dict[str, float]) -> None:
+        number = before + epoch + 1
+        if number % every == 0:
+            model.save_weights(os.path.join(folder, f"epoch-{number:04d}.weights.h5"))
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=save)
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

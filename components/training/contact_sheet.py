@@ -12,13 +12,9 @@ _ROWS, _COLUMNS = 8, 10
 
 
 def draw(images: np.ndarray, config: Augmentation, seed: int, path: str) -> None:
-    """Writes a picture of what the network sees: a row for each image, the original first.
+    """Writes a PNG of what the network sees: a row for each image, the original first.
 
-    Args:
-      images: float32 [count, height, width, channels], preprocessed.
-      config: the ``augmentation`` section.
-      seed: what is drawn.
-      path: of the PNG file.
+    ``images`` are preprocessed, float32 [count, height, width, channels].
     """
     images = images[:_ROWS]
     batch = tf.data.Dataset.from_tensors((images, np.zeros(len(images)))).repeat()

@@ -1,6 +1,7 @@
 """From the examples of a split to batches for ``keras.Model.fit``."""
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -47,10 +48,9 @@ class Examples:
         """Keeps what was made already.
 
         Args:
-          inputs: of the network, [copies × count, ...], as ``coding`` encodes them.
+          inputs: of the network, [copies × count, ...], as ``coding`` encodes them, if at all.
           labels: class numbers [count], or of multi-label data 0 and 1 [count, num_classes].
-          coding: None: ``inputs`` are as the network takes them.
-          copies: the inputs have each example so often, in different augmentations.
+          coding, copies: the inputs have each example so often, in different augmentations.
           rows: numbers of the inputs that the examples have, [count]; None: one after the other.
         """
         self.inputs, self.labels, self.coding, self.copies = inputs, labels, coding, copies
@@ -67,16 +67,13 @@ class Examples:
         """Writes them to a folder, from which ``saved`` takes them."""
         os.makedirs(folder)
         self.inputs.save(os.path.join(folder, "inputs"))
-        coding, ends = self.coding, []
-        if coding is not None and coding.black is not None and coding.white is not None:
-            ends = [coding.black, coding.white]
         np.savez(
             os.path.join(folder, "facts.npz"),
             labels=self.labels,
             shape=self.inputs.shape,
             dtype=self.inputs.dtype.str,
-            coded=coding is not None,
-            ends=ends,
+            coded=self.coding is not None,
+            ends=self.coding.ends if self.coding else (),
         )
 
     @classmethod
@@ -86,11 +83,9 @@ class Examples:
             labels, shape, ends = facts["labels"], tuple(facts["shape"].tolist()), facts["ends"]
             dtype, coded = str(facts["dtype"]), bool(facts["coded"])
         inputs = Rows.of_file(os.path.join(folder, "inputs"), shape, dtype, len(labels), budget)
-        coding = Coding(*ends) if len(ends) else Coding(None, None)
-        return cls(inputs, labels, coding if coded else None)
+        return cls(inputs, labels, Coding(*ends) if coded else None)
 
     def counts(self) -> Counter[int]:
-        """Examples of each class."""
         if self.labels.ndim == 1:
             return Counter(self.labels.tolist())
         return Counter(dict(enumerate(self.labels.sum(axis=0).astype(int).tolist())))
@@ -105,11 +100,10 @@ class Examples:
     def load(self, numbered: tf.data.Dataset, in_chunks: bool = False) -> tf.data.Dataset:
         """Pairs of anything and row numbers [batch], to triples of it, inputs and labels.
 
-        With ``in_chunks`` several pairs come as one, [chunk, ...] and [chunk, batch]: Python, which
-        takes a tenth of a millisecond each time, has less to do.
+        With ``in_chunks`` several pairs come as one, [chunk, ...] and [chunk, batch]: each call of
+        Python takes a tenth of a millisecond.
         """
-        kept = tf.as_dtype(self.inputs.dtype)
-        label = tf.as_dtype(self.labels.dtype)
+        dtypes = [self.inputs.dtype, self.labels.dtype]
 
         def take(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             flat = rows.ravel()
@@ -121,23 +115,19 @@ class Examples:
             )
 
         def loaded(step: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            inputs, labels = tf.numpy_function(take, [rows], [kept, label], stateful=False)
+            inputs, labels = tf.numpy_function(take, [rows], dtypes, stateful=False)
             batch = [None] * rows.shape.rank
             inputs = tf.ensure_shape(inputs, [*batch, *self.inputs.shape])
             labels = tf.ensure_shape(labels, [*batch, *self.labels.shape[1:]])
             return step, inputs, labels
-
-        def decoded(
-            step: tf.Tensor, inputs: tf.Tensor, labels: tf.Tensor
-        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            return step, self.coding.decode(inputs) if self.coding else inputs, labels
 
         untouched = tf.autograph.experimental.do_not_convert
         triples = numbered.map(untouched(loaded), num_parallel_calls=2)
         if in_chunks:
             slices = tf.data.Dataset.from_tensor_slices
             triples = triples.flat_map(untouched(lambda *chunk: slices(chunk)))
-        return triples.map(untouched(decoded))
+        decode = self.coding.decode if self.coding else tf.identity
+        return triples.map(untouched(lambda step, inputs, labels: (step, decode(inputs), labels)))
 
     def first(self, count: int) -> np.ndarray:
         """The inputs of the first examples, [count, ...]."""
@@ -145,11 +135,7 @@ class Examples:
         return next(iter(self.load(rows)))[1].numpy()  # type: ignore[no-any-return]  # an array
 
 
-def of_arrays(inputs: np.ndarray, labels: np.ndarray, copies: int = 1) -> Examples:
-    """Examples that are in memory already."""
-    rows = Rows(inputs.shape[1:], inputs.dtype, inputs.nbytes)
-    rows.append(inputs)
-    return Examples(rows, labels, copies=copies)
+Splits = tuple[Examples, Examples]  # train and eval
 
 
 def splits(
@@ -158,14 +144,10 @@ def splits(
     transform: tft.TFTransformOutput,
     budget: int,
     place: str | None = None,
-) -> tuple[Examples, Examples]:
+) -> Splits:
     """The preprocessed examples of train and eval, which share ``budget`` bytes of memory.
 
-    Args:
-      train_files, eval_files: TFRecord files, as in TFX's ``FnArgs``.
-      transform: output of the Transform node.
-      budget: bytes of memory for them; what is more is read from a file.
-      place: from ``place_for``: if they are kept there, nothing is decoded again.
+    If they are kept in ``place``, from ``place_for``, nothing is decoded again.
     """
     if place is not None and os.path.exists(place):
         return kept(place, budget)
@@ -178,13 +160,12 @@ def place_for(
     folder: str, train_files: list[str], eval_files: list[str], transform: tft.TFTransformOutput
 ) -> str:
     """The sub-folder for what these files become in this transform graph."""
-    facts = json.dumps(
-        [sorted(train_files), sorted(eval_files), transform.transform_savedmodel_dir]
-    )
-    return os.path.join(folder, hashlib.sha256(facts.encode()).hexdigest()[:16])
+    facts = [sorted(train_files), sorted(eval_files), transform.transform_savedmodel_dir]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return os.path.join(folder, digest[:16])
 
 
-def keep(examples: tuple[Examples, Examples], place: str) -> None:
+def keep(examples: Splits, place: str) -> None:
     """Writes train and eval for other processes; what was kept before, of other data, goes."""
     shutil.rmtree(os.path.dirname(place), ignore_errors=True)
     unfinished = f"{place}.unfinished"
@@ -193,7 +174,7 @@ def keep(examples: tuple[Examples, Examples], place: str) -> None:
     os.rename(unfinished, place)
 
 
-def kept(place: str, budget: int) -> tuple[Examples, Examples]:
+def kept(place: str, budget: int) -> Splits:
     """What ``keep`` wrote, up to ``budget`` bytes of it in memory."""
     train = Examples.saved(os.path.join(place, "train"), budget)
     left = budget - train.inputs.held_bytes
@@ -208,18 +189,14 @@ def preprocessed(
 ) -> Examples:
     """The examples of a split, run through the transform graph once.
 
-    Args:
-      file_patterns: the split's TFRecord files, as in TFX's ``FnArgs.train_files``.
-      transform: output of the Transform node.
-      budget: bytes of memory for them; what is more goes into a temporary file.
-      coding: the first to try; None: to be found out.
+    Up to ``budget`` bytes are kept in memory, more in a temporary file. ``coding`` is the first to
+    try; None: to be found out.
     """
     chunks = _transformed(records(file_patterns).batch(_CHUNK), transform)
     coding = coding or _coding(chunks.element_spec[0].shape[1:], transform)
-    examples = _fill(chunks, coding, budget)
-    if examples is None:  # images were resized, or changed by a function of the user's
-        examples = _fill(chunks, Coding(None, None), budget)
-    assert examples is not None  # float16 takes anything
+    # None: images were resized, or changed by a function of the user's; float16 takes anything.
+    examples = _fill(chunks, coding, budget) or _fill(chunks, Coding(), budget)
+    assert examples is not None
     return examples
 
 
@@ -241,23 +218,21 @@ def _transformed(serialized: tf.data.Dataset, transform: tft.TFTransformOutput) 
 
 def _coding(shape: tf.TensorShape, transform: tft.TFTransformOutput) -> Coding:
     """uint8 between what the transform graph makes of black and of white, where it is one value."""
-    ends = []
-    for level in (0, 255):
-        picture = tf.io.encode_png(tf.fill(shape, tf.cast(level, tf.uint8))).numpy()
-        ends.append(
-            tfrecord.encode_example({features.IMAGE_KEY: picture, features.LABEL_KEY: b"none"})
-        )
+    pictures = [tf.io.encode_png(tf.fill(shape, tf.cast(level, tf.uint8))) for level in (0, 255)]
+    ends = [
+        tfrecord.encode_example({features.IMAGE_KEY: each.numpy(), features.LABEL_KEY: b"none"})
+        for each in pictures
+    ]
     images, _ = next(iter(_transformed(tf.data.Dataset.from_tensors(ends), transform)))
     black, white = images.numpy()
-    plain = max(np.ptp(black, axis=(0, 1)).max(), np.ptp(white, axis=(0, 1)).max()) == 0
-    if not plain or not (white > black).all():
-        return Coding(None, None)
+    if np.ptp(images, axis=(1, 2)).any() or not (white > black).all():
+        return Coding()
     return Coding(black[0, 0], white[0, 0])
 
 
 def _fill(chunks: tf.data.Dataset, coding: Coding, budget: int) -> Examples | None:
     """None where the coding would lose something."""
-    shape = chunks.element_spec[0].shape[1:].as_list()
+    shape = chunks.element_spec[0].shape[1:]
     rows, labels = Rows(tuple(shape), coding.dtype, budget), []
     for images, label in chunks.as_numpy_iterator():
         kept = coding.encode(images)
@@ -275,10 +250,8 @@ class Share(NamedTuple):
     of: int = 1
 
     def rows(self, batch: np.ndarray) -> np.ndarray:
-        """Its rows; all where there are fewer than replicas: TensorFlow trains on no empty batch.
-
-        So each of them makes the same of such a batch, and their mean is as ever.
-        """
+        """Its rows; all where they are fewer than replicas: TensorFlow trains on no empty batch."""
+        # Then each replica makes the same of the batch, and their mean is as ever.
         return batch[self.number :: self.of] if len(batch) >= self.of else batch
 
 
@@ -286,10 +259,7 @@ _WHOLE = Share()
 
 
 class Feed:
-    """The batches of a training: shuffled, and a function of the seed and of the step alone.
-
-    So a training that goes on in its seventh epoch sees what it would have seen.
-    """
+    """The batches of a training: shuffled, and a function of the seed and of the step alone."""
 
     def __init__(
         self,
@@ -324,16 +294,11 @@ class Feed:
         """Steps [chunk] and row numbers [chunk, batch]."""
         batch_bytes = self._examples.inputs.row_bytes * self._batch_size
         most = min(_CHUNK_BATCHES, max(1, _CHUNK_BYTES // batch_bytes))
-        steps: list[int] = []
-        rows: list[np.ndarray] = []
-        for step, numbers in self._numbered():
-            if rows and (len(rows) == most or len(numbers) != len(rows[0])):
+        # A last batch may have another size.
+        for _, alike in itertools.groupby(self._numbered(), key=lambda pair: len(pair[1])):
+            while chunk := list(itertools.islice(alike, most)):
+                steps, rows = zip(*chunk, strict=True)
                 yield np.array(steps), np.stack(rows)
-                steps, rows = [], []
-            steps.append(step)
-            rows.append(numbers)
-        if rows:
-            yield np.array(steps), np.stack(rows)
 
     def batches(self) -> tf.data.Dataset:
         """Triples of step int64 [], inputs [batch, ...] and labels, from ``epoch`` on.
@@ -343,9 +308,8 @@ class Feed:
         numbers = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, None], tf.int64)
         numbered = tf.data.Dataset.from_generator(self._chunks, output_signature=numbers)
         length = tf.data.INFINITE_CARDINALITY if self._endless else self.steps
-        batches = self._examples.load(numbered, in_chunks=True).apply(
-            tf.data.experimental.assert_cardinality(length)
-        )
+        counted = tf.data.experimental.assert_cardinality(length)
+        batches = self._examples.load(numbered, in_chunks=True).apply(counted)
         return batches.prefetch(PREFETCHED).with_options(OPTIONS)
 
 

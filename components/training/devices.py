@@ -1,11 +1,11 @@
 """The devices that a model is trained on."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import keras
+import psutil
 import tensorflow as tf
 
 from darkroom.components.base import sections
@@ -17,18 +17,13 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def split_cpu(replicas: int) -> None:
-    """Makes several devices of the CPU; only possible before TensorFlow has used it.
-
-    Raises:
-      DarkroomError: it has been used, with fewer devices.
-    """
+    """Makes several devices of the CPU; a DarkroomError where TensorFlow has used it with fewer."""
     if replicas == 1:
         return
     [cpu, *_] = tf.config.list_physical_devices("CPU")
+    devices = [tf.config.LogicalDeviceConfiguration()] * replicas
     try:
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * replicas
-        )
+        tf.config.set_logical_device_configuration(cpu, devices)
     except RuntimeError as error:
         if len(tf.config.list_logical_devices("CPU")) >= replicas:
             return
@@ -56,29 +51,13 @@ def grow_memory() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def limit_threads(count: int) -> None:
-    """So many threads for TensorFlow in this process, which must not have used it yet."""
-    tf.config.threading.set_intra_op_parallelism_threads(count)
-    tf.config.threading.set_inter_op_parallelism_threads(count)
-
-
-def trials_at_once(training: sections.Training) -> int:
-    """One for each GPU, or for each core that a trial's replicas leave."""
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    return gpus or max(1, len(os.sched_getaffinity(0)) // training.cpu_replicas)
-
-
 def free_memory() -> tuple[int, int]:
     """Bytes that are free for programs, and all of them, of the machine or of the container."""
-    with open("/proc/meminfo", encoding="ascii") as file:
-        facts = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file}
-    free, total = facts["MemAvailable"], facts["MemTotal"]
+    memory = psutil.virtual_memory()
+    free, total = memory.available, memory.total
     with contextlib.suppress(OSError, ValueError):  # no limit is the word max
-        limit = int(_CGROUP.joinpath("memory.max").read_text())
-        used = int(_CGROUP.joinpath("memory.current").read_text())
-        stat = dict(
-            line.split() for line in _CGROUP.joinpath("memory.stat").read_text().splitlines()
-        )
+        limit, used = (int((_CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        stat = dict(map(str.split, (_CGROUP / "memory.stat").read_text().splitlines()))
         # What files left in memory goes where programs need it.
         files = int(stat["inactive_file"]) + int(stat["active_file"])
         free, total = min(free, limit - used + files), min(total, limit)
@@ -87,11 +66,12 @@ def free_memory() -> tuple[int, int]:
 
 def strategy(training: sections.Training) -> tf.distribute.MirroredStrategy:
     """MirroredStrategy over all GPUs here, or over ``training.cpu_replicas`` devices of the CPU."""
-    if gpus := tf.config.list_logical_devices("GPU"):
-        # By name: else they would be those of all machines that TF_CONFIG names.
-        return tf.distribute.MirroredStrategy([f"GPU:{n}" for n in range(len(gpus))])
-    split_cpu(training.cpu_replicas)
-    return tf.distribute.MirroredStrategy([f"CPU:{n}" for n in range(training.cpu_replicas)])
+    kind, count = "GPU", len(tf.config.list_logical_devices("GPU"))
+    if not count:
+        kind, count = "CPU", training.cpu_replicas
+        split_cpu(count)
+    # By name: else they would be those of all machines that TF_CONFIG names.
+    return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(count)])
 
 
 def precision(training: sections.Training) -> str:

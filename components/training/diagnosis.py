@@ -18,18 +18,16 @@ _PLATEAU_FALL = 0.005
 def diagnose(history: History, constant_accuracy: float) -> dict[str, str]:
     """What is wrong with a training, a sentence for each rule; empty where nothing is.
 
-    Args:
-      history: Keras's metrics by name, a number per epoch; ``loss`` at least.
-      constant_accuracy: what always giving the same answer reaches in the train split.
+    ``constant_accuracy`` is what always giving the same answer reaches in the train split.
     """
     losses = history["loss"]
-    if any(not math.isfinite(loss) for loss in losses):
-        epoch = next(n for n, loss in enumerate(losses, 1) if not math.isfinite(loss))
-        words = (
-            f"The loss is no number any more in epoch {epoch}. Try a tenth of "
-            "training.learning_rate, and look for images that are all one value."
-        )
-        return {"no number": words}
+    for epoch, loss in enumerate(losses, 1):
+        if not math.isfinite(loss):
+            words = (
+                f"The loss is no number any more in epoch {epoch}. Try a tenth of "
+                "training.learning_rate, and look for images that are all one value."
+            )
+            return {"no number": words}
     sentences = {}
     at_chance_up_to = constant_accuracy + _CHANCE_MARGIN * (1 - constant_accuracy)
     at_chance = history.get("accuracy", [1.0])[-1] <= at_chance_up_to
@@ -72,8 +70,7 @@ def negative_transfer(comparison: Comparison | None) -> list[str]:
     return [
         f"Negative transfer: after {comparison.epochs} epochs the best {comparison.metric} is "
         f"{transferred:.4f} with model.weights, and {scratch:.4f} from random weights. Try "
-        "transfer.mode: distinct, "
-        "weights of a task that is more alike, or no model.weights."
+        "transfer.mode: distinct, weights of a task that is more alike, or no model.weights."
     ]
 
 
@@ -88,6 +85,4 @@ def _overfits_since(validation: Sequence[float], losses: Sequence[float]) -> int
 
 def _is_flat(losses: Sequence[float]) -> bool:
     last = max(3, len(losses) // 3)
-    if len(losses) < 2 * last:
-        return False
-    return losses[-1] > losses[-last] * (1 - _PLATEAU_FALL)
+    return len(losses) >= 2 * last and losses[-1] > losses[-last] * (1 - _PLATEAU_FALL)

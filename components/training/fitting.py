@@ -14,6 +14,9 @@ from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.training import augmentation, checkpoint, dataset
 from darkroom.components.training.distribution import replicas
 
+# Values of the configuration for a short fit, whose learning rate stays as it is.
+CONSTANT_RATE = {"training.schedule": "constant", "training.warmup_epochs": 0}
+
 
 class Fitted(NamedTuple):
     """What a fit came to."""
@@ -32,21 +35,24 @@ def fit(
     keep: Callable[[keras.callbacks.EarlyStopping], checkpoint.Keep] | None = None,
     until: int | None = None,
 ) -> Fitted:
-    """Fits a model on preprocessed examples.
+    """Fits a compiled model on preprocessed examples, with early stopping.
 
     Args:
-      model: compiled.
-      config: the ``training`` and ``augmentation`` sections are used.
-      train, validation: the splits.
-      callbacks: added to early stopping.
+      model, config, train, validation, callbacks: the latter are added to those of any fit.
       augmented: whether training examples are changed as ``augmentation`` says.
       keep: called with Keras's EarlyStopping, returns the ``checkpoint.Keep`` of this fit.
       until: stop after so many of the ``training.epochs``.
     """
     training = config.training
+    _check(model, training, len(train))
     shares = replicas.shares(model.distribute_strategy)
     options = train, training.batch_size, training.seed, training.steps_per_epoch
     feeds = [dataset.Feed(*options, share) for share in shares]
+
+    def tell_feeds(epoch: int, logs: dict[str, float]) -> None:
+        for feed in feeds:  # Keras asks for an iterator after that
+            feed.epoch = epoch
+
     stopping = keras.callbacks.EarlyStopping(
         monitor=training.monitor,
         mode="max" if training.monitor == "val_accuracy" else "min",
@@ -54,20 +60,17 @@ def fit(
         min_delta=training.min_delta,
         restore_best_weights=training.export_epoch == "best",
     )
-    before = [StopAtNaN(), _FromEpoch(feeds), stopping]
-    _check(model, training, len(train))
-    if training.schedule != "constant" or training.warmup_epochs:
-        schedule = lambda epoch: learning_rate(training, epoch, training.epochs)  # noqa: E731
-        before.append(keras.callbacks.LearningRateScheduler(schedule))
+    before = [StopAtNaN(), keras.callbacks.LambdaCallback(on_epoch_begin=tell_feeds), stopping]
+    if _is_scheduled(training):
+        schedule = keras.callbacks.LearningRateScheduler
+        before.append(schedule(lambda epoch: learning_rate(training, epoch)))
     kept = keep(stopping) if keep else None
     state = kept.state if kept else None
     first = state.epoch if state else 0
-    history = _run(
+    changes = config.augmentation if augmented else None
+    history = replicas.fit(
         model,
-        [
-            _changed(feed, train, config.augmentation if augmented else None, training)
-            for feed in feeds
-        ],
+        [_changed(feed, train, changes, training) for feed in feeds],
         [dataset.batches(validation, max(training.batch_size, 256), share) for share in shares],
         range(first, first if state and state.over else until or training.epochs),
         training.steps_per_epoch,
@@ -78,30 +81,6 @@ def fit(
     history = {name: [float(value) for value in values] for name, values in history.items()}
     last = len(history["loss"]) - 1
     return Fitted(history, stopping.best_epoch if training.export_epoch == "best" else last)
-
-
-def _run(
-    model: keras.Model,
-    train: list[tf.data.Dataset],
-    validation: list[tf.data.Dataset],
-    epochs: range,
-    steps_per_epoch: int | None,
-    callbacks: list[keras.callbacks.Callback],
-) -> dict[str, list[float]]:
-    """Fits on a dataset for each replica; returns Keras's history."""
-    if model.distribute_strategy.num_replicas_in_sync > 1:
-        return replicas.fit(model, train, validation, epochs, steps_per_epoch, callbacks)
-    fitted = model.fit(
-        train[0],
-        initial_epoch=epochs.start,
-        epochs=epochs.stop,
-        steps_per_epoch=steps_per_epoch,
-        validation_data=validation[0],
-        callbacks=callbacks,
-        verbose=2,
-    )
-    history: dict[str, list[float]] = fitted.history
-    return history
 
 
 def budget(training: sections.Training) -> int:
@@ -115,8 +94,7 @@ def _check(model: keras.Model, training: sections.Training, examples: int) -> No
             f"training.batch_size is {training.batch_size}, more than the {examples} examples of "
             f"the train split. Set it to {examples} or less."
         )
-    scheduled = training.schedule != "constant" or training.warmup_epochs
-    if scheduled and not hasattr(model.optimizer.learning_rate, "assign"):
+    if _is_scheduled(training) and not hasattr(model.optimizer.learning_rate, "assign"):
         raise DarkroomError(
             f"training.schedule is {training.schedule}, and the optimizer of the model has a "
             "schedule of its own. Set schedule to constant and warmup_epochs to 0, or give the "
@@ -130,30 +108,17 @@ def losing(fitted: Fitted, training: sections.Training) -> float:
     return -value if training.monitor == "val_accuracy" else value
 
 
-class _FromEpoch(keras.callbacks.Callback):
-    """Tells the feeds which epoch begins; Keras asks for an iterator after that."""
-
-    def __init__(self, feeds: list[dataset.Feed]):
-        super().__init__()
-        self._feeds = feeds
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        for feed in self._feeds:
-            feed.epoch = epoch
+def _is_scheduled(training: sections.Training) -> bool:
+    return training.schedule != "constant" or bool(training.warmup_epochs)
 
 
-def learning_rate(training: sections.Training, epoch: int, epochs: int) -> float:
-    """The step size of an epoch.
-
-    Args:
-      training: the section.
-      epoch: from 0.
-      epochs: of the whole training.
-    """
+def learning_rate(training: sections.Training, epoch: int) -> float:
+    """The step size of an epoch, from 0."""
     peak, decay = float(training.learning_rate), float(training.decay)
     if epoch < training.warmup_epochs:
         return peak * float((epoch + 1) / (training.warmup_epochs + 1))
-    epoch, epochs = epoch - training.warmup_epochs, max(1, epochs - training.warmup_epochs)
+    epochs = max(1, training.epochs - training.warmup_epochs)
+    epoch -= training.warmup_epochs
     if training.schedule == "cosine":
         return peak * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
     if training.schedule == "step":

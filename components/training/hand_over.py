@@ -9,10 +9,6 @@ from typing_extensions import Self
 from darkroom.components.base.artifact_file import ArtifactFile
 from darkroom.components.base.settings import Value
 
-_EPOCHS = "training.epochs"
-# KerasTuner's Hyperband and grid search keep their own notes among the values.
-_NOTES = "tuner/"
-
 
 class HandOver(ArtifactFile):
     """The best trial: KerasTuner's HyperParameters as plain data, and how to go on with it.
@@ -41,12 +37,12 @@ class HandOver(ArtifactFile):
     def values(self) -> dict[str, Value]:
         """What takes the place of the configuration's values, by dotted key."""
         values = {key: v for key, v in self.hyperparameters.items() if v is not None}
-        return values if self.epochs is None else {**values, _EPOCHS: self.epochs}
+        return values if self.epochs is None else {**values, "training.epochs": self.epochs}
 
     @property
     def named(self) -> dict[str, Value]:
         """The values without KerasTuner's notes: what people call the best hyperparameters."""
-        return {key: v for key, v in self.values.items() if not key.startswith(_NOTES)}
+        return without_notes(self.values)
 
     @property
     def keras_tuner_config(self) -> dict[str, object]:
@@ -55,9 +51,5 @@ class HandOver(ArtifactFile):
 
 
 def without_notes(values: Mapping[str, Value | None]) -> dict[str, Value]:
-    """The values of hyperparameters alone, as KerasTuner keeps notes of its own beside them."""
-    return {
-        key: value
-        for key, value in values.items()
-        if not key.startswith(_NOTES) and value is not None
-    }
+    """Values without the notes that KerasTuner's Hyperband and grid search keep among them."""
+    return {k: v for k, v in values.items() if not k.startswith("tuner/") and v is not None}

@@ -1,6 +1,7 @@
 """The LearningRateScan node: a few short epochs at each of many learning rates."""
 
 import os
+from functools import partial
 from typing import ClassVar
 
 import keras
@@ -28,21 +29,15 @@ class Executor(base_executor.BaseExecutor):
     """Scans, and writes what was found."""
 
     def Do(
-        self,
-        input_dict: Artifacts,
-        output_dict: Artifacts,
-        exec_properties: Properties,
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """Writes the points, the best rate and a sentence as JSON, and a picture."""
         config = ScanSettings.unpack(exec_properties["custom_config"])
         [graph] = input_dict["transform_graph"]
         transform = tft.TFTransformOutput(graph.uri)
+        uris = partial(artifact_utils.get_split_uris, input_dict["examples"])
         train, evaluation = (
-            [io_utils.all_files_pattern(uri) for uri in uris]
-            for uris in (
-                artifact_utils.get_split_uris(input_dict["examples"], split)
-                for split in ("train", "eval")
-            )
+            list(map(io_utils.all_files_pattern, uris(split))) for split in ("train", "eval")
         )
         splits = dataset.splits(train, evaluation, transform, fitting.budget(config.training))
         points = scan(config, len(vocabulary.class_names(transform)), splits)
@@ -66,29 +61,19 @@ class LearningRateScan(Component):
     OUTPUTS: ClassVar = {"model_run": standard_artifacts.ModelRun}
 
 
-def scan(
-    config: ScanSettings, num_classes: int, splits: tuple[dataset.Examples, dataset.Examples]
-) -> list[ScannedRate]:
+def scan(config: ScanSettings, num_classes: int, splits: dataset.Splits) -> list[ScannedRate]:
     """Fits the configured model from the same initial weights at each rate.
 
-    Args:
-      config: the sections that Trainer gets, and ``lr_scan``.
-      num_classes: size of the label vocabulary.
-      splits: train and eval. Of a network that is transferred, the classifier is fitted.
+    Of a network that is transferred, the classifier is fitted.
     """
     scanned, training = config.lr_scan, config.training
     rates = np.geomspace(scanned.min, scanned.max, scanned.points).tolist()
     frozen = None
     points = []
+    short = {"training.epochs": scanned.epochs, "training.export_epoch": "last"}
     for number, rate in enumerate(rates):
-        short = {
-            "learning_rate": rate,
-            "epochs": scanned.epochs,
-            "schedule": "constant",
-            "warmup_epochs": 0,
-            "export_epoch": "last",
-        }
-        at_rate = config.model_copy(update={"training": training.model_copy(update=short)})
+        changed = {"training.learning_rate": rate, **short, **fitting.CONSTANT_RATE}
+        at_rate = config.with_values(changed)
         keras.utils.set_random_seed(training.seed)
         with devices.strategy(training).scope(), devices.dtype_policy(training):
             model = models.build_model(keras_tuner.HyperParameters(), at_rate, num_classes)
@@ -144,13 +129,13 @@ def picture(points: list[ScannedRate], best: float | None, path: str) -> None:
     """Losses by learning rate as a PNG."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(xscale="log", xlabel="training.learning_rate", ylabel="loss")
-    kept = [p for p in points if p.metrics is not None]
+    kept = {p.rate: p.metrics for p in points if p.metrics is not None}
     for name, label in (("loss", "train"), ("val_loss", "eval")):
-        values = [(p.metrics or {}).get(name, np.nan) for p in kept]
-        axes.plot([p.rate for p in kept], values, marker="o", label=label)
+        values = [metrics.get(name, np.nan) for metrics in kept.values()]
+        axes.plot(list(kept), values, marker="o", label=label)
     # What doesn't learn is as bad as the lowest rate, or far worse: that is not there to see.
-    firsts = [v for p in kept[:1] for v in (p.metrics or {}).values() if np.isfinite(v)]
-    axes.set_ylim(0, 2 * max(firsts, default=1.0))
+    first = next(iter(kept.values()), {})
+    axes.set_ylim(0, 2 * max(filter(np.isfinite, first.values()), default=1.0))
     for point in points:
         if point.metrics is None:
             axes.axvline(point.rate, color="tab:red", linestyle=":")

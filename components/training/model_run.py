@@ -25,14 +25,14 @@ class Comparison(BaseModel):
 
 
 class TrainingHistory(ArtifactFile):
-    """What a training came to; diagnosis.py says it in words."""
+    """What a training, or its stages so far, came to; diagnosis.py says it in words."""
 
     FILE: ClassVar[str] = "history.json"
 
-    history: History
+    history: History = Field({})
     """Over all stages."""
-    exported_epoch: int
-    """From 0: the one whose weights are exported."""
+    exported_epoch: int = -1
+    """From 0 over all stages: the best one, whose weights are exported."""
     resumed_at: int | None = None
     """Epochs that were done in an interrupted run; None: it was not interrupted."""
     searched: int = 0
@@ -45,6 +45,11 @@ class TrainingHistory(ArtifactFile):
     """With random weights, where ``transfer.scratch_epochs`` asks for it."""
     diagnosis: list[str] | None = Field(None, exclude=True)
     """Of earlier versions, which wrote the words down."""
+
+    @property
+    def epochs(self) -> int:
+        """How many there were."""
+        return len(self.history.get("loss", []))
 
 
 class ScannedRate(BaseModel):

@@ -10,18 +10,18 @@ import json
 import logging
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypedDict
 
+from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.training.distribution import cluster, shared_work
 
 if TYPE_CHECKING:
-    from darkroom.components.training.job import TrainingJob
+    from darkroom.components.training.stages import TrainingJob
 
 # Below the pipeline's folder of artifacts: the training that other machines are to help with.
 FILE = "Trainer/training.json"
@@ -42,19 +42,11 @@ class _Answer(TypedDict, total=False):
 def train(
     this: cluster.Cluster, path: str, job: "TrainingJob", done: Callable[[], int | None]
 ) -> None:
-    """Trains on all machines, until the checkpoint has all epochs.
+    """Trains on all machines, of which this is the chief, until the checkpoint has all epochs.
 
-    Args:
-      this: the chief.
-      path: of the file that all machines see.
-      job: what each machine does.
-      done: how many epochs the checkpoint has.
-
-    Raises:
-      DarkroomError: the training failed, or the machines were lost again and again.
+    ``path`` is of a file that all of them see; ``done`` says how many epochs the checkpoint has. A
+    DarkroomError where it failed, or the machines were lost again and again.
     """
-    from darkroom.components.base import progress
-
     progress.report("Trainer", f"waiting for the other machines, {this.size - 1} in all")
     tries = 0
     while True:
@@ -81,8 +73,6 @@ def train(
 
 def _run(path: str, number: int) -> tuple[str, str]:
     """The chief's process: how it ended, where RUNNING is that it lost a machine, and why."""
-    from darkroom.components.base import progress
-
     last: _Answer = {}
     pipe = {"stdout": subprocess.PIPE, "encoding": "utf-8"}
     with shared_work.process(MODULE, path, number, **pipe) as child:
@@ -106,11 +96,7 @@ def main(path: str, number: int) -> None:
 
     On the chief it answers with a JSON object in each line; elsewhere its exit code tells.
     """
-    # Ctrl-C goes to all processes of a terminal; the parent decides what becomes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what Keras prints is no answer
-    this = cluster.read()
+    answers, this = shared_work.answers(), cluster.read()
     assert this is not None
 
     def answer(answered: _Answer) -> None:
@@ -122,9 +108,19 @@ def main(path: str, number: int) -> None:
         assert work is not None
         if work.number == number:
             if this.addresses != work.facts["cluster"]:
-                _say_other_machines(this, work.facts["cluster"])
+                # Wrongly set up, or left by a run that was stopped.
+                _print(
+                    f"darkroom worker: {cluster.VARIABLE} names other machines here than on the "
+                    f"chief: {this.addresses} here, {work.facts['cluster']} there. If that run "
+                    "goes on, set the same cluster on all of them. If it was stopped, the next one "
+                    "is waited for."
+                )
                 os._exit(shared_work.LOST)
-            _train(this, work, answer)
+            shared_work.Reporter(
+                lambda words, fraction: answer({"words": words, "fraction": fraction}),
+                lambda warning: answer({"warning": warning}),
+            )
+            _train(this, work)
         answer({"state": shared_work.DONE, "message": ""})
     except Exception as error:
         from darkroom.components.training.distribution import replicas
@@ -134,35 +130,22 @@ def main(path: str, number: int) -> None:
             code, state, message = shared_work.LOST, shared_work.RUNNING, _who(error)
         else:
             logging.getLogger("darkroom").exception("the training failed")
-        print(f"darkroom: {message}", file=sys.stderr, flush=True)
+        _print(f"darkroom: {message}")
         answer({"state": state, "message": message})
         os._exit(code)  # TensorFlow would wait for machines that are gone
 
 
-def _say_other_machines(this: cluster.Cluster, chiefs: object) -> None:
-    """Of work that isn't for this machine: wrongly set up, or left by a run that was stopped."""
-    print(
-        f"darkroom worker: {cluster.VARIABLE} names other machines here than on the chief: "
-        f"{this.addresses} here, {chiefs} there. If that run goes on, set the same cluster on all "
-        "of them. If it was stopped, the next one is waited for.",
-        file=sys.stderr,
-        flush=True,
-    )
+def _print(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
-def _train(
-    this: cluster.Cluster, work: shared_work.Work, answer: Callable[[_Answer], None]
-) -> None:
+def _train(this: cluster.Cluster, work: shared_work.Work) -> None:
     import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 
-    from darkroom.components.base import progress
     from darkroom.components.training import dataset, devices, fitting, stages
-    from darkroom.components.training.job import TrainingJob
 
-    progress.LOGGER.setLevel(logging.INFO)
-    progress.LOGGER.addHandler(_Forward(answer))
     devices.grow_memory()
-    job = TrainingJob.unpack(work.facts)
+    job = stages.TrainingJob.unpack(work.facts)
     splits = dataset.kept(job.examples, fitting.budget(job.config.training))
     with tempfile.TemporaryDirectory() as nowhere:
         if not this.is_chief:
@@ -176,18 +159,3 @@ def _who(error: Exception) -> str:
     if match := re.search(pattern, str(error)):
         return f"The connection to {match[1]} {match[2]} was lost."
     return f"The machines lost each other ({explain(error).rstrip('.')})."
-
-
-class _Forward(logging.Handler):
-    """Hands progress and warnings on."""
-
-    def __init__(self, answer: Callable[[_Answer], None]):
-        super().__init__(level=logging.INFO)
-        self._answer = answer
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if moved := getattr(record, "progress", None):
-            _, words, fraction = moved
-            self._answer({"words": words, "fraction": fraction})
-        elif record.levelno >= logging.WARNING:
-            self._answer({"warning": record.getMessage()})

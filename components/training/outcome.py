@@ -1,21 +1,18 @@
 """What Trainer and LearningRateScan left behind. Light to import."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from darkroom.components.base import remote
 from darkroom.components.base.status import Outputs, Status
 from darkroom.components.training import diagnosis
 from darkroom.components.training.model_run import CONTACT_SHEET, LearningRates, TrainingHistory
 
-
-class Artifact(Protocol):
-    """ML Metadata's."""
-
-    uri: str
+if TYPE_CHECKING:
+    from ml_metadata.proto.metadata_store_pb2 import Artifact
 
 
-def training(model_run: Artifact) -> tuple[TrainingHistory, Path]:
+def training(model_run: "Artifact") -> tuple[TrainingHistory, Path]:
     """What Trainer wrote down of its epochs, and the picture of augmented images."""
     return TrainingHistory.read(model_run.uri), remote.file(model_run.uri, CONTACT_SHEET)
 

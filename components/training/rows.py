@@ -34,7 +34,6 @@ class Rows:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes in memory."""
         return min(self._count, len(self._memory)) * self.row_bytes
 
     def append(self, rows: np.ndarray) -> None:
@@ -95,25 +94,21 @@ class Coding:
     float16 has 11 bits: its error is below a tenth of a step of 8-bit images.
     """
 
-    def __init__(self, black: np.ndarray | None, white: np.ndarray | None):
-        """For images whose values go from ``black`` to ``white``, [channels]; None: float16."""
-        self.black, self.white = black, white
-        self.dtype = np.float16 if black is None else np.uint8
+    def __init__(self, *ends: np.ndarray):
+        """As uint8 from black to white, [channels] each; without ``ends``: float16."""
+        self.ends, self.dtype = ends, np.uint8 if ends else np.float16
 
     def encode(self, images: np.ndarray) -> np.ndarray | None:
-        """float32 [count, height, width, channels] to ``dtype``; None if that loses something.
-
-        Raises:
-          DarkroomError: values that are no numbers, or beyond float16.
-        """
-        if self.black is None or self.white is None:
+        """float32 [count, height, width, channels] to ``dtype``; None if that loses something."""
+        if not self.ends:
             if not abs(images).max() <= np.finfo(np.float16).max:  # so too where it is no number
                 raise DarkroomError(
                     "preprocessing.image_fn: expected numbers within ±65,504, "
                     f"received {images.min()} to {images.max()}. Scale them in the function."
                 )
             return images.astype(np.float16)
-        levels = (images - self.black) * (255.0 / (self.white - self.black))
+        black, white = self.ends
+        levels = (images - black) * (255.0 / (white - black))
         whole = np.rint(levels)
         fits = whole.min() >= 0 and whole.max() <= 255
         if not (fits and abs(levels - whole).max() <= _LEVEL_TOLERANCE):  # so too if no numbers
@@ -122,8 +117,8 @@ class Coding:
         return exact
 
     def decode(self, kept: tf.Tensor) -> tf.Tensor:
-        """The other way."""
         images = tf.cast(kept, tf.float32)
-        if self.black is None or self.white is None:
+        if not self.ends:
             return images
-        return images * ((self.white - self.black) / 255.0) + self.black
+        black, white = self.ends
+        return images * ((white - black) / 255.0) + black

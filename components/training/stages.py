@@ -1,29 +1,68 @@
 """A whole training: first weights, then one stage after the other, from wherever it stopped."""
 
+import json
 from functools import partial
 from typing import NamedTuple
 
 import keras
 import keras_tuner
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import Self
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
-from darkroom.components.training import (
-    aside,
-    checkpoint,
-    dataset,
-    devices,
-    fitting,
-    tensorboard,
-    transfer,
-)
-from darkroom.components.training.callbacks import Diagnose, ReportEpochs
+from darkroom.components.training import aside, checkpoint, dataset, devices, fitting, transfer
+from darkroom.components.training.callbacks import Curves, Diagnose, ReportEpochs
 from darkroom.components.training.distribution import replicas
 from darkroom.components.training.distribution.cluster import Cluster
-from darkroom.components.training.job import TrainingJob
-from darkroom.components.training.model_run import Comparison
+from darkroom.components.training.hand_over import HandOver
+from darkroom.components.training.model_run import Comparison, TrainingHistory
+
+
+class TrainingJob(BaseModel):
+    """One training of the Trainer node as plain data, the same on each of its machines."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    settings: TrainerSettings = Field(alias="custom_config")
+    hand_over: HandOver = Field(HandOver(), alias="hyperparameters")
+    num_classes: int
+    """Size of the label vocabulary."""
+    run_folder: str
+    """For TensorBoard's logs and the weights of every n-th epoch."""
+    checkpoint_folder: str
+    """Where a later run finds this training, should it be interrupted; it may be a URI."""
+    examples: str = ""
+    """Where ``dataset.keep`` puts the preprocessed examples for other processes."""
+    files: list[str] = Field([])
+    """What the examples were made of."""
+    transform: str = ""
+    """The transform graph."""
+
+    @classmethod
+    def unpack(cls, facts: object) -> Self:
+        return cls.model_validate_json(json.dumps(facts))
+
+    def pack(self) -> dict[str, object]:
+        return self.model_dump(mode="json", by_alias=True)
+
+    @property
+    def config(self) -> TrainerSettings:
+        """The settings with the best trial's values in them."""
+        return self.settings.with_values(self.hand_over.values)
+
+    @property
+    def determined_by(self) -> dict[str, object]:
+        """Without any of these it would be another training, with checkpoints of its own."""
+        return {
+            "custom_config": self.settings.pack(),
+            "hyperparameters": self.hand_over.values,
+            "files": self.files,
+            "transform": self.transform,
+            "begin_with": self.hand_over.checkpoint,
+        }
 
 
 class Stage(NamedTuple):
@@ -37,28 +76,15 @@ class Stage(NamedTuple):
 class Training:
     """One training of the Trainer node."""
 
-    def __init__(
-        self,
-        job: TrainingJob,
-        splits: tuple[dataset.Examples, dataset.Examples],
-        cluster: Cluster | None = None,
-    ):
-        """Prepares it.
-
-        Args:
-          job: the same on each of its machines.
-          splits: train and eval, preprocessed.
-          cluster: the machines that train together, of which all do the same; None: this alone.
-        """
-        self._job, self._config = job, job.config
-        self._train, self._validation = splits
+    def __init__(self, job: TrainingJob, splits: dataset.Splits, cluster: Cluster | None = None):
+        """Prepares it; ``cluster`` are the machines that train together, None: this one alone."""
+        self._job, self._config, self._splits = job, job.config, splits
         training = self._config.training
         self._strategy = replicas.strategy(cluster) if cluster else devices.strategy(training)
-        writes = cluster is None or cluster.is_chief
-        self._kind = checkpoint.Checkpoint if writes else checkpoint.ReadOnly
+        self._writes = cluster is None or cluster.is_chief
         self._checkpoint = self._checkpoint_of("training")
-        self.resumed_at = self.done()  # number of epochs that were done before
-        self.searched = 0  # number of epochs that were done in the search
+        self._resumed_at = self.done()  # number of epochs that were done before
+        self._searched = 0  # number of epochs that were done in the search
         self.model = self._built(self._config)
 
     def done(self) -> int | None:
@@ -74,13 +100,13 @@ class Training:
             return False
         return state.over or state.epoch >= plan[last].config.training.epochs
 
-    def run(self) -> checkpoint.Stages:
+    def run(self) -> TrainingHistory:
         """Trains ``model``, and returns what all stages came to."""
         state = self._begin()
         # A file system may show a machine an old file for a while.
         replicas.agree(self._strategy, *_digest(state))
-        curves = tensorboard.Curves(self._job.run_folder)
-        earlier = checkpoint.Stages()
+        curves = Curves(self._job.run_folder)
+        earlier = TrainingHistory()
         if state is not None:
             earlier = state.earlier
             curves.write(earlier.history, 0)
@@ -88,7 +114,12 @@ class Training:
         for number, stage in enumerate(_plan(self.model, self._config)):
             if state is None or number >= state.stage:
                 earlier = self._fit_stage(number, stage, earlier, curves)
-        return earlier
+        facts = {
+            "resumed_at": self._resumed_at,
+            "searched": self._searched,
+            "constant_accuracy": self._splits[0].constant_accuracy(),
+        }
+        return earlier.model_copy(update=facts)
 
     def _begin(self) -> checkpoint.State | None:
         """The checkpoint to go on from, perhaps of a trial or of the best start."""
@@ -101,36 +132,33 @@ class Training:
                     f"The best trial's checkpoint, {trial_path}, can't be read. Run the "
                     "search again, or set tuner.carry_over to values."
                 )
-            self.searched = trial.epoch
+            self._searched = trial.epoch
             if state is None:
                 # Also where it had ended early: it is to go on.
                 stopping = trial.stopping._replace(wait=0)
                 self._checkpoint.write(trial._replace(over=False, stopping=stopping))
-            return self._written()
-        if state is None and config.starts > 1:
+        elif state is None and config.starts > 1:
             self._best_start()
-            return self._written()
-        if state is None and config.warm_start_epochs:
+        elif state is None and config.warm_start_epochs:
             self._warm_start(self.model)
-        return state
+            return None
+        else:
+            return state
+        replicas.agree(self._strategy)  # until the chief has written it
+        return self._checkpoint.read()
 
     def forget(self) -> None:
         """Removes the checkpoint: the training is over and its model is in place."""
         self._checkpoint.clear()
 
     def _fit_stage(
-        self,
-        number: int,
-        stage: Stage,
-        earlier: checkpoint.Stages,
-        curves: tensorboard.Curves,
-    ) -> checkpoint.Stages:
+        self, number: int, stage: Stage, earlier: TrainingHistory, curves: Curves
+    ) -> TrainingHistory:
         """Fits one stage; returns what it and those before it came to."""
-        model, splits, config = self.model, (self._train, self._validation), stage.config
+        model, splits, config = self.model, self._splits, stage.config
         frozen = stage.unfrozen == []
         if frozen:
-            backbone = self.model.get_layer(parts.BACKBONE)
-            splits = transfer.frozen_splits(backbone, splits, config)
+            splits = transfer.frozen_splits(model.get_layer(parts.BACKBONE), splits, config)
         if stage.unfrozen is not None:
             transfer.unfreeze(self.model, stage.unfrozen)
             with self._strategy.scope():
@@ -139,16 +167,16 @@ class Training:
                 else:
                     models.compiled(self.model, config)
         curves.before = before = earlier.epochs
-        accuracy = self._train.constant_accuracy()
-        diagnose = partial(aside.diagnose, constant_accuracy=accuracy)
+        diagnose = aside.module("training.diagnosis").diagnose
+        accuracy = self._splits[0].constant_accuracy()
         callbacks = [
             ReportEpochs("Trainer", f"{stage.name}, " if stage.name else ""),
-            Diagnose("Trainer", diagnose),
+            Diagnose("Trainer", partial(diagnose, constant_accuracy=accuracy)),
             curves,
         ]
-        if config.training.keep_every is not None:
-            every = config.training.keep_every
-            callbacks.append(checkpoint.KeepEvery(every, self.model, self._job.run_folder, before))
+        if (every := config.training.keep_every) is not None:
+            folder = self._job.run_folder
+            callbacks.append(checkpoint.keep_every(every, self.model, folder, before))
         fitted = fitting.fit(
             model,
             config,
@@ -170,92 +198,63 @@ class Training:
             return models.build_model(hp, config, self._job.num_classes)
 
     def _checkpoint_of(self, name: str) -> checkpoint.Checkpoint:
-        return self._kind(self._job.checkpoint_folder, name=name, **self._job.determined_by)
-
-    def _written(self) -> checkpoint.State | None:
-        """The checkpoint once the chief has written it."""
-        replicas.agree(self._strategy)
-        return self._checkpoint.read()
+        folder, facts = self._job.checkpoint_folder, self._job.determined_by
+        return checkpoint.Checkpoint(folder, self._writes, name=name, **facts)
 
     def _best_start(self) -> None:
         """Begins from several initial weights; the training's checkpoint becomes the best's."""
-        best: tuple[float, checkpoint.Checkpoint] | None = None
+        losses: dict[checkpoint.Checkpoint, float] = {}
         config = self._config
         for number in range(config.training.starts):
-            seed = config.training.seed + number
-            mine = self._checkpoint_of(f"start {number}")
-            seeded = config.training.model_copy(update={"seed": seed})
-            model = self._built(config.model_copy(update={"training": seeded}))
+            mine, seed = self._checkpoint_of(f"start {number}"), config.training.seed + number
+            model = self._built(config.with_values({"training.seed": seed}))
             if mine.read() is None and config.training.warm_start_epochs:
                 self._warm_start(model)
             fitted = fitting.fit(
                 model,
                 config,
-                self._train,
-                self._validation,
+                *self._splits,
                 [ReportEpochs("Trainer", f"start {number + 1}, ")],
                 keep=partial(checkpoint.Keep, mine),
                 until=config.training.start_epochs,
             )
-            losing = fitting.losing(fitted, config.training)
-            if best is None or losing < best[0]:
-                best = losing, mine
-        assert best is not None
-        self._checkpoint.take_over(best[1])
+            losses[mine] = fitting.losing(fitted, config.training)
+        if best := min(losses, key=lambda start: losses[start]).read():
+            self._checkpoint.write(best)
 
     def _warm_start(self, model: keras.Model) -> None:
         """A few epochs with strong regularisation, whose weights the model then begins with."""
-        config, training = self._config, self._config.training
-        regularised = {
-            "epochs": training.warm_start_epochs,
-            "weight_decay": training.warm_start_weight_decay,
-            "schedule": "constant",
-            "warmup_epochs": 0,
+        training = self._config.training
+        values = {
+            "model.dropout": training.warm_start_dropout,
+            "training.epochs": training.warm_start_epochs,
+            "training.weight_decay": training.warm_start_weight_decay,
         }
-        warm_config = config.model_copy(
-            update={
-                "model": config.model.model_copy(update={"dropout": training.warm_start_dropout}),
-                "training": training.model_copy(update=regularised),
-            }
-        )
-        warm = self._built(warm_config)
+        config = self._config.with_values({**values, **fitting.CONSTANT_RATE})
+        warm = self._built(config)
         warm.set_weights(model.get_weights())
-        reporter = ReportEpochs("Trainer", "warm start, ")
-        fitting.fit(warm, warm_config, self._train, self._validation, [reporter])
+        fitting.fit(warm, config, *self._splits, [ReportEpochs("Trainer", "warm start, ")])
         model.set_weights(warm.get_weights())
 
     def _compared_with_scratch(self, fitted: fitting.Fitted) -> Comparison:
         """The first epochs, and those of a training from random weights."""
-        config = self._config
-        epochs = config.transfer.scratch_epochs
-        shorter = {"epochs": epochs, "export_epoch": "last"}
-        scratch_config = config.model_copy(
-            update={
-                "model": config.model.model_copy(update={"weights": None}),
-                "training": config.training.model_copy(update=shorter),
-            }
-        )
-        scratch = self._built(scratch_config)
+        epochs = self._config.transfer.scratch_epochs
+        shorter = {"training.epochs": epochs, "training.export_epoch": "last"}
+        config = self._config.with_values({"model.weights": None, **shorter})
         reporter = ReportEpochs("Trainer", "from scratch, ")
-        other = fitting.fit(scratch, scratch_config, self._train, self._validation, [reporter])
-        return transfer.compared(fitted.history, other.history, epochs)
+        scratch = fitting.fit(self._built(config), config, *self._splits, [reporter])
+        return transfer.compared(fitted.history, scratch.history, epochs)
 
 
 def _plan(model: keras.Model, config: TrainerSettings) -> list[Stage]:
-    """The stages of ``transfer.mode``."""
     plan = config.transfer
     if plan.mode == "none":
         return [Stage("", None, config)]
     stages = [Stage("classifier", [], config)]
     if plan.mode == "distinct":
         unfrozen: list[keras.Layer] = []
-        of_groups = {
-            "epochs": plan.group_epochs,
-            "learning_rate": plan.group_learning_rate,
-            "schedule": "constant",
-            "warmup_epochs": 0,
-        }
-        later = config.model_copy(update={"training": config.training.model_copy(update=of_groups)})
+        rate = {"training.learning_rate": plan.group_learning_rate, **fitting.CONSTANT_RATE}
+        later = config.with_values({"training.epochs": plan.group_epochs, **rate})
         groups = transfer.groups(model.get_layer(parts.BACKBONE))[: plan.groups]
         for number, group in enumerate(groups, 1):
             unfrozen = [*unfrozen, *group]
@@ -271,15 +270,15 @@ def _digest(state: checkpoint.State | None) -> list[float]:
     return [1.0 + state.stage, state.epoch, size]
 
 
-def _joined(earlier: checkpoint.Stages, fitted: fitting.Fitted, stage: Stage) -> checkpoint.Stages:
-    """What the stages before came to, and one more."""
+def _joined(earlier: TrainingHistory, fitted: fitting.Fitted, stage: Stage) -> TrainingHistory:
     before = earlier.history
     # A schedule's learning rate is not in every stage's history.
     names = [name for name in fitted.history if not before or name in before]
-    return checkpoint.Stages(
-        history={name: [*before.get(name, []), *fitted.history[name]] for name in names},
-        # Keras's EarlyStopping may have gone back to what was there before the stage.
-        epoch=earlier.epoch if fitted.epoch < 0 else earlier.epochs + fitted.epoch,
-        begins=[*earlier.begins, (stage.name, earlier.epochs)],
-        comparison=earlier.comparison,
-    )
+    # Keras's EarlyStopping may have gone back to what was there before the stage.
+    epoch = earlier.exported_epoch if fitted.epoch < 0 else earlier.epochs + fitted.epoch
+    facts = {
+        "history": {name: [*before.get(name, []), *fitted.history[name]] for name in names},
+        "exported_epoch": epoch,
+        "stages": [*earlier.stages, (stage.name, earlier.epochs)],
+    }
+    return earlier.model_copy(update=facts)

@@ -11,10 +11,9 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from darkroom.components.base import progress, remote, results
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import export
-from darkroom.components.training import aside, checkpoint, dataset, fitting, multi_worker, stages
+from darkroom.components.training import aside, dataset, fitting, multi_worker, stages
 from darkroom.components.training.distribution import cluster, shared_work
 from darkroom.components.training.hand_over import HandOver
-from darkroom.components.training.job import TrainingJob
 from darkroom.components.training.model_run import CONTACT_SHEET, TrainingHistory
 from darkroom.components.transform import vocabulary
 
@@ -33,13 +32,13 @@ def run_fn(fn_args: FnArgs) -> None:
         progress.warn("Trainer", warning)
     transform = tft.TFTransformOutput(fn_args.transform_output)
     classes = vocabulary.class_names(transform)
-    root, node_folder = _outliving(settings, fn_args.model_run_dir)
+    root, node_folder = settings.outliving(fn_args.model_run_dir)
     examples = os.path.join(root, results.SEARCHES_FOLDER, results.EXAMPLES_FOLDER)
     data = (fn_args.train_files, fn_args.eval_files, transform)
     place = dataset.place_for(examples, *data)
     splits = dataset.splits(*data, fitting.budget(config.training), place)
     train = splits[0]
-    job = TrainingJob(
+    job = stages.TrainingJob(
         settings=settings,
         hand_over=best,
         num_classes=len(classes),
@@ -51,18 +50,11 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     os.makedirs(job.run_folder, exist_ok=True)
     sheet = os.path.join(job.run_folder, CONTACT_SHEET)
-    aside.draw_contact_sheet(train.first(8), config.augmentation, config.training.seed, sheet)
+    draw = aside.module("training.contact_sheet").draw
+    draw(train.first(8), config.augmentation, config.training.seed, sheet)
 
     training, course = _train(job, splits, chief, os.path.join(root, multi_worker.FILE))
-    TrainingHistory(
-        history=course.history,
-        exported_epoch=course.epoch,
-        resumed_at=training.resumed_at,
-        searched=training.searched,
-        stages=course.begins,
-        constant_accuracy=train.constant_accuracy(),
-        comparison=course.comparison,
-    ).write(job.run_folder)
+    course.write(job.run_folder)
     model = training.model
     facts = {
         "network": model.name,
@@ -70,8 +62,8 @@ def run_fn(fn_args: FnArgs) -> None:
         "examples": len(train),
         "trainable": sum(math.prod(weight.shape) for weight in model.trainable_weights),
         "epochs": course.epochs,
-        "exported_epoch": course.epoch + 1,
-        "metrics": {name: values[course.epoch] for name, values in course.history.items()},
+        "exported_epoch": course.exported_epoch + 1,
+        "metrics": {name: values[course.exported_epoch] for name, values in course.history.items()},
         "settings": {**config.training.model_dump(), **best.named},
     }
     serving_model = export.ServingModel(model, transform, classes, config.model.head)
@@ -80,25 +72,12 @@ def run_fn(fn_args: FnArgs) -> None:
     training.forget()
 
 
-def _outliving(settings: TrainerSettings, model_run: str) -> tuple[str, str]:
-    """Folders that outlive a run: of the pipeline's artifacts, and of this node's among them.
-
-    TFX tells an executor neither. It puts each artifact into
-    ``<pipeline root>/<node>/<key>/<execution>``; where nothing beside that outlives the node, as
-    in a pod, the settings name a folder for both.
-    """
-    if settings.unfinished:
-        return settings.unfinished, settings.unfinished
-    node = os.path.dirname(os.path.dirname(os.path.normpath(model_run)))
-    return os.path.dirname(node), node
-
-
 def _train(
-    job: TrainingJob,
-    splits: tuple[dataset.Examples, dataset.Examples],
+    job: stages.TrainingJob,
+    splits: dataset.Splits,
     chief: cluster.Cluster | None,
     announcement: str,
-) -> tuple[stages.Training, checkpoint.Stages]:
+) -> tuple[stages.Training, TrainingHistory]:
     """Trains here, or on all machines; returns the training, its model ready, and its course.
 
     Where several machines train, a process of its own does so on this one too, and leaves a

@@ -4,33 +4,26 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from darkroom.components.base import progress
+from darkroom.components.base import progress, sections
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import models, parts
-from darkroom.components.networks.parts import leaves
 from darkroom.components.training import augmentation, dataset, fitting
 from darkroom.components.training.model_run import Comparison, History
 from darkroom.components.training.rows import Rows
 
 
 def frozen_splits(
-    backbone: keras.Model,
-    splits: tuple[dataset.Examples, dataset.Examples],
-    config: NetworkSettings,
-) -> tuple[dataset.Examples, dataset.Examples]:
+    backbone: keras.Model, splits: dataset.Splits, config: NetworkSettings
+) -> dataset.Splits:
     """What a backbone makes of train and eval split, once for all epochs to come.
 
-    Args:
-      backbone: its outputs are kept in float32, in what ``training.cache_budget`` leaves.
-      splits: the images; those of train are changed ``augmentation.copies`` times.
-      config: the ``augmentation`` and ``training`` sections are used.
+    That is kept in float32, in what ``training.cache_budget`` leaves; images of train are changed
+    ``augmentation.copies`` times.
     """
     train, validation = splits
     left = fitting.budget(config.training) - train.inputs.held_bytes - validation.inputs.held_bytes
-    copies = config.augmentation.copies
-    kept = _outputs(backbone, train, config, left, copies)
-    left -= kept.inputs.held_bytes
-    return kept, _outputs(backbone, validation, config, left)
+    kept = _outputs(backbone, train, config, left, config.augmentation)
+    return kept, _outputs(backbone, validation, config, left - kept.inputs.held_bytes)
 
 
 def _outputs(
@@ -38,22 +31,21 @@ def _outputs(
     examples: dataset.Examples,
     config: NetworkSettings,
     left: int,
-    copies: int | None = None,
+    changes: sections.Augmentation | None = None,
 ) -> dataset.Examples:
-    """Of the examples as they are, or of so many changed copies."""
-    batch_size = config.training.batch_size
-    steps = -(-len(examples) // batch_size)
-    batches = dataset.batches(examples, batch_size).repeat(copies or 1)
+    """Of the examples as they are, or of copies with ``changes``."""
+    batch_size, copies = config.training.batch_size, changes.copies if changes else 1
+    steps = copies * -(-len(examples) // batch_size)
+    batches = dataset.batches(examples, batch_size).repeat(copies)
     numbered = batches.enumerate().map(lambda step, pair: (step, *pair))
-    changes = None if copies is None else config.augmentation
     outputs = Rows(backbone.output_shape[1:], np.float32, left)
     run = tf.function(lambda images: backbone(images, training=False), reduce_retracing=True)
     changed = augmentation.augment(numbered, changes, config.training.seed)
     for step, (images, _) in enumerate(changed, 1):
         outputs.append(run(images).numpy())
         words = f"frozen backbone, {len(outputs):,} outputs"
-        progress.report("Trainer", words, step / (steps * (copies or 1)))
-    return dataset.Examples(outputs, examples.labels, copies=copies or 1)
+        progress.report("Trainer", words, step / steps)
+    return dataset.Examples(outputs, examples.labels, copies=copies)
 
 
 def classifier(model: keras.Model, config: NetworkSettings) -> keras.Model:
@@ -63,9 +55,8 @@ def classifier(model: keras.Model, config: NetworkSettings) -> keras.Model:
     dense layers, which the optimizer's many small operations take; convolutions take longer.
     """
     jit_compile = config.training.jit_compile is not False
-    alone = config.training.model_copy(update={"jit_compile": jit_compile})
-    part = model.get_layer(parts.CLASSIFIER)
-    return models.compiled(part, config.model_copy(update={"training": alone}))
+    alone = config.with_values({"training.jit_compile": jit_compile})
+    return models.compiled(model.get_layer(parts.CLASSIFIER), alone)
 
 
 def compared(history: History, scratch: History, epochs: int) -> Comparison:
@@ -82,7 +73,7 @@ def groups(backbone: keras.Model) -> list[list[keras.Layer]]:
     Batch normalisation stays as it is while a network is fine-tuned (Keras's guide to transfer
     learning): statistics of few images would undo what was learnt.
     """
-    layers = leaves(backbone)
+    layers = parts.leaves(backbone)
     sizes = [_places(layer) for layer in layers]
     # Squeeze-and-excitation has single places in the middle of a stage: what comes later counts.
     sizes = [max(sizes[number:]) for number in range(len(sizes))]
@@ -102,5 +93,5 @@ def unfreeze(model: keras.Model, layers: list[keras.Layer]) -> None:
     """Makes the classifier and these layers of the backbone trainable, and no others."""
     backbone = model.get_layer(parts.BACKBONE)
     backbone.trainable = bool(layers)
-    for leaf in leaves(backbone):
+    for leaf in parts.leaves(backbone):
         leaf.trainable = leaf in layers

@@ -1,6 +1,6 @@
 """A search for TensorBoard's HParams dashboard: its space, and each trial's values and end.
 
-The dashboard takes a trial's metrics from the curves that ``training.tensorboard`` writes to
+The dashboard takes a trial's metrics from the curves that ``callbacks.Curves`` writes to
 folders below the trial's own.
 """
 
@@ -14,23 +14,20 @@ from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.hparams import api, api_pb2, summary
 
 from darkroom.components.base.settings import Value
-from darkroom.components.training import tensorboard
+from darkroom.components.training import callbacks
 from darkroom.components.training.hand_over import without_notes
 
 
 def experiment(folder: str, space: keras_tuner.HyperParameters, metrics: list[str]) -> None:
-    """Writes which hyperparameters, from which values, and which metrics there are.
+    """Writes which hyperparameters, from which values, and which of Keras's metrics there are.
 
-    Args:
-      folder: the one above all trials' folders.
-      space: declares the hyperparameters; the same name may be declared under several conditions.
-      metrics: Keras's names, such as ``val_accuracy``.
+    The ``folder`` is above all trials'; one name may be declared under several conditions.
     """
     declared: dict[str, list[declarations.HyperParameter]] = {}
     for hyperparameter in space.space:
         declared.setdefault(hyperparameter.name, []).append(hyperparameter)
     dimensions = [api.HParam(name, _domain(several)) for name, several in declared.items()]
-    places = [(name, *tensorboard.place(name)) for name in metrics]
+    places = [(name, *callbacks.place(name)) for name in metrics]
     shown = [api.Metric(tag, group=split, display_name=name) for name, split, tag in places]
     _write(folder, api.hparams_config_pb(dimensions, shown))
 

@@ -14,9 +14,7 @@ from darkroom.components.base.settings import Value
 # Of synthetic searches over five hyperparameters, fewer named the right one no better than chance.
 FEWEST_TRIALS = 10
 METHOD = "permutation importance of a random forest"
-_SEED = 0
-_TREES = 100
-_REPEATS = 20
+_SEED, _TREES, _REPEATS = 0, 100, 20
 
 
 def importances(
@@ -25,9 +23,8 @@ def importances(
     """How much each hyperparameter mattered to the score.
 
     A random forest is fitted from values to scores; a hyperparameter matters as much as the
-    forest errs more when its values are shuffled among the trials (Breiman, Random Forests, 2001;
-    scikit-learn's ``permutation_importance``). It says what made a difference among these trials,
-    not which value is good.
+    forest errs more when its values are shuffled among the trials (Breiman, Random Forests, 2001).
+    It says what made a difference among these trials, not which value is good.
 
     Args:
       values: hyperparameters of each trial; conditional ones may be missing. One that is a string
@@ -36,14 +33,13 @@ def importances(
       log: names of hyperparameters that were sampled on a logarithmic scale.
 
     Returns:
-      Shares that sum to 1, the largest first, without hyperparameters that are the same in all
-      trials. The same for the same trials. Empty where the trials are fewer than
-      ``FEWEST_TRIALS``, or don't tell.
+      Shares that sum to 1, the largest first, of hyperparameters that differ among the trials.
+      Empty where these are fewer than ``FEWEST_TRIALS``, or don't tell.
     """
     kept = [(v, s) for v, s in zip(values, scores, strict=True) if np.isfinite(s)]
     if len(kept) < FEWEST_TRIALS:
         return {}
-    names = list(dict.fromkeys(name for v, _ in kept for name in v))
+    names = dict.fromkeys(name for v, _ in kept for name in v)
     columns = {name: [v.get(name) for v, _ in kept] for name in names}
     columns = {name: column for name, column in columns.items() if len(set(column)) > 1}
     target = np.array([s for _, s in kept])

@@ -1,42 +1,27 @@
 """What is shown of a search while it goes on."""
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from keras_tuner import Oracle
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from darkroom.components.base import progress
 from darkroom.components.training.hand_over import without_notes
 from darkroom.components.tuning import oracles, trial_table
 from darkroom.components.tuning.process_pool import ProcessPool, TrialProcess
+from darkroom.components.tuning.tuner_results import TrialRow
 
 if TYPE_CHECKING:
-    from darkroom.components.base.settings import TunerSettings
-    from darkroom.components.tuning.tuner_results import TrialRow
-
-
-class Searched(Protocol):
-    """What there is to know of a search."""
-
-    oracle: Oracle
-    config: "TunerSettings"
-
-    @property
-    def maximize(self) -> bool:
-        """Whether more of the objective is better."""
-
-    def row(self, trial: Trial) -> "TrialRow":
-        """What a trial came to."""
+    from darkroom.components.tuning.search import Search
 
 
 class LiveTable:
-    """What is shown of a search while it goes on."""
+    """The trials of a search, and how long it may take."""
 
-    def __init__(self, search: Searched, plan: oracles.Plan | None, pool: ProcessPool):
+    def __init__(self, search: "Search", plan: oracles.Plan | None, pool: ProcessPool):
         self._search, self._plan, self._pool = search, plan, pool
         self._begin = time.monotonic()
-        self._ended: dict[str, trial_table.EndedTrial] = {}
+        self._ended: dict[str, TrialRow] = {}
 
     def report(self) -> None:
         """Says how far the search is: a line in the log, which has the table attached."""
@@ -47,35 +32,26 @@ class LiveTable:
         oracle, now = self._search.oracle, time.monotonic()
         for trial_id in oracle.end_order:
             if trial_id not in self._ended:
-                trial = oracle.trials[trial_id]
-                row = self._search.row(trial)
-                self._ended[trial_id] = {
-                    **_shown(trial),
-                    "score": row.score,
-                    "seconds": row.seconds or 0.0,
-                    "status": trial.status,
-                    "message": row.message,
-                }
-        ended = list(self._ended.values())
-        scored = [(e["score"], e) for e in ended if e["score"] is not None]
-        scored = [(score, e) for score, e in scored if e["status"] == TrialStatus.COMPLETED]
-        choose = max if self._search.maximize else min
+                self._ended[trial_id] = self._search.row(oracle.trials[trial_id])
         busy = self._pool.busy
         running: list[trial_table.RunningTrial] = [
             {
-                **_shown(trial),
+                "trial": str(int(trial.trial_id)),
+                "values": without_notes(trial.hyperparameters.values),
                 "words": process.words if process.ready else "loading TensorFlow",
                 "seconds": 0.0 if process.begin is None else now - process.begin,
             }
             for process, trial in busy
         ]
         fraction, remaining = self._progress(busy)
+        ended, maximize = list(self._ended.values()), self._search.maximize
+        completed = [row for row in ended if row.status == TrialStatus.COMPLETED]
         return {
             "names": [entry.name for entry in oracle.get_space().space],
             "running": running,
             "ended": ended,
-            "maximize": self._search.maximize,
-            "best": choose(scored, key=lambda pair: pair[0])[1] if scored else None,
+            "maximize": maximize,
+            "best": next(iter(trial_table.best_first(completed, maximize)), None),
             "objective": oracle.objective.name,
             "planned": self._plan.trials if self._plan else None,
             "elapsed": now - self._begin,
@@ -92,7 +68,7 @@ class LiveTable:
         ended = sum(self._epochs(self._search.oracle.trials[i]) for i in self._ended)
         done = ended + sum(process.fraction * self._epochs(trial) for process, trial in busy)
         fraction = min(1.0, done / self._plan.epochs)
-        seconds = sum(trial["seconds"] for trial in self._ended.values())
+        seconds = sum(row.seconds or 0.0 for row in self._ended.values())
         if not seconds:
             return fraction, None
         left = max(0.0, self._plan.epochs - done)
@@ -100,8 +76,3 @@ class LiveTable:
 
     def _epochs(self, trial: Trial) -> int:
         return oracles.epochs_of(trial.hyperparameters, self._search.config)
-
-
-def _shown(trial: Trial) -> trial_table.ShownTrial:
-    values = without_notes(trial.hyperparameters.values)
-    return {"trial": str(int(trial.trial_id)), "values": values}

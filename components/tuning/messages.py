@@ -1,12 +1,11 @@
-"""What a search and the processes of its trials say to each other. Light to import."""
+"""What a search and its trials' processes say to each other, in lines of JSON. Light to import."""
 
-import json
-from typing import ClassVar, NamedTuple, TypedDict
+from typing import ClassVar, NamedTuple
 
 from pydantic import JsonValue
 
 from darkroom.components.base.artifact_file import ArtifactFile
-from darkroom.components.base.settings import TunerSettings, Value
+from darkroom.components.base.settings import TunerSettings
 
 
 class SearchFile(ArtifactFile):
@@ -26,60 +25,19 @@ class SearchFile(ArtifactFile):
 
     @property
     def settings(self) -> TunerSettings:
-        """Of the search."""
         return TunerSettings.unpack(self.custom_config)
-
-
-class HyperparametersConfig(TypedDict):
-    """KerasTuner's HyperParameters as plain data."""
-
-    space: list[object]
-    values: dict[str, Value]
 
 
 class Order(NamedTuple):
     """A trial to run."""
 
     trial_id: str
-    hyperparameters: HyperparametersConfig
-
-
-class Ready(NamedTuple):
-    """The process has loaded what it needs, and can run trials."""
+    hyperparameters: dict[str, object]  # KerasTuner's, as plain data
 
 
 class Progress(NamedTuple):
-    """How far the trial is."""
+    """How far the trial is; the first one: the process has loaded what it needs to run trials."""
 
-    words: str
-    fraction: float | None
-
-
-class Ended(NamedTuple):
-    """What the trial came to."""
-
-    status: str  # COMPLETED or FAILED
-    metrics: dict[str, float]
-    step: int  # the best epoch
-    message: str | None  # why it failed
-    hyperparameters: HyperparametersConfig  # with those that the model asked for
-
-
-Message = Order | Ready | Progress | Ended
-Answer = Ready | Progress | Ended
-_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (Order, Ready, Progress, Ended)}
-
-
-def encode(message: Message) -> str:
-    """A message as a line of JSON, without its end."""
-    return json.dumps([type(message).__name__, *message])
-
-
-def decode(line: str) -> Message:
-    """The message of a line.
-
-    Raises:
-      ValueError: the line isn't whole.
-    """
-    kind, *values = json.loads(line)
-    return _KINDS[kind](*values)
+    words: str = ""
+    fraction: float | None = None
+    ended: bool = False  # the trial's folder has what it came to

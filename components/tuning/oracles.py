@@ -2,11 +2,10 @@
 
 import contextlib
 import itertools
-import json
 import math
 import os
 from collections.abc import Iterator
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import keras_tuner
 from keras_tuner import oracles
@@ -18,13 +17,6 @@ from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import TunerSettings, Value
 from darkroom.components.compat import keras_tuner as compat
 from darkroom.serving import files
-
-
-class Response(TypedDict, total=False):
-    """What KerasTuner wants of ``populate_space``."""
-
-    status: str
-    values: dict[str, Value]
 
 
 class Durable(compat.Oracle):
@@ -42,7 +34,6 @@ class Durable(compat.Oracle):
     _holding = False
 
     def get_state(self) -> dict[str, object]:
-        """KerasTuner's own state, and all trials."""
         trials = [trial.get_state() for trial in self.trials.values()]
         return {**super().get_state(), "trials": trials}
 
@@ -53,8 +44,7 @@ class Durable(compat.Oracle):
 
     def reload(self) -> None:
         """Goes on from the file; trials that were running are the next to run."""
-        with open(self.path, encoding="utf-8") as file:
-            state: compat.State = json.load(file)
+        state: compat.State = files.read_json(self.path)
         trials = map(Trial.from_state, state["trials"])
         self.trials = {trial.trial_id: trial for trial in trials}
         self.set_state(state)
@@ -72,11 +62,9 @@ class Durable(compat.Oracle):
 
     @keras_tuner.synchronized
     def lose_trial(self, trial_id: str, message: str | None) -> None:
-        """Takes back a trial whose process is gone: it runs once again.
+        """Takes back a running trial whose process is gone: it runs once again.
 
-        Args:
-          trial_id: of a running trial.
-          message: why; None: it is not the trial's fault, and doesn't count.
+        ``message`` says why; None: it is not the trial's fault, and doesn't count.
         """
         trial = self.trials[trial_id]
         if message is not None:
@@ -117,15 +105,14 @@ class _RandomSearch(Durable, oracles.RandomSearchOracle):
     pass
 
 
-class _BayesianOptimization(Durable, oracles.BayesianOptimizationOracle):
+class _Bayesian(Durable, oracles.BayesianOptimizationOracle):
     pass
 
 
 class _GridSearch(Durable, compat.GridSearchOracle):
     """KerasTuner's waits, but for the first trial, until one has ended before it gives the next."""
 
-    def populate_space(self, trial_id: str) -> Response:
-        """The next combination, whether or not the one before has ended."""
+    def populate_space(self, trial_id: str) -> dict[str, object]:
         # What a model asked for since a trial was given out has its default in that trial.
         for trial in self.trials.values():
             space = self.get_space()
@@ -133,7 +120,7 @@ class _GridSearch(Durable, compat.GridSearchOracle):
             for entry in space.space:
                 if space.is_active(entry):
                     space.values.setdefault(entry.name, entry.default)
-        response: Response = super().populate_space(trial_id)
+        response: dict[str, object] = super().populate_space(trial_id)
         if response["status"] == TrialStatus.RUNNING:
             self.continue_after(trial_id)
         return response
@@ -148,14 +135,13 @@ class _Hyperband(Durable, oracles.HyperbandOracle):
 
     hyperband_iterations: int
 
-    def populate_space(self, trial_id: str) -> Response:
-        """The next trial."""
+    def populate_space(self, trial_id: str) -> dict[str, object]:
         failed = [trial for trial in self.trials.values() if trial.status == TrialStatus.FAILED]
         worst = -math.inf if self.objective.direction == "max" else math.inf
         for trial in failed:
             trial.status, trial.score = TrialStatus.COMPLETED, worst
         try:
-            response: Response = super().populate_space(trial_id)
+            response: dict[str, object] = super().populate_space(trial_id)
         finally:
             for trial in failed:
                 trial.status, trial.score = TrialStatus.FAILED, None
@@ -180,18 +166,13 @@ class _List(Durable):
         super().__init__(max_trials=len(trials), **options)
         self._values = trials
 
-    def populate_space(self, trial_id: str) -> Response:
-        """The next one; KerasTuner asks no further than ``max_trials``."""
+    def populate_space(self, trial_id: str) -> dict[str, object]:
+        # KerasTuner asks no further than ``max_trials``.
         return {"status": TrialStatus.RUNNING, "values": dict(self._values[len(self.trials)])}
 
 
 def create(config: TunerSettings, folder: str) -> Durable:
-    """The oracle of the ``tuner`` section.
-
-    Args:
-      config: all sections that can be searched, and ``tuner``.
-      folder: of the search, where its state is kept.
-    """
+    """The oracle of the ``tuner`` section, with its state in the folder of the search."""
     tuner = config.tuner
     common: dict[str, object] = {
         "objective": objective(tuner),
@@ -203,35 +184,28 @@ def create(config: TunerSettings, folder: str) -> Durable:
         # An error that some values make says nothing about the others.
         "max_consecutive_failed_trials": None,
     }
-    oracle: Durable
-    if tuner.algorithm == "random":
-        oracle = _RandomSearch(max_trials=tuner.max_trials, **common)
-    elif tuner.algorithm == "bayesian":
-        oracle = _BayesianOptimization(
-            max_trials=tuner.max_trials, num_initial_points=tuner.initial_trials, **common
-        )
-    elif tuner.algorithm == "grid":
-        oracle = _GridSearch(max_trials=tuner.max_trials, **common)
-    elif tuner.algorithm == "hyperband":
-        oracle = _Hyperband(
-            max_epochs=tuner.epochs or config.training.epochs,
-            factor=tuner.factor,
-            hyperband_iterations=tuner.iterations,
-            **common,
-        )
-    else:
-        oracle = _List(listed(config), **common)
+    most: dict[str, object] = {"max_trials": tuner.max_trials}
+    rounds: dict[str, object] = {
+        "max_epochs": tuner.epochs or config.training.epochs,
+        "factor": tuner.factor,
+        "hyperband_iterations": tuner.iterations,
+    }
+    kinds: dict[str, tuple[type[Durable], dict[str, object]]] = {
+        "random": (_RandomSearch, most),
+        "bayesian": (_Bayesian, {**most, "num_initial_points": tuner.initial_trials}),
+        "grid": (_GridSearch, most),
+        "hyperband": (_Hyperband, rounds),
+        "list": (_List, {"trials": listed(config)}),
+    }
+    kind, options = kinds[tuner.algorithm]
+    oracle = kind(**options, **common)
     oracle.verbose = 0
     oracle.path = os.path.join(folder, "oracle.json")
     return oracle
 
 
 def objective(tuner: sections.Tuner) -> keras_tuner.Objective:
-    """The objective; KerasTuner knows the direction of Keras's own metrics.
-
-    Raises:
-      DarkroomError: it doesn't know this one's.
-    """
+    """The objective; a DarkroomError where neither its direction is set nor KerasTuner knows it."""
     if tuner.direction is not None:
         return keras_tuner.Objective(tuner.objective, tuner.direction)
     try:
@@ -248,15 +222,11 @@ def listed(config: TunerSettings) -> list[dict[str, Value]]:
     trials = config.tuner.trials
     names = dict.fromkeys(itertools.chain.from_iterable(trials))
     configured = {name: config.value(name) for name in names if "." in name}
-    floats = {name for name, value in configured.items() if isinstance(value, float)}
-    defaults = {
-        name: value
-        for name, value in configured.items()
-        if isinstance(value, bool | int | float | str)
-    }
+    defaults = {name: value for name, value in configured.items() if isinstance(value, Value)}
+    floats = {name for name, value in defaults.items() if isinstance(value, float)}
     return [
-        {name: float(value) if name in floats else value for name, value in merged.items()}
-        for merged in ({**defaults, **trial} for trial in trials)
+        {n: float(v) if n in floats else v for n, v in {**defaults, **trial}.items()}
+        for trial in trials
     ]
 
 
@@ -320,11 +290,9 @@ def plan(oracle: Durable, config: TunerSettings) -> Plan | None:
         times, trials, epochs = oracle.hyperband_iterations, 0, 0
         for rounds in compat.hyperband_brackets(oracle):
             trials += sum(each.trials for each in rounds)
-            before = [0, *(each.epochs for each in rounds)]
-            epochs += sum(
-                each.trials * (each.epochs - since)
-                for each, since in zip(rounds, before, strict=False)
-            )
+            before = [0, *(each.epochs for each in rounds[:-1])]
+            more = [each.epochs - since for each, since in zip(rounds, before, strict=True)]
+            epochs += sum(each.trials * new for each, new in zip(rounds, more, strict=True))
         return Plan(trials * times, epochs * times)
     most: float = oracle.max_trials or math.inf
     if tuner.algorithm != "list":
@@ -346,8 +314,9 @@ def epochs_of(hp: keras_tuner.HyperParameters, config: TunerSettings) -> int:
 
 def still_needed(oracle: Durable) -> set[str]:
     """Ids of trials that run, or with which another one may go on: they need all checkpoints."""
-    trials = list(oracle.trials.values())  # another machine may add to them meanwhile
-    running = [t for t in trials if t.status in (TrialStatus.RUNNING, TrialStatus.INVALID)]
-    needed = {trial.trial_id for trial in running}
-    needed |= {str(t.hyperparameters.values.get("tuner/trial_id")) for t in running}
-    return needed | oracle.to_go_on_with()
+    needed = oracle.to_go_on_with()
+    for trial in list(oracle.trials.values()):  # another machine may add to them meanwhile
+        if trial.status in (TrialStatus.RUNNING, TrialStatus.INVALID):
+            before = str(trial.hyperparameters.values.get("tuner/trial_id"))
+            needed |= {trial.trial_id, before}
+    return needed

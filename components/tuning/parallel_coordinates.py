@@ -16,14 +16,10 @@ from darkroom.components.tuning.trial_table import short_names
 from darkroom.components.tuning.tuner_results import TrialRow
 
 # Inches, and shares of an axis' height.
-_AXIS_WIDTH = 1.35
-_AXIS_HEIGHT = 4.2
-_BAR_HEIGHT = 0.3
+_AXIS_WIDTH, _AXIS_HEIGHT, _BAR_HEIGHT = 1.35, 4.2, 0.3
 _TICK_DISTANCE = 0.055
 _BELOW = -0.13  # where what has no value, and what failed, passes an axis
-_NAME_WIDTH = 14  # characters
-_TICK_WIDTH = 12
-_BAR_NAME_WIDTH = 48
+_NAME_WIDTH, _TICK_WIDTH, _BAR_NAME_WIDTH = 14, 12, 48  # characters
 # Scores so many times as far from the best as the median is are drawn at the end of their axis.
 _FAR = 5
 
@@ -42,12 +38,8 @@ def draw(
 ) -> None:
     """Draws the trials as lines over parallel axes, and what mattered as bars below, as a PNG.
 
-    Args:
-      rows: of ``tuner_results.json``.
-      objective: name of the score.
-      maximize: whether a high score is good. The best is at the top of its axis either way.
-      log: names of hyperparameters that were sampled on a logarithmic scale: so are their axes.
-      path: of the file.
+    The best of the ``objective`` is at the top of its axis, whether or not it is to ``maximize``.
+    Axes of the names in ``log`` are logarithmic.
     """
     done = [(row.hyperparameters, row.score) for row in rows if row.score is not None]
     mattered = importances([values for values, _ in done], [score for _, score in done], log)
@@ -62,20 +54,24 @@ def draw(
     axes.append(_score_axis(objective, scores, finished, maximize))
 
     width = max(7.0, _AXIS_WIDTH * (len(axes) + 0.5))
-    above, below = (_AXIS_HEIGHT + 0.2 * max(len(_broken(axis.name)) for axis in axes),
-                    0.6 + _BAR_HEIGHT * max(1, len(mattered)))  # fmt: skip
+    above = _AXIS_HEIGHT + 0.2 * max(len(_broken(axis.name)) for axis in axes)
+    below = 0.6 + _BAR_HEIGHT * max(1, len(mattered))
     figure = Figure(figsize=(width, above + below), layout="constrained")
     parts = figure.subfigures(2, height_ratios=(above, below))
     titles = _title(objective, finished, len(rows), maximize), f"Importance: {METHOD}"
     for part, title in zip(parts, titles, strict=True):
         part.suptitle(title, x=0.01, ha="left", fontsize=10)
-    _draw_trials(parts[0].subplots(), axes, [score is not None for score in scores])
+    plot = parts[0].subplots()
+    _draw_trials(plot, axes, [score is not None for score in scores])
+    for place, axis in enumerate(axes):
+        _draw_axis(plot, place, axis, "normal" if axis is not axes[-1] else "bold")
+    plot.set(xlim=(-0.35, len(axes) - 0.3), ylim=(-0.2, 1.05))
+    plot.set_axis_off()
     _draw_bars(parts[1].subplots(), mattered, len(finished), width)
     figure.savefig(path, dpi=120)
 
 
 def _value_axis(name: str, column: list[Value | None], log: bool) -> _Axis:
-    """The axis of a hyperparameter, of each trial's value."""
     values = [value for value in column if value is not None]
     if is_categorical(values) or all(isinstance(value, bool) for value in values):
         order = sorted(set(values), key=str)
@@ -124,40 +120,42 @@ def _axis(
 
 
 def _draw_trials(plot: Axes, axes: list[_Axis], finished: list[bool]) -> None:
-    """Draws the axes and a line for each trial."""
+    """Draws a line for each trial; the best last, above the others, and thick."""
+    across, colour = range(len(axes)), colormaps["viridis_r"]
+    heights = zip(*(axis.heights for axis in axes), strict=True)
+    lines = sorted(zip(finished, heights, strict=True), key=lambda pair: (pair[0], pair[1][-1]))
     alpha = float(np.clip(30 / max(1, len(finished)), 0.3, 0.8))
-    across = range(len(axes))
-    colour = colormaps["viridis_r"]
-    lines = list(zip(finished, zip(*(axis.heights for axis in axes), strict=True), strict=True))
-    # The best last, above the others.
-    for is_finished, line in sorted(lines, key=lambda pair: (pair[0], pair[1][-1])):
+    for is_finished, line in lines:
         if is_finished:
-            plot.plot(across, line, color=colour(line[-1]), linewidth=1.2, alpha=alpha, marker=".",
-                      zorder=2)  # fmt: skip
+            shade = colour(line[-1], alpha)
+            plot.plot(across, line, color=shade, linewidth=1.2, marker=".", zorder=2)
         else:
             plot.plot(across, line, color="0.6", linewidth=0.7, linestyle="--", zorder=1)
             plot.plot(across[-1], line[-1], color="tab:red", marker="x", zorder=3)
     if any(finished):
         best = max((line for is_finished, line in lines if is_finished), key=lambda line: line[-1])
         plot.plot(across, best, color=colour(1.0), linewidth=3, marker="o", zorder=4)
-    for i, axis in enumerate(axes):
-        plot.plot([i, i], [0, 1], color="black", linewidth=0.8, zorder=3)
-        weight = "bold" if axis is axes[-1] else "normal"
-        plot.text(i, 1.06, "\n".join(_broken(axis.name)), ha="center", va="bottom", fontsize=9,
-                  fontweight=weight, parse_math=False)  # fmt: skip
-        below = [(_BELOW, axis.below)] * (_BELOW in axis.heights)
-        for height, words in [*_apart(axis.ticks), *below]:
-            plot.annotate(
-                _cut(words, _TICK_WIDTH), (i, height), (5, 0), textcoords="offset points",
-                va="center", fontsize=8, zorder=5, parse_math=False,
-                bbox={"color": "white", "alpha": 0.85, "pad": 0.6},
-            )  # fmt: skip
-    plot.set(xlim=(-0.35, len(axes) - 0.3), ylim=(-0.2, 1.05))
-    plot.set_axis_off()
+
+
+def _draw_axis(plot: Axes, place: int, axis: _Axis, weight: str) -> None:
+    plot.plot([place, place], [0, 1], color="black", linewidth=0.8, zorder=3)
+    title = plot.text(place, 1.06, "\n".join(_broken(axis.name)), ha="center", va="bottom")
+    title.set(fontsize=9, fontweight=weight, parse_math=False)
+    ticks = sorted(axis.ticks)
+    shown = ticks[:1]
+    for tick in ticks[1:-1]:  # but those that would touch another; the two ends stay
+        if min(tick[0] - shown[-1][0], ticks[-1][0] - tick[0]) >= _TICK_DISTANCE:
+            shown.append(tick)
+    below = [(_BELOW, axis.below)] * (_BELOW in axis.heights)
+    for height, words in [*shown, *ticks[1:][-1:], *below]:
+        plot.annotate(
+            _cut(words, _TICK_WIDTH), (place, height), (5, 0), textcoords="offset points",
+            va="center", fontsize=8, zorder=5, parse_math=False,
+            bbox={"color": "white", "alpha": 0.85, "pad": 0.6},
+        )  # fmt: skip
 
 
 def _title(objective: str, scores: list[float], count: int, maximize: bool) -> str:
-    """What the lines are, in words."""
     words = "1 trial" if count == 1 else f"{count} trials"
     if len(scores) < count:
         words = f"{len(scores)} of {words} finished"
@@ -183,16 +181,6 @@ def _draw_bars(plot: Axes, mattered: dict[str, float], count: int, width: float)
         words = f"{count} {are} too few to tell which hyperparameters mattered."
     plot.text(0.01, 0.5, words, transform=plot.transAxes, va="center", fontsize=10)
     plot.set_axis_off()
-
-
-def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Ticks without those that would touch another; the two ends stay."""
-    ordered = sorted(ticks)
-    kept = ordered[:1]
-    for tick in ordered[1:-1]:
-        if min(tick[0] - kept[-1][0], ordered[-1][0] - tick[0]) >= _TICK_DISTANCE:
-            kept.append(tick)
-    return kept + ordered[1:][-1:]
 
 
 def _broken(name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import math
 import os
 import queue
@@ -19,8 +20,9 @@ from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.training import devices
 from darkroom.components.training.distribution import shared_work
-from darkroom.components.tuning import messages
+from darkroom.components.tuning.messages import Order, Progress
 from darkroom.components.tuning.oracles import Durable
+from darkroom.components.tuning.trial import Folder
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 # Below this share of all memory the system starts to swap, or to kill.
@@ -39,37 +41,33 @@ class TrialProcess:
         self.id, self.gpu = process_id, gpu
         self.trial: Trial | None = None
         self.begin: float | None = None  # of the trial, by the monotonic clock; None: not yet ready
+        self.ready = False  # whether it has got so far as to run trials
         self.words, self.fraction = "", 0.0  # how far it is
-        devices_of_its_own = {}
+        environment = dict(os.environ)
         if gpu is not None:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-            name = visible.split(",")[gpu] if visible else str(gpu)
-            devices_of_its_own["CUDA_VISIBLE_DEVICES"] = name
+            environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu] if visible else str(gpu)
         self._process = subprocess.Popen(
             shared_work.command("darkroom.components.tuning.trial_process", folder, threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **devices_of_its_own},
+            env=environment,
             encoding="utf-8",
         )
-        self.ready = False  # whether it has got so far as to run trials
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()
 
     def run(self, trial: Trial) -> None:
-        """Gives it a trial."""
         self.trial, self.words, self.fraction = trial, "", 0.0
         self.begin = time.monotonic() if self.ready else None
-        order = messages.Order(trial.trial_id, trial.hyperparameters.get_config())
+        order = Order(trial.trial_id, trial.hyperparameters.get_config())
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has just ended, which comes as an event
-            print(messages.encode(order), file=self._process.stdin, flush=True)
+            print(json.dumps(order), file=self._process.stdin, flush=True)
 
-    def hear(self, answer: messages.Ready | messages.Progress) -> None:
-        """Takes in how far it is."""
-        if isinstance(answer, messages.Ready):
+    def hear(self, answer: Progress) -> None:
+        if not self.ready:
             self.ready, self.begin = True, time.monotonic()
-        else:
-            self.words, self.fraction = answer.words, answer.fraction or 0.0
+        self.words, self.fraction = answer.words, answer.fraction or 0.0
 
     def stop(self) -> None:
         """Ends it at once; what it did up to its last checkpoint stays."""
@@ -84,13 +82,11 @@ class TrialProcess:
         assert self._process.stdout is not None
         with contextlib.suppress(ValueError):  # it was killed in the middle of a line
             for line in self._process.stdout:
-                answer = messages.decode(line)
-                assert not isinstance(answer, messages.Order)
-                events.put((self, answer))
+                events.put((self, Progress(*json.loads(line))))
         events.put((self, None))
 
 
-_Events = queue.SimpleQueue[tuple[TrialProcess, messages.Answer | None]]
+_Events = queue.SimpleQueue[tuple[TrialProcess, Progress | None]]
 
 
 class ProcessPool:
@@ -123,14 +119,10 @@ class ProcessPool:
             self._start(self._free_id())
 
     def run(self, look: Callable[[], None], remote_at_work: Callable[[], bool]) -> None:
-        """Runs trials until the oracle has no more.
+        """Runs trials until the oracle has no more, and other machines, too, run none.
 
-        Args:
-          look: called from time to time, and whenever a trial has ended.
-          remote_at_work: whether other machines run trials.
-
-        Raises:
-          DarkroomError: processes can't even be started.
+        Calls ``look`` from time to time, and whenever a trial has ended. A DarkroomError where
+        processes can't even be started.
         """
         while any([self._give_trials(), self.busy, remote_at_work()]):
             look()
@@ -167,25 +159,28 @@ class ProcessPool:
             while True:
                 self._take(*self._events.get_nowait())
 
-    def _take(self, process: TrialProcess, answer: messages.Answer | None) -> None:
+    def _take(self, process: TrialProcess, answer: Progress | None) -> None:
         if process not in self._processes:
             return  # stopped by us, and these are its last words
         if answer is None:
             self._lose(process)
-        elif isinstance(answer, messages.Ended):
-            self._end_trial(process, answer)
+        elif answer.ended:
+            self._end_trial(process)
         else:
-            if isinstance(answer, messages.Ready):
-                self._failed_starts = 0
+            self._failed_starts = 0
             process.hear(answer)
 
-    def _end_trial(self, process: TrialProcess, ended: messages.Ended) -> None:
+    def _end_trial(self, process: TrialProcess) -> None:
         trial, process.trial = process.trial, None
         assert trial is not None
-        trial.hyperparameters = keras_tuner.HyperParameters.from_config(ended.hyperparameters)
-        if ended.status == TrialStatus.COMPLETED:
-            self._oracle.update_trial(trial.trial_id, ended.metrics, step=ended.step)
-        trial.status, trial.message = ended.status, ended.message
+        result = Folder(self._folder, trial.trial_id).read()
+        assert result is not None
+        if result.hyperparameters is not None:  # with those that the model asked for
+            values = keras_tuner.HyperParameters.from_config(result.hyperparameters)
+            trial.hyperparameters = values
+        if result.status == TrialStatus.COMPLETED:
+            self._oracle.update_trial(trial.trial_id, result.metrics, step=result.step)
+        trial.status, trial.message = result.status, result.message
         self._oracle.end_trial(trial)
 
     def _lose(self, process: TrialProcess) -> None:

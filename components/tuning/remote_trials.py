@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
-from typing import NamedTuple, TypedDict
 
 import grpc
 import keras_tuner
@@ -41,26 +40,8 @@ _BEGUN_AT_MOST = 3
 _SECONDS_BETWEEN_QUESTIONS = 0.2
 
 
-class Announced(TypedDict):
-    """The search that other machines are to help with, in ``results.SEARCH_FILE``."""
-
-    number: int
-    folder: str
-
-
-class _Begun(NamedTuple):
-    """The trial that a machine began last, and how often; a file beside its signs of life."""
-
-    trial: str
-    begun: int
-
-
 def check() -> None:
-    """Checks that the environment doesn't say that this is another machine than the chief.
-
-    Raises:
-      DarkroomError: it does, or it lacks something.
-    """
+    """A DarkroomError where the environment says that this isn't the chief, or too little."""
     try:
         is_chief = compat.is_chief()
     except RuntimeError as error:
@@ -76,11 +57,7 @@ def check() -> None:
 def served(oracle: Durable, folder: str) -> Iterator[Callable[[], bool]]:
     """Gives other machines trials, where the environment says that this is the chief.
 
-    Yields a function that says whether others are still at work, and takes back the trials of those
-    that are gone.
-
-    Raises:
-      DarkroomError: the address is no good.
+    The function says whether others are at work, and takes back the trials of those that are gone.
     """
     if compat.is_chief() is None:
         yield lambda: False
@@ -129,11 +106,11 @@ def _at_work(oracle: Durable, folder: str) -> bool:
 
 def main(path: str, number: int) -> None:
     """Runs what the chief of an announced search gives, until it has no more."""
-    work: Announced = files.read_json(path)
-    if work["number"] != number:
+    work = shared_work.Work.read(path)
+    if work is None or work.number != number:
         return
     devices.grow_memory()
-    folder = work["folder"]
+    folder = str(work.facts["folder"])
     search = _begun(folder)
     oracle = oracles.create(search.settings, folder)
     try:
@@ -176,14 +153,14 @@ class RemoteTuner(keras_tuner.engine.base_tuner.BaseTuner):
     def run_trial(self, trial: Trial, *args: object, **kwargs: object) -> dict[str, float]:
         """Runs a trial; one whose process ends again and again has failed."""
         note = f"{self._sign}.json"
-        last = _Begun(**(files.read_json(note) or {"trial": "", "begun": 0}))
-        begun = last.begun + 1 if last.trial == trial.trial_id else 1
+        last = files.read_json(note)
+        begun = last["begun"] + 1 if last and last["trial"] == trial.trial_id else 1
         if begun > _BEGUN_AT_MOST:
             raise keras_tuner.errors.FailedTrialError(
                 f"Its process ended {_BEGUN_AT_MOST} times on {self.tuner_id}. Was its memory too "
                 "small?"
             )
-        files.write_json(note, _Begun(trial.trial_id, begun)._asdict())
+        files.write_json(note, {"trial": trial.trial_id, "begun": begun})
         result = self._trials.run(trial.trial_id, trial.hyperparameters)
         if result.message is not None:
             raise keras_tuner.errors.FailedTrialError(result.message)

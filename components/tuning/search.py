@@ -1,13 +1,14 @@
 """A hyperparameter search: in a folder of its own, on many processes, from wherever it stopped."""
 
-import fcntl
+import contextlib
 import hashlib
 import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TextIO
+from pathlib import Path
+from typing import NamedTuple
 
 import keras_tuner
 import tensorflow as tf
@@ -17,13 +18,14 @@ from pydantic import JsonValue
 from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.settings import TunerSettings
-from darkroom.components.training import dataset, devices, fitting
+from darkroom.components.training import aside, dataset, fitting
 from darkroom.components.training.hand_over import without_notes
-from darkroom.components.tuning import aside, hparams, oracles, remote_trials
+from darkroom.components.tuning import hparams, oracles, remote_trials
 from darkroom.components.tuning.messages import SearchFile
 from darkroom.components.tuning.process_pool import ProcessPool
 from darkroom.components.tuning.trial import Candidate, Folder, check_folds
 from darkroom.components.tuning.tuner_results import FIELDS, TrialRow, TunerResults
+from darkroom.serving import files
 
 # Keys of the tuner section with other values of which a search goes on where it was.
 _BUDGET = {
@@ -56,15 +58,9 @@ class Search(keras_tuner.Tuner):
     ):
         """Prepares a search, or goes on with what an earlier process has left of it.
 
-        Args:
-          candidate: the network of a trial.
-          folder: that of all searches.
-          source: of the examples.
-          examples: where ``dataset.keep`` puts the preprocessed examples.
-          prepare: sees to it that they are there.
-
-        Raises:
-          DarkroomError: there is nothing to search, or another process searches here.
+        ``folder`` is that of all searches; ``dataset.keep`` puts the preprocessed ``examples``
+        where ``prepare`` sees to it that they are. A DarkroomError where there is nothing to
+        search, or another process searches here.
         """
         self.config = candidate.settings
         self._candidate, self._examples, self._prepare = candidate, examples, prepare
@@ -74,8 +70,8 @@ class Search(keras_tuner.Tuner):
         self.folder = os.path.join(folder, name)
         os.makedirs(self.folder, exist_ok=True)
         remote_trials.check()
-        self._lock = _locked(self.folder)
-        try:
+        with contextlib.ExitStack() as lock:
+            lock.enter_context(_locked(self.folder))
             oracle = oracles.create(self.config, self.folder)
             begun = os.path.exists(oracle.path)
             super().__init__(oracle, candidate, directory=folder, project_name=name)
@@ -86,9 +82,7 @@ class Search(keras_tuner.Tuner):
                 self._go_on()
             else:
                 _say_why_anew(folder, self._determined_by)
-        except BaseException:
-            self._lock.close()
-            raise
+            self._lock = lock.pop_all()
 
     def _go_on(self) -> None:
         """Says so; if all trials failed, what made them fail may have been mended since."""
@@ -105,24 +99,24 @@ class Search(keras_tuner.Tuner):
         """Trials that ended well, the best first."""
         # A trial is in this list when it has its score: another machine's may end just now.
         ended = set(self.oracle.end_order)
-        trials = [t for t in list(self.oracle.trials.values()) if t.trial_id in ended]
-        done = [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
-        # Hyperband passes failed ones off as the worst while it looks for the next.
-        done = [trial for trial in done if trial.score is not None and math.isfinite(trial.score)]
+        done = [
+            trial
+            for trial in list(self.oracle.trials.values())
+            if trial.trial_id in ended and trial.status == TrialStatus.COMPLETED
+            # Hyperband passes failed ones off as the worst while it looks for the next.
+            if trial.score is not None and math.isfinite(trial.score)
+        ]
         return sorted(done, key=lambda trial: trial.score, reverse=self.maximize)
 
     def save(self) -> None:
-        """There is no state but the oracle's."""
         self.oracle.save()
 
     def search(self, *args: object, **kwargs: object) -> None:
-        """Runs all trials that are still to run.
-
-        Raises:
-          DarkroomError: none of them finished, or the model has no such metric.
-        """
+        """Runs what is still to run; a DarkroomError where no trial finishes or has the metric."""
         gpus = len(tf.config.list_physical_devices("GPU"))
-        most = self.config.tuner.workers or devices.trials_at_once(self.config.training)
+        # One for each GPU, or for each core that a trial's replicas leave.
+        cores = len(os.sched_getaffinity(0)) // self.config.training.cpu_replicas
+        most = self.config.tuner.workers or gpus or max(1, cores)
         plan, ended = oracles.plan(self.oracle, self.config), len(self.oracle.end_order)
         if plan is not None:
             most = min(most, max(1, plan.trials - ended))
@@ -132,7 +126,8 @@ class Search(keras_tuner.Tuner):
                 pool.start()
             self._prepare()
             self._begin()
-            table, looked = aside.live_table(self, plan, pool), 0.0
+            table = aside.module("tuning.live_table").LiveTable(self, plan, pool)
+            looked = 0.0
 
             def look() -> None:
                 nonlocal ended, looked
@@ -183,7 +178,7 @@ class Search(keras_tuner.Tuner):
 
     def _forget_checkpoints(self) -> None:
         best = self._completed()[: self.config.tuner.keep_checkpoints]
-        kept = {trial.trial_id: self._checkpoint(trial) for trial in best}
+        kept = {trial.trial_id: self.checkpoint(trial) for trial in best}
         for trial_id in set(self.oracle.trials) - oracles.still_needed(self.oracle):
             Folder(self.folder, trial_id).forget_checkpoints(kept.get(trial_id))
 
@@ -195,7 +190,6 @@ class Search(keras_tuner.Tuner):
 
     @property
     def maximize(self) -> bool:
-        """Whether more of the objective is better."""
         return bool(self.oracle.objective.direction == "max")
 
     def results(self) -> TunerResults:
@@ -205,7 +199,6 @@ class Search(keras_tuner.Tuner):
         return TunerResults([self.row(trial) for trial in [*self._completed(), *failed]])
 
     def row(self, trial: Trial) -> TrialRow:
-        """What one trial came to."""
         result = Folder(self.folder, trial.trial_id).read()
         fits = result.fits if result else []
         values = trial.hyperparameters.values
@@ -227,11 +220,7 @@ class Search(keras_tuner.Tuner):
         """The best trial; of several as good ones the first."""
         return self._completed()[0]
 
-    def best_checkpoint(self) -> str:
-        """The file of the best trial's checkpoint."""
-        return self._checkpoint(self.best())
-
-    def _checkpoint(self, trial: Trial) -> str:
+    def checkpoint(self, trial: Trial) -> str:
         """The file of a trial's checkpoint, of its best fit."""
         folder = Folder(self.folder, trial.trial_id)
         result = folder.read()
@@ -244,12 +233,7 @@ class Search(keras_tuner.Tuner):
 def _determined_by(config: TunerSettings, source: Source) -> dict[str, JsonValue]:
     """All that determines what a trial comes to, in the words of the configuration."""
     epochs = config.tuner.epochs or config.training.epochs
-    lasting = config.model_copy(
-        update={
-            "tuner": config.tuner.model_copy(update={"epochs": epochs}),
-            "training": config.training.model_copy(update={"epochs": epochs}),
-        }
-    )
+    lasting = config.with_values({"tuner.epochs": epochs, "training.epochs": epochs})
     tree = lasting.model_dump(
         mode="json",
         # Of the code, ``source`` is what matters to trials.
@@ -272,42 +256,31 @@ def _check(space: keras_tuner.HyperParameters) -> None:
         )
 
 
-def _locked(folder: str) -> TextIO:
-    """Holds a folder for this process; a killed one loses it by itself."""
-    lock = open(os.path.join(folder, "lock"), "a+", encoding="utf-8")  # noqa: SIM115  # held
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        holder = lock.read() or "unknown"
-        lock.close()
+        with files.locked(os.path.join(folder, "lock"), patience=0):
+            yield
+    except files.Locked as error:
         raise DarkroomError(
-            f"Another search is using {folder} (process {holder}). Wait for it, or give this run "
-            "another root or name."
+            f"Another search is using {folder} (process {error.holder}). Wait for it, or give this "
+            "run another root or name."
         ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
 
 
 def _say_why_anew(folder: str, determined_by: dict[str, JsonValue]) -> None:
     """Says in what a search differs from the one before it, if there is one."""
-    names = [os.path.join(folder, name, SearchFile.FILE) for name in os.listdir(folder)]
-    earlier = [name for name in names if os.path.exists(name)]
+    earlier = list(Path(folder).glob(f"*/{SearchFile.FILE}"))
     if not earlier:
         return
-    newest = os.path.dirname(max(earlier, key=os.path.getmtime))
-    before = SearchFile.read(newest).determined_by
+    newest = max(earlier, key=os.path.getmtime).parent
+    before = SearchFile.read(str(newest)).determined_by
     if before == determined_by:
         return  # killed before its first trial
     changed = sorted(key for key, _ in set(_flat("", before)) ^ set(_flat("", determined_by)))
     names = list(dict.fromkeys(_WORDS.get(key.split(".")[0], key) for key in changed))
     words = ", ".join(names[:_SHOWN_CHANGES]) + " and more" * (len(names) > _SHOWN_CHANGES)
-    progress.warn(
-        "Tuner",
-        f"a new search begins: {words} changed. The one before is {newest}",
-    )
+    progress.warn("Tuner", f"a new search begins: {words} changed. The one before is {newest}")
 
 
 # What isn't a key of the configuration.

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -15,10 +16,9 @@ from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.settings import TunerSettings
 from darkroom.components.networks import models
-from darkroom.components.training import checkpoint, dataset, devices, fitting, tensorboard
-from darkroom.components.training.callbacks import ReportEpochs
+from darkroom.components.training import checkpoint, dataset, devices, fitting
+from darkroom.components.training.callbacks import Curves, ReportEpochs
 from darkroom.components.tuning import hparams
-from darkroom.components.tuning.messages import HyperparametersConfig
 from darkroom.serving import files
 
 
@@ -40,7 +40,7 @@ class Result(NamedTuple):
     metrics: dict[str, float]  # of the epoch with the best objective, the mean over all fits
     fits: list[Fit]
     message: str | None = None  # why it failed
-    hyperparameters: HyperparametersConfig | None = None  # with those that the model asked for
+    hyperparameters: dict[str, object] | None = None  # with those that the model asked for
 
     @property
     def step(self) -> int:
@@ -49,16 +49,14 @@ class Result(NamedTuple):
 
 
 class Folder:
-    """Where a trial leaves what outlives its process."""
+    """Where a trial leaves what outlives its process, in the folder of its search."""
 
     def __init__(self, search: str, trial_id: str):
-        """The folder of a trial in that of its search."""
         self.path = os.path.join(search, f"trial_{trial_id}")
         self.logs = os.path.join(search, "logs", f"trial_{trial_id}")
         self._result = os.path.join(self.path, "result.json")
 
     def checkpoint(self, fit: int) -> checkpoint.Checkpoint:
-        """Of one of the fits."""
         return checkpoint.Checkpoint(self.path, fit=fit)
 
     def read(self) -> Result | None:
@@ -67,42 +65,35 @@ class Folder:
         return result and Result(**{**result, "fits": [Fit(**fit) for fit in result["fits"]]})
 
     def write(self, result: Result) -> None:
-        """Keeps the result."""
         os.makedirs(self.path, exist_ok=True)
         fits = [fit._asdict() for fit in result.fits]
         files.write_json(self._result, {**result._asdict(), "fits": fits})
 
     def forget(self) -> None:
         """Removes all of it: the trial is to run again."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        shutil.rmtree(self.logs, ignore_errors=True)
+        for path in (self.path, self.logs):
+            shutil.rmtree(path, ignore_errors=True)
 
     def forget_checkpoints(self, but: str | None = None) -> None:
         """Removes all of them but one, unfinished ones too."""
-        if os.path.isdir(self.path):
-            for name in os.listdir(self.path):
-                path = os.path.join(self.path, name)
-                if ".npz" in name and path != but:
-                    os.unlink(path)
+        for path in Path(self.path).glob("*.npz*"):
+            if str(path) != but:
+                path.unlink()
 
 
 class Candidate(keras_tuner.HyperModel):
     """The network of a trial."""
 
     def __init__(self, settings: TunerSettings, num_classes: int):
-        """Takes the sections that can be searched, and ``tuner``."""
         super().__init__()
         self.settings, self.num_classes = settings, num_classes
 
     def config(self, hp: keras_tuner.HyperParameters) -> TunerSettings:
-        """The configuration of a trial."""
         config = self.settings.with_values(hp.values)
         training, tuner = config.training, config.tuner
-        shorter = {
-            "epochs": tuner.epochs or training.epochs,
-            "patience": tuner.patience or training.patience,
-        }
-        return config.model_copy(update={"training": training.model_copy(update=shorter)})
+        patience = tuner.patience or training.patience
+        epochs = tuner.epochs or training.epochs
+        return config.with_values({"training.epochs": epochs, "training.patience": patience})
 
     def build(self, hp: keras_tuner.HyperParameters, seed: int | None = None) -> keras.Model:
         """The compiled model, its initial weights drawn by ``training.seed`` or by ``seed``."""
@@ -115,19 +106,12 @@ class Candidate(keras_tuner.HyperModel):
 class Trials:
     """Runs trials on the same examples, in a process that has a device or some cores."""
 
-    def __init__(
-        self,
-        candidate: Candidate,
-        splits: tuple[dataset.Examples, dataset.Examples],
-        folder: str,
-        maximize: bool,
-    ):
+    def __init__(self, candidate: Candidate, splits: dataset.Splits, folder: str, maximize: bool):
         """Trials write to ``folder``, that of the search; ``maximize`` the objective or not."""
         self._candidate, self._folder, self._maximize = candidate, folder, maximize
-        self._train, self._validation = splits
-        config = candidate.settings
+        self._splits, config = splits, candidate.settings
         self._tuner, self._seed = config.tuner, config.training.seed
-        self._folds = list(folds(self._train, self._tuner.folds, self._seed))
+        self._folds = list(folds(splits[0], self._tuner.folds, self._seed))
 
     def run(self, trial_id: str, hp: keras_tuner.HyperParameters) -> Result:
         """Runs a trial to its end, from wherever an earlier process had come."""
@@ -158,15 +142,12 @@ class Trials:
         self, folder: Folder, hp: keras_tuner.HyperParameters, number: int, count: int, logs: str
     ) -> Fit:
         execution, fold = divmod(number, len(self._folds))
-        train, validation = self._folds[fold] or (self._train, self._validation)
         seed = self._seed + execution
         # Names of layers begin anew; memory is freed as ever, which would take 0.3 s if forced.
         keras.backend.clear_session(free_memory=False)
         model = self._candidate.build(hp, seed)
-        config = self._candidate.config(hp)
-        seeded = config.training.model_copy(update={"seed": seed})
-        config = config.model_copy(update={"training": seeded})
-        curves = tensorboard.Curves(logs)
+        config = self._candidate.config(hp).with_values({"training.seed": seed})
+        curves = Curves(logs)
         kept = folder.checkpoint(number)
         if (earlier := hp.values.get("tuner/trial_id")) and kept.read() is None:
             # Hyperband goes on with another trial, which ended with fewer epochs.
@@ -177,32 +158,22 @@ class Trials:
             curves.write(state.history, 0)
         words = f"fit {number + 1}/{count}, " if count > 1 else ""
         begin = time.monotonic()
-        fitted = fitting.fit(
+        history = fitting.fit(
             model,
             config,
-            train,
-            validation,
+            *(self._folds[fold] or self._splits),
             [ReportEpochs("Tuner", words, number / count, 1 / count), curves],
             keep=lambda stopping: checkpoint.Keep(kept, stopping),
             until=hp.values.get("tuner/epochs"),
-        )
-        best = best_epoch(fitted.history, self._tuner.objective, self._maximize)
-        return Fit(
-            seed,
-            fold if self._tuner.folds else None,
-            time.monotonic() - begin,
-            best,
-            {name: values[best] for name, values in fitted.history.items()},
-            fitted.history,
-        )
+        ).history
+        best = best_epoch(history, self._tuner.objective, self._maximize)
+        metrics = {name: values[best] for name, values in history.items()}
+        held_out, seconds = fold if self._tuner.folds else None, time.monotonic() - begin
+        return Fit(seed, held_out, seconds, best, metrics, history)
 
 
 def check_folds(train: dataset.Examples, count: int | None) -> None:
-    """Checks that each part can have some of each class.
-
-    Raises:
-      DarkroomError: it can't.
-    """
+    """Raises a DarkroomError where a part can't have some of each class."""
     least = min(train.counts().values()) if train.labels.ndim == 1 else len(train)
     if count is not None and least < count:
         raise DarkroomError(
@@ -211,9 +182,7 @@ def check_folds(train: dataset.Examples, count: int | None) -> None:
         )
 
 
-def folds(
-    train: dataset.Examples, count: int | None, seed: int
-) -> Iterator[tuple[dataset.Examples, dataset.Examples] | None]:
+def folds(train: dataset.Examples, count: int | None, seed: int) -> Iterator[dataset.Splits | None]:
     """The train split in ``count`` parts, each of them held out once; None: it is whole.
 
     Of examples with one label each, every part has the same share of each class.
@@ -230,11 +199,7 @@ def folds(
 
 
 def best_epoch(history: dict[str, list[float]], objective: str, maximize: bool) -> int:
-    """The epoch, from 0, with the best objective.
-
-    Raises:
-      DarkroomError: there is no such metric, or it is no number in any epoch.
-    """
+    """The epoch, from 0, with the best objective; a DarkroomError where none has a number of it."""
     if objective not in history:
         raise DarkroomError(
             f"tuner.objective: the model has no metric {objective!r}, it has {', '.join(history)}."

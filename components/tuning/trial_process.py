@@ -1,80 +1,70 @@
 """A process that runs trials of a search, one after the other, until its orders end.
 
-``darkroom.components.tuning.process_pool`` starts it on the search's own machine; on others
-``darkroom.components.tuning.remote_trials`` runs trials in the same way.
+``process_pool`` starts it on the search's own machine; on others ``remote_trials`` runs trials in
+the same way.
 """
 
-import logging
+import json
 import os
 import queue
-import signal
 import sys
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from darkroom.components.tuning import messages
-from darkroom.components.tuning.messages import SearchFile
+from darkroom.components.base.errors import explain
+from darkroom.components.training.distribution import shared_work
+from darkroom.components.tuning.messages import Order, Progress, SearchFile
 from darkroom.serving import imports
 
 if TYPE_CHECKING:
     from darkroom.components.tuning.trial import Trials
 
 
-def main(folder: str, threads: int | None = None) -> None:
+def main(folder: str, threads: int) -> None:
     """Runs what the standard input orders, a line each; answers on the standard output.
 
-    Args:
-      folder: of the search.
-      threads: of TensorFlow; None: all cores.
+    ``folder`` is that of the search; TensorFlow gets so many ``threads``.
     """
-    # Ctrl-C goes to all processes of a terminal; the search's own decides what becomes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what Keras prints is no answer
-    orders: queue.SimpleQueue[messages.Order] = queue.SimpleQueue()
+    answers = shared_work.answers()
+    orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
 
     with imports.without_collections():
         import keras_tuner
+        import tensorflow as tf
 
-        from darkroom.components.base.errors import explain
         from darkroom.components.training import dataset, devices
         from darkroom.components.tuning import trial
 
     devices.grow_memory()
-    if threads is not None:
-        devices.limit_threads(threads)
-        dataset.OPTIONS.threading.private_threadpool_size = threads
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    dataset.OPTIONS.threading.private_threadpool_size = threads
     trials: Trials | None = None
     lock = threading.Lock()
 
-    def answer(message: messages.Answer) -> None:
+    def answer(words: str = "", fraction: float | None = None, ended: bool = False) -> None:
         with lock:
-            print(messages.encode(message), file=answers)
+            print(json.dumps(Progress(words, fraction, ended)), file=answers)
 
-    _Reporter(answer).attach()
-    answer(messages.Ready())
+    shared_work.Reporter(answer)
+    answer()
     while True:
         order = orders.get()
         hp = keras_tuner.HyperParameters.from_config(order.hyperparameters)
         try:
             trials = trials or of_search(folder, SearchFile.read(folder))
-            result = trials.run(order.trial_id, hp)
+            trials.run(order.trial_id, hp)
         except Exception as error:  # before there was a trial to fail
-            result = trial.Result("FAILED", {}, [], explain(error))
-        asked_for = result.hyperparameters or order.hyperparameters
-        answer(
-            messages.Ended(result.status, result.metrics, result.step, result.message, asked_for)
-        )
+            failed = trial.Result("FAILED", {}, [], explain(error))
+            trial.Folder(folder, order.trial_id).write(failed)
+        answer(ended=True)
 
 
-def _listen(orders: queue.SimpleQueue[messages.Order]) -> None:
+def _listen(orders: queue.SimpleQueue[Order]) -> None:
     """Hands orders on; ends the process when whoever gives them is gone, however that came."""
     for line in sys.stdin:
-        order = messages.decode(line)
-        assert isinstance(order, messages.Order)
-        orders.put(order)
+        orders.put(Order(*json.loads(line)))
     os._exit(1)
 
 
@@ -88,22 +78,3 @@ def of_search(folder: str, search: SearchFile) -> "Trials":
     splits = dataset.kept(search.examples, fitting.budget(training))
     candidate = trial.Candidate(search.settings, search.num_classes)
     return trial.Trials(candidate, splits, folder, search.maximize)
-
-
-class _Reporter(logging.Handler):
-    """Sends progress to the search."""
-
-    def __init__(self, answer: Callable[[messages.Answer], None]):
-        super().__init__(level=logging.INFO)
-        self._answer = answer
-
-    def attach(self) -> None:
-        from darkroom.components.base import progress
-
-        progress.LOGGER.setLevel(logging.INFO)
-        progress.LOGGER.addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if moved := getattr(record, "progress", None):
-            _, words, fraction = moved
-            self._answer(messages.Progress(words, fraction))

@@ -1,33 +1,19 @@
 """A search's trials for people: the table on the terminal, and its lines. Light to import."""
 
-from collections.abc import Mapping
-from typing import Any, TypedDict
+from collections.abc import Iterable
+from typing import TypedDict
 
 from darkroom.components.base.settings import Value
 from darkroom.components.tuning.tuner_results import TrialRow
 
 
-class ShownTrial(TypedDict):
-    """A trial by its number, and its hyperparameters by key."""
-
-    trial: str
-    values: dict[str, Value]
-
-
-class RunningTrial(ShownTrial):
+class RunningTrial(TypedDict):
     """What a trial is doing, in words, and for how long."""
 
+    trial: str  # its number
+    values: dict[str, Value]  # of the hyperparameters, by key
     words: str
     seconds: float
-
-
-class EndedTrial(ShownTrial):
-    """How a trial ended."""
-
-    score: float | None  # None: it failed
-    seconds: float
-    status: str  # COMPLETED or FAILED
-    message: str | None  # why
 
 
 class SearchProgress(TypedDict):
@@ -35,8 +21,8 @@ class SearchProgress(TypedDict):
 
     names: list[str]  # the hyperparameters' keys
     running: list[RunningTrial]
-    ended: list[EndedTrial]  # in that order
-    best: EndedTrial | None
+    ended: list[TrialRow]  # in that order
+    best: TrialRow | None
     objective: str  # the score's name
     maximize: bool  # whether more of it is better
     planned: int | None  # trials in all
@@ -50,39 +36,37 @@ def headline(table: SearchProgress) -> str:
     ended, planned, best = table["ended"], table["planned"], table["best"]
     count = f"{len(ended)}" if planned is None else f"{len(ended)} of {planned}"
     words = [f"{count} trial" if count == "1" else f"{count} trials"]
-    if failed := sum(trial["status"] == "FAILED" for trial in ended):
+    if failed := sum(row.status == "FAILED" for row in ended):
         words.append(f"{failed} failed")
     if best is not None:
-        words.append(f"best {best['score']:.4f} (trial {best['trial']})")
+        words.append(f"best {best.score:.4f} (trial {best.number})")
     words.append(f"elapsed {clock(table['elapsed'])}")
     if table["remaining"] is not None:
         words.append(f"remaining about {clock(table['remaining'])}")
     return ", ".join(words)
 
 
-def ending(trial: EndedTrial, table: SearchProgress) -> str:
+def ending(row: TrialRow, table: SearchProgress) -> str:
     """How one of the table's ended trials ended, in a line."""
-    short = short_names(table["names"])
-    values = [f"{short[k]}={brief(trial['values'][k])}" for k in short if k in trial["values"]]
-    score = trial["score"]
+    short, values = short_names(table["names"]), row.hyperparameters
     words = [
-        f"trial {trial['trial']}",
-        "failed" if score is None else f"{score:.4f}",
-        f"{trial['seconds']:.1f} s",
-        " ".join(values),
+        f"trial {row.number}",
+        "failed" if row.score is None else f"{row.score:.4f}",
+        f"{row.seconds:.1f} s",
+        " ".join(f"{short[key]}={brief(values[key])}" for key in short if key in values),
     ]
-    if score is None:
-        words.append(" ".join((trial["message"] or "").split()))
+    if row.score is None:
+        words.append(" ".join((row.message or "").split()))
     elif table["best"] is not None:
-        words.append(f"(best {table['best']['score']:.4f})")
+        words.append(f"(best {table['best'].score:.4f})")
     return "  ".join(word for word in words if word)
 
 
-def best_first(table: SearchProgress) -> list[EndedTrial]:
-    """A table's ended trials that have a score."""
-    scored = [(trial["score"], trial) for trial in table["ended"] if trial["score"] is not None]
-    scored.sort(key=lambda pair: pair[0], reverse=table["maximize"])
-    return [trial for _, trial in scored]
+def best_first(rows: Iterable[TrialRow], maximize: bool) -> list[TrialRow]:
+    """Rows that have a score."""
+    scored = [(row.score, row) for row in rows if row.score is not None]
+    scored.sort(key=lambda pair: pair[0], reverse=maximize)
+    return [row for _, row in scored]
 
 
 def brief(value: object) -> str:
@@ -111,13 +95,3 @@ def short_names(keys: list[str]) -> dict[str, str]:
         return key
 
     return {key: shortest(key) for key in keys}
-
-
-def hyperparameters(row: Mapping[str, Any]) -> dict[str, Value]:
-    """The hyperparameters of a flat row by key."""
-    return TrialRow.of({"trial_id": "", "score": None, **row}).hyperparameters
-
-
-def failed(row: Mapping[str, Any]) -> bool:
-    """Whether a flat row is of a trial without a score."""
-    return TrialRow.of({"trial_id": "", **row}).failed

@@ -2,11 +2,9 @@
 
 import os
 import shutil
-from typing import Any
 
 import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 import tensorflow_transform as tft
-from tfx import types
 from tfx.components import Tuner as StockTuner
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner import executor as stock
@@ -15,11 +13,11 @@ from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import artifact_utils
 
 from darkroom.components.base import remote, results
+from darkroom.components.base.component import Artifacts, Properties
 from darkroom.components.base.settings import TunerSettings
-from darkroom.components.training import dataset, fitting
+from darkroom.components.training import aside, dataset, fitting
 from darkroom.components.training.hand_over import HandOver
 from darkroom.components.transform import vocabulary
-from darkroom.components.tuning import aside
 from darkroom.components.tuning.search import Search, Source
 from darkroom.components.tuning.trial import Candidate
 from darkroom.components.tuning.tuner_results import TunerResults
@@ -46,16 +44,13 @@ class Executor(base_executor.BaseExecutor):
     """Runs the search in a folder that outlives it, and writes all that it came to."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
     ) -> None:
         """Writes the best hyperparameters, what each trial came to, and a picture of it."""
         best = artifact_utils.get_single_uri(output_dict["best_hyperparameters"])
         tuner_results = artifact_utils.get_single_uri(output_dict["tuner_results"])
         config = TunerSettings.unpack(exec_properties["custom_config"])
-        folder = _searches(config, best)
+        folder = os.path.join(config.outliving(best)[0], results.SEARCHES_FOLDER)
         search = stock.search(input_dict, exec_properties, folder, print_tuning_summary=False)
         table = search.results()
         table.write(tuner_results)
@@ -63,17 +58,8 @@ class Executor(base_executor.BaseExecutor):
         space = search.oracle.get_space().space
         log = {entry.name for entry in space if getattr(entry, "sampling", None) == "log"}
         picture = os.path.join(tuner_results, TunerResults.PICTURE)
-        aside.draw(table.rows, config.tuner.objective, search.maximize, log, picture)
-
-
-def _searches(config: TunerSettings, best_hyperparameters: str) -> str:
-    """The folder of all searches, which outlives them.
-
-    It is beside the folders of TFX's artifacts, ``<pipeline root>/<node>/<key>/<execution>``: TFX
-    tells an executor no other folder that later executions have too.
-    """
-    root = config.unfinished or os.path.join(best_hyperparameters, *[os.pardir] * 3)
-    return os.path.abspath(os.path.join(root, results.SEARCHES_FOLDER))
+        draw = aside.module("tuning.parallel_coordinates").draw
+        draw(table.rows, config.tuner.objective, search.maximize, log, picture)
 
 
 def hand_over(search: Search, folder: str) -> HandOver:
@@ -86,7 +72,7 @@ def hand_over(search: Search, folder: str) -> HandOver:
         epochs = best_epoch + 1
     if tuner.carry_over == "checkpoint":
         path = os.path.join(folder, "checkpoint.npz")
-        shutil.copy(search.best_checkpoint(), path)
+        shutil.copy(search.checkpoint(search.best()), path)
         checkpoint = remote.origin(path)
     return HandOver(
         hyperparameters=best["values"], space=best["space"], checkpoint=checkpoint, epochs=epochs

@@ -35,11 +35,7 @@ class TrialRow(NamedTuple):
 
     @classmethod
     def of(cls, flat: Mapping[str, Any]) -> Self:
-        """A row of the file, of this version or of an earlier one.
-
-        Raises:
-          KeyError: it says neither which trial it is nor its score.
-        """
+        """A row of the file, of this version or of an earlier one; a KeyError without its trial."""
         fields = {key: flat[key] for key in FIELDS if key in flat or key in ("trial_id", "score")}
         values = {key: value for key, value in flat.items() if key not in FIELDS}
         return cls(**fields, hyperparameters=without_notes(values))
@@ -50,6 +46,11 @@ class TrialRow(NamedTuple):
         first = {key: fields.pop(key) for key in ("trial_id", "score")}
         rest = {k: v for k, v in fields.items() if v is not None or k in _ALWAYS}
         return {**first, **rest.pop("hyperparameters"), **rest}
+
+    @property
+    def number(self) -> str:
+        """What people call the trial; KerasTuner puts zeros before it."""
+        return self.trial_id.lstrip("0") or "0"
 
     @property
     def failed(self) -> bool:
@@ -73,15 +74,10 @@ class TunerResults:
 
     @classmethod
     def read(cls, uri: str) -> Self:
-        """The file in the folder of Tuner's ``tuner_results``.
-
-        Raises:
-          FileNotFoundError: there is none.
-        """
+        """The file in the folder of Tuner's ``tuner_results``, or a FileNotFoundError."""
         text = remote.file(uri, cls.FILE).read_text(encoding="utf-8")
         return cls([TrialRow.of(flat) for flat in json.loads(text)])
 
     def write(self, folder: str) -> None:
-        """Makes the file, and the folder if need be."""
         os.makedirs(folder, exist_ok=True)
         files.write_json(os.path.join(folder, self.FILE), [row.flat() for row in self.rows])

@@ -12,11 +12,9 @@ class Section(BaseModel):
     )
 
     def changed(self, path: str, value: object) -> Self:
-        """A copy with another value, unchecked; as it is if it has no such key.
+        """A copy with another value, unchecked, at a key or an entry of a list (``units.0``).
 
-        Args:
-          path: a key, and numbers of a list's entries, from 0, as in ``units.0``.
-          value: to put there.
+        It is as it was if it has no such key.
         """
         name, *places = path.split(".")
         if name not in type(self).model_fields:

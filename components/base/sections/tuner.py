@@ -24,7 +24,7 @@ class Range(Section):
     @model_validator(mode="after")
     def _choices_or_bounds(self) -> "Range":
         bounds = self.min is not None and self.max is not None
-        if (self.choices is None) == (not bounds) or (self.choices is not None and bounds):
+        if (self.choices is not None) == bounds:
             raise ValueError("set either choices, or both min and max")
         if self.min is not None and self.max is not None and not self.min < self.max:
             raise ValueError(f"min must be below max, got min {self.min} and max {self.max}")

@@ -4,8 +4,12 @@ TF_CONFIG is TensorFlow's own environment variable; the Kubeflow Training Operat
 pod of a TFJob.
 """
 
+import contextlib
+import itertools
 import json
 import os
+import re
+from collections import Counter
 from typing import NamedTuple
 
 from darkroom.components.base.errors import DarkroomError
@@ -26,7 +30,6 @@ class Cluster(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many machines there are."""
         return sum(map(len, self.addresses.values()))
 
     @property
@@ -48,37 +51,28 @@ class Cluster(NamedTuple):
 
 
 def read() -> Cluster | None:
-    """What TF_CONFIG says; None where it isn't set.
-
-    Raises:
-      DarkroomError: it doesn't parse, or lacks something.
-    """
+    """What TF_CONFIG says, as ``parse`` reads it; None where it isn't set."""
     text = os.environ.get(VARIABLE, "").strip()
     return parse(text) if text else None
 
 
 def parse(text: str) -> Cluster:
-    """Reads the JSON of TF_CONFIG.
-
-    Raises:
-      DarkroomError: it is something else, or this machine isn't among those that it names.
-    """
+    """Reads TF_CONFIG; a DarkroomError where it isn't as it should be, or lacks this machine."""
     try:
         config = json.loads(text)
     except ValueError as error:
         raise _wrong(f"is not valid JSON: {error}") from None
     if not isinstance(config, dict) or not isinstance(config.get("cluster"), dict):
         raise _wrong("has no cluster")
-    addresses = {kind: _hosts(kind, hosts) for kind, hosts in config["cluster"].items()}
-    addresses = {kind: hosts for kind, hosts in addresses.items() if hosts}
+    named = {kind: _hosts(kind, hosts) for kind, hosts in config["cluster"].items()}
+    addresses = {kind: hosts for kind, hosts in named.items() if hosts}
     if not addresses:
         raise _wrong("names no machine in its cluster")
     if len(addresses.get("chief", [])) > 1:
         raise _wrong(f"has {len(addresses['chief'])} chiefs, where one keeps the model")
-    all_hosts = [host for hosts in addresses.values() for host in hosts]
-    for host in all_hosts:
-        if all_hosts.count(host) > 1:
-            raise _wrong(f"gives two machines the address {host}")
+    [(host, count)] = Counter(itertools.chain(*addresses.values())).most_common(1)
+    if count > 1:
+        raise _wrong(f"gives two machines the address {host}")
     task = config.get("task")
     if not isinstance(task, dict) or not {"type", "index"} <= task.keys():
         raise _wrong("has no task with a type and an index, which say what this machine is")
@@ -117,16 +111,14 @@ def left_alone(strategy: str) -> str | None:
     """A sentence where TF_CONFIG names machines that ``training.strategy`` leaves out."""
     if strategy == "multi_worker":
         return None
-    try:
+    with contextlib.suppress(DarkroomError):
         cluster = read()
-    except DarkroomError:
-        return None
-    if cluster is None or cluster.size == 1:
-        return None
-    return (
-        f"{VARIABLE} names {cluster.size} machines, and training.strategy is {strategy}: this one "
-        "trains alone"
-    )
+        if cluster is not None and cluster.size > 1:
+            return (
+                f"{VARIABLE} names {cluster.size} machines, and training.strategy is {strategy}: "
+                "this one trains alone"
+            )
+    return None
 
 
 def _hosts(kind: object, hosts: object) -> list[str]:
@@ -138,10 +130,8 @@ def _hosts(kind: object, hosts: object) -> list[str]:
 
 
 def _is_address(host: object) -> bool:
-    if not isinstance(host, str):
-        return False
-    name, _, port = host.rpartition(":")
-    return bool(name) and port.isascii() and port.isdigit() and 0 < int(port) < 2**16
+    match = re.fullmatch(r".+:([0-9]+)", host, re.DOTALL) if isinstance(host, str) else None
+    return match is not None and 0 < int(match[1]) < 2**16
 
 
 def _wrong(what: str) -> DarkroomError:

@@ -18,49 +18,32 @@ from darkroom.components.compat.keras import random_states
 from darkroom.components.training import dataset
 from darkroom.components.training.distribution.cluster import Cluster
 
-# A machine that isn't heard of for so long is gone: TensorFlow's own default.
-_HEARTBEAT_SECONDS = 10
-# For all machines to come: a pod may wait for its node.
-_REGISTER_SECONDS = 3600
-# For all of them to be through at the end.
-_SHUTDOWN_SECONDS = 10
-
 
 class OutOfStep(Exception):
     """The machines are not about to do the same."""
 
 
 def strategy(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
-    """MultiWorkerMirroredStrategy over a cluster; waits until all machines are there.
-
-    Only possible before TensorFlow has been used in this process, and once.
-    """
+    """Waits until all machines are there; once, and before TensorFlow is used in this process."""
     compat.configure_coordination_service(
         cluster.addresses,
         cluster.chief,
-        register_seconds=_REGISTER_SECONDS,
-        heartbeat_seconds=_HEARTBEAT_SECONDS,
-        shutdown_seconds=_SHUTDOWN_SECONDS,
+        register_seconds=3600,  # for all machines to come: a pod may wait for its node
+        heartbeat_seconds=10,  # a machine that isn't heard of so long is gone: TensorFlow's default
+        shutdown_seconds=10,  # for all of them to be through at the end
     )
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def lost(error: BaseException) -> bool:
     """Whether an error means that another machine is gone."""
-    kinds = (
-        *(OutOfStep, tf.errors.UnavailableError, tf.errors.AbortedError),
-        *(tf.errors.CancelledError, tf.errors.DeadlineExceededError),
-        tf.errors.FailedPreconditionError,
-    )
-    return isinstance(error, kinds) or compat.collective_was_aborted(error)
+    names = ("Unavailable", "Aborted", "Cancelled", "DeadlineExceeded", "FailedPrecondition")
+    kinds = [getattr(tf.errors, f"{name}Error") for name in names]
+    return isinstance(error, (OutOfStep, *kinds)) or compat.collective_was_aborted(error)
 
 
 def agree(strategy: tf.distribute.Strategy, *facts: float) -> None:
-    """Waits for all machines, and checks that these numbers are the same on all of them.
-
-    Raises:
-      OutOfStep: they are not; a file system may show a machine an old file for a while.
-    """
+    """Waits for all machines; OutOfStep where these numbers aren't the same on all of them."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return
     mine = np.array([1.0, *facts])  # TensorFlow 2.16 crashes where there is nothing to add up
@@ -86,62 +69,74 @@ def fit(
     steps_per_epoch: int | None,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> dict[str, list[float]]:
-    """What ``model.fit`` does with one replica, for several; returns the same history.
+    """What ``model.fit`` does with one replica, also for several; returns Keras's history.
 
-    Args:
-      model: compiled in the scope of its strategy.
-      train: batches of inputs, labels and perhaps weights, a dataset for each replica of this
-        process; an iterator begins with the epoch that begins.
-      evaluation: batches of inputs and labels, in the same way.
-      epochs: their numbers, from 0.
-      steps_per_epoch: None: all batches.
-      callbacks: told of epochs, and of the steps of training.
-
-    Raises:
-      DarkroomError: the model has a step of its own, which Keras's ``fit`` alone can run.
+    The model was compiled in the scope of its strategy; a DarkroomError where it has a step of its
+    own, which Keras's ``fit`` alone can run. ``train`` has batches of inputs, labels and perhaps
+    weights, a dataset for each replica of this process, whose iterators begin with the epoch that
+    begins; ``evaluation`` has the same of inputs and labels. ``epochs`` count from 0.
     """
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        fitted = model.fit(
+            train[0],
+            initial_epoch=epochs.start,
+            epochs=epochs.stop,
+            steps_per_epoch=steps_per_epoch,
+            validation_data=evaluation[0],
+            callbacks=callbacks,
+            verbose=2,
+        )
+        return dict(fitted.history)
     for method in ("train_step", "test_step"):
         if getattr(type(model), method) is not getattr(keras.Model, method):
             raise DarkroomError(
                 f"model.build_fn: {type(model).__name__} has a {method} of its own, which several "
                 "devices can't share. Train it on one device, or without that method."
             )
-    batches, held_out = _together(train), _together(evaluation)
+    batches, held_out = (
+        # Tuples of a batch for each replica of this process.
+        tf.data.Dataset.zip(tuple(of_replicas)).with_options(dataset.OPTIONS)
+        for of_replicas in (train, evaluation)
+    )
     history = keras.callbacks.History()
     steps = steps_per_epoch or int(batches.cardinality())
-    listeners = keras.callbacks.CallbackList(
-        [history, *callbacks],
-        add_progbar=True,
-        model=model,
-        verbose=2,
-        epochs=epochs.stop,
-        steps=steps,
-    )
+    options = {"model": model, "verbose": 2, "epochs": epochs.stop, "steps": steps}
+    listeners = keras.callbacks.CallbackList([history, *callbacks], add_progbar=True, **options)
     with model.distribute_strategy.scope(), _normalizing_together(model):
         _build(model, batches.element_spec[0])
-        train_on, test_on = _function(model, training=True), _function(model, training=False)
         model.stop_training = False
         listeners.on_train_begin()
         _draw_apart(model)
-        for epoch in epochs:
-            model.reset_metrics()
-            listeners.on_epoch_begin(epoch)
-            for step, batch in enumerate(batches.take(steps)):
-                listeners.on_train_batch_begin(step)
-                listeners.on_train_batch_end(step, train_on(batch))
-                if model.stop_training:
-                    break
-            logs = model.get_metrics_result()
-            model.reset_metrics()
-            for batch in held_out:
-                test_on(batch)
-            logs |= {f"val_{name}": v for name, v in model.get_metrics_result().items()}
-            listeners.on_epoch_end(epoch, logs)
-            if model.stop_training:
-                break
+        _run_epochs(model, epochs, batches.take(steps), held_out, listeners)
         model.optimizer.finalize_variable_values(model.trainable_weights)
         listeners.on_train_end()
     return dict(history.history)
+
+
+def _run_epochs(
+    model: keras.Model,
+    epochs: range,
+    batches: tf.data.Dataset,
+    held_out: tf.data.Dataset,
+    listeners: keras.callbacks.CallbackList,
+) -> None:
+    train_on, test_on = _function(model, training=True), _function(model, training=False)
+    for epoch in epochs:
+        model.reset_metrics()
+        listeners.on_epoch_begin(epoch)
+        for step, batch in enumerate(batches):
+            listeners.on_train_batch_begin(step)
+            listeners.on_train_batch_end(step, train_on(batch))
+            if model.stop_training:
+                break
+        logs = model.get_metrics_result()
+        model.reset_metrics()
+        for batch in held_out:
+            test_on(batch)
+        logs |= {f"val_{name}": v for name, v in model.get_metrics_result().items()}
+        listeners.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
 
 
 def _build(model: keras.Model, spec: tuple[tf.TensorSpec, ...]) -> None:
@@ -152,11 +147,6 @@ def _build(model: keras.Model, spec: tuple[tf.TensorSpec, ...]) -> None:
     model.compute_metrics(None, labels, outputs)
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-
-
-def _together(parts: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
-    """Tuples of a batch for each replica of this process."""
-    return tf.data.Dataset.zip(tuple(parts)).with_options(dataset.OPTIONS)
 
 
 def _function(model: keras.Model, training: bool) -> tf.types.experimental.PolymorphicFunction:
@@ -196,10 +186,8 @@ def _function(model: keras.Model, training: bool) -> tf.types.experimental.Polym
 
 
 def _shared(weights: tf.Tensor | None, labels: tf.Tensor) -> tf.Tensor:
-    """Weights with which the mean over the replicas' means is the mean of the batch.
-
-    Their shares of it may differ by one example.
-    """
+    """Weights with which the mean over the replicas' means is the mean of the batch."""
+    # Their shares of it may differ by one example.
     replica = tf.distribute.get_replica_context()
     count = tf.cast(tf.shape(labels)[0], tf.float32)
     total = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
@@ -210,18 +198,12 @@ def _shared(weights: tf.Tensor | None, labels: tf.Tensor) -> tf.Tensor:
 @contextlib.contextmanager
 def _normalizing_together(model: keras.Model) -> Iterator[None]:
     """Batch normalisation is of the whole batch, as with one replica."""
-    apart = [
-        layer
-        for layer in tf.train.TrackableView(model).descendants()
-        if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized
-    ]
-    for layer in apart:
-        layer.synchronized = True
-    try:
+    with contextlib.ExitStack() as ends:
+        for layer in tf.train.TrackableView(model).descendants():
+            if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized:
+                layer.synchronized = True
+                ends.callback(setattr, layer, "synchronized", False)
         yield
-    finally:
-        for layer in apart:
-            layer.synchronized = False
 
 
 def _draw_apart(model: keras.Model) -> None:

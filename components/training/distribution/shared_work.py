@@ -7,13 +7,16 @@ each number: what breaks when a machine is lost can't be mended within a process
 
 import contextlib
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TextIO
 
+from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.processes import end_with_parent
 from darkroom.serving import files
@@ -49,11 +52,11 @@ class Work(NamedTuple):
     @classmethod
     def read(cls, path: str) -> "Work | None":
         """What is announced; None where nothing ever was."""
-        content = files.read_json(path)
-        if content is None:
+        facts = files.read_json(path)
+        if facts is None:
             return None
-        facts = {key: value for key, value in content.items() if key not in cls._fields}
-        return cls(content["number"], content["state"], facts, content.get("message"))
+        fields = {key: facts.pop(key) for key in cls._fields if key in facts}
+        return cls(**fields, facts=facts)
 
     def write(self, path: str) -> None:
         """Announces it, in place of what was announced before."""
@@ -100,26 +103,53 @@ def process(module: str, *arguments: Any, **options: Any) -> Iterator[subprocess
         started.wait()
 
 
+def answers() -> TextIO:
+    """Of such a process: its standard output, to which nothing else is printed from now on."""
+    # Ctrl-C goes to all processes of a terminal; the parent decides what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what Keras prints is no answer
+    return stream
+
+
+class Reporter(logging.Handler):
+    """Hands on what this process says of its progress."""
+
+    def __init__(
+        self,
+        report: Callable[[str, float | None], None],
+        warn: Callable[[str], None] = lambda _: None,
+    ):
+        """From now on, words and the share that is done to ``report``, and warnings to ``warn``."""
+        super().__init__(level=logging.INFO)
+        self._report, self._warn = report, warn
+        progress.LOGGER.setLevel(logging.INFO)
+        progress.LOGGER.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if moved := getattr(record, "progress", None):
+            self._report(*moved[1:])
+        elif record.levelno >= logging.WARNING:
+            self._warn(record.getMessage())
+
+
 def take_part(path: str, module: str, rejoin: bool) -> None:
-    """Helps with what is announced, from now on until that is done.
+    """Helps with what is announced until that is done; a DarkroomError where it failed anywhere.
 
-    Args:
-      path: of the file.
-      module: its ``main(path, number)`` does a machine's part.
-      rejoin: whether a process that was lost can be replaced while the others go on.
-
-    Raises:
-      DarkroomError: it failed, here or on the chief.
+    ``main(path, number)`` of the module does a machine's part. ``rejoin``: a process that was lost
+    can be replaced while the others go on.
     """
     work, joined = _work(path, 0), 0
     while work.state == RUNNING:
         joined = work.number
         _say(f"takes part, number {joined}")
         for _ in range(TRIES if rejoin else 1):
-            code, work = _help(path, module, joined)
-            if code == 0 or not _goes_on(work, joined):
+            with process(module, path, joined) as helper:
+                while _goes_on(work := _work(path, joined), joined) and helper.poll() is None:
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+            if helper.returncode == 0 or not _goes_on(work, joined):
                 break
-            if code > 0 and code != LOST:
+            if helper.returncode > 0 and helper.returncode != LOST:
                 raise DarkroomError("This machine can't take part: what it said stands above.")
         else:
             if rejoin:
@@ -129,14 +159,6 @@ def take_part(path: str, module: str, rejoin: bool) -> None:
             work = _work(path, joined)
     if work.state == FAILED:
         raise DarkroomError(f"It failed on the chief: {work.message}")
-
-
-def _help(path: str, module: str, number: int) -> tuple[int, Work]:
-    """Does this machine's part in a process; its exit code, and what is announced by then."""
-    with process(module, path, number) as helper:
-        while _goes_on(work := _work(path, number), number) and helper.poll() is None:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-    return helper.returncode, work
 
 
 def _goes_on(work: Work, number: int) -> bool:
