@@ -15,7 +15,6 @@ from pydantic_core import to_jsonable_python
 from darkroom.components.base import results
 from darkroom.components.report import markdown, plots, views
 from darkroom.components.report.facts import Facts
-from darkroom.components.tuning import trial_table
 
 _TEMPLATE = "report.html.jinja"
 # Reasons of the verdict before the rest is folded.
@@ -53,7 +52,6 @@ def page(facts: Facts, folder: Path) -> str:
         picture=functools.partial(_inline, folder),
         plots=plots,
         settings=yaml.safe_dump(facts["config"], sort_keys=False, allow_unicode=True),
-        trial_table=trial_table,
     )
     return environment.get_template(_TEMPLATE).render(**facts)
 
