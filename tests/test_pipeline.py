@@ -292,6 +292,7 @@ def trained(config: Config, artifacts: Path) -> fitting.Fitted:
     return fitting.fit(model, own, *splits, [])
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_next_run_goes_on_from_the_finished_nodes(tmp_path: Path) -> None:
     made = project(tmp_path)
     home = tmp_path / "runs" / "small"
@@ -449,12 +450,14 @@ def photos(
     return made, refused.stdout, result.stdout
 
 
+@pytest.mark.slow
 def test_colour_photos_of_any_size_with_the_local_runner(photos: tuple[Project, str, str]) -> None:
     status = photos[0].status()
     assert status["examples"]["train"] == dict.fromkeys(TWO, 60)
     assert len(status["versions"]) == 1
 
 
+@pytest.mark.slow
 def test_an_image_function_and_a_layer_of_the_users(
     photos: tuple[Project, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -489,6 +492,7 @@ def nodes_of(made: Project, *overrides: str) -> dict[str, str]:
     return {node.id: str(node.exec_properties) for node in nodes}
 
 
+@pytest.mark.slow
 def test_images_that_can_not_be_used_are_set_aside_and_said(
     photos: tuple[Project, str, str],
 ) -> None:
@@ -536,6 +540,7 @@ def test_a_new_class_is_left_out_of_the_comparison_with_the_baseline(
     assert drift in result.stdout
 
 
+@pytest.mark.slow
 def test_a_class_in_eval_only_is_named(tmp_path: Path, write_photos: Callable[..., None]) -> None:
     made = project(tmp_path, PHOTOS)
     write_photos(tmp_path / "data" / "train" / "a.tfrecord", {"a": "china", "b": "flower"}, 8, 1)
