@@ -143,7 +143,6 @@ class Specification(NamedTuple):
         self.pipeline["deploymentSpec"]["executors"][f"exec-{name}"] = {"container": container}
 
     def hand_over(self, task: str, key: str, parameter: Parameter) -> None:
-        """Gives a task one more parameter, which is text."""
         taken = self.component(task).setdefault("inputDefinitions", {})
         taken.setdefault("parameters", {})[key] = {"parameterType": "STRING"}
         self.tasks[task].setdefault("inputs", {}).setdefault("parameters", {})[key] = parameter
@@ -172,26 +171,17 @@ class RuntimeArtifact(TypedDict, total=False):
 ArtifactLists = dict[str, dict[str, list[RuntimeArtifact]]]  # by key; below that: artifacts
 
 
-class ExecutorInputs(TypedDict, total=False):
-    """What a container takes; as ExecutorOutput, what it made."""
+class ExecutorOutput(TypedDict, total=False):
+    """What a container made; also what it takes, and where it is to write what it makes."""
 
     parameterValues: dict[str, object]
-    artifacts: ArtifactLists
-
-
-class ExecutorOutputs(TypedDict, total=False):
-    """Where a container writes what it makes, by key."""
-
     parameters: dict[str, dict[str, str]]  # outputFile
     artifacts: ArtifactLists
-    outputFile: Required[str]  # of the ExecutorOutput
+    outputFile: str  # of the ExecutorOutput
 
 
 class ExecutorInput(TypedDict):
     """What a container is handed."""
 
-    inputs: ExecutorInputs
-    outputs: ExecutorOutputs
-
-
-ExecutorOutput = ExecutorInputs
+    inputs: ExecutorOutput
+    outputs: ExecutorOutput

@@ -82,10 +82,9 @@ def _mount(text: str) -> tuple[str, Path]:
 
 
 def run(path: Path, root: Path, mounts: dict[str, Path] | None = None) -> Iterator[Ran]:
-    """Runs all tasks of a specification; yields each when it is done.
+    """Runs all tasks of a specification, and yields each; DarkroomError says which failed, and why.
 
     ``root`` plays the cluster's buckets and volumes, ``mounts`` stand for paths or URIs of it.
-    Raises DarkroomError: it can't run, or a task failed: which, its command, its log.
     """
     pipeline, tasks = spec.load(path)
     volumes = {mount["mountPath"] for t in tasks for mount in t.kubernetes.get("pvcMount", [])}
@@ -114,7 +113,6 @@ class Places:
         self._pattern = re.compile(rf"(?<![\w./:-])(?:{either})")
 
     def here(self, text: str) -> str:
-        """Text with paths of this machine in place of the cluster's."""
         return self._pattern.sub(lambda match: self._folders[(match.lastindex or 1) - 1], text)
 
 
@@ -160,7 +158,6 @@ class _Run:
         return Ran(task.name, seconds, float(says[-1]["seconds"]), says[-1]["words"] or "")
 
     def _executor_input(self, task: spec.Task, folder: Path) -> ExecutorInput:
-        """What the driver of Kubeflow Pipelines would hand to it."""
         parameters = {key: self._parameters[source] for key, source in task.parameters.items()}
         for key, value in task.constants.items():
             if isinstance(value, str):
@@ -213,7 +210,6 @@ class _Run:
         )
 
     def _environment(self, task: spec.Task) -> dict[str, str]:
-        """That of this process, with what the task's container has beyond it."""
         variables = task.container.get("env", [])
         declared = {entry["name"]: self._places.here(entry["value"]) for entry in variables}
         # Your own code, in /opt/code of the image, is where you are; last, to shadow nothing.
@@ -221,7 +217,6 @@ class _Run:
         return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **declared}
 
     def _take(self, task: spec.Task, handed: ExecutorInput, folder: Path) -> None:
-        """Keeps what it made, as tasks after it get it: artifacts without their type."""
         try:
             output = json.loads((folder / _OUTPUT_FILE).read_text(encoding="utf-8"))
             artifacts = {key: of["artifacts"][0] for key, of in output.get("artifacts", {}).items()}
@@ -241,7 +236,6 @@ class _Run:
 
 
 def _check(task: spec.Task) -> None:
-    """What would stop it here, before the first task runs."""
     for word in task.command:
         if "{{$" in word and word != EXECUTOR_INPUT:
             message = f"task {task.name}: can't fill in the placeholder of {word!r} here."
@@ -256,7 +250,6 @@ def _check(task: spec.Task) -> None:
 
 
 def _wait(process: subprocess.Popen[bytes] | Forked) -> int:
-    """Waits for the end; takes the task with it where this process is interrupted."""
     try:
         return process.wait()
     finally:
@@ -277,7 +270,6 @@ def _failed(task: spec.Task, how: str, folder: Path, last_words: str = "") -> Da
 
 
 def _last_words(lines: Sequence[str]) -> str:
-    """What a failed task said at its end: its sentence, else its last lines."""
     sentences = [number for number, line in enumerate(lines) if FAILED.match(line)]
     shown = lines[sentences[-1] :] if sentences else lines[-_SHOWN_LINES:]
     return "\n  ".join(line for line in shown if line.strip())

@@ -38,8 +38,7 @@ def submit(
 ) -> Submitted:
     """Starts a run, or with ``cron`` (fields from seconds to the day of the week) a recurring run.
 
-    The experiment is made where it isn't there; the name is by default the pipeline's. Raises
-    DarkroomError: kfp isn't installed, the specification can't run, or the host refuses.
+    Makes the experiment where it isn't there. DarkroomError: no kfp, a bad file, or host refuses.
     """
     try:
         import kfp

@@ -83,7 +83,6 @@ def _run(
     titles: Mapping[str, str],
     beam_arguments: list[str],
 ) -> tuple[float, str]:
-    """Runs the executor; returns its seconds, and the number that matters, as on the laptop."""
     with imports.without_collections():
         import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
         from tfx.dsl.components.base import base_beam_executor

@@ -45,10 +45,7 @@ class Pods(BaseModel):
 
 
 def manifests(purpose: str, config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
-    """Those of a ``training`` or a ``search``; DarkroomError where it couldn't work.
-
-    The pods run ``darkroom run`` and ``darkroom worker`` with ``options``, such as ``--config``.
-    """
+    """Of a ``training`` or a ``search`` in pods that run darkroom with ``options``; or DarkroomError."""
     name = f"{config.name}-{purpose}"
     for problem in filter(None, _problems(config, pods, options, name)):
         raise DarkroomError(str(problem))
@@ -83,14 +80,13 @@ def manifests(purpose: str, config: Config, pods: Pods, options: list[str]) -> l
 
 
 def _quoted(value: str | list[str]) -> str:
-    """Text as YAML takes it on one line, whatever is in it."""
     return yaml.safe_dump(
         value, default_style='"', default_flow_style=True, allow_unicode=True, width=float("inf")
     ).strip()
 
 
 def _problems(config: Config, pods: Pods, options: list[str], name: str) -> Iterator[object]:
-    """What Kubernetes would refuse, and pods not find; what is well yields something false."""
+    """What is well yields something false."""
     yield not pods.image and (
         "--image: missing; give the reference of an image with darkroom in it (or set "
         "kubeflow.image)."

@@ -278,7 +278,6 @@ class Kubeflow(Section):
         return volumes
 
     def resources_of(self, node: str) -> Resources:
-        """Those of a node, by its id."""
         return self.resources.get(node, self.resources.get("*", Resources()))
 
 

@@ -60,7 +60,6 @@ def of_run(console: Console, status: Status, config_argument: str) -> None:
 
 
 def _data(status: Status) -> Rows:
-    """The splits; what was set aside and what is odd, a sentence each."""
     rows: Rows = []
     for split, labels in status.examples.items():
         ends = f"{min(labels.values()):,} to {max(labels.values()):,}" if labels else "none"

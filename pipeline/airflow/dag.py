@@ -35,7 +35,6 @@ class NodeOperator(BaseOperator):
     template_fields = ("command",)
 
     def __init__(self, *, command: list[str], folder: str, **of_airflow: object):
-        """Runs ``command`` in ``folder``; the other arguments are Airflow's."""
         super().__init__(**of_airflow)
         self.command, self.folder = command, folder
         self._process = SubprocessHook()
@@ -56,18 +55,13 @@ def create_dag(
     folder: str | None = None,
     default_args: Mapping[str, object] | None = None,
 ) -> DAG:
-    """The DAG of a configuration, named as the pipeline.
+    """The DAG of a configuration, a file or the name of a shipped one, named as the pipeline.
 
-    Args:
-      config: the configuration file, or the name of a shipped one.
-      overrides: as ``darkroom run --set`` takes them. They may use Airflow's templates, as in
-        ``data.path=/data/{{ ds }}``; ``name`` and ``root`` may not.
-      folder: where relative paths of the configuration begin, and where the user's own modules
-        are; the one of the configuration file where it is left out.
-      default_args: arguments of Airflow's for every task, such as ``on_failure_callback``.
-
-    Raises:
-      DarkroomError: the configuration can't be used, or there is no TFX to make the graph with.
+    ``overrides`` are as ``darkroom run --set`` takes them; but for ``name`` and ``root`` they may
+    use Airflow's templates, as in ``data.path=/data/{{ ds }}``. In ``folder``, by default that of
+    the configuration file, relative paths begin, and the user's own modules are. ``default_args``
+    are Airflow's for every task, such as ``on_failure_callback``. DarkroomError: the configuration
+    can't be used, or there is no TFX to make the graph with.
     """
     path = find(config).absolute()
     if folder is None and path.parent == CONFIGS:

@@ -68,11 +68,7 @@ class Trace(TypedDict):
 
 
 def trace(config: Config, model: str | None = None) -> Trace:
-    """What made a model; DarkroomError where there is no such model.
-
-    ``model``: number or folder of a pushed version, or id of a model in ML Metadata; None: the
-    newest pushed version.
-    """
+    """What made a model: a pushed version, by number or folder, or an id; None: the newest one."""
     store = status.open_store(config)
     artifact = _artifact(config, store, model)
     nodes = _nodes(store, artifact)
@@ -158,7 +154,6 @@ def _artifact(config: Config, store: "MetadataStore", model: str | None) -> "Art
 
 
 def _nodes(store: "MetadataStore", artifact: "Artifact") -> list[lineage.Node]:
-    """Who made an artifact, who made what that was made of, and so on; the latest first."""
     makers: dict[int, lineage.Node] = {}
     waiting, seen = [artifact.id], set[int]()
     while waiting:

@@ -13,10 +13,9 @@ _SEED = 0
 
 
 def write(folder: Path) -> None:
-    """Writes ``train`` and ``eval`` below ``folder``, unless they are there already.
+    """Writes ``train`` and ``eval`` below ``folder``, whole or not at all, unless it is there.
 
-    1,797 scans of 8×8 grey pixels, split with each class's share kept. The folder appears whole
-    or not at all.
+    1,797 scans of 8×8 grey pixels, split with each class's share kept.
     """
     if folder.exists():
         return

@@ -44,10 +44,7 @@ class Listing(NamedTuple):
 
 
 def list_images(source: Path, multi_label: bool = False) -> Listing:
-    """Lists the images of a folder, or of a CSV manifest, in which labels may be such as ``a|b``.
-
-    DarkroomError where nothing is there, or a manifest lacks columns.
-    """
+    """The images of a folder, or of a manifest with labels such as ``a|b``; or DarkroomError."""
     if not source.exists():
         raise DarkroomError(f"{source}: doesn't exist. Expected a folder, or a CSV manifest.")
     if source.is_dir():

@@ -21,13 +21,7 @@ _SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 
 
 def check(config: Config) -> int:
-    """Writes bundled data, and checks what the run will need; returns the data's size, in bytes.
-
-    DarkroomError: machines to train on that TF_CONFIG doesn't name, a missing or empty folder, a
-    file that is no TFRecord file, a feature key that isn't there or has another type, code of the
-    user's that can't be imported, a file of class names or a schema that can't be read, a metadata
-    server that can't be used.
-    """
+    """Writes bundled data, and checks all that the run will need; returns the data's size, in bytes."""
     cluster.of(config.training.strategy)
     for key, path in config.user_code.items():
         user_code.resolve(path, key)
@@ -86,11 +80,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def rehearse(config: Config) -> None:
-    """Does what may fail late and needs no data: traces the user's code, gets ImageNet's weights.
-
-    DarkroomError: code that can't be traced or exported, weights that can't be downloaded, or a
-    metric that neither TFMA nor Keras has.
-    """
+    """Does what may fail late and needs no data: traces user code, gets ImageNet's weights."""
     if config.evaluation.metrics:
         from darkroom.components.evaluation import tfma_metrics
 
@@ -160,7 +150,6 @@ def _check_split(config: Config, split: str, pattern: str) -> int:
 
 
 def _check_first_record(config: Config, file: str, records: Iterator[bytes]) -> bool:
-    """Whether there is one; raises where it isn't what the configuration says."""
     try:
         kinds = {key: kind for key, (kind, _) in tfrecord.decode_example(next(records)).items()}
     except (tfrecord.BrokenFile, StopIteration):
