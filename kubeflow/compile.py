@@ -1,8 +1,6 @@
 """From a configuration to the specification that Kubeflow Pipelines and Vertex AI run.
 
-TFX compiles the graph; what it leaves to do is done on the plain dict that comes of it: names as
-Kubernetes takes them, our command in place of TFX's, what each container gets, and no cache for
-tasks whose result depends on more than their inputs.
+TFX compiles the graph; names, commands, resources and caching are mended on the plain dict.
 """
 
 import json

@@ -1,7 +1,6 @@
-"""What Kubeflow Pipelines and darkroom hand to each other, as pipeline_spec.proto has it.
+"""What Kubeflow Pipelines and darkroom hand to each other, as pipeline_spec.proto has it, in JSON.
 
-A compiled pipeline is a PipelineSpec, and beside it what only Kubernetes knows of its containers. A
-container gets an ExecutorInput and writes an ExecutorOutput. All of them are JSON. Light to import.
+A compiled pipeline is a PipelineSpec, and beside it what only Kubernetes knows of its containers.
 """
 
 import re

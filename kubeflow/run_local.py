@@ -90,9 +90,9 @@ def run(path: Path, root: Path, mounts: dict[str, Path] | None = None) -> Iterat
     volumes = {mount["mountPath"] for t in tasks for mount in t.kubernetes.get("pvcMount", [])}
     for task in tasks:
         _check(task)
-    with contextlib.closing(_Run(pipeline, Places(root.absolute(), volumes, mounts or {}))) as here:
-        for task in tasks:
-            yield here.run(task)
+    with contextlib.ExitStack() as servers:
+        here = _Run(pipeline, Places(root.absolute(), volumes, mounts or {}), servers)
+        yield from map(here.run, tasks)
 
 
 class Places:
@@ -119,16 +119,12 @@ class Places:
 class _Run:
     """A run of the pipeline: what its tasks have made until now."""
 
-    def __init__(self, pipeline: str, places: Places):
-        self._pipeline, self._places = pipeline, places
+    def __init__(self, pipeline: str, places: Places, servers: contextlib.ExitStack):
+        self._pipeline, self._places, self._servers = pipeline, places, servers
         self._id = str(uuid.uuid4())
         self._artifacts: dict[spec.Source, protocol.RuntimeArtifact] = {}
         self._parameters: dict[spec.Source, object] = {}
         self._server: ForkServer | None = None
-
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
 
     def run(self, task: spec.Task) -> Ran:
         folder = self._places.root / "runs" / self._pipeline / self._id / task.name
@@ -152,10 +148,9 @@ class _Run:
             how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
             raise _failed(task, how, folder, _last_words(lines))
         self._take(task, handed, folder)
-        says = [match for line in lines if (match := DONE.fullmatch(line))]
-        if not says:
-            return Ran(task.name, seconds, None, "")
-        return Ran(task.name, seconds, float(says[-1]["seconds"]), says[-1]["words"] or "")
+        for said in filter(None, map(DONE.fullmatch, reversed(lines))):
+            return Ran(task.name, seconds, float(said["seconds"]), said["words"] or "")
+        return Ran(task.name, seconds, None, "")
 
     def _executor_input(self, task: spec.Task, folder: Path) -> ExecutorInput:
         parameters = {key: self._parameters[source] for key, source in task.parameters.items()}
@@ -193,6 +188,7 @@ class _Run:
             with contextlib.suppress(OSError):
                 if self._server is None:
                     self._server = ForkServer(_IMPORTED, environment, output)
+                    self._servers.callback(self._server.close)
                 # What is imported may depend on the environment.
                 if self._server.environment == environment:
                     return self._server.start(

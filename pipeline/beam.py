@@ -42,13 +42,10 @@ def arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
         if mode != "in_memory":
             workers = beam.direct_num_workers
             own = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
-    flags = [*own, *further]
-    if not flags:
-        # Beam's default; with any option at all, TFX builds a source package of itself for
-        # remote workers in every Beam node, at 45 MB and some seconds each.
-        return []
-    # The workers have TFX and darkroom: keeps TFX from building that package.
-    return [*flags, f"--sdk_container_image={beam.sdk_container_image or 'local'}"]
+    # With any option at all, TFX builds a source package of itself for remote workers in every Beam
+    # node, at 45 MB and some seconds each. They have TFX and darkroom: this keeps it from that.
+    image = [f"--sdk_container_image={beam.sdk_container_image or 'local'}"]
+    return [*own, *further, *(image if own or further else [])]
 
 
 def _engines(beam: Beam) -> list[str]:

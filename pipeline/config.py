@@ -1,8 +1,6 @@
 """The configuration: one typed tree, every default written once, here and in its sections.
 
-Files and ``--set`` only override. Unknown keys and wrong values fail on load, naming the file,
-the dotted path, what was expected, what was found and the closest key. Light to import: nothing
-here needs TensorFlow.
+Unknown keys and wrong values fail on load. Light to import: nothing here needs TensorFlow.
 """
 
 import operator
@@ -320,7 +318,7 @@ class Config(sections.Section):
 
 
 def load(path: str | Path, overrides: list[str] | None = None) -> Config:
-    """Reads a configuration file, or a shipped one by its name, and applies ``key=value`` overrides.
+    """Reads a configuration file, or a shipped one by its name, and applies ``KEY=VALUE``.
 
     Their values are YAML. DarkroomError has one sentence per problem, all problems at once.
     """

@@ -29,12 +29,10 @@ _MARKS = {
 
 
 class _Moving(progress.Progress):
-    below: RenderableType = ""  # the bar of the running node
+    below: RenderableType | None = None  # the bar of the running node
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        yield self.make_tasks_table(self.tasks)
-        if self.below:
-            yield self.below
+        yield from filter(None, (self.make_tasks_table(self.tasks), self.below))
 
 
 class Display(logging.Handler):
@@ -103,7 +101,7 @@ class Display(logging.Handler):
                 self.say(f"  {trial_table.ending(trial, table)}")
 
     def _remove(self) -> None:
-        self._progress.below = ""
+        self._progress.below = None
         self._printed.clear()
         if self._task is not None:
             self._progress.remove_task(self._task)

@@ -1,7 +1,6 @@
 """Hashes of the code that a node runs and of files that it reads, for TFX's cache key.
 
-TFX names code by dotted path and doesn't look into it: without this, edited code would silently
-reuse what the old code made.
+TFX doesn't look into code that it names: edits would silently reuse what the old code made.
 """
 
 import ast

@@ -1,7 +1,6 @@
 """A run on several machines of a Kubernetes cluster: a TFJob to train, Jobs to search.
 
-All pods have the same image and the same volume, on which are the data, the configuration file and
-all that is written. The documents themselves are the templates in ``manifests/``. Light to import.
+All pods share an image and a volume, which has everything. Light to import.
 """
 
 import re
@@ -45,7 +44,7 @@ class Pods(BaseModel):
 
 
 def manifests(purpose: str, config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
-    """Of a ``training`` or a ``search`` in pods that run darkroom with ``options``; or DarkroomError."""
+    """Of a ``training`` or ``search`` in pods that run darkroom with ``options``; DarkroomError."""
     name = f"{config.name}-{purpose}"
     for problem in filter(None, _problems(config, pods, options, name)):
         raise DarkroomError(str(problem))
@@ -72,11 +71,10 @@ def manifests(purpose: str, config: Config, pods: Pods, options: list[str]) -> l
         "oracle_port": _ORACLE_PORT,
         "retries": _RETRIES,
     }
-    documents: list[Manifest] = []
-    for role, kind in _KINDS[purpose]:
-        template = environment.get_template(f"{kind}.yaml.jinja")
-        documents.append(yaml.safe_load(template.render(values, role=role)))
-    return documents
+    return [
+        yaml.safe_load(environment.get_template(f"{kind}.yaml.jinja").render(values, role=role))
+        for role, kind in _KINDS[purpose]
+    ]
 
 
 def _quoted(value: str | list[str]) -> str:

@@ -113,9 +113,8 @@ def _best_trials(trials: list[TrialRow], width: int) -> Table:
     rows = []
     for trial in finished[:_BEST_SHOWN]:
         seconds = "" if trial.seconds is None else f"{trial.seconds:.1f} s"
-        rows.append(
-            tables.Trial(trial.number, trial.hyperparameters, f"{trial.score:.4f}", seconds)
-        )
+        score = f"{trial.score:.4f}"
+        rows.append(tables.Trial(trial.number, trial.hyperparameters, score, seconds))
     return tables.trials(names, rows, "score", width)
 
 

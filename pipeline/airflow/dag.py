@@ -1,7 +1,6 @@
 """The graph as a DAG of Airflow: each node a task, each try of it a process of its own.
 
-Parsing it imports neither TensorFlow nor TFX, and makes the graph anew only where configuration or
-source have changed.
+Parsing it imports no TensorFlow, and makes the graph only where configuration or source changed.
 """
 
 import sys

@@ -1,8 +1,7 @@
 """``darkroom ingest``: image files become TFRecords of tf.Examples, split once and for all.
 
-Two passes by worker processes: every new file is decoded and its pixels hashed; then the images,
-whose splits depend on all hashes, are written in shuffled order. Nothing appears in the target
-before all of it is written.
+Workers decode every new file and hash its pixels; then, as the splits depend on all hashes, they
+write the images in shuffled order. Nothing appears in the target before all of it is written.
 """
 
 import csv
@@ -287,12 +286,14 @@ def _write_shard(path: Path, part: list[Added]) -> int:
 
 
 def _example(source: Source, entry: Entry) -> bytes:
-    picture = pictures.Picture(Path(source.path).read_bytes())
-    values = {name: value.encode() for name, value in source.columns}
-    values[features.IMAGE_KEY] = picture.for_the_graph()
-    values[features.LABEL_KEY] = entry.label.encode()
-    values[features.FILENAME_KEY] = os.fsencode(entry.path)
-    return tfrecord.encode_example(values)
+    return tfrecord.encode_example(
+        {
+            **{name: value.encode() for name, value in source.columns},
+            features.IMAGE_KEY: pictures.Picture(Path(source.path).read_bytes()).for_the_graph(),
+            features.LABEL_KEY: entry.label.encode(),
+            features.FILENAME_KEY: os.fsencode(entry.path),
+        }
+    )
 
 
 def _read_index(target: Path) -> list[Entry]:

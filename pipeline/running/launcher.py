@@ -34,14 +34,13 @@ class NodeLauncher:
         node_id = node.node_info.id
         self._display.started(node_id)
         try:
-            state, result = self._launch(pipeline, node)
+            self._display.ended(node_id, *self._launch(pipeline, node))
         except BaseException as error:
             if self.failure is None:
                 self.failure = (node_id, error)
                 interrupted = isinstance(error, KeyboardInterrupt)
                 self._display.ended(node_id, "interrupted" if interrupted else "failed")
             raise
-        self._display.ended(node_id, state, result)
 
     def _launch(
         self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode

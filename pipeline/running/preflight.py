@@ -21,7 +21,7 @@ _SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 
 
 def check(config: Config) -> int:
-    """Writes bundled data, and checks all that the run will need; returns the data's size, in bytes."""
+    """Writes bundled data, and checks all that the run will need; gives the data's bytes."""
     cluster.of(config.training.strategy)
     for key, path in config.user_code.items():
         user_code.resolve(path, key)

@@ -85,7 +85,7 @@ def log_to_file(config: Config, node: str = "") -> tuple[Path, IO[str]]:
 
 
 def create(config: Config, data_bytes: int, scan: bool = False) -> "Pipeline":
-    """The TFX pipeline, for this machine; imports TensorFlow. DarkroomError where TFX is missing."""
+    """The TFX pipeline, for this machine; imports TensorFlow, or DarkroomError without TFX."""
     options = beam.arguments(config.beam, data_bytes, os.cpu_count() or 1)
     try:
         with imports.without_collections():
