@@ -4,7 +4,7 @@ A compiled pipeline is a PipelineSpec, and beside it what only Kubernetes knows 
 """
 
 import re
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import yaml
 from typing_extensions import Required
@@ -179,8 +179,4 @@ class ExecutorOutput(TypedDict, total=False):
     outputFile: str  # of the ExecutorOutput
 
 
-class ExecutorInput(TypedDict):
-    """What a container is handed."""
-
-    inputs: ExecutorOutput
-    outputs: ExecutorOutput
+ExecutorInput = dict[Literal["inputs", "outputs"], ExecutorOutput]

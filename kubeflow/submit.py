@@ -11,6 +11,7 @@ import urllib3
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.kubeflow import spec
+from darkroom.pipeline.platforms import Kubeflow
 
 _MOST_WORDS = 500  # of the server's, in characters
 _SECONDS = 10  # for the API server to say that it is there
@@ -29,12 +30,11 @@ class Submitted(NamedTuple):
 def submit(
     path: Path,
     host: str,
+    settings: Kubeflow,
     *,
-    experiment: str,
     namespace: str | None = None,
     name: str | None = None,
     cron: str | None = None,
-    service_account: str | None = None,
 ) -> Submitted:
     """Starts a run, or with ``cron`` (fields from seconds to the day of the week) a recurring run.
 
@@ -49,15 +49,15 @@ def submit(
             "pip install 'darkroom-tfx[kubeflow]', with locks/ as constraints."
         ) from error
     pipeline, _ = spec.load(path)
-    host = host.rstrip("/")
-    run = {"pipeline_package_path": str(path), "service_account": service_account}
+    host, token = host.rstrip("/"), os.environ.get(TOKEN_VARIABLE) or None
+    run = {"pipeline_package_path": str(path), "service_account": settings.service_account}
     try:
         # kfp prints links, for notebooks, and warns of older servers than spec 2.1 runs on.
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             space = namespace or "kubeflow"
-            client = kfp.Client(host=host, namespace=space, existing_token=_token())
-            group = client.create_experiment(experiment, namespace=namespace).experiment_id
+            client = kfp.Client(host=host, namespace=space, existing_token=token)
+            group = client.create_experiment(settings.experiment, namespace=namespace).experiment_id
             name = name or pipeline
             if cron is None:
                 number = client.run_pipeline(group, name, **run).run_id
@@ -75,16 +75,13 @@ def submit(
     return Submitted("recurring run", number, f"{host}/#/recurringrun/details/{number}")
 
 
-def _token() -> str | None:
-    return os.environ.get(TOKEN_VARIABLE) or None
-
-
 def reach(host: str) -> None:
     """Raises DarkroomError where Kubeflow Pipelines doesn't answer there."""
     host = host.rstrip("/")
     if not host.startswith(("http://", "https://")):
         raise DarkroomError(f"--host: expected http://… or https://…, found {host}.")
-    headers = {"authorization": f"Bearer {_token()}"} if _token() else {}
+    token = os.environ.get(TOKEN_VARIABLE)
+    headers = {"authorization": f"Bearer {token}"} if token else {}
     forward = "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
     remedy = f"Is the address right? On the cluster: {forward}"
     try:

@@ -60,17 +60,10 @@ def manifests(purpose: str, config: Config, pods: Pods, options: list[str]) -> l
         keep_trailing_newline=True,
     )
     environment.filters["quoted"] = _quoted
-    values = {
-        "name": name,
-        "pipeline": config.name,
-        "kubeflow": config.kubeflow,
-        "pods": pods,
-        # Kubernetes puts variables in for what follows a dollar sign.
-        "options": [word.replace("$", "$$") for word in options],
-        "suffix": "",
-        "oracle_port": _ORACLE_PORT,
-        "retries": _RETRIES,
-    }
+    environment.globals |= {"oracle_port": _ORACLE_PORT, "retries": _RETRIES, "suffix": ""}
+    environment.globals |= {"name": name, "pipeline": config.name, "kubeflow": config.kubeflow}
+    # Kubernetes puts variables in for what follows a dollar sign.
+    values = {"pods": pods, "options": [word.replace("$", "$$") for word in options]}
     return [
         yaml.safe_load(environment.get_template(f"{kind}.yaml.jinja").render(values, role=role))
         for role, kind in _KINDS[purpose]

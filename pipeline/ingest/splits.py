@@ -55,8 +55,10 @@ def strata(labels: Collection[str]) -> dict[str, str]:
     """
     several = {text: features.split_labels(text) for text in labels}
     counts = Counter(label for text in labels for label in several[text])
-    rarity = {label: (count, label) for label, count in counts.items()}
-    return {text: min(several[text], key=rarity.get, default="") for text in several}
+    return {
+        text: min(labels, key=lambda label: (counts[label], label), default="")
+        for text, labels in several.items()
+    }
 
 
 def draw(content: str, seed: int) -> bytes:

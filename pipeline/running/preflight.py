@@ -42,8 +42,8 @@ def check(config: Config) -> int:
 
 def data_bytes(config: Config) -> int:
     """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0."""
-    sizes = (_sizes(config, pattern) for pattern in config.data.splits.patterns.values())
-    return sum(size for of_split in sizes for size in of_split.values())
+    patterns = config.data.splits.patterns.values()
+    return sum(sum(_sizes(config, pattern).values()) for pattern in patterns)
 
 
 def _sizes(config: Config, pattern: str) -> dict[str, int]:
