@@ -64,15 +64,14 @@ def submit(
                 return Submitted("run", number, f"{host}/#/runs/details/{number}")
             # A run that is late because of the one before is left out.
             often = {"cron_expression": cron, "max_concurrency": 1, "no_catchup": True}
-            recurring = client.create_recurring_run(group, name, **often, **run)
+            number = client.create_recurring_run(group, name, **often, **run).recurring_run_id
+            return Submitted("recurring run", number, f"{host}/#/recurringrun/details/{number}")
     except kfp_server_api.ApiException as error:
         words = " ".join(str(error.body or "").split())[:_MOST_WORDS]
         message = f"{host} refused {pipeline}: {error.status} {error.reason}. {words}"
         raise DarkroomError(message) from error
     except urllib3.exceptions.HTTPError as error:
         raise DarkroomError(f"{host} was reached, and then was not: {error}. Try again.") from error
-    number = recurring.recurring_run_id
-    return Submitted("recurring run", number, f"{host}/#/recurringrun/details/{number}")
 
 
 def reach(host: str) -> None:

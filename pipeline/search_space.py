@@ -12,7 +12,7 @@ _CODE_AND_FILES = ("model.build_fn", "model.input_layer", "model.weights")
 
 
 def check(tuner: Tuner, **sections: Section) -> None:
-    """ValueError for what can't be searched in ``sections``, whose change needs no new data."""
+    """ValueError for a key that can't be searched in sections, or a value that they don't take."""
     if "training.epochs" in tuner.space:
         if tuner.algorithm == "hyperband":
             raise ValueError(

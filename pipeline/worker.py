@@ -13,7 +13,10 @@ _ID, _IP, _PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORA
 
 
 def help_chief(config: Config) -> None:
-    """Trains with the chief, or runs trials of its search, as the environment says, to the end."""
+    """Trains with the chief, or runs trials of its search, as the environment says; to the end.
+
+    DarkroomError: the environment says neither, or both, or lacks something; or it failed.
+    """
     this = cluster.read()
     for problem in filter(None, _problems(config, this)):
         raise DarkroomError(str(problem))

@@ -118,6 +118,3 @@ def show_lineage(options: ConfigOptions, model: str | None, as_json: bool) -> No
         command_line.print_json(trace)
     else:
         command_line.console(soft_wrap=False).print(provenance.tree(trace))
-
-
-COMMANDS = (print_schema, show_status, show_report, compare, show_lineage)

@@ -203,6 +203,3 @@ def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> None:
     from darkroom.pipeline import summaries
 
     summaries.of_model(command_line.console(), described)
-
-
-COMMANDS = (list_versions, promote, roll_back, predict, serve, inspect)

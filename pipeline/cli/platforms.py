@@ -114,6 +114,3 @@ def _write(path: Path, text: str, force: bool) -> None:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     files.replace(path, text)
-
-
-COMMANDS = (deploy, write_dag)

@@ -132,6 +132,3 @@ def _run(options: ConfigOptions, require_blessed: bool = False, scan: bool = Fal
         return _NOT_BLESSED if require_blessed and status.blessed is not True else 0
 
     return runner.leave(runner.attempt(run, shown, log))
-
-
-COMMANDS = (run_pipeline, work, scan_learning_rates, show_curves, print_config, ingest)

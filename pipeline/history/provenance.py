@@ -68,7 +68,10 @@ class Trace(TypedDict):
 
 
 def trace(config: Config, model: str | None = None) -> Trace:
-    """What made a model: a pushed version, by number or folder, or an id; None: the newest one."""
+    """What made a model: a version's number or folder, or an id; None: of the newest version.
+
+    DarkroomError where there is no such model.
+    """
     store = status.open_store(config)
     artifact = _artifact(config, store, model)
     nodes = _nodes(store, artifact)

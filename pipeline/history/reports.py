@@ -25,7 +25,10 @@ _KEYS = {"ServingValidator": {"blessing": "infra_blessing"}}
 
 
 def find(config: Config, run: str | None = None) -> Path:
-    """The folder of the report of a run, as the command names it; None: the newest that has one."""
+    """The folder of a run's report; DarkroomError where there is no such run, or no report of it.
+
+    ``run``: the beginning of its name, or how many runs back it is; None: the newest that has one.
+    """
     store = status.open_store(config)
     contexts = status.runs(config, store)
     names = [context.name for context in contexts]

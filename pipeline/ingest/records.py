@@ -4,6 +4,7 @@ Workers decode every new file and hash its pixels; then, as the splits depend on
 write the images in shuffled order. Nothing appears in the target before all of it is written.
 """
 
+import contextlib
 import csv
 import itertools
 import multiprocessing
@@ -146,13 +147,11 @@ def _count(summary: Summary, entries: list[Entry]) -> None:
 
 
 def _is_unchanged(file: Source, entry: Entry | None) -> bool:
-    if entry is None or file.label != entry.label:
-        return False
-    try:
-        status = os.stat(file.path)
-    except OSError:
-        return False
-    return (status.st_size, status.st_mtime_ns) == (entry.size, entry.modified)
+    with contextlib.suppress(OSError):
+        if entry is not None and file.label == entry.label:
+            status = os.stat(file.path)
+            return (status.st_size, status.st_mtime_ns) == (entry.size, entry.modified)
+    return False
 
 
 def _look_at(file: Source) -> Entry | str:

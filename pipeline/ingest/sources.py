@@ -44,7 +44,10 @@ class Listing(NamedTuple):
 
 
 def list_images(source: Path, multi_label: bool = False) -> Listing:
-    """The images of a folder, or of a manifest with labels such as ``a|b``; or DarkroomError."""
+    """The images of a folder, or of a manifest with labels such as ``a|b``.
+
+    DarkroomError where nothing is there, or a manifest lacks columns.
+    """
     if not source.exists():
         raise DarkroomError(f"{source}: doesn't exist. Expected a folder, or a CSV manifest.")
     if source.is_dir() and multi_label:

@@ -78,7 +78,10 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
 
 
 def nodes_done(config: Config, run: str, node: str) -> set[str]:
-    """The nodes of a run that are done; marks ``node`` as failed where its last try was killed."""
+    """The nodes of a run that are done; DarkroomError where the first has never run.
+
+    Of ``node``, which nobody else runs now, ML Metadata is told where its last try was killed.
+    """
     try:
         store = status.open_store(config)
         contexts = [context for context in status.runs(config, store) if context.name == run]

@@ -21,7 +21,10 @@ _SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 
 
 def check(config: Config) -> int:
-    """Writes bundled data, and checks all that the run will need; gives the data's bytes."""
+    """Writes bundled data, and checks all that the run will need; the data's size, in bytes.
+
+    DarkroomError: machines, a folder, files, features, weights, a server or code that won't do.
+    """
     cluster.of(config.training.strategy)
     for key, path in config.user_code.items():
         user_code.resolve(path, key)
@@ -80,7 +83,10 @@ def _check_folder(folder: Path) -> None:
 
 
 def rehearse(config: Config) -> None:
-    """Does what may fail late and needs no data: traces user code, gets ImageNet's weights."""
+    """Does what may fail late and needs no data: traces user code, gets ImageNet's weights.
+
+    DarkroomError: neither works; or a metric that neither TFMA nor Keras has.
+    """
     if config.evaluation.metrics:
         from darkroom.components.evaluation import tfma_metrics
 
