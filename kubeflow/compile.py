@@ -13,7 +13,7 @@ from pydantic import ByteSize, TypeAdapter
 
 from darkroom.components import nodes
 from darkroom.components.base import user_code
-from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.base.errors import DarkroomError, closest, not_installed
 from darkroom.components.base.remote import is_remote
 from darkroom.components.runs import environment
 from darkroom.kubeflow import protocol
@@ -113,10 +113,7 @@ def _compiled_by_tfx(config: Config) -> "tuple[protocol.PipelineSpec, list[BaseN
             import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
             from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as tfx_runner
     except ImportError as error:
-        raise DarkroomError(
-            f"darkroom compile needs TFX and kfp, and {error.name} can't be imported: "
-            "pip install 'darkroom-tfx[kubeflow]', with locks/ as constraints."
-        ) from error
+        raise not_installed("darkroom compile needs TFX and kfp", error, "kubeflow") from error
     from darkroom.pipeline.pipeline import create_pipeline
 
     preflight.rehearse(config)

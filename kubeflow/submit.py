@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import urllib3
 
-from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.errors import DarkroomError, not_installed
 from darkroom.kubeflow import spec
 from darkroom.pipeline.platforms import Kubeflow
 
@@ -44,10 +44,7 @@ def submit(
         import kfp
         import kfp_server_api
     except ImportError as error:
-        raise DarkroomError(
-            f"darkroom submit needs kfp, and {error.name} can't be imported: "
-            "pip install 'darkroom-tfx[kubeflow]', with locks/ as constraints."
-        ) from error
+        raise not_installed("darkroom submit needs kfp", error, "kubeflow") from error
     pipeline, _ = spec.load(path)
     host, token = host.rstrip("/"), os.environ.get(TOKEN_VARIABLE) or None
     run = {"pipeline_package_path": str(path), "service_account": settings.service_account}

@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 
-from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.base.errors import DarkroomError, closest, not_installed
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.platforms import BEAM_KEYS, Beam
 
@@ -78,10 +78,7 @@ def _check_options(beam: Beam, flags: list[str]) -> None:
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
-        raise DarkroomError(
-            f"beam.options: Beam knows what it takes, and {error.name} can't be imported: "
-            "pip install 'darkroom-tfx[pipeline]', with locks/ as constraints."
-        ) from error
+        raise not_installed("beam.options: Beam knows what it takes", error, "pipeline") from error
     parsers: list[argparse.ArgumentParser] = []
     PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
     [parser] = parsers

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.errors import DarkroomError, not_installed
 from darkroom.pipeline.airflow import graph
 from darkroom.pipeline.config import CONFIGS, find, load
 
@@ -22,10 +22,7 @@ try:
     from airflow.hooks.subprocess import SubprocessHook
     from airflow.models.baseoperator import BaseOperator
 except ImportError as error:
-    raise DarkroomError(
-        f"A DAG needs Airflow, and {error.name} can't be imported: pip install "
-        "'darkroom-tfx[airflow]', with locks/ as constraints."
-    ) from error
+    raise not_installed("A DAG needs Airflow", error, "airflow") from error
 
 
 class NodeOperator(BaseOperator):

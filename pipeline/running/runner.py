@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 
-from darkroom.components.base.errors import INTERRUPTED, DarkroomError, explain
+from darkroom.components.base.errors import INTERRUPTED, DarkroomError, explain, not_installed
 from darkroom.components.base.status import Status
 from darkroom.components.report.facts import Failure
 from darkroom.pipeline import beam
@@ -94,10 +94,7 @@ def create(config: Config, data_bytes: int, scan: bool = False) -> "Pipeline":
             from darkroom.components.training import devices
             from darkroom.pipeline.pipeline import create_pipeline
     except ImportError as error:
-        raise DarkroomError(
-            f"darkroom run needs TFX, and {error.name} can't be imported: "
-            "pip install 'darkroom-tfx[pipeline]', with locks/ as constraints."
-        ) from error
+        raise not_installed("darkroom run needs TFX", error, "pipeline") from error
     devices.grow_memory()  # before anything has used TensorFlow
     devices.split_cpu(config.training.cpu_replicas)
     return create_pipeline(config, options, scan)
