@@ -72,13 +72,7 @@ def submit_pipeline(
             spec = Path(folder) / f"{config.name}.yaml"
             compiler.write(compiler.compiled(config), spec)
         submitted = submit.submit(
-            spec,
-            host,
-            experiment=config.kubeflow.experiment,
-            namespace=namespace,
-            name=run_name,
-            cron=recurring,
-            service_account=config.kubeflow.service_account,
+            spec, host, config.kubeflow, namespace=namespace, name=run_name, cron=recurring
         )
     print(f"{submitted.kind} {submitted.id}\n{submitted.url}")
     return 0

@@ -1,21 +1,19 @@
 """From a configuration to the specification that Kubeflow Pipelines and Vertex AI run.
 
-TFX compiles the graph; what it leaves to do is done on the plain dict that comes of it: names as
-Kubernetes takes them, our command in place of TFX's, what each container gets, and no cache for
-tasks whose result depends on more than their inputs.
+TFX compiles the graph; names, commands, resources and caching are mended on the plain dict.
 """
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+from pydantic import ByteSize, TypeAdapter
 
 from darkroom.components import nodes
 from darkroom.components.base import user_code
-from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.base.errors import DarkroomError, closest, not_installed
 from darkroom.components.base.remote import is_remote
 from darkroom.components.runs import environment
 from darkroom.kubeflow import protocol
@@ -42,10 +40,7 @@ _BUCKETS = ("gs", "s3")  # that the launcher of Kubeflow Pipelines knows, and Te
 
 
 def check(config: Config) -> None:
-    """Checks what a cluster would only say after minutes; light, but for the user's own code.
-
-    Raises DarkroomError: no image, a path that containers don't see, or what has no place there.
-    """
+    """DarkroomError for what a cluster would only say after minutes; light, but for user code."""
     if config.kubeflow.image is None:
         raise DarkroomError(
             "kubeflow.image: missing. Build the image with kubeflow/Dockerfile, push it to a "
@@ -112,17 +107,13 @@ def compiled(config: Config) -> Specification:
 
 
 def _compiled_by_tfx(config: Config) -> "tuple[protocol.PipelineSpec, list[BaseNode]]":
-    """What TFX makes of the graph, and its nodes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with imports.without_collections():
             import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
             from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as tfx_runner
     except ImportError as error:
-        raise DarkroomError(
-            f"darkroom compile needs TFX and kfp, and {error.name} can't be imported: "
-            "pip install 'darkroom-tfx[kubeflow]', with locks/ as constraints."
-        ) from error
+        raise not_installed("darkroom compile needs TFX and kfp", error, "kubeflow") from error
     from darkroom.pipeline.pipeline import create_pipeline
 
     preflight.rehearse(config)
@@ -203,7 +194,6 @@ def _finish(spec: Specification, node: "BaseNode") -> None:
 
 
 def _add_images(spec: Specification) -> None:
-    """Adds the task that looks at the images' files, for ImportExampleGen to be cached by."""
     example_gen = task_name("ImportExampleGen")
     container: protocol.Container = {
         "image": spec.container(example_gen)["image"],
@@ -226,21 +216,13 @@ def _limits(resources: Resources) -> dict[str, object]:
     if resources.cpu is not None:
         limits |= {"cpuLimit": resources.cpu, "resourceCpuLimit": f"{resources.cpu:g}"}
     if resources.memory is not None:
-        gigabytes = _bytes(resources.memory) / 1e9
-        limits |= {"memoryLimit": gigabytes, "resourceMemoryLimit": resources.memory}
+        size = TypeAdapter(ByteSize).validate_python(f"{resources.memory}B")
+        limits |= {"memoryLimit": size / 1e9, "resourceMemoryLimit": resources.memory}
     if resources.accelerator is not None:
         kind, count = resources.accelerator, str(resources.accelerators)
         newer = {"resourceType": kind, "resourceCount": count}
         limits["accelerator"] = {"type": kind, "count": count, **newer}
     return limits
-
-
-def _bytes(quantity: str) -> float:
-    """A quantity as Kubernetes writes it: 8Gi, 500M."""
-    number = quantity.rstrip("kKMGTPEi")
-    unit = quantity.removeprefix(number).upper()
-    base = 1024.0 if unit.endswith("I") else 1000.0
-    return float(number) * math.pow(base, " KMGTPE".index(unit[0]) if unit else 0)
 
 
 def _of_kubernetes(kubeflow: Kubeflow, resources: Resources) -> protocol.KubernetesExecutor:

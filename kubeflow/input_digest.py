@@ -1,9 +1,8 @@
 """What a container runs before ImportExampleGen: looks at the images' files, and not into them.
 
-``python -m darkroom.kubeflow.input_digest --input JSON`` gives a fingerprint of their number, sizes
-and times as an output parameter, which is part of the cache's key of ImportExampleGen. Without it
-either changed images would go unseen, or every run would do all the work again: whoever comes after
-a task that isn't cached gets artifacts of other ids, and is not cached either.
+A fingerprint of their number, sizes and times is part of ImportExampleGen's cache key. Without it
+changed images would go unseen, or every run would do all the work again: whoever comes after a
+task that isn't cached gets artifacts of other ids.
 """
 
 import argparse

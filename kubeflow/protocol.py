@@ -1,11 +1,10 @@
-"""What Kubeflow Pipelines and darkroom hand to each other, as pipeline_spec.proto has it.
+"""What Kubeflow Pipelines and darkroom hand to each other, as pipeline_spec.proto has it, in JSON.
 
-A compiled pipeline is a PipelineSpec, and beside it what only Kubernetes knows of its containers. A
-container gets an ExecutorInput and writes an ExecutorOutput. All of them are JSON. Light to import.
+A compiled pipeline is a PipelineSpec, and beside it what only Kubernetes knows of its containers.
 """
 
 import re
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import yaml
 from typing_extensions import Required
@@ -143,7 +142,6 @@ class Specification(NamedTuple):
         self.pipeline["deploymentSpec"]["executors"][f"exec-{name}"] = {"container": container}
 
     def hand_over(self, task: str, key: str, parameter: Parameter) -> None:
-        """Gives a task one more parameter, which is text."""
         taken = self.component(task).setdefault("inputDefinitions", {})
         taken.setdefault("parameters", {})[key] = {"parameterType": "STRING"}
         self.tasks[task].setdefault("inputs", {}).setdefault("parameters", {})[key] = parameter
@@ -172,26 +170,13 @@ class RuntimeArtifact(TypedDict, total=False):
 ArtifactLists = dict[str, dict[str, list[RuntimeArtifact]]]  # by key; below that: artifacts
 
 
-class ExecutorInputs(TypedDict, total=False):
-    """What a container takes; as ExecutorOutput, what it made."""
+class ExecutorOutput(TypedDict, total=False):
+    """What a container made; also what it takes, and where it is to write what it makes."""
 
     parameterValues: dict[str, object]
-    artifacts: ArtifactLists
-
-
-class ExecutorOutputs(TypedDict, total=False):
-    """Where a container writes what it makes, by key."""
-
     parameters: dict[str, dict[str, str]]  # outputFile
     artifacts: ArtifactLists
-    outputFile: Required[str]  # of the ExecutorOutput
+    outputFile: str  # of the ExecutorOutput
 
 
-class ExecutorInput(TypedDict):
-    """What a container is handed."""
-
-    inputs: ExecutorInputs
-    outputs: ExecutorOutputs
-
-
-ExecutorOutput = ExecutorInputs
+ExecutorInput = dict[Literal["inputs", "outputs"], ExecutorOutput]

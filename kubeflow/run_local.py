@@ -82,18 +82,17 @@ def _mount(text: str) -> tuple[str, Path]:
 
 
 def run(path: Path, root: Path, mounts: dict[str, Path] | None = None) -> Iterator[Ran]:
-    """Runs all tasks of a specification; yields each when it is done.
+    """Runs all tasks of a specification, and yields each; DarkroomError says which failed, and why.
 
     ``root`` plays the cluster's buckets and volumes, ``mounts`` stand for paths or URIs of it.
-    Raises DarkroomError: it can't run, or a task failed: which, its command, its log.
     """
     pipeline, tasks = spec.load(path)
     volumes = {mount["mountPath"] for t in tasks for mount in t.kubernetes.get("pvcMount", [])}
     for task in tasks:
         _check(task)
-    with contextlib.closing(_Run(pipeline, Places(root.absolute(), volumes, mounts or {}))) as here:
-        for task in tasks:
-            yield here.run(task)
+    with contextlib.ExitStack() as servers:
+        here = _Run(pipeline, Places(root.absolute(), volumes, mounts or {}), servers)
+        yield from map(here.run, tasks)
 
 
 class Places:
@@ -114,23 +113,18 @@ class Places:
         self._pattern = re.compile(rf"(?<![\w./:-])(?:{either})")
 
     def here(self, text: str) -> str:
-        """Text with paths of this machine in place of the cluster's."""
         return self._pattern.sub(lambda match: self._folders[(match.lastindex or 1) - 1], text)
 
 
 class _Run:
     """A run of the pipeline: what its tasks have made until now."""
 
-    def __init__(self, pipeline: str, places: Places):
-        self._pipeline, self._places = pipeline, places
+    def __init__(self, pipeline: str, places: Places, servers: contextlib.ExitStack):
+        self._pipeline, self._places, self._servers = pipeline, places, servers
         self._id = str(uuid.uuid4())
         self._artifacts: dict[spec.Source, protocol.RuntimeArtifact] = {}
         self._parameters: dict[spec.Source, object] = {}
         self._server: ForkServer | None = None
-
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
 
     def run(self, task: spec.Task) -> Ran:
         folder = self._places.root / "runs" / self._pipeline / self._id / task.name
@@ -154,13 +148,11 @@ class _Run:
             how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
             raise _failed(task, how, folder, _last_words(lines))
         self._take(task, handed, folder)
-        says = [match for line in lines if (match := DONE.fullmatch(line))]
-        if not says:
-            return Ran(task.name, seconds, None, "")
-        return Ran(task.name, seconds, float(says[-1]["seconds"]), says[-1]["words"] or "")
+        for said in filter(None, map(DONE.fullmatch, reversed(lines))):
+            return Ran(task.name, seconds, float(said["seconds"]), said["words"] or "")
+        return Ran(task.name, seconds, None, "")
 
     def _executor_input(self, task: spec.Task, folder: Path) -> ExecutorInput:
-        """What the driver of Kubeflow Pipelines would hand to it."""
         parameters = {key: self._parameters[source] for key, source in task.parameters.items()}
         for key, value in task.constants.items():
             if isinstance(value, str):
@@ -196,6 +188,7 @@ class _Run:
             with contextlib.suppress(OSError):
                 if self._server is None:
                     self._server = ForkServer(_IMPORTED, environment, output)
+                    self._servers.callback(self._server.close)
                 # What is imported may depend on the environment.
                 if self._server.environment == environment:
                     return self._server.start(
@@ -213,7 +206,6 @@ class _Run:
         )
 
     def _environment(self, task: spec.Task) -> dict[str, str]:
-        """That of this process, with what the task's container has beyond it."""
         variables = task.container.get("env", [])
         declared = {entry["name"]: self._places.here(entry["value"]) for entry in variables}
         # Your own code, in /opt/code of the image, is where you are; last, to shadow nothing.
@@ -221,7 +213,6 @@ class _Run:
         return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **declared}
 
     def _take(self, task: spec.Task, handed: ExecutorInput, folder: Path) -> None:
-        """Keeps what it made, as tasks after it get it: artifacts without their type."""
         try:
             output = json.loads((folder / _OUTPUT_FILE).read_text(encoding="utf-8"))
             artifacts = {key: of["artifacts"][0] for key, of in output.get("artifacts", {}).items()}
@@ -241,7 +232,6 @@ class _Run:
 
 
 def _check(task: spec.Task) -> None:
-    """What would stop it here, before the first task runs."""
     for word in task.command:
         if "{{$" in word and word != EXECUTOR_INPUT:
             message = f"task {task.name}: can't fill in the placeholder of {word!r} here."
@@ -256,7 +246,6 @@ def _check(task: spec.Task) -> None:
 
 
 def _wait(process: subprocess.Popen[bytes] | Forked) -> int:
-    """Waits for the end; takes the task with it where this process is interrupted."""
     try:
         return process.wait()
     finally:
@@ -277,7 +266,6 @@ def _failed(task: spec.Task, how: str, folder: Path, last_words: str = "") -> Da
 
 
 def _last_words(lines: Sequence[str]) -> str:
-    """What a failed task said at its end: its sentence, else its last lines."""
     sentences = [number for number, line in enumerate(lines) if FAILED.match(line)]
     shown = lines[sentences[-1] :] if sentences else lines[-_SHOWN_LINES:]
     return "\n  ".join(line for line in shown if line.strip())

@@ -69,10 +69,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def load(path: Path) -> tuple[str, list[Task]]:
-    """The pipeline's name, and its tasks in an order in which they can run.
-
-    Raises DarkroomError: not such a file, another schema, or a graph that can't run.
-    """
+    """The pipeline's name, and its tasks in an order in which they can run; or DarkroomError."""
     try:
         with open(path, encoding="utf-8") as file:
             documents = list(yaml.load_all(file, _Loader))
@@ -143,7 +140,6 @@ def _task(path: Path, spec: Specification, name: str, described: protocol.TaskSp
 
 
 def _problems(spec: Specification, task: Task, tasks: dict[str, Task]) -> Iterator[str]:
-    """What would stop it on a cluster, in sentences."""
     if not _NAME.fullmatch(task.name):
         yield "Kubernetes takes names of lower-case letters, digits and dashes only."
     if not task.container.get("image"):

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import urllib3
 
-from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.errors import DarkroomError, not_installed
 from darkroom.kubeflow import spec
+from darkroom.pipeline.platforms import Kubeflow
 
 _MOST_WORDS = 500  # of the server's, in characters
 _SECONDS = 10  # for the API server to say that it is there
@@ -29,55 +30,45 @@ class Submitted(NamedTuple):
 def submit(
     path: Path,
     host: str,
+    settings: Kubeflow,
     *,
-    experiment: str,
     namespace: str | None = None,
     name: str | None = None,
     cron: str | None = None,
-    service_account: str | None = None,
 ) -> Submitted:
     """Starts a run, or with ``cron`` (fields from seconds to the day of the week) a recurring run.
 
-    The experiment is made where it isn't there; the name is by default the pipeline's. Raises
-    DarkroomError: kfp isn't installed, the specification can't run, or the host refuses.
+    Makes the experiment where it isn't there. DarkroomError: no kfp, a bad file, or host refuses.
     """
     try:
         import kfp
         import kfp_server_api
     except ImportError as error:
-        raise DarkroomError(
-            f"darkroom submit needs kfp, and {error.name} can't be imported: "
-            "pip install 'darkroom-tfx[kubeflow]', with locks/ as constraints."
-        ) from error
+        raise not_installed("darkroom submit needs kfp", error, "kubeflow") from error
     pipeline, _ = spec.load(path)
-    host = host.rstrip("/")
-    run = {"pipeline_package_path": str(path), "service_account": service_account}
+    host, token = host.rstrip("/"), os.environ.get(TOKEN_VARIABLE) or None
+    run = {"pipeline_package_path": str(path), "service_account": settings.service_account}
     try:
         # kfp prints links, for notebooks, and warns of older servers than spec 2.1 runs on.
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             space = namespace or "kubeflow"
-            client = kfp.Client(host=host, namespace=space, existing_token=_token())
-            group = client.create_experiment(experiment, namespace=namespace).experiment_id
+            client = kfp.Client(host=host, namespace=space, existing_token=token)
+            group = client.create_experiment(settings.experiment, namespace=namespace).experiment_id
             name = name or pipeline
             if cron is None:
                 number = client.run_pipeline(group, name, **run).run_id
                 return Submitted("run", number, f"{host}/#/runs/details/{number}")
             # A run that is late because of the one before is left out.
             often = {"cron_expression": cron, "max_concurrency": 1, "no_catchup": True}
-            recurring = client.create_recurring_run(group, name, **often, **run)
+            number = client.create_recurring_run(group, name, **often, **run).recurring_run_id
+            return Submitted("recurring run", number, f"{host}/#/recurringrun/details/{number}")
     except kfp_server_api.ApiException as error:
         words = " ".join(str(error.body or "").split())[:_MOST_WORDS]
         message = f"{host} refused {pipeline}: {error.status} {error.reason}. {words}"
         raise DarkroomError(message) from error
     except urllib3.exceptions.HTTPError as error:
         raise DarkroomError(f"{host} was reached, and then was not: {error}. Try again.") from error
-    number = recurring.recurring_run_id
-    return Submitted("recurring run", number, f"{host}/#/recurringrun/details/{number}")
-
-
-def _token() -> str | None:
-    return os.environ.get(TOKEN_VARIABLE) or None
 
 
 def reach(host: str) -> None:
@@ -85,7 +76,8 @@ def reach(host: str) -> None:
     host = host.rstrip("/")
     if not host.startswith(("http://", "https://")):
         raise DarkroomError(f"--host: expected http://… or https://…, found {host}.")
-    headers = {"authorization": f"Bearer {_token()}"} if _token() else {}
+    token = os.environ.get(TOKEN_VARIABLE)
+    headers = {"authorization": f"Bearer {token}"} if token else {}
     forward = "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
     remedy = f"Is the address right? On the cluster: {forward}"
     try:

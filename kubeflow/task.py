@@ -1,9 +1,8 @@
 """What a task's container runs: one node's executor, on what Kubeflow Pipelines hands to it.
 
-``python -m darkroom.kubeflow.task --node ID --executor PATH --input JSON`` in place of TFX's own
-entry, which imports TFMA and kfp for each node, says of a failure what TensorFlow says, and reads
-and writes buckets itself. Artifacts in buckets are used where the launcher that comes before us in
-the container, or Vertex, has put them: gs://bucket/x at /gcs/bucket/x. The types of input artifacts
+Unlike TFX's own entry it doesn't import TFMA and kfp for each node, says of a failure what
+TensorFlow says, and reads and writes buckets itself. Artifacts in buckets are used where the
+launcher, or Vertex, has put them: gs://bucket/x at /gcs/bucket/x. The types of input artifacts
 are told beside it, as the open-source back end forgets them.
 """
 
@@ -83,7 +82,6 @@ def _run(
     titles: Mapping[str, str],
     beam_arguments: list[str],
 ) -> tuple[float, str]:
-    """Runs the executor; returns its seconds, and the number that matters, as on the laptop."""
     with imports.without_collections():
         import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
         from tfx.dsl.components.base import base_beam_executor

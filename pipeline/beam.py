@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 
-from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.base.errors import DarkroomError, closest, not_installed
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.platforms import BEAM_KEYS, Beam
 
@@ -29,10 +29,7 @@ _CONNECT_SECONDS = 10  # for a job server or a worker pool
 
 
 def arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
-    """Beam's options, for so many bytes of TFRecords and cores, the same whoever runs the graph.
-
-    DarkroomError where Beam has no such option, or takes no such value for it.
-    """
+    """Beam's options, for so many bytes of TFRecords and cores; DarkroomError for a wrong one."""
     further = [flag for name, value in beam.options.items() for flag in _flags(name, value)]
     if beam.options:
         _check_options(beam, further)
@@ -45,13 +42,10 @@ def arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
         if mode != "in_memory":
             workers = beam.direct_num_workers
             own = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
-    flags = [*own, *further]
-    if not flags:
-        # Beam's default; with any option at all, TFX builds a source package of itself for
-        # remote workers in every Beam node, at 45 MB and some seconds each.
-        return []
-    # The workers have TFX and darkroom: keeps TFX from building that package.
-    return [*flags, f"--sdk_container_image={beam.sdk_container_image or 'local'}"]
+    # With any option at all, TFX builds a source package of itself for remote workers in every Beam
+    # node, at 45 MB and some seconds each. They have TFX and darkroom: this keeps it from that.
+    image = [f"--sdk_container_image={beam.sdk_container_image or 'local'}"]
+    return [*own, *further, *(image if own or further else [])]
 
 
 def _engines(beam: Beam) -> list[str]:
@@ -84,10 +78,7 @@ def _check_options(beam: Beam, flags: list[str]) -> None:
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
-        raise DarkroomError(
-            f"beam.options: Beam knows what it takes, and {error.name} can't be imported: "
-            "pip install 'darkroom-tfx[pipeline]', with locks/ as constraints."
-        ) from error
+        raise not_installed("beam.options: Beam knows what it takes", error, "pipeline") from error
     parsers: list[argparse.ArgumentParser] = []
     PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
     [parser] = parsers

@@ -31,7 +31,6 @@ class ConfigOptions(NamedTuple):
     overrides: list[str]
 
     def load(self) -> "Config":
-        """The configuration."""
         from darkroom.pipeline.config import load
 
         return load(self.config, self.overrides)
@@ -98,8 +97,7 @@ def exclude_each_other(**options: object) -> None:
 def obey(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
     """Does what a command line says, this process's where there is none; returns the exit code.
 
-    What is the user's to mend is a sentence on stderr. A command's function returns the exit code,
-    or nothing.
+    What is the user's to mend is a sentence on stderr. A command's function may return a code.
     """
     sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
     words = list(sys.argv[1:] if arguments is None else arguments)

@@ -1,8 +1,6 @@
 """The configuration: one typed tree, every default written once, here and in its sections.
 
-Files and ``--set`` only override. Unknown keys and wrong values fail on load, naming the file,
-the dotted path, what was expected, what was found and the closest key. Light to import: nothing
-here needs TensorFlow.
+Unknown keys and wrong values fail on load. Light to import: nothing here needs TensorFlow.
 """
 
 import operator
@@ -257,7 +255,6 @@ class Config(sections.Section):
 
     @property
     def data_path(self) -> str:
-        """Folder or URI of the TFRecords."""
         path = self.data.path or str(self.home / "data")
         return path.rstrip("/") if remote.is_remote(path) else _absolute(path)
 
@@ -275,7 +272,6 @@ class Config(sections.Section):
         return self.model.model_copy(update={"head": head})
 
     def class_names(self) -> list[str] | None:
-        """The names of integer classes, read from their file."""
         if self.data.class_names is None:
             return None
         text = _read("data.class_names", self.data.class_names)
@@ -289,12 +285,10 @@ class Config(sections.Section):
 
     @property
     def pipeline_root(self) -> str:
-        """TFX's folder of artifacts, or its URI."""
         return f"{self.base}/artifacts"
 
     @property
     def store(self) -> Store:
-        """ML Metadata's store."""
         path = str(self.home / "metadata.sqlite")
         return Store(path=path, **self.metadata.model_dump(exclude_none=True))
 
@@ -320,15 +314,13 @@ class Config(sections.Section):
 
     @property
     def push_uri(self) -> str:
-        """The same as text, or its URI."""
         return f"{self.base}/pushed/{self.name}"
 
 
 def load(path: str | Path, overrides: list[str] | None = None) -> Config:
-    """Reads a configuration file, or a shipped one by its name, and applies overrides.
+    """Reads a configuration file, or a shipped one by its name, and applies ``KEY=VALUE``.
 
-    These are such as ``training.epochs=3`` or ``model.filters=[16, 32]``: their values are YAML.
-    DarkroomError has one sentence per problem, all problems at once.
+    Their values are YAML. DarkroomError has one sentence per problem, all problems at once.
     """
     path = find(path)
     try:
@@ -415,7 +407,6 @@ def _override(tree: dict[str, Any], override: str, origins: dict[str, str]) -> N
 
 
 def _sentence(error: Any, path: Path, origins: dict[str, str]) -> str:
-    """One of pydantic's errors as a sentence with the file, the key and the remedy."""
     places = [str(part) for part in error["loc"]]
     key = ".".join(place for place in places if place not in ("int", "float", "str", "bool"))
     message = error["msg"].removeprefix("Value error, ")

@@ -29,23 +29,19 @@ _MARKS = {
 
 
 class _Moving(progress.Progress):
-    below: RenderableType = ""  # the bar of the running node
+    below: RenderableType | None = None  # the bar of the running node
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        yield self.make_tasks_table(self.tasks)
-        if self.below:
-            yield self.below
+        yield from filter(None, (self.make_tasks_table(self.tasks), self.below))
 
 
 class Display(logging.Handler):
     """Shows nodes as they start, move and end; takes progress from the log records of nodes.
 
-    On a terminal the running node has a bar, and a search a table of its trials; elsewhere every
-    node, and every trial, is a line when it is done.
+    On a terminal the running node has a bar, and a search a table of its trials; else lines.
     """
 
     def __init__(self, stream: IO[str]):
-        """Writes to ``stream``, which TFX's own output doesn't go to."""
         super().__init__(level=logging.INFO)
         self.console = Console(file=stream, highlight=False, soft_wrap=True)
         self._progress = _Moving(
@@ -70,18 +66,15 @@ class Display(logging.Handler):
             self._progress.stop()
 
     def started(self, node: str) -> None:
-        """A node, or a step such as loading TensorFlow, begins."""
         self._remove()
         self.node, self._started = node, time.monotonic()
         self._task = self._progress.add_task(node, total=None, words="")
 
     def ended(self, node: str, state: str, result: str = "") -> None:
-        """A node is done; its line stays."""
         self._remove()
         print_node(self.console, Node(node, state, time.monotonic() - self._started, result))
 
     def say(self, sentence: str) -> None:
-        """Prints a line."""
         self.console.print(sentence, markup=False)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -108,7 +101,7 @@ class Display(logging.Handler):
                 self.say(f"  {trial_table.ending(trial, table)}")
 
     def _remove(self) -> None:
-        self._progress.below = ""
+        self._progress.below = None
         self._printed.clear()
         if self._task is not None:
             self._progress.remove_task(self._task)
@@ -164,7 +157,6 @@ def print_node(console: Console, node: Node) -> None:
 
 
 def _search(table: SearchProgress, width: int) -> Table:
-    """The trials that run, and the best of those that ended."""
     best = table["best"]
     lines = [
         tables.Trial(t["trial"], t["values"], t["words"], f"{t['seconds']:.0f} s", "dim")

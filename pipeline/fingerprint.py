@@ -1,7 +1,6 @@
 """Hashes of the code that a node runs and of files that it reads, for TFX's cache key.
 
-TFX names code by dotted path and doesn't look into it: without this, edited code would silently
-reuse what the old code made.
+TFX doesn't look into code that it names: edits would silently reuse what the old code made.
 """
 
 import ast
@@ -15,7 +14,6 @@ from collections.abc import Iterator
 from importlib import metadata
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import NamedTuple
 
 # What the results depend on besides our own and the user's sources.
 _LIBRARIES = (
@@ -33,16 +31,10 @@ _LIBRARY_FOLDERS = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
-class _Module(NamedTuple):
-    imports: list[str]  # modules, and names that may be modules
-    code: bytes  # without what changes nothing: comments, docstrings, format
-
-
 def of_modules(*modules: str) -> str:
     """Hashes the code of modules and of all that they import which is no installed library.
 
-    Comments, docstrings and format don't count. The templates of a package belong to its code.
-    Nothing is imported. Gives 16 hexadecimal digits.
+    Comments, docstrings and format don't count; a package's templates do. 16 hexadecimal digits.
     """
     codes: dict[str, bytes] = {}
     own = {name.split(".")[0] for name in modules} | {"darkroom"}
@@ -57,13 +49,11 @@ def of_modules(*modules: str) -> str:
         if top not in own and any(map(path.is_relative_to, _LIBRARY_FOLDERS)):
             continue
         is_package = path.name == "__init__.py"
-        module = _parse(name, is_package, path.read_bytes())
-        codes[name] = module.code
+        imports, codes[name] = _parse(name, is_package, path.read_bytes())
         if is_package:
             templates = sorted(path.parent.glob("*.jinja"))
             codes |= {f"{name}/{template.name}": template.read_bytes() for template in templates}
-        waiting.extend(module.imports)
-        waiting.append(name.rpartition(".")[0])  # importing a module runs its package too
+        waiting += [*imports, name.rpartition(".")[0]]  # importing a module runs its package too
     digest = hashlib.sha256()
     for name in sorted(codes):
         digest.update(f"{name}\0{len(codes[name])}\0".encode() + codes[name])
@@ -83,11 +73,11 @@ def of_files(path: str) -> str:
 
 
 @functools.cache  # the nodes of a graph share most of their sources
-def _parse(name: str, is_package: bool, source: bytes) -> _Module:
+def _parse(name: str, is_package: bool, source: bytes) -> tuple[list[str], bytes]:
+    """Modules, and names that may be modules; and the code without what changes nothing."""
     tree = ast.parse(source)
-    statements = list(_strip(tree))
     imports = []
-    for node in statements:
+    for node in list(_strip(tree)):
         if isinstance(node, ast.Import):
             imports += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -97,35 +87,32 @@ def _parse(name: str, is_package: bool, source: bytes) -> _Module:
                 parents = name.split(".")[: -(node.level - is_package) or None]
                 base = ".".join([*parents, base] if base else parents)
             imports += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return _Module(imports, ast.dump(tree).encode())
+    return imports, ast.dump(tree).encode()
 
 
 def _strip(node: ast.AST) -> Iterator[ast.stmt]:
     """Removes docstrings, also those of attributes, and what is for type checkers alone.
 
-    Yields:
-      Every statement that is left. Expressions, nine tenths of a tree, aren't looked into.
+    Yields every statement that is left. Expressions, nine tenths of a tree, aren't looked into.
     """
     for field in _BLOCKS:
-        if block := getattr(node, field, None):
-            block[:] = [kept for statement in block for kept in _without_nothing(statement)]
-            for statement in block:
-                if isinstance(statement, ast.stmt):
-                    yield statement
-                yield from _strip(statement)
-
-
-def _without_nothing(statement: ast.AST) -> list[ast.AST]:
-    match statement:
-        case ast.Expr(value=ast.Constant(value=str())):
-            return []
-        case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=otherwise):
-            return list(otherwise)
-    return [statement]
+        block, kept = getattr(node, field, None) or [], list[ast.AST]()
+        for statement in block:
+            match statement:
+                case ast.Expr(value=ast.Constant(value=str())):
+                    pass
+                case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=otherwise):
+                    kept += otherwise
+                case _:
+                    kept.append(statement)
+        block[:] = kept
+        for statement in kept:
+            if isinstance(statement, ast.stmt):
+                yield statement
+            yield from _strip(statement)
 
 
 def _find(name: str) -> Path | None:
-    """The source file of a module, without importing its packages."""
     top, *rest = name.split(".")
     spec = _package(top, tuple(sys.path))
     if spec is None:
@@ -139,7 +126,6 @@ def _find(name: str) -> Path | None:
 
 @functools.cache
 def _package(top: str, search_path: tuple[str, ...]) -> ModuleSpec | None:
-    """Of a top-level module; ``search_path`` is what it depends on."""
     try:
         return importlib.util.find_spec(top) if top else None
     except (ImportError, ValueError):

@@ -1,7 +1,6 @@
 """A run on several machines of a Kubernetes cluster: a TFJob to train, Jobs to search.
 
-All pods have the same image and the same volume, on which are the data, the configuration file and
-all that is written. The documents themselves are the templates in ``manifests/``. Light to import.
+All pods share an image and a volume, which has everything. Light to import.
 """
 
 import re
@@ -45,10 +44,7 @@ class Pods(BaseModel):
 
 
 def manifests(purpose: str, config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
-    """Those of a ``training`` or a ``search``; DarkroomError where it couldn't work.
-
-    The pods run ``darkroom run`` and ``darkroom worker`` with ``options``, such as ``--config``.
-    """
+    """Of a ``training`` or ``search`` in pods that run darkroom with ``options``; DarkroomError."""
     name = f"{config.name}-{purpose}"
     for problem in filter(None, _problems(config, pods, options, name)):
         raise DarkroomError(str(problem))
@@ -64,33 +60,24 @@ def manifests(purpose: str, config: Config, pods: Pods, options: list[str]) -> l
         keep_trailing_newline=True,
     )
     environment.filters["quoted"] = _quoted
-    values = {
-        "name": name,
-        "pipeline": config.name,
-        "kubeflow": config.kubeflow,
-        "pods": pods,
-        # Kubernetes puts variables in for what follows a dollar sign.
-        "options": [word.replace("$", "$$") for word in options],
-        "suffix": "",
-        "oracle_port": _ORACLE_PORT,
-        "retries": _RETRIES,
-    }
-    documents: list[Manifest] = []
-    for role, kind in _KINDS[purpose]:
-        template = environment.get_template(f"{kind}.yaml.jinja")
-        documents.append(yaml.safe_load(template.render(values, role=role)))
-    return documents
+    environment.globals |= {"oracle_port": _ORACLE_PORT, "retries": _RETRIES, "suffix": ""}
+    environment.globals |= {"name": name, "pipeline": config.name, "kubeflow": config.kubeflow}
+    # Kubernetes puts variables in for what follows a dollar sign.
+    values = {"pods": pods, "options": [word.replace("$", "$$") for word in options]}
+    return [
+        yaml.safe_load(environment.get_template(f"{kind}.yaml.jinja").render(values, role=role))
+        for role, kind in _KINDS[purpose]
+    ]
 
 
 def _quoted(value: str | list[str]) -> str:
-    """Text as YAML takes it on one line, whatever is in it."""
     return yaml.safe_dump(
         value, default_style='"', default_flow_style=True, allow_unicode=True, width=float("inf")
     ).strip()
 
 
 def _problems(config: Config, pods: Pods, options: list[str], name: str) -> Iterator[object]:
-    """What Kubernetes would refuse, and pods not find; what is well yields something false."""
+    """What is well yields something false."""
     yield not pods.image and (
         "--image: missing; give the reference of an image with darkroom in it (or set "
         "kubeflow.image)."

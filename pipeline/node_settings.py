@@ -11,11 +11,9 @@ class NodeSettings:
     """Makes the settings of nodes, as ``components.nodes`` says what each of them uses."""
 
     def __init__(self, config: Config, in_containers: bool = False):
-        """For a configuration; ``in_containers`` of Kubeflow no node can ask ML Metadata."""
         self._config, self._in_containers = config, in_containers
 
     def of(self, node_id: str) -> Settings:
-        """Those of a node."""
         node, config = nodes.BY_ID[node_id], self._config
         assert node.settings is not None
         keys = node.settings.model_fields.keys()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from darkroom.components.base.sections import Section
 
@@ -172,6 +172,7 @@ _IMAGE = re.compile(
     re.ASCII,
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+")  # and a key of it
 # Kubernetes' names of most things, and a label's key and value.
 _DNS_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 OBJECT_NAME = re.compile(rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
@@ -188,6 +189,12 @@ def image_reference(text: str) -> str:
     if not _IMAGE.fullmatch(text):
         example = "registry.example/team/darkroom:1.0"
         raise ValueError(f"expected a reference such as {example}, found {text!r}")
+    return text
+
+
+def _object_name(text: str) -> str:
+    if not OBJECT_NAME.fullmatch(text):
+        raise ValueError(f"expected a name that Kubernetes takes, found {text!r}")
     return text
 
 
@@ -233,37 +240,24 @@ class Kubeflow(Section):
     """How often a failed task is tried again."""
     experiment: str = "Default"
     """Of Kubeflow Pipelines, in which runs are listed."""
-    service_account: str | None = None
+    service_account: Annotated[str, AfterValidator(_object_name)] | None = None
     """Of Kubernetes, as which the containers run."""
-
-    @field_validator("service_account")
-    @classmethod
-    def _is_a_name(cls, name: str | None) -> str | None:
-        if name is not None and not OBJECT_NAME.fullmatch(name):
-            raise ValueError(f"expected a name that Kubernetes takes, found {name!r}")
-        return name
 
     @field_validator("environment", "secrets")
     @classmethod
-    def _name_variables(cls, variables: dict[str, str]) -> dict[str, str]:
-        for variable in variables:
+    def _are_variables(cls, values: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        for variable, value in values.items():
             if not _VARIABLE.fullmatch(variable):
                 raise ValueError(f"expected the name of a variable, found {variable!r}")
-        return variables
+            if info.field_name == "secrets" and not _SECRET.fullmatch(value):
+                raise ValueError(f"{variable}: expected secret/key, found {value!r}")
+        return values
 
     @model_validator(mode="after")
     def _set_once(self) -> "Kubeflow":
         for variable in sorted(set(self.environment) & set(self.secrets)):
             raise ValueError(f"{variable} is in environment and in secrets; take one out")
         return self
-
-    @field_validator("secrets")
-    @classmethod
-    def _name_a_key(cls, secrets: dict[str, str]) -> dict[str, str]:
-        for variable, source in secrets.items():
-            if not re.fullmatch(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+", source):
-                raise ValueError(f"{variable}: expected secret/key, found {source!r}")
-        return secrets
 
     @field_validator("volumes")
     @classmethod
@@ -278,7 +272,6 @@ class Kubeflow(Section):
         return volumes
 
     def resources_of(self, node: str) -> Resources:
-        """Those of a node, by its id."""
         return self.resources.get(node, self.resources.get("*", Resources()))
 
 

@@ -12,10 +12,7 @@ _CODE_AND_FILES = ("model.build_fn", "model.input_layer", "model.weights")
 
 
 def check(tuner: Tuner, **sections: Section) -> None:
-    """ValueError for a key that can't be searched, or a value that its section wouldn't take.
-
-    ``sections``: those that a trial can change without the data being prepared again, by name.
-    """
+    """ValueError for a key that can't be searched in sections, or a value that they don't take."""
     if "training.epochs" in tuner.space:
         if tuner.algorithm == "hyperband":
             raise ValueError(
@@ -43,7 +40,6 @@ def check(tuner: Tuner, **sections: Section) -> None:
 
 
 def _value(sections: Mapping[str, Section], key: str, where: str) -> object:
-    """What the configuration itself has at a key that is to be searched."""
     section, _, path = key.partition(".")
     if section not in sections:
         raise ValueError(

@@ -60,7 +60,6 @@ def of_run(console: Console, status: Status, config_argument: str) -> None:
 
 
 def _data(status: Status) -> Rows:
-    """The splits; what was set aside and what is odd, a sentence each."""
     rows: Rows = []
     for split, labels in status.examples.items():
         ends = f"{min(labels.values()):,} to {max(labels.values()):,}" if labels else "none"
@@ -114,9 +113,8 @@ def _best_trials(trials: list[TrialRow], width: int) -> Table:
     rows = []
     for trial in finished[:_BEST_SHOWN]:
         seconds = "" if trial.seconds is None else f"{trial.seconds:.1f} s"
-        rows.append(
-            tables.Trial(trial.number, trial.hyperparameters, f"{trial.score:.4f}", seconds)
-        )
+        score = f"{trial.score:.4f}"
+        rows.append(tables.Trial(trial.number, trial.hyperparameters, score, seconds))
     return tables.trials(names, rows, "score", width)
 
 

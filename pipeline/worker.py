@@ -29,9 +29,10 @@ def help_chief(config: Config) -> None:
 
 def _problems(config: Config, this: cluster.Cluster | None) -> Iterator[object]:
     """What is well yields something false."""
-    missing = [name for name in (_ID, _IP, _PORT) if not os.environ.get(name)]
+    variables = (_ID, _IP, _PORT)
+    missing = [name for name in variables if not os.environ.get(name)]
     if this is not None:
-        yield any(name in os.environ for name in (_ID, _IP, _PORT)) and (
+        yield not os.environ.keys().isdisjoint(variables) and (
             f"{cluster.VARIABLE} is set, which is to train, and {_ID} or its like, which is to "
             "search. Start a darkroom worker for each of them."
         )

@@ -81,6 +81,6 @@ def test_files_are_known_by_their_content(tmp_path: Path) -> None:
 def test_ours_counts_as_well_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container's image has it among the libraries, where it is worked on it is in a folder."""
     before = fingerprint.of_modules("darkroom.components.pushing.pusher")
-    folders = {*fingerprint._library_folders(), str(REPOSITORY)}
-    monkeypatch.setattr(fingerprint, "_library_folders", lambda: folders)
+    folders = {*fingerprint._LIBRARY_FOLDERS, str(REPOSITORY)}
+    monkeypatch.setattr(fingerprint, "_LIBRARY_FOLDERS", folders)
     assert fingerprint.of_modules("darkroom.components.pushing.pusher") == before

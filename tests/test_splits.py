@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.pipeline.ingest.splits import Shares, assign, default_share, strata
+from darkroom.pipeline.ingest.splits import assign, default_share, strata
 
+Shares = dict[str, float]
 LABELS = st.lists(st.sampled_from("abc"), max_size=60)
-SHARES = st.tuples(st.floats(0, 0.4), st.floats(0, 0.4)).map(lambda pair: Shares(*pair))
+SHARES = st.fixed_dictionaries({"eval": st.floats(0, 0.4), "test": st.floats(0, 0.4)})
 
 
 def named(labels: list[str], start: int = 0) -> list[tuple[str, str]]:
@@ -29,7 +30,7 @@ def test_each_class_keeps_its_share(labels: list[str], shares: Shares, seed: int
     for label in set(labels):
         counts = Counter(splits[content] for content, own in new if own == label)
         total = counts.total()
-        for split, share in (("eval", shares.eval), ("test", shares.test)):
+        for split, share in shares.items():
             if total < 3 or share == 0:
                 assert counts[split] == 0
             else:
@@ -46,14 +47,14 @@ def test_what_is_added_meets_the_shares_of_all(
     after = assign(named(second, len(first)), existing, shares, 0, stratified)
     assert len(after) == len(second)
     total = len(first) + len(second)
-    if not stratified and total >= 3 and shares.eval:
+    if not stratified and total >= 3 and shares["eval"]:
         held_out = Counter([*before.values(), *after.values()])["eval"]
-        assert held_out <= max(1, shares.eval * total + 0.5, Counter(before.values())["eval"])
+        assert held_out <= max(1, shares["eval"] * total + 0.5, Counter(before.values())["eval"])
 
 
 def test_the_seed_draws_and_the_order_does_not() -> None:
     new = named(["a"] * 200)
-    shares = Shares(0.2, 0.1)
+    shares = {"eval": 0.2, "test": 0.1}
     once = assign(new, [], shares, 0, stratified=True)
     assert Counter(once.values()) == {"train": 140, "eval": 40, "test": 20}
     assert assign(reversed(new), [], shares, 0, stratified=True) == once
@@ -62,7 +63,7 @@ def test_the_seed_draws_and_the_order_does_not() -> None:
 
 def test_random_meets_the_share_of_all_but_not_of_each() -> None:
     new = named(["a"] * 190 + ["b"] * 10)
-    splits = assign(new, [], Shares(0.1, 0.1), 3, stratified=False)
+    splits = assign(new, [], {"eval": 0.1, "test": 0.1}, 3, stratified=False)
     assert Counter(splits.values()) == {"train": 160, "eval": 20, "test": 20}
 
 

@@ -12,10 +12,12 @@ import yaml
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.kubeflow import submit
+from darkroom.pipeline.platforms import Kubeflow
 from tests import test_spec
 from tests.conftest import darkroom
 
 API = "/apis/v2beta1"
+CELLS = Kubeflow(experiment="cells")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -90,7 +92,7 @@ def posted(kind: str) -> Any:
 
 
 def test_a_run(host: str, path: Path) -> None:
-    made = submit.submit(path, host, experiment="cells", service_account="trainer")
+    made = submit.submit(path, host, Kubeflow(experiment="cells", service_account="trainer"))
     assert made == ("run", "r1", f"{host}/#/runs/details/r1")
     assert posted("/experiments")["display_name"] == "cells"
     run = posted("/runs")
@@ -104,14 +106,14 @@ def test_what_only_kubernetes_knows_goes_along(host: str, path: Path) -> None:
     executors = {"exec-a": {"nodeSelector": {"labels": {"pool": "gpu"}}}}
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
     path.write_text(f"{path.read_text()}---\n{yaml.safe_dump(platform)}")
-    submit.submit(path, host, experiment="cells")
+    submit.submit(path, host, CELLS)
     sent = posted("/runs")["pipeline_spec"]
     assert sent["pipeline_spec"]["pipelineInfo"]["name"] == "two"
     assert sent["platform_spec"] == platform
 
 
 def test_a_recurring_run(host: str, path: Path) -> None:
-    made = submit.submit(path, f"{host}/", experiment="cells", name="nightly", cron="0 0 3 * * *")
+    made = submit.submit(path, f"{host}/", CELLS, name="nightly", cron="0 0 3 * * *")
     assert made == ("recurring run", "j1", f"{host}/#/recurringrun/details/j1")
     recurring = posted("/recurringruns")
     assert recurring["display_name"] == "nightly"
@@ -127,13 +129,13 @@ def test_a_token_goes_along(host: str, path: Path, monkeypatch: pytest.MonkeyPat
         submit.reach(host)
     monkeypatch.setenv(submit.TOKEN_VARIABLE, "secret")
     submit.reach(host)
-    assert submit.submit(path, host, experiment="cells").id == "r1"
+    assert submit.submit(path, host, CELLS).id == "r1"
 
 
 def test_what_the_server_refuses(host: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Handler, "refuse", True)
     with pytest.raises(DarkroomError, match=r"refused two: 400 .*The pipeline spec is no good"):
-        submit.submit(path, host, experiment="cells")
+        submit.submit(path, host, CELLS)
 
 
 def test_a_host_that_is_no_kubeflow_pipelines(host: str) -> None:

@@ -38,6 +38,12 @@ class UserCodeError(DarkroomError):
         super().__init__(f"{who} {failed}:\n{_COLOURS.sub('', ''.join(shown)).rstrip()}")
 
 
+def not_installed(needs: str, error: ImportError, extra: str) -> DarkroomError:
+    """Says who needs what, and the extra of darkroom's that brings it."""
+    install = f"pip install 'darkroom-tfx[{extra}]', with locks/ as constraints."
+    return DarkroomError(f"{needs}, and {error.name} can't be imported: {install}")
+
+
 def closest(word: str, choices: list[str]) -> str:
     """`` Did you mean 'x'?`` for the choice nearest to ``word``, else an empty string."""
     import difflib

@@ -1,7 +1,6 @@
 """The graph as a DAG of Airflow: each node a task, each try of it a process of its own.
 
-Parsing it imports neither TensorFlow nor TFX, and makes the graph anew only where configuration or
-source have changed.
+Parsing it imports no TensorFlow, and makes the graph only where configuration or source changed.
 """
 
 import sys
@@ -10,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.errors import DarkroomError, not_installed
 from darkroom.pipeline.airflow import graph
 from darkroom.pipeline.config import CONFIGS, find, load
 
@@ -23,10 +22,7 @@ try:
     from airflow.hooks.subprocess import SubprocessHook
     from airflow.models.baseoperator import BaseOperator
 except ImportError as error:
-    raise DarkroomError(
-        f"A DAG needs Airflow, and {error.name} can't be imported: pip install "
-        "'darkroom-tfx[airflow]', with locks/ as constraints."
-    ) from error
+    raise not_installed("A DAG needs Airflow", error, "airflow") from error
 
 
 class NodeOperator(BaseOperator):
@@ -35,7 +31,6 @@ class NodeOperator(BaseOperator):
     template_fields = ("command",)
 
     def __init__(self, *, command: list[str], folder: str, **of_airflow: object):
-        """Runs ``command`` in ``folder``; the other arguments are Airflow's."""
         super().__init__(**of_airflow)
         self.command, self.folder = command, folder
         self._process = SubprocessHook()
@@ -56,18 +51,13 @@ def create_dag(
     folder: str | None = None,
     default_args: Mapping[str, object] | None = None,
 ) -> DAG:
-    """The DAG of a configuration, named as the pipeline.
+    """The DAG of a configuration, a file or the name of a shipped one, named as the pipeline.
 
-    Args:
-      config: the configuration file, or the name of a shipped one.
-      overrides: as ``darkroom run --set`` takes them. They may use Airflow's templates, as in
-        ``data.path=/data/{{ ds }}``; ``name`` and ``root`` may not.
-      folder: where relative paths of the configuration begin, and where the user's own modules
-        are; the one of the configuration file where it is left out.
-      default_args: arguments of Airflow's for every task, such as ``on_failure_callback``.
-
-    Raises:
-      DarkroomError: the configuration can't be used, or there is no TFX to make the graph with.
+    ``overrides`` are as ``darkroom run --set`` takes them; but for ``name`` and ``root`` they may
+    use Airflow's templates, as in ``data.path=/data/{{ ds }}``. In ``folder``, by default that of
+    the configuration file, relative paths begin, and the user's own modules are. ``default_args``
+    are Airflow's for every task, such as ``on_failure_callback``. DarkroomError: the configuration
+    can't be used, or there is no TFX to make the graph with.
     """
     path = find(config).absolute()
     if folder is None and path.parent == CONFIGS:

@@ -34,9 +34,9 @@ dag = create_dag(
 def shape(config: Config, arguments: list[str], folder: Path, python: str) -> dict[str, list[str]]:
     """The ids of all nodes in the order in which they run, each with those that it waits for.
 
-    Made in a process of its own by ``python``, and kept in a file for as long as configuration and
-    source stay as they are. The ``arguments`` of a command line load the configuration, in the
-    ``folder`` where its relative paths begin. DarkroomError where graph or file can't be made.
+    Made by ``python`` in the ``folder`` where relative paths begin, with a command line's
+    ``arguments`` that load the configuration; kept for as long as that and the source stay.
+    DarkroomError where graph or file can't be made.
     """
     determined_by = [config.model_dump(), fingerprint.of_modules("darkroom.pipeline.pipeline")]
     key = hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16]

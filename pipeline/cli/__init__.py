@@ -13,7 +13,8 @@ from click.shell_completion import get_completion_class, shell_complete
 from darkroom.pipeline.cli import history, model, platforms, run
 from darkroom.pipeline.command_line import Group, obey
 
-COMMANDS = [c for family in (run, history, model, platforms) for c in family.COMMANDS]
+_OF_ALL = (value for family in (run, history, model, platforms) for value in vars(family).values())
+COMMANDS = [value for value in _OF_ALL if isinstance(value, click.Command)]
 _PROGRAM = "darkroom"
 _COMPLETING = "_DARKROOM_COMPLETE"  # a variable by which the shell asks what may come next
 

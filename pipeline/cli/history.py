@@ -61,21 +61,20 @@ def show_report(
     """
     command_line.exclude_each_other(open=in_browser, markdown=as_markdown, json=as_json)
     config = options.load()
+    import webbrowser
+
     from darkroom.components.base import results
     from darkroom.pipeline.history import reports
 
     folder = reports.find(config, run)
+    page, text, facts = results.REPORT_PAGE, results.REPORT_TEXT, results.REPORT_FACTS
     if as_markdown or as_json:
-        name = results.REPORT_TEXT if as_markdown else results.REPORT_FACTS
-        print((folder / name).read_text(encoding="utf-8"), end="" if as_markdown else "\n")
+        path = folder / (text if as_markdown else facts)
+        print(path.read_text(encoding="utf-8"), end="" if as_markdown else "\n")
         return
-    for name in (results.REPORT_PAGE, results.REPORT_TEXT, results.REPORT_FACTS):
-        print(folder / name)
-    if in_browser:
-        import webbrowser
-
-        if not webbrowser.open((folder / results.REPORT_PAGE).as_uri()):
-            raise DarkroomError("There is no browser to open it with: open the first of these.")
+    print(folder / page, folder / text, folder / facts, sep="\n")
+    if in_browser and not webbrowser.open((folder / page).as_uri()):
+        raise DarkroomError("There is no browser to open it with: open the first of these.")
 
 
 @click.command("compare")
@@ -119,6 +118,3 @@ def show_lineage(options: ConfigOptions, model: str | None, as_json: bool) -> No
         command_line.print_json(trace)
     else:
         command_line.console(soft_wrap=False).print(provenance.tree(trace))
-
-
-COMMANDS = (print_schema, show_status, show_report, compare, show_lineage)

@@ -134,14 +134,14 @@ def predict(
             failed = True
     if as_json:
         command_line.print_json([{"image": name, **vars(answer)} for name, answer in answers])
-        return 1 if failed else 0
+        return int(failed)
     for name, answer in answers:
         best = list(zip(answer.classes, answer.scores, strict=True))[:top]
         words = "  ".join(f"{label} {score:.4f}" for label, score in best)
         if config.data.multi_label:
             words = f"{answer.label or 'no label'} ({words})"
         print(f"{Path(name).name}: {words}")
-    return 1 if failed else 0
+    return int(failed)
 
 
 @click.command("serve")
@@ -173,16 +173,10 @@ def serve(options: ConfigOptions, host: str, port: int, rest: int, flags: tuple[
         f"(page and REST), {host}:{port} (gRPC). Stop with Ctrl-C.",
         flush=True,
     )
-    arguments = [
-        f"--host={host}",
-        f"--port={port}",
-        f"--rest_api_port={rest}",
-        *pushed_files.SERVER_FLAGS,
-        f"--canary_share={config.serving.canary_share}",
-        *files,
-        *flags,
-    ]
-    os.execv(sys.executable, [sys.executable, "-m", "darkroom.serving.model_server", *arguments])
+    own = [f"--host={host}", f"--port={port}", f"--rest_api_port={rest}"]
+    own += [*pushed_files.SERVER_FLAGS, f"--canary_share={config.serving.canary_share}", *files]
+    module = [sys.executable, "-m", "darkroom.serving.model_server"]
+    os.execv(sys.executable, [*module, *own, *flags])
 
 
 @click.command("inspect")
@@ -209,6 +203,3 @@ def inspect(options: ConfigOptions, model: Path | None, as_json: bool) -> None:
     from darkroom.pipeline import summaries
 
     summaries.of_model(command_line.console(), described)
-
-
-COMMANDS = (list_versions, promote, roll_back, predict, serve, inspect)

@@ -105,7 +105,6 @@ def write_dag(options: ConfigOptions, out: Path | None, force: bool) -> None:
 
 
 def _write(path: Path, text: str, force: bool) -> None:
-    """Writes a file for the user, who may have changed what was written before."""
     from darkroom.serving import files
 
     if path.exists() and path.read_bytes() != text.encode() and not force:
@@ -115,6 +114,3 @@ def _write(path: Path, text: str, force: bool) -> None:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     files.replace(path, text)
-
-
-COMMANDS = (deploy, write_dag)

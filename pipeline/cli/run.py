@@ -95,15 +95,7 @@ def _check_share(ctx: click.Context, param: click.Parameter, share: float | None
     "--multi-label", is_flag=True,
     help="an image has any number of labels: a manifest's label is none, or several, as in a|b",
 )  # fmt: skip
-def ingest(
-    source: Path,
-    target: Path,
-    method: str | None,
-    eval_share: float | None,
-    test_share: float | None,
-    seed: int | None,
-    multi_label: bool,
-) -> None:
+def ingest(source: Path, target: Path, **options: object) -> None:
     """Makes TFRecords of image files, in a train, an eval and a test split.
 
     A second time it adds what is new; an image never changes its split.
@@ -118,7 +110,6 @@ def ingest(
     from darkroom.pipeline import display, summaries
     from darkroom.pipeline.ingest import records
 
-    options = records.Options(method, eval_share, test_share, seed, multi_label or None)
     with display.bar(Console(stderr=True)) as update:
         summary = records.ingest(source, target, options, update)
     summaries.of_ingest(command_line.console(), summary, target)
@@ -141,6 +132,3 @@ def _run(options: ConfigOptions, require_blessed: bool = False, scan: bool = Fal
         return _NOT_BLESSED if require_blessed and status.blessed is not True else 0
 
     return runner.leave(runner.attempt(run, shown, log))
-
-
-COMMANDS = (run_pipeline, work, scan_learning_rates, show_curves, print_config, ingest)

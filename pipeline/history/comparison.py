@@ -125,7 +125,6 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _tables(comparison: Comparison) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Heading and cells of each table that has any, of as many rows as can be looked through."""
     one, other = comparison["runs"]
     runs = [one["run"], other["run"]]
     if one["pipeline"] != other["pipeline"]:
@@ -190,6 +189,5 @@ def _measured(rows: list[Row]) -> list[Row]:
 
 
 def _change(row: Row) -> float:
-    """Sorts the largest change first, and what can't be compared last."""
     difference = row["difference"]
     return 1.0 if difference is None else -abs(difference)

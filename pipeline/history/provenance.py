@@ -68,10 +68,9 @@ class Trace(TypedDict):
 
 
 def trace(config: Config, model: str | None = None) -> Trace:
-    """What made a model; DarkroomError where there is no such model.
+    """What made a model: a version's number or folder, or an id; None: of the newest version.
 
-    ``model``: number or folder of a pushed version, or id of a model in ML Metadata; None: the
-    newest pushed version.
+    DarkroomError where there is no such model.
     """
     store = status.open_store(config)
     artifact = _artifact(config, store, model)
@@ -158,7 +157,6 @@ def _artifact(config: Config, store: "MetadataStore", model: str | None) -> "Art
 
 
 def _nodes(store: "MetadataStore", artifact: "Artifact") -> list[lineage.Node]:
-    """Who made an artifact, who made what that was made of, and so on; the latest first."""
     makers: dict[int, lineage.Node] = {}
     waiting, seen = [artifact.id], set[int]()
     while waiting:

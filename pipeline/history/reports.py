@@ -27,8 +27,7 @@ _KEYS = {"ServingValidator": {"blessing": "infra_blessing"}}
 def find(config: Config, run: str | None = None) -> Path:
     """The folder of a run's report; DarkroomError where there is no such run, or no report of it.
 
-    ``run``: its name or the beginning of that, or how many runs back it is (0: the newest); None:
-    the newest that has a report.
+    ``run``: the beginning of its name, or how many runs back it is; None: the newest that has one.
     """
     store = status.open_store(config)
     contexts = status.runs(config, store)
@@ -69,10 +68,9 @@ def load_named(named: str, config: Callable[[], Config]) -> Facts:
 
 
 def write_unfinished(config: Config, failure: Failure, is_it: "Callable[[Context], bool]") -> str:
-    """Writes the report, as far as it got, of the run in ML Metadata that ``is_it``.
+    """Writes the report, as far as it got, of the run that ``is_it``; says where, or why not.
 
-    Says in a sentence where it is, or why it couldn't be written: it raises nothing, as what ended
-    the run is what matters.
+    It raises nothing, as what ended the run is what matters.
     """
     try:
         from darkroom.components.report import collector, files
@@ -127,7 +125,6 @@ def _there_are(names: list[str]) -> str:
 
 
 def _folder(config: Config, store: "MetadataStore", run: "Context") -> Path | None:
-    """Where the report of a run is; None where it has none."""
     places = [
         node.made["report"].uri
         for node in lineage.nodes(store, config.name, run)

@@ -27,11 +27,12 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
     store = open_store(config)
     newest = runs(config, store)[0]
     status = Status(config.name, str(config.home), newest.name, push_path=config.push_uri)
-    status.versions = version_folder.at(config.push_uri).versions()
-    logs = sorted((config.home / "logs").glob("*.log"), key=os.path.getmtime)
-    status.log = str(logs[-1]) if logs else None
+    folder = version_folder.at(config.push_uri)
+    status.versions = folder.versions()
+    logs = (config.home / "logs").glob("*.log")
+    status.log = max(map(str, logs), key=os.path.getmtime, default=None)
     try:
-        if (current := version_folder.at(config.push_uri).current()) is not None:
+        if (current := folder.current()) is not None:
             status.stable = str(current.stable)
             status.canary = None if current.canary is None else str(current.canary)
     except RolloutError as error:

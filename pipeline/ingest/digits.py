@@ -13,10 +13,9 @@ _SEED = 0
 
 
 def write(folder: Path) -> None:
-    """Writes ``train`` and ``eval`` below ``folder``, unless they are there already.
+    """Writes ``train`` and ``eval`` below ``folder``, whole or not at all, unless it is there.
 
-    1,797 scans of 8×8 grey pixels, split with each class's share kept. The folder appears whole
-    or not at all.
+    1,797 scans of 8×8 grey pixels, split with each class's share kept.
     """
     if folder.exists():
         return
@@ -30,26 +29,23 @@ def write(folder: Path) -> None:
         ) from error
 
     digits = load_digits()
-
-    def example(index: int) -> bytes:
+    examples = []
+    # The scans have 17 levels of grey, 0 to 16.
+    for index, pixels in enumerate((digits.images * 255 / 16).round().astype("uint8")):
         buffer = io.BytesIO()
-        # The scans have 17 levels of grey, 0 to 16.
-        pixels = (digits.images[index] * 255 / 16).round().astype("uint8")
         Image.fromarray(pixels).save(buffer, format="PNG")
         values = {
             features.IMAGE_KEY: buffer.getvalue(),
             features.LABEL_KEY: str(digits.target[index]).encode(),
             features.FILENAME_KEY: f"digit-{index:04}.png".encode(),
         }
-        return tfrecord.encode_example(values)
-
-    train, held_out = train_test_split(
-        range(len(digits.target)), test_size=_EVAL_SHARE, stratify=digits.target, random_state=_SEED
+        examples.append(tfrecord.encode_example(values))
+    divided = train_test_split(
+        examples, test_size=_EVAL_SHARE, stratify=digits.target, random_state=_SEED
     )
     staging = folder.with_name(f"{folder.name}.incoming")
     shutil.rmtree(staging, ignore_errors=True)
-    for split, indices in (("train", train), ("eval", held_out)):
+    for split, records in zip(("train", "eval"), divided, strict=True):
         (staging / split).mkdir(parents=True)
-        path = staging / split / "digits-00000-of-00001.tfrecord"
-        tfrecord.write(path, (example(index) for index in indices))
+        tfrecord.write(staging / split / "digits-00000-of-00001.tfrecord", records)
     os.rename(staging, folder)

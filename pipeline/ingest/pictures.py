@@ -40,7 +40,7 @@ class Picture:
         return digest.hexdigest()
 
     def for_the_graph(self) -> bytes:
-        """The file itself where the transform graph reads it as it is meant, else a file that is.
+        """The file itself where the transform graph reads it as it is meant, else another.
 
         A JPEG stays a JPEG with its own quantisation; everything else becomes a PNG, lossless.
         """

@@ -1,23 +1,24 @@
 """``darkroom ingest``: image files become TFRecords of tf.Examples, split once and for all.
 
-Two passes by worker processes: every new file is decoded and its pixels hashed; then the images,
-whose splits depend on all hashes, are written in shuffled order. Nothing appears in the target
-before all of it is written.
+Workers decode every new file and hash its pixels; then, as the splits depend on all hashes, they
+write the images in shuffled order. Nothing appears in the target before all of it is written.
 """
 
+import contextlib
 import csv
 import itertools
-import json
 import multiprocessing
 import os
 import shutil
 import signal
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+
+from pydantic import BaseModel
 
 from darkroom.components.base import features, processes, tfrecord
 from darkroom.components.base.errors import DarkroomError
@@ -34,26 +35,17 @@ _SHARD_BYTES = 64 * 2**20  # what one Beam worker reads at a time
 _ANY_NAME = "surrogateescape"  # file names need not be UTF-8
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+Options = Mapping[str, object]
 
 
-class Options(NamedTuple):
-    """How images are to be divided; None: as before, or the usual."""
-
-    method: str | None = None  # stratified or random
-    eval_share: float | None = None
-    test_share: float | None = None
-    seed: int | None = None
-    multi_label: bool | None = None  # a label is any number of labels, as in a|b
-
-
-class Settings(NamedTuple):
+class Settings(BaseModel):
     """How a target is divided, in ``ingest.json``: decided the first time, the same ever after."""
 
-    method: str
+    method: str = "stratified"  # or random
     eval_share: float
     test_share: float
-    seed: int
-    multi_label: bool = False
+    seed: int = 0
+    multi_label: bool = False  # a label is any number of labels, as in a|b
     runs: int = 1  # ingests that wrote something
 
 
@@ -90,8 +82,8 @@ class Summary:
 def ingest(source: Path, target: Path, options: Options, progress: Progress) -> Summary:
     """Adds the images of a source to the TFRecords of a target, a folder with one per split.
 
-    The source is a folder with a folder per class, the same below split folders, or a CSV manifest.
-    DarkroomError: nothing to ingest, or options that contradict those of the first time.
+    ``options`` are keys of ``Settings``; None: as before, or the usual. DarkroomError: nothing to
+    ingest, or options that contradict those of the first time.
     """
     source, target = source.absolute(), target.absolute()
     if target.is_relative_to(source):
@@ -100,20 +92,21 @@ def ingest(source: Path, target: Path, options: Options, progress: Progress) -> 
             "Choose a target elsewhere."
         )
     before = _read_settings(target)
-    multi_label = bool(options.multi_label or (before and before.multi_label))
+    multi_label = bool(options["multi_label"] or (before and before.multi_label))
     listing = list_images(source, multi_label)
     target.mkdir(parents=True, exist_ok=True)
     try:
         with files.locked(target / ".lock", patience=0):
             _finish(target)
-            return _ingest(listing, target, options._replace(multi_label=multi_label), progress)
+            return _ingest(listing, target, {**options, "multi_label": multi_label}, progress)
     except files.Locked:
         raise DarkroomError(f"Another ingest into {target} is going on.") from None
 
 
 def _ingest(listing: Listing, target: Path, options: Options, progress: Progress) -> Summary:
     index = _read_index(target)
-    summary = Summary(bool(options.multi_label), refused=listing.refused, ignored=listing.ignored)
+    is_multi = bool(options["multi_label"])
+    summary = Summary(is_multi, refused=listing.refused, ignored=listing.ignored)
     by_path = {entry.path: entry for entry in index}
     new = [file for file in listing.files if not _is_unchanged(file, by_path.get(file.name))]
     summary.earlier = len(listing.files) - len(new)
@@ -139,7 +132,6 @@ def _ingest(listing: Listing, target: Path, options: Options, progress: Progress
 
 
 def _count(summary: Summary, entries: list[Entry]) -> None:
-    """Counts what is in the target now, and notes the labels that are too rare."""
     of_splits = Counter(entry.split for entry in entries)
     summary.images = {split: of_splits[split] for split in SPLITS}
     summary.labels = {split: Counter() for split in SPLITS}
@@ -155,17 +147,14 @@ def _count(summary: Summary, entries: list[Entry]) -> None:
 
 
 def _is_unchanged(file: Source, entry: Entry | None) -> bool:
-    if entry is None or file.label != entry.label:
-        return False
-    try:
-        status = os.stat(file.path)
-    except OSError:
-        return False
-    return (status.st_size, status.st_mtime_ns) == (entry.size, entry.modified)
+    with contextlib.suppress(OSError):
+        if entry is not None and file.label == entry.label:
+            status = os.stat(file.path)
+            return (status.st_size, status.st_mtime_ns) == (entry.size, entry.modified)
+    return False
 
 
 def _look_at(file: Source) -> Entry | str:
-    """The row of a file, if its split stays; or a reason against it."""
     try:
         with open(file.path, "rb") as opened:
             status = os.fstat(opened.fileno())
@@ -200,8 +189,7 @@ def _unique(looked_at: list[Looked], index: list[Entry], summary: Summary) -> li
 
 
 def _settings(target: Path, options: Options, images: int) -> Settings:
-    """Those of the first time, or the usual ones with these options."""
-    chosen = {key: value for key, value in options._asdict().items() if value is not None}
+    chosen = {key: value for key, value in options.items() if value is not None}
     if before := _read_settings(target):
         for key, value in chosen.items():
             if getattr(before, key) != value:
@@ -209,9 +197,9 @@ def _settings(target: Path, options: Options, images: int) -> Settings:
                     f"{target} was divided with {key} {getattr(before, key)}, and images keep "
                     f"their split: {value} needs another target."
                 )
-        return before._replace(runs=before.runs + 1)
+        return before.model_copy(update={"runs": before.runs + 1})
     share = splits.default_share(images)
-    settings = Settings("stratified", share, share, seed=0)._replace(**chosen)
+    settings = Settings.model_validate({"eval_share": share, "test_share": share, **chosen})
     if settings.eval_share + settings.test_share >= 1:
         raise DarkroomError("The shares of eval and test leave nothing to train on.")
     return settings
@@ -225,10 +213,8 @@ def _read_settings(target: Path) -> Settings | None:
 def _divided(unique: list[Added], index: list[Entry], settings: Settings) -> list[Added]:
     # Splits that the source has stand; where it has none for eval, that is taken from train.
     of_source = {file.split for file, _ in unique if file.split}
-    shares = splits.Shares(
-        eval=0 if "eval" in of_source else settings.eval_share,
-        test=0 if of_source else settings.test_share,
-    )
+    test_share = 0 if of_source else settings.test_share
+    eval_share = 0 if "eval" in of_source else settings.eval_share
     free = [
         (entry.content, file.label)
         for file, entry in unique
@@ -239,7 +225,7 @@ def _divided(unique: list[Added], index: list[Entry], settings: Settings) -> lis
     divided = splits.assign(
         [(content, strata[label]) for content, label in free],
         [(strata[entry.label], entry.split) for entry in index],
-        shares,
+        {"test": test_share, "eval": eval_share},
         settings.seed,
         settings.method == "stratified",
     )
@@ -254,14 +240,17 @@ def _write(
     target: Path,
     progress: Progress,
 ) -> None:
-    """Writes everything aside, then puts it in place."""
     incoming = target / _INCOMING
     shards: dict[Path, list[Added]] = {}
     mixed = sorted(added, key=lambda pair: splits.draw(pair[1].content, settings.seed))
     for split in SPLITS:
         (incoming / split).mkdir(parents=True)
-        parts = _parts([pair for pair in mixed if pair[1].split == split])
-        for number, part in enumerate(parts):
+        parts: dict[int, list[Added]] = defaultdict(list)
+        before = 0  # bytes
+        for pair in (pair for pair in mixed if pair[1].split == split):
+            parts[before // _SHARD_BYTES].append(pair)
+            before += pair[1].size
+        for number, part in enumerate(parts.values()):
             name = f"{settings.runs:03}-{number:05}-of-{len(parts):05}.tfrecord"
             shards[incoming / split / name] = part
     for done in itertools.accumulate(workers.map(_write_shard, shards, shards.values())):
@@ -272,7 +261,7 @@ def _write(
         writer.writerows(index)
     # The settings come last: with them there, all is.
     with files.replacing(incoming / SETTINGS_FILE) as unfinished:
-        unfinished.write_text(json.dumps(settings._asdict(), indent=2), encoding="utf-8")
+        unfinished.write_text(settings.model_dump_json(indent=2), encoding="utf-8")
     _finish(target)
 
 
@@ -290,31 +279,20 @@ def _finish(target: Path) -> None:
     shutil.rmtree(incoming, ignore_errors=True)
 
 
-def _parts(mixed: list[Added]) -> list[list[Added]]:
-    """Shards of the size that is wanted, or a little more."""
-    parts: list[list[Added]] = []
-    size = _SHARD_BYTES
-    for pair in mixed:
-        if size >= _SHARD_BYTES:
-            parts.append([])
-            size = 0
-        parts[-1].append(pair)
-        size += pair[1].size
-    return parts
-
-
 def _write_shard(path: Path, part: list[Added]) -> int:
     tfrecord.write(path, (_example(*pair) for pair in part))
     return len(part)
 
 
 def _example(source: Source, entry: Entry) -> bytes:
-    picture = pictures.Picture(Path(source.path).read_bytes())
-    values = {name: value.encode() for name, value in source.columns}
-    values[features.IMAGE_KEY] = picture.for_the_graph()
-    values[features.LABEL_KEY] = entry.label.encode()
-    values[features.FILENAME_KEY] = os.fsencode(entry.path)
-    return tfrecord.encode_example(values)
+    return tfrecord.encode_example(
+        {
+            **{name: value.encode() for name, value in source.columns},
+            features.IMAGE_KEY: pictures.Picture(Path(source.path).read_bytes()).for_the_graph(),
+            features.LABEL_KEY: entry.label.encode(),
+            features.FILENAME_KEY: os.fsencode(entry.path),
+        }
+    )
 
 
 def _read_index(target: Path) -> list[Entry]:

@@ -44,23 +44,21 @@ class Listing(NamedTuple):
 
 
 def list_images(source: Path, multi_label: bool = False) -> Listing:
-    """Lists the images of a folder, or of a CSV manifest, in which labels may be such as ``a|b``.
+    """The images of a folder, or of a manifest with labels such as ``a|b``.
 
     DarkroomError where nothing is there, or a manifest lacks columns.
     """
     if not source.exists():
         raise DarkroomError(f"{source}: doesn't exist. Expected a folder, or a CSV manifest.")
-    if source.is_dir():
-        if multi_label:
-            raise DarkroomError(
-                f"{source}: a folder has one class for each image. For several labels give a CSV "
-                "manifest with the columns path and label, where a label is such as a|b."
-            )
-        return _folder(source)
-    if source.suffix.lower() != ".csv":
+    if source.is_dir() and multi_label:
+        raise DarkroomError(
+            f"{source}: a folder has one class for each image. For several labels give a CSV "
+            "manifest with the columns path and label, where a label is such as a|b."
+        )
+    if not source.is_dir() and source.suffix.lower() != ".csv":
         expected = "a folder, or a manifest whose name ends with .csv"
         raise DarkroomError(f"{source}: expected {expected}.")
-    return _manifest(source, multi_label)
+    return _folder(source) if source.is_dir() else _manifest(source, multi_label)
 
 
 def _folder(root: Path) -> Listing:

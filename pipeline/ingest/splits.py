@@ -2,17 +2,9 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping
 
 from darkroom.components.base import features
-
-
-class Shares(NamedTuple):
-    """Shares of all images; the rest is the train split."""
-
-    eval: float
-    test: float
 
 
 def default_share(images: int) -> float:
@@ -25,21 +17,15 @@ def default_share(images: int) -> float:
 def assign(
     new: Iterable[tuple[str, str]],
     existing: Iterable[tuple[str, str]],
-    shares: Shares,
+    shares: Mapping[str, float],
     seed: int,
     stratified: bool,
 ) -> dict[str, str]:
-    """Divides new images so that, with the existing ones, the shares are met.
+    """Divides new images so that, with the existing ones, test and eval get their ``shares``.
 
-    Args:
-      new: pairs of content hash and label.
-      existing: pairs of label and split, of images whose split stands.
-      shares: of all images.
-      seed: which images are drawn.
-      stratified: keep the shares in every label; each of at least 3 images is in every split.
-
-    Returns:
-      Split by content hash.
+    Takes pairs of content hash and label, and pairs of label and split of the images whose split
+    stands; gives the split by content hash. ``stratified`` keeps the shares in every label; each
+    of at least 3 images is in every split.
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for content, label in new:
@@ -48,24 +34,18 @@ def assign(
     for label, split in existing:
         standing[label if stratified else ""][split] += 1
 
-    splits = {}
+    splits: dict[str, str] = {}
     for group, contents in groups.items():
         drawn = sorted(contents, key=lambda content: draw(content, seed))
         total = len(drawn) + standing[group].total()
-        for split, share in (("test", shares.test), ("eval", shares.eval)):
-            wanted = _count(share, total) - standing[group][split]
-            for content in drawn[: max(wanted, 0)]:
-                splits[content] = split
+        for split in ("test", "eval"):
+            wanted = 0
+            if shares[split] and total >= 3:  # to the nearest image; but one at least
+                wanted = max(1, int(shares[split] * total + 0.5)) - standing[group][split]
+            splits |= dict.fromkeys(drawn[: max(wanted, 0)], split)
             drawn = drawn[max(wanted, 0) :]
-        splits.update(dict.fromkeys(drawn, "train"))
+        splits |= dict.fromkeys(drawn, "train")
     return splits
-
-
-def _count(share: float, total: int) -> int:
-    """How many of ``total``, to the nearest image; but one at least, where three can share."""
-    if share == 0 or total < 3:
-        return 0
-    return max(1, int(share * total + 0.5))
 
 
 def strata(labels: Collection[str]) -> dict[str, str]:
@@ -73,11 +53,11 @@ def strata(labels: Collection[str]) -> dict[str, str]:
 
     So a rare label's shares are exact, and those of a common one, in many strata, come close.
     """
-    split = {text: features.split_labels(text) for text in labels}
-    counts = Counter(label for text in labels for label in split[text])
+    several = {text: features.split_labels(text) for text in labels}
+    counts = Counter(label for text in labels for label in several[text])
     return {
-        text: min(several, key=lambda label: (counts[label], label), default="")
-        for text, several in split.items()
+        text: min(labels, key=lambda label: (counts[label], label), default="")
+        for text, labels in several.items()
     }
 
 

@@ -31,23 +31,20 @@ class NodeLauncher:
         self.failure: tuple[str, BaseException] | None = None
 
     def launch(self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> None:
-        """Runs a node of a compiled pipeline, or takes its outputs from the cache."""
         node_id = node.node_info.id
         self._display.started(node_id)
         try:
-            state, result = self._launch(pipeline, node)
+            self._display.ended(node_id, *self._launch(pipeline, node))
         except BaseException as error:
             if self.failure is None:
                 self.failure = (node_id, error)
                 interrupted = isinstance(error, KeyboardInterrupt)
                 self._display.ended(node_id, "interrupted" if interrupted else "failed")
             raise
-        self._display.ended(node_id, state, result)
 
     def _launch(
         self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode
     ) -> tuple[str, str]:
-        """The state of the node, and its result in words."""
         node_id, runtime = node.node_info.id, pipeline.runtime_spec
         remote.plug_in(runtime.pipeline_root.field_value.string_value)
         deployment = runner_utils.extract_local_deployment_config(pipeline)
@@ -84,13 +81,11 @@ class SequentialRunner(local_dag_runner.LocalDagRunner):
     """TFX's LocalDagRunner with another launcher: nodes one after the other, or one of them."""
 
     def __init__(self, launch: Launch, run: str = "", node: str = ""):
-        """Takes the run's name, where it has one, and the id of the only node to run."""
         super().__init__()
         self._launch, self._node = launch, node
         self._run = run or datetime.datetime.now().isoformat()
 
     def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: object = None) -> None:
-        """Launches the nodes of a compiled pipeline, which are in the order of the graph."""
         runtime_parameter_utils.substitute_runtime_parameter(
             pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self._run}
         )

@@ -54,7 +54,6 @@ def run_node(path: str, overrides: Sequence[str], run_name: str, node: str) -> i
 
 
 def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
-    """Runs a node of a run; False where that is done already."""
     with (
         lock.beside(config, node, shown.say),
         runner.temporary_folder(config.home / "tmp" / node),
@@ -72,8 +71,7 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
 
         # Beam's engine has to be there where the node is to use one.
         spec = getattr(required(pipeline, node, done, run), "executor_spec", None)
-        options = getattr(spec, "beam_pipeline_args", None)
-        if options and staging.runs_elsewhere(options):
+        if staging.runs_elsewhere(getattr(spec, "beam_pipeline_args", None) or []):
             beam.require_engine(config)
         runner.launch(config, pipeline, shown, run, node)
         return True

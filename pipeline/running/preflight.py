@@ -21,12 +21,9 @@ _SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 
 
 def check(config: Config) -> int:
-    """Writes bundled data, and checks what the run will need; returns the data's size, in bytes.
+    """Writes bundled data, and checks all that the run will need; the data's size, in bytes.
 
-    DarkroomError: machines to train on that TF_CONFIG doesn't name, a missing or empty folder, a
-    file that is no TFRecord file, a feature key that isn't there or has another type, code of the
-    user's that can't be imported, a file of class names or a schema that can't be read, a metadata
-    server that can't be used.
+    DarkroomError: machines, a folder, files, features, weights, a server or code that won't do.
     """
     cluster.of(config.training.strategy)
     for key, path in config.user_code.items():
@@ -48,8 +45,8 @@ def check(config: Config) -> int:
 
 def data_bytes(config: Config) -> int:
     """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0."""
-    sizes = (_sizes(config, pattern) for pattern in config.data.splits.patterns.values())
-    return sum(size for of_split in sizes for size in of_split.values())
+    patterns = config.data.splits.patterns.values()
+    return sum(sum(_sizes(config, pattern).values()) for pattern in patterns)
 
 
 def _sizes(config: Config, pattern: str) -> dict[str, int]:
@@ -86,10 +83,9 @@ def _check_folder(folder: Path) -> None:
 
 
 def rehearse(config: Config) -> None:
-    """Does what may fail late and needs no data: traces the user's code, gets ImageNet's weights.
+    """Does what may fail late and needs no data: traces user code, gets ImageNet's weights.
 
-    DarkroomError: code that can't be traced or exported, weights that can't be downloaded, or a
-    metric that neither TFMA nor Keras has.
+    DarkroomError: neither works; or a metric that neither TFMA nor Keras has.
     """
     if config.evaluation.metrics:
         from darkroom.components.evaluation import tfma_metrics
@@ -160,7 +156,6 @@ def _check_split(config: Config, split: str, pattern: str) -> int:
 
 
 def _check_first_record(config: Config, file: str, records: Iterator[bytes]) -> bool:
-    """Whether there is one; raises where it isn't what the configuration says."""
     try:
         kinds = {key: kind for key, (kind, _) in tfrecord.decode_example(next(records)).items()}
     except (tfrecord.BrokenFile, StopIteration):

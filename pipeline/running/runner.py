@@ -10,10 +10,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import IO, TYPE_CHECKING, NoReturn
 
-from darkroom.components.base.errors import INTERRUPTED, DarkroomError, explain
+from darkroom.components.base.errors import INTERRUPTED, DarkroomError, explain, not_installed
 from darkroom.components.base.status import Status
 from darkroom.components.report.facts import Failure
 from darkroom.pipeline import beam
@@ -29,25 +28,18 @@ if TYPE_CHECKING:
 
 
 class RunFailed(DarkroomError):
-    """A node failed: which, and why."""
+    """A node failed: which, why and, in a line of its own, where the report is."""
 
     def __init__(self, node: str, sentence: str, report: str = ""):
-        """Says what failed and, in a line of its own, where the report is."""
         super().__init__(f"{node} failed. {sentence}" + f"\n{report}" * bool(report))
         self.node, self.sentence = node, sentence
 
 
 def run(config: Config, display: Display, scan: bool = False) -> Status:
-    """Runs the whole pipeline, nodes that need not run again from the cache.
+    """Runs the whole pipeline; with ``scan`` it ends in a scan of learning rates.
 
-    Args:
-      config: of the pipeline.
-      display: is told of every node.
-      scan: end in a scan of learning rates, instead of training.
-
-    Raises:
-      DarkroomError: the data or the configuration can't be used, or another run is going on.
-      RunFailed: a node failed. What was finished before is kept and reused by the next run.
+    DarkroomError: the data or the configuration can't be used, or another run is going on;
+    RunFailed: a node failed. What was finished before is kept and reused by the next run.
     """
     with lock.alone(config), temporary_folder(config.home / "tmp"):
         size = preflight.check(config)
@@ -68,15 +60,8 @@ def run(config: Config, display: Display, scan: bool = False) -> Status:
 def log_to_file(config: Config, node: str = "") -> tuple[Path, IO[str]]:
     """Sends everything that is printed or logged, also by C++, to a new log file.
 
-    Args:
-      config: of the pipeline.
-      node: the one that runs, where it is not all of them.
-
-    Returns:
-      The file's path, and a stream to the terminal that was before.
-
-    Raises:
-      DarkroomError: the pipeline's folder can't be written.
+    Gives its path, and a stream to the terminal that was before. ``node``: the only one that runs.
+    DarkroomError where the pipeline's folder can't be written.
     """
     moment = time.strftime("%Y%m%d-%H%M%S")
     path = config.home / "logs" / f"{moment}{'-' * bool(node)}{node}.log"
@@ -94,25 +79,13 @@ def log_to_file(config: Config, node: str = "") -> tuple[Path, IO[str]]:
     os.dup2(file, sys.stdout.fileno())
     os.dup2(file, sys.stderr.fileno())
     os.close(file)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
     return path, terminal
 
 
 def create(config: Config, data_bytes: int, scan: bool = False) -> "Pipeline":
-    """The TFX pipeline, for this machine; imports TensorFlow.
-
-    Args:
-      config: of the pipeline.
-      data_bytes: size of the TFRecords.
-      scan: end in a scan of learning rates, instead of training.
-
-    Raises:
-      DarkroomError: TFX isn't installed, or Beam has no such option.
-    """
+    """The TFX pipeline, for this machine; imports TensorFlow, or DarkroomError without TFX."""
     options = beam.arguments(config.beam, data_bytes, os.cpu_count() or 1)
     try:
         with imports.without_collections():
@@ -121,10 +94,7 @@ def create(config: Config, data_bytes: int, scan: bool = False) -> "Pipeline":
             from darkroom.components.training import devices
             from darkroom.pipeline.pipeline import create_pipeline
     except ImportError as error:
-        raise DarkroomError(
-            f"darkroom run needs TFX, and {error.name} can't be imported: "
-            "pip install 'darkroom-tfx[pipeline]', with locks/ as constraints."
-        ) from error
+        raise not_installed("darkroom run needs TFX", error, "pipeline") from error
     devices.grow_memory()  # before anything has used TensorFlow
     devices.split_cpu(config.training.cpu_replicas)
     return create_pipeline(config, options, scan)
@@ -134,38 +104,27 @@ def create(config: Config, data_bytes: int, scan: bool = False) -> "Pipeline":
 def reported(
     config: Config, display: Display, is_this: "Callable[[Context], bool]"
 ) -> Iterator[None]:
-    """Writes the report of a run that doesn't get to its Report node.
-
-    Args:
-      config: of the pipeline.
-      display: is told where the report is.
-      is_this: whether a run, as ML Metadata has it, is the one that ends here.
-    """
-    ended: RunFailed | KeyboardInterrupt
-    failure: Failure
+    """Writes the report of the run that ``is_this``, where it doesn't get to its Report node."""
     try:
         yield
         return
     except (RunFailed, KeyboardInterrupt) as error:
         ended = error
     # Not while that is handled: what then went wrong with the report would be laid to it.
-    if isinstance(ended, RunFailed):
-        failure = {"node": ended.node, "sentence": ended.sentence}
-        report = reports.write_unfinished(config, failure, is_this)
-        raise RunFailed(ended.node, ended.sentence, report) from ended
-    failure = {"node": display.node, "sentence": "The run was interrupted."}
-    display.say(reports.write_unfinished(config, failure, is_this))
+    interrupted = RunFailed(display.node, "The run was interrupted.")
+    failed = ended if isinstance(ended, RunFailed) else interrupted
+    failure: Failure = {"node": failed.node, "sentence": failed.sentence}
+    report = reports.write_unfinished(config, failure, is_this)
+    if failed is ended:
+        raise RunFailed(failed.node, failed.sentence, report) from ended
+    display.say(report)
     raise ended
 
 
 def launch(
     config: Config, pipeline: "Pipeline", display: Display, run: str = "", node: str = ""
 ) -> None:
-    """Runs a graph by the runner that is configured; or one ``node`` of it, in the ``run``.
-
-    Raises:
-      RunFailed: a node failed.
-    """
+    """Runs a graph by the runner that is configured, or a ``node`` of a ``run``; or RunFailed."""
     from darkroom.components.compat import tfx
     from darkroom.pipeline.running.launcher import NodeLauncher, SequentialRunner
 
@@ -202,20 +161,12 @@ def temporary_folder(folder: Path) -> Iterator[None]:
 
 def raise_on_signals() -> None:
     """SIGTERM ends a run as Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGINT, interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
 
 
 def attempt(work: Callable[[], int], display: Display, log: Path) -> int:
-    """Does work whose output goes to a log.
-
-    Returns:
-      The exit code; where that is not the work's own, it is said why.
-    """
+    """Does work whose output goes to a log; the exit code. What ends it otherwise is said."""
     try:
         return work()
     except RunFailed as error:
