@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_collections() -> Iterator[None]:
-    """For imports of TensorFlow and TFX: collects no garbage, as there is none.
+    """Collects no garbage: there is none, and Python looks at half a million objects for it.
 
-    They make half a million objects, and Python looks at all of them again and again. What was
-    imported stays: later collections don't look at it either.
+    What was imported stays: later collections don't look at it either.
     """
     gc.disable()
     try:

@@ -1,7 +1,6 @@
 """Which version of a model is served, ``stable`` and beside it ``canary``, and what changes that.
 
-Which version was stable before is written down, and not taken to be the next older one: that may
-be the one that was rolled back from before a newer one came. Light to import.
+Which one was stable before is written down: the next older one may have been rolled back from.
 """
 
 import os
@@ -40,7 +39,7 @@ def versions(model_folder: Path) -> list[Path]:
 
 
 def config_path(model_folder: Path) -> Path:
-    """The model config file of a model's folder."""
+    """The model config file, beside a model's folder."""
     return model_folder.parent / CONFIG_FILE
 
 
@@ -195,10 +194,9 @@ def _numbers(paths: Sequence[Path]) -> list[int]:
 
 
 def _listing(on_disk: Sequence[int]) -> str:
-    older = len(on_disk) - _NAMED
-    names = ", ".join(map(str, on_disk[:_NAMED]))
+    older = f" and {len(on_disk) - _NAMED} older ones" if len(on_disk) > _NAMED else ""
     verb = "is" if len(on_disk) == 1 else "are"
-    return f"there {verb} {names}" + (f" and {older} older ones" if older > 0 else "")
+    return f"there {verb} {', '.join(map(str, on_disk[:_NAMED]))}{older}"
 
 
 def _read_text(model_folder: Path) -> str:

@@ -1,7 +1,6 @@
 """Numbers about the server for Prometheus, under TensorFlow Serving's names.
 
-The Prometheus client library would append ``_total`` to the counters' names, which TensorFlow
-Serving doesn't have and its users' dashboards don't ask for.
+The Prometheus client library would append ``_total``, which users' dashboards don't ask for.
 """
 
 import bisect
