@@ -146,16 +146,11 @@ def _changed(
         return step, inputs, labels if balanced is None else (labels, balanced(labels))
 
     changed = augmentation.augment(feed.batches().map(prepare), changes, training.seed)
-    if balanced is None:
-        return changed
-    return changed.map(lambda inputs, weighed: (inputs, *weighed))
+    return changed.map(lambda inputs, weighed: (inputs, *weighed)) if balanced else changed
 
 
 def _balanced(train: dataset.Examples) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Weights of labels, in their shape: all classes weigh the same together, images 1 on average.
-
-    Of multi-hot labels yes and no to a class weigh the same together.
-    """
+    """Weights of labels: classes, or of multi-hot labels yes and no, weigh the same together."""
     counts = np.array([count for _, count in sorted(train.counts().items())])
     if train.labels.ndim == 1:
         of_class = np.zeros(max(train.counts()) + 1, np.float32)
@@ -173,9 +168,7 @@ class Diverged(DarkroomError):
 class StopAtNaN(keras.callbacks.Callback):
     """Ends a training whose loss is no number any more, and says where."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._epoch = 0
+    _epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch = epoch

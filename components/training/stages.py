@@ -94,11 +94,10 @@ class Training:
 
     def is_over(self) -> bool:
         """Whether the checkpoint has all epochs of all stages."""
-        state = self._checkpoint.read()
-        last = len(plan := _plan(self.model, self._config)) - 1
-        if state is None or state.stage < last:
+        state, plan = self._checkpoint.read(), _plan(self.model, self._config)
+        if state is None or state.stage < len(plan) - 1:
             return False
-        return state.over or state.epoch >= plan[last].config.training.epochs
+        return state.over or state.epoch >= plan[-1].config.training.epochs
 
     def run(self) -> TrainingHistory:
         """Trains ``model``, and returns what all stages came to."""

@@ -38,8 +38,7 @@ def draw(
 ) -> None:
     """Draws the trials as lines over parallel axes, and what mattered as bars below, as a PNG.
 
-    The best of the ``objective`` is at the top of its axis, whether or not it is to ``maximize``.
-    Axes of the names in ``log`` are logarithmic.
+    The best of the ``objective`` is at the top; axes of the names in ``log`` are logarithmic.
     """
     done = [(row.hyperparameters, row.score) for row in rows if row.score is not None]
     mattered = importances([values for values, _ in done], [score for _, score in done], log)

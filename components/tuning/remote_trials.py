@@ -1,9 +1,7 @@
 """Trials on other machines, by KerasTuner's own protocol and the environment that it reads.
 
-The machine on which the pipeline runs has KERASTUNER_TUNER_ID=chief, and the address at which the
-others find it in KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT. Theirs are any other ids, and
-they see the search's folder, which all trials write to, under the same path; ``darkroom worker``
-finds it there.
+The machine on which the pipeline runs has KERASTUNER_TUNER_ID=chief; others have any other id, and
+see the search's folder under the same path.
 """
 
 import contextlib
@@ -57,7 +55,7 @@ def check() -> None:
 def served(oracle: Durable, folder: str) -> Iterator[Callable[[], bool]]:
     """Gives other machines trials, where the environment says that this is the chief.
 
-    The function says whether others are at work, and takes back the trials of those that are gone.
+    The function says whether others are at work, and takes back trials of those that are gone.
     """
     if compat.is_chief() is None:
         yield lambda: False

@@ -58,9 +58,8 @@ class Search(keras_tuner.Tuner):
     ):
         """Prepares a search, or goes on with what an earlier process has left of it.
 
-        ``folder`` is that of all searches; ``dataset.keep`` puts the preprocessed ``examples``
-        where ``prepare`` sees to it that they are. A DarkroomError where there is nothing to
-        search, or another process searches here.
+        ``folder`` is that of all searches; ``prepare`` sees to it that the ``examples`` are there.
+        A DarkroomError where there is nothing to search, or another process searches here.
         """
         self.config = candidate.settings
         self._candidate, self._examples, self._prepare = candidate, examples, prepare
@@ -131,11 +130,10 @@ class Search(keras_tuner.Tuner):
 
             def look() -> None:
                 nonlocal ended, looked
-                changed = len(self.oracle.end_order) != ended
-                if changed:
-                    ended = len(self.oracle.end_order)
+                before, ended = ended, len(self.oracle.end_order)
+                if ended != before:
                     self._forget_checkpoints()
-                if changed or time.monotonic() - looked > _SECONDS_BETWEEN_TABLES:
+                if ended != before or time.monotonic() - looked > _SECONDS_BETWEEN_TABLES:
                     looked = time.monotonic()
                     table.report()
 

@@ -1,8 +1,4 @@
-"""The machines that train together, as TF_CONFIG names them. Light to import.
-
-TF_CONFIG is TensorFlow's own environment variable; the Kubeflow Training Operator sets it in each
-pod of a TFJob.
-"""
+"""The machines that train together, as TF_CONFIG, TensorFlow's own, names them. Light to import."""
 
 import contextlib
 import itertools
@@ -88,8 +84,7 @@ def parse(text: str) -> Cluster:
 def of(strategy: str) -> Cluster | None:
     """The machines that ``training.strategy`` trains on; None: this one alone.
 
-    Raises:
-      DarkroomError: TF_CONFIG isn't there, can't be used, or says that this isn't the chief.
+    A DarkroomError where TF_CONFIG isn't there, can't be used, or this isn't the chief.
     """
     if strategy != "multi_worker":
         return None
@@ -109,29 +104,22 @@ def of(strategy: str) -> Cluster | None:
 
 def left_alone(strategy: str) -> str | None:
     """A sentence where TF_CONFIG names machines that ``training.strategy`` leaves out."""
-    if strategy == "multi_worker":
-        return None
     with contextlib.suppress(DarkroomError):
-        cluster = read()
+        cluster = read() if strategy != "multi_worker" else None
         if cluster is not None and cluster.size > 1:
-            return (
-                f"{VARIABLE} names {cluster.size} machines, and training.strategy is {strategy}: "
-                "this one trains alone"
-            )
+            named = f"{VARIABLE} names {cluster.size} machines, and training.strategy is {strategy}"
+            return f"{named}: this one trains alone"
     return None
 
 
 def _hosts(kind: object, hosts: object) -> list[str]:
     if kind not in ("chief", "worker"):
         raise _wrong(f"has machines of the type {kind}; a training has a chief and workers")
-    if not isinstance(hosts, list) or not all(map(_is_address, hosts)):
+    named = map(str, hosts) if isinstance(hosts, list) else [""]
+    ports = [re.fullmatch(r".+:([0-9]+)", host, re.DOTALL) for host in named]
+    if not all(port and 0 < int(port[1]) < 2**16 for port in ports):
         raise _wrong(f"has no list of host:port at cluster.{kind}")
     return hosts
-
-
-def _is_address(host: object) -> bool:
-    match = re.fullmatch(r".+:([0-9]+)", host, re.DOTALL) if isinstance(host, str) else None
-    return match is not None and 0 < int(match[1]) < 2**16
 
 
 def _wrong(what: str) -> DarkroomError:

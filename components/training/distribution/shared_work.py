@@ -1,11 +1,12 @@
 """Work that several machines share: a file that all of them see says what there is to do.
 
 The chief announces its work there, under a number that is new each time. On each other machine
-``darkroom worker`` waits for that and takes part in a process of its own, which it starts anew for
-each number: what breaks when a machine is lost can't be mended within a process. Light to import.
+``darkroom worker`` takes part in a process of its own, which it starts anew for each number: what
+breaks when a machine is lost can't be mended within a process. Light to import.
 """
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -60,10 +61,10 @@ class Work(NamedTuple):
 
     def write(self, path: str) -> None:
         """Announces it, in place of what was announced before."""
-        content = {**self.facts, "number": self.number, "state": self.state}
-        if self.message is not None:
-            content["message"] = self.message
-        files.write_json(path, content)
+        message = {} if self.message is None else {"message": self.message}
+        files.write_json(
+            path, {**self.facts, "number": self.number, "state": self.state, **message}
+        )
 
 
 def announce(path: str, **facts: object) -> int:
@@ -77,8 +78,7 @@ def announce(path: str, **facts: object) -> int:
 
 def conclude(path: str, message: str | None = None) -> None:
     """Says that what was announced, if anything was, is done, or in ``message`` why it failed."""
-    work = Work.read(path)
-    if work is not None:
+    if work := Work.read(path):
         work._replace(state=FAILED if message else DONE, message=message).write(path)
 
 
@@ -134,10 +134,9 @@ class Reporter(logging.Handler):
 
 
 def take_part(path: str, module: str, rejoin: bool) -> None:
-    """Helps with what is announced until that is done; a DarkroomError where it failed anywhere.
+    """Helps, by ``main(path, number)`` of the module; a DarkroomError where it failed anywhere.
 
-    ``main(path, number)`` of the module does a machine's part. ``rejoin``: a process that was lost
-    can be replaced while the others go on.
+    ``rejoin``: a process that was lost can be replaced while the others go on.
     """
     work, joined = _work(path, 0), 0
     while work.state == RUNNING:
@@ -167,15 +166,14 @@ def _goes_on(work: Work, number: int) -> bool:
 
 def _work(path: str, joined: int) -> Work:
     """What is announced; waits for it if it was over before this machine came to help."""
-    waits = False
-    while True:
+    for number in itertools.count():
         work = Work.read(path)
         if work is not None and (work.state == RUNNING or joined):
-            return work
-        if not waits:
+            break
+        if not number:
             _say(f"waits for {path}")
-            waits = True
         time.sleep(_SECONDS_BETWEEN_LOOKS)
+    return work
 
 
 def _say(words: str) -> None:
