@@ -63,8 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Files:
-    """The content of the configuration files."""
-
     def __init__(self, flags: Flags):
         read = server_config.read
         self.models = _models(flags)
@@ -164,7 +162,6 @@ def _listen(flags: Flags, files: _Files, service: "PredictionService") -> "_Serv
 
 
 async def _tell_health(manager: "Manager", servers: "_Servers") -> None:
-    """Keeps gRPC's health service and the log up to date."""
     announced = None
     while True:
         if (ready := manager.ready()) is not announced:

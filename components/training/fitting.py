@@ -134,7 +134,6 @@ def _changed(
     changes: sections.Augmentation | None,
     training: sections.Training,
 ) -> tf.data.Dataset:
-    """A feed's batches as Keras takes them: augmented, with weights where there are any."""
     share = feed.share
     balanced = _balanced(train) if training.class_weights == "balanced" else None
     if balanced is None and share.of == 1:

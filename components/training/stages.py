@@ -153,7 +153,6 @@ class Training:
     def _fit_stage(
         self, number: int, stage: Stage, earlier: TrainingHistory, curves: Curves
     ) -> TrainingHistory:
-        """Fits one stage; returns what it and those before it came to."""
         model, splits, config = self.model, self._splits, stage.config
         frozen = stage.unfrozen == []
         if frozen:
@@ -236,7 +235,6 @@ class Training:
         model.set_weights(warm.get_weights())
 
     def _compared_with_scratch(self, fitted: fitting.Fitted) -> Comparison:
-        """The first epochs, and those of a training from random weights."""
         epochs = self._config.transfer.scratch_epochs
         shorter = {"training.epochs": epochs, "training.export_epoch": "last"}
         config = self._config.with_values({"model.weights": None, **shorter})

@@ -155,8 +155,6 @@ class _Hyperband(Durable, oracles.HyperbandOracle):
 
 
 class _List(Durable):
-    """The trials that the user has written down."""
-
     def __init__(self, trials: list[dict[str, Value]], **options: object):
         super().__init__(max_trials=len(trials), **options)
         self._values = trials

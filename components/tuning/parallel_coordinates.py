@@ -183,7 +183,6 @@ def _draw_bars(plot: Axes, mattered: dict[str, float], count: int, width: float)
 
 
 def _broken(name: str) -> list[str]:
-    """The lines of a name that is broken after its dots and underscores."""
     spaced = re.sub(r"(?<=[._/])", " ", name)
     return [line.replace(" ", "") for line in textwrap.wrap(spaced, _NAME_WIDTH)]
 

@@ -267,7 +267,6 @@ def _locked(folder: str) -> Iterator[None]:
 
 
 def _say_why_anew(folder: str, determined_by: dict[str, JsonValue]) -> None:
-    """Says in what a search differs from the one before it, if there is one."""
     earlier = list(Path(folder).glob(f"*/{SearchFile.FILE}"))
     if not earlier:
         return

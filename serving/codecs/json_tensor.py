@@ -169,7 +169,6 @@ def _parse_constants(body: bytes) -> Json:
 
 
 def _spelled(match: re.Match[bytes]) -> bytes:
-    """A constant as Python's parser spells it."""
     token = match[0]
     if token.endswith(b"NaN"):
         return token if token.startswith(b'"') else b"NaN"
@@ -273,7 +272,6 @@ def _shape(sizes: tuple[int, ...]) -> str:
 
 
 def _tensor(value: Json, dtype: int) -> np.ndarray:
-    """A JSON value, a list or lists of lists as an array."""
     shape = []
     first = value
     while isinstance(first, list):

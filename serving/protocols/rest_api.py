@@ -63,8 +63,6 @@ _PAGE_POLICY = (
 
 
 class _Scope(TypedDict):
-    """What ASGI says of a request."""
-
     type: str
     method: str
     raw_path: bytes
@@ -72,8 +70,6 @@ class _Scope(TypedDict):
 
 
 class _Event(TypedDict, total=False):
-    """What ASGI says of a request's body."""
-
     type: str
     body: bytes
     more_body: bool
@@ -275,8 +271,6 @@ def _answer(body: bytes, version: int) -> Answer:
 
 
 class _Target(NamedTuple):
-    """What a path names."""
-
     name: str
     version: int | None
     label: str

@@ -53,8 +53,6 @@ _Answer = list[np.ndarray] | BaseException
 
 @dataclasses.dataclass
 class _Queue:
-    """Requests of one kind that wait."""
-
     due: float  # the loop's time at which what is there runs, full or not
     tasks: collections.deque[_Task] = dataclasses.field(default_factory=collections.deque)
     examples: int = 0

@@ -268,7 +268,6 @@ def write_spec(spec: ModelSpec, servable: Servable, signature_name: str) -> None
 
 
 def _feed_and_fetches(signature: SignatureDef, method: str) -> tuple[str, list[str]]:
-    """Names of the tensors that a task feeds and fetches."""
     kind, outputs = _METHODS[method]
     if signature.method_name != method:
         names = f"{method}. Was: {signature.method_name}"

@@ -56,8 +56,6 @@ class Servable:
 
 @dataclasses.dataclass(eq=False)
 class _Entry:
-    """A configured model and its versions."""
-
     config: ModelConfig
     servables: dict[int, Servable] = dataclasses.field(default_factory=dict)
     wanted: set[int] = dataclasses.field(default_factory=set)  # versions, by the policy

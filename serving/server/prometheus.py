@@ -18,8 +18,6 @@ _Labels = tuple[str, ...]
 
 
 class _Metric:
-    """One name with its labels; threads write to it."""
-
     def __init__(self, name: str, *labels: str):
         self.name, self._labels = name, labels
         self._lock = threading.Lock()
