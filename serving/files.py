@@ -24,10 +24,7 @@ def unfinished_path(path: _Path) -> str:
 
 @contextlib.contextmanager
 def replacing(path: _Path, *, durable: bool = False) -> Iterator[Path]:
-    """Gives a path to write to; when the block ends, that file replaces the other in one step.
-
-    Of several writers the last one wins. If it isn't ``durable``, a power failure may lose it.
-    """
+    """Gives a path to write to, which replaces the file in one step when the block ends."""
     unfinished = Path(unfinished_path(path))
     try:
         yield unfinished

@@ -7,10 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_collections() -> Iterator[None]:
-    """Collects no garbage: there is none, and Python looks at half a million objects for it.
-
-    What was imported stays: later collections don't look at it either.
-    """
+    """For large imports: looks for no garbage, as there is none, nor later at what was imported."""
     gc.disable()
     try:
         yield

@@ -41,8 +41,8 @@ class RolloutError(PredictionError):
 class Rollout:
     """Which versions a model server is told to serve: its model config file.
 
-    What the server doesn't need (``before``, ``newest``) stands in a comment of that file, so that
-    a single rename changes all of it.
+    What the server doesn't need (``before``, ``newest``) stands there in a comment, so that a
+    single rename changes all of it.
     """
 
     stable: int
@@ -117,10 +117,7 @@ class Rollout:
         return cls(stable, None if canary == stable else canary, others, newest)
 
     def render(self, model_folder: str, text: str = "") -> str:
-        """Writes the file's text, for an absolute folder; RolloutError where the old is damaged.
-
-        Of ``text``, the old one, stays what isn't written here: ``logging_config``, other models.
-        """
+        """Writes the file's text, with what else is in the old; RolloutError where it is damaged."""
         from google.protobuf import text_format
 
         config, entry = _parse(text, model_folder)
@@ -173,10 +170,7 @@ def _history(text: str) -> tuple[list[int], int] | None:
 
 
 def batching(section: Iterable[tuple[str, int | list[int] | None]]) -> str:
-    """Writes ``serving.batching``, which is in TensorFlow Serving's words, as its server reads it.
-
-    Threads left empty are left out: the server then takes one for each core.
-    """
+    """Writes ``serving.batching`` as a model server reads it; threads left empty are left out."""
     lines = []
     for name, value in section:
         if isinstance(value, list):

@@ -1,7 +1,4 @@
-"""Which version of a model is served, ``stable`` and beside it ``canary``, and what changes that.
-
-Which one was stable before is written down: the next older one may have been rolled back from.
-"""
+"""Which version of a model is ``stable``, which one ``canary`` beside it, and what changes that."""
 
 import os
 import re
@@ -78,10 +75,7 @@ def admit(model_folder: Path, version: int, as_canary: bool) -> Rollout:
 
 
 def promote(model_folder: Path, version: int | None = None, as_canary: bool = False) -> Rollout:
-    """Makes a version stable, or only the canary beside it; or raises RolloutError.
-
-    By default that is the canary, or the newest where there is none.
-    """
+    """Makes a version, by default canary or newest, stable or canary; or raises RolloutError."""
 
     def promoted(current: Rollout | None, on_disk: Sequence[int]) -> Rollout:
         current = current or _assumed(on_disk)

@@ -23,10 +23,7 @@ _WARMUP_BATCHES = (1, 8)
 
 
 class ServingModel(tf.Module):
-    """A trained network together with its preprocessing graph and its class names.
-
-    ``head`` is ``model.head``, or ``multi-label``.
-    """
+    """A trained network with its preprocessing graph and class names; ``head``: ``model.head``."""
 
     def __init__(
         self, model: keras.Model, transform: tft.TFTransformOutput, classes: list[str], head: str
@@ -64,10 +61,7 @@ class ServingModel(tf.Module):
 
     @tf.function(autograph=False)
     def serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Encoded images, string [batch], to class names and scores [batch, num_classes].
-
-        The scores of an image sum to 1, but for multi-label, where each is a class's own.
-        """
+        """Encoded images, string [batch], to class names and scores [batch, num_classes]."""
         raw = {features.IMAGE_KEY: image_bytes[:, tf.newaxis]}
         return self._predict(self.preprocess(raw)[features.IMAGE])
 
@@ -101,10 +95,7 @@ def save(
     sample_images: list[bytes],
     facts: Mapping[str, object] | None = None,
 ) -> None:
-    """Replaces the SavedModel in a directory, with warm-up requests made of real images.
-
-    ``sample_images`` are a few encoded ones of the eval split; ``facts`` for ``darkroom inspect``.
-    """
+    """Replaces the SavedModel in a directory; ``sample_images``, encoded, are for its warm-up."""
     if Path(directory).is_dir():
         shutil.rmtree(directory)
     tf.saved_model.save(serving_model, directory, signatures=serving_model.signatures())

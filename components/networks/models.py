@@ -80,10 +80,7 @@ def _outputs(config: NetworkSettings, num_classes: int) -> int:
 
 
 def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """A network's input, and what comes of it: the same, or what ``model.input_layer`` makes.
-
-    A UserCodeError where the layer raised or can't be traced; a DarkroomError where it doesn't fit.
-    """
+    """A network's input, and what ``model.input_layer`` makes of it; or an error of that layer."""
     images = keras.Input(_shape(config), name="image")
     path = config.model.input_layer
     if path is None:
@@ -133,10 +130,7 @@ def cnn(config: NetworkSettings, num_classes: int) -> keras.Model:
 
 
 def residual(config: NetworkSettings, num_classes: int) -> keras.Model:
-    """Stages of pre-activated residual blocks (He et al. 2016), then the mean over all places.
-
-    Stage after stage has the next of ``model.filters`` and half the height and width.
-    """
+    """Stages of pre-activated residual blocks (He et al. 2016), each of half height and width."""
     images, hidden = begin(config)
     widths = [width for group in config.model.filters for width in _listed(group)]
     hidden = _convolution(hidden, widths[0], 3, 1, config.model)

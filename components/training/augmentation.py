@@ -1,7 +1,4 @@
-"""Random changes of training images, so that a network can't learn them by heart.
-
-They come after the preprocessing that is kept in memory, and never in evaluation or serving.
-"""
+"""Random changes of training images, after the preprocessing that is kept in memory."""
 
 from collections.abc import Callable
 

@@ -144,10 +144,7 @@ def splits(
     budget: int,
     place: str | None = None,
 ) -> Splits:
-    """The preprocessed examples of train and eval, which share ``budget`` bytes of memory.
-
-    What is kept in ``place``, from ``place_for``, is not decoded again.
-    """
+    """Train and eval, preprocessed or kept in ``place``; they share ``budget`` bytes of memory."""
     if place is not None and os.path.exists(place):
         return kept(place, budget)
     train = preprocessed(train_files, transform, budget)

@@ -16,10 +16,7 @@ _PLATEAU_FALL = 0.005
 
 
 def diagnose(history: History, constant_accuracy: float) -> dict[str, str]:
-    """What is wrong with a training, a sentence for each rule; empty where nothing is.
-
-    ``constant_accuracy`` is what always giving the same answer reaches in the train split.
-    """
+    """What is wrong, a sentence for each rule; ``constant_accuracy`` as in ``TrainingHistory``."""
     losses = history["loss"]
     for epoch, loss in enumerate(losses, 1):
         if not math.isfinite(loss):

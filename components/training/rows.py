@@ -88,10 +88,7 @@ class Rows:
 
 
 class Coding:
-    """How images are kept: as uint8 where that loses nothing, else as float16.
-
-    float16 has 11 bits: its error is below a tenth of a step of 8-bit images.
-    """
+    """How images are kept: as uint8 where that loses nothing, else as float16 of 11 bits."""
 
     def __init__(self, *ends: np.ndarray):
         """As uint8 from black to white, [channels] each; without ``ends``: float16."""

@@ -15,10 +15,7 @@ from darkroom.components.training.rows import Rows
 def frozen_splits(
     backbone: keras.Model, splits: dataset.Splits, config: NetworkSettings
 ) -> dataset.Splits:
-    """What a backbone makes of train and eval split, in what ``training.cache_budget`` leaves.
-
-    Images of train are changed ``augmentation.copies`` times.
-    """
+    """What a backbone makes of train, in ``augmentation.copies`` changes, and of eval split."""
     train, validation = splits
     left = fitting.budget(config.training) - train.inputs.held_bytes - validation.inputs.held_bytes
     kept = _outputs(backbone, train, config, left, config.augmentation)

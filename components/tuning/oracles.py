@@ -20,10 +20,7 @@ from darkroom.serving import files
 
 
 class Durable(compat.Oracle):
-    """An oracle whose state is one file, whole at any moment: nothing is lost, nothing done twice.
-
-    KerasTuner writes the state and each trial to files of their own, and not in one step.
-    """
+    """An oracle whose state is one file, replaced in one step; KerasTuner writes many."""
 
     path = ""  # of the file
     trials: dict[str, Trial]
@@ -123,10 +120,7 @@ class _GridSearch(Durable, compat.GridSearchOracle):
 
 
 class _Hyperband(Durable, oracles.HyperbandOracle):
-    """KerasTuner's, which can be given more iterations when it is done.
-
-    And for which a trial that failed is the worst of its round: KerasTuner waits for it for ever.
-    """
+    """KerasTuner's, where a failed trial is the worst of its round, not waited for for ever."""
 
     hyperband_iterations: int
 

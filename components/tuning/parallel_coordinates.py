@@ -36,10 +36,7 @@ class _Axis(NamedTuple):
 def draw(
     rows: list[TrialRow], objective: str, maximize: bool, log: Collection[str], path: str
 ) -> None:
-    """Draws the trials as lines over parallel axes, and what mattered as bars below, as a PNG.
-
-    The best of the ``objective`` is at the top; axes of the names in ``log`` are logarithmic.
-    """
+    """Draws a PNG: trials as lines over axes, some of them ``log``, and what mattered as bars."""
     done = [(row.hyperparameters, row.score) for row in rows if row.score is not None]
     mattered = importances([values for values, _ in done], [score for _, score in done], log)
     others = (name for row in rows for name in row.hyperparameters)

@@ -101,10 +101,7 @@ def _check_count(name: str, count: int, expected: int, item_size: int, max_bytes
 
 
 def fill(proto: TensorProto, array: np.ndarray) -> None:
-    """Writes an array into a tensor on the wire, into the field of its type.
-
-    TensorFlow Serving answers in these fields, not in ``tensor_content``, and clients read them.
-    """
+    """Writes an array into its type's own field, which clients read, not ``tensor_content``."""
     for size in array.shape:
         proto.tensor_shape.dim.add().size = size
     if array.dtype == object:

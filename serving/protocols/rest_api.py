@@ -1,7 +1,4 @@
-"""The REST side: TensorFlow Serving's paths over HTTP, health, metrics and the page.
-
-An ASGI application without a framework: each microsecond here is one of every request.
-"""
+"""The REST side, in ASGI without a framework: each microsecond is one of every request."""
 
 import asyncio
 import base64

@@ -74,10 +74,7 @@ class Batcher:
         self._unbatchable: weakref.WeakSet[Function] = weakref.WeakSet()
 
     async def run(self, call: Call) -> list[np.ndarray]:
-        """Runs a call, maybe with others; raises ServingError, at once where too much waits.
-
-        A failing call fails alone: where a batch fails, its halves are tried, down to the guilty.
-        """
+        """Runs a call, maybe with others, but it fails alone; ServingError where too much waits."""
         size = self._size(call)
         limits, largest = self._parameters, self._parameters.max_batch_size
         # The call's own size doesn't count.

@@ -1,8 +1,4 @@
-"""Predict, Classify, Regress and MultiInference: from a request to what a model computes, and back.
-
-No transport and no waiting here. A function makes a ``Call`` of a request, or raises ServingError;
-another makes a response of what the call gave.
-"""
+"""Predict, Classify, Regress and MultiInference: from a request to a ``Call``, and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple

@@ -161,10 +161,7 @@ class Manager:
     # What changes them.
 
     async def start(self, config: ModelServerConfig) -> None:
-        """Does as ``reload``, and looks for new versions from now on.
-
-        A model that can't be loaded yet raises nothing: the server is alive, though not ready.
-        """
+        """As ``reload``, and goes on looking for versions; one that can't be loaded is no error."""
         try:
             await self.reload(config)
         except Unavailable as error:
@@ -173,10 +170,7 @@ class Manager:
             self._watching = asyncio.create_task(self._watch())
 
     async def reload(self, config: ModelServerConfig) -> None:
-        """Replaces the whole configuration; returns when its models are available.
-
-        Raises Unavailable where one can't be loaded; another ServingError: nothing changed.
-        """
+        """Replaces the configuration and waits for it; errors but Unavailable change nothing."""
         server_config.check(config)
         async with self._changing:
             models = {model.name: model for model in config.model_config_list.config}

@@ -1,7 +1,4 @@
-"""Numbers about the server for Prometheus, under TensorFlow Serving's names.
-
-The Prometheus client library would append ``_total``, which users' dashboards don't ask for.
-"""
+"""Numbers for Prometheus, by TensorFlow Serving's names; its own library would append _total."""
 
 import bisect
 import itertools

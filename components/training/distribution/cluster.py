@@ -82,10 +82,7 @@ def parse(text: str) -> Cluster:
 
 
 def of(strategy: str) -> Cluster | None:
-    """The machines that ``training.strategy`` trains on; None: this one alone.
-
-    A DarkroomError where TF_CONFIG isn't there, can't be used, or this isn't the chief.
-    """
+    """The machines to train on, None: this one alone; DarkroomError: TF_CONFIG doesn't fit."""
     if strategy != "multi_worker":
         return None
     cluster = read()

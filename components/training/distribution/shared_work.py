@@ -134,9 +134,9 @@ class Reporter(logging.Handler):
 
 
 def take_part(path: str, module: str, rejoin: bool) -> None:
-    """Helps, by ``main(path, number)`` of the module; a DarkroomError where it failed anywhere.
+    """Helps until the work is done; a DarkroomError where it failed anywhere.
 
-    ``rejoin``: a process that was lost can be replaced while the others go on.
+    ``main(path, number)`` of the module does a part. ``rejoin``: a lost process can be replaced.
     """
     work, joined = _work(path, 0), 0
     while work.state == RUNNING:
