@@ -37,11 +37,8 @@ def fit(
 ) -> Fitted:
     """Fits a compiled model on preprocessed examples, with early stopping.
 
-    Args:
-      model, config, train, validation, callbacks: the latter are added to those of any fit.
-      augmented: whether training examples are changed as ``augmentation`` says.
-      keep: called with Keras's EarlyStopping, returns the ``checkpoint.Keep`` of this fit.
-      until: stop after so many of the ``training.epochs``.
+    The ``callbacks`` are added to those of any fit; ``keep`` makes its ``checkpoint.Keep``. It
+    stops after ``until`` of the ``training.epochs``.
     """
     training = config.training
     _check(model, training, len(train))

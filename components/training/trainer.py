@@ -69,10 +69,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
 
 def _train(
-    job: stages.TrainingJob,
-    splits: dataset.Splits,
-    chief: cluster.Cluster | None,
-    announcement: str,
+    job: stages.TrainingJob, splits: dataset.Splits, chief: cluster.Cluster | None, path: str
 ) -> tuple[stages.Training, TrainingHistory]:
     """Trains here, or in a process of its own on each machine, which leaves the last checkpoint."""
     if chief is None:
@@ -81,9 +78,9 @@ def _train(
     with tempfile.TemporaryDirectory() as nowhere:  # the other process writes the curves
         training = stages.Training(job.model_copy(update={"run_folder": nowhere}), splits)
         if training.is_over():  # when this machine was lost after the last epoch
-            shared_work.conclude(announcement)
+            shared_work.conclude(path)
         else:
             if not os.path.exists(job.examples):
                 dataset.keep(splits, job.examples)  # decoded once for all of them
-            multi_worker.train(chief, announcement, job, training.done)
+            multi_worker.train(chief, path, job, training.done)
         return training, training.run()

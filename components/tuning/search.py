@@ -70,7 +70,13 @@ class Search(keras_tuner.Tuner):
         os.makedirs(self.folder, exist_ok=True)
         remote_trials.check()
         with contextlib.ExitStack() as lock:
-            lock.enter_context(_locked(self.folder))
+            try:
+                lock.enter_context(files.locked(os.path.join(self.folder, "lock"), patience=0))
+            except files.Locked as error:
+                raise DarkroomError(
+                    f"Another search is using {self.folder} (process {error.holder}). Wait for it, "
+                    "or give this run another root or name."
+                ) from None
             oracle = oracles.create(self.config, self.folder)
             begun = os.path.exists(oracle.path)
             super().__init__(oracle, candidate, directory=folder, project_name=name)
@@ -252,18 +258,6 @@ def _check(space: keras_tuner.HyperParameters) -> None:
             f"model.build_fn: a hyperparameter can't be named {taken[0]}, which is what "
             f"{TunerResults.FILE} says of a trial. Give it another name."
         )
-
-
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    try:
-        with files.locked(os.path.join(folder, "lock"), patience=0):
-            yield
-    except files.Locked as error:
-        raise DarkroomError(
-            f"Another search is using {folder} (process {error.holder}). Wait for it, or give this "
-            "run another root or name."
-        ) from None
 
 
 def _say_why_anew(folder: str, determined_by: dict[str, JsonValue]) -> None:
