@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,9 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.basicConfig(stream=sys.stderr, format=form, level=logging.INFO)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        run = asyncio.run
+        run: Callable[[Coroutine[object, object, None]], None] = asyncio.run
         with contextlib.suppress(ImportError):  # it takes a sixth less of a core; not on Windows
-            from uvloop import run
+            import uvloop
+
+            run = uvloop.run
         run(_serve(flags, files))
     except ServingError as error:
         print(f"model_server: {error.message}", file=sys.stderr)
