@@ -180,8 +180,8 @@ class RestClient(Client):
         try:
             version = int(header) if header else None  # TensorFlow Serving doesn't tell
             rows, names = document["predictions"], (signatures.CLASSES, signatures.SCORES)
-            answers = [[row[name] for row in rows] for name in names]
-            return predictions(*answers, self.multi_label, version)
+            classes, scores = ([row[name] for row in rows] for name in names)
+            return predictions(classes, scores, self.multi_label, version)
         except (KeyError, TypeError, ValueError) as error:
             raise RequestFailed(Code.FAILED_PRECONDITION, _NOT_OURS.format(self.model)) from error
 
@@ -195,8 +195,10 @@ class RestClient(Client):
         self, method: str, path: str, body: bytes | None, seconds: float
     ) -> urllib3.BaseHTTPResponse:
         try:
-            options = {"headers": self._headers, "timeout": urllib3.Timeout(total=seconds)}
-            response = self._pool.request(method, self.url + path, body=body, **options)
+            address, timeout = self.url + path, urllib3.Timeout(total=seconds)
+            response = self._pool.request(
+                method, address, body=body, headers=self._headers, timeout=timeout
+            )
         except urllib3.exceptions.SSLError as error:
             message = f"{self.url}: the certificate is not accepted: {error}"
             raise RequestFailed(Code.UNAUTHENTICATED, message) from error
@@ -278,8 +280,9 @@ class GrpcClient(Client):
         names = signatures.CLASSES, signatures.SCORES
         if not set(names) <= set(response.outputs):
             raise RequestFailed(Code.FAILED_PRECONDITION, _NOT_OURS.format(self.model))
-        answers = [tf.make_ndarray(response.outputs[name]).tolist() for name in names]
-        return predictions(*answers, self.multi_label, response.model_spec.version.value)
+        classes, scores = (tf.make_ndarray(response.outputs[name]).tolist() for name in names)
+        version = response.model_spec.version.value
+        return predictions(classes, scores, self.multi_label, version)
 
 
 @contextlib.contextmanager

@@ -58,9 +58,10 @@ def predictions(
     for names, values in zip(classes, scores, strict=True):
         texts = [name.decode() if isinstance(name, bytes) else name for name in names]
         pairs = sorted(zip(texts, values, strict=True), key=lambda pair: -pair[1])
+        sorted_names, sorted_values = zip(*pairs, strict=True)
         chosen = sorted(name for name, score in pairs if score > 0.5)
         label = signatures.LABEL_SEPARATOR.join(chosen) if multi_label else pairs[0][0]
-        answers.append(Prediction(label, *zip(*pairs, strict=True), version))
+        answers.append(Prediction(label, sorted_names, sorted_values, version))
     return answers
 
 
@@ -99,6 +100,6 @@ class Predictor:
     def predict_all(self, images: Sequence[bytes]) -> list[Prediction]:
         """Scores encoded images at once; raises TensorFlow's errors."""
         answer = self._serve(**{signatures.IMAGE_BYTES: self._tf.constant(list(images))})
-        names = signatures.CLASSES, signatures.SCORES
-        answers = [answer[name].numpy().tolist() for name in names]
-        return predictions(*answers, self.multi_label, self.version)
+        classes = answer[signatures.CLASSES].numpy().tolist()
+        scores = answer[signatures.SCORES].numpy().tolist()
+        return predictions(classes, scores, self.multi_label, self.version)

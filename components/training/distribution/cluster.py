@@ -112,9 +112,9 @@ def left_alone(strategy: str) -> str | None:
 def _hosts(kind: object, hosts: object) -> list[str]:
     if kind not in ("chief", "worker"):
         raise _wrong(f"has machines of the type {kind}; a training has a chief and workers")
-    named = map(str, hosts) if isinstance(hosts, list) else [""]
-    ports = [re.fullmatch(r".+:([0-9]+)", host, re.DOTALL) for host in named]
-    if not all(port and 0 < int(port[1]) < 2**16 for port in ports):
+    addresses = map(str, hosts) if isinstance(hosts, list) else []
+    ports = [re.fullmatch(r".+:([0-9]+)", address, re.DOTALL) for address in addresses]
+    if not isinstance(hosts, list) or not all(p and 0 < int(p[1]) < 2**16 for p in ports):
         raise _wrong(f"has no list of host:port at cluster.{kind}")
     return hosts
 

@@ -6,7 +6,6 @@ breaks when a machine is lost can't be mended within a process. Light to import.
 """
 
 import contextlib
-import itertools
 import json
 import logging
 import os
@@ -166,14 +165,15 @@ def _goes_on(work: Work, number: int) -> bool:
 
 def _work(path: str, joined: int) -> Work:
     """What is announced; waits for it if it was over before this machine came to help."""
-    for number in itertools.count():
+    waits = False
+    while True:
         work = Work.read(path)
         if work is not None and (work.state == RUNNING or joined):
-            break
-        if not number:
+            return work
+        if not waits:
             _say(f"waits for {path}")
+            waits = True
         time.sleep(_SECONDS_BETWEEN_LOOKS)
-    return work
 
 
 def _say(words: str) -> None:
