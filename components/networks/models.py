@@ -107,17 +107,13 @@ def cnn(config: NetworkSettings, num_classes: int) -> keras.Model:
     model = config.model
     for number, block in enumerate(map(_listed, model.filters)):
         for place, filters in enumerate(block):
-            size = model.first_kernel_size if number == place == 0 else None
+            size = (model.first_kernel_size if number == place == 0 else None) or model.kernel_size
             # Batch normalisation of the last one comes right after it, with a bias of its own.
             last = place == len(block) - 1
             before = last and model.normalize == "before"
-            hidden = keras.layers.Conv2D(
-                filters,
-                size or model.kernel_size,
-                padding=model.padding,
-                use_bias=not before,
-                kernel_initializer=model.initializer,
-            )(hidden)
+            options = {"padding": model.padding, "kernel_initializer": model.initializer}
+            convolution = keras.layers.Conv2D(filters, size, use_bias=not before, **options)
+            hidden = convolution(hidden)
             if before:
                 hidden = keras.layers.BatchNormalization()(hidden)
             hidden = keras.layers.Activation(model.activation)(hidden)

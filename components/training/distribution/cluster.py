@@ -112,11 +112,11 @@ def left_alone(strategy: str) -> str | None:
 def _hosts(kind: object, hosts: object) -> list[str]:
     if kind not in ("chief", "worker"):
         raise _wrong(f"has machines of the type {kind}; a training has a chief and workers")
-    addresses = map(str, hosts) if isinstance(hosts, list) else []
-    ports = [re.fullmatch(r".+:([0-9]+)", address, re.DOTALL) for address in addresses]
-    if not isinstance(hosts, list) or not all(p and 0 < int(p[1]) < 2**16 for p in ports):
-        raise _wrong(f"has no list of host:port at cluster.{kind}")
-    return hosts
+    if isinstance(hosts, list):
+        ports = [re.fullmatch(r".+:([0-9]+)", str(host), re.DOTALL) for host in hosts]
+        if all(port and 0 < int(port[1]) < 2**16 for port in ports):
+            return hosts
+    raise _wrong(f"has no list of host:port at cluster.{kind}")
 
 
 def _wrong(what: str) -> DarkroomError:
