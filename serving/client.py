@@ -27,7 +27,7 @@ import urllib3
 
 from darkroom.serving import signatures
 from darkroom.serving.errors import Code
-from darkroom.serving.predictor import ImageError, Prediction, PredictionError, prediction
+from darkroom.serving.predictor import ImageError, Prediction, PredictionError, predictions
 
 _TRIES = 5
 # Seconds before the second try; doubled for each after it, less a random part of it, so that
@@ -39,6 +39,10 @@ _TOO_LARGE = 413
 _CODES |= {400: Code.INVALID_ARGUMENT, _TOO_LARGE: Code.RESOURCE_EXHAUSTED}  # of several
 # Beginnings of what is wrong with a request whatever its images.
 _NO_IMAGE = ("Unrecognized servable version label", "Malformed request", "Serving signature name")
+_NO_ADDRESS = "{} is no address of a server: expected one such as http://localhost:8501."
+_NOT_REACHED = "{} can't be reached; is a server running there (darkroom serve)?"
+_LATE = "{} did not answer within {:g} s."
+_NOT_OURS = "The model {} on the server doesn't answer with classes and scores, as darkroom's do."
 
 
 class RequestFailed(PredictionError):
@@ -99,13 +103,12 @@ class Client(abc.ABC):
     def predict(self, images: Sequence[bytes], batch_size: int = _BATCH_SIZE) -> list[Prediction]:
         """Scores encoded images (PNG, JPEG, GIF or BMP), at most ``batch_size`` in one request.
 
-        Raises ImageRefused of one that the server doesn't take, else RequestFailed: its word, or
-        that it can't be reached.
+        Raises ImageRefused of one that the server doesn't take, else RequestFailed.
         """
-        predictions: list[Prediction] = []
+        answers: list[Prediction] = []
         for start in range(0, len(images), batch_size):
-            predictions += self._batch(images[start : start + batch_size], start)
-        return predictions
+            answers += self._batch(images[start : start + batch_size], start)
+        return answers
 
     def _batch(self, images: Sequence[bytes], start: int) -> list[Prediction]:
         try:
@@ -127,9 +130,8 @@ class Client(abc.ABC):
         until = time.monotonic() + self.timeout
         pause = _BACK_OFF
         for tried in range(1, _TRIES + 1):
-            left = until - time.monotonic()
             try:
-                return self._ask(images, label, max(left, 0.001))
+                return self._ask(images, label, max(until - time.monotonic(), 0.001))
             except RequestFailed as error:
                 left = until - time.monotonic()
                 if error.code is not Code.UNAVAILABLE or tried == _TRIES or left < pause:
@@ -149,9 +151,7 @@ class RestClient(Client):
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            expected = "expected one such as http://localhost:8501."
-            message = f"{self.url} is no address of a server: {expected}"
-            raise RequestFailed(Code.INVALID_ARGUMENT, message)
+            raise RequestFailed(Code.INVALID_ARGUMENT, _NO_ADDRESS.format(self.url))
         self.url = self.url.rstrip("/")
         self._headers = {"content-type": "application/json", **self._authorization()}
         context = None
@@ -179,11 +179,11 @@ class RestClient(Client):
         header = response.headers.get(signatures.VERSION_HEADER)
         try:
             version = int(header) if header else None  # TensorFlow Serving doesn't tell
-            rows = document["predictions"]
-            answers = [(row[signatures.CLASSES], row[signatures.SCORES]) for row in rows]
-            return [prediction(*answer, self.multi_label, version) for answer in answers]
+            rows, names = document["predictions"], (signatures.CLASSES, signatures.SCORES)
+            classes, scores = ([row[name] for row in rows] for name in names)
+            return predictions(classes, scores, self.multi_label, version)
         except (KeyError, TypeError, ValueError) as error:
-            raise RequestFailed(Code.FAILED_PRECONDITION, _not_ours(self.model)) from error
+            raise RequestFailed(Code.FAILED_PRECONDITION, _NOT_OURS.format(self.model)) from error
 
     def _path(self, label: str) -> str:
         path = f"/v1/models/{urllib.parse.quote(self.model, safe='')}"
@@ -206,21 +206,17 @@ class RestClient(Client):
             # A connection that is refused is one of urllib3's timeouts, too.
             refused = isinstance(error, urllib3.exceptions.NewConnectionError)
             if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
-                message = _late(self.url, self.timeout)
+                message = _LATE.format(self.url, self.timeout)
                 raise RequestFailed(Code.DEADLINE_EXCEEDED, message) from error
-            raise RequestFailed(Code.UNAVAILABLE, _not_reached(self.url)) from error
-        if response.status != 200:
-            raise self._failure(response)
-        return response
-
-    def _failure(self, response: urllib3.BaseHTTPResponse) -> RequestFailed:
-        try:
+            raise RequestFailed(Code.UNAVAILABLE, _NOT_REACHED.format(self.url)) from error
+        if response.status == 200:
+            return response
+        message = f"{self.url} answered with HTTP status {response.status}."
+        with contextlib.suppress(ValueError, KeyError, TypeError):
             message = str(response.json()["error"])
-        except (ValueError, KeyError, TypeError):
-            message = f"{self.url} answered with HTTP status {response.status}."
         if response.status == _TOO_LARGE:
             message = "The request is too large for the server."
-        return RequestFailed(_CODES.get(response.status, Code.UNKNOWN), message)
+        raise RequestFailed(_CODES.get(response.status, Code.UNKNOWN), message)
 
 
 @dataclasses.dataclass(eq=False)
@@ -238,10 +234,9 @@ class GrpcClient(Client):
             import grpc
             from tensorflow_serving.apis import prediction_service_pb2_grpc
         except ImportError as error:
+            message = "Asking over gRPC needs TensorFlow: pip install 'darkroom-tfx[serving]'"
             raise RequestFailed(
-                Code.FAILED_PRECONDITION,
-                "Asking over gRPC needs TensorFlow: pip install 'darkroom-tfx[serving]', or ask "
-                "over REST.",
+                Code.FAILED_PRECONDITION, f"{message}, or ask over REST."
             ) from error
         self._grpc = grpc
         self._metadata = list(self._authorization().items())
@@ -278,21 +273,16 @@ class GrpcClient(Client):
             code = Code(error.code().value[0])
             message = error.details() or code.name
             if message.startswith("failed to connect"):
-                message = _not_reached(self.address)
+                message = _NOT_REACHED.format(self.address)
             elif code is Code.DEADLINE_EXCEEDED:
-                message = _late(self.address, self.timeout)
+                message = _LATE.format(self.address, self.timeout)
             raise RequestFailed(code, message) from error
-        if not {signatures.CLASSES, signatures.SCORES} <= set(response.outputs):
-            raise RequestFailed(Code.FAILED_PRECONDITION, _not_ours(self.model))
-        classes, scores = (
-            tf.make_ndarray(response.outputs[name]).tolist()
-            for name in (signatures.CLASSES, signatures.SCORES)
-        )
+        names = signatures.CLASSES, signatures.SCORES
+        if not set(names) <= set(response.outputs):
+            raise RequestFailed(Code.FAILED_PRECONDITION, _NOT_OURS.format(self.model))
+        classes, scores = (tf.make_ndarray(response.outputs[name]).tolist() for name in names)
         version = response.model_spec.version.value
-        return [
-            prediction([name.decode("utf-8") for name in names], own, self.multi_label, version)
-            for names, own in zip(classes, scores, strict=True)
-        ]
+        return predictions(classes, scores, self.multi_label, version)
 
 
 @contextlib.contextmanager
@@ -302,16 +292,3 @@ def _certificates() -> Iterator[None]:
     except (OSError, ssl.SSLError) as error:
         message = f"A certificate can't be read: {error}."
         raise RequestFailed(Code.INVALID_ARGUMENT, message) from error
-
-
-def _not_reached(address: str) -> str:
-    return f"{address} can't be reached; is a server running there (darkroom serve)?"
-
-
-def _late(address: str, seconds: float) -> str:
-    return f"{address} did not answer within {seconds:g} s."
-
-
-def _not_ours(model: str) -> str:
-    expected = "with classes and scores, as darkroom's do"
-    return f"The model {model} on the server doesn't answer {expected}."

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
@@ -104,10 +105,5 @@ def _tensors(named: "Mapping[str, TensorInfo]") -> list[Tensor]:
 
 
 def _is_of_network(name: str) -> bool:
-    """Not the optimizer's, nor bookkeeping of the checkpoint, nor random generators."""
-    return (
-        name.endswith("VARIABLE_VALUE")
-        and "optimizer" not in name
-        and "seed_generator" not in name
-        and not name.startswith(("save_counter", "_CHECKPOINT"))
-    )
+    others = r"save_counter|_CHECKPOINT|.*(optimizer|seed_generator)"
+    return name.endswith("VARIABLE_VALUE") and not re.match(others, name)

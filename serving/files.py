@@ -24,11 +24,7 @@ def unfinished_path(path: _Path) -> str:
 
 @contextlib.contextmanager
 def replacing(path: _Path, *, durable: bool = False) -> Iterator[Path]:
-    """Gives a path to write to; when the block ends, that file replaces the other in one step.
-
-    Whoever fails or is killed leaves the other as it was. Of several writers the last one wins. If
-    it isn't ``durable``, a power failure may lose what was just written.
-    """
+    """Gives a path to write to, which replaces the file in one step when the block ends."""
     unfinished = Path(unfinished_path(path))
     try:
         yield unfinished
@@ -103,11 +99,8 @@ class Locked(Exception):
 def locked(path: _Path, *, shared: bool = False, patience: float | None = None) -> Iterator[None]:
     """Holds a lock, maybe together with others that share it; a killed process loses it by itself.
 
-    In the file, which is made where it isn't there, stands who holds it.
-
-    Raises:
-      Locked: another process holds it for longer than ``patience``, in seconds; None: never.
-      OSError: the file can't be written, or the disk has no locks.
+    In the file stands who holds it. Raises Locked where another process holds it for longer than
+    ``patience``, in seconds (None: never), and an OSError where the disk has no locks.
     """
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     with open(path, "a+", encoding="utf-8") as file:
@@ -127,11 +120,8 @@ def locked(path: _Path, *, shared: bool = False, patience: float | None = None) 
 
 
 def is_locked(path: _Path) -> bool:
-    """Whether a process holds a lock for itself; no where there is no such file, or no locks.
-
-    To find out takes the lock for a moment: who wants it needs a little patience.
-    """
-    try:
+    """Whether a process holds a lock for itself; no where there is no such file, or no locks."""
+    try:  # takes the lock for a moment: who wants it needs a little patience
         with open(path, encoding="utf-8") as file:
             return not _take(file, fcntl.LOCK_SH)
     except OSError:

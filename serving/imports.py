@@ -7,11 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_collections() -> Iterator[None]:
-    """For imports of TensorFlow and TFX: collects no garbage, as there is none.
-
-    They make half a million objects, and Python looks at all of them again and again. What was
-    imported stays: later collections don't look at it either.
-    """
+    """For large imports: looks for no garbage, as there is none, nor later at what was imported."""
     gc.disable()
     try:
         yield

@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from darkroom.serving.protocols.http_server import HttpServer
     from darkroom.serving.server.manager import Manager
     from darkroom.serving.server.prediction_service import PredictionService
+
+    _Servers = list[GrpcServer | HttpServer]
 
 _log = logging.getLogger("serving")
 
@@ -50,35 +52,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.basicConfig(stream=sys.stderr, format=form, level=logging.INFO)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        _run(_serve(flags, files))
+        run: Callable[[Coroutine[object, object, None]], None] = asyncio.run
+        with contextlib.suppress(ImportError):  # it takes a sixth less of a core; not on Windows
+            import uvloop
+
+            run = uvloop.run
+        run(_serve(flags, files))
     except ServingError as error:
         print(f"model_server: {error.message}", file=sys.stderr)
         return 1
     return 0
 
 
-def _run(serving: Coroutine[object, object, None]) -> None:
-    """Runs the event loop: uvloop's, which takes a sixth less of a core; Windows has none."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(serving)
-    else:
-        uvloop.run(serving)
-
-
 class _Files:
-    """The content of the configuration files."""
-
     def __init__(self, flags: Flags):
+        read = server_config.read
         self.models = _models(flags)
-        monitoring = flags.monitoring_config_file
-        self.monitoring = server_config.read(monitoring, server_config.MonitoringConfig)
+        self.monitoring = read(flags.monitoring_config_file, server_config.MonitoringConfig)
         self.batching = server_config.batching(flags)
-        self.tls, self.http_tls = None, None
-        if flags.ssl_config_file:
-            self.tls = server_config.read(flags.ssl_config_file, server_config.SSLConfig)
-            self.http_tls = tls_context(self.tls)
+        path = flags.ssl_config_file
+        self.tls = read(path, server_config.SSLConfig) if path else None
+        self.http_tls = tls_context(self.tls) if self.tls is not None else None
         self.keys = Keys(flags.api_key_file)
 
 
@@ -110,9 +104,8 @@ async def _answer(
     flags: Flags, files: _Files, service: "PredictionService", stopping: asyncio.Event
 ) -> None:
     # Ports are taken first, so that a port of another server is told at once; they answer when
-    # the first try to load is over, as TensorFlow Serving's.
-    # A full collection that looked at all of TensorFlow's objects would hold up all requests for
-    # 0.2 s, once in some thousands of them. Models come later and go.
+    # the first try to load is over, as TensorFlow Serving's. A full collection that looked at all
+    # of TensorFlow's objects would hold up all requests for 0.2 s, once in some thousands of them.
     with imports.without_collections():
         servers = _listen(flags, files, service)
     gc.set_threshold(_COLLECT_AFTER)
@@ -154,14 +147,12 @@ def _service(flags: Flags, files: _Files) -> "PredictionService":
     return prediction_service.PredictionService(manager, batcher, limits, metrics, log)
 
 
-def _listen(
-    flags: Flags, files: _Files, service: "PredictionService"
-) -> "list[GrpcServer | HttpServer]":
+def _listen(flags: Flags, files: _Files, service: "PredictionService") -> "_Servers":
     from darkroom.serving.protocols.grpc_server import GrpcServer
     from darkroom.serving.protocols.http_server import HttpServer
     from darkroom.serving.protocols.rest_api import RestApp
 
-    servers: list[GrpcServer | HttpServer] = []
+    servers: _Servers = []
     if flags.port or flags.grpc_socket_path:
         servers.append(GrpcServer(service, files.keys, flags, files.tls))
     if flags.rest_api_port:
@@ -172,8 +163,7 @@ def _listen(
     return servers
 
 
-async def _tell_health(manager: "Manager", servers: "list[GrpcServer | HttpServer]") -> None:
-    """Keeps gRPC's health service and the log up to date."""
+async def _tell_health(manager: "Manager", servers: "_Servers") -> None:
     announced = None
     while True:
         if (ready := manager.ready()) is not announced:
@@ -205,6 +195,5 @@ if __name__ == "__main__":
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    # All that is the server's is closed. What gRPC has left, as of a port that it could not get,
-    # now and then keeps an interpreter from ending.
+    # What gRPC has left, as of a port that it could not get, may keep an interpreter from ending.
     os._exit(code)

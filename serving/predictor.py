@@ -47,17 +47,22 @@ def read_json(path: Path) -> Any:
         return {}
 
 
-def prediction(
-    classes: Sequence[str], scores: Sequence[float], multi_label: bool, version: int | None
-) -> Prediction:
-    """A model's answer to one image, sorted; arguments as of ``Prediction``."""
-    pairs = sorted(zip(classes, scores, strict=True), key=lambda pair: -pair[1])
-    label = pairs[0][0]
-    if multi_label:
+def predictions(
+    classes: Sequence[Sequence[str | bytes]],
+    scores: Sequence[Sequence[float]],
+    multi_label: bool,
+    version: int | None,
+) -> list[Prediction]:
+    """A model's answers to some images, each sorted; arguments as of ``Prediction``."""
+    answers = []
+    for names, values in zip(classes, scores, strict=True):
+        texts = [name.decode() if isinstance(name, bytes) else name for name in names]
+        pairs = sorted(zip(texts, values, strict=True), key=lambda pair: -pair[1])
+        sorted_names, sorted_values = zip(*pairs, strict=True)
         chosen = sorted(name for name, score in pairs if score > 0.5)
-        label = signatures.LABEL_SEPARATOR.join(chosen)
-    names, values = zip(*pairs, strict=True)
-    return Prediction(label, names, values, version)
+        label = signatures.LABEL_SEPARATOR.join(chosen) if multi_label else pairs[0][0]
+        answers.append(Prediction(label, sorted_names, sorted_values, version))
+    return answers
 
 
 class Predictor:
@@ -97,7 +102,4 @@ class Predictor:
         answer = self._serve(**{signatures.IMAGE_BYTES: self._tf.constant(list(images))})
         classes = answer[signatures.CLASSES].numpy().tolist()
         scores = answer[signatures.SCORES].numpy().tolist()
-        return [
-            prediction([c.decode("utf-8") for c in names], own, self.multi_label, self.version)
-            for names, own in zip(classes, scores, strict=True)
-        ]
+        return predictions(classes, scores, self.multi_label, self.version)

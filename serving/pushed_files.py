@@ -1,7 +1,4 @@
-"""The files that the Pusher writes for model servers, beside the versions and in each of them.
-
-Light to import: neither TensorFlow nor TFX.
-"""
+"""The files that the Pusher writes for model servers, with the versions; light to import."""
 
 import json
 import os
@@ -44,9 +41,8 @@ class RolloutError(PredictionError):
 class Rollout:
     """Which versions a model server is told to serve: its model config file.
 
-    What the server doesn't need (which versions were stable before, which was the highest) stands
-    in a comment of that file, so that a single rename changes all of it, and whoever is killed
-    leaves the old state or the new one.
+    What the server doesn't need (``before``, ``newest``) stands there in a comment, so that a
+    single rename changes all of it.
     """
 
     stable: int
@@ -83,10 +79,8 @@ class Rollout:
 
     def describe(self, version: int) -> str:
         """How a version is served, in words; and where another is stable, which."""
-        label = self.label(version)
-        if label == STABLE:
-            return STABLE
-        return f"{label or 'not served'}; version {self.stable} is stable"
+        other = f"{self.label(version) or 'not served'}; version {self.stable} is stable"
+        return STABLE if version == self.stable else other
 
     def previous(self, on_disk: Collection[int]) -> int | None:
         """The version that rolling back leads to; None where none is left on disk."""
@@ -94,10 +88,8 @@ class Rollout:
 
     def with_stable(self, version: int) -> "Rollout":
         """Another stable version. The canary, which was compared with the old one, goes."""
-        before = self.before
-        if version != self.stable:
-            others = (v for v in before if v not in (version, self.stable))
-            before = (*others, self.stable)
+        others = (v for v in self.before if v not in (version, self.stable))
+        before = self.before if version == self.stable else (*others, self.stable)
         return Rollout(version, None, before, max(self.newest, version))
 
     def with_canary(self, version: int) -> "Rollout":
@@ -107,12 +99,10 @@ class Rollout:
     def parse(cls, text: str, model_folder: str, on_disk: Iterable[int] = ()) -> "Rollout | None":
         """Reads the file's text; None where it says nothing of the model, RolloutError if damaged.
 
-        The last part of ``model_folder`` is the model's name. Of the versions on disk older ones
-        count as stable before where the file doesn't say it, as one that a person wrote.
+        Older versions on disk count as stable before where the file doesn't say it.
         """
-        if not text:  # as before the first push, or where only the command line is installed
-            return None
-        _, entry = _parse(text, model_folder)
+        # There is none before the first push, or where only the command line is installed.
+        entry = _parse(text, model_folder)[1] if text else None
         if entry is None:
             return None
         labels = dict(entry.version_labels)
@@ -127,10 +117,7 @@ class Rollout:
         return cls(stable, None if canary == stable else canary, others, newest)
 
     def render(self, model_folder: str, text: str = "") -> str:
-        """Writes the file's text, for an absolute folder; RolloutError where the old is damaged.
-
-        Of ``text``, the old one, stays what isn't written here: ``logging_config``, other models.
-        """
+        """Writes the file anew, with what else is in the old; RolloutError where it is damaged."""
         from google.protobuf import text_format
 
         config, entry = _parse(text, model_folder)
@@ -183,11 +170,7 @@ def _history(text: str) -> tuple[list[int], int] | None:
 
 
 def batching(section: Iterable[tuple[str, int | list[int] | None]]) -> str:
-    """Writes a file of batching parameters, for ``--batching_parameters_file``.
-
-    The section ``serving.batching`` is in TensorFlow Serving's words, whose own message is in no
-    Python package. Threads left empty are left out: the server then takes one for each core.
-    """
+    """Writes ``serving.batching`` as a model server reads it; threads left empty are left out."""
     lines = []
     for name, value in section:
         if isinstance(value, list):

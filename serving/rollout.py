@@ -1,8 +1,4 @@
-"""Which version of a model is served, ``stable`` and beside it ``canary``, and what changes that.
-
-Which version was stable before is written down, and not taken to be the next older one: that may
-be the one that was rolled back from before a newer one came. Light to import.
-"""
+"""Which version of a model is ``stable``, which one ``canary`` beside it, and what changes that."""
 
 import os
 import re
@@ -40,7 +36,7 @@ def versions(model_folder: Path) -> list[Path]:
 
 
 def config_path(model_folder: Path) -> Path:
-    """The model config file of a model's folder."""
+    """The model config file, beside a model's folder."""
     return model_folder.parent / CONFIG_FILE
 
 
@@ -79,10 +75,7 @@ def admit(model_folder: Path, version: int, as_canary: bool) -> Rollout:
 
 
 def promote(model_folder: Path, version: int | None = None, as_canary: bool = False) -> Rollout:
-    """Makes a version stable, or only the canary beside it; or raises RolloutError.
-
-    By default that is the canary, or the newest where there is none.
-    """
+    """Makes a version, by default canary or newest, stable or canary; or raises RolloutError."""
 
     def promoted(current: Rollout | None, on_disk: Sequence[int]) -> Rollout:
         current = current or _assumed(on_disk)
@@ -195,10 +188,9 @@ def _numbers(paths: Sequence[Path]) -> list[int]:
 
 
 def _listing(on_disk: Sequence[int]) -> str:
-    older = len(on_disk) - _NAMED
-    names = ", ".join(map(str, on_disk[:_NAMED]))
+    older = f" and {len(on_disk) - _NAMED} older ones" if len(on_disk) > _NAMED else ""
     verb = "is" if len(on_disk) == 1 else "are"
-    return f"there {verb} {names}" + (f" and {older} older ones" if older > 0 else "")
+    return f"there {verb} {', '.join(map(str, on_disk[:_NAMED]))}{older}"
 
 
 def _read_text(model_folder: Path) -> str:

@@ -1,8 +1,4 @@
-"""The architectures of ``keras.applications`` by name; light to import.
-
-What each takes is from its page in Keras's documentation: the smallest image, and the range of the
-pixels that its ``preprocess_input`` makes.
-"""
+"""The architectures of ``keras.applications``, as its documentation has them; light to import."""
 
 from typing import NamedTuple
 

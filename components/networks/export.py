@@ -23,18 +23,14 @@ _WARMUP_BATCHES = (1, 8)
 
 
 class ServingModel(tf.Module):
-    """A trained network together with its preprocessing graph and its class names.
-
-    ``head`` is ``model.head``, or ``multi-label``.
-    """
+    """A trained network with its preprocessing graph and class names; ``head``: ``model.head``."""
 
     def __init__(
         self, model: keras.Model, transform: tft.TFTransformOutput, classes: list[str], head: str
     ):
         super().__init__()
-        # A Keras variable that is tracked is saved beside the tf.Variable that it wraps, and a
-        # loader that replays the graph, as TensorFlow Serving's, restores only the first while the
-        # signatures read the second. So the model is called, and what it wraps is tracked.
+        # A Keras variable that is tracked is saved beside the tf.Variable that it wraps, and
+        # TensorFlow Serving restores only the first while the signatures read the second.
         self._network = functools.partial(model, training=False)
         self.weights = [weight.value for weight in model.weights]
         self.seed_generators = [state.value for state in random_states(model)]
@@ -65,10 +61,7 @@ class ServingModel(tf.Module):
 
     @tf.function(autograph=False)
     def serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Encoded images, string [batch], to class names and scores [batch, num_classes].
-
-        The scores of an image sum to 1, but for multi-label, where each is a class's own.
-        """
+        """Encoded images, string [batch], to class names and scores [batch, num_classes]."""
         raw = {features.IMAGE_KEY: image_bytes[:, tf.newaxis]}
         return self._predict(self.preprocess(raw)[features.IMAGE])
 
@@ -102,34 +95,22 @@ def save(
     sample_images: list[bytes],
     facts: Mapping[str, object] | None = None,
 ) -> None:
-    """Writes the SavedModel, with warm-up requests made of real images.
-
-    Args:
-      serving_model, directory: what to export, and where; what is there is replaced.
-      sample_images: a few encoded images of the eval split.
-      facts: about the training, for ``darkroom inspect``.
-    """
+    """Replaces the SavedModel in a directory; ``sample_images``, encoded, are for its warm-up."""
     if Path(directory).is_dir():
         shutil.rmtree(directory)
     tf.saved_model.save(serving_model, directory, signatures=serving_model.signatures())
     warmup = Path(directory, signatures.WARMUP_PATH)
     warmup.parent.mkdir(parents=True)
-    contents = {
-        signatures.CONTRACT_PATH: serving_model.contract,
-        description.FACTS_PATH: facts or {},
-    }
-    for name, content in contents.items():
+    names = signatures.CONTRACT_PATH, description.FACTS_PATH
+    for name, content in zip(names, (serving_model.contract, facts or {}), strict=True):
         Path(directory, name).write_text(json.dumps(content, indent=2), encoding="utf-8")
     with tf.io.TFRecordWriter(str(warmup)) as writer:
         for batch_size in _WARMUP_BATCHES:
             images = (sample_images * batch_size)[:batch_size]
-            request = predict_pb2.PredictRequest()
-            request.model_spec.signature_name = signatures.SERVING
-            inputs = tf.make_tensor_proto(images, tf.string)
-            request.inputs[signatures.IMAGE_BYTES].CopyFrom(inputs)
-            log = prediction_log_pb2.PredictLog(request=request)
-            entry = prediction_log_pb2.PredictionLog(predict_log=log)
-            writer.write(entry.SerializeToString())
+            tensor = tf.make_tensor_proto(images, tf.string)
+            spec, inputs = {"signature_name": signatures.SERVING}, {signatures.IMAGE_BYTES: tensor}
+            log = {"request": predict_pb2.PredictRequest(model_spec=spec, inputs=inputs)}
+            writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
 
 
 def _ends_in(layer: keras.Layer, activation: str) -> bool:

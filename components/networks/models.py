@@ -5,11 +5,10 @@ returns a compiled ``keras.Model`` from images [batch, height, width, channels],
 graph makes them, to logits [batch, num_classes], or to scores where the last layer has a softmax.
 
 ``config.model.head`` says what the outputs mean: ``softmax``, one of the classes; ``multi-label``,
-yes or no to each; ``binary``, one output [batch, 1], for the second of two classes. The scores of
-the latter two come from a sigmoid.
+yes or no to each; ``binary``, one output [batch, 1], for the second of two classes.
 
-The same function serves fixed training and search. Hyperparameters that the search space names by
-configuration key arrive in ``config``; others are asked for with KerasTuner's ``hp.Float(...)``.
+Hyperparameters that the search space names by configuration key arrive in ``config``; others are
+asked for with KerasTuner's ``hp.Float(...)``.
 """
 
 import math
@@ -39,10 +38,7 @@ _OPTIMIZERS = {
 def build_model(
     hp: keras_tuner.HyperParameters, config: NetworkSettings, num_classes: int
 ) -> keras.Model:
-    """The model that the configuration, with a trial's values in it, names.
-
-    ``hp`` are the trial's hyperparameters; empty where nothing is searched.
-    """
+    """The model that the configuration names; ``hp`` are a trial's hyperparameters, or empty."""
     if config.model.head == "binary" and num_classes != 2:
         raise DarkroomError(
             f"model.head is binary, which is for two classes, and the train split has "
@@ -84,11 +80,7 @@ def _outputs(config: NetworkSettings, num_classes: int) -> int:
 
 
 def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """A network's input, and what comes of it: the same, or what ``model.input_layer`` makes.
-
-    A UserCodeError where the layer raised, or can't be traced to a graph; a DarkroomError where it
-    is no layer, gives no images, or calls Python from the graph.
-    """
+    """A network's input, and what ``model.input_layer`` makes of it; or an error of that layer."""
     images = keras.Input(_shape(config), name="image")
     path = config.model.input_layer
     if path is None:
@@ -98,8 +90,8 @@ def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor
     if not isinstance(layer, keras.Layer):
         raise DarkroomError(f"{who}: expected a keras.Layer, received {layer!r}.")
     output = user_code.call(layer, who, images, failed=tracing.FAILED)
-    if not isinstance(output, keras.KerasTensor) or len(output.shape) != 4:
-        is_tensor = isinstance(output, keras.KerasTensor)
+    is_tensor = isinstance(output, keras.KerasTensor)
+    if not is_tensor or len(output.shape) != 4:
         received = f"shape {output.shape}" if is_tensor else repr(output)
         raise DarkroomError(
             f"{who}: expected it to give images [batch, height, width, channels], "
@@ -115,17 +107,13 @@ def cnn(config: NetworkSettings, num_classes: int) -> keras.Model:
     model = config.model
     for number, block in enumerate(map(_listed, model.filters)):
         for place, filters in enumerate(block):
-            size = model.first_kernel_size if number == place == 0 else None
+            size = (model.first_kernel_size if number == place == 0 else None) or model.kernel_size
             # Batch normalisation of the last one comes right after it, with a bias of its own.
             last = place == len(block) - 1
             before = last and model.normalize == "before"
-            hidden = keras.layers.Conv2D(
-                filters,
-                size or model.kernel_size,
-                padding=model.padding,
-                use_bias=not before,
-                kernel_initializer=model.initializer,
-            )(hidden)
+            options = {"padding": model.padding, "kernel_initializer": model.initializer}
+            convolution = keras.layers.Conv2D(filters, size, use_bias=not before, **options)
+            hidden = convolution(hidden)
             if before:
                 hidden = keras.layers.BatchNormalization()(hidden)
             hidden = keras.layers.Activation(model.activation)(hidden)
@@ -138,10 +126,7 @@ def cnn(config: NetworkSettings, num_classes: int) -> keras.Model:
 
 
 def residual(config: NetworkSettings, num_classes: int) -> keras.Model:
-    """Stages of pre-activated residual blocks (He et al. 2016), then the mean over all places.
-
-    Stage after stage has the next of ``model.filters`` and half the height and width.
-    """
+    """Stages of pre-activated residual blocks (He et al. 2016), each of half height and width."""
     images, hidden = begin(config)
     widths = [width for group in config.model.filters for width in _listed(group)]
     hidden = _convolution(hidden, widths[0], 3, 1, config.model)
@@ -184,11 +169,7 @@ def _convolution(
 
 
 def application(config: NetworkSettings, num_classes: int) -> keras.Model:
-    """An architecture of ``keras.applications`` with a classifier of ours.
-
-    It gets pixels in the range that it was made for, whatever the transform graph gives: so
-    another architecture is another name, and nothing else.
-    """
+    """An architecture of ``keras.applications``, in its own range of pixels, and our classifier."""
     name = config.model.name
     images, hidden = begin(config)
     shape = images.shape[1:]
@@ -231,7 +212,6 @@ class _Pixels(keras.layers.Layer):
         self.pixels = pixels
 
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
-        """float32 [batch, height, width, 3] to the same shape."""
         if self.pixels == "signed":
             return images * 2.0 - 1.0
         if self.pixels == "bytes":
@@ -271,8 +251,6 @@ def compiled(model: keras.Model, config: NetworkSettings) -> keras.Model:
 
 
 class _Smoothed(keras.losses.Loss):
-    """A cross-entropy with label smoothing."""
-
     def __init__(self, label_smoothing: float = 0.0, **options: object):
         super().__init__(**options)
         self.label_smoothing = label_smoothing
@@ -317,9 +295,8 @@ def _steps_per_execution(model: keras.Model, training: sections.Training) -> int
         return 1  # Keras 3.8's loop of steps fails in TensorFlow where an iterator has replicas
     values = training.batch_size * math.prod(model.input_shape[1:])
     most: int = max(1, min(training.steps_per_execution, _VALUES_PER_EXECUTION // values))
-    if training.steps_per_epoch is None:
-        return most
-    return max(n for n in range(1, most + 1) if training.steps_per_epoch % n == 0)
+    steps = training.steps_per_epoch
+    return most if steps is None else max(n for n in range(1, most + 1) if steps % n == 0)
 
 
 def _listed(group: int | list[int]) -> list[int]:

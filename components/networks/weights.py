@@ -16,9 +16,8 @@ from darkroom.components.networks import parts
 def load(model: keras.Model, source: str) -> None:
     """Sets the weights of a network's backbone, and of its classifier where that fits.
 
-    ``model`` is one of ``models``, in two parts; ``source`` a ``.weights.h5`` or ``.keras`` file of
-    such a model, or of a backbone alone, or the folder of a pushed version. A DarkroomError where
-    they are not there, or belong to another network.
+    ``source`` is a ``.weights.h5`` or ``.keras`` file of a model of ``models``, or of a backbone
+    alone, or the folder of a pushed version. A DarkroomError where it isn't there, or doesn't fit.
     """
     backbone = model.get_layer(parts.BACKBONE)
     classifier = model.get_layer(parts.CLASSIFIER)
@@ -60,10 +59,7 @@ def _pushed(folder: str) -> list[list[np.ndarray]]:
 
 
 def _load_h5(model: keras.Model, backbone: keras.Model, source: str) -> None:
-    """The whole model's, the backbone's, or those of the architecture of keras.applications in it.
-
-    A classifier of other classes is left as it is.
-    """
+    """The whole model's, the backbone's, or an architecture's of keras.applications in it."""
     architectures = [layer for layer in backbone.layers if isinstance(layer, keras.Model)]
     reasons = []
     for part in (model, backbone, *architectures):
@@ -93,9 +89,8 @@ def _reason(warning: str) -> str | None:
     if left_out.shapes is None:
         return left_out.words
     own, other = left_out.shapes
-    return (
-        f"the layer {left_out.first or 'a layer'} has shape {own}, the file {other} in its place."
-    )
+    layer = f"the layer {left_out.first or 'a layer'}"
+    return f"{layer} has shape {own}, the file {other} in its place."
 
 
 def _assign(part: keras.Model, values: Sequence[np.ndarray], source: str) -> None:

@@ -1,13 +1,9 @@
-"""What is said and drawn beside a training or a search: it decides nothing that is made.
-
-So it is imported by name, which the fingerprint of a node's code doesn't follow: another word or
-colour makes no node run again.
-"""
+"""What is said and drawn beside a training or a search: another word makes no node run again."""
 
 import importlib
 from types import ModuleType
 
 
 def module(name: str) -> ModuleType:
-    """A module of ``components``, such as ``training.diagnosis``."""
+    """A module of ``components`` by its name, which the fingerprint of code doesn't follow."""
     return importlib.import_module(f"darkroom.components.{name}")

@@ -1,7 +1,4 @@
-"""Random changes of training images, so that a network can't learn them by heart.
-
-They come after the preprocessing that is kept in memory, and never in evaluation or serving.
-"""
+"""Random changes of training images, after the preprocessing that is kept in memory."""
 
 from collections.abc import Callable
 
@@ -39,14 +36,9 @@ def augment(
 
 
 class _Seeds(keras.random.SeedGenerator):
-    """Seeds from the training's seed and the step.
-
-    Keras's own generator keeps a variable, which would put the batches into an order, one after the
-    other; and what it draws would depend on how often it drew before.
-    """
+    """Seeds from int64 [2]; what Keras's own draws depends on how often it drew before."""
 
     def __init__(self, seed: tf.Tensor):
-        """Begins with int64 [2]."""
         self._seed, self._count = seed, 0
 
     def next(self, ordered: bool = True) -> tf.Tensor:
@@ -79,13 +71,12 @@ class _OfImage:
     """One random change, as Keras's layers have it; theirs want pixels in a known range."""
 
     def __init__(self, change: Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor], amount: float):
-        """Of images float32 [batch, height, width, channels], by two numbers for each image."""
+        """Of images [batch, height, width, channels], by numbers from -1 to 1 [batch, 2]."""
         self._change, self._amount = change, amount
 
     def get_random_transformation(
         self, images: tf.Tensor, training: bool, seed: _Seeds
     ) -> tf.Tensor:
-        """Numbers from -1 to 1, float32 [batch, 2]."""
         return tf.random.stateless_uniform((tf.shape(images)[0], 2), seed.next(), -1.0, 1.0)
 
     def transform_images(self, images: tf.Tensor, chosen: tf.Tensor, training: bool) -> tf.Tensor:

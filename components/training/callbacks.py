@@ -70,10 +70,7 @@ class Diagnose(keras.callbacks.Callback):
 
 
 class Curves(keras.callbacks.Callback):
-    """Writes metrics for TensorBoard under the names that Keras's TensorBoard callback gives them.
-
-    That one can't write what an interrupted run had done before, nor count over several fits.
-    """
+    """Writes metrics as Keras's TensorBoard callback does, which counts no epochs done before."""
 
     def __init__(self, folder: str):
         """Writes to the folders ``train`` and ``validation`` below ``folder``."""

@@ -46,15 +46,11 @@ def read(path: str) -> State | None:
         with np.load(io.BytesIO(remote.read(path)) if remote.is_remote(path) else path) as file:
             facts = json.loads(str(file["facts"]))
             count, best = facts.pop("counts")
-            return State(
-                **{
-                    **facts,
-                    "stopping": Stopping(**facts["stopping"]),
-                    "earlier": TrainingHistory.model_validate(facts["earlier"]),
-                },
-                variables=[file[f"variable{number}"] for number in range(count)],
-                best_weights=[file[f"best{number}"] for number in range(best)],
-            )
+            facts["stopping"] = Stopping(**facts["stopping"])
+            facts["earlier"] = TrainingHistory.model_validate(facts["earlier"])
+            variables = [file[f"variable{number}"] for number in range(count)]
+            best_weights = [file[f"best{number}"] for number in range(best)]
+            return State(**facts, variables=variables, best_weights=best_weights)
     except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile):
         return None
 
@@ -63,10 +59,7 @@ class Checkpoint:
     """A file that holds the newest state of one training, and is whole or not there."""
 
     def __init__(self, folder: str, writes: bool = True, **determined_by: object):
-        """A training that other facts determine has another file in ``folder``, or below a URI.
-
-        Of several machines, only the chief ``writes``.
-        """
+        """Of a training that these facts determine, in a folder or URI; only a chief ``writes``."""
         text = json.dumps(determined_by, sort_keys=True)
         self._folder, self._writes = folder, writes
         self.path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:16] + ".npz")
@@ -138,16 +131,13 @@ class Keep(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         before = self.state.history if self.state else {}
         best = self._stopping.best
+        best = None if best is None else float(best)
         self.state = State(
             stage=self._stage,
             epoch=epoch + 1,
             over=bool(self.model.stop_training),
             history={n: [*before.get(n, []), float(value)] for n, value in (logs or {}).items()},
-            stopping=Stopping(
-                self._stopping.wait,
-                None if best is None else float(best),
-                self._stopping.best_epoch,
-            ),
+            stopping=Stopping(self._stopping.wait, best, self._stopping.best_epoch),
             variables=[],
             best_weights=[],
             earlier=self._earlier,
@@ -168,10 +158,7 @@ class Keep(keras.callbacks.Callback):
 def keep_every(
     every: int, model: keras.Model, folder: str, before: int
 ) -> keras.callbacks.Callback:
-    """Writes the weights of a model, of which a part may be fitted, after every so many epochs.
-
-    They are counted on from ``before``.
-    """
+    """Writes all weights of a model after every so many epochs, counted on from ``before``."""
 
     def save(epoch: int, logs: dict[str, float]) -> None:
         number = before + epoch + 1

@@ -12,10 +12,7 @@ _ROWS, _COLUMNS = 8, 10
 
 
 def draw(images: np.ndarray, config: Augmentation, seed: int, path: str) -> None:
-    """Writes a PNG of what the network sees: a row for each image, the original first.
-
-    ``images`` are preprocessed, float32 [count, height, width, channels].
-    """
+    """Writes a PNG: a row for each image [count, height, width, channels], the original first."""
     images = images[:_ROWS]
     batch = tf.data.Dataset.from_tensors((images, np.zeros(len(images)))).repeat()
     steps = tf.data.Dataset.zip(tf.data.Dataset.range(_COLUMNS - 1), batch)

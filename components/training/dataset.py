@@ -25,13 +25,13 @@ _CHUNK = 256
 PREFETCHED = 4
 # tf.data's own care for speed costs more here than it gives, as the examples are at hand.
 OPTIONS = tf.data.Options()
-# An iterator with autotuning waits at its end until the tuner's next turn, which comes after
-# 5, 10, 20, 41 s: every epoch would end with an idle wait of a third of its time.
+# With autotuning every epoch ends with an idle wait for the tuner's next turn, a third of its time.
 OPTIONS.autotune.enabled = False
 # Every new iterator would optimise the whole transform graph again: half a second per epoch.
 OPTIONS.experimental_optimization.apply_default_optimizations = False
 # Batches that are taken out of memory in one go, and how large they may be together.
 _CHUNK_BATCHES, _CHUNK_BYTES = 32, 4 * 2**20
+_FLOATS = Coding()
 
 
 class Examples:
@@ -41,14 +41,14 @@ class Examples:
         self,
         inputs: Rows,
         labels: np.ndarray,
-        coding: Coding | None = None,
+        coding: Coding = _FLOATS,
         copies: int = 1,
         rows: np.ndarray | None = None,
     ):
         """Keeps what was made already.
 
         Args:
-          inputs: of the network, [copies × count, ...], as ``coding`` encodes them, if at all.
+          inputs: of the network, [copies × count, ...], as ``coding`` encodes them.
           labels: class numbers [count], or of multi-label data 0 and 1 [count, num_classes].
           coding, copies: the inputs have each example so often, in different augmentations.
           rows: numbers of the inputs that the examples have, [count]; None: one after the other.
@@ -72,8 +72,7 @@ class Examples:
             labels=self.labels,
             shape=self.inputs.shape,
             dtype=self.inputs.dtype.str,
-            coded=self.coding is not None,
-            ends=self.coding.ends if self.coding else (),
+            ends=self.coding.ends,
         )
 
     @classmethod
@@ -81,9 +80,9 @@ class Examples:
         """Those of a folder, up to ``budget`` bytes of them in memory."""
         with np.load(os.path.join(folder, "facts.npz")) as facts:
             labels, shape, ends = facts["labels"], tuple(facts["shape"].tolist()), facts["ends"]
-            dtype, coded = str(facts["dtype"]), bool(facts["coded"])
+            dtype = str(facts["dtype"])
         inputs = Rows.of_file(os.path.join(folder, "inputs"), shape, dtype, len(labels), budget)
-        return cls(inputs, labels, Coding(*ends) if coded else None)
+        return cls(inputs, labels, Coding(*ends))
 
     def counts(self) -> Counter[int]:
         if self.labels.ndim == 1:
@@ -126,7 +125,7 @@ class Examples:
         if in_chunks:
             slices = tf.data.Dataset.from_tensor_slices
             triples = triples.flat_map(untouched(lambda *chunk: slices(chunk)))
-        decode = self.coding.decode if self.coding else tf.identity
+        decode = self.coding.decode
         return triples.map(untouched(lambda step, inputs, labels: (step, decode(inputs), labels)))
 
     def first(self, count: int) -> np.ndarray:
@@ -145,10 +144,7 @@ def splits(
     budget: int,
     place: str | None = None,
 ) -> Splits:
-    """The preprocessed examples of train and eval, which share ``budget`` bytes of memory.
-
-    If they are kept in ``place``, from ``place_for``, nothing is decoded again.
-    """
+    """Train and eval, preprocessed or kept in ``place``; they share ``budget`` bytes of memory."""
     if place is not None and os.path.exists(place):
         return kept(place, budget)
     train = preprocessed(train_files, transform, budget)
@@ -195,7 +191,7 @@ def preprocessed(
     chunks = _transformed(records(file_patterns).batch(_CHUNK), transform)
     coding = coding or _coding(chunks.element_spec[0].shape[1:], transform)
     # None: images were resized, or changed by a function of the user's; float16 takes anything.
-    examples = _fill(chunks, coding, budget) or _fill(chunks, Coding(), budget)
+    examples = _fill(chunks, coding, budget) or _fill(chunks, _FLOATS, budget)
     assert examples is not None
     return examples
 

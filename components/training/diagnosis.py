@@ -16,10 +16,7 @@ _PLATEAU_FALL = 0.005
 
 
 def diagnose(history: History, constant_accuracy: float) -> dict[str, str]:
-    """What is wrong with a training, a sentence for each rule; empty where nothing is.
-
-    ``constant_accuracy`` is what always giving the same answer reaches in the train split.
-    """
+    """What is wrong, a sentence for each rule; ``constant_accuracy`` as in ``TrainingHistory``."""
     losses = history["loss"]
     for epoch, loss in enumerate(losses, 1):
         if not math.isfinite(loss):
@@ -43,6 +40,8 @@ def diagnose(history: History, constant_accuracy: float) -> dict[str, str]:
             f"The training loss doesn't fall ({losses[0]:.3g} to {losses[-1]:.3g}). Try a higher "
             "or a lower training.learning_rate, or a larger model."
         )
+    last = max(3, len(losses) // 3)
+    is_flat = len(losses) >= 2 * last and losses[-1] > losses[-last] * (1 - _PLATEAU_FALL)
     since = _overfits_since(history.get("val_loss", []), losses)
     if since is not None:
         best = min(history["val_loss"])
@@ -51,7 +50,7 @@ def diagnose(history: History, constant_accuracy: float) -> dict[str, str]:
             f"{history['val_loss'][-1]:.3g} while the training loss falls. Try augmentation, a "
             "higher model.dropout, training.patience, or more images."
         )
-    elif falls and not at_chance and _is_flat(losses):
+    elif falls and not at_chance and is_flat:
         sentences["plateau"] = (
             f"The training loss has stood still at {losses[-1]:.3g} for the last third of the "
             "epochs. Fewer epochs would do, or try training.schedule: cosine."
@@ -81,8 +80,3 @@ def _overfits_since(validation: Sequence[float], losses: Sequence[float]) -> int
     best = min(range(len(validation)), key=lambda epoch: validation[epoch])
     rose = validation[-1] > max(validation[best] * (1 + _RISE), validation[best] + _LEAST_RISE)
     return best if rose and losses[-1] < losses[best] else None
-
-
-def _is_flat(losses: Sequence[float]) -> bool:
-    last = max(3, len(losses) // 3)
-    return len(losses) >= 2 * last and losses[-1] > losses[-last] * (1 - _PLATEAU_FALL)

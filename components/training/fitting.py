@@ -37,11 +37,8 @@ def fit(
 ) -> Fitted:
     """Fits a compiled model on preprocessed examples, with early stopping.
 
-    Args:
-      model, config, train, validation, callbacks: the latter are added to those of any fit.
-      augmented: whether training examples are changed as ``augmentation`` says.
-      keep: called with Keras's EarlyStopping, returns the ``checkpoint.Keep`` of this fit.
-      until: stop after so many of the ``training.epochs``.
+    The ``callbacks`` are added to those of any fit; ``keep`` makes its ``checkpoint.Keep``. It
+    stops after ``until`` of the ``training.epochs``.
     """
     training = config.training
     _check(model, training, len(train))
@@ -134,7 +131,6 @@ def _changed(
     changes: sections.Augmentation | None,
     training: sections.Training,
 ) -> tf.data.Dataset:
-    """A feed's batches as Keras takes them: augmented, with weights where there are any."""
     share = feed.share
     balanced = _balanced(train) if training.class_weights == "balanced" else None
     if balanced is None and share.of == 1:
@@ -146,16 +142,11 @@ def _changed(
         return step, inputs, labels if balanced is None else (labels, balanced(labels))
 
     changed = augmentation.augment(feed.batches().map(prepare), changes, training.seed)
-    if balanced is None:
-        return changed
-    return changed.map(lambda inputs, weighed: (inputs, *weighed))
+    return changed.map(lambda inputs, weighed: (inputs, *weighed)) if balanced else changed
 
 
 def _balanced(train: dataset.Examples) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Weights of labels, in their shape: all classes weigh the same together, images 1 on average.
-
-    Of multi-hot labels yes and no to a class weigh the same together.
-    """
+    """Weights of labels: classes, or of multi-hot labels yes and no, weigh the same together."""
     counts = np.array([count for _, count in sorted(train.counts().items())])
     if train.labels.ndim == 1:
         of_class = np.zeros(max(train.counts()) + 1, np.float32)
@@ -173,9 +164,7 @@ class Diverged(DarkroomError):
 class StopAtNaN(keras.callbacks.Callback):
     """Ends a training whose loss is no number any more, and says where."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._epoch = 0
+    _epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch = epoch

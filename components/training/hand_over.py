@@ -11,11 +11,7 @@ from darkroom.components.base.settings import Value
 
 
 class HandOver(ArtifactFile):
-    """The best trial: KerasTuner's HyperParameters as plain data, and how to go on with it.
-
-    TFX wants all of it in a single file, under this name, which its Trainer reads as
-    ``fn_args.hyperparameters``.
-    """
+    """The best trial; TFX wants one file, which Trainer gets as ``fn_args.hyperparameters``."""
 
     FILE: ClassVar[str] = "best_hyperparameters.txt"
 

@@ -48,10 +48,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 class LearningRateScan(Component):
-    """A few short epochs at each of many learning rates.
-
-    Outputs ``model_run``: what was found.
-    """
+    """A few short epochs at each of many learning rates."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
     INPUTS: ClassVar = {
@@ -62,10 +59,7 @@ class LearningRateScan(Component):
 
 
 def scan(config: ScanSettings, num_classes: int, splits: dataset.Splits) -> list[ScannedRate]:
-    """Fits the configured model from the same initial weights at each rate.
-
-    Of a network that is transferred, the classifier is fitted.
-    """
+    """Fits the model, of a transferred one the classifier, from the same weights at each rate."""
     scanned, training = config.lr_scan, config.training
     rates = np.geomspace(scanned.min, scanned.max, scanned.points).tolist()
     frozen = None

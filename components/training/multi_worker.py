@@ -1,8 +1,7 @@
 """One training on several machines: the chief's side in the Trainer node, and everybody's part.
 
-The training itself runs in a process of its own on each machine, the chief's too: where one is
-lost, TensorFlow's collectives fail on the others and can't begin again in the same process. All of
-them start anew then, and go on from the chief's last checkpoint. Light to import.
+It runs in a process of its own on each machine: where one is lost, TensorFlow's collectives can't
+begin again in the same process. All start anew then, from the chief's checkpoint. Light to import.
 """
 
 import contextlib
@@ -44,7 +43,7 @@ def train(
 ) -> None:
     """Trains on all machines, of which this is the chief, until the checkpoint has all epochs.
 
-    ``path`` is of a file that all of them see; ``done`` says how many epochs the checkpoint has. A
+    ``path`` is of a file that all see; ``done`` says how many epochs the checkpoint has. A
     DarkroomError where it failed, or the machines were lost again and again.
     """
     progress.report("Trainer", f"waiting for the other machines, {this.size - 1} in all")
@@ -92,10 +91,7 @@ def _run(path: str, number: int) -> tuple[str, str]:
 
 
 def main(path: str, number: int) -> None:
-    """Does a machine's part in the training of this number, in a process of its own.
-
-    On the chief it answers with a JSON object in each line; elsewhere its exit code tells.
-    """
+    """Does a machine's part; the chief's answers in lines of JSON, others' by their exit code."""
     answers, this = shared_work.answers(), cluster.read()
     assert this is not None
 
@@ -109,11 +105,13 @@ def main(path: str, number: int) -> None:
         if work.number == number:
             if this.addresses != work.facts["cluster"]:
                 # Wrongly set up, or left by a run that was stopped.
-                _print(
+                print(
                     f"darkroom worker: {cluster.VARIABLE} names other machines here than on the "
                     f"chief: {this.addresses} here, {work.facts['cluster']} there. If that run "
                     "goes on, set the same cluster on all of them. If it was stopped, the next one "
-                    "is waited for."
+                    "is waited for.",
+                    file=sys.stderr,
+                    flush=True,
                 )
                 os._exit(shared_work.LOST)
             shared_work.Reporter(
@@ -130,13 +128,9 @@ def main(path: str, number: int) -> None:
             code, state, message = shared_work.LOST, shared_work.RUNNING, _who(error)
         else:
             logging.getLogger("darkroom").exception("the training failed")
-        _print(f"darkroom: {message}")
+        print(f"darkroom: {message}", file=sys.stderr, flush=True)
         answer({"state": state, "message": message})
         os._exit(code)  # TensorFlow would wait for machines that are gone
-
-
-def _print(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
 
 
 def _train(this: cluster.Cluster, work: shared_work.Work) -> None:

@@ -74,8 +74,7 @@ class Rows:
     def take(self, indices: np.ndarray) -> np.ndarray:
         """The rows of these numbers, [len(indices), *shape]."""
         if self._file is None:
-            taken: np.ndarray = self._memory.take(indices, axis=0)
-            return taken
+            return np.take(self._memory, indices, axis=0)
         rows = np.empty((len(indices), *self.shape), self.dtype)
         for place, index in enumerate(indices):
             behind = int(index) - len(self._memory)
@@ -89,10 +88,7 @@ class Rows:
 
 
 class Coding:
-    """How images are kept: as uint8 where that loses nothing, else as float16.
-
-    float16 has 11 bits: its error is below a tenth of a step of 8-bit images.
-    """
+    """How images are kept: as uint8 where that loses nothing, else as float16 of 11 bits."""
 
     def __init__(self, *ends: np.ndarray):
         """As uint8 from black to white, [channels] each; without ``ends``: float16."""
@@ -111,10 +107,8 @@ class Coding:
         levels = (images - black) * (255.0 / (white - black))
         whole = np.rint(levels)
         fits = whole.min() >= 0 and whole.max() <= 255
-        if not (fits and abs(levels - whole).max() <= _LEVEL_TOLERANCE):  # so too if no numbers
-            return None
-        exact: np.ndarray = whole.astype(np.uint8)
-        return exact
+        exact = fits and abs(levels - whole).max() <= _LEVEL_TOLERANCE  # not so if no numbers
+        return whole.astype(np.uint8) if exact else None
 
     def decode(self, kept: tf.Tensor) -> tf.Tensor:
         images = tf.cast(kept, tf.float32)

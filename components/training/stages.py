@@ -94,11 +94,10 @@ class Training:
 
     def is_over(self) -> bool:
         """Whether the checkpoint has all epochs of all stages."""
-        state = self._checkpoint.read()
-        last = len(plan := _plan(self.model, self._config)) - 1
-        if state is None or state.stage < last:
+        state, plan = self._checkpoint.read(), _plan(self.model, self._config)
+        if state is None or state.stage < len(plan) - 1:
             return False
-        return state.over or state.epoch >= plan[last].config.training.epochs
+        return state.over or state.epoch >= plan[-1].config.training.epochs
 
     def run(self) -> TrainingHistory:
         """Trains ``model``, and returns what all stages came to."""
@@ -154,7 +153,6 @@ class Training:
     def _fit_stage(
         self, number: int, stage: Stage, earlier: TrainingHistory, curves: Curves
     ) -> TrainingHistory:
-        """Fits one stage; returns what it and those before it came to."""
         model, splits, config = self.model, self._splits, stage.config
         frozen = stage.unfrozen == []
         if frozen:
@@ -237,7 +235,6 @@ class Training:
         model.set_weights(warm.get_weights())
 
     def _compared_with_scratch(self, fitted: fitting.Fitted) -> Comparison:
-        """The first epochs, and those of a training from random weights."""
         epochs = self._config.transfer.scratch_epochs
         shorter = {"training.epochs": epochs, "training.export_epoch": "last"}
         config = self._config.with_values({"model.weights": None, **shorter})

@@ -19,11 +19,7 @@ from darkroom.components.transform import vocabulary
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """Trains the configured model and exports it; called by TFX's Trainer.
-
-    Writes the SavedModel to ``fn_args.serving_model_dir``, and the metrics of every epoch to
-    ``history.json`` in ``fn_args.model_run_dir``. A training that was interrupted goes on.
-    """
+    """Trains the configured model, from where it was interrupted, and exports it."""
     settings = TrainerSettings.unpack(fn_args.custom_config)
     best = HandOver.of(fn_args.hyperparameters)
     config = settings.with_values(best.values)
@@ -73,25 +69,18 @@ def run_fn(fn_args: FnArgs) -> None:
 
 
 def _train(
-    job: stages.TrainingJob,
-    splits: dataset.Splits,
-    chief: cluster.Cluster | None,
-    announcement: str,
+    job: stages.TrainingJob, splits: dataset.Splits, chief: cluster.Cluster | None, path: str
 ) -> tuple[stages.Training, TrainingHistory]:
-    """Trains here, or on all machines; returns the training, its model ready, and its course.
-
-    Where several machines train, a process of its own does so on this one too, and leaves a
-    checkpoint that has all epochs.
-    """
+    """Trains here, or in a process of its own on each machine, which leaves the last checkpoint."""
     if chief is None:
         training = stages.Training(job, splits)
         return training, training.run()
     with tempfile.TemporaryDirectory() as nowhere:  # the other process writes the curves
         training = stages.Training(job.model_copy(update={"run_folder": nowhere}), splits)
         if training.is_over():  # when this machine was lost after the last epoch
-            shared_work.conclude(announcement)
+            shared_work.conclude(path)
         else:
             if not os.path.exists(job.examples):
                 dataset.keep(splits, job.examples)  # decoded once for all of them
-            multi_worker.train(chief, announcement, job, training.done)
+            multi_worker.train(chief, path, job, training.done)
         return training, training.run()

@@ -15,11 +15,7 @@ from darkroom.components.training.rows import Rows
 def frozen_splits(
     backbone: keras.Model, splits: dataset.Splits, config: NetworkSettings
 ) -> dataset.Splits:
-    """What a backbone makes of train and eval split, once for all epochs to come.
-
-    That is kept in float32, in what ``training.cache_budget`` leaves; images of train are changed
-    ``augmentation.copies`` times.
-    """
+    """What a backbone makes of train, in ``augmentation.copies`` changes, and of eval split."""
     train, validation = splits
     left = fitting.budget(config.training) - train.inputs.held_bytes - validation.inputs.held_bytes
     kept = _outputs(backbone, train, config, left, config.augmentation)
@@ -49,11 +45,8 @@ def _outputs(
 
 
 def classifier(model: keras.Model, config: NetworkSettings) -> keras.Model:
-    """The classifier of a network, compiled to be trained alone.
-
-    With XLA, unless the configuration says otherwise: on two CPU cores it halved the time of the
-    dense layers, which the optimizer's many small operations take; convolutions take longer.
-    """
+    """The classifier of a network, compiled to be trained alone."""
+    # On two CPU cores XLA halved the time of dense layers; convolutions take longer.
     jit_compile = config.training.jit_compile is not False
     alone = config.with_values({"training.jit_compile": jit_compile})
     return models.compiled(model.get_layer(parts.CLASSIFIER), alone)
@@ -70,8 +63,7 @@ def compared(history: History, scratch: History, epochs: int) -> Comparison:
 def groups(backbone: keras.Model) -> list[list[keras.Layer]]:
     """The layers with weights from the top to the stem, in groups of the same resolution.
 
-    Batch normalisation stays as it is while a network is fine-tuned (Keras's guide to transfer
-    learning): statistics of few images would undo what was learnt.
+    Not batch normalisation: statistics of few images would undo what was learnt (Keras's guide).
     """
     layers = parts.leaves(backbone)
     sizes = [_places(layer) for layer in layers]

@@ -1,8 +1,4 @@
-"""A search for TensorBoard's HParams dashboard: its space, and each trial's values and end.
-
-The dashboard takes a trial's metrics from the curves that ``callbacks.Curves`` writes to
-folders below the trial's own.
-"""
+"""A search for TensorBoard's HParams dashboard: its space, and each trial's values and end."""
 
 import time
 from collections.abc import Mapping
@@ -19,10 +15,7 @@ from darkroom.components.training.hand_over import without_notes
 
 
 def experiment(folder: str, space: keras_tuner.HyperParameters, metrics: list[str]) -> None:
-    """Writes which hyperparameters, from which values, and which of Keras's metrics there are.
-
-    The ``folder`` is above all trials'; one name may be declared under several conditions.
-    """
+    """Writes which hyperparameters and metrics there are to the folder above all trials'."""
     declared: dict[str, list[declarations.HyperParameter]] = {}
     for hyperparameter in space.space:
         declared.setdefault(hyperparameter.name, []).append(hyperparameter)
@@ -52,20 +45,14 @@ def _write(folder: str, message: summary_pb2.Summary) -> None:
 
 def _domain(declared: list[declarations.HyperParameter]) -> api.Domain | None:
     """All values that declarations of one name allow; None where they are of several types."""
-    values: set[Value] = set()
-    for one in declared:
-        if isinstance(one, declarations.Int | declarations.Float):
-            values |= {one.min_value, one.max_value}
-        elif isinstance(one, declarations.Fixed):
-            values.add(one.value)
-        else:
-            values |= set(one.values)
+    numbers = [one for one in declared if isinstance(one, declarations.Int | declarations.Float)]
+    values: set[Value] = {end for one in numbers for end in (one.min_value, one.max_value)}
+    values.update(*(one.values for one in declared if one not in numbers))
     kinds = {type(value) for value in values}
     if kinds == {int, float}:
         values, kinds = {float(value) for value in values}, {float}
     if len(kinds) > 1:
         return None
-    if any(isinstance(one, declarations.Int | declarations.Float) for one in declared):
-        interval = api.IntInterval if kinds == {int} else api.RealInterval
-        return interval(min(values), max(values))
-    return api.Discrete(values)
+    if not numbers:
+        return api.Discrete(values)
+    return (api.IntInterval if kinds == {int} else api.RealInterval)(min(values), max(values))

@@ -20,21 +20,17 @@ _SEED, _TREES, _REPEATS = 0, 100, 20
 def importances(
     values: list[dict[str, Value]], scores: list[float], log: Collection[str] = frozenset()
 ) -> dict[str, float]:
-    """How much each hyperparameter mattered to the score.
+    """How much each hyperparameter mattered to the score: shares of 1, the largest first.
 
     A random forest is fitted from values to scores; a hyperparameter matters as much as the
     forest errs more when its values are shuffled among the trials (Breiman, Random Forests, 2001).
-    It says what made a difference among these trials, not which value is good.
+    Empty where trials with a score are fewer than ``FEWEST_TRIALS``, or don't tell.
 
     Args:
       values: hyperparameters of each trial; conditional ones may be missing. One that is a string
         in any trial is categorical.
       scores: of the same trials; one that is no finite number is left out with its trial.
       log: names of hyperparameters that were sampled on a logarithmic scale.
-
-    Returns:
-      Shares that sum to 1, the largest first, of hyperparameters that differ among the trials.
-      Empty where these are fewer than ``FEWEST_TRIALS``, or don't tell.
     """
     kept = [(v, s) for v, s in zip(values, scores, strict=True) if np.isfinite(s)]
     if len(kept) < FEWEST_TRIALS:

@@ -20,12 +20,7 @@ from darkroom.serving import files
 
 
 class Durable(compat.Oracle):
-    """An oracle whose state is one file, whole at any moment: nothing is lost, nothing done twice.
-
-    KerasTuner writes the state and each trial to files of their own, one after the other and not
-    in one step: a process that is killed in between leaves a trial that nobody runs, one that is
-    run again, or a file that can't be read.
-    """
+    """An oracle whose state is one file, replaced in one step; KerasTuner writes many."""
 
     path = ""  # of the file
     trials: dict[str, Trial]
@@ -101,12 +96,10 @@ class Durable(compat.Oracle):
         self.save()
 
 
-class _RandomSearch(Durable, oracles.RandomSearchOracle):
-    pass
+class _RandomSearch(Durable, oracles.RandomSearchOracle): ...
 
 
-class _Bayesian(Durable, oracles.BayesianOptimizationOracle):
-    pass
+class _Bayesian(Durable, oracles.BayesianOptimizationOracle): ...
 
 
 class _GridSearch(Durable, compat.GridSearchOracle):
@@ -127,11 +120,7 @@ class _GridSearch(Durable, compat.GridSearchOracle):
 
 
 class _Hyperband(Durable, oracles.HyperbandOracle):
-    """KerasTuner's, which can be given more iterations when it is done.
-
-    And for which a trial that failed is the worst of its round: KerasTuner itself waits for it for
-    ever, and nothing of the bracket gets to its full epochs.
-    """
+    """KerasTuner's, where a failed trial is the worst of its round, not waited for for ever."""
 
     hyperband_iterations: int
 
@@ -160,8 +149,6 @@ class _Hyperband(Durable, oracles.HyperbandOracle):
 
 
 class _List(Durable):
-    """The trials that the user has written down."""
-
     def __init__(self, trials: list[dict[str, Value]], **options: object):
         super().__init__(max_trials=len(trials), **options)
         self._values = trials
@@ -267,12 +254,10 @@ def _declare(
     step = None if values.step is None else kind(values.step)
     numbers = {"min_value": low, "max_value": high, "step": step, "sampling": values.sampling}
     if default is not None:
-        default = min(max(default, low), high)
+        default = wanted = min(max(default, low), high)
         if exact:
-            declared = keras_tuner.HyperParameters()
-            getattr(declared, name)("", **numbers)
-            wanted = default
-            default = min(declared.space[0].values, key=lambda value: abs(value - wanted))
+            declared = getattr(declarations, name)("", **numbers)
+            default = min(declared.values, key=lambda value: abs(value - wanted))
     getattr(hp, name)(key, **numbers, default=default)
 
 
@@ -289,10 +274,10 @@ def plan(oracle: Durable, config: TunerSettings) -> Plan | None:
     if isinstance(oracle, _Hyperband):
         times, trials, epochs = oracle.hyperband_iterations, 0, 0
         for rounds in compat.hyperband_brackets(oracle):
-            trials += sum(each.trials for each in rounds)
             before = [0, *(each.epochs for each in rounds[:-1])]
-            more = [each.epochs - since for each, since in zip(rounds, before, strict=True)]
-            epochs += sum(each.trials * new for each, new in zip(rounds, more, strict=True))
+            for each, since in zip(rounds, before, strict=True):
+                trials += each.trials
+                epochs += each.trials * (each.epochs - since)
         return Plan(trials * times, epochs * times)
     most: float = oracle.max_trials or math.inf
     if tuner.algorithm != "list":

@@ -1,5 +1,6 @@
 """What Tuner left behind. Light to import."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,10 @@ def best_hyperparameters(artifact: "Artifact") -> dict[str, Value]:
 def search(tuner_results: "Artifact") -> tuple[list[TrialRow], Path | None]:
     """The trials without their curves, best first, and a picture of them."""
     rows = [row._replace(history=None) for row in TunerResults.read(tuner_results.uri).rows]
-    try:
+    with contextlib.suppress(FileNotFoundError):
         picture = remote.file(tuner_results.uri, TunerResults.PICTURE)
-    except FileNotFoundError:
-        return rows, None
-    return rows, picture if picture.exists() else None
+        return rows, picture if picture.exists() else None
+    return rows, None
 
 
 def read(status: Status, outputs: Outputs) -> str:

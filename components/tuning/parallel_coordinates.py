@@ -36,11 +36,7 @@ class _Axis(NamedTuple):
 def draw(
     rows: list[TrialRow], objective: str, maximize: bool, log: Collection[str], path: str
 ) -> None:
-    """Draws the trials as lines over parallel axes, and what mattered as bars below, as a PNG.
-
-    The best of the ``objective`` is at the top of its axis, whether or not it is to ``maximize``.
-    Axes of the names in ``log`` are logarithmic.
-    """
+    """Draws a PNG: trials as lines over axes, some of them ``log``, and what mattered as bars."""
     done = [(row.hyperparameters, row.score) for row in rows if row.score is not None]
     mattered = importances([values for values, _ in done], [score for _, score in done], log)
     others = (name for row in rows for name in row.hyperparameters)
@@ -184,7 +180,6 @@ def _draw_bars(plot: Axes, mattered: dict[str, float], count: int, width: float)
 
 
 def _broken(name: str) -> list[str]:
-    """The lines of a name that is broken after its dots and underscores."""
     spaced = re.sub(r"(?<=[._/])", " ", name)
     return [line.replace(" ", "") for line in textwrap.wrap(spaced, _NAME_WIDTH)]
 

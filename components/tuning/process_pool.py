@@ -121,8 +121,7 @@ class ProcessPool:
     def run(self, look: Callable[[], None], remote_at_work: Callable[[], bool]) -> None:
         """Runs trials until the oracle has no more, and other machines, too, run none.
 
-        Calls ``look`` from time to time, and whenever a trial has ended. A DarkroomError where
-        processes can't even be started.
+        Calls ``look`` now and then, and when a trial has ended. DarkroomError: no process starts.
         """
         while any([self._give_trials(), self.busy, remote_at_work()]):
             look()

@@ -1,10 +1,4 @@
-"""Trials on other machines, by KerasTuner's own protocol and the environment that it reads.
-
-The machine on which the pipeline runs has KERASTUNER_TUNER_ID=chief, and the address at which the
-others find it in KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT. Theirs are any other ids, and
-they see the search's folder, which all trials write to, under the same path; ``darkroom worker``
-finds it there.
-"""
+"""Trials on other machines, by KerasTuner's own protocol: docs/platforms/machines.md."""
 
 import contextlib
 import os
@@ -55,10 +49,7 @@ def check() -> None:
 
 @contextlib.contextmanager
 def served(oracle: Durable, folder: str) -> Iterator[Callable[[], bool]]:
-    """Gives other machines trials, where the environment says that this is the chief.
-
-    The function says whether others are at work, and takes back the trials of those that are gone.
-    """
+    """Gives others trials, if this is the chief; the function says whether any are at work."""
     if compat.is_chief() is None:
         yield lambda: False
         return

@@ -58,9 +58,8 @@ class Search(keras_tuner.Tuner):
     ):
         """Prepares a search, or goes on with what an earlier process has left of it.
 
-        ``folder`` is that of all searches; ``dataset.keep`` puts the preprocessed ``examples``
-        where ``prepare`` sees to it that they are. A DarkroomError where there is nothing to
-        search, or another process searches here.
+        ``folder`` is that of all searches; ``prepare`` sees to it that the ``examples`` are there.
+        A DarkroomError where there is nothing to search, or another process searches here.
         """
         self.config = candidate.settings
         self._candidate, self._examples, self._prepare = candidate, examples, prepare
@@ -71,7 +70,13 @@ class Search(keras_tuner.Tuner):
         os.makedirs(self.folder, exist_ok=True)
         remote_trials.check()
         with contextlib.ExitStack() as lock:
-            lock.enter_context(_locked(self.folder))
+            try:
+                lock.enter_context(files.locked(os.path.join(self.folder, "lock"), patience=0))
+            except files.Locked as error:
+                raise DarkroomError(
+                    f"Another search is using {self.folder} (process {error.holder}). Wait for it, "
+                    "or give this run another root or name."
+                ) from None
             oracle = oracles.create(self.config, self.folder)
             begun = os.path.exists(oracle.path)
             super().__init__(oracle, candidate, directory=folder, project_name=name)
@@ -131,11 +136,10 @@ class Search(keras_tuner.Tuner):
 
             def look() -> None:
                 nonlocal ended, looked
-                changed = len(self.oracle.end_order) != ended
-                if changed:
-                    ended = len(self.oracle.end_order)
+                before, ended = ended, len(self.oracle.end_order)
+                if ended != before:
                     self._forget_checkpoints()
-                if changed or time.monotonic() - looked > _SECONDS_BETWEEN_TABLES:
+                if ended != before or time.monotonic() - looked > _SECONDS_BETWEEN_TABLES:
                     looked = time.monotonic()
                     table.report()
 
@@ -256,20 +260,7 @@ def _check(space: keras_tuner.HyperParameters) -> None:
         )
 
 
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    try:
-        with files.locked(os.path.join(folder, "lock"), patience=0):
-            yield
-    except files.Locked as error:
-        raise DarkroomError(
-            f"Another search is using {folder} (process {error.holder}). Wait for it, or give this "
-            "run another root or name."
-        ) from None
-
-
 def _say_why_anew(folder: str, determined_by: dict[str, JsonValue]) -> None:
-    """Says in what a search differs from the one before it, if there is one."""
     earlier = list(Path(folder).glob(f"*/{SearchFile.FILE}"))
     if not earlier:
         return

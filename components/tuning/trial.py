@@ -91,8 +91,7 @@ class Candidate(keras_tuner.HyperModel):
     def config(self, hp: keras_tuner.HyperParameters) -> TunerSettings:
         config = self.settings.with_values(hp.values)
         training, tuner = config.training, config.tuner
-        patience = tuner.patience or training.patience
-        epochs = tuner.epochs or training.epochs
+        epochs, patience = tuner.epochs or training.epochs, tuner.patience or training.patience
         return config.with_values({"training.epochs": epochs, "training.patience": patience})
 
     def build(self, hp: keras_tuner.HyperParameters, seed: int | None = None) -> keras.Model:
@@ -183,10 +182,7 @@ def check_folds(train: dataset.Examples, count: int | None) -> None:
 
 
 def folds(train: dataset.Examples, count: int | None, seed: int) -> Iterator[dataset.Splits | None]:
-    """The train split in ``count`` parts, each of them held out once; None: it is whole.
-
-    Of examples with one label each, every part has the same share of each class.
-    """
+    """The train split in ``count`` parts, each of them held out once; None: it is whole."""
     if count is None:
         yield None
         return

@@ -1,8 +1,4 @@
-"""A process that runs trials of a search, one after the other, until its orders end.
-
-``process_pool`` starts it on the search's own machine; on others ``remote_trials`` runs trials in
-the same way.
-"""
+"""A process that runs trials of a search, one after the other, until its orders end."""
 
 import json
 import os
@@ -21,10 +17,7 @@ if TYPE_CHECKING:
 
 
 def main(folder: str, threads: int) -> None:
-    """Runs what the standard input orders, a line each; answers on the standard output.
-
-    ``folder`` is that of the search; TensorFlow gets so many ``threads``.
-    """
+    """Runs what the standard input orders, a line each; TensorFlow gets so many ``threads``."""
     answers = shared_work.answers()
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()

@@ -1,8 +1,7 @@
 """JSON of requests and answers, as TensorFlow Serving reads and writes it.
 
 What it can't read or write, all functions here refuse with a ServingError. Its messages are kept to
-the letter, since clients match on them; JSON that they quote is cut. Of a key that stands twice in
-an object the last value counts.
+the letter, since clients match on them; JSON that they quote is cut.
 """
 
 import binascii
@@ -75,10 +74,10 @@ def parse(body: bytes) -> Document:
 def signature_name(document: Document) -> str:
     """The signature that a request names, or ""."""
     name = document.get("signature_name", "")
-    if not isinstance(name, str):
-        complaint = "not formatted correctly. 'signature_name' key must be a string value."
-        raise _wrong(document, complaint)
-    return name
+    if isinstance(name, str):
+        return name
+    wrong = "not formatted correctly. 'signature_name' key must be a string value."
+    raise _wrong(document, wrong)
 
 
 def inputs(
@@ -170,7 +169,6 @@ def _parse_constants(body: bytes) -> Json:
 
 
 def _spelled(match: re.Match[bytes]) -> bytes:
-    """A constant as Python's parser spells it."""
     token = match[0]
     if token.endswith(b"NaN"):
         return token if token.startswith(b'"') else b"NaN"
@@ -223,45 +221,35 @@ def _base64(value: Json) -> str | None:
 def _wrong_names(number: int, instance: Json, names: Collection[str]) -> ServingError:
     if not _is_named(instance):
         return invalid(f"Expecting object but got list at item {number} of input list")
-    for name in instance:
-        if name not in names:
-            name = _cut(name)
-            return invalid(
-                f"Failed to process element: {number} key: {name} of 'instances' list. Error: "
-                f"INVALID_ARGUMENT: JSON object: does not have named input: {name}"
-            )
-    return invalid(
-        f"Failed to process element: {number} of 'instances' list. JSON object: "
-        f"{_quoted(instance)} keys must be equal to: {','.join(sorted(names))}"
-    )
+    where = f"Failed to process element: {number}"
+    for name in (_cut(name) for name in instance if name not in names):
+        error = f"INVALID_ARGUMENT: JSON object: does not have named input: {name}"
+        return invalid(f"{where} key: {name} of 'instances' list. Error: {error}")
+    keys = f"{_quoted(instance)} keys must be equal to: {','.join(sorted(names))}"
+    return invalid(f"{where} of 'instances' list. JSON object: {keys}")
 
 
 def _batch(values: list[Json], dtype: int, key: str = "") -> np.ndarray:
     """One tensor of all rows' values of an input, which ``key`` names in an error."""
     try:
         return _tensor(values, dtype)
-    except ServingError as error:
-        raise _at_element(error, values, dtype, key) from error
-
-
-def _at_element(error: ServingError, values: list[Json], dtype: int, key: str) -> ServingError:
-    """The error of the first row because of which the rows are no batch."""
+    except ServingError as of_batch:
+        error = of_batch
+    # That of the first row because of which the rows are no batch.
     number = _first_wrong(values, dtype)
-    value = values[number]
-    if not key and _is_named(value):
-        return invalid(f"Expecting value/list but got object at item {number} of input list")
+    if not key and _is_named(values[number]):
+        raise invalid(f"Expecting value/list but got object at item {number} of input list")
     try:
-        expected, actual = _tensor(values[0], dtype).shape, _tensor(value, dtype).shape
+        expected, actual = (_tensor(values[n], dtype).shape for n in (0, number))
+        if math.prod(expected) != math.prod(actual):
+            sizes = f"{math.prod(expected)} but got: {math.prod(actual)}"
+            raise invalid(f"Expecting tensor size: {sizes}")
+        if expected != actual:
+            raise invalid(f"Expecting shape {_shape(expected)} but got: {_shape(actual)}")
     except ServingError as of_element:
         error = of_element
-    else:
-        sizes = math.prod(expected), math.prod(actual)
-        if sizes[0] != sizes[1]:
-            error = invalid(f"Expecting tensor size: {sizes[0]} but got: {sizes[1]}")
-        elif expected != actual:
-            error = invalid(f"Expecting shape {_shape(expected)} but got: {_shape(actual)}")
     where = f"Failed to process element: {number}{key} of 'instances' list."
-    return ServingError(error.code, f"{where} Error: {error.code.name}: {error.message}")
+    raise ServingError(error.code, f"{where} Error: {error.code.name}: {error.message}")
 
 
 def _first_wrong(values: list[Json], dtype: int) -> int:
@@ -284,7 +272,6 @@ def _shape(sizes: tuple[int, ...]) -> str:
 
 
 def _tensor(value: Json, dtype: int) -> np.ndarray:
-    """A JSON value, a list or lists of lists as an array."""
     shape = []
     first = value
     while isinstance(first, list):
@@ -358,14 +345,13 @@ def _string(value: Json) -> bytes:
 
 def _unescape(text: str) -> bytes:
     """Base64 as Abseil takes it: whitespace anywhere, and padding of = or dots or none."""
-    decoded = _decode(text)
-    if decoded is None:
-        text = text.translate(_NO_WHITESPACE)
-        digits = text.rstrip("=.")
-        missing = -len(digits) % 4
-        if len(text) - len(digits) in (0, missing):
-            decoded = _decode(digits + "=" * missing)
-    if decoded is None:
+    if (decoded := _decode(text)) is not None:
+        return decoded
+    text = text.translate(_NO_WHITESPACE)
+    digits = text.rstrip("=.")
+    missing = -len(digits) % 4
+    decoded = _decode(digits + "=" * missing)
+    if decoded is None or len(text) - len(digits) not in (0, missing):
         raise invalid("Unable to base64 decode")
     return decoded
 
@@ -450,8 +436,7 @@ def _base64_object(value: bytes) -> dict[str, str]:
     return {"b64": binascii.b2a_base64(value, newline=False).decode()}
 
 
-_texts = np.frompyfunc(_text, 1, 1)
-_base64_objects = np.frompyfunc(_base64_object, 1, 1)
+_texts, _base64_objects = (np.frompyfunc(each, 1, 1) for each in (_text, _base64_object))
 
 
 def _dump(document: Mapping[str, object]) -> bytes:

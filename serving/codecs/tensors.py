@@ -44,9 +44,8 @@ def dtype_name(number: int) -> str:
 def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
     """The array of an input on the wire, in the shape that it claims; strings as bytes objects.
 
-    A shorter list of values is filled up with its last, as TensorFlow does. A few bytes on the wire
-    can claim any size; raises ServingError of more than ``max_bytes``, and where shape, type and
-    values don't belong together.
+    A shorter list of values is filled up with its last, as TensorFlow does. Raises ServingError of
+    more than ``max_bytes``, and where shape, type and values don't belong together.
     """
     if proto.tensor_shape.unknown_rank:
         raise invalid(f'input "{name}" has a shape of unknown rank')
@@ -65,9 +64,8 @@ def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
             array[0] = texts[0]
             return array.reshape(shape)
         _check_count(name, len(texts), count, 8, max_bytes)
-        array = np.empty(count, dtype=object)
+        array = np.full(count, texts[-1] if texts else b"", object)
         array[: len(texts)] = texts
-        array[len(texts) :] = texts[-1] if texts else b""
         return array.reshape(shape)
     dtype = DTYPES.get(proto.dtype)
     if dtype is None:
@@ -89,9 +87,8 @@ def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
         values = np.array(getattr(proto, field), wire).astype(dtype, copy=False)
     _check_count(name, len(values), count, dtype.itemsize, max_bytes)
     if len(values) < count:
-        array = np.full(count, values[-1] if len(values) else 0, dtype)
-        array[: len(values)] = values
-        return array.reshape(shape)
+        last = values[-1] if len(values) else 0
+        values = np.concatenate([values, np.full(count - len(values), last, dtype)])
     return values.reshape(shape)
 
 
@@ -99,15 +96,12 @@ def _check_count(name: str, count: int, expected: int, item_size: int, max_bytes
     if count > expected:
         raise invalid(f'input "{name}" has {count} values; its shape has room for {expected}')
     if expected * item_size > max_bytes:
-        message = f'input "{name}" claims {expected} values; at most {max_bytes} bytes are accepted'
-        raise invalid(message)
+        most = f"at most {max_bytes} bytes are accepted"
+        raise invalid(f'input "{name}" claims {expected} values; {most}')
 
 
 def fill(proto: TensorProto, array: np.ndarray) -> None:
-    """Writes an array into a tensor on the wire, into the field of its type.
-
-    TensorFlow Serving answers in these fields, not in ``tensor_content``, and clients read them.
-    """
+    """Writes an array into its type's own field, which clients read, not ``tensor_content``."""
     for size in array.shape:
         proto.tensor_shape.dim.add().size = size
     if array.dtype == object:

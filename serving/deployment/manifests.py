@@ -1,8 +1,7 @@
 """TensorFlow Serving's manifests, filled in for a model.
 
 All of them read the files that the Pusher writes beside the versions, from a folder at the same
-absolute path as where it was pushed to, because ``models.config`` has absolute paths. So
-``darkroom promote`` and ``rollback`` work everywhere without another tool. Light to import.
+absolute path: so ``darkroom promote`` and ``rollback`` work everywhere. Light to import.
 """
 
 import functools
@@ -100,7 +99,6 @@ def headed(text: str, made_by: str, applied_by: str) -> str:
 
 def _filled(model: Model, *names: str, **values: str) -> str:
     own = file_flags(model.folder)
-    flags = [f"--port={GRPC_PORT}", f"--rest_api_port={REST_PORT}", *own]
     memory_mib, resource = model.memory_mib or _MEMORY_MIB, model.name.rstrip("-")
     context = {
         **_SHARED,
@@ -110,7 +108,7 @@ def _filled(model: Model, *names: str, **values: str) -> str:
         "status_path": _STATUS_PATH.format(model.name),
         "usual_memory_mib": _USUAL_VERSIONS * memory_mib,
         "most_memory_mib": _MOST_VERSIONS * memory_mib,
-        "flags": flags,
+        "flags": [f"--port={GRPC_PORT}", f"--rest_api_port={REST_PORT}", *own],
         "file_flags": own,
         **values,
     }

@@ -115,7 +115,9 @@ class GrpcServer:
                 except Exception as error:
                     raise invalid(f"The request is no {kind.DESCRIPTOR.name}.") from error
                 if method in _COUNTED:
-                    with self._service.counted(_model_name(request), method, "GRPC"):
+                    tasks = getattr(request, "tasks", [request])  # MultiInference's
+                    name = tasks[0].model_spec.name if tasks else ""
+                    with self._service.counted(name, method, "GRPC"):
                         response = await answer(request)
                 else:
                     response = answer(request)
@@ -131,11 +133,6 @@ class GrpcServer:
             raise AssertionError("abort raises")
 
         return grpc.unary_unary_rpc_method_handler(handle)
-
-
-def _model_name(request: Message) -> str:
-    tasks = getattr(request, "tasks", [request])  # MultiInference's
-    return tasks[0].model_spec.name if tasks else ""
 
 
 def _arguments(text: str) -> dict[str, int | str]:

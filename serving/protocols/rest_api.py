@@ -1,8 +1,4 @@
-"""The REST side: TensorFlow Serving's paths over HTTP, health, metrics and the page.
-
-An ASGI application without a framework: there are three kinds of paths, and each microsecond here
-is one of every request.
-"""
+"""The REST side, in ASGI without a framework: each microsecond is one of every request."""
 
 import asyncio
 import base64
@@ -64,8 +60,6 @@ _PAGE_POLICY = (
 
 
 class _Scope(TypedDict):
-    """What ASGI says of a request."""
-
     type: str
     method: str
     raw_path: bytes
@@ -73,8 +67,6 @@ class _Scope(TypedDict):
 
 
 class _Event(TypedDict, total=False):
-    """What ASGI says of a request's body."""
-
     type: str
     body: bytes
     more_body: bool
@@ -137,14 +129,7 @@ class RestApp:
     async def _answer(self, scope: _Scope, path: str, receive: _Receive) -> Answer:
         method = scope["method"]
         if path[:4].lower() != "/v1/":
-            if path == self._metrics_path and method == "GET":
-                self._check_key(scope)
-                text = self._service.metrics.page().encode()
-                return Answer(200, text, prometheus.CONTENT_TYPE)
-            if path == _MODELS_PATH and method == "GET":
-                self._check_key(scope)
-                return Answer(200, orjson.dumps(self._service.manager.labels()))
-            return self._other(method, path)
+            return self._other(method, path, scope)
         if self._cors and method == "OPTIONS":
             return Answer(200, b"")
         self._check_key(scope)
@@ -162,14 +147,19 @@ class RestApp:
 
         self._keys.check(read)
 
-    def _other(self, method: str, path: str) -> Answer:
+    def _other(self, method: str, path: str, scope: _Scope) -> Answer:
+        service = self._service
+        if method == "GET" and path in (self._metrics_path, _MODELS_PATH):
+            self._check_key(scope)
+            if path == _MODELS_PATH:
+                return Answer(200, orjson.dumps(service.manager.labels()))
+            return Answer(200, service.metrics.page().encode(), prometheus.CONTENT_TYPE)
         if method in ("GET", "HEAD"):
             if path == LIVE_PATH:
                 return Answer(200, b'{"status": "alive"}')
             if path == READY_PATH:
-                ready = self._service.manager.ready()
-                status, text = (200, b"ready") if ready else (503, b"not ready")
-                return Answer(status, b'{"status": "%s"}' % text)
+                status, text = (200, "ready") if service.manager.ready() else (503, "not ready")
+                return Answer(status, f'{{"status": "{text}"}}'.encode())
             if path == "/":
                 return self._page
         return _refusal(404, f"Not found: {method} {path}")
@@ -278,8 +268,6 @@ def _answer(body: bytes, version: int) -> Answer:
 
 
 class _Target(NamedTuple):
-    """What a path names."""
-
     name: str
     version: int | None
     label: str

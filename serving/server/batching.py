@@ -1,9 +1,8 @@
 """Requests of concurrent clients that run together.
 
-They are gathered in the event loop: a request is put into the queue of its kind, and a thread
-takes what has come together, at most ``max_batch_size`` examples. While all threads are busy the
-next batch fills, so that batches are large where there is load and small where there is none.
-(TensorFlow's own batching op needs a thread for each request that waits.)
+A request is put into the queue of its kind, and a thread takes what has come together. While all
+are busy the next batch fills: it is large where there is load. (TensorFlow's own batching op needs
+a thread for each request that waits.)
 """
 
 import asyncio
@@ -54,8 +53,6 @@ _Answer = list[np.ndarray] | BaseException
 
 @dataclasses.dataclass
 class _Queue:
-    """Requests of one kind that wait."""
-
     due: float  # the loop's time at which what is there runs, full or not
     tasks: collections.deque[_Task] = dataclasses.field(default_factory=collections.deque)
     examples: int = 0
@@ -77,17 +74,12 @@ class Batcher:
         self._unbatchable: weakref.WeakSet[Function] = weakref.WeakSet()
 
     async def run(self, call: Call) -> list[np.ndarray]:
-        """Runs a call, maybe with others; raises ServingError, at once where too much waits.
-
-        A failing call fails alone: where a batch fails, its halves are tried, down to the guilty.
-        """
+        """Runs a call, maybe with others, but it fails alone; ServingError where too much waits."""
         size = self._size(call)
         limits, largest = self._parameters, self._parameters.max_batch_size
         # The call's own size doesn't count.
-        if (
-            self._examples >= limits.max_enqueued_batches * largest
-            or self._bytes >= limits.max_enqueued_bytes
-        ):
+        is_full = self._examples >= limits.max_enqueued_batches * largest
+        if is_full or self._bytes >= limits.max_enqueued_bytes:
             message = "The batch scheduling queue to which this task was submitted is full"
             raise ServingError(Code.UNAVAILABLE, message)
         if size <= largest:
@@ -251,13 +243,12 @@ class _Unbatchable(Exception):
 
 def _padded(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Arrays grown with zeros, or empty strings, to the largest of each dimension but the first."""
-    shape = np.max([array.shape[1:] for array in arrays], axis=0, initial=0)
-    padded = []
-    for array in arrays:
-        widths = [(0, 0), *((0, int(n)) for n in shape - array.shape[1:])]
-        fill = b"" if array.dtype == object else 0
-        padded.append(np.pad(array, widths, constant_values=fill) if array.ndim > 1 else array)
-    return padded
+    if arrays[0].ndim == 1:
+        return list(arrays)
+    shape = np.max([array.shape[1:] for array in arrays], axis=0)
+    fill = b"" if arrays[0].dtype == object else 0
+    widths = [[(0, 0), *((0, int(n)) for n in shape - array.shape[1:])] for array in arrays]
+    return [np.pad(a, w, constant_values=fill) for a, w in zip(arrays, widths, strict=True)]
 
 
 def _byte_count(array: np.ndarray) -> int:

@@ -1,9 +1,4 @@
-"""Predict, Classify, Regress and MultiInference: from a request to what a model computes, and back.
-
-No transport and no waiting here: gRPC, REST and a version's warm-up all come through. A function
-makes a ``Call`` of a request; another makes a response of what the call gave. What doesn't fit the
-model's signatures, and images that are too large, they refuse with a ServingError.
-"""
+"""Predict, Classify, Regress and MultiInference: from a request to a ``Call``, and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -73,11 +68,7 @@ def _images_in(value: bytes) -> Iterable[bytes]:
 
 
 def predict_call(
-    model: Model,
-    signature: SignatureDef,
-    inputs: Arrays,
-    limits: Limits,
-    wanted: Sequence[str],
+    model: Model, signature: SignatureDef, inputs: Arrays, limits: Limits, wanted: Sequence[str]
 ) -> Call:
     """What to compute for a Predict request; of the outputs those wanted, or all."""
     sent, expected = set(inputs), set(signature.inputs)
@@ -110,10 +101,9 @@ def predict_call(
 
 def _is_fixed(info: TensorInfo) -> bool:
     """Whether a tensor is known to have the same first dimension for any number of examples."""
-    if not info.HasField("tensor_shape") or info.tensor_shape.unknown_rank:
-        return False
-    dimensions = info.tensor_shape.dim
-    return not dimensions or dimensions[0].size >= 0
+    shape = info.tensor_shape
+    is_known = info.HasField("tensor_shape") and not shape.unknown_rank
+    return is_known and (not shape.dim or shape.dim[0].size >= 0)
 
 
 def arrays_of(request: PredictRequest, signature: SignatureDef, limits: Limits) -> Arrays:
@@ -139,18 +129,13 @@ def predict_response(servable: Servable, signature: str, outputs: Arrays) -> Pre
 
 def predict_request(servable: Servable, signature: str, inputs: Arrays) -> PredictRequest:
     """What a client would have sent over gRPC, for the request log."""
-    request = PredictRequest()
-    write_spec(request.model_spec, servable, signature)
-    for name, array in inputs.items():
-        tensors.fill(request.inputs[name], array)
-    return request
+    sent = predict_response(servable, signature, inputs)
+    return PredictRequest(model_spec=sent.model_spec, inputs=sent.outputs)
 
 
 def _wrong_inputs(sent: set[str], expected: set[str]) -> str:
-    have, want, extra, missing = (
-        "{" + ",".join(sorted(names)) + "}"
-        for names in (sent, expected, sent - expected, expected - sent)
-    )
+    sets = sent, expected, sent - expected, expected - sent
+    have, want, extra, missing = ("{" + ",".join(sorted(names)) + "}" for names in sets)
     return (
         f"input size does not match signature: {len(sent)}!={len(expected)} len({have}) != "
         f"len({want}). Sent extra: {extra}. Missing but required: {missing}."
@@ -250,8 +235,8 @@ def regression(signature: SignatureDef, outputs: Arrays, count: int) -> Regressi
         shapes = f"either [batch_size] or [batch_size, 1] but got {list(values.shape)}"
         raise invalid(f"Expected output Tensor shape to be {shapes}")
     if len(values) != count:
-        message = f"Input batch size did not match output batch size: {count} vs. {len(values)}"
-        raise invalid(message)
+        sizes = f"{count} vs. {len(values)}"
+        raise invalid(f"Input batch size did not match output batch size: {sizes}")
     if values.dtype != np.float32:
         raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {values.dtype}")
     return RegressionResult(regressions=[{"value": value} for value in values.ravel().tolist()])
@@ -261,14 +246,13 @@ def result(
     servable: Servable, model: Model, task: InferenceTask, outputs: Arrays, count: int
 ) -> InferenceResult:
     """A task's result; arguments and errors as of ``classification``."""
-    answer = InferenceResult()
-    name = task.model_spec.signature_name
+    answer, name = InferenceResult(), task.model_spec.signature_name
     write_spec(answer.model_spec, servable, name)
-    signature = signature_of(model, name)
+    options = signature_of(model, name), outputs, count
     if task.method_name == CLASSIFY:
-        answer.classification_result.CopyFrom(classification(signature, outputs, count))
+        answer.classification_result.CopyFrom(classification(*options))
     else:
-        answer.regression_result.CopyFrom(regression(signature, outputs, count))
+        answer.regression_result.CopyFrom(regression(*options))
     return answer
 
 
@@ -280,7 +264,6 @@ def write_spec(spec: ModelSpec, servable: Servable, signature_name: str) -> None
 
 
 def _feed_and_fetches(signature: SignatureDef, method: str) -> tuple[str, list[str]]:
-    """Names of the tensors that a task feeds and fetches."""
     kind, outputs = _METHODS[method]
     if signature.method_name != method:
         names = f"{method}. Was: {signature.method_name}"
@@ -294,25 +277,22 @@ def _feed_and_fetches(signature: SignatureDef, method: str) -> tuple[str, list[s
         raise invalid(f"Expected {sizes if method == CLASSIFY else 'one output Tensor.'}")
     fetches = [signature.outputs[name].name for name in outputs if name in signature.outputs]
     if not fetches:
-        raise ServingError(
-            Code.FAILED_PRECONDITION,
-            "Expected classification signature outputs to contain at least one of "
-            f'"{_CLASSES}" or "{_SCORES}". It has: {", ".join(sorted(signature.outputs))}'
-            if method == CLASSIFY
-            else "No regression outputs found in SignatureDef.",
-        )
+        message = "No regression outputs found in SignatureDef."
+        if method == CLASSIFY:
+            message = "Expected classification signature outputs to contain at least one of "
+            message += (
+                f'"{_CLASSES}" or "{_SCORES}". It has: {", ".join(sorted(signature.outputs))}'
+            )
+        raise ServingError(Code.FAILED_PRECONDITION, message)
     return signature.inputs[_INPUTS].name, fetches
 
 
 def _serialized(request: Input) -> np.ndarray:
     """The examples as a string tensor, [batch]; a common context is part of each."""
-    context = b""
-    if request.WhichOneof("kind") == "example_list_with_context":
-        examples = request.example_list_with_context.examples
-        # Serialised messages one after the other are the merged message.
-        context = request.example_list_with_context.context.SerializeToString()
-    else:
-        examples = request.example_list.examples
+    in_context = request.example_list_with_context
+    # Of one of the two kinds. Serialised messages one after the other are the merged message.
+    context = in_context.context.SerializeToString()
+    examples = [*request.example_list.examples, *in_context.examples]
     if not examples:
         raise invalid("Input is empty.")
     array = np.empty(len(examples), dtype=object)

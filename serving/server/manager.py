@@ -1,8 +1,7 @@
 """The life of the models that are served: found, loaded, warmed up, swapped, unloaded.
 
-One task in the event loop watches the folders; threads load, so that requests go on. A new
-version is loaded and warm before an old one goes, and the old one goes when the last request
-that uses it has its answer.
+One task in the event loop watches the folders; threads load. A new version is warm before an old
+one goes, and that goes when the last request that uses it has its answer.
 """
 
 import asyncio
@@ -57,8 +56,6 @@ class Servable:
 
 @dataclasses.dataclass(eq=False)
 class _Entry:
-    """A configured model and its versions."""
-
     config: ModelConfig
     servables: dict[int, Servable] = dataclasses.field(default_factory=dict)
     wanted: set[int] = dataclasses.field(default_factory=set)  # versions, by the policy
@@ -67,6 +64,11 @@ class _Entry:
 
     def available(self) -> list[Servable]:
         return [s for s in self.servables.values() if s.state is State.AVAILABLE]
+
+    def version(self, label: str) -> int:
+        if label not in self.labels:
+            raise invalid(f"Unrecognized servable version label: {label}")
+        return self.labels[label]
 
     def reasons(self) -> str:
         errors = [str(s.error) for s in self.servables.values() if s.error is not None]
@@ -109,10 +111,7 @@ class Manager:
         if version is None and not label and self._flags.canary_share is not None:
             to_canary = CANARY in labels and random.random() < self._flags.canary_share
             label = CANARY if to_canary else STABLE if STABLE in labels else ""
-        if label:
-            if label not in labels:
-                raise invalid(f"Unrecognized servable version label: {label}")
-            version = labels[label]
+        version = entry.version(label) if label else version
         if version is not None:
             servable = entry.servables.get(version)
             if servable is None or servable.state is not State.AVAILABLE:
@@ -139,10 +138,7 @@ class Manager:
     def status(self, name: str, version: int | None = None, label: str = "") -> list[Servable]:
         """The versions of a model that are, were or shall be served, newest first."""
         entry = self._entries.get(name, _ABSENT)
-        if label:
-            if label not in entry.labels:
-                raise invalid(f"Unrecognized servable version label: {label}")
-            version = entry.labels[label]
+        version = entry.version(label) if label else version
         numbers = sorted(entry.servables, reverse=True) if version is None else [version]
         servables = [entry.servables[n] for n in numbers if n in entry.servables]
         if not servables:
@@ -165,11 +161,7 @@ class Manager:
     # What changes them.
 
     async def start(self, config: ModelServerConfig) -> None:
-        """Does as ``reload``, and looks for new versions from now on.
-
-        A model that can't be loaded yet is reported and tried again, but raises nothing: a server
-        that waits for its first model is alive, though not ready.
-        """
+        """As ``reload``, and goes on looking for versions; one that can't be loaded is no error."""
         try:
             await self.reload(config)
         except Unavailable as error:
@@ -178,20 +170,14 @@ class Manager:
             self._watching = asyncio.create_task(self._watch())
 
     async def reload(self, config: ModelServerConfig) -> None:
-        """Replaces the whole configuration; returns when its models are available.
-
-        Raises:
-          Unavailable: a model of it can't be loaded; the rest of it holds.
-          ServingError: it can't be taken, and nothing changed.
-        """
+        """Replaces the configuration and waits for it; errors but Unavailable change nothing."""
         server_config.check(config)
         async with self._changing:
             models = {model.name: model for model in config.model_config_list.config}
             if not self._flags.allow_version_labels_for_unavailable_models:
                 await asyncio.to_thread(_check_labels, models)
-            for name in [name for name in self._entries if name not in models]:
-                entry = self._entries.pop(name)
-                for servable in entry.servables.values():
+            for name in set(self._entries) - set(models):
+                for servable in self._entries.pop(name).servables.values():
                     self._unload(servable)
             for name, model in models.items():
                 entry = self._entries.setdefault(name, _Entry(model))
@@ -204,12 +190,8 @@ class Manager:
                 for version in entry.wanted:
                     await entry.servables[version].tried.wait()
                 self._settle(entry)
-            reasons = [
-                f"{name}: {entry.reasons()}"
-                for name, entry in self._entries.items()
-                if not entry.available()
-            ]
-            if reasons:
+            failed = {name: e for name, e in self._entries.items() if not e.available()}
+            if reasons := [f"{name}: {entry.reasons()}" for name, entry in failed.items()]:
                 message = f"Some models did not become available: {{{', '.join(reasons)}}}"
                 raise Unavailable(Code.UNKNOWN, message)
 

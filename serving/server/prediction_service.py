@@ -121,9 +121,7 @@ class PredictionService:
         if config is None or not self._log.takes(config):
             return
         request, response = messages()
-        entry = PredictionLog()
-        getattr(entry, kind).request.CopyFrom(request)
-        getattr(entry, kind).response.CopyFrom(response)
+        entry = PredictionLog(**{kind: {"request": request, "response": response}})
         entry.log_metadata.model_spec.CopyFrom(spec)
         self._log.put(config, entry)
 
@@ -171,8 +169,7 @@ class PredictionService:
         for field in request.metadata_field:
             if field != _METADATA_FIELD:
                 raise invalid(f"Metadata field {field} is not supported")
-        servable = self.find(request.model_spec)
-        response = metadata_pb2.GetModelMetadataResponse()
+        servable, response = self.find(request.model_spec), metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = servable.name
         response.model_spec.version.value = servable.version
         assert servable.model is not None
@@ -189,11 +186,11 @@ class PredictionService:
         version = spec.version.value if spec.HasField("version") else None
         response = status_pb2.GetModelStatusResponse()
         for servable in self.manager.status(spec.name, version, spec.version_label):
-            entry = response.model_version_status.add(
-                version=servable.version, state=int(servable.state)
+            error = servable.error or ServingError(Code.OK, "")
+            status = {"error_code": int(error.code), "error_message": error.message}
+            response.model_version_status.add(
+                version=servable.version, state=int(servable.state), status=status
             )
-            entry.status.error_code = int(servable.error.code) if servable.error else 0
-            entry.status.error_message = servable.error.message if servable.error else ""
         return response
 
     async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:

@@ -1,10 +1,7 @@
-"""Numbers about the server for Prometheus, under TensorFlow Serving's names.
-
-The Prometheus client library would append ``_total`` to the counters' names, which TensorFlow
-Serving doesn't have and its users' dashboards don't ask for.
-"""
+"""Numbers for Prometheus, by TensorFlow Serving's names; its own library would append _total."""
 
 import bisect
+import collections
 import itertools
 import threading
 from collections.abc import Iterator
@@ -19,8 +16,6 @@ _Labels = tuple[str, ...]
 
 
 class _Metric:
-    """One name with its labels; threads write to it."""
-
     def __init__(self, name: str, *labels: str):
         self.name, self._labels = name, labels
         self._lock = threading.Lock()
@@ -35,11 +30,11 @@ class Counter(_Metric):
 
     def __init__(self, name: str, *labels: str):
         super().__init__(name, *labels)
-        self._counts: dict[_Labels, int] = {}
+        self._counts: collections.Counter[_Labels] = collections.Counter()
 
     def add(self, *values: str, count: int = 1) -> None:
         with self._lock:
-            self._counts[values] = self._counts.get(values, 0) + count
+            self._counts[values] += count
 
     def lines(self) -> Iterator[str]:
         yield f"# TYPE {self.name} counter"
@@ -54,18 +49,14 @@ class Histogram(_Metric):
 
     def __init__(self, name: str, *labels: str):
         super().__init__(name, *labels)
-        self._counts: dict[_Labels, list[int]] = {}
-        self._sums: dict[_Labels, float] = {}
+        self._counts = collections.defaultdict[_Labels, list[int]](lambda: [0] * (len(_BOUNDS) + 1))
+        self._sums = collections.defaultdict[_Labels, float](float)
 
     def add(self, *values: str, seconds: float) -> None:
         microseconds = seconds * 1e6
-        at = bisect.bisect_left(_BOUNDS, microseconds)
         with self._lock:
-            counts = self._counts.get(values)
-            if counts is None:
-                counts = self._counts[values] = [0] * (len(_BOUNDS) + 1)
-            counts[at] += 1
-            self._sums[values] = self._sums.get(values, 0.0) + microseconds
+            self._counts[values][bisect.bisect_left(_BOUNDS, microseconds)] += 1
+            self._sums[values] += microseconds
 
     def lines(self) -> Iterator[str]:
         yield f"# TYPE {self.name} histogram"

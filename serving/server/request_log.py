@@ -1,8 +1,7 @@
 """A sample of the requests and their answers, as files of PredictionLogs, to see data drift.
 
-TensorFlow Serving's own build has only the place for this. Files are TFRecords; a full one is
-followed by the next, and the oldest goes, so that the disk has a bound. Writing is another
-thread's work: a slow disk costs log entries, which are counted, and no request any time.
+TensorFlow Serving's own build has only the place for this. Files are TFRecords, of which the oldest
+goes. Another thread writes: a slow disk costs log entries, which are counted, and no request time.
 """
 
 import itertools
@@ -96,11 +95,9 @@ class _Rotation:
         )
         self._written = 0
         self.writer = tf.io.TFRecordWriter(str(path))
-        paths = sorted(
-            filter(lambda file: self._own.fullmatch(file.name), self._prefix.parent.iterdir()),
-            key=lambda file: (file.stat().st_mtime, file.name),
-        )
-        for old in paths[: max(0, len(paths) - self._files)]:
+        paths = [p for p in self._prefix.parent.iterdir() if self._own.fullmatch(p.name)]
+        paths.sort(key=lambda path: (path.stat().st_mtime, path.name))
+        for old in paths[: -self._files]:
             old.unlink(missing_ok=True)
 
     def write(self, record: bytes) -> None:

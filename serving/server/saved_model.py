@@ -82,12 +82,11 @@ def session_config(intra_op: int, inter_op: int, gpu_memory_fraction: float) -> 
     """How a session uses the machine; 0 threads: all cores but one, a fraction of 0: automatic."""
     # Requests come and go on that one, else both get in each other's way.
     threads = max(1, (os.cpu_count() or 1) - 1)
-    config = ConfigProto(
+    return ConfigProto(
         intra_op_parallelism_threads=intra_op or threads,
         inter_op_parallelism_threads=inter_op or threads,
+        gpu_options={"per_process_gpu_memory_fraction": gpu_memory_fraction},
     )
-    config.gpu_options.per_process_gpu_memory_fraction = gpu_memory_fraction
-    return config
 
 
 def serving_error(error: BaseException) -> ServingError:

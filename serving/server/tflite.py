@@ -18,17 +18,6 @@ from darkroom.serving.server.saved_model import Function
 FILE_NAME = "model.tflite"
 
 
-def _check(content: bytes) -> None:
-    """Raises ValueError where a file points beyond its end, as one that was cut off does.
-
-    The interpreter trusts the file, and would take the whole process with it.
-    """
-    try:
-        flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    except Exception as error:  # struct's, NumPy's and Python's own, wherever it points
-        raise ValueError("the file is damaged or cut off") from error
-
-
 class LiteModel:
     """A loaded version, with an interpreter for each request that runs at a time."""
 
@@ -37,7 +26,10 @@ class LiteModel:
         try:
             with tf.io.gfile.GFile(path, "rb") as file:
                 self._content = file.read()
-            _check(self._content)
+            try:  # The interpreter trusts a file that points beyond its end, and crashes.
+                flatbuffer_utils.convert_bytearray_to_object(bytearray(self._content))
+            except Exception as error:  # struct's, NumPy's and Python's own, wherever it points
+                raise ValueError("the file is damaged or cut off") from error
             first = self._interpreter()
             self.signatures: Mapping[str, SignatureDef] = _signatures(first)
         except (ValueError, RuntimeError, tf.errors.OpError) as error:
@@ -103,16 +95,16 @@ def _signatures(interpreter: tf.lite.Interpreter) -> dict[str, SignatureDef]:
     """
     inputs = {detail["name"]: detail for detail in interpreter.get_input_details()}
     outputs = {detail["name"]: detail for detail in interpreter.get_output_details()}
-    keys = interpreter.get_signature_list()
-    if not keys:
+    runners = {
+        key: interpreter.get_signature_runner(key) for key in interpreter.get_signature_list()
+    }
+    own = {
+        key: _signature(runner.get_input_details(), runner.get_output_details())
+        for key, runner in runners.items()
+    }
+    if not own:
         return {signatures.SERVING: _signature(inputs, outputs)}
-    own = {}
-    for key in keys:
-        runner = interpreter.get_signature_runner(key)
-        signature = _signature(runner.get_input_details(), runner.get_output_details())
-        if {info.name for info in signature.inputs.values()} <= set(inputs):
-            own[key] = signature
-    return own
+    return {k: s for k, s in own.items() if {i.name for i in s.inputs.values()} <= set(inputs)}
 
 
 def _signature(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> SignatureDef:

@@ -1,8 +1,4 @@
-"""The machines that train together, as TF_CONFIG names them. Light to import.
-
-TF_CONFIG is TensorFlow's own environment variable; the Kubeflow Training Operator sets it in each
-pod of a TFJob.
-"""
+"""The machines that train together, as TF_CONFIG, TensorFlow's own, names them. Light to import."""
 
 import contextlib
 import itertools
@@ -86,11 +82,7 @@ def parse(text: str) -> Cluster:
 
 
 def of(strategy: str) -> Cluster | None:
-    """The machines that ``training.strategy`` trains on; None: this one alone.
-
-    Raises:
-      DarkroomError: TF_CONFIG isn't there, can't be used, or says that this isn't the chief.
-    """
+    """The machines to train on, None: this one alone; DarkroomError: TF_CONFIG doesn't fit."""
     if strategy != "multi_worker":
         return None
     cluster = read()
@@ -109,29 +101,22 @@ def of(strategy: str) -> Cluster | None:
 
 def left_alone(strategy: str) -> str | None:
     """A sentence where TF_CONFIG names machines that ``training.strategy`` leaves out."""
-    if strategy == "multi_worker":
-        return None
     with contextlib.suppress(DarkroomError):
-        cluster = read()
+        cluster = read() if strategy != "multi_worker" else None
         if cluster is not None and cluster.size > 1:
-            return (
-                f"{VARIABLE} names {cluster.size} machines, and training.strategy is {strategy}: "
-                "this one trains alone"
-            )
+            named = f"{VARIABLE} names {cluster.size} machines, and training.strategy is {strategy}"
+            return f"{named}: this one trains alone"
     return None
 
 
 def _hosts(kind: object, hosts: object) -> list[str]:
     if kind not in ("chief", "worker"):
         raise _wrong(f"has machines of the type {kind}; a training has a chief and workers")
-    if not isinstance(hosts, list) or not all(map(_is_address, hosts)):
-        raise _wrong(f"has no list of host:port at cluster.{kind}")
-    return hosts
-
-
-def _is_address(host: object) -> bool:
-    match = re.fullmatch(r".+:([0-9]+)", host, re.DOTALL) if isinstance(host, str) else None
-    return match is not None and 0 < int(match[1]) < 2**16
+    if isinstance(hosts, list):
+        ports = [re.fullmatch(r".+:([0-9]+)", str(host), re.DOTALL) for host in hosts]
+        if all(port and 0 < int(port[1]) < 2**16 for port in ports):
+            return hosts
+    raise _wrong(f"has no list of host:port at cluster.{kind}")
 
 
 def _wrong(what: str) -> DarkroomError:

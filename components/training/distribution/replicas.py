@@ -1,8 +1,7 @@
 """Replicas of a model, on the devices of one machine or of several, that share each batch.
 
 Keras's own ``fit`` adds metrics up wrongly under MirroredStrategy (Keras 3.8), and knows nothing of
-MultiWorkerMirroredStrategy. So here is a loop over epochs and steps as Keras's guide to custom
-training has it: each replica computes its share of a batch, and the metrics get all of it.
+MultiWorkerMirroredStrategy. So here is a loop as Keras's guide to custom training has it.
 """
 
 import contextlib
@@ -71,10 +70,9 @@ def fit(
 ) -> dict[str, list[float]]:
     """What ``model.fit`` does with one replica, also for several; returns Keras's history.
 
-    The model was compiled in the scope of its strategy; a DarkroomError where it has a step of its
-    own, which Keras's ``fit`` alone can run. ``train`` has batches of inputs, labels and perhaps
-    weights, a dataset for each replica of this process, whose iterators begin with the epoch that
-    begins; ``evaluation`` has the same of inputs and labels. ``epochs`` count from 0.
+    A DarkroomError where the model has a step of its own, which Keras's ``fit`` alone can run.
+    ``train`` has batches of inputs, labels and perhaps weights, a dataset for each replica of this
+    process, whose iterators begin with the epoch that begins; ``epochs`` count from 0.
     """
     if model.distribute_strategy.num_replicas_in_sync == 1:
         fitted = model.fit(

@@ -1,8 +1,8 @@
 """Work that several machines share: a file that all of them see says what there is to do.
 
 The chief announces its work there, under a number that is new each time. On each other machine
-``darkroom worker`` waits for that and takes part in a process of its own, which it starts anew for
-each number: what breaks when a machine is lost can't be mended within a process. Light to import.
+``darkroom worker`` takes part in a process of its own, which it starts anew for each number: what
+breaks when a machine is lost can't be mended within a process. Light to import.
 """
 
 import contextlib
@@ -60,10 +60,10 @@ class Work(NamedTuple):
 
     def write(self, path: str) -> None:
         """Announces it, in place of what was announced before."""
-        content = {**self.facts, "number": self.number, "state": self.state}
-        if self.message is not None:
-            content["message"] = self.message
-        files.write_json(path, content)
+        message = {} if self.message is None else {"message": self.message}
+        files.write_json(
+            path, {**self.facts, "number": self.number, "state": self.state, **message}
+        )
 
 
 def announce(path: str, **facts: object) -> int:
@@ -77,8 +77,7 @@ def announce(path: str, **facts: object) -> int:
 
 def conclude(path: str, message: str | None = None) -> None:
     """Says that what was announced, if anything was, is done, or in ``message`` why it failed."""
-    work = Work.read(path)
-    if work is not None:
+    if work := Work.read(path):
         work._replace(state=FAILED if message else DONE, message=message).write(path)
 
 
@@ -134,10 +133,9 @@ class Reporter(logging.Handler):
 
 
 def take_part(path: str, module: str, rejoin: bool) -> None:
-    """Helps with what is announced until that is done; a DarkroomError where it failed anywhere.
+    """Helps until the work is done; a DarkroomError where it failed anywhere.
 
-    ``main(path, number)`` of the module does a machine's part. ``rejoin``: a process that was lost
-    can be replaced while the others go on.
+    ``main(path, number)`` of the module does a part. ``rejoin``: a lost process can be replaced.
     """
     work, joined = _work(path, 0), 0
     while work.state == RUNNING:
