@@ -1,8 +1,6 @@
-"""What a long node reports while it works.
+"""What a long node reports while it works. Light to import.
 
-Reports are log records with their fields attached: the command line's display is a logging
-handler, and where nobody displays (Airflow, Kubeflow) each is a readable line in the log. Light
-to import, as every node does.
+Log records with fields: the command line's display handles them; elsewhere they are lines.
 """
 
 import logging

@@ -1,8 +1,4 @@
-"""TFRecord files and tf.Examples without TensorFlow.
-
-TensorFlow takes seconds to import; looking into a user's files to say what is wrong with them,
-and writing the bundled data, should not have to wait for that.
-"""
+"""TFRecord files and tf.Examples without TensorFlow, which takes seconds to import."""
 
 import gzip
 import struct
@@ -85,10 +81,9 @@ def read(path: Path) -> Iterator[bytes]:
 
 
 def records(file: IO[bytes], name: str) -> Iterator[tuple[bytes, bool]]:
-    """The whole records of an open file, and whether each matches its checksum.
+    """The whole records of an open, uncompressed file, and whether each matches its checksum.
 
-    The ``file`` is uncompressed, or uncompressing; its ``name`` is for the message of a
-    TFRecordError, or of a BrokenFile, after the records before the break.
+    Raises a TFRecordError, or, after the records before a break, a BrokenFile, with the ``name``.
     """
     position = 0
     try:

@@ -1,7 +1,4 @@
-"""What Evaluator leaves behind: ``evaluation.json``, and a verdict on its blessing.
-
-What the file of an earlier version lacks has its default. Light to import.
-"""
+"""What Evaluator leaves behind, in earlier versions too: a file, a verdict. Light to import."""
 
 import json
 import math
@@ -135,12 +132,10 @@ class Evaluation(_Record):
 
     @property
     def whole(self) -> dict[str, MetricRow]:
-        """The metrics of the whole split by name."""
         rows = [row for row in self.metrics if not row.class_name and not row.slice]
         return {row.metric: row for row in rows}
 
     def write(self, folder: str) -> None:
-        """Writes the file into a folder."""
         files.write_json(os.path.join(folder, self.FILE), self.model_dump(by_alias=True))
 
     @classmethod
@@ -169,7 +164,6 @@ class Verdict(_Record):
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> Self:
-        """That of an evaluation."""
         metrics = {name: row.value for name, row in evaluation.whole.items()}
         return cls(
             metrics={**metrics, "example_count": evaluation.examples},
@@ -187,5 +181,4 @@ class Verdict(_Record):
         return cls(**{**json.loads(written), "blessed": blessed})
 
     def text(self) -> str:
-        """The property's value."""
         return json.dumps(self.model_dump())

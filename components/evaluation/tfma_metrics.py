@@ -27,7 +27,7 @@ def eval_config(
 ) -> tfma.EvalConfig:
     """What TFMA computes: the number of examples, and what ``evaluation.metrics`` names.
 
-    Classes are in the order of the label vocabulary; those of the baseline None without one.
+    Classes are in the label vocabulary's order.
     """
     model = tfma.ModelSpec(
         signature_name=signatures.EXAMPLES,
@@ -118,14 +118,10 @@ class TfmaMetrics:
                 )
 
     def measure(self, name: str, group: Group, with_interval: bool = True) -> Measured:
-        """A metric of a group, of the candidate, without how many examples there are.
-
-        Intervals were computed or not.
-        """
+        """Of the candidate; without examples, and with an interval where TFMA computed it."""
         return self._get(name, group, tfma.CANDIDATE_KEY)
 
     def difference(self, name: str, group: Group, with_interval: bool = True) -> Difference | None:
-        """A metric of a group against the baseline's; None where there is none."""
         candidate = self._get(name, group, tfma.CANDIDATE_KEY).value
         baseline = self._get(name, group, tfma.BASELINE_KEY).value
         if math.isnan(baseline):

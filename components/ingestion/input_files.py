@@ -1,7 +1,6 @@
 """Which files ImportExampleGen reads: the newest span of its patterns.
 
-TFX's driver of ExampleGen finds it out where it runs. The open-source back end of Kubeflow
-Pipelines leaves drivers out.
+TFX's driver finds it out, which the open-source back end of Kubeflow Pipelines leaves out.
 """
 
 from typing import NamedTuple
@@ -20,14 +19,9 @@ class InputFiles(NamedTuple):
 
 
 def resolve(folder: str, input_config: str) -> InputFiles:
-    """Looks for the newest span, which all splits must have.
+    """The newest span below a folder; a ValueError where splits have none, or different ones.
 
-    Args:
-      folder: that the patterns are relative to.
-      input_config: TFX's Input as JSON.
-
-    Raises:
-      ValueError: there is none, or splits have different ones.
+    ``input_config`` is TFX's Input as JSON.
     """
     config = example_gen_pb2.Input()
     proto_utils.json_to_proto(input_config, config)

@@ -42,18 +42,14 @@ class Executor(base_executor.BaseExecutor):
     """Collects the facts and writes the files."""
 
     def __init__(self, context: base_executor.BaseExecutor.Context | None = None):
-        """Takes what TFX says of the run."""
         super().__init__(context)
         self._run = str(context.pipeline_run_id) if context else ""
 
-    def Do(
-        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
-    ) -> None:
-        """Reports on the outputs of the nodes before it."""
-        [report] = output_dict["report"]
-        settings = ReportSettings.unpack(exec_properties["custom_config"])
+    def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
+        [report] = outputs["report"]
+        settings = ReportSettings.unpack(properties["custom_config"])
         folder = Path(report.uri)
-        artifacts = {key: listed[0].mlmd_artifact for key, listed in input_dict.items() if listed}
+        artifacts = {key: listed[0].mlmd_artifact for key, listed in inputs.items() if listed}
         nodes = nodes_before(settings, self._run)
         files.write(collect(folder, self._run, settings.config, artifacts, nodes), folder)
 
@@ -75,10 +71,7 @@ def nodes_before(settings: ReportSettings, run: str) -> list[lineage.Node]:
 
 
 class Report(Component):
-    """The last node of a run, also of one that pushes nothing.
-
-    Outputs ``report``: the page, its text, its facts.
-    """
+    """The last node of a run, also of one that pushes nothing."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
     OPTIONAL: ClassVar = INPUTS

@@ -36,7 +36,6 @@ class Node(NamedTuple):
 
     @property
     def is_resolver(self) -> bool:
-        """Whether it only looks up what others made."""
         return str(self.execution.type).endswith(".Resolver")
 
 
@@ -49,7 +48,6 @@ class RunNotes(NamedTuple):
 
     @classmethod
     def read(cls, run: "Context") -> "RunNotes":
-        """The notes of a run."""
         texts = (run.custom_properties.get(name) for name in cls._properties())
         return cls(*(json.loads(text.string_value) if text else None for text in texts))
 
@@ -82,8 +80,8 @@ def nodes(
 ) -> list[Node]:
     """The nodes of a run in the order in which they began, each as it was last tried.
 
-    Schedulers give runs of several pipelines the same name, and context. What is marked as running
-    was interrupted, unless the run is ``alive``, or that node of it.
+    Schedulers give runs of several pipelines the same context. What is marked as running was
+    interrupted, unless the run is ``alive``, or that node of it.
     """
     executions = store.get_executions_by_context(run.id)
     tries = _nodes(store, sorted(executions, key=lambda execution: execution.id))
