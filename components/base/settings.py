@@ -94,7 +94,6 @@ class NetworkSettings(TransformSettings):
         return self.model_copy(update=changed)
 
     def value(self, key: str) -> object:
-        """The value at a dotted key, such as ``model.units.0``."""
         value: object = self
         for name in key.split("."):
             value = value[int(name)] if isinstance(value, list) else getattr(value, name)
@@ -118,7 +117,7 @@ class LongSettings(NetworkSettings):
     def outliving(self, artifact: str) -> tuple[str, str]:
         """Folders that outlive a run: of the pipeline's artifacts, and of this node's among them.
 
-        TFX puts each artifact into ``<pipeline root>/<node>/<key>/<execution>``, and tells no more.
+        TFX puts each artifact into ``<pipeline root>/<node>/<key>/<execution>``.
         """
         node = os.path.dirname(os.path.dirname(os.path.abspath(artifact)))
         return self.unfinished or os.path.dirname(node), self.unfinished or node

@@ -143,12 +143,8 @@ class Candidate:
                 source = others if name in own else measurements
                 measured = source.measure(name, group, with_interval=name in _WITH_INTERVAL)
                 difference = source.difference(name, group, with_interval=False)
-                yield MetricRow(
-                    metric=name,
-                    class_name=group.class_name,
-                    slice=dict(group.slice) or None,
-                    **row(measured, difference) | {"examples": measurements.examples(group)},
-                )
+                measured = measured._replace(examples=measurements.examples(group))
+                yield MetricRow(**row(name, group, measured, difference))
 
     @property
     def _predictions_path(self) -> str:

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
-from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.types import standard_artifacts
@@ -38,7 +37,21 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             compared = (evaluation.baseline or Baseline()).model_copy(update=source)
             evaluation = evaluation.model_copy(update={"baseline": compared})
         evaluation.write(artifact.uri)
-        _bless(blessing, Verdict.of(evaluation), model, baselines, properties)
+        verdict = Verdict.of(evaluation)
+        # The blessing is marked as TFX's Evaluator does, and says why.
+        text, number = blessing.set_string_custom_property, blessing.set_int_custom_property
+        text(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
+        number(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+        for baseline in baselines:
+            text(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri)
+            number(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id)
+        if "current_component_id" in properties:
+            text("component_id", properties["current_component_id"])
+        name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
+        io_utils.write_string_file(os.path.join(blessing.uri, name), "")
+        blessed = constants.BLESSED_VALUE if verdict.blessed else constants.NOT_BLESSED_VALUE
+        number(constants.ARTIFACT_PROPERTY_BLESSED_KEY, blessed)
+        text(Verdict.PROPERTY, verdict.text())
 
 
 def _trained_accuracy(model: str, split: str) -> float | None:
@@ -49,28 +62,6 @@ def _trained_accuracy(model: str, split: str) -> float | None:
         read_json(Path(model) / description.FACTS_PATH).get("metrics", {}).get("val_accuracy")
     )
     return accuracy
-
-
-def _bless(
-    blessing: types.Artifact,
-    verdict: Verdict,
-    model: types.Artifact,
-    baselines: list[types.Artifact],
-    properties: Properties,
-) -> None:
-    text, number = blessing.set_string_custom_property, blessing.set_int_custom_property
-    text(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
-    number(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
-    for baseline in baselines:
-        text(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri)
-        number(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id)
-    if "current_component_id" in properties:
-        text("component_id", properties["current_component_id"])
-    name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
-    io_utils.write_string_file(os.path.join(blessing.uri, name), "")
-    blessed = constants.BLESSED_VALUE if verdict.blessed else constants.NOT_BLESSED_VALUE
-    number(constants.ARTIFACT_PROPERTY_BLESSED_KEY, blessed)
-    text(Verdict.PROPERTY, verdict.text())
 
 
 class Evaluator(BeamComponent):

@@ -40,12 +40,9 @@ class _Limit(NamedTuple):
         difference: Difference | None = None,
     ) -> Check:
         return Check(
-            metric=self.threshold.metric,
-            class_name=self.group.class_name,
-            slice=dict(self.group.slice) or None,
+            **measuring.row(self.threshold.metric, self.group, measured, difference),
             bound=self.bound,
             limit=self.value,
-            **measuring.row(measured, difference),
             passed=passed,
             sentence=sentence,
         )

@@ -161,7 +161,6 @@ class Measurements:
         return np.asarray(outcome.truth.sum(axis=0), int)
 
     def mistakes(self) -> list[Answer]:
-        """The wrong answers that the model was surest of."""
         outcome = self.predictions.outcome
         wrong = np.flatnonzero((outcome.predicted != outcome.truth).any(axis=1))
         shown = np.abs(outcome.scores - outcome.truth) if outcome.multi_label else outcome.scores
@@ -200,10 +199,15 @@ class Measurements:
         return self.confusion.tolist() if is_shown else None
 
 
-def row(measured: Measured, difference: Difference | None) -> dict[str, Any]:
-    """A metric's values as a row of ``evaluation.json`` has them."""
+def row(
+    metric: str, group: Group, measured: Measured, difference: Difference | None
+) -> dict[str, Any]:
+    """A metric of a group as a row of ``evaluation.json`` has it."""
     apart = difference or Difference(math.nan, math.nan, math.nan, math.nan)
     return measured._asdict() | {
+        "metric": metric,
+        "class_name": group.class_name,
+        "slice": dict(group.slice) or None,
         "baseline": apart.baseline,
         "difference": apart.value,
         "difference_low": apart.low,

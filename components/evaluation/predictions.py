@@ -41,7 +41,6 @@ class Predictions:
 
     @property
     def common(self) -> list[str]:
-        """The classes that the baseline knows too, in the candidate's order."""
         return [name for name in self.classes if name in set(self.baseline_classes)]
 
     @cached_property

@@ -90,7 +90,6 @@ class TfmaMetrics:
     """Reads what TFMA computed."""
 
     def __init__(self, folder: str, classes: list[str], confidence: float):
-        """Reads all metrics of an evaluation, of which the candidate has these classes."""
         self._classes, self._confidence = classes, confidence
         self._measured: dict[_Key, Measured] = {}
         for in_slice in tfma.load_metrics(folder):

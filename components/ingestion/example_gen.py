@@ -128,8 +128,6 @@ def _inspect_all(
 
 
 class _Inspect(beam.DoFn):
-    """A file of TFRecords to examples, quarantined records and counts."""
-
     def __init__(self, source: str, buckets: dict[str, int], data: IngestionSettings):
         """Divides the images of ``source`` among ``buckets`` by the hash of their pixels."""
         self._source, self._buckets, self._data = source, buckets, data
@@ -272,7 +270,7 @@ def _check(report: InspectionReport, data: IngestionSettings) -> None:
 
 
 def _files(pattern: str) -> list[tuple[str, int, float, float]]:
-    """Files with their size, and the shares of all bytes that are before and after them."""
+    """With sizes, and the shares of all bytes that are before and after each file."""
     [match] = FileSystems.match([pattern])
     files = sorted((file.path, file.size_in_bytes) for file in match.metadata_list)
     ends = np.cumsum([size for _, size in files], dtype=float)

@@ -53,7 +53,6 @@ class InspectionCounts:
         return self
 
     def contents(self) -> np.ndarray:
-        """The hashes of all images' pixels, int64 [images]."""
         arrays = [array[:, 0] for of_split in self._arrays.values() for array in of_split]
         return np.concatenate([np.empty(0, np.int64), *arrays])
 

@@ -173,7 +173,6 @@ def _hide(version: Path) -> None:
 
 
 def _read(uri: str) -> str:
-    """The text of a file; empty where there is none."""
     try:
         return remote.read(uri).decode()
     except FileNotFoundError:

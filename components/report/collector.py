@@ -103,7 +103,6 @@ class _Sections:
 
     @cached_property
     def _examples(self) -> list[tuple[str, bytes]]:
-        """Label and image file of the first images of each class of the train split."""
         classes = len(self._statistics["train"].classes)
         return thumbnails.first_of_classes(self._files("train"), classes, _EXAMPLES, _OF_EACH_CLASS)
 

@@ -41,17 +41,14 @@ class RunReport(types.Artifact):
 class Executor(base_executor.BaseExecutor):
     """Collects the facts and writes the files."""
 
-    def __init__(self, context: base_executor.BaseExecutor.Context | None = None):
-        super().__init__(context)
-        self._run = str(context.pipeline_run_id) if context else ""
-
     def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
         [report] = outputs["report"]
         settings = ReportSettings.unpack(properties["custom_config"])
         folder = Path(report.uri)
         artifacts = {key: listed[0].mlmd_artifact for key, listed in inputs.items() if listed}
-        nodes = nodes_before(settings, self._run)
-        files.write(collect(folder, self._run, settings.config, artifacts, nodes), folder)
+        run = str(self._context.pipeline_run_id) if self._context else ""
+        nodes = nodes_before(settings, run)
+        files.write(collect(folder, run, settings.config, artifacts, nodes), folder)
 
 
 def nodes_before(settings: ReportSettings, run: str) -> list[lineage.Node]:

@@ -162,10 +162,7 @@ def class_counts(splits: dict[str, Split], classes: list[str]) -> str:
     if not splits or not classes:
         return ""
     counts = {split: one["classes"] for split, one in splits.items()}
-    shares = {
-        split: [by_class.get(name, 0) / (sum(by_class.values()) or 1) for name in classes]
-        for split, by_class in counts.items()
-    }
+    shares = _shares(counts, classes)
     are_few = len(classes) <= MOST_DRAWN
     with rc_context(_STYLE):
         figure, plot = (_bars if are_few else _lines)(shares, classes)
@@ -178,6 +175,13 @@ def class_counts(splits: dict[str, Split], classes: list[str]) -> str:
         ends = ((split, sorted(by_class.values()) or [0]) for split, by_class in counts.items())
         words = "; ".join(f"{split} {order[0]:,} to {order[-1]:,}" for split, order in ends)
         return _svg(figure, f"Examples per class: {words}")
+
+
+def _shares(splits: dict[str, dict[str, int]], names: list[str]) -> dict[str, list[float]]:
+    return {
+        split: [counts.get(name, 0) / (sum(counts.values()) or 1) for name in names]
+        for split, counts in splits.items()
+    }
 
 
 def _bars(shares: dict[str, list[float]], classes: list[str]) -> tuple[Figure, Axes]:
@@ -244,11 +248,7 @@ def distribution(name: str, splits: dict[str, Distribution]) -> str:
 
 def _draw_values(plot: Axes, splits: dict[str, dict[str, int]]) -> None:
     values = sorted({value for counts in splits.values() for value in counts})
-    shares = {
-        split: [counts.get(value, 0) / (sum(counts.values()) or 1) for value in values]
-        for split, counts in splits.items()
-    }
-    for places, thick, style, of_split in _side_by_side(shares, 0.8):
+    for places, thick, style, of_split in _side_by_side(_shares(splits, values), 0.8):
         plot.bar(places, of_split, thick, **style)
     plot.set_xticks(range(len(values)), [_cut(value) for value in values], fontsize=_SMALL)
 
@@ -337,7 +337,6 @@ def _png(figure: Figure, words: str) -> str:
 
 
 def _saved(figure: Figure, kind: str, dpi: str | int, metadata: dict[str, None]) -> bytes:
-    """A figure as a file of the kind, without the metadata that differ each time."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The font is measured here; the browser has those for other scripts.
@@ -347,6 +346,5 @@ def _saved(figure: Figure, kind: str, dpi: str | int, metadata: dict[str, None])
 
 
 def _cut(name: str, width: int = _NAME_WIDTH) -> str:
-    """A name without its end where it is too long; without line breaks."""
     name = " ".join(name.split())
     return name if len(name) <= width else f"{name[: width - 1]}…"

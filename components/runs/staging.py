@@ -23,8 +23,6 @@ _LOCAL_RUNNERS = ("DirectRunner", "BundleBasedDirectRunner", "FnApiRunner")
 
 
 class _Operator(base_executor_operator.BaseExecutorOperator):
-    """TFX's operator of an executor, which gets copies of what is in a bucket."""
-
     def run_executor(
         self, execution_info: data_types.ExecutionInfo
     ) -> execution_result_pb2.ExecutorOutput:

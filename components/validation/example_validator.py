@@ -198,7 +198,6 @@ def _odd(split: SplitStatistics) -> Iterator[str]:
 
 
 def _previous(statistics: list[types.Artifact], names: list[str]) -> dict[str, SplitStatistics]:
-    """The last run's statistics by split; nothing for a split that it didn't have."""
     return {
         name: SplitStatistics.read(artifact.uri, name)
         for artifact in statistics
