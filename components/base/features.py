@@ -1,7 +1,4 @@
-"""Every feature key of the pipeline, once.
-
-Those of the user's TFRecords are configuration, with the first two here as defaults.
-"""
+"""Every feature key of the pipeline, once; a user's own are configuration."""
 
 from darkroom.serving import signatures
 

@@ -1,7 +1,4 @@
-"""What a long node reports while it works. Light to import.
-
-Log records with fields: the command line's display handles them; elsewhere they are lines.
-"""
+"""What a long node reports while it works: log records with their fields. Light to import."""
 
 import logging
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import google_crc32c
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
+from google.protobuf import descriptor_pb2, message, message_factory, text_format
 
 from darkroom.components.base.errors import DarkroomError
 
@@ -181,12 +181,5 @@ def _masked_crc(data: bytes) -> int:
 def _example_class() -> type[message.Message]:
     """tf.Example's message class, in a pool of its own so as not to collide with TensorFlow's."""
     file = text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto())
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    example = pool.FindMessageTypeByName("darkroom.Example")
-    created: type[message.Message]
-    if hasattr(message_factory, "GetMessageClass"):
-        created = message_factory.GetMessageClass(example)
-    else:  # protobuf 3.20, which TFX 1.16 needs on Python 3.10
-        created = message_factory.MessageFactory(pool).GetPrototype(example)
+    created: type[message.Message] = message_factory.GetMessages([file])["darkroom.Example"]
     return created

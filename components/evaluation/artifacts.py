@@ -62,7 +62,6 @@ class Check(MetricRow, _Bound):
 
     @property
     def distance(self) -> float:
-        """How far the value, or its difference to the baseline's, is from the limit."""
         value = self.value
         if self.bound in ("max_drop", "max_rise"):
             value = None if self.difference is None else abs(self.difference)

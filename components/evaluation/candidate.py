@@ -21,8 +21,6 @@ from darkroom.components.evaluation.metrics import Group
 from darkroom.components.evaluation.tfma_metrics import TfmaMetrics
 from darkroom.serving import signatures
 
-_PREDICTIONS = "predictions.parquet"
-_TELEMETRY = ["Evaluator"]
 TIMED_IMAGES = 8  # that take turns
 # Metrics of the whole and of slices, and of classes, with an interval whatever the thresholds.
 _WITH_INTERVAL = ("accuracy", "recall")
@@ -42,6 +40,7 @@ class Candidate:
         """Prepares TFMA; models are folders of SavedModels, ``folder`` is for what is written."""
         self._model, self._evaluation, self._folder = model, evaluation, folder
         self._examples = examples
+        self._predictions_path = os.path.join(folder, "predictions.parquet")
         self._files = [
             io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], evaluation.split))
         ]
@@ -146,14 +145,10 @@ class Candidate:
                 measured = measured._replace(examples=measurements.examples(group))
                 yield MetricRow(**row(name, group, measured, difference))
 
-    @property
-    def _predictions_path(self) -> str:
-        return os.path.join(self._folder, _PREDICTIONS)
-
     def _records(self, pipeline: beam.Pipeline, most: int | None) -> beam.PCollection:
         make = tfxio_utils.get_tfxio_factory_from_artifact(
             examples=[self._examples],
-            telemetry_descriptors=_TELEMETRY,
+            telemetry_descriptors=["Evaluator"],
             raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
         )
         [pattern] = self._files

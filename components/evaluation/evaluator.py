@@ -58,10 +58,8 @@ def _trained_accuracy(model: str, split: str) -> float | None:
     """What Trainer measured of the exported epoch, where that was on the same examples."""
     if split != "eval":
         return None
-    accuracy: float | None = (
-        read_json(Path(model) / description.FACTS_PATH).get("metrics", {}).get("val_accuracy")
-    )
-    return accuracy
+    facts: description.TrainingFacts = read_json(Path(model) / description.FACTS_PATH)
+    return facts.get("metrics", {}).get("val_accuracy")
 
 
 class Evaluator(BeamComponent):

@@ -25,10 +25,7 @@ def eval_config(
     classes: list[str],
     baseline_classes: list[str] | None = None,
 ) -> tfma.EvalConfig:
-    """What TFMA computes: the number of examples, and what ``evaluation.metrics`` names.
-
-    Classes are in the label vocabulary's order.
-    """
+    """What TFMA computes: the number of examples, and what ``evaluation.metrics`` names."""
     model = tfma.ModelSpec(
         signature_name=signatures.EXAMPLES,
         preprocessing_function_names=[signatures.TRANSFORM],

@@ -10,10 +10,7 @@ from darkroom.components.evaluation.metrics import Group, quoted
 
 
 def check(evaluation: Evaluation) -> None:
-    """Checks the metrics that thresholds name, and the names of the user's own.
-
-    A ValueError: there is no such metric, or its bounds make no sense; or a name is taken.
-    """
+    """A ValueError where a threshold's metric or bounds, or an own metric's name, can't be."""
     for number, threshold in enumerate(evaluation.thresholds):
         _check_metric(f"evaluation: thresholds.{number}", threshold, evaluation)
     standard = {*metrics.OVERALL, *metrics.OF_CLASSES, *cost.METRICS, "example_count"}

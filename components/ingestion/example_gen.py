@@ -3,7 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, NamedTuple, TypeVar
+from typing import IO, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -39,7 +39,6 @@ _SEPARATOR = signatures.LABEL_SEPARATOR.encode()
 # Tags of outputs beside the splits.
 _QUARANTINE, _COUNTS = "quarantine", "counts"
 
-Message = TypeVar("Message", bound=message.Message)
 _Artifacts = dict[str, list[types.Artifact]]
 
 
@@ -311,7 +310,7 @@ def _name(path: str, number: int, filename: bytes) -> str:
     return f"{os.path.basename(path)}, record {number}{own}"
 
 
-def _proto(text: str, empty: Message) -> Message:
+def _proto(text: str, empty: message.Message) -> message.Message:
     proto_utils.json_to_proto(text, empty)
     return empty
 

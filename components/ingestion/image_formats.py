@@ -30,10 +30,7 @@ class Header(NamedTuple):
 
 
 def read_header(encoded: bytes) -> Header:
-    """Reads the header of an image that the transform graph can decode.
-
-    An ImageError where it is no image, of another format, or claims too many pixels.
-    """
+    """The header of an image that the transform graph can decode; else an ImageError."""
     if image_header.pixels(encoded) > image_header.MAX_PIXELS:  # of an animation all frames
         raise ImageError("too many pixels")
     image = open_image(encoded, DECODABLE)

@@ -48,7 +48,8 @@ def read(record: bytes, data: IngestionSettings) -> LabelledImage:
             raise ImageError(f"{image.kind} values where an encoded image is expected")
         encoded = image.values[0]
     else:
-        encoded = _encode_png(_pixels(image, _shape(values, data), data))
+        pixels = _pixels(image, _shape(values, data), data)
+        encoded = tf.io.encode_png(pixels, compression=1).numpy()
     kept = {key: _as_text(values.get(key, NO_FEATURE)) for key in data.keep_features}
     return LabelledImage(encoded, labels, _filename(values), kept)
 
@@ -122,8 +123,3 @@ def _pixels(image: Feature, shape: list[int], data: IngestionSettings) -> np.nda
     else:
         pixels = np.rint(levels * _UINT16).astype(np.uint16)
     return pixels.reshape(shape)
-
-
-def _encode_png(pixels: np.ndarray) -> bytes:
-    encoded: bytes = tf.io.encode_png(pixels, compression=1).numpy()
-    return encoded
