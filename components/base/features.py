@@ -23,7 +23,7 @@ FLOATS = (ASPECT_RATIO_KEY, BRIGHTNESS_KEY, CONTRAST_KEY)
 INSPECTED = (FORMAT_KEY, *INTEGERS, *FLOATS)
 # Of these no two images need have the same value.
 CONTINUOUS = (*FLOATS, ENCODED_SIZE_KEY, HEIGHT_KEY, WIDTH_KEY)
-# All that examples have of darkroom's own; others are `data.keep_features`.
+# All that examples have but `data.keep_features`.
 OWN = (IMAGE_KEY, LABEL_KEY, FILENAME_KEY, CONTENT_KEY, *INSPECTED)
 
 # A record in quarantine: why, from where, and what it was.

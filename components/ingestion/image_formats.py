@@ -91,5 +91,4 @@ def _why_not_opened(encoded: bytes) -> str:
     try:
         return f"format not supported ({_open(encoded).format})"
     except Exception:
-        pass
-    return "damaged" if image_header.is_image(encoded) else "not an image"
+        return "damaged" if image_header.is_image(encoded) else "not an image"

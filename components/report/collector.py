@@ -50,7 +50,7 @@ def collect(
     """The facts of a run, as far as it got; the pictures are written below ``folder``.
 
     ``run`` is its name in ML Metadata, ``config`` the whole tree, ``artifacts`` by the keys of
-    ``report.component.INPUTS``, ``nodes`` none without a store, ``failure`` what ended the run.
+    ``report.component.Report``, ``nodes`` none without a store, ``failure`` what ended the run.
     """
     (folder / results.PICTURES_FOLDER).mkdir(parents=True, exist_ok=True)
     sections = _Sections(folder, config, artifacts)

@@ -16,21 +16,6 @@ from darkroom.components.report.collector import collect
 from darkroom.components.runs import lineage
 from darkroom.components.runs.metadata import Store
 
-INPUTS: dict[str, type[types.Artifact]] = {
-    "examples": standard_artifacts.Examples,
-    "statistics": standard_artifacts.ExampleStatistics,
-    "anomalies": standard_artifacts.ExampleAnomalies,
-    "transform_graph": standard_artifacts.TransformGraph,
-    "best_hyperparameters": standard_artifacts.HyperParameters,
-    "tuner_results": standard_artifacts.TunerResults,
-    "model": standard_artifacts.Model,
-    "model_run": standard_artifacts.ModelRun,
-    "evaluation": standard_artifacts.ModelEvaluation,
-    "blessing": standard_artifacts.ModelBlessing,
-    "infra_blessing": standard_artifacts.InfraBlessing,
-    "pushed_model": standard_artifacts.PushedModel,
-}
-
 
 class RunReport(types.Artifact):
     """A folder with ``report.html``, ``report.md``, ``report.json`` and their pictures."""
@@ -71,5 +56,18 @@ class Report(Component):
     """The last node of a run, also of one that pushes nothing."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-    OPTIONAL: ClassVar = INPUTS
+    OPTIONAL: ClassVar = {
+        "examples": standard_artifacts.Examples,
+        "statistics": standard_artifacts.ExampleStatistics,
+        "anomalies": standard_artifacts.ExampleAnomalies,
+        "transform_graph": standard_artifacts.TransformGraph,
+        "best_hyperparameters": standard_artifacts.HyperParameters,
+        "tuner_results": standard_artifacts.TunerResults,
+        "model": standard_artifacts.Model,
+        "model_run": standard_artifacts.ModelRun,
+        "evaluation": standard_artifacts.ModelEvaluation,
+        "blessing": standard_artifacts.ModelBlessing,
+        "infra_blessing": standard_artifacts.InfraBlessing,
+        "pushed_model": standard_artifacts.PushedModel,
+    }
     OUTPUTS: ClassVar = {"report": RunReport}

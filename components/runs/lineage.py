@@ -48,17 +48,13 @@ class RunNotes(NamedTuple):
 
     @classmethod
     def read(cls, run: "Context") -> "RunNotes":
-        texts = (run.custom_properties.get(name) for name in cls._properties())
+        texts = (run.custom_properties.get(f"darkroom_{field}") for field in cls._fields)
         return cls(*(json.loads(text.string_value) if text else None for text in texts))
 
     def write(self, run: "Context") -> None:
         """Puts them on the context, which is to be put in the store again."""
-        for name, value in zip(self._properties(), self, strict=True):
-            run.custom_properties[name].string_value = json.dumps(value)
-
-    @classmethod
-    def _properties(cls) -> list[str]:
-        return [f"darkroom_{field}" for field in cls._fields]
+        for field, value in self._asdict().items():
+            run.custom_properties[f"darkroom_{field}"].string_value = json.dumps(value)
 
 
 def runs(store: "MetadataStore", pipeline: str) -> "list[Context]":
