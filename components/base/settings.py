@@ -117,7 +117,7 @@ class LongSettings(NetworkSettings):
     def outliving(self, artifact: str) -> tuple[str, str]:
         """Folders that outlive a run: of the pipeline's artifacts, and of this node's among them.
 
-        TFX puts each artifact into ``<pipeline root>/<node>/<key>/<execution>``.
+        TFX tells an executor neither: each artifact is in ``<root>/<node>/<key>/<execution>``.
         """
         node = os.path.dirname(os.path.dirname(os.path.abspath(artifact)))
         return self.unfinished or os.path.dirname(node), self.unfinished or node
