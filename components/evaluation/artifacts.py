@@ -123,8 +123,8 @@ class Evaluation(_Record):
     confidence: float = 0.95  # of the intervals
     confusion: list[list[int]] | None = None  # counts [true class, predicted class]
     calibration: list[Bin] = []
-    mistakes: Sequence[Answer] = ()  # the surest first
-    uncertain: Sequence[Answer] = ()  # the least certain first
+    mistakes: Sequence[Answer] = []  # the surest first
+    uncertain: Sequence[Answer] = []  # the least certain first
     latency: Latency | None = None
     size_mib: float | None = None
     baseline: Baseline | None = None

@@ -109,8 +109,8 @@ class Answer(artifacts.Answer, frozen=False):
 class Evaluation(artifacts.Evaluation):
     """Of Evaluator: its ``evaluation.json``, with pictures."""
 
-    mistakes: Sequence[Answer] = ()
-    uncertain: Sequence[Answer] = ()
+    mistakes: Sequence[Answer] = []
+    uncertain: Sequence[Answer] = []
 
 
 class Serving(TypedDict, total=False):
