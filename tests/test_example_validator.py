@@ -220,8 +220,8 @@ def test_counts_are_light(house: House) -> None:
     assert train.classes == dict(images()[features.LABEL_KEY].value_counts())
     assert train.features.keys() == {
         *statistics.TEXT,
-        *statistics.INTEGERS,
-        *statistics.FLOATS,
+        *features.INTEGERS,
+        *features.FLOATS,
     }
 
 

@@ -24,7 +24,7 @@ def test_the_file_is_as_earlier_versions_wrote_it(tmp_path: Path) -> None:
     report = InspectionReport.read(str(tmp_path))
     assert report.quarantined == {"cut off": 3, "empty": 3}
     assert report.first_quarantined == []
-    status = Status("", "", "", inspection=report)
+    status = Status("", "", "", inspection=report.model_dump(exclude_unset=True))
     assert status.as_dict()["inspection"] == REPORT
 
 

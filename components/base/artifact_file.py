@@ -12,10 +12,7 @@ from darkroom.serving import files
 
 
 class ArtifactFile(BaseModel):
-    """What a node leaves for others; a subclass names the file and what it holds.
-
-    Files of earlier versions are read too: a field that came later has a default.
-    """
+    """What a node leaves for others; fields that came later have defaults, for older files."""
 
     FILE: ClassVar[str]
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)

@@ -1,5 +1,7 @@
 """A node of ours as TFX takes it: artifacts in, artifacts out, and its settings as JSON."""
 
+import json
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -7,6 +9,7 @@ from typing import Any, ClassVar
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, base_component
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.utils import io_utils
 
 from darkroom.components.base import results
 from darkroom.components.base.settings import Settings
@@ -17,11 +20,7 @@ Properties = dict[str, Any]
 
 
 class Component(base_component.BaseComponent):
-    """Declared by an executor and by the types of what it takes and makes.
-
-    A subclass sets ``EXECUTOR_SPEC``, ``INPUTS``, ``OUTPUTS`` and, of inputs that may be missing,
-    ``OPTIONAL``; TFX's specification follows from these.
-    """
+    """Declared by an executor and the types that it takes (some ``OPTIONAL``) and makes."""
 
     INPUTS: ClassVar[dict[str, type[types.Artifact]]] = {}
     OPTIONAL: ClassVar[dict[str, type[types.Artifact]]] = {}
@@ -48,6 +47,16 @@ class Component(base_component.BaseComponent):
 
 class BeamComponent(Component, base_beam_component.BaseBeamComponent):
     """The same with an executor that runs a Beam pipeline."""
+
+
+def note_source(artifact: types.Artifact, source: str | None) -> None:
+    """Says on an artifact whether it was found, and where; each output exists on Kubeflow.
+
+    Also in a file, as a folder without any can't be handed on.
+    """
+    artifact.set_int_custom_property(results.FOUND_PROPERTY, int(source is not None))
+    path = os.path.join(artifact.uri, "found.json")
+    io_utils.write_string_file(path, json.dumps({"from": source}))
 
 
 def existing(artifacts: Sequence[types.Artifact] | None) -> list[types.Artifact]:

@@ -1,8 +1,4 @@
-"""Every feature key of the pipeline, once.
-
-The keys of the user's own TFRecords are configuration (``data.image_key`` and
-``data.label_key``), with the first two here as defaults; ImportExampleGen writes these.
-"""
+"""Every feature key of the pipeline, once; a user's own are configuration."""
 
 from darkroom.serving import signatures
 
@@ -22,27 +18,12 @@ BRIGHTNESS_KEY = "image/brightness"
 CONTRAST_KEY = "image/contrast"
 ENCODED_SIZE_KEY = "image/encoded_size"  # bytes
 CONTENT_KEY = "image/content_hash"
-INSPECTED = (
-    FORMAT_KEY,
-    HEIGHT_KEY,
-    WIDTH_KEY,
-    CHANNELS_KEY,
-    BIT_DEPTH_KEY,
-    ASPECT_RATIO_KEY,
-    BRIGHTNESS_KEY,
-    CONTRAST_KEY,
-    ENCODED_SIZE_KEY,
-)
+INTEGERS = (HEIGHT_KEY, WIDTH_KEY, CHANNELS_KEY, BIT_DEPTH_KEY, ENCODED_SIZE_KEY)
+FLOATS = (ASPECT_RATIO_KEY, BRIGHTNESS_KEY, CONTRAST_KEY)
+INSPECTED = (FORMAT_KEY, *INTEGERS, *FLOATS)
 # Of these no two images need have the same value.
-CONTINUOUS = (
-    ASPECT_RATIO_KEY,
-    BRIGHTNESS_KEY,
-    CONTRAST_KEY,
-    ENCODED_SIZE_KEY,
-    HEIGHT_KEY,
-    WIDTH_KEY,
-)
-# All that examples have of darkroom's own; others are `data.keep_features`.
+CONTINUOUS = (*FLOATS, ENCODED_SIZE_KEY, HEIGHT_KEY, WIDTH_KEY)
+# All that examples have but `data.keep_features`.
 OWN = (IMAGE_KEY, LABEL_KEY, FILENAME_KEY, CONTENT_KEY, *INSPECTED)
 
 # A record in quarantine: why, from where, and what it was.

@@ -1,12 +1,9 @@
 """Processes that need slow imports: a fork server does them once, and forks each process.
 
-TensorFlow, TFX and TFMA take five to ten seconds to import. A forked process has them at once, and
-is as good as a new one as long as the server does nothing but import: then no TensorFlow operation
-has run, no device was looked for, no gRPC channel is open. Of threads there are those of OpenBLAS
-and jemalloc alone, which know of forks and start anew in each process.
-
-The fork server of ``multiprocessing`` can't serve here: there is one for all of a process, with its
-environment and its output, and what was forked outlives its user.
+A forked process is as good as a new one as long as the server does nothing but import: then no
+TensorFlow operation has run, no device was looked for, no gRPC channel is open; the threads of
+OpenBLAS and jemalloc know of forks. ``multiprocessing`` has one fork server for all of a process,
+with its environment and its output, and what it forked outlives its user.
 """
 
 import contextlib
@@ -45,13 +42,12 @@ class Forked:
     """A forked process; as ``subprocess.Popen``, as far as it goes."""
 
     def __init__(self, pid: int, messages: IO[bytes]):
-        """``messages``: where the server says how it has ended."""
         self.pid = pid
         self.returncode: int | None = None
         self._messages = messages
 
     def wait(self) -> int:
-        """Waits for its end; its exit code, or minus the signal that killed it."""
+        """Its exit code in the end, or minus the signal that killed it."""
         if self.returncode is None:
             with self._messages:
                 # Where the server was killed, so was this process.
@@ -63,15 +59,9 @@ class ForkServer:
     """A fork server, as its user has it. With the user it ends, and all that it forked."""
 
     def __init__(self, modules: Sequence[str], environment: Mapping[str, str], output: int):
-        """Starts it, and doesn't wait for the imports.
+        """Starts it, importing ``modules`` in this order, and doesn't wait for that.
 
-        Args:
-          modules: what it imports, in this order.
-          environment: its variables.
-          output: descriptor of a file for what imports print.
-
-        Raises:
-          OSError: this system has no such servers.
+        ``output``: descriptor for what imports print. An OSError: this system has no such servers.
         """
         if not hasattr(os, "pidfd_open"):
             raise OSError("A fork server needs Linux.")
@@ -100,19 +90,10 @@ class ForkServer:
         stderr: int | None = None,
         stdin: int | None = None,
     ) -> Forked:
-        """Forks a process that runs ``main`` of a module, in a session of its own.
+        """Forks a process that runs ``main(arguments)`` of a module, in a session of its own.
 
-        Args:
-          module: its ``main`` takes ``arguments`` and returns the exit code.
-          arguments: of a command line.
-          environment: its variables; too late for those that matter when modules are imported.
-          folder: where it works.
-          stdout: descriptor of a file.
-          stderr: another one; where it is left out, the same.
-          stdin: one to read; where it is left out, there is nothing to read.
-
-        Raises:
-          OSError: the server has ended; its imports failed, or it was killed.
+        The ``environment`` is too late for what matters to imports; streams are descriptors: stderr
+        as stdout, stdin empty where left out. An OSError: the server has ended or was killed.
         """
         ours, theirs = os.pipe()
         messages = open(ours, "rb")  # noqa: SIM115  # the process's, until it has ended
@@ -136,15 +117,12 @@ class ForkServer:
             raise
 
     def close(self) -> None:
-        """Ends it, and all that it forked."""
         self._requests.close()
         self._process.kill()
         self._process.wait()
 
 
 class _Request(NamedTuple):
-    """What ``start`` sends."""
-
     module: str
     arguments: list[str]
     environment: dict[str, str]
@@ -154,11 +132,9 @@ class _Request(NamedTuple):
 
 
 def serve(number: int, modules: Sequence[str]) -> int:
-    """Imports modules, and forks until the user is gone; the exit code, also of what is forked.
+    """Imports ``modules``, then forks for requests from a socket until the user is gone.
 
-    Args:
-      number: descriptor of the socket that requests come from.
-      modules: to import.
+    ``number`` is the socket's descriptor. Gives the exit code, also of what is forked.
     """
     with imports.without_collections():  # which would touch, and thereby copy, what all share
         for module in modules:

@@ -1,9 +1,4 @@
-"""What a long node reports while it works.
-
-Reports are log records with their fields attached: the command line's display is a logging
-handler, and where nobody displays (Airflow, Kubeflow) each is a readable line in the log. Light
-to import, as every node does.
-"""
+"""What a long node reports while it works: log records with their fields. Light to import."""
 
 import logging
 

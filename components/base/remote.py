@@ -1,8 +1,7 @@
 """Folders in buckets: their copies on this machine, and how they get there and back.
 
-Light to import. What works on files gets the copy; a copy of a finished artifact is made once,
-as artifacts never change. Paths on a disk are their own copies everywhere here. TFX's ``fileio``,
-and TensorFlow with it, is only imported for what has a scheme, such as ``gs://``.
+Light to import: TFX's ``fileio``, and TensorFlow with it, is only imported for what has a scheme,
+such as ``gs://``. A finished artifact is copied once, as it never changes.
 """
 
 import contextlib

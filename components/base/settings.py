@@ -1,7 +1,7 @@
 """What each node gets of the configuration: the sections that it uses, and nothing more.
 
-They travel as JSON in TFX's ``custom_config``, which is part of the cache's key: a key that a node
-doesn't read would rerun it without need.
+It travels as JSON in TFX's ``custom_config``, a part of the cache's key: a key that a node doesn't
+read would rerun it without need.
 """
 
 import json
@@ -39,7 +39,6 @@ class Settings(Section):
     code: Code = Code()
 
     def pack(self) -> dict[str, Any]:
-        """The ``custom_config`` of the node: plain data."""
         return self.model_dump(mode="json")
 
     @classmethod
@@ -95,7 +94,6 @@ class NetworkSettings(TransformSettings):
         return self.model_copy(update=changed)
 
     def value(self, key: str) -> object:
-        """The value at a dotted key, such as ``model.units.0``."""
         value: object = self
         for name in key.split("."):
             value = value[int(name)] if isinstance(value, list) else getattr(value, name)
@@ -119,8 +117,7 @@ class LongSettings(NetworkSettings):
     def outliving(self, artifact: str) -> tuple[str, str]:
         """Folders that outlive a run: of the pipeline's artifacts, and of this node's among them.
 
-        TFX tells an executor neither. It puts each artifact into
-        ``<pipeline root>/<node>/<key>/<execution>``.
+        TFX tells an executor neither: each artifact is in ``<root>/<node>/<key>/<execution>``.
         """
         node = os.path.dirname(os.path.dirname(os.path.abspath(artifact)))
         return self.unfinished or os.path.dirname(node), self.unfinished or node

@@ -1,7 +1,4 @@
-"""What a run left behind, node by node: in words, and as plain data. Light to import.
-
-An ``artifact`` is ML Metadata's, here and wherever a node's results are read.
-"""
+"""What a run left behind, by node; an ``artifact`` is ML Metadata's. Light to import."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -70,7 +67,6 @@ class Status:
     log: str | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
         plain: dict[str, object] = to_jsonable_python(asdict(self))
         return plain
 

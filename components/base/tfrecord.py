@@ -1,8 +1,4 @@
-"""TFRecord files and tf.Examples without TensorFlow.
-
-TensorFlow takes seconds to import; looking into a user's files to say what is wrong with them,
-and writing the bundled data, should not have to wait for that.
-"""
+"""TFRecord files and tf.Examples without TensorFlow, which takes seconds to import."""
 
 import gzip
 import struct
@@ -13,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import google_crc32c
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
+from google.protobuf import descriptor_pb2, message, message_factory, text_format
 
 from darkroom.components.base.errors import DarkroomError
 
@@ -85,10 +81,9 @@ def read(path: Path) -> Iterator[bytes]:
 
 
 def records(file: IO[bytes], name: str) -> Iterator[tuple[bytes, bool]]:
-    """The whole records of an open file, and whether each matches its checksum.
+    """The whole records of an open, uncompressed file, and whether each matches its checksum.
 
-    The ``file`` is uncompressed, or uncompressing; its ``name`` is for the message of a
-    TFRecordError, or of a BrokenFile, after the records before the break.
+    Raises a TFRecordError, or, after the records before a break, a BrokenFile, with the ``name``.
     """
     position = 0
     try:
@@ -186,12 +181,5 @@ def _masked_crc(data: bytes) -> int:
 def _example_class() -> type[message.Message]:
     """tf.Example's message class, in a pool of its own so as not to collide with TensorFlow's."""
     file = text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto())
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    example = pool.FindMessageTypeByName("darkroom.Example")
-    created: type[message.Message]
-    if hasattr(message_factory, "GetMessageClass"):
-        created = message_factory.GetMessageClass(example)
-    else:  # protobuf 3.20, which TFX 1.16 needs on Python 3.10
-        created = message_factory.MessageFactory(pool).GetPrototype(example)
+    created: type[message.Message] = message_factory.GetMessages([file])["darkroom.Example"]
     return created

@@ -21,8 +21,8 @@ def check(
 ) -> None:
     """Traces a model as it will be served: it, or a layer in it, is the user's.
 
-    A UserCodeError where it can't be traced, a DarkroomError where it calls Python. Its images have
-    the ``shape`` of height, width and channels.
+    A UserCodeError where it can't be traced, a DarkroomError where it calls Python. Images have
+    the ``shape`` [height, width, channels].
     """
     run = tf.function(lambda images: model(images, training=False), autograph=False)
     try:
@@ -33,9 +33,9 @@ def check(
 
 
 def refuse_python(graph: tf.Graph, who: str, layers: Iterable[keras.Layer] = ()) -> None:
-    """Raises a DarkroomError where a graph, with the user's code in it, calls Python.
+    """Raises a DarkroomError where a graph calls Python; one of ``layers`` may be to blame.
 
-    ``who`` is the configuration key, and the dotted path there; one of ``layers`` may be to blame.
+    ``who`` is the configuration key, and the dotted path there.
     """
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]

@@ -11,7 +11,7 @@ from darkroom.components.base.errors import DarkroomError, UserCodeError, closes
 def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
     """Imports ``package.module.name``, which the configuration names at ``key``.
 
-    A DarkroomError where there is no such thing, a UserCodeError where the module itself raised.
+    A DarkroomError where it isn't there, a UserCodeError where the module raised.
     """
     module_name, _, name = dotted_path.rpartition(".")
     if not module_name or not all(part.isidentifier() for part in dotted_path.split(".")):
@@ -51,10 +51,7 @@ def _moved(error: ModuleNotFoundError) -> str:
 
 
 def call(function: Callable[..., Any], who: str, *args: Any, failed: str = "failed") -> Any:
-    """Calls a user's function; what it raises comes back with the user's traceback alone.
-
-    The message has its dotted path, ``who``, and says that it ``failed``.
-    """
+    """Calls a user's function, of dotted path ``who``; a UserCodeError where it raises."""
     try:
         return function(*args)
     except Exception as error:

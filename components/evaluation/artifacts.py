@@ -1,7 +1,4 @@
-"""What Evaluator leaves behind: ``evaluation.json``, and a verdict on its blessing.
-
-What the file of an earlier version lacks has its default. Light to import.
-"""
+"""What Evaluator leaves behind, in earlier versions too: a file, a verdict. Light to import."""
 
 import json
 import math
@@ -65,7 +62,6 @@ class Check(MetricRow, _Bound):
 
     @property
     def distance(self) -> float:
-        """How far the value, or its difference to the baseline's, is from the limit."""
         value = self.value
         if self.bound in ("max_drop", "max_rise"):
             value = None if self.difference is None else abs(self.difference)
@@ -127,20 +123,18 @@ class Evaluation(_Record):
     confidence: float = 0.95  # of the intervals
     confusion: list[list[int]] | None = None  # counts [true class, predicted class]
     calibration: list[Bin] = []
-    mistakes: Sequence[Answer] = ()  # the surest first
-    uncertain: Sequence[Answer] = ()  # the least certain first
+    mistakes: Sequence[Answer] = []  # the surest first
+    uncertain: Sequence[Answer] = []  # the least certain first
     latency: Latency | None = None
     size_mib: float | None = None
     baseline: Baseline | None = None
 
     @property
     def whole(self) -> dict[str, MetricRow]:
-        """The metrics of the whole split by name."""
         rows = [row for row in self.metrics if not row.class_name and not row.slice]
         return {row.metric: row for row in rows}
 
     def write(self, folder: str) -> None:
-        """Writes the file into a folder."""
         files.write_json(os.path.join(folder, self.FILE), self.model_dump(by_alias=True))
 
     @classmethod
@@ -169,7 +163,6 @@ class Verdict(_Record):
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> Self:
-        """That of an evaluation."""
         metrics = {name: row.value for name, row in evaluation.whole.items()}
         return cls(
             metrics={**metrics, "example_count": evaluation.examples},
@@ -187,5 +180,4 @@ class Verdict(_Record):
         return cls(**{**json.loads(written), "blessed": blessed})
 
     def text(self) -> str:
-        """The property's value."""
         return json.dumps(self.model_dump())

@@ -3,18 +3,16 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import apache_beam as beam
 import tensorflow_model_analysis as tfma
 from tfx import types
 from tfx.components.util import tfxio_utils
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from darkroom.components.base import examples as base_examples
-from darkroom.components.base import sections
+from darkroom.components.base import remote, sections
 from darkroom.components.evaluation import cost, metrics, predictions, tfma_metrics
 from darkroom.components.evaluation.artifacts import Baseline, Evaluation, Latency, MetricRow
 from darkroom.components.evaluation.gate import Gate
@@ -23,16 +21,9 @@ from darkroom.components.evaluation.metrics import Group
 from darkroom.components.evaluation.tfma_metrics import TfmaMetrics
 from darkroom.serving import signatures
 
-_PREDICTIONS = "predictions.parquet"
-_TELEMETRY = ["Evaluator"]
 TIMED_IMAGES = 8  # that take turns
 # Metrics of the whole and of slices, and of classes, with an interval whatever the thresholds.
 _WITH_INTERVAL = ("accuracy", "recall")
-
-
-class _Contract(NamedTuple):
-    classes: list[str]
-    multi_label: bool
 
 
 class Candidate:
@@ -46,25 +37,21 @@ class Candidate:
         evaluation: sections.Evaluation,
         folder: str,
     ):
-        """Prepares TFMA.
-
-        Args:
-          model: folder of the SavedModel.
-          baselines: folder of the one to beat, if there is one.
-          examples: the artifact.
-          evaluation: the section.
-          folder: for what is written.
-        """
+        """Prepares TFMA; models are folders of SavedModels, ``folder`` is for what is written."""
         self._model, self._evaluation, self._folder = model, evaluation, folder
         self._examples = examples
+        self._predictions_path = os.path.join(folder, "predictions.parquet")
         self._files = [
             io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], evaluation.split))
         ]
-        contracts = [_contract(path) for path in (model, *baselines)]
-        self._multi_label = contracts[0].multi_label
+        contracts = [
+            json.loads(remote.read(os.path.join(path, signatures.CONTRACT_PATH)))
+            for path in (model, *baselines)
+        ]
+        self._multi_label = contracts[0].get("multi_label", False)
         self._eval_config = tfma.utils.update_eval_config_with_defaults(
             tfma_metrics.eval_config(
-                evaluation, self._multi_label, *(contract.classes for contract in contracts)
+                evaluation, self._multi_label, *(contract["classes"] for contract in contracts)
             ),
             has_baseline=bool(baselines),
             rubber_stamp=True,
@@ -83,12 +70,7 @@ class Candidate:
         self._shared = models[0] if len(models) == 1 else models
 
     def evaluate(self, pipeline: beam.Pipeline, most: int | None = None) -> None:
-        """Adds the evaluation of the split to a Beam pipeline.
-
-        Args:
-          pipeline: to add to.
-          most: of its first examples alone.
-        """
+        """Adds the evaluation of the split, or of its first ``most`` examples, to a pipeline."""
         slices = self._evaluation.slices
         shared = {"eval_shared_model": self._shared, "eval_config": self._eval_config}
         features_first, *others = tfma.default_extractors(**shared)
@@ -103,13 +85,9 @@ class Candidate:
         )
 
     def judge(self, trained_accuracy: float | None) -> Evaluation:
-        """Reads what the pipeline wrote, and has the gate judge it.
+        """Reads what the pipeline wrote, and has the gate judge it, by Trainer's accuracy if known.
 
-        Args:
-          trained_accuracy: what Trainer measured on this split; None where it isn't known.
-
-        Raises:
-          DarkroomError: a threshold names a class that doesn't exist.
+        Raises a DarkroomError where a threshold names a class that doesn't exist.
         """
         evaluation, size = self._evaluation, cost.size_mib(self._model)
         read = predictions.read(self._predictions_path, self._multi_label, list(evaluation.slices))
@@ -153,7 +131,6 @@ class Candidate:
         )
 
     def _rows(self, measurements: Measurements, others: TfmaMetrics) -> Iterator[MetricRow]:
-        """Every metric of the whole, of each class and of each slice."""
         classes = measurements.classes
         overall = metrics.names(len(classes), self._multi_label)
         own = self._evaluation.metrics
@@ -165,22 +142,13 @@ class Candidate:
                 source = others if name in own else measurements
                 measured = source.measure(name, group, with_interval=name in _WITH_INTERVAL)
                 difference = source.difference(name, group, with_interval=False)
-                yield MetricRow(
-                    metric=name,
-                    class_name=group.class_name,
-                    slice=dict(group.slice) or None,
-                    **row(measured, difference) | {"examples": measurements.examples(group)},
-                )
-
-    @property
-    def _predictions_path(self) -> str:
-        return os.path.join(self._folder, _PREDICTIONS)
+                measured = measured._replace(examples=measurements.examples(group))
+                yield MetricRow(**row(name, group, measured, difference))
 
     def _records(self, pipeline: beam.Pipeline, most: int | None) -> beam.PCollection:
-        """Arrow batches of the split's examples, as TFMA takes them."""
         make = tfxio_utils.get_tfxio_factory_from_artifact(
             examples=[self._examples],
-            telemetry_descriptors=_TELEMETRY,
+            telemetry_descriptors=["Evaluator"],
             raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
         )
         [pattern] = self._files
@@ -189,9 +157,3 @@ class Candidate:
         first = base_examples.records(self._files).take(most)
         few = [record.numpy() for record in first]
         return pipeline | "Few" >> beam.Create(few) | make(pattern).RawRecordToRecordBatch(most)
-
-
-def _contract(model: str) -> _Contract:
-    with fileio.open(os.path.join(model, signatures.CONTRACT_PATH)) as file:
-        contract = json.load(file)
-    return _Contract(contract["classes"], contract.get("multi_label", False))

@@ -29,10 +29,7 @@ def size_mib(folder: str) -> float:
 
 
 def latency(folder: str, images: Sequence[bytes]) -> Times:
-    """Times requests to a SavedModel in this process, from encoded image to scores.
-
-    A few ``images`` take turns.
-    """
+    """Times requests to a SavedModel in this process; a few encoded images take turns."""
     import tensorflow as tf
 
     model = tf.saved_model.load(folder)

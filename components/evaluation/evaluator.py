@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
-from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.types import standard_artifacts
@@ -22,15 +21,12 @@ from darkroom.serving.predictor import read_json
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Evaluates with TFMA, keeps every prediction, and blesses or says why not."""
 
-    def Do(
-        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
-    ) -> None:
-        """Writes the evaluation, and puts the verdict on the blessing."""
-        self._log_startup(input_dict, output_dict, exec_properties)
-        section = EvaluatorSettings.unpack(exec_properties["custom_config"]).evaluation
-        [examples], [model] = input_dict["examples"], input_dict["model"]
-        baselines = existing(input_dict.get("baseline_model"))
-        [artifact], [blessing] = output_dict["evaluation"], output_dict["blessing"]
+    def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
+        self._log_startup(inputs, outputs, properties)
+        section = EvaluatorSettings.unpack(properties["custom_config"]).evaluation
+        [examples], [model] = inputs["examples"], inputs["model"]
+        baselines = existing(inputs.get("baseline_model"))
+        [artifact], [blessing] = outputs["evaluation"], outputs["blessing"]
         folder, *others = (path_utils.serving_model_path(m.uri) for m in (model, *baselines))
         candidate = Candidate(folder, others, examples, section, artifact.uri)
         with self._make_beam_pipeline() as pipeline:
@@ -41,48 +37,33 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             compared = (evaluation.baseline or Baseline()).model_copy(update=source)
             evaluation = evaluation.model_copy(update={"baseline": compared})
         evaluation.write(artifact.uri)
-        _bless(blessing, Verdict.of(evaluation), model, baselines, exec_properties)
+        verdict = Verdict.of(evaluation)
+        # The blessing is marked as TFX's Evaluator does, and says why.
+        text, number = blessing.set_string_custom_property, blessing.set_int_custom_property
+        text(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
+        number(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+        for baseline in baselines:
+            text(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri)
+            number(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id)
+        if "current_component_id" in properties:
+            text("component_id", properties["current_component_id"])
+        name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
+        io_utils.write_string_file(os.path.join(blessing.uri, name), "")
+        blessed = constants.BLESSED_VALUE if verdict.blessed else constants.NOT_BLESSED_VALUE
+        number(constants.ARTIFACT_PROPERTY_BLESSED_KEY, blessed)
+        text(Verdict.PROPERTY, verdict.text())
 
 
 def _trained_accuracy(model: str, split: str) -> float | None:
     """What Trainer measured of the exported epoch, where that was on the same examples."""
     if split != "eval":
         return None
-    accuracy: float | None = (
-        read_json(Path(model) / description.FACTS_PATH).get("metrics", {}).get("val_accuracy")
-    )
-    return accuracy
-
-
-def _bless(
-    blessing: types.Artifact,
-    verdict: Verdict,
-    model: types.Artifact,
-    baselines: list[types.Artifact],
-    exec_properties: Properties,
-) -> None:
-    """Marks the blessing as TFX's Evaluator does, and adds why."""
-    text, number = blessing.set_string_custom_property, blessing.set_int_custom_property
-    text(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
-    number(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
-    for baseline in baselines:
-        text(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri)
-        number(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id)
-    if "current_component_id" in exec_properties:
-        text("component_id", exec_properties["current_component_id"])
-    name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
-    io_utils.write_string_file(os.path.join(blessing.uri, name), "")
-    blessed = constants.BLESSED_VALUE if verdict.blessed else constants.NOT_BLESSED_VALUE
-    number(constants.ARTIFACT_PROPERTY_BLESSED_KEY, blessed)
-    text(Verdict.PROPERTY, verdict.text())
+    facts: description.TrainingFacts = read_json(Path(model) / description.FACTS_PATH)
+    return facts.get("metrics", {}).get("val_accuracy")
 
 
 class Evaluator(BeamComponent):
-    """The gate of the models.
-
-    Outputs ``evaluation`` in TFMA's own form, with the predictions and ``evaluation.json`` beside
-    it, and ``blessing``, with the verdict on it.
-    """
+    """The gate of the models; ``evaluation`` is TFMA's, ``evaluation.json`` beside it."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
     INPUTS: ClassVar = {"examples": standard_artifacts.Examples, "model": standard_artifacts.Model}

@@ -23,8 +23,6 @@ _BOUNDS = ("min", "max", "max_drop", "max_rise")
 
 
 class _Limit(NamedTuple):
-    """One bound of a threshold, for one group."""
-
     threshold: sections.Threshold
     group: Group
     bound: str  # of _BOUNDS
@@ -32,7 +30,6 @@ class _Limit(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """What is bounded, in words."""
         return self.group.subject(self.threshold.metric)
 
     def check(
@@ -42,14 +39,10 @@ class _Limit(NamedTuple):
         measured: Measured,
         difference: Difference | None = None,
     ) -> Check:
-        """What came of it."""
         return Check(
-            metric=self.threshold.metric,
-            class_name=self.group.class_name,
-            slice=dict(self.group.slice) or None,
+            **measuring.row(self.threshold.metric, self.group, measured, difference),
             bound=self.bound,
             limit=self.value,
-            **measuring.row(measured, difference),
             passed=passed,
             sentence=sentence,
         )
@@ -65,7 +58,6 @@ class Judgement:
 
     @property
     def blessed(self) -> bool:
-        """Whether nothing speaks against it."""
         return not self.reasons
 
     def add(self, checks: list[Check]) -> None:
@@ -101,9 +93,7 @@ class Gate:
     def judge(self, trained_accuracy: float | None) -> Judgement:
         """All thresholds and faults, also against what Trainer measured, where that is known.
 
-        Raises:
-          DarkroomError: a threshold names a class that doesn't exist, or a metric that says nothing
-            of such classes.
+        A DarkroomError: no such class as a threshold names, or no such metric of these classes.
         """
         evaluation, measurements = self._evaluation, self._measurements
         judgement = Judgement(remarks=list(faults.other_classes(evaluation, measurements)))
@@ -260,7 +250,6 @@ class Gate:
         return self._tfma_metrics if name in self._evaluation.metrics else self._measurements
 
     def _confusions(self, name: str, group: Group) -> Iterator[str]:
-        """With what a class is confused."""
         if group.class_name is None or group.slice or self._multi_label:
             return
         classes, confusion = self._measurements.classes, self._measurements.confusion

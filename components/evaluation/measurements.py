@@ -44,7 +44,6 @@ class Difference(NamedTuple):
 
     @property
     def value(self) -> float:
-        """Candidate less baseline."""
         return self.candidate - self.baseline
 
     def reversed(self) -> "Difference":
@@ -79,7 +78,6 @@ class Measurements:
         return counts
 
     def slices(self) -> list[Group]:
-        """A group for each value of each feature that slices, the most frequent of many."""
         groups = []
         for key, values in self.predictions.slices.items():
             common = Counter(values).most_common(_SLICES)
@@ -87,7 +85,6 @@ class Measurements:
         return groups
 
     def examples(self, group: Group) -> int:
-        """How many there are in a group."""
         if group.class_name is None:
             return int(self._members(group.slice).sum())
         return int(self._support(group.slice)[self.classes.index(group.class_name)])
@@ -102,7 +99,6 @@ class Measurements:
         return int(self._members(group.slice)[compared[2]].sum())
 
     def measure(self, name: str, group: Group, with_interval: bool = True) -> Measured:
-        """A metric of a group, of the candidate alone."""
         [[value]] = self._values(name, group, "candidate")
         ends = (math.nan, math.nan)
         if with_interval and not math.isnan(value):
@@ -139,7 +135,6 @@ class Measurements:
     def _compute_values(
         self, name: str, of_all: bool, part: Slice, models: Models, draws: int | None
     ) -> list[np.ndarray]:
-        """Of all classes together, as one costs no less."""
         metric = (metrics.OVERALL if of_all else metrics.OF_CLASSES)[name]
         outcomes = self._outcomes(part, models)
         if draws is not None:
@@ -147,7 +142,6 @@ class Measurements:
         return [metrics.value(metric, outcome)[np.newaxis] for outcome in outcomes]
 
     def _select_outcomes(self, part: Slice, models: Models) -> list[Outcome]:
-        """Of the examples in a slice."""
         members = self._members(part)
         if models == "candidate":
             return [self.predictions.outcome.part(members)]
@@ -167,7 +161,6 @@ class Measurements:
         return np.asarray(outcome.truth.sum(axis=0), int)
 
     def mistakes(self) -> list[Answer]:
-        """The wrong answers that the model was surest of."""
         outcome = self.predictions.outcome
         wrong = np.flatnonzero((outcome.predicted != outcome.truth).any(axis=1))
         shown = np.abs(outcome.scores - outcome.truth) if outcome.multi_label else outcome.scores
@@ -202,15 +195,19 @@ class Measurements:
         )
 
     def shown_confusion(self) -> list[list[int]] | None:
-        """The confusion matrix; None of multi-label data, or of very many classes."""
         is_shown = not self.predictions.outcome.multi_label and len(self.classes) <= _MOST_CLASSES
         return self.confusion.tolist() if is_shown else None
 
 
-def row(measured: Measured, difference: Difference | None) -> dict[str, Any]:
-    """A metric's values as a row of ``evaluation.json`` has them."""
+def row(
+    metric: str, group: Group, measured: Measured, difference: Difference | None
+) -> dict[str, Any]:
+    """A metric of a group as a row of ``evaluation.json`` has it."""
     apart = difference or Difference(math.nan, math.nan, math.nan, math.nan)
     return measured._asdict() | {
+        "metric": metric,
+        "class_name": group.class_name,
+        "slice": dict(group.slice) or None,
         "baseline": apart.baseline,
         "difference": apart.value,
         "difference_low": apart.low,

@@ -1,7 +1,7 @@
 """The metrics of a classifier, exactly, from the scores of all examples: with NumPy alone.
 
-Every metric is computed for many weightings of the examples at once: with all weights 1 it is the
-metric itself, with random ones its bootstrap.
+Each is computed for many weightings of the examples at once: with all weights 1 it is the metric
+itself, with random ones its bootstrap.
 """
 
 from collections.abc import Callable, Iterator
@@ -51,14 +51,10 @@ class Outcome:
         multi_label: bool = False,
         predicted: np.ndarray | None = None,
     ):
-        """Takes what is known of each example.
+        """Takes what is known of each example, each an array [examples, classes].
 
-        Args:
-          truth: 0 or 1 [examples, classes].
-          scores: float64 [examples, classes].
-          multi_label: whether an example has any number of classes.
-          predicted: 0 or 1 [examples, classes]; None: the best class or, multi-label, all above
-            0.5; of scores that are no numbers none.
+        ``predicted``, 0 or 1 as ``truth``, is by default the best class or, multi-label, all above
+        0.5; of scores that are no numbers none.
         """
         self.truth, self.scores = np.asarray(truth, float), scores
         self.multi_label = multi_label
@@ -156,7 +152,6 @@ def auc(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
 
 
 def _top_accuracy(number: int, outcome: Outcome, weights: np.ndarray) -> np.ndarray:
-    """Share of examples whose class is among the ``number`` best."""
     of_truth = (outcome.truth * outcome.scores).sum(axis=1, keepdims=True)
     # Of equal scores the first class is the better one, as argmax has it.
     places = np.arange(outcome.scores.shape[1])
@@ -180,12 +175,10 @@ def _terms(name: str, outcome: Outcome, weights: np.ndarray) -> tuple[np.ndarray
 
 
 def _of_classes(name: str, otherwise: float, outcome: Outcome, weights: np.ndarray) -> np.ndarray:
-    """Of each class; ``otherwise`` where the divisor is 0."""
     return _divide(*_terms(name, outcome, weights), otherwise=otherwise)
 
 
 def _averaged(name: str, kind: str, outcome: Outcome, weights: np.ndarray) -> np.ndarray:
-    """Macro, weighted or micro average over classes, as scikit-learn averages."""
     hits, total = _terms(name, outcome, weights)
     if kind == "micro":
         return _divide(hits.sum(axis=1), total.sum(axis=1), otherwise=0)
@@ -238,9 +231,7 @@ def replicates(
     """The metric of the same random draws of examples, for each of several models.
 
     A draw weighs each example with a Poisson number of mean 1 (the Poisson bootstrap, as TFMA's).
-
-    Returns:
-      Of each outcome float64 [count], or [count, classes].
+    Gives float64 [count], or [count, classes], of each outcome.
     """
     examples = len(outcomes[0])
     rows = max(1, _CHUNK // (8 * max(examples, 1) * outcomes[0].scores.shape[1]))

@@ -41,15 +41,13 @@ class Predictions:
 
     @property
     def common(self) -> list[str]:
-        """The classes that the baseline knows too, in the candidate's order."""
         return [name for name in self.classes if name in set(self.baseline_classes)]
 
     @cached_property
     def compared(self) -> tuple[Outcome, Outcome, np.ndarray] | None:
         """Both models' outcomes on the examples of classes that both know, and which those are.
 
-        An answer that only one model could give is a wrong one. None where there is no baseline,
-        or less than two classes are common.
+        An answer that only one could give is wrong. None where less than two classes are common.
         """
         if self.baseline is None or len(self.common) < 2:
             return None
@@ -89,7 +87,6 @@ def _cut(extracts: tfma.Extracts, edges: dict[str, list[float]]) -> tfma.Extract
 
 
 def _number(value: bytes | float) -> float:
-    """Of a number or of its text; NaN of anything else."""
     try:
         return float(value)
     except ValueError:
@@ -120,7 +117,6 @@ def _write_all(outputs: dict[str, beam.PCollection], path: str) -> beam.PCollect
 
 
 def _columns(extracts: tfma.Extracts, slices: tuple[str, ...]) -> pa.Table:
-    """A table of a batch."""
     outputs = extracts[tfma.PREDICTIONS_KEY]
     if signatures.SCORES in outputs:  # TFMA names the models only where there are two
         outputs = {tfma.CANDIDATE_KEY: outputs}
@@ -148,7 +144,6 @@ def _columns(extracts: tfma.Extracts, slices: tuple[str, ...]) -> pa.Table:
 def _rows(
     values: np.ndarray | tfma.VarLenTensorValue | tf.compat.v1.SparseTensorValue,
 ) -> list[list[str]]:
-    """Text of a feature's values, of each example."""
     if isinstance(values, tfma.VarLenTensorValue | tf.compat.v1.SparseTensorValue):
         rows: list[list[str]] = [[] for _ in range(values.dense_shape[0])]
         for (row, _), value in zip(values.indices, values.values, strict=True):

@@ -23,18 +23,15 @@ _EXAMPLES = 10
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Exports a network that knows nothing, and evaluates that with the user's settings."""
 
-    def Do(
-        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
-    ) -> None:
+    def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
         """Leaves an evaluation of ten examples; what it says of the network is of no interest.
 
-        Raises:
-          DarkroomError: a metric, its arguments, a slice, or a threshold's class that can't be.
+        A DarkroomError on a metric, its arguments, a slice, or a threshold's class that can't be.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
-        config = RehearsalSettings.unpack(exec_properties["custom_config"])
-        [examples], [graph] = input_dict["examples"], input_dict["transform_graph"]
-        [artifact] = output_dict["evaluation"]
+        self._log_startup(inputs, outputs, properties)
+        config = RehearsalSettings.unpack(properties["custom_config"])
+        [examples], [graph] = inputs["examples"], inputs["transform_graph"]
+        [artifact] = outputs["evaluation"]
         split = artifact_utils.get_split_uri([examples], config.evaluation.split)
         images = base_examples.sample_images([io_utils.all_files_pattern(split)], TIMED_IMAGES)
         transform = tft.TFTransformOutput(graph.uri)
@@ -76,10 +73,7 @@ def _stand_in(config: RehearsalSettings, num_classes: int) -> keras.Model:
 
 
 class Rehearsal(BeamComponent):
-    """Fails in seconds where Evaluator would fail after the night.
-
-    Outputs ``evaluation``, which shows that there can be one.
-    """
+    """Fails in seconds where Evaluator would fail after the night."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
     INPUTS: ClassVar = {

@@ -25,10 +25,7 @@ def eval_config(
     classes: list[str],
     baseline_classes: list[str] | None = None,
 ) -> tfma.EvalConfig:
-    """What TFMA computes: the number of examples, and what ``evaluation.metrics`` names.
-
-    Classes are in the order of the label vocabulary; those of the baseline None without one.
-    """
+    """What TFMA computes: the number of examples, and what ``evaluation.metrics`` names."""
     model = tfma.ModelSpec(
         signature_name=signatures.EXAMPLES,
         preprocessing_function_names=[signatures.TRANSFORM],
@@ -90,7 +87,6 @@ class TfmaMetrics:
     """Reads what TFMA computed."""
 
     def __init__(self, folder: str, classes: list[str], confidence: float):
-        """Reads all metrics of an evaluation, of which the candidate has these classes."""
         self._classes, self._confidence = classes, confidence
         self._measured: dict[_Key, Measured] = {}
         for in_slice in tfma.load_metrics(folder):
@@ -118,14 +114,10 @@ class TfmaMetrics:
                 )
 
     def measure(self, name: str, group: Group, with_interval: bool = True) -> Measured:
-        """A metric of a group, of the candidate, without how many examples there are.
-
-        Intervals were computed or not.
-        """
+        """Of the candidate; without examples, and with an interval where TFMA computed it."""
         return self._get(name, group, tfma.CANDIDATE_KEY)
 
     def difference(self, name: str, group: Group, with_interval: bool = True) -> Difference | None:
-        """A metric of a group against the baseline's; None where there is none."""
         candidate = self._get(name, group, tfma.CANDIDATE_KEY).value
         baseline = self._get(name, group, tfma.BASELINE_KEY).value
         if math.isnan(baseline):

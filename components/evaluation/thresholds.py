@@ -10,11 +10,7 @@ from darkroom.components.evaluation.metrics import Group, quoted
 
 
 def check(evaluation: Evaluation) -> None:
-    """Checks the metrics that thresholds name, and the names of the user's own.
-
-    Raises:
-      ValueError: there is no such metric, or its bounds make no sense; or a name is taken.
-    """
+    """A ValueError where a threshold's metric or bounds, or an own metric's name, can't be."""
     for number, threshold in enumerate(evaluation.thresholds):
         _check_metric(f"evaluation: thresholds.{number}", threshold, evaluation)
     standard = {*metrics.OVERALL, *metrics.OF_CLASSES, *cost.METRICS, "example_count"}
@@ -75,10 +71,9 @@ def require_metric(threshold: Threshold, classes: int, multi_label: bool) -> Non
 def groups(
     threshold: Threshold, classes: list[str], values: Mapping[str, Collection[str]]
 ) -> Iterator[Group]:
-    """The groups that a threshold means: one, or each class, or each value of a feature.
+    """The groups that a threshold means: one, or each class, or each of a feature's ``values``.
 
-    Raises DarkroomError where it names a class that doesn't exist; ``values`` are of each feature
-    that slices, those of all examples.
+    Raises DarkroomError where it names a class that doesn't exist.
     """
     name = threshold.class_name
     if name is not None and name not in ("*", *classes):

@@ -14,14 +14,10 @@ rare = tf.function(autograph=False, experimental_attributes={"_noinline": True})
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes one PNG, JPEG, GIF (its first frame) or BMP.
+    """Decodes one PNG, JPEG, GIF (its first frame) or BMP, a string [].
 
-    Args:
-      encoded: string [], the file.
-
-    Returns:
-      float32 [height, width, 1 or 3] in [0, 255]: 16-bit images keep their precision, alpha is
-      dropped, a JPEG is turned upright as its EXIF orientation says.
+    Gives float32 [height, width, 1 or 3] in [0, 255]: 16-bit images keep their precision, alpha is
+    dropped, a JPEG is turned upright as its EXIF orientation says.
     """
     head = tf.strings.join([tf.strings.substr(encoded, 0, _HEAD), " " * _HEAD])  # never too short
     image = tf.cond(

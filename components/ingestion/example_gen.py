@@ -3,7 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, NamedTuple, TypeVar
+from typing import IO, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -39,7 +39,7 @@ _SEPARATOR = signatures.LABEL_SEPARATOR.encode()
 # Tags of outputs beside the splits.
 _QUARANTINE, _COUNTS = "quarantine", "counts"
 
-Message = TypeVar("Message", bound=message.Message)
+_Artifacts = dict[str, list[types.Artifact]]
 
 
 class _Record(NamedTuple):
@@ -51,23 +51,17 @@ class _Record(NamedTuple):
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Reads TFRecords of any form; writes inspected examples, quarantine and a report."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: Mapping[str, str],
-    ) -> None:
+    def Do(self, inputs: _Artifacts, outputs: _Artifacts, properties: Mapping[str, str]) -> None:
         """Inspects all splits in one pass.
 
-        Raises:
-          DarkroomError: a larger share than ``data.max_corrupt_fraction`` can't be used; or images
-            are in two splits and ``data.leaks`` is ``fail``.
+        A DarkroomError: more than ``data.max_corrupt_fraction`` can't be used; or images are in two
+        splits and ``data.leaks`` is ``fail``.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
-        [examples] = output_dict["examples"]
-        data = _unpack(exec_properties["custom_config"])
-        patterns = _patterns(examples, exec_properties)
-        output = _proto(exec_properties["output_config"], example_gen_pb2.Output())
+        self._log_startup(inputs, outputs, properties)
+        [examples] = outputs["examples"]
+        data = _unpack(properties["custom_config"])
+        patterns = _patterns(examples, properties)
+        output = _proto(properties["output_config"], example_gen_pb2.Output())
         buckets = {split.name: split.hash_buckets for split in output.split_config.splits}
         splits = [split for split in _SPLITS if split in {**patterns, **buckets}]
         examples.split_names = artifact_utils.encode_split_names(splits)
@@ -76,10 +70,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         _check(InspectionReport.read(examples.uri), data)
 
 
-def _patterns(examples: types.Artifact, exec_properties: Mapping[str, str]) -> dict[str, str]:
+def _patterns(examples: types.Artifact, properties: Mapping[str, str]) -> dict[str, str]:
     """The files of each split; without TFX's driver the span is noted here."""
-    folder, input_config = exec_properties["input_base"], exec_properties["input_config"]
-    if utils.SPAN_PROPERTY_NAME in exec_properties:  # of TFX's driver, which has resolved it
+    folder, input_config = properties["input_base"], properties["input_config"]
+    if utils.SPAN_PROPERTY_NAME in properties:  # of TFX's driver, which has resolved it
         splits = _proto(input_config, example_gen_pb2.Input()).splits
         patterns = {split.name: split.pattern for split in splits}
     else:
@@ -96,7 +90,6 @@ def _inspect_all(
     buckets: dict[str, int],
     data: IngestionSettings,
 ) -> None:
-    """Adds to a pipeline what reads all files and writes the examples, from the last split on."""
     held_out = pipeline | "Nothing" >> beam.Create([np.empty(0, np.int64)])
     all_counts = []
     for source in [split for split in reversed(_SPLITS) if split in patterns]:
@@ -134,8 +127,6 @@ def _inspect_all(
 
 
 class _Inspect(beam.DoFn):
-    """A file of TFRecords to examples, quarantined records and counts."""
-
     def __init__(self, source: str, buckets: dict[str, int], data: IngestionSettings):
         """Divides the images of ``source`` among ``buckets`` by the hash of their pixels."""
         self._source, self._buckets, self._data = source, buckets, data
@@ -146,8 +137,8 @@ class _Inspect(beam.DoFn):
     ) -> Iterator[beam.pvalue.TaggedOutput]:
         """Yields examples tagged with their split, quarantined records and, last, the counts.
 
-        Of each batch the examples of a split are one element, framed as they stand in a file: a
-        way of its own through Beam would cost an image as much as its inspection.
+        A batch's examples of a split are one element, framed as in a file: a way of its own through
+        Beam would cost an image as much as its inspection.
         """
         path, size, begin, end = file
         name = os.path.basename(path)
@@ -167,7 +158,6 @@ class _Inspect(beam.DoFn):
     def _inspected(
         self, batch: list[_Record], path: str, counts: InspectionCounts, held_out: np.ndarray
     ) -> Iterator[tuple[str, bytes]]:
-        """Yields examples with their split, and quarantined records."""
         readable: list[tuple[_Record, record_forms.LabelledImage]] = []
         refused: list[tuple[_Record, str, bytes]] = []  # with the reason and the image's filename
         for record in batch:
@@ -201,7 +191,6 @@ class _Inspect(beam.DoFn):
 def _records(
     opened: IO[bytes], path: str, size: int, counts: InspectionCounts
 ) -> Iterator[_Record]:
-    """Every whole record."""
     count = 0
     try:
         for data, intact in tfrecord.records(opened, path):
@@ -259,7 +248,6 @@ def _quarantined(record: _Record, reason: str, path: str) -> bytes:
 
 
 def _check(report: InspectionReport, data: IngestionSettings) -> None:
-    """Ends the run where too much is wrong with the data."""
     bad = sum(report.quarantined.values()) + report.lost
     total = sum(split.images for split in report.splits.values()) + bad
     if bad > total * data.max_corrupt_fraction:
@@ -281,7 +269,7 @@ def _check(report: InspectionReport, data: IngestionSettings) -> None:
 
 
 def _files(pattern: str) -> list[tuple[str, int, float, float]]:
-    """Files with their size, and the shares of all bytes that are before and after them."""
+    """With sizes, and the shares of all bytes that are before and after each file."""
     [match] = FileSystems.match([pattern])
     files = sorted((file.path, file.size_in_bytes) for file in match.metadata_list)
     ends = np.cumsum([size for _, size in files], dtype=float)
@@ -294,10 +282,7 @@ def _files(pattern: str) -> list[tuple[str, int, float, float]]:
 
 
 class _TFRecordSink(filebasedsink.FileBasedSink):
-    """For records that are framed, many in an element.
-
-    What ``WriteToTFRecord`` writes with can't leave out the file of no records.
-    """
+    """For framed records, many in an element; WriteToTFRecord's can't leave out an empty file."""
 
     def write_encoded_record(self, file_handle: IO[bytes], encoded_value: bytes) -> None:
         file_handle.write(encoded_value)
@@ -311,7 +296,6 @@ def _write(records: beam.PCollection, name: str, folder: str, skip_if_empty: boo
 
 
 def _union(arrays: Iterable[np.ndarray]) -> np.ndarray:
-    """Sorted, for ``_contains``."""
     union: np.ndarray = np.unique(np.concatenate([np.empty(0, np.int64), *arrays]))
     return union
 
@@ -326,7 +310,7 @@ def _name(path: str, number: int, filename: bytes) -> str:
     return f"{os.path.basename(path)}, record {number}{own}"
 
 
-def _proto(text: str, empty: Message) -> Message:
+def _proto(text: str, empty: message.Message) -> message.Message:
     proto_utils.json_to_proto(text, empty)
     return empty
 
@@ -339,22 +323,12 @@ def _unpack(custom_config: str) -> IngestionSettings:
 
 
 class ImportExampleGen(FileBasedExampleGen):
-    """TFX's component with the executor above.
-
-    Outputs ``examples`` with the features of ``base.features``; beside the splits there are the
-    quarantined records and the report.
-    """
+    """TFX's component with the executor above; quarantine and report are beside the splits."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(self, input_base: str, files: Splits, settings: Settings):
-        """Reads files below ``input_base``.
-
-        Args:
-          input_base: folder of the TFRecord files.
-          files: which of them make which split.
-          settings: what is in the records.
-        """
+        """Reads the TFRecord ``files`` below ``input_base``, which make the splits."""
         patterns = files.patterns
         output = example_gen_pb2.Output()
         if "eval" not in patterns:

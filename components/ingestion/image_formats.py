@@ -1,7 +1,4 @@
-"""What kind of image some bytes are, told by their header: nothing is decoded here.
-
-Light to import: ``darkroom ingest`` and the examples' inspection both ask this first.
-"""
+"""What kind of image some bytes are, by their header: nothing is decoded. Light to import."""
 
 import io
 import threading
@@ -33,11 +30,7 @@ class Header(NamedTuple):
 
 
 def read_header(encoded: bytes) -> Header:
-    """Reads the header of an image that the transform graph can decode.
-
-    Raises:
-      ImageError: no image, one of another format, or one that claims too many pixels.
-    """
+    """The header of an image that the transform graph can decode; else an ImageError."""
     if image_header.pixels(encoded) > image_header.MAX_PIXELS:  # of an animation all frames
         raise ImageError("too many pixels")
     image = open_image(encoded, DECODABLE)
@@ -50,15 +43,7 @@ def read_header(encoded: bytes) -> Header:
 
 
 def open_image(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:
-    """Pillow's image, not decoded yet.
-
-    Args:
-      encoded: the file's content.
-      formats: Pillow's names of those that are welcome.
-
-    Raises:
-      ImageError: as ``read_header``.
-    """
+    """Pillow's image, not decoded yet, of one of these formats; else an ImageError."""
     if not encoded:
         raise ImageError("empty")
     try:
@@ -96,10 +81,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def _open(encoded: bytes, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """Opens an image without Pillow's warning of many pixels, as our limit is another.
-
-    Pillow's own limit stays as it is, for the user's code.
-    """
+    """Opens an image without Pillow's limit, which stays as it is for the user's code."""
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(io.BytesIO(encoded), formats=formats)
@@ -109,5 +91,4 @@ def _why_not_opened(encoded: bytes) -> str:
     try:
         return f"format not supported ({_open(encoded).format})"
     except Exception:
-        pass
-    return "damaged" if image_header.is_image(encoded) else "not an image"
+        return "damaged" if image_header.is_image(encoded) else "not an image"

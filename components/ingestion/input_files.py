@@ -1,7 +1,6 @@
 """Which files ImportExampleGen reads: the newest span of its patterns.
 
-TFX's driver of ExampleGen finds it out where it runs. The open-source back end of Kubeflow
-Pipelines leaves drivers out.
+TFX's driver finds it out, which the open-source back end of Kubeflow Pipelines leaves out.
 """
 
 from typing import NamedTuple
@@ -20,15 +19,7 @@ class InputFiles(NamedTuple):
 
 
 def resolve(folder: str, input_config: str) -> InputFiles:
-    """Looks for the newest span, which all splits must have.
-
-    Args:
-      folder: that the patterns are relative to.
-      input_config: TFX's Input as JSON.
-
-    Raises:
-      ValueError: there is none, or splits have different ones.
-    """
+    """The newest span of TFX's Input (JSON) in a folder; a ValueError unless all splits have it."""
     config = example_gen_pb2.Input()
     proto_utils.json_to_proto(input_config, config)
     processor = input_processor.FileBasedInputProcessor(folder, config.splits, None)

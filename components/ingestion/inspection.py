@@ -30,14 +30,7 @@ _Measures = tuple[int, int, float, float, int]  # an Inspection's, behind the he
 
 
 def inspect(encoded: Sequence[bytes]) -> list[Inspection | str]:
-    """Decodes images with the transform graph's own decoder.
-
-    Args:
-      encoded: image files.
-
-    Returns:
-      For each an inspection, or the reason why it can't be used.
-    """
+    """What the transform graph's decoder sees in each image file, or why it can't be used."""
     headers = [_header_or_reason(file) for file in encoded]
     good = [f for f, header in zip(encoded, headers, strict=True) if not isinstance(header, str)]
     measured = iter(_measure(good))
@@ -60,7 +53,6 @@ def _header_or_reason(file: bytes) -> image_formats.Header | str:
 
 
 def _measure(encoded: list[bytes]) -> list[_Measures | None]:
-    """Measures images; None for what doesn't decode."""
     if not encoded:
         return []
     try:

@@ -25,11 +25,9 @@ class InspectionCounts:
         self._lost = 0
 
     def keep(self, split: str, content: int, label: bytes) -> None:
-        """Counts an image with the hash of its pixels."""
         self._rows[split].append((content, zlib.crc32(label)))
 
     def quarantine(self, split: str, reason: str, name: str) -> None:
-        """Counts an image that can't be used."""
         self._quarantined[split][reason] += 1
         self._note("first_quarantined", f"{name}: {reason}")
 
@@ -45,7 +43,6 @@ class InspectionCounts:
 
     @property
     def images(self) -> int:
-        """How many are kept so far."""
         return sum(len(rows) for rows in self._rows.values())
 
     def packed(self) -> "InspectionCounts":
@@ -56,12 +53,10 @@ class InspectionCounts:
         return self
 
     def contents(self) -> np.ndarray:
-        """The hashes of all images' pixels, int64 [images]."""
         arrays = [array[:, 0] for of_split in self._arrays.values() for array in of_split]
         return np.concatenate([np.empty(0, np.int64), *arrays])
 
     def add(self, other: "InspectionCounts") -> None:
-        """Adds what another has counted."""
         for split, arrays in other._arrays.items():
             self._arrays[split].extend(arrays)
         for split, reasons in other._quarantined.items():
@@ -73,7 +68,6 @@ class InspectionCounts:
         self._lost += other._lost
 
     def report(self, splits: Iterable[str]) -> InspectionReport:
-        """All of it, for these splits."""
         reports = {split: self._of_split(split) for split in splits}
         return InspectionReport(splits=reports, lost=self._lost, **self._first)
 

@@ -1,9 +1,9 @@
 """The file in which ImportExampleGen says what its inspection came to. Light to import."""
 
 import json
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel
 from typing_extensions import Self
 
 from darkroom.components.base import remote
@@ -33,7 +33,6 @@ class InspectionReport(BaseModel):
 
     @property
     def quarantined(self) -> dict[str, int]:
-        """Images of all splits by reason."""
         total: dict[str, int] = {}
         for split in self.splits.values():
             for reason, count in split.quarantined.items():
@@ -45,13 +44,8 @@ class InspectionReport(BaseModel):
         from apache_beam.io.filesystems import FileSystems
 
         with FileSystems.create(f"{uri}/{self.FILE}") as file:
-            file.write(json.dumps(self.model_dump()).encode())
+            file.write(json.dumps(self.model_dump(exclude_unset=True)).encode())
 
     @classmethod
     def read(cls, uri: str) -> Self:
-        """Reads the file of the examples' folder."""
         return cls.model_validate_json(remote.file(uri, cls.FILE).read_bytes())
-
-    @model_serializer(mode="wrap")
-    def _without_empty_lists(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in serialize(self).items() if value != []}

@@ -8,7 +8,7 @@ def read(status: Status, outputs: Outputs) -> str:
     """Adds it to ``status``; returns what matters most, in words."""
     uri = outputs["examples"].uri
     report = InspectionReport.read(uri)
-    status.inspection = report.model_dump()
+    status.inspection = report.model_dump(exclude_unset=True)
     words = ", ".join(f"{name} {split.images:,}" for name, split in report.splits.items())
     words += " images"
     bad = sum(report.quarantined.values())

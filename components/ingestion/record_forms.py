@@ -31,15 +31,9 @@ class LabelledImage(NamedTuple):
 def read(record: bytes, data: IngestionSettings) -> LabelledImage:
     """An example in one of the forms of ``data.form``.
 
-    Pixels become PNG files, which loses nothing of uint8, and less than 1/65535 of floats.
-
-    Args:
-      record: a serialised tf.Example.
-      data: the ``data`` section, with the class names read from their file.
-
-    Raises:
-      ImageError: this example can't be used, with the reason.
-      DarkroomError: no example can, as it seems: the label has the wrong type.
+    Pixels become PNG files, which loses nothing of uint8, and less than 1/65535 of floats. An
+    ImageError says why this one can't be used; where the label's type is wrong, and so of all
+    examples, it is a DarkroomError.
     """
     try:
         values = tfrecord.decode_example(record)
@@ -54,7 +48,8 @@ def read(record: bytes, data: IngestionSettings) -> LabelledImage:
             raise ImageError(f"{image.kind} values where an encoded image is expected")
         encoded = image.values[0]
     else:
-        encoded = _encode_png(_pixels(image, _shape(values, data), data))
+        pixels = _pixels(image, _shape(values, data), data)
+        encoded = tf.io.encode_png(pixels, compression=1).numpy()
     kept = {key: _as_text(values.get(key, NO_FEATURE)) for key in data.keep_features}
     return LabelledImage(encoded, labels, _filename(values), kept)
 
@@ -77,7 +72,6 @@ def _labels(values: dict[str, Feature], data: IngestionSettings) -> tuple[bytes,
 
 
 def _class_name(number: int, data: IngestionSettings) -> bytes:
-    """The name of an integer class."""
     if data.class_names is None:
         return str(number).encode()
     if not 0 <= number < len(data.class_names):
@@ -86,7 +80,6 @@ def _class_name(number: int, data: IngestionSettings) -> bytes:
 
 
 def _as_text(feature: Feature) -> bytes:
-    """The first value, whatever its type."""
     kind, value = feature
     if not len(value):
         return b""
@@ -100,7 +93,6 @@ def _filename(values: dict[str, Feature]) -> bytes:
 
 
 def _shape(values: dict[str, Feature], data: IngestionSettings) -> list[int]:
-    """Height, width and channels of this example."""
     shape = data.shape
     if shape is None:
         shape = [int(n) for key in data.shape_keys for n in values.get(key, NO_FEATURE).values]
@@ -131,8 +123,3 @@ def _pixels(image: Feature, shape: list[int], data: IngestionSettings) -> np.nda
     else:
         pixels = np.rint(levels * _UINT16).astype(np.uint16)
     return pixels.reshape(shape)
-
-
-def _encode_png(pixels: np.ndarray) -> bytes:
-    encoded: bytes = tf.io.encode_png(pixels, compression=1).numpy()
-    return encoded

@@ -48,7 +48,6 @@ class ServingValidation(BaseModel, frozen=True):
 
     @classmethod
     def read(cls, infra_blessing: "Artifact") -> Self:
-        """That on ML Metadata's artifact."""
         written = json.loads(infra_blessing.custom_properties[cls.PROPERTY].string_value)
         measured = Measured(**written) if "server" in written else None
         return cls(reasons=written["reasons"], measured=measured)

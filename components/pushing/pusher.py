@@ -23,44 +23,42 @@ _BLESSINGS = ("model_blessing", "infra_blessing")
 class Executor(pusher.Executor):
     """TFX's Pusher, which copies into the watched folder file by file, made atomic."""
 
-    def CheckBlessing(self, input_dict: Artifacts) -> bool:
+    def CheckBlessing(self, inputs: Artifacts) -> bool:
         """Whether all blessings say yes; one that is connected and missing says no."""
-        missing = [key for key in _BLESSINGS if key in input_dict and not input_dict[key]]
-        return not missing and bool(super().CheckBlessing(input_dict))
+        missing = [key for key in _BLESSINGS if key in inputs and not inputs[key]]
+        return not missing and bool(super().CheckBlessing(inputs))
 
-    def Do(
-        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
-    ) -> None:
+    def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
         """Pushes the model, gives it its label, and removes old versions.
 
-        The version is the time in seconds, or one more than the newest where the clock went back.
-        A model that is the newest version already keeps that number.
+        The version is the time in seconds, or one more than the newest where the clock went back. A
+        model that is the newest version already keeps that number.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
-        pushed_model = artifact_utils.get_single_instance(output_dict["pushed_model"])
-        if not self.CheckBlessing(input_dict):
+        self._log_startup(inputs, outputs, properties)
+        pushed_model = artifact_utils.get_single_instance(outputs["pushed_model"])
+        if not self.CheckBlessing(inputs):
             self._MarkNotPushed(pushed_model)
             # As of TFX's NOT_BLESSED: an artifact without any file can't be handed on everywhere.
             io_utils.write_string_file(os.path.join(pushed_model.uri, "NOT_PUSHED"), "")
             return
         destination = pusher_pb2.PushDestination()
-        proto_utils.json_to_proto(exec_properties["push_destination"], destination)
+        proto_utils.json_to_proto(properties["push_destination"], destination)
         base = destination.filesystem.base_directory.rstrip("/")
-        settings = PusherSettings.unpack(exec_properties["custom_config"])
-        model_path = self.GetModelPath(input_dict)
+        settings = PusherSettings.unpack(properties["custom_config"])
+        model_path = self.GetModelPath(inputs)
         # TFX's contract: the artifact holds the pushed model too. First, so that nothing that can
         # fail comes after the version is in place.
         io_utils.copy_dir(model_path, pushed_model.uri)
         folder = version_folder.at(base if remote.is_remote(base) else os.path.abspath(base))
-        version = folder.push(remote.fetch(model_path), self._note(input_dict), settings)
+        version = folder.push(remote.fetch(model_path), self._note(inputs), settings)
         target = os.path.join(base, str(version))
         logging.info("Model pushed to %s.", target)
         self._MarkPushed(pushed_model, pushed_destination=target, pushed_version=str(version))
 
-    def _note(self, input_dict: Artifacts) -> VersionNote:
+    def _note(self, inputs: Artifacts) -> VersionNote:
         # Without a model, it is the infra blessing that holds it.
-        model = (input_dict.get("model") or input_dict["infra_blessing"])[0]
-        verdicts = [Verdict.read(b.mlmd_artifact) for b in input_dict.get("model_blessing", [])]
+        model = (inputs.get("model") or inputs["infra_blessing"])[0]
+        verdicts = [Verdict.read(b.mlmd_artifact) for b in inputs.get("model_blessing", [])]
         verdict = verdicts[-1] if verdicts else Verdict()
         return VersionNote(
             run=self._context.pipeline_run_id if self._context else None,

@@ -1,7 +1,6 @@
 """The ServingValidator node: the real server on the exported model, before anybody depends on it.
 
-TFX's InfraValidator asks for the same kind of blessing, but needs Docker or Kubernetes, and looks
-neither at the answers nor at their time.
+TFX's InfraValidator needs Docker or Kubernetes, and looks neither at answers nor at their time.
 """
 
 import os
@@ -35,19 +34,16 @@ _FILES = {True: "INFRA_BLESSED", False: "INFRA_NOT_BLESSED"}
 class Executor(base_executor.BaseExecutor):
     """Starts the server, asks it, and blesses or says why not."""
 
-    def Do(
-        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
-    ) -> None:
-        """Writes what was measured, and puts the verdict on the blessing."""
-        self._log_startup(input_dict, output_dict, exec_properties)
-        settings = ServingValidatorSettings.unpack(exec_properties["custom_config"])
-        [model], [blessing] = input_dict["model"], output_dict["blessing"]
-        evaluated = input_dict.get("model_blessing")
+    def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
+        self._log_startup(inputs, outputs, properties)
+        settings = ServingValidatorSettings.unpack(properties["custom_config"])
+        [model], [blessing] = inputs["model"], outputs["blessing"]
+        evaluated = inputs.get("model_blessing")
         if evaluated and not evaluated[0].get_int_custom_property(_BLESSED):
             reason = "Evaluator did not bless the model, so it was not tried"
             validation = ServingValidation(reasons=[reason])
         else:
-            split = artifact_utils.get_split_uri(input_dict["examples"], settings.split)
+            split = artifact_utils.get_split_uri(inputs["examples"], settings.split)
             images = base_examples.sample_images(
                 [io_utils.all_files_pattern(split)], settings.validation.images
             )
@@ -63,13 +59,7 @@ class Executor(base_executor.BaseExecutor):
 def validate(
     folder: str, images: Sequence[bytes], settings: ServingValidatorSettings
 ) -> ServingValidation:
-    """Asks a server with the model.
-
-    Args:
-      folder: of the SavedModel.
-      images: encoded, to ask about.
-      settings: of the node.
-    """
+    """Asks a server with the SavedModel in ``folder`` about encoded images."""
     limits = settings.validation
     try:
         with validation_server.running(
@@ -142,11 +132,7 @@ def _latency(client: Client, images: Sequence[bytes], requests: int) -> Latency:
 
 
 class ServingValidator(Component):
-    """In the place of TFX's InfraValidator, which needs Docker and knows nothing of latency.
-
-    Tries ``model``, where ``model_blessing`` says yes, on images of ``examples``. Outputs
-    ``blessing``, which Pusher takes as ``infra_blessing``.
-    """
+    """Outputs ``blessing``, which Pusher takes as ``infra_blessing``."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
     INPUTS: ClassVar = {"model": standard_artifacts.Model, "examples": standard_artifacts.Examples}

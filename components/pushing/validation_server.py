@@ -40,23 +40,14 @@ class ValidationServer(NamedTuple):
     process: psutil.Process
 
     def memory_mib(self) -> float:
-        """Resident memory of the process, in MiB."""
         return float(self.process.memory_info().rss) / 2**20
 
 
 @contextlib.contextmanager
 def running(folder: str, batching: str, seconds: float) -> Iterator[ValidationServer]:
-    """Starts a server with a model; stops it in every case.
+    """Starts TensorFlow Serving's server, or else darkroom's, with a model; stops it in every case.
 
-    TensorFlow Serving's where its binary is on the PATH, else darkroom's own.
-
-    Args:
-      folder: of the SavedModel.
-      batching: parameters as text.
-      seconds: for it to load the model.
-
-    Raises:
-      ServerFailed: it did not.
+    ``batching`` are its parameters. ServerFailed where the model isn't loaded in so many seconds.
     """
     name = BINARY if shutil.which(BINARY) else "darkroom's model server"
     program = (

@@ -1,7 +1,4 @@
-"""A model's folder of versions, on a disk or in a bucket: a new one appears whole or not at all.
-
-Light to import: neither TensorFlow nor TFX.
-"""
+"""A model's versions, on disk or in a bucket: a new one appears whole or not. Light to import."""
 
 import contextlib
 import hashlib
@@ -30,7 +27,6 @@ class VersionFolder:
     """On a local disk, where a version comes to its place by its new name, under a lock."""
 
     def __init__(self, base: str):
-        """By its path or URI, whose last part is the model's name."""
         self.base, self._beside = base, os.path.dirname(base)
         self._path = Path(base)
 
@@ -50,8 +46,8 @@ class VersionFolder:
         """Makes the SavedModel a version, gives it its label, removes old ones; returns its number.
 
         Where the newest version is the same model, it is that one. Killed at any point, it leaves
-        whole versions and a whole model config file; the next push clears away what it began.
-        Raises OSError, or RolloutError where the model config file is damaged.
+        whole versions and a whole model config file. Raises OSError, or RolloutError where that is
+        damaged.
         """
         with self._prepared():
             current, versions = self.current(), self.versions()
@@ -74,7 +70,6 @@ class VersionFolder:
 
     @contextlib.contextmanager
     def _prepared(self) -> Iterator[None]:
-        """There, locked, and without what is left over."""
         self._path.mkdir(parents=True, exist_ok=True)
         with files.locked(Path(self._beside, _LOCK_FILE)):
             self._clear()
@@ -100,7 +95,6 @@ class VersionFolder:
         rollout.remove_old(self._path, settings.keep_versions, _hide)
 
     def _clear(self) -> None:
-        """Removes what was taken out of sight, and what killed pushes left over."""
         for path in self._path.iterdir():
             if path.name.startswith((_INCOMING, _OUTGOING)):
                 shutil.rmtree(path, ignore_errors=True)
@@ -109,9 +103,8 @@ class VersionFolder:
 class _BucketFolder(VersionFolder):
     """In a bucket, where nothing can be renamed in one step, locked or synced.
 
-    A model server that goes by the model config file still sees whole versions only, as that file
-    names a version when it is whole, and is itself replaced as a whole. One that takes the newest
-    folder may try too early, and tries again. Two pushes at the same time are not kept apart.
+    The model config file, replaced as a whole, names whole versions only; who takes the newest
+    folder may try too early, and tries again. Two pushes at a time are not kept apart.
     """
 
     def versions(self) -> list[str]:
@@ -151,7 +144,6 @@ class _BucketFolder(VersionFolder):
             remote.remove(f"{self.base}/{old}")
 
     def _config(self) -> str:
-        """The text of the model config file; empty where there is none."""
         return _read(f"{self._beside}/{pushed_files.CONFIG_FILE}")
 
 
@@ -174,7 +166,6 @@ def fingerprint_of(folder: Path) -> str:
 
 
 def _hide(version: Path) -> None:
-    """Takes a version out of a model server's sight, whole."""
     try:
         version.rename(version.with_name(_OUTGOING + version.name))
     except OSError as error:  # it costs space, and no more
@@ -182,7 +173,6 @@ def _hide(version: Path) -> None:
 
 
 def _read(uri: str) -> str:
-    """The text of a file; empty where there is none."""
     try:
         return remote.read(uri).decode()
     except FileNotFoundError:

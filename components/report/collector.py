@@ -47,15 +47,10 @@ def collect(
     nodes: list[lineage.Node],
     failure: facts.Failure | None = None,
 ) -> facts.Facts:
-    """The facts of a run, as far as it got.
+    """The facts of a run, as far as it got; the pictures are written below ``folder``.
 
-    Args:
-      folder: of the report; the pictures are written below it.
-      run: the run's name in ML Metadata.
-      config: the whole tree.
-      artifacts: by the keys of ``darkroom.components.report.component.INPUTS``.
-      nodes: that have run; none where there is no store to ask.
-      failure: what ended the run, where that was no success.
+    ``run`` is its name in ML Metadata, ``config`` the whole tree, ``artifacts`` by the keys of
+    ``report.component.Report``, ``nodes`` none without a store, ``failure`` what ended the run.
     """
     (folder / results.PICTURES_FOLDER).mkdir(parents=True, exist_ok=True)
     sections = _Sections(folder, config, artifacts)
@@ -83,13 +78,10 @@ def collect(
 
 
 class _Sections:
-    """The sections of a report, and what several of them need."""
-
     def __init__(self, folder: Path, config: dict[str, Any], artifacts: "Mapping[str, Artifact]"):
         self._folder, self._config, self._artifacts = folder, config, artifacts
 
     def of(self, section: Callable[[], T | None], *keys: str) -> T | None:
-        """A section, if the artifacts that it is made of are there."""
         return section() if all(key in self._artifacts for key in keys) else None
 
     def _picture(self, name: str, write: Callable[[T, Path], object], content: T) -> str | None:
@@ -102,7 +94,6 @@ class _Sections:
         return path
 
     def _files(self, split: str) -> list[Path]:
-        """The TFRecord files of a split."""
         folder = Path(self._artifacts["examples"].uri, f"Split-{split}")
         return sorted(path for path in folder.iterdir() if path.is_file())
 
@@ -112,7 +103,6 @@ class _Sections:
 
     @cached_property
     def _examples(self) -> list[tuple[str, bytes]]:
-        """Label and image file of the first images of each class of the train split."""
         classes = len(self._statistics["train"].classes)
         return thumbnails.first_of_classes(self._files("train"), classes, _EXAMPLES, _OF_EACH_CLASS)
 
@@ -120,6 +110,7 @@ class _Sections:
         splits, anomalies = self._statistics, self._artifacts.get("anomalies")
         keys = dict.fromkeys(key for split in splits.values() for key in split.features)
         keys.pop(features.LABEL_KEY, None)
+        inspection = InspectionReport.read(self._artifacts["examples"].uri)
         pictures = [
             (self._picture(f"example-{number}", thumbnails.of_file, image), label)
             for number, (label, image) in enumerate(self._examples)
@@ -129,7 +120,7 @@ class _Sections:
                 name: {"images": split.images, "classes": split.classes}
                 for name, split in splits.items()
             },
-            "inspection": InspectionReport.read(self._artifacts["examples"].uri).model_dump(),
+            "inspection": inspection.model_dump(exclude_unset=True),
             "anomalies": validation_artifacts.anomalies(anomalies) if anomalies else [],
             "features": [
                 {

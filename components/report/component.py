@@ -16,21 +16,6 @@ from darkroom.components.report.collector import collect
 from darkroom.components.runs import lineage
 from darkroom.components.runs.metadata import Store
 
-INPUTS: dict[str, type[types.Artifact]] = {
-    "examples": standard_artifacts.Examples,
-    "statistics": standard_artifacts.ExampleStatistics,
-    "anomalies": standard_artifacts.ExampleAnomalies,
-    "transform_graph": standard_artifacts.TransformGraph,
-    "best_hyperparameters": standard_artifacts.HyperParameters,
-    "tuner_results": standard_artifacts.TunerResults,
-    "model": standard_artifacts.Model,
-    "model_run": standard_artifacts.ModelRun,
-    "evaluation": standard_artifacts.ModelEvaluation,
-    "blessing": standard_artifacts.ModelBlessing,
-    "infra_blessing": standard_artifacts.InfraBlessing,
-    "pushed_model": standard_artifacts.PushedModel,
-}
-
 
 class RunReport(types.Artifact):
     """A folder with ``report.html``, ``report.md``, ``report.json`` and their pictures."""
@@ -41,21 +26,14 @@ class RunReport(types.Artifact):
 class Executor(base_executor.BaseExecutor):
     """Collects the facts and writes the files."""
 
-    def __init__(self, context: base_executor.BaseExecutor.Context | None = None):
-        """Takes what TFX says of the run."""
-        super().__init__(context)
-        self._run = str(context.pipeline_run_id) if context else ""
-
-    def Do(
-        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
-    ) -> None:
-        """Reports on the outputs of the nodes before it."""
-        [report] = output_dict["report"]
-        settings = ReportSettings.unpack(exec_properties["custom_config"])
+    def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
+        [report] = outputs["report"]
+        settings = ReportSettings.unpack(properties["custom_config"])
         folder = Path(report.uri)
-        artifacts = {key: listed[0].mlmd_artifact for key, listed in input_dict.items() if listed}
-        nodes = nodes_before(settings, self._run)
-        files.write(collect(folder, self._run, settings.config, artifacts, nodes), folder)
+        artifacts = {key: listed[0].mlmd_artifact for key, listed in inputs.items() if listed}
+        run = str(self._context.pipeline_run_id) if self._context else ""
+        nodes = nodes_before(settings, run)
+        files.write(collect(folder, run, settings.config, artifacts, nodes), folder)
 
 
 def nodes_before(settings: ReportSettings, run: str) -> list[lineage.Node]:
@@ -75,11 +53,21 @@ def nodes_before(settings: ReportSettings, run: str) -> list[lineage.Node]:
 
 
 class Report(Component):
-    """The last node of a run, also of one that pushes nothing.
-
-    Outputs ``report``: the page, its text, its facts.
-    """
+    """The last node of a run, also of one that pushes nothing."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-    OPTIONAL: ClassVar = INPUTS
+    OPTIONAL: ClassVar = {
+        "examples": standard_artifacts.Examples,
+        "statistics": standard_artifacts.ExampleStatistics,
+        "anomalies": standard_artifacts.ExampleAnomalies,
+        "transform_graph": standard_artifacts.TransformGraph,
+        "best_hyperparameters": standard_artifacts.HyperParameters,
+        "tuner_results": standard_artifacts.TunerResults,
+        "model": standard_artifacts.Model,
+        "model_run": standard_artifacts.ModelRun,
+        "evaluation": standard_artifacts.ModelEvaluation,
+        "blessing": standard_artifacts.ModelBlessing,
+        "infra_blessing": standard_artifacts.InfraBlessing,
+        "pushed_model": standard_artifacts.PushedModel,
+    }
     OUTPUTS: ClassVar = {"report": RunReport}

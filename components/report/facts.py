@@ -1,7 +1,6 @@
-"""What a report says of a run: the types of ``report.json``. Light to import.
+"""The types of ``report.json``; reports of earlier versions may lack keys. Light to import.
 
-Pictures are paths below the report's folder; None where there is none. Reports of earlier versions
-may lack keys.
+Pictures are paths below the report's folder; None where there is none.
 """
 
 from collections.abc import Sequence
@@ -110,8 +109,8 @@ class Answer(artifacts.Answer, frozen=False):
 class Evaluation(artifacts.Evaluation):
     """Of Evaluator: its ``evaluation.json``, with pictures."""
 
-    mistakes: Sequence[Answer] = ()
-    uncertain: Sequence[Answer] = ()
+    mistakes: Sequence[Answer] = []
+    uncertain: Sequence[Answer] = []
 
 
 class Serving(TypedDict, total=False):

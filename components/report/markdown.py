@@ -1,7 +1,4 @@
-"""The report of a run as Markdown: what a comment on a pull request has room for.
-
-It is GitHub's, with words that may hold anything. Light to import.
-"""
+"""The report as GitHub's Markdown, for a comment on a pull request. Light to import."""
 
 import re
 from collections.abc import Sequence
@@ -160,7 +157,7 @@ def table(
     summary: str = "All of them",
     most: int = LONG,
 ) -> str:
-    """A table; empty without rows, folded under ``summary`` where it has more than ``most``.
+    """A table; none without rows, folded under ``summary`` where it has more than ``most``.
 
     The first ``words`` columns hold words; numbers stand on the right.
     """

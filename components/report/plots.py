@@ -1,8 +1,7 @@
-"""The plots of a report, as SVG that stands inside the page; the same facts give the same bytes.
+"""The plots of a report, as SVG inside the page; the same facts give the same bytes.
 
-Colours are of Okabe and Ito's palette, which colour-blind people tell apart; lines differ in their
-strokes and bars in their hatching as well. Each has its own light ground, to be readable on a
-dark page.
+Okabe and Ito's colours, which colour-blind people tell apart, with other strokes and hatching. Each
+has its own light ground, for dark pages.
 """
 
 import base64
@@ -93,10 +92,7 @@ def curve(history: History, metric: str, exported: int, title: str) -> str:
 
 
 def confusion(matrix: Sequence[Sequence[int]] | None, classes: list[str]) -> str:
-    """Examples by true and predicted class, coloured by the share of each true one.
-
-    An SVG or, of many classes, an image element; empty where there is no matrix.
-    """
+    """Examples by true and predicted class, as SVG or, of many, an image; empty without."""
     if not matrix:
         return ""
     order = [classes.index(name) for name in views.ordered(classes)]
@@ -134,10 +130,7 @@ def confusion(matrix: Sequence[Sequence[int]] | None, classes: list[str]) -> str
 
 
 def calibration(bins: Sequence[Bin]) -> str:
-    """How often the model is right, by how sure it is; the bars tell how many examples there are.
-
-    Empty where there are no bins.
-    """
+    """How often the model is right, by how sure it is; bars: how many examples; maybe empty."""
     if not bins:
         return ""
     with rc_context(_STYLE):
@@ -162,18 +155,14 @@ def calibration(bins: Sequence[Bin]) -> str:
 
 
 def class_counts(splits: dict[str, Split], classes: list[str]) -> str:
-    """How many examples each class has, as its share of each split; empty where there is none.
+    """Each class's share of each split; empty where there is none.
 
-    More than ``MOST_DRAWN`` ``classes`` become lines without names, from the first split's largest
-    to its smallest.
+    More than ``MOST_DRAWN`` become lines without names, the first split's largest first.
     """
     if not splits or not classes:
         return ""
     counts = {split: one["classes"] for split, one in splits.items()}
-    shares = {
-        split: [by_class.get(name, 0) / (sum(by_class.values()) or 1) for name in classes]
-        for split, by_class in counts.items()
-    }
+    shares = _shares(counts, classes)
     are_few = len(classes) <= MOST_DRAWN
     with rc_context(_STYLE):
         figure, plot = (_bars if are_few else _lines)(shares, classes)
@@ -186,6 +175,13 @@ def class_counts(splits: dict[str, Split], classes: list[str]) -> str:
         ends = ((split, sorted(by_class.values()) or [0]) for split, by_class in counts.items())
         words = "; ".join(f"{split} {order[0]:,} to {order[-1]:,}" for split, order in ends)
         return _svg(figure, f"Examples per class: {words}")
+
+
+def _shares(splits: dict[str, dict[str, int]], names: list[str]) -> dict[str, list[float]]:
+    return {
+        split: [counts.get(name, 0) / (sum(counts.values()) or 1) for name in names]
+        for split, counts in splits.items()
+    }
 
 
 def _bars(shares: dict[str, list[float]], classes: list[str]) -> tuple[Figure, Axes]:
@@ -251,13 +247,8 @@ def distribution(name: str, splits: dict[str, Distribution]) -> str:
 
 
 def _draw_values(plot: Axes, splits: dict[str, dict[str, int]]) -> None:
-    """Bars of the shares of a feature's values, those of the splits side by side."""
     values = sorted({value for counts in splits.values() for value in counts})
-    shares = {
-        split: [counts.get(value, 0) / (sum(counts.values()) or 1) for value in values]
-        for split, counts in splits.items()
-    }
-    for places, thick, style, of_split in _side_by_side(shares, 0.8):
+    for places, thick, style, of_split in _side_by_side(_shares(splits, values), 0.8):
         plot.bar(places, of_split, thick, **style)
     plot.set_xticks(range(len(values)), [_cut(value) for value in values], fontsize=_SMALL)
 
@@ -292,7 +283,6 @@ def _figure(
 
 
 def _colour_bar(figure: Figure, plot: Axes, width: float) -> None:
-    """What the colours of a confusion matrix stand for, at its right."""
     place = plot.get_position()
     height = min(place.height, 2.2 / figure.get_figheight())
     box = ((width - 0.66) / width, place.y1 - height, 0.13 / width, height)
@@ -309,7 +299,6 @@ def _colour_bar(figure: Figure, plot: Axes, width: float) -> None:
 
 
 def _legend_above(plot: Axes, splits: int, title: str = "") -> None:
-    """The splits' names in a row above a plot."""
     if title:
         plot.set_title(_cut(title, 40), loc="left", fontsize=_TEXT, fontweight="bold", pad=20)
     plot.legend(
@@ -338,7 +327,6 @@ def _svg(figure: Figure, words: str) -> str:
 
 
 def _png(figure: Figure, words: str) -> str:
-    """A figure as an image element with its data inside."""
     content = _saved(figure, "png", 130, {"Software": None})
     width = figure.get_figwidth() * 96
     data = base64.b64encode(content).decode()
@@ -349,7 +337,6 @@ def _png(figure: Figure, words: str) -> str:
 
 
 def _saved(figure: Figure, kind: str, dpi: str | int, metadata: dict[str, None]) -> bytes:
-    """A figure as a file of the kind, without the metadata that differ each time."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The font is measured here; the browser has those for other scripts.
@@ -359,6 +346,5 @@ def _saved(figure: Figure, kind: str, dpi: str | int, metadata: dict[str, None])
 
 
 def _cut(name: str, width: int = _NAME_WIDTH) -> str:
-    """A name without its end where it is too long; without line breaks."""
     name = " ".join(name.split())
     return name if len(name) <= width else f"{name[: width - 1]}…"

@@ -44,11 +44,7 @@ def first_of_classes(
 ) -> list[tuple[str, bytes]]:
     """Label and file of the first images of each class of a split, sorted by label.
 
-    Args:
-      paths: TFRecord files of ImportExampleGen; no more is read of them than it takes.
-      classes: how many there are.
-      most: images in all.
-      of_each: images of one class, where there is room.
+    At most ``of_each`` of a class, and ``most`` in all; no more is read than that takes.
     """
     found: dict[str, list[bytes]] = {}
     enough_classes, enough_images = min(classes, most), min(classes * of_each, most)

@@ -164,9 +164,9 @@ def slice_metrics(evaluation: Evaluation) -> list[str]:
 
 
 def slice_rows(evaluation: Evaluation) -> list[tuple[list[str], bool | None]]:
-    """Cells of a row for each slice: name, examples, ``slice_metrics``, the accuracy's interval.
+    """For each slice name, examples, ``slice_metrics``, the accuracy's interval.
 
-    And whether the whole interval is below the accuracy of all; None: there is none.
+    And whether that is wholly below the accuracy of all; None: there is none.
     """
     slices: dict[str, dict[str, MetricRow]] = {}
     for row in evaluation.metrics:
@@ -236,10 +236,7 @@ def threshold_interval(threshold: Check) -> str:
 
 
 def change(row: MetricRow) -> tuple[str, str]:
-    """A metric less the baseline's, on what both know, and what that is: better, worse or same.
-
-    A dash where it can't be said; no word of a user's metric.
-    """
+    """A metric less the baseline's, and whether that is better, worse or same; else a dash."""
     difference, words = row.difference, ""
     if not _is_number(difference):
         return NOTHING, ""

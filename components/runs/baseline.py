@@ -10,14 +10,13 @@ from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
-from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from darkroom.components.base.component import Artifacts, Component, Properties
+from darkroom.components.base import remote
+from darkroom.components.base.component import Artifacts, Component, Properties, note_source
 from darkroom.components.base.settings import FolderSettings
 from darkroom.components.pushing import version_folder
-from darkroom.components.runs import lookup
 from darkroom.serving import signatures
 
 
@@ -34,8 +33,6 @@ def baseline(candidate: types.BaseChannel, settings: FolderSettings | None) -> b
 
 
 class _Contract(NamedTuple):
-    """What a model tells apart."""
-
     multi_label: bool  # images have any number of classes
     classes: set[str]
 
@@ -47,23 +44,18 @@ class _Contract(NamedTuple):
 def _contract(folder: str) -> _Contract:
     """That of a SavedModel; without classes where it has none."""
     path = os.path.join(folder, signatures.CONTRACT_PATH)
-    if not fileio.exists(path):
-        return _Contract(False, set())
-    with fileio.open(path) as file:
-        contract = json.load(file)
-    return _Contract(contract.get("multi_label", False), set(contract["classes"]))
+    contract = json.loads(remote.read(path)) if remote.exists(path) else {}
+    return _Contract(contract.get("multi_label", False), set(contract.get("classes", [])))
 
 
 class LatestBlessedBefore(resolver.ResolverStrategy):
     """The latest blessed model that is not the candidate itself, and can be compared with it.
 
     TFX's LatestBlessedModelStrategy resolves to the candidate as soon as that is blessed, so an
-    unchanged second run would compare the model with itself, and would never be cached. A model
-    of other classes is compared on those that both have; one without two of them can't be.
+    unchanged second run would compare the model with itself, and would never be cached.
     """
 
     def resolve_artifacts(self, store: object, input_dict: Artifacts) -> Artifacts:
-        """Picks from all of ``model`` and ``model_blessing``; the store is not used."""
         [candidate] = input_dict["candidate"]
         own = _contract(path_utils.serving_model_path(candidate.uri))
         models = [
@@ -80,14 +72,11 @@ class LatestBlessedBefore(resolver.ResolverStrategy):
 class BaselineExecutor(base_executor.BaseExecutor):
     """Hands on a copy of the newest pushed version that the candidate can be compared with."""
 
-    def Do(
-        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
-    ) -> None:
-        """What is pushed was blessed, and is whole wherever its run's artifacts are."""
-        [candidate], [model] = input_dict["candidate"], output_dict["model"]
+    def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
+        [candidate], [model] = inputs["candidate"], outputs["model"]
         own = _contract(path_utils.serving_model_path(candidate.uri))
         version = None
-        base = FolderSettings.unpack(exec_properties["custom_config"]).folder
+        base = FolderSettings.unpack(properties["custom_config"]).folder
         pushed = version_folder.at(base)
         for number in pushed.versions():  # the newest first
             folder, note = os.path.join(base, number), pushed.note(number)
@@ -97,7 +86,7 @@ class BaselineExecutor(base_executor.BaseExecutor):
                 break
         if version is not None:
             io_utils.copy_dir(version, path_utils.serving_model_dir(model.uri))
-        lookup.note_source(model, version)
+        note_source(model, version)
 
 
 class Baseline(Component):

@@ -14,9 +14,8 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
 from darkroom.components.base import remote
-from darkroom.components.base.component import Artifacts, Component, Properties
+from darkroom.components.base.component import Artifacts, Component, Properties, note_source
 from darkroom.components.base.settings import FolderSettings
-from darkroom.components.runs import lookup
 
 # Statistics of so many runs stay in the folder: the last, and some for runs side by side.
 _KEPT = 5
@@ -24,8 +23,6 @@ _SOURCE_FILE = "source.json"
 
 
 class _Source(BaseModel):
-    """Whose statistics a folder has."""
-
     uri: str
     split_names: str  # as TFX's artifact has them, JSON
 
@@ -50,7 +47,6 @@ class LatestBefore(resolver.ResolverStrategy):
     """
 
     def resolve_artifacts(self, store: object, input_dict: Artifacts) -> Artifacts:
-        """Picks one from all ``statistics``; the store is not used."""
         [candidate] = input_dict["candidate"]
         older = [artifact for artifact in input_dict["statistics"] if artifact.id < candidate.id]
         latest = sorted(older, key=lambda artifact: artifact.id)[-1:]
@@ -60,12 +56,10 @@ class LatestBefore(resolver.ResolverStrategy):
 class StatisticsExecutor(base_executor.BaseExecutor):
     """Hands on a copy of the statistics before the candidate, and keeps one of the candidate."""
 
-    def Do(
-        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
-    ) -> None:
+    def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
         """A run that is tried again finds what it found the first time."""
-        [candidate], [statistics] = input_dict["candidate"], output_dict["statistics"]
-        folder = FolderSettings.unpack(exec_properties["custom_config"]).folder
+        [candidate], [statistics] = inputs["candidate"], outputs["statistics"]
+        folder = FolderSettings.unpack(properties["custom_config"]).folder
         kept = sorted(int(name) for name in remote.names(folder) if name.isdigit())
         sources = {}
         for number in kept:
@@ -77,7 +71,7 @@ class StatisticsExecutor(base_executor.BaseExecutor):
         if before:
             io_utils.copy_dir(os.path.join(folder, str(before[-1])), statistics.uri)
             statistics.split_names = sources[before[-1]].split_names
-        lookup.note_source(statistics, sources[before[-1]].uri if before else None)
+        note_source(statistics, sources[before[-1]].uri if before else None)
         if not own:
             number = max([time.time_ns(), *(n + 1 for n in kept)])
             target = os.path.join(folder, str(number))

@@ -36,7 +36,6 @@ class Node(NamedTuple):
 
     @property
     def is_resolver(self) -> bool:
-        """Whether it only looks up what others made."""
         return str(self.execution.type).endswith(".Resolver")
 
 
@@ -49,18 +48,13 @@ class RunNotes(NamedTuple):
 
     @classmethod
     def read(cls, run: "Context") -> "RunNotes":
-        """The notes of a run."""
-        texts = (run.custom_properties.get(name) for name in cls._properties())
+        texts = (run.custom_properties.get(f"darkroom_{field}") for field in cls._fields)
         return cls(*(json.loads(text.string_value) if text else None for text in texts))
 
     def write(self, run: "Context") -> None:
         """Puts them on the context, which is to be put in the store again."""
-        for name, value in zip(self._properties(), self, strict=True):
-            run.custom_properties[name].string_value = json.dumps(value)
-
-    @classmethod
-    def _properties(cls) -> list[str]:
-        return [f"darkroom_{field}" for field in cls._fields]
+        for field, value in self._asdict().items():
+            run.custom_properties[f"darkroom_{field}"].string_value = json.dumps(value)
 
 
 def runs(store: "MetadataStore", pipeline: str) -> "list[Context]":
@@ -82,8 +76,8 @@ def nodes(
 ) -> list[Node]:
     """The nodes of a run in the order in which they began, each as it was last tried.
 
-    Schedulers give runs of several pipelines the same name, and context. What is marked as running
-    was interrupted, unless the run is ``alive``, or that node of it.
+    Schedulers give runs of several pipelines the same context. What is marked as running was
+    interrupted, unless the run is ``alive``, or that node of it.
     """
     executions = store.get_executions_by_context(run.id)
     tries = _nodes(store, sorted(executions, key=lambda execution: execution.id))

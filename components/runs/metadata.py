@@ -1,7 +1,7 @@
-"""ML Metadata's store: an SQLite file, or a database on a MySQL server.
+"""ML Metadata's store: an SQLite file, or a database on a MySQL server. Light to import.
 
-Light to import. The password is in no ``Store``: MySQL's own client library takes it from the
-environment, so that it can't get into pipelines, caches or logs.
+The password is in no ``Store``: MySQL's own client library takes it from the environment, so that
+it can't get into pipelines, caches or logs.
 """
 
 import contextlib
@@ -42,7 +42,6 @@ class Store(BaseModel):
 
     @property
     def place(self) -> str:
-        """Where it is, for people."""
         if self.backend == "sqlite":
             return self.path
         return f"{self.backend}://{self.user}@{self.host}:{self.port}/{self.database}"
@@ -52,10 +51,7 @@ class Store(BaseModel):
         return self.backend != "sqlite" or os.path.exists(self.path)
 
     def connection(self) -> "ConnectionConfig":
-        """ML Metadata's own description, without the password, which goes to MySQL's client.
-
-        Raises DarkroomError where ML Metadata isn't installed.
-        """
+        """ML Metadata's own description; a DarkroomError where that isn't installed."""
         metadata_store_pb2 = _import("ml_metadata.proto.metadata_store_pb2")
         config = metadata_store_pb2.ConnectionConfig()
         if self.backend == "sqlite":
@@ -74,10 +70,7 @@ class Store(BaseModel):
         return config
 
     def open(self) -> "MetadataStore":
-        """The store; its tables are made where they aren't there yet.
-
-        Raises DarkroomError also where the server can't be reached or lets nobody in.
-        """
+        """The store, its tables made; also a DarkroomError where the server lets nobody in."""
         metadata_store = _import("ml_metadata.metadata_store.metadata_store")
         if self.backend == "sqlite":
             return metadata_store.MetadataStore(self.connection())

@@ -24,7 +24,6 @@ def read_report(status: Status, outputs: Outputs) -> str:
 
 
 def _found(outputs: Outputs, key: str) -> bool:
-    """Whether a look-up found something; of a Resolver that did not there is no artifact."""
     if key not in outputs:
         return False
     properties = outputs[key].custom_properties

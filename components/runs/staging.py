@@ -23,12 +23,9 @@ _LOCAL_RUNNERS = ("DirectRunner", "BundleBasedDirectRunner", "FnApiRunner")
 
 
 class _Operator(base_executor_operator.BaseExecutorOperator):
-    """TFX's operator of an executor, which gets copies of what is in a bucket."""
-
     def run_executor(
         self, execution_info: data_types.ExecutionInfo
     ) -> execution_result_pb2.ExecutorOutput:
-        """Runs it, and copies its outputs up unless it failed."""
         arguments = getattr(self, "beam_pipeline_args", [])
         if runs_elsewhere([argument.value.string_value for argument in arguments]):
             return super().run_executor(execution_info)  # Beam there reads and writes buckets
@@ -68,8 +65,7 @@ OPERATORS = {
 def staged(inputs: Artifacts, outputs: Artifacts) -> Iterator[None]:
     """Artifacts with folders on this machine in place of URIs; then their URIs again.
 
-    Inputs are copied here. Outputs are copied to their URIs in the end, unless there was an
-    exception.
+    Inputs are copied here; outputs to their URIs in the end, unless there was an exception.
     """
     remote_inputs, remote_outputs = _remote(inputs), _remote(outputs)
     try:

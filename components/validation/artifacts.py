@@ -1,7 +1,4 @@
-"""What SchemaGen and ExampleValidator note on the artifacts that they make. Light to import.
-
-It is written on TFX's artifact, and read from ML Metadata's.
-"""
+"""What nodes note on TFX's artifacts, read from ML Metadata's. Light to import."""
 
 import json
 from typing import TYPE_CHECKING

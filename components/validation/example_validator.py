@@ -38,27 +38,23 @@ Compared = dict[str, SplitStatistics | None]
 class Executor(example_validator.Executor):
     """TFX's ExampleValidator, which only takes note of anomalies, made into a gate."""
 
-    def Do(
-        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
-    ) -> None:
+    def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
         """Holds every split against the schema, the train split, and the last run.
 
-        What an inferred schema finds is only noted: nobody has said yet what is to be expected.
-
-        Raises:
-          DarkroomError: classes outside the train split only, a single class, an empty split;
-            with the user's own schema: every anomaly.
+        What an inferred schema finds is only noted: nobody has said yet what is to be expected. Of
+        the user's own, any anomaly is a DarkroomError; so are, always, classes outside the train
+        split only, a single class, an empty split.
         """
-        self._log_startup(input_dict, output_dict, exec_properties)
-        [statistics], [schema_artifact] = input_dict["statistics"], input_dict["schema"]
-        [anomalies] = output_dict["anomalies"]
+        self._log_startup(inputs, outputs, properties)
+        [statistics], [schema_artifact] = inputs["statistics"], inputs["schema"]
+        [anomalies] = outputs["anomalies"]
         names = artifact_utils.decode_split_names(statistics.split_names)
         anomalies.split_names = statistics.split_names
         splits = {name: SplitStatistics.read(statistics.uri, name) for name in names}
         _require_classes({name: split.classes for name, split in splits.items()})
 
         schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema_artifact.uri))
-        previous = _previous(existing(input_dict.get("previous_statistics")), names)
+        previous = _previous(existing(inputs.get("previous_statistics")), names)
         by_split: dict[str, list[str]] = {}
         for name, split in splits.items():
             last = previous.get(name)
@@ -91,7 +87,6 @@ class Executor(example_validator.Executor):
 
 
 def _require_classes(splits: dict[str, dict[str, int]]) -> None:
-    """Raises on data of which no classifier can be made, whatever a schema says."""
     for name, classes in splits.items():
         if not any(classes):
             raise DarkroomError(
@@ -155,10 +150,7 @@ def _too_few(split: SplitStatistics, label: schema_pb2.Feature) -> Iterator[str]
 def _differences(
     split: SplitStatistics, validated: anomalies_pb2.Anomalies, compared: Compared
 ) -> Iterator[str]:
-    """Features whose distribution differs more than the schema allows, as TFDV measured it.
-
-    ``compared`` is what with, by its name: for drift, and for skew.
-    """
+    """Features that drift or skew more than the schema allows, ``compared`` with what."""
     for info in validated.drift_skew_info:
         key = info.path.step[0]
         measured = (info.drift_measurements, info.skew_measurements)
@@ -192,7 +184,6 @@ def _difference(
 
 
 def _others(name: str, validated: anomalies_pb2.Anomalies) -> Iterator[str]:
-    """Further anomalies, in TFDV's words."""
     for key, info in validated.anomaly_info.items():
         for reason in info.reason:
             if reason.type not in _SAID_OTHERWISE:
@@ -200,7 +191,6 @@ def _others(name: str, validated: anomalies_pb2.Anomalies) -> Iterator[str]:
 
 
 def _odd(split: SplitStatistics) -> Iterator[str]:
-    """What is worth knowing whatever the schema says."""
     contrast = split.features.get(features.CONTRAST_KEY)
     count = contrast.num_stats.num_zeros if contrast is not None else 0
     if count:
@@ -208,7 +198,6 @@ def _odd(split: SplitStatistics) -> Iterator[str]:
 
 
 def _previous(statistics: list[types.Artifact], names: list[str]) -> dict[str, SplitStatistics]:
-    """The last run's statistics by split; nothing for a split that it didn't have."""
     return {
         name: SplitStatistics.read(artifact.uri, name)
         for artifact in statistics
@@ -218,7 +207,6 @@ def _previous(statistics: list[types.Artifact], names: list[str]) -> dict[str, S
 
 
 def _without_image(schema: schema_pb2.Schema) -> schema_pb2.Schema:
-    """The schema of what there are statistics of."""
     measured = schema_pb2.Schema()
     measured.CopyFrom(schema)
     del measured.feature[:]
@@ -237,10 +225,7 @@ def _quoted(names: list[str], most: int = 10) -> str:
 
 
 class ExampleValidator(Component):
-    """The gate of the data.
-
-    Outputs ``anomalies``, as TFX's ExampleValidator does, with sentences for people on it.
-    """
+    """The gate of the data; ``anomalies`` has sentences for people on it."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
     INPUTS: ClassVar = {

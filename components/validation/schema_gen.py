@@ -29,23 +29,19 @@ _DIVERGENCE_THRESHOLD = 0.25
 # An inferred range of brightness, contrast or proportions is wider than what was seen, by this
 # share of it at each end.
 _MARGIN = 0.25
-_COMPARED = (features.ASPECT_RATIO_KEY, features.BRIGHTNESS_KEY, features.CONTRAST_KEY)
 
 
 class Executor(schema_gen.Executor):
     """TFX's SchemaGen, with what TFDV doesn't infer: domains of any size, ranges, comparators."""
 
-    def Do(
-        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties
-    ) -> None:
+    def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
         """Writes the user's schema where there is one, else infers it from all splits.
 
-        Raises:
-          DarkroomError: the user's schema is none, lacks a feature, or is of other labels.
+        A DarkroomError: the user's schema is none, lacks a feature, or is of other labels.
         """
-        [artifact] = output_dict["schema"]
+        [artifact] = outputs["schema"]
         path = os.path.join(artifact.uri, schema_gen.DEFAULT_FILE_NAME)
-        config = SchemaGenSettings.unpack(exec_properties["custom_config"])
+        config = SchemaGenSettings.unpack(properties["custom_config"])
         text = config.schema_text
         artifacts.write_inferred(artifact, not text)
         if text:
@@ -53,8 +49,8 @@ class Executor(schema_gen.Executor):
             return
         # A shape would be that of the labels that the examples happen to have.
         options = {"infer_feature_shape": not config.multi_label, "exclude_splits": "[]"}
-        super().Do(input_dict, output_dict, {**exec_properties, **options})
-        [counted] = input_dict["statistics"]
+        super().Do(inputs, outputs, {**properties, **options})
+        [counted] = inputs["statistics"]
         names = artifact_utils.decode_split_names(counted.split_names)
         inferred = tfdv.load_schema_text(path)
         _complete(inferred, {name: SplitStatistics.read(counted.uri, name) for name in names})
@@ -98,17 +94,17 @@ def _complete(schema: schema_pb2.Schema, splits: dict[str, SplitStatistics]) -> 
             feature.annotation.tag.append(f"{MIN_PER_CLASS}=1")
         elif feature.name == features.FORMAT_KEY:
             _set_domain(feature, {n for one in measured for n in statistics.value_counts(one)})
-        elif feature.name in statistics.INTEGERS + statistics.FLOATS:
+        elif feature.name in features.INTEGERS + features.FLOATS:
             low = min(one.num_stats.min for one in measured)
             high = max(one.num_stats.max for one in measured)
-            if feature.name in statistics.INTEGERS:
+            if feature.name in features.INTEGERS:
                 feature.int_domain.min, feature.int_domain.max = int(low), int(high)
             else:
                 # The next images differ a little; two digits, which people can read.
                 margin = _MARGIN * (high - low)
                 feature.float_domain.min = max(0.0, math.floor((low - margin) * 100) / 100)
                 feature.float_domain.max = math.ceil((high + margin) * 100) / 100
-        if feature.name in _COMPARED:
+        if feature.name in features.FLOATS:
             for comparator in (feature.skew_comparator, feature.drift_comparator):
                 comparator.jensen_shannon_divergence.threshold = _DIVERGENCE_THRESHOLD
     image = schema.feature.add(name=features.IMAGE_KEY, type=schema_pb2.BYTES)
@@ -122,10 +118,7 @@ def _set_domain(feature: schema_pb2.Feature, values: Iterable[str]) -> None:
 
 
 class SchemaGen(Component):
-    """What the examples are expected to be.
-
-    Outputs ``schema``, as TFX's SchemaGen does.
-    """
+    """What the examples are expected to be: ``schema``, as TFX's SchemaGen makes it."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
     INPUTS: ClassVar = {"statistics": standard_artifacts.ExampleStatistics}

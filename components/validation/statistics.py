@@ -12,24 +12,15 @@ if TYPE_CHECKING:
     import tensorflow_data_validation as tfdv
 
 TEXT = (features.LABEL_KEY, features.FORMAT_KEY)
-INTEGERS = (
-    features.HEIGHT_KEY,
-    features.WIDTH_KEY,
-    features.CHANNELS_KEY,
-    features.BIT_DEPTH_KEY,
-    features.ENCODED_SIZE_KEY,
-)
-FLOATS = (features.ASPECT_RATIO_KEY, features.BRIGHTNESS_KEY, features.CONTRAST_KEY)
 
 
 def options() -> "tfdv.StatsOptions":
     """Statistics without reading the images' bytes from the examples."""
     import tensorflow_data_validation as tfdv
 
-    kinds = {schema_pb2.BYTES: TEXT, schema_pb2.INT: INTEGERS, schema_pb2.FLOAT: FLOATS}
-    columns = [
-        schema_pb2.Feature(name=key, type=kind) for kind, keys in kinds.items() for key in keys
-    ]
+    integers, floats = features.INTEGERS, features.FLOATS
+    kinds = {schema_pb2.BYTES: TEXT, schema_pb2.INT: integers, schema_pb2.FLOAT: floats}
+    columns = [schema_pb2.Feature(name=key, type=kind) for kind in kinds for key in kinds[kind]]
     return tfdv.StatsOptions(
         # Only what is in this schema is parsed at all.
         schema=schema_pb2.Schema(feature=columns),
@@ -44,23 +35,19 @@ class SplitStatistics:
     """The statistics of a split, as ``options`` has them made."""
 
     def __init__(self, name: str, proto: statistics_pb2.DatasetFeatureStatisticsList):
-        """Takes the split's name, and what TFDV takes and gives."""
         self.name, self.proto = name, proto
 
     @classmethod
     def read(cls, uri: str, name: str) -> Self:
-        """Those of a split of TFX's ExampleStatistics artifact at ``uri``."""
         content = remote.file(uri, f"Split-{name}/FeatureStats.pb").read_bytes()
         return cls(name, statistics_pb2.DatasetFeatureStatisticsList.FromString(content))
 
     @property
     def images(self) -> int:
-        """How many there are."""
         return int(self.proto.datasets[0].num_examples)
 
     @cached_property
     def classes(self) -> dict[str, int]:
-        """Images of each class."""
         label = self.features.get(features.LABEL_KEY)
         return {} if label is None else value_counts(label)
 

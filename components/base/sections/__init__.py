@@ -1,7 +1,6 @@
 """The sections of the configuration that say what model is made, with every default of theirs.
 
-A section checks what it has alone; what several have to agree on is checked in `Config`. A node
-gets its sections as JSON and makes the same classes of them again (``base.settings``).
+What several must agree on is checked in `Config`; nodes get them as JSON (``base.settings``).
 """
 
 from darkroom.components.base.sections.data import Data, Preprocessing, Records, Splits

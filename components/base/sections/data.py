@@ -20,7 +20,6 @@ class Splits(Section):
 
     @property
     def patterns(self) -> dict[str, str]:
-        """The splits that have files of their own, with their patterns."""
         named = {"train": self.train, "eval": self.eval, "test": self.test}
         return {name: pattern for name, pattern in named.items() if pattern is not None}
 

@@ -12,10 +12,7 @@ class Section(BaseModel):
     )
 
     def changed(self, path: str, value: object) -> Self:
-        """A copy with another value, unchecked, at a key or an entry of a list (``units.0``).
-
-        It is as it was if it has no such key.
-        """
+        """A copy with another value, unchecked, at a key or at ``units.0``, if it has it."""
         name, *places = path.split(".")
         if name not in type(self).model_fields:
             return self
