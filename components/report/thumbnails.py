@@ -64,12 +64,12 @@ def first_of_classes(
 def by_content(paths: list[Path], contents: Set[int]) -> dict[int, bytes]:
     """The image files of a split by the hash of their pixels, ``features.CONTENT_KEY``."""
     images: dict[int, bytes] = {}
-    for example in _examples(paths):
-        if len(images) == len(contents):
-            break
+    for example in _examples(paths) if contents else ():
         [content] = example[features.CONTENT_KEY][1]
         if content in contents:
             images.setdefault(content, example[features.IMAGE_KEY][1][0])
+            if len(images) == len(contents):
+                break
     return images
 
 
