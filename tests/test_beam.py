@@ -331,6 +331,7 @@ def _transformed(artifacts: Path) -> np.ndarray:
     return np.column_stack([pixels, made[features.LABEL].numpy()])
 
 
+@pytest.mark.slow
 def test_workers_in_other_processes_give_what_the_direct_runner_gives(
     engine: tuple[list[str], dict[str, subprocess.Popen], Path], small: Project, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ class KillIn(keras.callbacks.Callback):
         ["training.export_epoch=last", "training.class_weights=balanced"],
     ],
 )
+@pytest.mark.slow
 def test_an_interrupted_training_ends_with_the_same_curve(
     tmp_path: Path, examples: dataset.Examples, overrides: list[str]
 ) -> None:

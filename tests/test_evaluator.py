@@ -263,6 +263,7 @@ def test_tfmas_metrics_are_gated_too(judge: Judge, fitted: Any) -> None:
 TOP_2 = {"top_2": {"class_name": "SparseTopKCategoricalAccuracy", "config": {"k": 2}}}
 
 
+@pytest.mark.slow
 def test_tfmas_metrics_are_compared_with_the_baselines_and_measured_in_slices_of_several_features(
     judge: Judge, fitted: Any, tmp_path: Path
 ) -> None:

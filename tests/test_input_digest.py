@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import python
 
 
@@ -21,6 +23,7 @@ def run(folder: Path, output: Path) -> Any:
     return python("-m", "darkroom.kubeflow.input_digest", "--input", json.dumps(given))
 
 
+@pytest.mark.slow
 def test_other_files_have_another_fingerprint(tmp_path: Path, digit_records: Path) -> None:
     output = tmp_path / "made" / "output.json"
     result = run(digit_records, output)

@@ -56,6 +56,7 @@ def histories(lines: list[str]) -> list[dict[str, list[float]]]:
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_does() -> None:
     lines = run("""
         for replicas in (1, 2):
@@ -80,6 +81,7 @@ def test_two_replicas_train_as_one_does() -> None:
         assert two[name] == pytest.approx(values, abs=tolerance), name
 
 
+@pytest.mark.slow
 def test_two_replicas_go_on_and_tell_callbacks_as_one_does() -> None:
     lines = run("""
         class Says(keras.callbacks.Callback):

@@ -161,6 +161,7 @@ def killing(found: Search, monkeypatch: pytest.MonkeyPatch, times: dict[str, int
     return hit
 
 
+@pytest.mark.slow
 def test_a_trial_whose_process_is_killed_has_a_retry_and_has_failed_when_that_is_killed_too(
     tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +176,7 @@ def test_a_trial_whose_process_is_killed_has_a_retry_and_has_failed_when_that_is
     assert found.oracle.get_best_trials(1)[0].trial_id != "0"
 
 
+@pytest.mark.slow
 def test_where_memory_is_short_fewer_run_at_a_time(
     tmp_path: Path,
     examples: str,
@@ -224,6 +226,7 @@ def test_values_with_which_nothing_can_be_built_are_failed_trials(
     assert "8 units are too many" in bad.message
 
 
+@pytest.mark.slow
 def test_hyperparameters_that_a_model_asks_for_in_a_trial_are_searched_too(
     tmp_path: Path, examples: str
 ) -> None:
@@ -258,6 +261,7 @@ def test_examples_that_are_gone_are_the_cause(tmp_path: Path, examples: str) -> 
         found.search()
 
 
+@pytest.mark.slow
 def test_when_every_trial_fails_the_first_cause_is_said(
     tmp_path: Path,
     examples: str,
@@ -310,6 +314,7 @@ def test_whether_more_is_better_must_be_said_of_an_unknown_metric(
         search(tmp_path, examples, own, *OWN, "tuner.objective=val_sharpness")
 
 
+@pytest.mark.slow
 def test_another_machine_takes_trials_and_may_be_lost(
     tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ def score(model: keras.Model, examples: dataset.Examples) -> tuple[float, float]
 DISTINCT = ["transfer.mode=distinct", "transfer.group_epochs=2", "training.keep_every=3"]
 
 
+@pytest.mark.slow
 def test_distinct_goes_on_with_the_backbone_from_the_top(
     tmp_path: Path, splits: tuple, donor: str
 ) -> None:
@@ -174,6 +175,7 @@ class Interrupts(stages.ReportEpochs):
             raise Killed
 
 
+@pytest.mark.slow
 def test_an_interrupted_plan_ends_as_an_uninterrupted_one(
     tmp_path: Path, splits: tuple, donor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +206,7 @@ def test_an_interrupted_plan_ends_as_an_uninterrupted_one(
         assert steps == list(range(7))
 
 
+@pytest.mark.slow
 def test_the_best_of_several_starts_goes_on(tmp_path: Path, splits: tuple) -> None:
     several = ["training.starts=3", "training.start_epochs=1"]
     found = prepared(tmp_path / "several", splits, *several).run()

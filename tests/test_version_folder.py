@@ -213,6 +213,7 @@ print(looks)
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_point_every_version_is_whole(tmp_path: Path) -> None:
     folder, stop = tmp_path / "pushed" / "flowers", tmp_path / "stop"
     began = time.monotonic()
