@@ -1,7 +1,8 @@
 """The nodes of the graph, each described once. Light to import.
 
 The graph, the display, the status, the report and the compiler for Kubeflow go by this table: a new
-node is its own package, a line here, and its place in ``pipeline.pipeline``.
+node is a module in the package of its kind of work, a row here, and its place in
+``pipeline.pipeline``.
 """
 
 from collections.abc import Callable
@@ -28,8 +29,8 @@ class Node(NamedTuple):
     # Sections of the configuration that name code of the user's that it runs.
     user_code: tuple[str, ...] = ()
     read: Callable[[Status, Outputs], str] | None = None  # adds what it made, says it in words
-    # Below darkroom: where it goes on with what an interrupted run began, whose code that is.
-    goes_on_by: tuple[str, ...] = ()
+    # Below darkroom, whose code tells whether it goes on with what an interrupted run began.
+    resume_modules: tuple[str, ...] = ()
     # Whether its inputs and settings decide what it makes; else it looks at what others made.
     determined: bool = True
     notes_run: bool = False  # on what it makes, which run made it
@@ -68,12 +69,12 @@ NODES = (
     ),
     Node(
         "Tuner", settings.TunerSettings, ("components.tuning.tuner",), ("model",), tuning.read,
-        goes_on_by=("components.tuning.trial_process",),
+        resume_modules=("components.tuning.trial_process",),
     ),
     Node(
         "Trainer", settings.TrainerSettings,
         ("components.training.trainer",), ("model",), training.read_training,
-        goes_on_by=("components.training.trainer",),
+        resume_modules=("components.training.trainer",),
     ),
     Node(
         "Baseline", settings.FolderSettings, ("components.runs.baseline",),

@@ -29,8 +29,8 @@ class NodeSettings:
             "config": config.reported,
             "store": None if self._in_containers else config.store.model_dump_json(),
         }
-        if node.goes_on_by:
-            modules = self._modules(node.goes_on_by, node.user_code)
+        if node.resume_modules:
+            modules = self._modules(node.resume_modules, node.user_code)
             # Beside a container's artifacts nothing outlives it; on a volume it does.
             on_volume = self._in_containers and not remote.is_remote(config.root)
             values["source"] = fingerprint.of_modules(*modules)

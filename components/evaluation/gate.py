@@ -135,7 +135,7 @@ class Gate:
             yield whole.check(False, sentence, Measured(math.nan))
 
     def _not_forgotten(self) -> Iterator[Check]:
-        """No class with enough examples to tell may hardly ever be recognised."""
+        """Every class with enough examples has a recall of ``min_class_recall`` at least."""
         measurements, least = self._measurements, self._evaluation.min_class_recall
         recall = sections.Threshold(metric="recall", class_name="*", min=least)
         for name, examples in sorted(zip(measurements.classes, measurements.support, strict=True)):

@@ -114,7 +114,7 @@ class TfmaMetrics:
                 )
 
     def measure(self, name: str, group: Group, with_interval: bool = True) -> Measured:
-        """Of the candidate; without examples, and with an interval where TFMA computed it."""
+        """The candidate's metric, with an interval wherever TFMA computed one."""
         return self._get(name, group, tfma.CANDIDATE_KEY)
 
     def difference(self, name: str, group: Group, with_interval: bool = True) -> Difference | None:

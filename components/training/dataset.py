@@ -97,7 +97,7 @@ class Examples:
         return float(counts.max() / len(self))
 
     def load(self, numbered: tf.data.Dataset, in_chunks: bool = False) -> tf.data.Dataset:
-        """Pairs of anything and row numbers [batch], to triples of it, inputs and labels.
+        """Adds what is in the rows: from (anything, rows [batch]) to (anything, inputs, labels).
 
         With ``in_chunks`` several pairs come as one, [chunk, ...] and [chunk, batch]: each call of
         Python takes a tenth of a millisecond.

@@ -99,8 +99,8 @@ def _check(model: keras.Model, training: sections.Training, examples: int) -> No
         )
 
 
-def losing(fitted: Fitted, training: sections.Training) -> float:
-    """How far a fit is from the best: the lower, the better."""
+def as_loss(fitted: Fitted, training: sections.Training) -> float:
+    """What ``training.monitor`` reached, as a loss: the lower, the better."""
     value = fitted.history[training.monitor][fitted.epoch]
     return -value if training.monitor == "val_accuracy" else value
 

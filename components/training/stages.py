@@ -216,7 +216,7 @@ class Training:
                 keep=partial(checkpoint.Keep, mine),
                 until=config.training.start_epochs,
             )
-            losses[mine] = fitting.losing(fitted, config.training)
+            losses[mine] = fitting.as_loss(fitted, config.training)
         if best := min(losses, key=lambda start: losses[start]).read():
             self._checkpoint.write(best)
 

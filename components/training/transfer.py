@@ -15,7 +15,7 @@ from darkroom.components.training.rows import Rows
 def frozen_splits(
     backbone: keras.Model, splits: dataset.Splits, config: NetworkSettings
 ) -> dataset.Splits:
-    """What a backbone makes of train, in ``augmentation.copies`` changes, and of eval split."""
+    """The backbone's outputs for both splits; of train once for each augmented copy."""
     train, validation = splits
     left = fitting.budget(config.training) - train.inputs.held_bytes - validation.inputs.held_bytes
     kept = _outputs(backbone, train, config, left, config.augmentation)
@@ -29,7 +29,7 @@ def _outputs(
     left: int,
     changes: sections.Augmentation | None = None,
 ) -> dataset.Examples:
-    """Of the examples as they are, or of copies with ``changes``."""
+    """The backbone's outputs for the examples, or for copies augmented by ``changes``."""
     batch_size, copies = config.training.batch_size, changes.copies if changes else 1
     steps = copies * -(-len(examples) // batch_size)
     batches = dataset.batches(examples, batch_size).repeat(copies)

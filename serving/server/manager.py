@@ -161,7 +161,10 @@ class Manager:
     # What changes them.
 
     async def start(self, config: ModelServerConfig) -> None:
-        """As ``reload``, and goes on looking for versions; one that can't be loaded is no error."""
+        """Loads what is configured, as ``reload``, and goes on looking for versions.
+
+        A model that can't be loaded is no error.
+        """
         try:
             await self.reload(config)
         except Unavailable as error:
