@@ -105,7 +105,7 @@ def _steps(
     overrides = [*options.smaller, f"training.epochs={options.epochs}"]
     config = NodeSettings(load("cifar10", overrides)).of("Trainer")
     size = config.training.batch_size
-    few = dataset.of_arrays(images[:256], labels[:256])
+    few = examples.part(np.arange(min(256, len(images))))
     for _ in range(options.turns):
         ours, array = Epochs(), Epochs()
         fitting.fit(_model(config), config, examples, few, [ours])

@@ -15,11 +15,10 @@ import keras_tuner
 import measure
 import numpy as np
 import tensorflow as tf
-from darkroom.components.training.job import TrainingJob
 
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
-from darkroom.components.training import dataset, devices, stages, transfer
+from darkroom.components.training import dataset, devices, rows, stages, transfer
 from darkroom.pipeline.config import load
 from darkroom.pipeline.node_settings import NodeSettings
 
@@ -93,16 +92,19 @@ def _configured(folder: Path, options: argparse.Namespace) -> TrainerSettings:
     return NodeSettings(load("cifar10", overrides)).of("Trainer")
 
 
+def _held(pixels: np.ndarray, labels: np.ndarray, coding: dataset.Coding) -> dataset.Examples:
+    inputs = rows.Rows(pixels.shape[1:], pixels.dtype, pixels.nbytes)
+    inputs.append(pixels)
+    return dataset.Examples(inputs, labels, coding)
+
+
 def _kept(
     folder: Path, config: TrainerSettings, splits: list[tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, float]:
     coding = dataset.Coding(np.zeros(3, np.float32), np.ones(3, np.float32))
-    train, evaluation = (
-        dataset.Examples(dataset.of_arrays(pixels, labels).inputs, labels, coding)
-        for pixels, labels in splits
-    )
+    train, evaluation = (_held(pixels, labels, coding) for pixels, labels in splits)
     begin = time.monotonic()
-    job = TrainingJob(
+    job = stages.TrainingJob(
         settings=config,
         num_classes=_CLASSES,
         run_folder=str(folder / "run"),
