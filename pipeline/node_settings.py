@@ -1,5 +1,7 @@
 """What each node gets: its sections of the configuration, and the fingerprint of its code."""
 
+from collections.abc import Callable
+
 from darkroom.components import nodes
 from darkroom.components.base import remote
 from darkroom.components.base.settings import Code, FolderSettings, Settings
@@ -20,15 +22,17 @@ class NodeSettings:
         # Keys of one of these, or whole sections.
         owners = (config.serving, config.evaluation, config.network, config.data, config)
         values = {k: getattr(o, k) for o in owners for k in keys & type(o).model_fields.keys()}
-        values |= {
-            "code": self.code(node_id),
-            "class_names": config.class_names(),
-            "schema_text": config.schema_text(),
-            "model": config.network,
-            "weights": self._weights() if "weights" in keys else None,
-            "config": config.reported,
-            "store": None if self._in_containers else config.store.model_dump_json(),
+        # Files are read for the nodes alone that get what is in them.
+        made: dict[str, Callable[[], object]] = {
+            "code": lambda: self.code(node_id),
+            "class_names": config.class_names,
+            "schema_text": config.schema_text,
+            "model": lambda: config.network,
+            "weights": self._weights,
+            "config": lambda: config.reported,
+            "store": lambda: None if self._in_containers else config.store.model_dump_json(),
         }
+        values |= {key: make() for key, make in made.items() if key in keys}
         if node.resume_modules:
             modules = self._modules(node.resume_modules, node.user_code)
             # Beside a container's artifacts nothing outlives it; on a volume it does.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from darkroom.serving import signatures
+from darkroom.serving import imports, signatures
 from darkroom.serving.predictor import PredictionError, read_json
 
 if TYPE_CHECKING:
@@ -66,9 +66,10 @@ def describe(folder: Path) -> Description:
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        import tensorflow as tf
-        from google.protobuf.message import DecodeError
-        from tensorflow.core.protobuf import saved_model_pb2
+        with imports.without_collections():
+            import tensorflow as tf
+            from google.protobuf.message import DecodeError
+            from tensorflow.core.protobuf import saved_model_pb2
     except ImportError as error:
         message = "Looking into a model needs TensorFlow: pip install 'darkroom-tfx[serving]'."
         raise PredictionError(message) from error

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypedDict
 from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.training.distribution import cluster, shared_work
+from darkroom.serving import imports
 
 if TYPE_CHECKING:
     from darkroom.components.training.stages import TrainingJob
@@ -134,9 +135,10 @@ def main(path: str, number: int) -> None:
 
 
 def _train(this: cluster.Cluster, work: shared_work.Work) -> None:
-    import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
+    with imports.without_collections():
+        import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 
-    from darkroom.components.training import dataset, devices, fitting, stages
+        from darkroom.components.training import dataset, devices, fitting, stages
 
     devices.grow_memory()
     job = stages.TrainingJob.unpack(work.facts)
