@@ -2,6 +2,9 @@
 # make test-slow: whole runs, real clusters, benchmarks in a smoke size. CI does both.
 .PHONY: run test test-slow browser databases format clean
 
+# Where it is set, each of the tests' hundred processes would compile darkroom anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 ready := .venv/ready
 airflow := .venv-airflow/ready
 pytest := .venv/bin/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder

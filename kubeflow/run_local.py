@@ -187,7 +187,7 @@ class _Run:
         if program in _PYTHON and words[:1] == ["-m"] and words[1] in _FORKED:
             with contextlib.suppress(OSError):
                 if self._server is None:
-                    self._server = ForkServer(_IMPORTED, environment, output)
+                    self._server = ForkServer.importing(_IMPORTED, environment, output)
                     self._servers.callback(self._server.close)
                 # What is imported may depend on the environment.
                 if self._server.environment == environment:

@@ -99,7 +99,7 @@ def darkroom(*arguments: str, cwd: Path, source: Path = REPOSITORY) -> Any:
     if arguments[:1] != ("run",) or source != REPOSITORY:
         return python(*command(*arguments)[1:], cwd=cwd, source=source)
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-        process = _fork_server().start(
+        process = fork_server().start(
             "darkroom.__main__",
             arguments,
             environment=environment(),
@@ -112,10 +112,11 @@ def darkroom(*arguments: str, cwd: Path, source: Path = REPOSITORY) -> Any:
 
 
 @functools.cache
-def _fork_server() -> ForkServer:
+def fork_server() -> ForkServer:
+    """It has imported TensorFlow and TFX."""
     with open(os.devnull, "wb") as nowhere:
         modules = ("keras", "darkroom.pipeline.pipeline", "darkroom.__main__")
-        server = ForkServer(modules, environment(), nowhere.fileno())
+        server = ForkServer.importing(modules, environment(), nowhere.fileno())
     atexit.register(server.close)
     return server
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from darkroom.components.base.processes import Forked, ForkServer
@@ -62,7 +63,7 @@ def variables(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def server(folder: Path) -> Iterator[ForkServer]:
     with (folder / "server.txt").open("wb") as log:
-        server = ForkServer(["tempfile", "told"], variables(folder), log.fileno())
+        server = ForkServer.importing(["tempfile", "told"], variables(folder), log.fileno())
     yield server
     server.close()
 
@@ -177,7 +178,7 @@ def test_several_at_once_end_in_any_order(server: ForkServer, folder: Path) -> N
 
 def test_all_ends_with_the_server(folder: Path) -> None:
     with (folder / "server.txt").open("wb") as log:
-        server = ForkServer(["told"], variables(folder), log.fileno())
+        server = ForkServer.importing(["told"], variables(folder), log.fileno())
     process = start(server, folder, "sleep")
     pid = wait_for("sleeps ", folder / "log.txt")
     server.close()
@@ -189,7 +190,7 @@ def test_all_ends_with_a_user_that_is_killed(folder: Path) -> None:
     code = (
         "import os, sys; from darkroom.components.base.processes import ForkServer; "
         "output = os.open('log.txt', os.O_WRONLY | os.O_CREAT); "
-        "server = ForkServer(['told'], dict(os.environ), output); "
+        "server = ForkServer.importing(['told'], dict(os.environ), output); "
         "server.start('told', ['sleep'], environment=dict(os.environ), folder=os.getcwd(), "
         "stdout=output).wait()"
     )
@@ -201,9 +202,66 @@ def test_all_ends_with_a_user_that_is_killed(folder: Path) -> None:
     wait_until_ended(pid, server)
 
 
+# Of a process that is its own server's user, with something open and something left to do.
+HERE = """
+import os, signal, sys
+from darkroom.components.base.processes import ForkServer
+
+state = "loaded"
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+reads, writes = os.pipe()
+try:
+    server = ForkServer.here()
+    os.close(writes)
+    print("pipe has ended", os.read(reads, 1) == b"", flush=True)
+    sys.path.append(os.getcwd())
+    for arguments in (["tell", "words"], ["exit", "3"], ["raise"], ["sleep"]):
+        process = server.start(
+            "told", arguments, environment={**os.environ, "VARIABLE": "own"}, folder=os.getcwd(),
+            stdout=1, stderr=2,
+        )
+        if arguments == ["sleep"]:
+            process.kill()
+        print("ended", process.wait(), flush=True)
+    last = server.start(
+        "told", ["sleep"], environment=dict(os.environ), folder=os.getcwd(), stdout=1
+    )
+    last.wait()
+finally:
+    print("unwound", os.getpid(), flush=True)
+"""
+
+
+def test_a_server_of_this_process_has_its_imports_and_nothing_else(folder: Path) -> None:
+    with (folder / "log.txt").open("wb") as log:
+        user = subprocess.Popen(
+            [sys.executable, "-c", HERE], cwd=folder, env=variables(folder), stdout=log, stderr=log
+        )
+    deadline = time.monotonic() + PATIENCE
+    while (text := (folder / "log.txt").read_text()).count("sleeps ") < 1 or "ended -9" not in text:
+        assert time.monotonic() < deadline, text
+        time.sleep(0.02)
+    pid = int(text.rpartition("sleeps ")[2].split()[0])
+    server = psutil.Process(pid).ppid()
+    assert psutil.Process(server).ppid() == user.pid
+    user.kill()
+    user.wait()
+    wait_until_ended(pid, server)
+    text = (folder / "log.txt").read_text()
+    assert "pipe has ended True" in text
+    facts = json.loads(next(line for line in text.splitlines() if line.startswith("{")))
+    assert (facts["rest"], facts["variable"], facts["session"]) == (["words"], "own", True)
+    assert facts["parent"] == server
+    assert "ended 0\n" in text
+    assert "ended 3\n" in text
+    assert "ValueError: no good" in text
+    assert "ended 1\n" in text
+    assert "unwound" not in text  # but by the user itself, which was killed
+
+
 def test_imports_that_fail_are_no_server(folder: Path) -> None:
     with (folder / "server.txt").open("wb") as log:
-        server = ForkServer(["no_such_module"], variables(folder), log.fileno())
+        server = ForkServer.importing(["no_such_module"], variables(folder), log.fileno())
     for _ in range(2):
         with pytest.raises(OSError, match=r"The fork server has ended|Broken pipe|reset by peer"):
             start(server, folder, "exit", "0")
@@ -216,7 +274,7 @@ def test_elsewhere_than_on_linux_there_is_none(
 ) -> None:
     monkeypatch.delattr(os, "pidfd_open")
     with pytest.raises(OSError, match="needs Linux"):
-        ForkServer([], {}, 2)
+        ForkServer.importing([], {}, 2)
 
 
 # What a node does, in a process that has nothing imported but by its parent.
@@ -251,7 +309,7 @@ def test_tensorflow_beam_and_grpc_work_in_them(tmp_path: Path) -> None:
     given: dict[str, Any] = variables(tmp_path)
     with (tmp_path / "server.txt").open("wb") as log:
         modules = ["keras", "darkroom.pipeline.pipeline", "grpc", "scipy.linalg"]
-        server = ForkServer(modules, given, log.fileno())
+        server = ForkServer.importing(modules, given, log.fileno())
     logs = [tmp_path / f"{number}.txt" for number in range(4)]
     try:
         for pair in (logs[:2], logs[2:]):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darkroom.components.base import progress
+from darkroom.components.base import processes, progress
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import TunerSettings
 from darkroom.components.training import dataset, devices
@@ -20,7 +20,7 @@ from darkroom.components.tuning.messages import Progress, SearchFile
 from darkroom.components.tuning.search import Search, Source
 from darkroom.components.tuning.trial import Candidate
 from tests.arrays import of_arrays
-from tests.conftest import PATIENCE, environment
+from tests.conftest import PATIENCE, environment, fork_server
 from tests.settings import configured
 
 SMALL = (
@@ -34,6 +34,12 @@ SMALL = (
     "tuner.workers=2",
 )
 SPACE = "tuner.space={training.learning_rate: {min: 1e-3, max: 1e-2, sampling: log}}"
+
+
+@pytest.fixture(autouse=True)
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a run, trials' processes are forked."""
+    monkeypatch.setattr(processes, "server", fork_server())
 
 
 @pytest.fixture(scope="module")
@@ -131,13 +137,10 @@ def test_workers_share_the_gpus_that_are_to_be_used(
 ) -> None:
     given: list[str] = []
 
-    class Process:  # there is no GPU here
-        stdout = ()
+    def start(*args: Any, environment: dict[str, str], **kwargs: Any) -> None:  # there is no GPU
+        given.append(environment["CUDA_VISIBLE_DEVICES"])
 
-        def __init__(self, *args: Any, env: dict[str, str], **kwargs: Any) -> None:
-            given.append(env["CUDA_VISIBLE_DEVICES"])
-
-    monkeypatch.setattr(process_pool.subprocess, "Popen", Process)
+    monkeypatch.setattr(process_pool.shared_work, "start", start)
     for visible, expected in (("5,7", ["5", "7", "5"]), ("", ["0", "1", "0"])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         process_pool.ProcessPool(search(tmp_path / visible, examples).oracle, "", 3, gpus=2).start()
@@ -198,6 +201,7 @@ def test_where_memory_is_short_fewer_run_at_a_time(
 def test_processes_that_can_t_even_begin_end_the_search(
     tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(processes, "server", None)
     monkeypatch.setattr(shared_work, "_CODE", "raise SystemExit(3)")
     with pytest.raises(DarkroomError, match="before they can run one: the last ended with code 3"):
         search(tmp_path, examples).search()

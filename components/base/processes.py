@@ -1,6 +1,6 @@
-"""Processes that need slow imports: a fork server does them once, and forks each process.
+"""Processes that need slow imports: a fork server has done them once, and forks each process.
 
-A forked process is as good as a new one as long as the server does nothing but import: then no
+A forked process is as good as a new one as long as nothing but imports came before: then no
 TensorFlow operation has run, no device was looked for, no gRPC channel is open; the threads of
 OpenBLAS and jemalloc know of forks. ``multiprocessing`` has one fork server for all of a process,
 with its environment and its output, and what it forked outlives its user.
@@ -18,9 +18,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import traceback
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import IO, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, NamedTuple, NoReturn
+
+from typing_extensions import Self
 
 from darkroom.serving import imports
 
@@ -54,21 +57,30 @@ class Forked:
                 self.returncode = int(self._messages.readline() or -signal.SIGKILL)
         return self.returncode
 
+    def kill(self) -> None:
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
 
 class ForkServer:
     """A fork server, as its user has it. With the user it ends, and all that it forked."""
 
-    def __init__(self, modules: Sequence[str], environment: Mapping[str, str], output: int):
-        """Starts it, importing ``modules`` in this order, and doesn't wait for that.
+    def __init__(
+        self, environment: Mapping[str, str], requests: socket.socket, end: Callable[[], object]
+    ):
+        self.environment = environment  # of its imports
+        self._requests, self._end = requests, end
+
+    @classmethod
+    def importing(cls, modules: Sequence[str], environment: Mapping[str, str], output: int) -> Self:
+        """A new process that imports ``modules`` in this order, which isn't waited for.
 
         ``output``: descriptor for what imports print. An OSError: this system has no such servers.
         """
-        if not hasattr(os, "pidfd_open"):
-            raise OSError("A fork server needs Linux.")
-        self.environment = environment
-        self._requests, requests = socket.socketpair()
+        ours, requests = _sockets()
         with requests:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-c", _SERVER, str(requests.fileno()), *modules],
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -78,6 +90,31 @@ class ForkServer:
                 start_new_session=True,  # Ctrl-C is for its user
                 preexec_fn=end_with_parent,
             )
+
+        def end() -> None:
+            process.kill()
+            process.wait()
+
+        return cls(environment, ours, end)
+
+    @classmethod
+    def here(cls) -> Self:
+        """One that has imported what this process has, which must not have done more, as above.
+
+        An OSError: this system has no such servers.
+        """
+        environment = dict(os.environ)
+        ours, requests = _sockets()
+        server = _fork()
+        if server == 0:
+            _leave(lambda: _serve_here(requests))
+        requests.close()
+
+        def end() -> None:
+            os.kill(server, signal.SIGKILL)
+            os.waitpid(server, 0)
+
+        return cls(environment, ours, end)
 
     def start(
         self,
@@ -118,8 +155,11 @@ class ForkServer:
 
     def close(self) -> None:
         self._requests.close()
-        self._process.kill()
-        self._process.wait()
+        self._end()
+
+
+# Of this process, for whoever needs others that have imported the same.
+server: ForkServer | None = None
 
 
 class _Request(NamedTuple):
@@ -139,9 +179,26 @@ def serve(number: int, modules: Sequence[str]) -> int:
     with imports.without_collections():  # which would touch, and thereby copy, what all share
         for module in modules:
             importlib.import_module(module)
+    return _serve(socket.socket(fileno=number))
+
+
+def _serve_here(requests: socket.socket) -> int:
+    end_with_parent()
+    os.setsid()  # Ctrl-C is for its user
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    # Whoever waits for the end of a pipe of the user's, or for its lock, not for this.
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        if descriptor > 2 and descriptor != requests.fileno():
+            with contextlib.suppress(OSError):  # that of the list itself
+                os.close(descriptor)
+    return _serve(requests)
+
+
+def _serve(requests: socket.socket) -> int:
     logging.getLogger().handlers.clear()  # of imports that log: each process sets up its own
     server = os.getpid()
-    request = _fork_each(socket.socket(fileno=number))
+    request = _fork_each(requests)
     if request is None:
         return 0
     end_with_parent()
@@ -158,8 +215,8 @@ def serve(number: int, modules: Sequence[str]) -> int:
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()  # Python's own random numbers know of forks
     sys.argv = [request.module, *request.arguments]
-    code: int = importlib.import_module(request.module).main(request.arguments)
-    return code
+    code: int | None = importlib.import_module(request.module).main(request.arguments)
+    return code or 0  # Beam's gives none
 
 
 def _fork_each(requests: socket.socket) -> _Request | None:
@@ -181,9 +238,7 @@ def _fork_each(requests: socket.socket) -> _Request | None:
         with open(content) as file:
             module, arguments, environment, folder = json.load(file)
         request = _Request(module, arguments, environment, folder, messages, streams)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of the threads named above
-            pid = os.fork()
+        pid = _fork()
         if pid == 0:
             requests.close()
             for descriptor in [messages, *running, *(other for _, other in running.values())]:
@@ -193,6 +248,32 @@ def _fork_each(requests: socket.socket) -> _Request | None:
         _tell(messages, pid)
         for stream in streams:
             os.close(stream)
+
+
+def _sockets() -> tuple[socket.socket, socket.socket]:
+    if not hasattr(os, "pidfd_open"):
+        raise OSError("A fork server needs Linux.")
+    return socket.socketpair()
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the threads named above
+        return os.fork()
+
+
+def _leave(run: Callable[[], int]) -> NoReturn:
+    """Ends this process with the exit code that ``run`` gives, without what its parent has open."""
+    code = 1
+    try:
+        code = run()
+        sys.stdout.flush()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 def _tell(messages: int, number: int) -> None:

@@ -7,10 +7,10 @@ import math
 import os
 import queue
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
@@ -47,22 +47,21 @@ class TrialProcess:
         if gpu is not None:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu] if visible else str(gpu)
-        self._process = subprocess.Popen(
-            shared_work.command("darkroom.components.tuning.trial_process", folder, threads),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            encoding="utf-8",
-        )
+        orders, self._orders = _pipe()
+        self._answers, answers = _pipe()
+        with orders, answers:
+            self._process = shared_work.start(
+                "darkroom.components.tuning.trial_process", folder, threads,
+                environment=environment, stdin=orders.fileno(), stdout=answers.fileno(),
+            )  # fmt: skip
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()
 
     def run(self, trial: Trial) -> None:
         self.trial, self.words, self.fraction = trial, "", 0.0
         self.begin = time.monotonic() if self.ready else None
         order = Order(trial.trial_id, trial.hyperparameters.get_config())
-        assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has just ended, which comes as an event
-            print(json.dumps(order), file=self._process.stdin, flush=True)
+            print(json.dumps(order), file=self._orders, flush=True)
 
     def hear(self, answer: Progress) -> None:
         if not self.ready:
@@ -72,18 +71,28 @@ class TrialProcess:
     def stop(self) -> None:
         """Ends it at once; what it did up to its last checkpoint stays."""
         self._process.kill()
-        self._process.wait()
+        self.exit_code()
 
     def exit_code(self) -> int:
         """Of the ended process; negative: the signal that ended it."""
+        with contextlib.suppress(BrokenPipeError):
+            self._orders.close()
         return self._process.wait()
 
     def _listen(self, events: "_Events") -> None:
-        assert self._process.stdout is not None
-        with contextlib.suppress(ValueError):  # it was killed in the middle of a line
-            for line in self._process.stdout:
+        with (
+            self._answers,
+            contextlib.suppress(ValueError),
+        ):  # it was killed in the middle of a line
+            for line in self._answers:
                 events.put((self, Progress(*json.loads(line))))
         events.put((self, None))
+
+
+def _pipe() -> tuple[TextIO, TextIO]:
+    """Its end to read from, and the one to write to."""
+    reads, writes = os.pipe()
+    return open(reads, encoding="utf-8"), open(writes, "w", encoding="utf-8")
 
 
 _Events = queue.SimpleQueue[tuple[TrialProcess, Progress | None]]

@@ -65,6 +65,7 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
             return False
         size = preflight.check(config) if node == _FIRST else preflight.data_bytes(config)
         pipeline = runner.create(config, size)
+        runner.prepare(config, pipeline)
         if node == _FIRST:
             preflight.rehearse(config)
         from darkroom.components.runs import staging

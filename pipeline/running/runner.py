@@ -1,6 +1,7 @@
 """Runs the graph here: one run at a time, output to a log file, a line per node."""
 
 import contextlib
+import importlib
 import logging
 import os
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 
+from darkroom.components.base import processes
 from darkroom.components.base.errors import INTERRUPTED, DarkroomError, explain, not_installed
 from darkroom.components.base.status import Status
 from darkroom.components.report.facts import Failure
@@ -46,6 +48,7 @@ def run(config: Config, display: Display, scan: bool = False) -> Status:
         beam.require_engine(config)
         display.started("loading TFX")
         pipeline = create(config, size, scan)
+        prepare(config, pipeline)
         preflight.rehearse(config)
         display.ended("loading TFX", "complete")
         if scan:  # which has a summary, and nothing to report
@@ -91,13 +94,24 @@ def create(config: Config, data_bytes: int, scan: bool = False) -> "Pipeline":
         with imports.without_collections():
             import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 
-            from darkroom.components.training import devices
             from darkroom.pipeline.pipeline import create_pipeline
     except ImportError as error:
         raise not_installed("darkroom run needs TFX", error, "pipeline") from error
-    devices.grow_memory()  # before anything has used TensorFlow
-    devices.split_cpu(config.training.cpu_replicas)
     return create_pipeline(config, options, scan)
+
+
+def prepare(config: Config, pipeline: "Pipeline") -> None:
+    """Forks, and sets devices up, before anything uses TensorFlow."""
+    from darkroom.components.training import devices
+
+    is_multi_processing = "--direct_running_mode=multi_processing" in pipeline.beam_pipeline_args
+    if config.tuner.enabled or is_multi_processing:
+        with contextlib.suppress(OSError):  # then their processes import it all themselves
+            processes.server = processes.ForkServer.here()
+    if is_multi_processing:
+        importlib.import_module("darkroom.components.compat.beam")
+    devices.grow_memory()
+    devices.split_cpu(config.training.cpu_replicas)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ breaks when a machine is lost can't be mended within a process. Light to import.
 """
 
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -13,12 +14,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
-from darkroom.components.base import progress
+from darkroom.components.base import processes, progress
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.base.processes import end_with_parent
+from darkroom.components.base.processes import Forked, end_with_parent
 from darkroom.serving import files
 
 # States of announced work.
@@ -30,8 +31,8 @@ TRIES = 5
 _SECONDS_BETWEEN_LOOKS = 0.5
 # The modules' paths are this process's own, whatever else is in the current folder.
 _CODE = (
-    "import importlib, json, sys; facts = json.loads(sys.argv[1]); sys.path[:] = facts['path']; "
-    "importlib.import_module(facts['module']).main(*facts['arguments'])"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1])['path']; "
+    f"from {__name__} import main; main(sys.argv[1:])"
 )
 
 
@@ -81,17 +82,42 @@ def conclude(path: str, message: str | None = None) -> None:
         work._replace(state=FAILED if message else DONE, message=message).write(path)
 
 
-def command(module: str, *arguments: Any) -> list[str]:
-    """Of a process that runs ``main`` of a module, with arguments that are JSON."""
-    facts = {"path": sys.path, "module": module, "arguments": arguments}
-    return [sys.executable, "-c", _CODE, json.dumps(facts)]
+def main(arguments: Sequence[str]) -> int:
+    """Of the processes below: runs ``main`` of the module that the one argument names."""
+    facts = json.loads(arguments[0])
+    sys.path[:] = facts["path"]
+    importlib.import_module(facts["module"]).main(*facts["arguments"])
+    return 0
+
+
+def _argument(module: str, arguments: Sequence[object]) -> str:
+    return json.dumps({"path": sys.path, "module": module, "arguments": arguments})
+
+
+def start(
+    module: str, *arguments: object, environment: Mapping[str, str], stdin: int, stdout: int
+) -> subprocess.Popen[bytes] | Forked:
+    """Runs ``main`` of a module in a process, with arguments that are JSON.
+
+    It is forked where this process has a fork server. Streams are descriptors.
+    """
+    argument = _argument(module, arguments)
+    if processes.server is not None:
+        with contextlib.suppress(OSError):  # it was killed
+            return processes.server.start(
+                __name__, [argument], environment=environment, folder=os.getcwd(),
+                stdin=stdin, stdout=stdout, stderr=sys.stderr.fileno(),
+            )  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", _CODE, argument], env=environment, stdin=stdin, stdout=stdout
+    )
 
 
 @contextlib.contextmanager
 def process(module: str, *arguments: Any, **options: Any) -> Iterator[subprocess.Popen]:
     """Runs ``main`` of a module in a process that ends with the block, or with this process."""
     started = subprocess.Popen(
-        command(module, *arguments),
+        [sys.executable, "-c", _CODE, _argument(module, arguments)],
         preexec_fn=end_with_parent if sys.platform == "linux" else None,
         **options,
     )

@@ -1,0 +1,63 @@
+"""What is private of Beam does what ``components.compat.beam`` says."""
+
+from pathlib import Path
+
+from apache_beam.portability import python_urns
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+
+from darkroom.components.compat import beam as private
+from tests.conftest import python
+
+# Says how the process of each element has come to be.
+CODE = """
+import os, sys
+import apache_beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from darkroom.components.base import processes
+from darkroom.components.compat import beam
+
+options = PipelineOptions(["--direct_running_mode=multi_processing", "--direct_num_workers=2"])
+
+def origin(element):
+    return f"process {os.getpid()} of {os.getppid()}: {element * 2}\\n"
+
+if sys.argv[1] == "fork":
+    processes.server = processes.ForkServer.here()
+with apache_beam.Pipeline(options=options) as pipeline:
+    numbers = pipeline | apache_beam.Create(range(8))
+    lines = numbers | apache_beam.Reshuffle() | apache_beam.Map(origin)
+    lines | apache_beam.io.WriteToText("lines", num_shards=1, append_trailing_newlines=False)
+print("own", os.getpid())
+"""
+
+
+def origins(folder: Path, how: str) -> tuple[set[int], set[int], list[int], int]:
+    """Processes, their parents, what was made in them, and whose pipeline it was."""
+    folder.mkdir()
+    (folder / "script.py").write_text(CODE)
+    ended = python("script.py", how, cwd=folder)
+    assert ended.returncode == 0, ended.stdout
+    [path] = folder.glob("lines*")
+    words = [line.replace(":", "").split() for line in path.read_text().splitlines() if line]
+    pids, parents, elements = zip(*((int(w[1]), int(w[3]), int(w[4])) for w in words), strict=True)
+    return set(pids), set(parents), sorted(elements), int(ended.stdout.split()[-1])
+
+
+def test_processes_of_the_direct_runner_are_forked_where_there_is_a_server(tmp_path: Path) -> None:
+    registered = worker_handlers.WorkerHandler._registered_environments
+    assert registered[python_urns.SUBPROCESS_SDK][0] is private.ForkedWorkerHandler, (
+        "Beam's direct runner has no register of its workers any more: they aren't forked."
+    )
+    pids, parents, elements, own = origins(tmp_path / "fork", "fork")
+    assert elements == list(range(0, 16, 2))
+    assert len(pids) == 2
+    assert own not in pids
+    [server] = parents
+    assert server != own
+
+
+def test_and_are_beams_own_elsewhere(tmp_path: Path) -> None:
+    pids, parents, elements, _ = origins(tmp_path / "new", "new")
+    assert elements == list(range(0, 16, 2))
+    assert len(pids) == len(parents) == 2  # Beam starts each by a shell
