@@ -9,6 +9,8 @@ from typing import Any
 import measure
 
 _NODES = ("ImportExampleGen", "StatisticsGen", "Transform", "Rehearsal", "Evaluator")
+# The training split's files.
+_PARTS = {"": "*", ", first file": "*-00000-*"}
 _MODES = {"in memory": "in_memory", "processes, one per core": "multi_processing"}
 _NETWORK = (
     "model.name=dense", "model.units=[8]", "training.steps_per_epoch=20", "augmentation={}",
@@ -23,20 +25,20 @@ def main() -> None:
     parser = measure.Parser(__doc__)
     parser.add_size("--repeat", 3, 1, "runs of each side")
     options = parser.parse_args()
+    sets = [(name, part) for name in ("mnist", "cifar10") for part in _PARTS]
     rows = []
-    for name in ("mnist", "cifar10"):
+    for name, part in sets[:1] if options.smoke else sets:
         data = measure.data_of(options, name)
-        for part, share in (("", "*"), (", first file", "*-00000-*")):
-            turns = measure.Turns(
-                [
-                    {mode: _run(name, data, share, mode) for mode in _MODES}
-                    for _ in range(options.repeat)
-                ]
-            )
-            mib = sum(path.stat().st_size for path in Path(data).glob(f"*/{share}")) / 2**20
-            facts = {"data": f"{name}{part}", "mib": mib}
-            ratios = {"times_in_memory": ("seconds", next(iter(_MODES)))}
-            rows += [facts | row for row in turns.rows("seconds", "peak_gib", **ratios)]
+        turns = measure.Turns(
+            [
+                {mode: _run(name, data, _PARTS[part], mode) for mode in _MODES}
+                for _ in range(options.repeat)
+            ]
+        )
+        sizes = [path.stat().st_size for path in data.glob(f"*/{_PARTS[part]}")]
+        facts = {"data": name + part, "mib": sum(sizes) / 2**20}
+        ratios = {"times_in_memory": ("seconds", next(iter(_MODES)))}
+        rows += [facts | row for row in turns.rows("seconds", "peak_gib", **ratios)]
     measure.report(options, rows)
 
 

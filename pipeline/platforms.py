@@ -54,7 +54,7 @@ class Beam(Section):
     """Of Beam's direct runner; auto: in_memory up to `multi_processing_from_gib` of data."""
     direct_num_workers: int = Field(0, ge=0)
     """Workers of the direct runner where the mode has several; 0: one per core."""
-    multi_processing_from_gib: float = Field(1.0, gt=0)
+    multi_processing_from_gib: float = Field(0.25, gt=0)
     """GiB of TFRecords from which `auto` starts worker processes (docs/benchmarks.md: why)."""
     job_endpoint: str | None = Field(None, pattern=_ADDRESS)
     """portable, flink, spark: host:port of the job server."""

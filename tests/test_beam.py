@@ -83,7 +83,7 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("mode", "size", "cores", "expected"),
     [
-        ("auto", GIB // 2, 8, "in_memory"),
+        ("auto", GIB // 8, 8, "in_memory"),
         ("auto", 5 * GIB, 1, "in_memory"),
         ("auto", 5 * GIB, 8, "multi_processing"),
         ("in_memory", 5 * GIB, 8, "in_memory"),
