@@ -91,9 +91,11 @@ def _run(
         from darkroom.components import nodes
         from darkroom.components.base import remote
         from darkroom.components.base.status import Status
+        from darkroom.components.compat.beam import remember_signatures
         from darkroom.components.runs import staging
 
         executor = import_utils.import_class_by_path(executor_path)
+    remember_signatures()
     of_beam = issubclass(executor, base_beam_executor.BaseBeamExecutor)
     # Beam's workers elsewhere see buckets, and not this container's copies.
     elsewhere = of_beam and staging.runs_elsewhere(beam_arguments)

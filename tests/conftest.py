@@ -221,6 +221,13 @@ serving: {validation: {enabled: false}}
 TRIED_CONFIG = SMALL_CONFIG.replace("{enabled: false}", "{requests: 5}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _as_in_a_run() -> None:
+    from darkroom.components.compat import beam
+
+    beam.remember_signatures()
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
     """A project whose pipeline has run once, for all processes; nobody may change it."""

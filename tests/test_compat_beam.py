@@ -1,12 +1,57 @@
 """What is private of Beam does what ``components.compat.beam`` says."""
 
+import gc
+import types
 from pathlib import Path
+from typing import Any
 
+import pytest
 from apache_beam.portability import python_urns
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.transforms import core
 
 from darkroom.components.compat import beam as private
 from tests.conftest import python
+
+
+class Counts:
+    """A function of a class."""
+
+    def method(self, element: int, other: int = 3) -> int:
+        return element + other
+
+
+@pytest.mark.parametrize(
+    "function",
+    [Counts.method, Counts().method, lambda element, more=[1]: element, len, int, Counts, print],
+)  # fmt: skip
+def test_a_signature_is_looked_at_once(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert callable(core.get_signature), "Beam asks for signatures otherwise: runs get slower."
+    monkeypatch.setattr(core, "get_signature", core.get_signature)  # as it was, afterwards
+    expected = private._inspect(function)
+    private.remember_signatures()
+    assert core.get_signature(function) == expected
+    assert core.get_signature(function) == expected
+    assert core.get_function_args_defaults(function)[0] == [
+        name
+        for name, parameter in expected.parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if isinstance(function, types.FunctionType | types.MethodType):
+        monkeypatch.setattr(private, "_inspect", None)
+        assert core.get_signature(function) == expected
+
+
+def test_what_is_remembered_of_a_function_goes_with_it() -> None:
+    def function(element: int) -> int:
+        return element
+
+    private._signature(function)
+    known = len(private._signatures[False])
+    del function
+    gc.collect()
+    assert len(private._signatures[False]) == known - 1
+
 
 # Says how the process of each element has come to be.
 CODE = """

@@ -1,7 +1,6 @@
 """Runs the graph here: one run at a time, output to a log file, a line per node."""
 
 import contextlib
-import importlib
 import logging
 import os
 import shutil
@@ -94,9 +93,11 @@ def create(config: Config, data_bytes: int, scan: bool = False) -> "Pipeline":
         with imports.without_collections():
             import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 
+            from darkroom.components.compat.beam import remember_signatures
             from darkroom.pipeline.pipeline import create_pipeline
     except ImportError as error:
         raise not_installed("darkroom run needs TFX", error, "pipeline") from error
+    remember_signatures()
     return create_pipeline(config, options, scan)
 
 
@@ -108,8 +109,6 @@ def prepare(config: Config, pipeline: "Pipeline") -> None:
     if config.tuner.enabled or is_multi_processing:
         with contextlib.suppress(OSError):  # then their processes import it all themselves
             processes.server = processes.ForkServer.here()
-    if is_multi_processing:
-        importlib.import_module("darkroom.components.compat.beam")
     devices.grow_memory()
     devices.split_cpu(config.training.cpu_replicas)
 
