@@ -14,8 +14,7 @@ from tfx.utils import io_utils
 from darkroom.components.base import results
 from darkroom.components.base.settings import Settings
 
-# What an executor's Do gets, by key.
-Artifacts = dict[str, list[types.Artifact]]
+Artifacts = dict[str, list[types.Artifact]]  # what an executor's Do gets, by key
 Properties = dict[str, Any]
 
 
@@ -46,7 +45,7 @@ class Component(base_component.BaseComponent):
 
 
 class BeamComponent(Component, base_beam_component.BaseBeamComponent):
-    """The same with an executor that runs a Beam pipeline."""
+    """A component whose executor runs a Beam pipeline."""
 
 
 def note_source(artifact: types.Artifact, source: str | None) -> None:
@@ -60,7 +59,7 @@ def note_source(artifact: types.Artifact, source: str | None) -> None:
 
 
 def existing(artifacts: Sequence[types.Artifact] | None) -> list[types.Artifact]:
-    """Those that are more than a note that nothing was found."""
+    """The artifacts without those that are only a note that nothing was found."""
     name = results.FOUND_PROPERTY
     return [
         artifact

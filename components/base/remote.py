@@ -15,7 +15,7 @@ from types import ModuleType
 
 from darkroom.components.base.errors import DarkroomError, explain
 
-# Of the environment, as worker processes have the same copies.
+# A variable of the environment, as worker processes have the same copies.
 _FOLDER = "DARKROOM_STAGING"
 # What teaches TensorFlow a scheme that it doesn't know by itself; and Beam, which reads the data.
 _PLUGINS = {"s3": ("tensorflow_io", "boto3"), "hdfs": ("tensorflow_io", "hdfs")}
@@ -74,7 +74,7 @@ def fetch(uri: str, anew: bool = False) -> Path:
 
 
 def file(uri: str, name: str) -> Path:
-    """The copy of one file of a folder, with the whole or alone; or a FileNotFoundError."""
+    """The copy of one file of a folder, with the whole or alone; raises FileNotFoundError."""
     target = place(uri)
     if not is_remote(uri) or (target.exists() and not _mark(target).exists()):
         return target / name
@@ -103,7 +103,7 @@ def names(uri: str) -> list[str]:
 
 
 def read(uri: str) -> bytes:
-    """What a file holds, now; a FileNotFoundError where there is none."""
+    """What a file holds, now; raises FileNotFoundError where there is none."""
     if not is_remote(uri):
         return Path(uri).read_bytes()
     if not exists(uri):

@@ -40,7 +40,7 @@ class ServingModel(tf.Module):
         self.others = [child for child in tracked if isinstance(child, resources)]
         # Its resources are tracked, or saving fails.
         self.preprocess, self.resources = transform_graph(transform)
-        # For weights.load: which of the variables are backbone and classifier, in their order.
+        # weights.load reads here which variables are backbone and classifier, in order.
         own = [layer for layer in model.layers if layer.name in parts.NAMES]
         self.parts = [[weight.value for weight in part.weights] for part in own]
         self.contract = {"classes": classes, "multi_label": head == "multi-label"}
