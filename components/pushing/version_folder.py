@@ -35,7 +35,7 @@ class VersionFolder:
         return [path.name for path in rollout.versions(self._path)]
 
     def current(self) -> Rollout | None:
-        """Which of them are served; None where nothing says so; RolloutError where it's damaged."""
+        """Which versions are served; None: no file says so; raises RolloutError if that is bad."""
         return rollout.read(self._path)
 
     def note(self, version: str) -> VersionNote | None:
@@ -57,7 +57,7 @@ class VersionFolder:
                 version = int(versions[0])
             else:
                 now = time.time()
-                # Also those of what a killed push left in a bucket.
+                # The numbers of what a killed push left in a bucket count, too.
                 numbers = [int(name) for name in remote.names(self.base) if name.isdecimal()]
                 version = rollout.next_number(numbers, current, now)
                 self._place(source, version, note.numbered(version, now, fingerprint))

@@ -1,4 +1,4 @@
-"""With what a run was made: versions, commit, machine. Light to import."""
+"""What a run was made with: versions, commit, machine. Light to import."""
 
 import contextlib
 import os

@@ -21,7 +21,7 @@ def statistics(artifact: "metadata_store_pb2.Artifact") -> "dict[str, SplitStati
 
 
 def distribution(feature: "statistics_pb2.FeatureNameStatistics") -> dict[str, object]:
-    """For JSON: ``values`` with their counts; of numbers mean, ends, deviation, histogram."""
+    """As JSON: ``values`` with their counts, or of numbers mean, ends, deviation, histogram."""
     from darkroom.components.validation.statistics import value_counts
 
     if feature.HasField("string_stats"):
