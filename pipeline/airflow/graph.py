@@ -36,7 +36,7 @@ def shape(config: Config, arguments: list[str], folder: Path, python: str) -> di
 
     Made by ``python`` in the ``folder`` where relative paths begin, with a command line's
     ``arguments`` that load the configuration; kept for as long as that and the source stay.
-    DarkroomError where graph or file can't be made.
+    Raises a DarkroomError where graph or file can't be made.
     """
     determined_by = [config.model_dump(), fingerprint.of_modules("darkroom.pipeline.pipeline")]
     key = hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16]
