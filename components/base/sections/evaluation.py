@@ -16,7 +16,7 @@ class TfmaMetric(Section):
     module: str | None = None
     """The module that has the class of a metric of your own."""
     config: dict[str, Any] = {}
-    """Its arguments."""
+    """The metric's arguments."""
     per_class: bool = False
     """Compute it of each class against all others."""
 

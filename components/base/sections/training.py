@@ -37,11 +37,11 @@ class Training(Section):
     patience: int | None = Field(None, ge=1)
     """Stop after this many epochs without a better `monitor`; empty: train all epochs."""
     min_delta: float = Field(0.0, ge=0)
-    """By how much `monitor` must be better to count."""
+    """How much better `monitor` must be to count."""
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
     """What the best epoch is best at."""
     export_epoch: Literal["best", "last"] = "best"
-    """Whose weights are exported."""
+    """The epoch whose weights are exported."""
     keep_every: int | None = Field(None, ge=1)
     """Keep the weights of every n-th epoch as .weights.h5 files beside the history."""
     starts: int = Field(1, ge=1)
@@ -61,7 +61,7 @@ class Training(Section):
     strategy: Literal["mirrored", "multi_worker"] = "mirrored"
     """mirrored: all devices of this machine; multi_worker: all machines that TF_CONFIG names."""
     cpu_replicas: int = Field(1, ge=1)
-    """Where there is no GPU: devices of the CPU that share each batch, to try that out."""
+    """Devices of the CPU that share each batch where there is no GPU, to try that out."""
     precision: Literal["float32", "mixed"] = "float32"
     """mixed: compute with 16 bits where all GPUs have tensor cores; elsewhere it is float32."""
     jit_compile: bool | None = None
