@@ -19,7 +19,7 @@ Properties = dict[str, Any]
 
 
 class Component(base_component.BaseComponent):
-    """Declared by an executor and the types that it takes (some ``OPTIONAL``) and makes."""
+    """A component that is declared by its executor and the types that this takes and makes."""
 
     INPUTS: ClassVar[dict[str, type[types.Artifact]]] = {}
     OPTIONAL: ClassVar[dict[str, type[types.Artifact]]] = {}
@@ -51,7 +51,7 @@ class BeamComponent(Component, base_beam_component.BaseBeamComponent):
 def note_source(artifact: types.Artifact, source: str | None) -> None:
     """Says on an artifact whether it was found, and where; each output exists on Kubeflow.
 
-    Also in a file, as a folder without any can't be handed on.
+    Says so in a file, too, as a folder without any can't be handed on.
     """
     artifact.set_int_custom_property(results.FOUND_PROPERTY, int(source is not None))
     path = os.path.join(artifact.uri, "found.json")

@@ -64,7 +64,7 @@ class Forked:
 
 
 class ForkServer:
-    """Its user's handle on a fork server, which ends with the user, as does all that it forked."""
+    """A handle on a fork server, which ends with its user, as does all that it has forked."""
 
     def __init__(
         self, environment: Mapping[str, str], requests: socket.socket, end: Callable[[], object]

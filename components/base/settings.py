@@ -21,7 +21,7 @@ class Code(Section):
     """The code that decides what a node makes."""
 
     modules: list[str] = []
-    """Its modules, by dotted name; what they import belongs to it."""
+    """The code's modules, by dotted name; what they import belongs to it."""
     fingerprint: str = ""
     """A hash of that code: TFX's cache doesn't look into code."""
 

@@ -29,7 +29,7 @@ class Group(NamedTuple):
     slice: Slice = ()
 
     def subject(self, metric: str) -> str:
-        """In words, such as ``recall of 'pear' where camera is old``."""
+        """The group's metric in words, such as ``recall of 'pear' where camera is old``."""
         of_class = f" of {quoted(self.class_name)}" if self.class_name is not None else ""
         where = " and ".join(f"{key} is {value}" for key, value in self.slice)
         return f"{metric}{of_class}" + (f" where {where}" if where else "")

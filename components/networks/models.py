@@ -200,7 +200,7 @@ def application(config: NetworkSettings, num_classes: int) -> keras.Model:
 
 @keras.saving.register_keras_serializable("darkroom")
 class _Pixels(keras.layers.Layer):
-    """Images in [0, 1] to the range that an architecture was made for."""
+    """Scales images from [0, 1] to the range that an architecture was made for."""
 
     # Mean and deviation of ImageNet's pixels in [0, 1], as in keras.applications' "torch" mode;
     # the means in [0, 255] of its "caffe" mode.
@@ -264,7 +264,7 @@ class SmoothedCrossentropy(_Smoothed):
     """Cross-entropy of integer labels and logits with label smoothing, which Keras's lacks."""
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """Labels int [batch], logits float32 [batch, num_classes], to float32 [batch]."""
+        """From labels int [batch] and logits float32 [batch, num_classes] to float32 [batch]."""
         exact = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
         if not self.label_smoothing:
             return exact
@@ -278,7 +278,7 @@ class SmoothedBinaryCrossentropy(_Smoothed):
     """Cross-entropy of yes or no to each class, which weights can tell apart; Keras's is a mean."""
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """Labels 0 or 1 [batch, outputs] (or [batch] of one), and logits, to the logits' shape."""
+        """From labels 0 or 1, [batch, outputs] or [batch], and logits to the logits' shape."""
         y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))
         y_true = y_true * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
         return keras.ops.softplus(y_pred) - y_true * y_pred

@@ -24,7 +24,7 @@ _CHUNK = 2**20  # bytes
 
 
 class VersionFolder:
-    """On a local disk, where a version comes to its place by its new name, under a lock."""
+    """A model's versions on a local disk: one comes to its place by renaming, under a lock."""
 
     def __init__(self, base: str):
         self.base, self._beside = base, os.path.dirname(base)
@@ -101,7 +101,7 @@ class VersionFolder:
 
 
 class _BucketFolder(VersionFolder):
-    """In a bucket, where nothing can be renamed in one step, locked or synced.
+    """A model's versions in a bucket, where nothing can be renamed in one step, locked or synced.
 
     The model config file, replaced as a whole, names whole versions only; who takes the newest
     folder may try too early, and tries again. Two pushes at a time are not kept apart.

@@ -130,7 +130,7 @@ def confusion(matrix: Sequence[Sequence[int]] | None, classes: list[str]) -> str
 
 
 def calibration(bins: Sequence[Bin]) -> str:
-    """How often the model is right, by how sure it is; bars: how many examples; maybe empty."""
+    """How often the model is right by how sure it is, with bars of examples; empty without."""
     if not bins:
         return ""
     with rc_context(_STYLE):

@@ -126,7 +126,7 @@ def hyperparameters(search: Search) -> dict[str, str]:
 
 
 def trial(row: Mapping[str, object]) -> TrialRow:
-    """A trial, of its row in a report's facts."""
+    """Reads a trial from its row in a report's facts."""
     return TrialRow.of(row)
 
 
@@ -158,15 +158,15 @@ def _class_row(name: str, metrics: Mapping[str, MetricRow]) -> ClassRow:
 
 
 def slice_metrics(evaluation: Evaluation) -> list[str]:
-    """The metrics of which slices have a column."""
+    """The metrics that have a column in the table of slices."""
     names = {row.metric for row in evaluation.metrics if row.slice}
     return [name for name in _OF_SLICES if name in names]
 
 
 def slice_rows(evaluation: Evaluation) -> list[tuple[list[str], bool | None]]:
-    """For each slice name, examples, ``slice_metrics``, the accuracy's interval.
+    """A row for each slice: name, examples, ``slice_metrics``, the accuracy's interval.
 
-    And whether that is wholly below the accuracy of all; None: there is none.
+    With each, whether that interval is wholly below the accuracy of all; None: there is none.
     """
     slices: dict[str, dict[str, MetricRow]] = {}
     for row in evaluation.metrics:

@@ -27,7 +27,7 @@ _SECONDS = 10  # for a server to answer
 
 
 class Store(BaseModel):
-    """Where it is: the section ``metadata`` of the configuration, and a path."""
+    """Where the store is: the section ``metadata`` of the configuration, and a path."""
 
     model_config = ConfigDict(frozen=True)
 

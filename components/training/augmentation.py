@@ -56,7 +56,7 @@ def _layers(config: sections.Augmentation) -> list[keras.Layer]:
         layers.append(keras.layers.RandomRotation(config.rotation, **spatial))
     if config.zoom != 0:
         ends = config.zoom if isinstance(config.zoom, list) else (-config.zoom, config.zoom)
-        # Both axes alike, as a camera does.
+        # One factor for both axes, as a camera does.
         layers.append(keras.layers.RandomZoom(tuple(ends), **spatial))
     if config.shear:
         layers.append(keras.layers.RandomShear(config.shear, config.shear, **spatial))

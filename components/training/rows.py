@@ -81,7 +81,7 @@ class Rows:
             if behind < 0:
                 rows[place] = self._memory[index]
             else:
-                # Not by mmap, whose pages would count as memory of this process.
+                # The pages of an mmap would count as memory of this process.
                 position = self._begin + behind * self.row_bytes
                 os.preadv(self._file.fileno(), [rows[place : place + 1].data], position)
         return rows

@@ -82,7 +82,7 @@ def clock(seconds: float) -> str:
 
 
 def short_names(keys: list[str]) -> dict[str, str]:
-    """For each key its last parts, as many as tell it from the others and are no mere number."""
+    """The last parts of each key, as many as tell it from the others and are no mere number."""
     parts = {key: key.split(".") for key in keys}
 
     def shortest(key: str) -> str:
