@@ -234,7 +234,7 @@ class Config(sections.Section):
 
     @property
     def root_on_disk(self) -> str:
-        """As it is written: `root`, or what stands for it on this machine."""
+        """`root` as it is written, or what stands for it on this machine."""
         return self.local_root if remote.is_remote(self.root) else self.root
 
     @property

@@ -81,7 +81,7 @@ def dag_file(name: str, config: Path, overrides: Sequence[str], folder: Path) ->
 @click.option("--config", "path", required=True, metavar="FILE", help="as darkroom run takes it")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="the same")
 def print_shape(path: str, overrides: Sequence[str]) -> None:
-    """In the last line, as JSON; libraries may print before it."""
+    """Prints the shape as JSON in the last line; libraries may print before it."""
     from darkroom.pipeline.running import runner
 
     pipeline = runner.create(load(path, list(overrides)), data_bytes=0)
