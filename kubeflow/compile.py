@@ -80,7 +80,7 @@ def check(config: Config) -> None:
 
 
 def compiled(config: Config) -> Specification:
-    """The pipeline's specification; DarkroomError as of ``check``, or where it can't be made."""
+    """The pipeline's specification; raises DarkroomError as ``check`` does, or if TFX fails."""
     check(config)
     by_tfx, graph = _compiled_by_tfx(config)
     spec = _renamed(by_tfx)
@@ -135,7 +135,7 @@ def _compiled_by_tfx(config: Config) -> "tuple[protocol.PipelineSpec, list[BaseN
 
 
 def write(spec: Specification, path: Path) -> None:
-    """Writes a specification as YAML, whole or not at all; DarkroomError where that can't be."""
+    """Writes a specification as YAML, whole or not at all; raises DarkroomError where it can't."""
     title = f"{spec.pipeline['pipelineInfo']['name']}: {_MADE_BY}"
     heading = f"# {title}, darkroom {environment.versions().get('darkroom', '')}\n"
     documents = yaml.safe_dump_all(spec.documents(), sort_keys=True, width=100, allow_unicode=True)
@@ -151,7 +151,7 @@ def write(spec: Specification, path: Path) -> None:
 
 
 def _renamed(by_tfx: protocol.PipelineSpec) -> Specification:
-    """With the names that kfp's own compiler gives."""
+    """The specification with the names that kfp's own compiler gives."""
     before = Specification(by_tfx, {})
     empty: protocol.PipelineSpec = {
         **by_tfx,

@@ -53,7 +53,7 @@ class ComponentSpec(TypedDict, total=False):
 
 
 class Parameter(TypedDict, total=False):
-    """One of both is there."""
+    """A parameter of a task: one of the two keys is there."""
 
     runtimeValue: dict[str, object]  # constant
     taskOutputParameter: dict[str, str]  # producerTask, outputParameterKey
@@ -153,7 +153,7 @@ class Specification(NamedTuple):
 
     @classmethod
     def of_documents(cls, pipeline: PipelineSpec, platform: Any = None) -> "Specification":
-        """Of what ``documents`` gives; ``platform`` is as YAML has it, and may be missing."""
+        """Reads what ``documents`` gives; ``platform`` is as YAML has it, and may be missing."""
         kubernetes = (platform or {}).get("platforms", {}).get("kubernetes", {})
         return cls(pipeline, kubernetes.get("deploymentSpec", {}).get("executors", {}))
 

@@ -82,7 +82,7 @@ def _mount(text: str) -> tuple[str, Path]:
 
 
 def run(path: Path, root: Path, mounts: dict[str, Path] | None = None) -> Iterator[Ran]:
-    """Runs all tasks of a specification, and yields each; DarkroomError says which failed, and why.
+    """Runs all tasks of a specification, and yields each; raises DarkroomError at one that fails.
 
     ``root`` plays the cluster's buckets and volumes, ``mounts`` stand for paths or URIs of it.
     """

@@ -38,7 +38,7 @@ def submit(
 ) -> Submitted:
     """Starts a run, or with ``cron`` (fields from seconds to the day of the week) a recurring run.
 
-    Makes the experiment where it isn't there. DarkroomError: no kfp, a bad file, or host refuses.
+    Makes the experiment if need be. Raises DarkroomError without kfp, at a bad file or a refusal.
     """
     try:
         import kfp

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_code(handed: ExecutorInput) -> None:
-    """What this code makes is kept under the fingerprint of that which the pipeline came from."""
+    """Refuses to run other code than the pipeline's, by whose fingerprint results are cached."""
     settings = handed.get("inputs", {}).get("parameterValues", {}).get("custom_config")
     code = Code.of(str(settings or ""))
     if code.modules and fingerprint.of_modules(*code.modules) != code.fingerprint:

@@ -29,7 +29,7 @@ _CONNECT_SECONDS = 10  # for a job server or a worker pool
 
 
 def arguments(beam: Beam, data_bytes: int, cores: int) -> list[str]:
-    """Beam's options, for so many bytes of TFRecords and cores; DarkroomError for a wrong one."""
+    """Beam's options for TFRecords of this size; raises DarkroomError at a wrong one."""
     further = [flag for name, value in beam.options.items() for flag in _flags(name, value)]
     if beam.options:
         _check_options(beam, further)

@@ -234,7 +234,7 @@ class Config(sections.Section):
 
     @property
     def root_on_disk(self) -> str:
-        """As it is written: `root`, or what stands for it on this machine."""
+        """`root` as it is written, or what stands for it on this machine."""
         return self.local_root if remote.is_remote(self.root) else self.root
 
     @property
@@ -303,7 +303,7 @@ class Config(sections.Section):
 
     @property
     def push_path(self) -> Path:
-        """The folder that a model server watches; DarkroomError where that is in a bucket."""
+        """The folder that a model server watches; raises DarkroomError if that is in a bucket."""
         if remote.is_remote(self.base):
             raise DarkroomError(
                 f"root: the pushed versions are in {self.push_uri}, and this command works on a "
@@ -320,7 +320,7 @@ class Config(sections.Section):
 def load(path: str | Path, overrides: list[str] | None = None) -> Config:
     """Reads a configuration file, or a shipped one by its name, and applies ``KEY=VALUE``.
 
-    Their values are YAML. DarkroomError has one sentence per problem, all problems at once.
+    Their values are YAML. Raises a DarkroomError with a sentence for each of all problems.
     """
     path = find(path)
     try:

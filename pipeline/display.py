@@ -16,7 +16,7 @@ from darkroom.components.tuning import trial_table
 from darkroom.components.tuning.trial_table import SearchProgress
 from darkroom.pipeline import tables
 
-# Rows of a search's table, of them at most so many of running trials.
+# Rows of a search's table, and how many of them running trials may take.
 _TRIALS_SHOWN, _RUNNING_SHOWN = 10, 7
 _SECONDS_BETWEEN_LINES = 1.0  # of progress, in a log
 _MARKS = {
@@ -110,7 +110,7 @@ class Display(logging.Handler):
 
 
 class Lines(Display):
-    """For the log of a scheduler, where somebody watches who has no terminal: progress as lines."""
+    """Progress as lines, for somebody who watches the log of a scheduler without a terminal."""
 
     _last, _moved = "", 0.0
 

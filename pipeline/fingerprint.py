@@ -45,7 +45,7 @@ def of_modules(*modules: str) -> str:
         top = name.split(".")[0]
         if name in codes or path is None:
             continue
-        # Of Python's own sources and installed libraries the version tells enough.
+        # The version tells enough of Python's own sources and of installed libraries.
         if top not in own and any(map(path.is_relative_to, _LIBRARY_FOLDERS)):
             continue
         is_package = path.name == "__init__.py"

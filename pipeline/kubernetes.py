@@ -16,8 +16,7 @@ from darkroom.components.runs.metadata import PASSWORD
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.platforms import MEMORY, OBJECT_NAME, image_reference
 
-# A document of YAML, as Kubernetes reads it.
-Manifest = dict[str, object]
+Manifest = dict[str, object]  # a document of YAML, as Kubernetes reads it
 
 # By purpose, the role and the template of each manifest.
 _KINDS = {
@@ -44,7 +43,7 @@ class Pods(BaseModel):
 
 
 def manifests(purpose: str, config: Config, pods: Pods, options: list[str]) -> list[Manifest]:
-    """Of a ``training`` or ``search`` in pods that run darkroom with ``options``; DarkroomError."""
+    """Manifests of pods that run darkroom with ``options``; raises DarkroomError at bad ones."""
     name = f"{config.name}-{purpose}"
     for problem in filter(None, _problems(config, pods, options, name)):
         raise DarkroomError(str(problem))
@@ -77,7 +76,7 @@ def _quoted(value: str | list[str]) -> str:
 
 
 def _problems(config: Config, pods: Pods, options: list[str], name: str) -> Iterator[object]:
-    """What is well yields something false."""
+    """Yields a sentence for each problem, and something false for what is well."""
     yield not pods.image and (
         "--image: missing; give the reference of an image with darkroom in it (or set "
         "kubeflow.image)."

@@ -42,7 +42,7 @@ class NodeSettings:
         return node.settings.model_validate({key: values[key] for key in keys})
 
     def folder(self, node_id: str, uri: str) -> FolderSettings | None:
-        """Of a node that looks in a folder where it can't ask ML Metadata; None where it can."""
+        """Settings of a node that looks in a folder; None where it can ask ML Metadata instead."""
         if not self._in_containers:
             return None
         return FolderSettings(code=self.code(node_id), folder=uri)

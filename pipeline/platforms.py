@@ -27,7 +27,7 @@ BEAM_KEYS = {
     "spark": (*_JOB_SERVER, "spark_master_url"),
     "dataflow": (*_GOOGLE, "sdk_container_image", "num_workers", "max_num_workers"),
 }
-# Of each of these, one must be set.
+# The keys that a runner needs: one of each of these tuples.
 _NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "portable": (("job_endpoint",), ("environment_type",)),
     "flink": (("job_endpoint", "flink_master"), ("environment_type",)),
@@ -51,7 +51,7 @@ class Beam(Section):
     direct_running_mode: Literal["auto", "in_memory", "multi_threading", "multi_processing"] = (
         "auto"
     )
-    """Of Beam's direct runner; auto: in_memory up to `multi_processing_from_gib` of data."""
+    """How the direct runner works; auto: in_memory up to `multi_processing_from_gib` of data."""
     direct_num_workers: int = Field(0, ge=0)
     """Workers of the direct runner where the mode has several; 0: one per core."""
     multi_processing_from_gib: float = Field(0.25, gt=0)
@@ -71,7 +71,7 @@ class Beam(Section):
     sdk_worker_parallelism: int | None = Field(None, ge=0)
     """portable, flink, spark: Python processes of each of the engine's workers; 0: it chooses."""
     parallelism: int | None = Field(None, ge=1)
-    """flink: so many parts of a step run at once; empty: as Flink is set up."""
+    """flink: how many parts of a step run at once; empty: as Flink is set up."""
     project: str | None = Field(None, pattern="^[a-z][-a-z0-9:.]+[a-z0-9]$")
     """dataflow: id of the Google Cloud project."""
     region: str | None = None
@@ -99,7 +99,7 @@ class Beam(Section):
         return self
 
     def _problems(self) -> Iterator[object]:
-        """What is well yields something false."""
+        """Yields a sentence for each problem, and something false for what is well."""
         for key, field in type(self).model_fields.items():
             users = [runner for runner, keys in BEAM_KEYS.items() if key in keys]
             is_others = users and self.runner not in users
@@ -239,9 +239,9 @@ class Kubeflow(Section):
     retries: int = Field(0, ge=0)
     """How often a failed task is tried again."""
     experiment: str = "Default"
-    """Of Kubeflow Pipelines, in which runs are listed."""
+    """The experiment of Kubeflow Pipelines in which runs are listed."""
     service_account: Annotated[str, AfterValidator(_object_name)] | None = None
-    """Of Kubernetes, as which the containers run."""
+    """The service account of Kubernetes as which the containers run."""
 
     @field_validator("environment", "secrets")
     @classmethod
@@ -285,9 +285,9 @@ class Airflow(Section):
     retries: int = Field(2, ge=0)
     """How often a node that failed is tried again."""
     retry_delay: float = Field(60.0, ge=0)
-    """Seconds before it is."""
+    """Seconds before a failed node is tried again."""
     tags: list[str] = ["darkroom"]
-    """Of the DAG, by which Airflow's page finds it."""
+    """Tags of the DAG, by which Airflow's page finds it."""
     python: str | None = None
     """Interpreter of the environment with TFX; empty: the one that Airflow runs in."""
 

@@ -71,5 +71,5 @@ def _width(column: tuple[str, list[str]]) -> int:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """So that 10 comes after 9."""
+    """A key to sort names by, with which 10 comes after 9."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]

@@ -15,7 +15,7 @@ _ID, _IP, _PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORA
 def help_chief(config: Config) -> None:
     """Trains with the chief, or runs trials of its search, as the environment says; to the end.
 
-    DarkroomError: the environment says neither, or both, or lacks something; or it failed.
+    Raises a DarkroomError where the environment says neither or both, or the work fails.
     """
     this = cluster.read()
     for problem in filter(None, _problems(config, this)):
@@ -28,7 +28,7 @@ def help_chief(config: Config) -> None:
 
 
 def _problems(config: Config, this: cluster.Cluster | None) -> Iterator[object]:
-    """What is well yields something false."""
+    """Yields a sentence for each problem, and something false for what is well."""
     variables = (_ID, _IP, _PORT)
     missing = [name for name in variables if not os.environ.get(name)]
     if this is not None:

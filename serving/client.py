@@ -35,9 +35,9 @@ _TRIES = 5
 _BACK_OFF = 0.1
 _BATCH_SIZE = 32  # images of a request
 _CODES = {code.http_status: code for code in Code if code is not Code.OK}
-_TOO_LARGE = 413
-_CODES |= {400: Code.INVALID_ARGUMENT, _TOO_LARGE: Code.RESOURCE_EXHAUSTED}  # of several
-# Beginnings of what is wrong with a request whatever its images.
+_TOO_LARGE = 413  # HTTP's Content Too Large
+_CODES |= {400: Code.INVALID_ARGUMENT, _TOO_LARGE: Code.RESOURCE_EXHAUSTED}  # among others
+# How messages begin that say what is wrong with a request whatever its images.
 _NO_IMAGE = ("Unrecognized servable version label", "Malformed request", "Serving signature name")
 _NO_ADDRESS = "{} is no address of a server: expected one such as http://localhost:8501."
 _NOT_REACHED = "{} can't be reached; is a server running there (darkroom serve)?"
@@ -75,11 +75,11 @@ class Client(abc.ABC):
 
     label: str = ""  # of the version to ask, such as stable or canary
     version: int | None = None  # to ask instead; with neither, the server chooses
-    canary_share: float = 0.0  # of the requests: so many go to the label canary, others to stable
+    canary_share: float = 0.0  # share of requests that goes to the label canary, the rest to stable
     multi_label: bool = False  # an image has any number of the classes, those that score above 0.5
     timeout: float = 30.0  # seconds for a request, all tries together
     api_key: str = dataclasses.field(default="", repr=False)  # that the server wants
-    # Of the authority that signed the server's certificate; None: the system's authorities count.
+    # The authority that signed the server's certificate; None: the system's authorities count.
     ca_file: str | Path | None = None
     client_certificate: tuple[str | Path, str | Path] | None = None  # files of certificate and key
 
@@ -143,7 +143,7 @@ class Client(abc.ABC):
 
 @dataclasses.dataclass(eq=False)
 class RestClient(Client):
-    """Over REST; raises RequestFailed where the URL or a file of certificates isn't one."""
+    """Asks over REST; raises RequestFailed where the URL or a file of certificates isn't one."""
 
     url: str  # of the server, such as http://localhost:8501
     model: str  # its name on the server
@@ -221,7 +221,7 @@ class RestClient(Client):
 
 @dataclasses.dataclass(eq=False)
 class GrpcClient(Client):
-    """Over gRPC; raises RequestFailed without TensorFlow, whose messages it is made of."""
+    """Asks over gRPC; raises RequestFailed without TensorFlow, whose messages it needs."""
 
     address: str  # host:port of the server, such as localhost:8500
     model: str  # its name on the server

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_collections() -> Iterator[None]:
-    """For large imports: looks for no garbage, as there is none, nor later at what was imported."""
+    """Collects no garbage during large imports, and never looks at what they made later on."""
     was_enabled, modules = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        # Where all was there already, freezing would keep garbage of whoever calls again and again.
+        # Without a new module, freezing would only keep the garbage of who calls again and again.
         if len(sys.modules) > modules:
             gc.freeze()
         if was_enabled:

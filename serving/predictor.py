@@ -40,7 +40,7 @@ def read_images(paths: Sequence[str]) -> list[bytes]:
 
 
 def read_json(path: Path) -> Any:
-    """The object in a file beside a model; empty without one, as of models from elsewhere."""
+    """The JSON object in a file beside a model; empty without one, as with others' models."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -53,7 +53,7 @@ def predictions(
     multi_label: bool,
     version: int | None,
 ) -> list[Prediction]:
-    """A model's answers to some images, each sorted; arguments as of ``Prediction``."""
+    """Makes a Prediction of each image's classes and scores, [images, classes] both."""
     answers = []
     for names, values in zip(classes, scores, strict=True):
         texts = [name.decode() if isinstance(name, bytes) else name for name in names]
@@ -69,7 +69,7 @@ class Predictor:
     """A loaded SavedModel."""
 
     def __init__(self, version_folder: str | Path):
-        """Loads the model; TensorFlow is imported here."""
+        """Imports TensorFlow and loads the model; raises PredictionError where either fails."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         version_folder = Path(version_folder)
         try:
@@ -90,7 +90,7 @@ class Predictor:
         self.multi_label: bool = contract.get("multi_label", False)
 
     def predict(self, name: str, image: bytes) -> Prediction:
-        """Scores an encoded image (PNG, JPEG, GIF or BMP); ImageError, with its name, of others."""
+        """Scores an encoded PNG, JPEG, GIF or BMP; raises ImageError, with its name, of others."""
         try:
             return self.predict_all([image])[0]
         except self._tf.errors.InvalidArgumentError as error:

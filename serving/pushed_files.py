@@ -117,7 +117,7 @@ class Rollout:
         return cls(stable, None if canary == stable else canary, others, newest)
 
     def render(self, model_folder: str, text: str = "") -> str:
-        """Writes the file anew, with what else is in the old; RolloutError where it is damaged."""
+        """Writes the file anew, with what else is in it; raises RolloutError if it is damaged."""
         from google.protobuf import text_format
 
         config, entry = _parse(text, model_folder)

@@ -24,7 +24,7 @@ class Version(NamedTuple):
     note: VersionNote | None  # None where the Pusher wrote nothing
 
 
-# Of a model's folder, which has a folder for each version and is named as the model.
+# These take a model's folder, which has a folder for each version and is named as the model.
 
 
 def versions(model_folder: Path) -> list[Path]:
@@ -41,13 +41,13 @@ def config_path(model_folder: Path) -> Path:
 
 
 def read(model_folder: Path) -> Rollout | None:
-    """What a model server is told; None where nothing is; RolloutError where that is damaged."""
+    """Reads the model config file; None without one; raises RolloutError where it is damaged."""
     on_disk = _numbers(versions(model_folder))
     return Rollout.parse(_read_text(model_folder), str(model_folder), on_disk)
 
 
 def listed(model_folder: Path) -> list[Version]:
-    """The versions on disk, newest first, with their labels; RolloutError where there is none."""
+    """The versions on disk, newest first, with their labels; raises RolloutError without any."""
     paths, current = _pushed(model_folder), read(model_folder)
     return [
         Version(number, path, current.label(number) if current else "", VersionNote.of(path))
@@ -56,7 +56,7 @@ def listed(model_folder: Path) -> list[Version]:
 
 
 def served_version(model_folder: Path) -> Path:
-    """The folder of the stable version; of the newest, where nothing says so; or RolloutError."""
+    """The stable version's folder, else the newest's; raises RolloutError where that is missing."""
     paths, current = _pushed(model_folder), read(model_folder)
     if current is None:
         return paths[0]
@@ -75,7 +75,7 @@ def admit(model_folder: Path, version: int, as_canary: bool) -> Rollout:
 
 
 def promote(model_folder: Path, version: int | None = None, as_canary: bool = False) -> Rollout:
-    """Makes a version, by default canary or newest, stable or canary; or raises RolloutError."""
+    """Makes a version (default: canary, or newest) stable or canary; raises RolloutError."""
 
     def promoted(current: Rollout | None, on_disk: Sequence[int]) -> Rollout:
         current = current or _assumed(on_disk)
@@ -95,7 +95,7 @@ def promote(model_folder: Path, version: int | None = None, as_canary: bool = Fa
 
 
 def roll_back(model_folder: Path) -> Rollout:
-    """Makes the version stable that was so before, or raises RolloutError; the canary goes."""
+    """Makes the last stable version stable again, without a canary; raises RolloutError if none."""
 
     def rolled_back(current: Rollout | None, on_disk: Sequence[int]) -> Rollout:
         current = current or _assumed(on_disk)
@@ -120,8 +120,8 @@ def remove_old(model_folder: Path, keep: int, remove: Callable[[Path], None]) ->
             remove(paths[version])
 
 
-# Of numbers only. ``current`` is what is served, None where no file says it: then it is the newest
-# version. ``on_disk`` are the versions on disk, newest first.
+# These work on numbers only. ``current`` is what is served, None where no file says it: then it is
+# the newest version. ``on_disk`` are the versions on disk, newest first.
 
 
 def admitted(

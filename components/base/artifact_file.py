@@ -19,7 +19,7 @@ class ArtifactFile(BaseModel):
 
     @classmethod
     def read(cls, uri: str) -> Self:
-        """The file in an artifact's folder; a FileNotFoundError, a ValueError where it is bad."""
+        """Reads an artifact's file; raises FileNotFoundError, or a ValueError where it is bad."""
         text = remote.file(uri, cls.FILE).read_text(encoding="utf-8")
         return cls.model_validate(json.loads(text))  # which knows NaN
 

@@ -14,13 +14,12 @@ from tfx.utils import io_utils
 from darkroom.components.base import results
 from darkroom.components.base.settings import Settings
 
-# What an executor's Do gets, by key.
-Artifacts = dict[str, list[types.Artifact]]
+Artifacts = dict[str, list[types.Artifact]]  # what an executor's Do gets, by key
 Properties = dict[str, Any]
 
 
 class Component(base_component.BaseComponent):
-    """Declared by an executor and the types that it takes (some ``OPTIONAL``) and makes."""
+    """A component that is declared by its executor and the types that this takes and makes."""
 
     INPUTS: ClassVar[dict[str, type[types.Artifact]]] = {}
     OPTIONAL: ClassVar[dict[str, type[types.Artifact]]] = {}
@@ -46,13 +45,13 @@ class Component(base_component.BaseComponent):
 
 
 class BeamComponent(Component, base_beam_component.BaseBeamComponent):
-    """The same with an executor that runs a Beam pipeline."""
+    """A component whose executor runs a Beam pipeline."""
 
 
 def note_source(artifact: types.Artifact, source: str | None) -> None:
     """Says on an artifact whether it was found, and where; each output exists on Kubeflow.
 
-    Also in a file, as a folder without any can't be handed on.
+    Says so in a file, too, as a folder without any can't be handed on.
     """
     artifact.set_int_custom_property(results.FOUND_PROPERTY, int(source is not None))
     path = os.path.join(artifact.uri, "found.json")
@@ -60,7 +59,7 @@ def note_source(artifact: types.Artifact, source: str | None) -> None:
 
 
 def existing(artifacts: Sequence[types.Artifact] | None) -> list[types.Artifact]:
-    """Those that are more than a note that nothing was found."""
+    """The artifacts without those that are only a note that nothing was found."""
     name = results.FOUND_PROPERTY
     return [
         artifact

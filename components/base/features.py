@@ -21,7 +21,7 @@ CONTENT_KEY = "image/content_hash"
 INTEGERS = (HEIGHT_KEY, WIDTH_KEY, CHANNELS_KEY, BIT_DEPTH_KEY, ENCODED_SIZE_KEY)
 FLOATS = (ASPECT_RATIO_KEY, BRIGHTNESS_KEY, CONTRAST_KEY)
 INSPECTED = (FORMAT_KEY, *INTEGERS, *FLOATS)
-# Of these no two images need have the same value.
+# Features of which no two images need have the same value.
 CONTINUOUS = (*FLOATS, ENCODED_SIZE_KEY, HEIGHT_KEY, WIDTH_KEY)
 # All that examples have but `data.keep_features`.
 OWN = (IMAGE_KEY, LABEL_KEY, FILENAME_KEY, CONTENT_KEY, *INSPECTED)

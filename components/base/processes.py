@@ -42,7 +42,7 @@ def end_with_parent() -> None:
 
 
 class Forked:
-    """A forked process; as ``subprocess.Popen``, as far as it goes."""
+    """A forked process, with what its users need of ``subprocess.Popen``."""
 
     def __init__(self, pid: int, messages: IO[bytes]):
         self.pid = pid
@@ -50,10 +50,10 @@ class Forked:
         self._messages = messages
 
     def wait(self) -> int:
-        """Its exit code in the end, or minus the signal that killed it."""
+        """Waits until it has ended; returns its exit code, or minus the signal that killed it."""
         if self.returncode is None:
             with self._messages:
-                # Where the server was killed, so was this process.
+                # Without a message the server was killed, and this process with it.
                 self.returncode = int(self._messages.readline() or -signal.SIGKILL)
         return self.returncode
 
@@ -64,19 +64,19 @@ class Forked:
 
 
 class ForkServer:
-    """A fork server, as its user has it. With the user it ends, and all that it forked."""
+    """A handle on a fork server, which ends with its user, as does all that it has forked."""
 
     def __init__(
         self, environment: Mapping[str, str], requests: socket.socket, end: Callable[[], object]
     ):
-        self.environment = environment  # of its imports
+        self.environment = environment  # in which it imported
         self._requests, self._end = requests, end
 
     @classmethod
     def importing(cls, modules: Sequence[str], environment: Mapping[str, str], output: int) -> Self:
-        """A new process that imports ``modules`` in this order, which isn't waited for.
+        """Starts one that imports ``modules`` in this order, without waiting for them.
 
-        ``output``: descriptor for what imports print. An OSError: this system has no such servers.
+        ``output``: descriptor for what imports print. Raises an OSError on any system but Linux.
         """
         ours, requests = _sockets()
         with requests:
@@ -99,9 +99,9 @@ class ForkServer:
 
     @classmethod
     def here(cls) -> Self:
-        """One that has imported what this process has, which must not have done more, as above.
+        """Forks one from this process, which must have done nothing but imports, as said above.
 
-        An OSError: this system has no such servers.
+        Raises an OSError on any system but Linux.
         """
         environment = dict(os.environ)
         ours, requests = _sockets()
@@ -129,8 +129,9 @@ class ForkServer:
     ) -> Forked:
         """Forks a process that runs ``main(arguments)`` of a module, in a session of its own.
 
-        The ``environment`` is too late for what matters to imports; streams are descriptors: stderr
-        as stdout, stdin empty where left out. An OSError: the server has ended or was killed.
+        What imports read of the environment is the server's, not this ``environment``. Streams are
+        descriptors; by default stderr goes to ``stdout``, and stdin is empty. Raises an OSError
+        where the server has ended.
         """
         ours, theirs = os.pipe()
         messages = open(ours, "rb")  # noqa: SIM115  # the process's, until it has ended
@@ -158,7 +159,7 @@ class ForkServer:
         self._end()
 
 
-# Of this process, for whoever needs others that have imported the same.
+# This process's own, for whoever needs other processes that have imported the same.
 server: ForkServer | None = None
 
 
@@ -174,7 +175,7 @@ class _Request(NamedTuple):
 def serve(number: int, modules: Sequence[str]) -> int:
     """Imports ``modules``, then forks for requests from a socket until the user is gone.
 
-    ``number`` is the socket's descriptor. Gives the exit code, also of what is forked.
+    ``number`` is the socket's descriptor. Returns the exit code of this process, or of a fork.
     """
     with imports.without_collections():  # which would touch, and thereby copy, what all share
         for module in modules:
@@ -187,16 +188,16 @@ def _serve_here(requests: socket.socket) -> int:
     os.setsid()  # Ctrl-C is for its user
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    # Whoever waits for the end of a pipe of the user's, or for its lock, not for this.
+    # Else whoever waits for the end of the user's pipe, or for its lock, waits for this too.
     for descriptor in map(int, os.listdir("/proc/self/fd")):
         if descriptor > 2 and descriptor != requests.fileno():
-            with contextlib.suppress(OSError):  # that of the list itself
+            with contextlib.suppress(OSError):  # the list's own
                 os.close(descriptor)
     return _serve(requests)
 
 
 def _serve(requests: socket.socket) -> int:
-    logging.getLogger().handlers.clear()  # of imports that log: each process sets up its own
+    logging.getLogger().handlers.clear()  # set by imports; each process sets up its own
     server = os.getpid()
     request = _fork_each(requests)
     if request is None:
@@ -211,16 +212,16 @@ def _serve(requests: socket.socket) -> int:
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
-    tempfile.tempdir = None  # as the environment says
+    tempfile.tempdir = None  # to be found anew, by this environment
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()  # Python's own random numbers know of forks
     sys.argv = [request.module, *request.arguments]
     code: int | None = importlib.import_module(request.module).main(request.arguments)
-    return code or 0  # Beam's gives none
+    return code or 0  # Beam's main returns None
 
 
 def _fork_each(requests: socket.socket) -> _Request | None:
-    """Forks for each request; its request in a forked process, None where there are no more."""
+    """Forks for each request. Returns the request in each fork, and None here at the end."""
     running: dict[int, tuple[int, int]] = {}  # process and messages, by the process's descriptor
     while True:
         ready = select.select([requests.fileno(), *running], [], [])[0]

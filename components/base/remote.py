@@ -15,7 +15,7 @@ from types import ModuleType
 
 from darkroom.components.base.errors import DarkroomError, explain
 
-# Of the environment, as worker processes have the same copies.
+# A variable of the environment, as worker processes have the same copies.
 _FOLDER = "DARKROOM_STAGING"
 # What teaches TensorFlow a scheme that it doesn't know by itself; and Beam, which reads the data.
 _PLUGINS = {"s3": ("tensorflow_io", "boto3"), "hdfs": ("tensorflow_io", "hdfs")}
@@ -29,7 +29,7 @@ def is_remote(path: str) -> bool:
 
 
 def use(folder: Path) -> None:
-    """Has copies below this folder, in this process and in those that it starts."""
+    """Puts copies below this folder, in this process and in those that it starts."""
     os.environ[_FOLDER] = str(folder)
 
 
@@ -50,7 +50,7 @@ def origin(path: str) -> str:
 
 
 def fetch(uri: str, anew: bool = False) -> Path:
-    """The copy of a folder or of a file; ``anew``: no earlier copy, of what may have changed."""
+    """The copy of a folder or file; ``anew``: a new one, as the original may have changed."""
     target = place(uri)
     if not is_remote(uri) or (target.exists() and not anew and not _mark(target).exists()):
         return target
@@ -74,7 +74,7 @@ def fetch(uri: str, anew: bool = False) -> Path:
 
 
 def file(uri: str, name: str) -> Path:
-    """The copy of one file of a folder, with the whole or alone; or a FileNotFoundError."""
+    """The copy of one file of a folder, with the whole or alone; raises FileNotFoundError."""
     target = place(uri)
     if not is_remote(uri) or (target.exists() and not _mark(target).exists()):
         return target / name
@@ -103,7 +103,7 @@ def names(uri: str) -> list[str]:
 
 
 def read(uri: str) -> bytes:
-    """What a file holds, now; a FileNotFoundError where there is none."""
+    """What a file holds, now; raises FileNotFoundError where there is none."""
     if not is_remote(uri):
         return Path(uri).read_bytes()
     if not exists(uri):
@@ -131,7 +131,7 @@ def remove(uri: str) -> None:
 
 @contextlib.contextmanager
 def written(uri: str) -> Iterator[Path]:
-    """An empty folder here, that is copied up in the end, unless there was an exception."""
+    """Gives an empty folder here, which is copied to the URI unless there is an exception."""
     target = place(uri)
     target.parent.mkdir(parents=True, exist_ok=True)
     _mark(target).touch()  # who is killed leaves no copy that could be taken for a whole one

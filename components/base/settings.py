@@ -14,21 +14,20 @@ from typing_extensions import Self
 from darkroom.components.base import sections
 from darkroom.components.base.sections import Section
 
-# A hyperparameter's value, as KerasTuner and YAML have it.
-Value = bool | int | float | str
+Value = bool | int | float | str  # a hyperparameter's value, as KerasTuner and YAML have it
 
 
 class Code(Section):
     """The code that decides what a node makes."""
 
     modules: list[str] = []
-    """Its modules, by dotted name; what they import belongs to it."""
+    """The code's modules, by dotted name; what they import belongs to it."""
     fingerprint: str = ""
-    """Of all that: TFX's cache doesn't look into code."""
+    """A hash of that code: TFX's cache doesn't look into code."""
 
     @classmethod
     def of(cls, custom_config: str) -> Self:
-        """What a node's packed settings say of it; without modules where they say nothing."""
+        """Reads it from a node's packed settings; without modules where they have none."""
         settings = json.loads(custom_config or "{}")
         if "custom_config" in settings:  # as TFX's ExampleGen has it, in a proto
             settings = json.loads(settings["custom_config"]["value"])
@@ -61,7 +60,7 @@ class SchemaGenSettings(Settings):
 
 
 class FolderSettings(Settings):
-    """Of LastStatistics and Baseline, where ML Metadata can't be asked."""
+    """Where LastStatistics and Baseline look when they can't ask ML Metadata."""
 
     folder: str
     """Folder or URI in which they look."""
@@ -72,7 +71,7 @@ class TransformSettings(Settings):
 
 
 class NetworkSettings(TransformSettings):
-    """Of all that builds and fits a network; what a user's ``build_model`` gets as ``config``."""
+    """What builds and fits a network needs; a user's ``build_model`` gets it as ``config``."""
 
     model: sections.Model
     augmentation: sections.Augmentation
@@ -106,12 +105,12 @@ class ScanSettings(NetworkSettings):
 
 
 class LongSettings(NetworkSettings):
-    """Of nodes that go on where an interrupted one stopped."""
+    """What nodes need that go on where an interrupted one stopped."""
 
     source: str
-    """Fingerprint of the code: what other code began is not gone on with."""
+    """Fingerprint of the code: the node doesn't go on with what other code began."""
     unfinished: str | None = None
-    """A folder for what outlives the node, where artifacts are none that do, as those of a pod;
+    """A folder for what outlives the node, where its artifacts don't, such as those of a pod;
     empty: beside the node's artifacts."""
 
     def outliving(self, artifact: str) -> tuple[str, str]:

@@ -9,8 +9,7 @@ from pydantic_core import to_jsonable_python
 if TYPE_CHECKING:
     from ml_metadata.proto.metadata_store_pb2 import Artifact
 
-# A node's output artifacts, by key.
-Outputs = dict[str, "Artifact"]
+Outputs = dict[str, "Artifact"]  # a node's output artifacts, by key
 
 
 class BestTrial(TypedDict):

@@ -143,7 +143,7 @@ def encode_example(values: Mapping[str, bytes | int | float | Sequence[bytes]]) 
 
 
 def decode_example(record: bytes) -> dict[str, Feature]:
-    """Features of a serialised tf.Example by key; a ValueError where it is something else."""
+    """Features of a serialised tf.Example by key; raises ValueError where it is none."""
     example = _example_class()()
     try:
         example.ParseFromString(record)

@@ -21,8 +21,8 @@ def check(
 ) -> None:
     """Traces a model as it will be served: it, or a layer in it, is the user's.
 
-    A UserCodeError where it can't be traced, a DarkroomError where it calls Python. Images have
-    the ``shape`` [height, width, channels].
+    Images have the ``shape`` [height, width, channels]. Raises a UserCodeError where it can't be
+    traced, a DarkroomError where it calls Python.
     """
     run = tf.function(lambda images: model(images, training=False), autograph=False)
     try:

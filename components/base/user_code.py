@@ -11,7 +11,7 @@ from darkroom.components.base.errors import DarkroomError, UserCodeError, closes
 def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
     """Imports ``package.module.name``, which the configuration names at ``key``.
 
-    A DarkroomError where it isn't there, a UserCodeError where the module raised.
+    Raises a DarkroomError where there is no such name, a UserCodeError where its module raises.
     """
     module_name, _, name = dotted_path.rpartition(".")
     if not module_name or not all(part.isidentifier() for part in dotted_path.split(".")):
@@ -43,7 +43,7 @@ def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
 
 
 def _moved(error: ModuleNotFoundError) -> str:
-    """Of darkroom's own modules, which were at the top once."""
+    """A remedy where darkroom's own module is missing at the top, where it was once; or empty."""
     top = (error.name or "").partition(".")[0]
     if top not in ("pipeline", "components", "serving", "kubeflow"):
         return ""
@@ -51,7 +51,7 @@ def _moved(error: ModuleNotFoundError) -> str:
 
 
 def call(function: Callable[..., Any], who: str, *args: Any, failed: str = "failed") -> Any:
-    """Calls a user's function, of dotted path ``who``; a UserCodeError where it raises."""
+    """Calls a user's function, named ``who`` in errors; raises a UserCodeError where it raises."""
     try:
         return function(*args)
     except Exception as error:

@@ -39,10 +39,10 @@ class Oracle(keras_tuner.Oracle):
 
 
 class GridSearchOracle(oracles.GridSearchOracle):
-    """KerasTuner's, which forgets in a new process where in the grid it was."""
+    """KerasTuner's grid search, which otherwise forgets in a new process how far it was."""
 
     def continue_after(self, trial_id: str) -> None:
-        """Has the combination after a trial's be the next, which waits for the trial's end else."""
+        """Makes the combination after a trial's the next one, before that trial has ended."""
         self._populate_next.append(trial_id)
 
     def get_state(self) -> dict[str, object]:
@@ -59,10 +59,10 @@ class GridSearchOracle(oracles.GridSearchOracle):
 
 
 class Round(NamedTuple):
-    """Of one of Hyperband's brackets."""
+    """A round of one of Hyperband's brackets."""
 
     trials: int
-    epochs: int  # that each of them has by its end
+    epochs: int  # that each of the trials has at the end of the round
 
 
 def hyperband_brackets(oracle: oracles.HyperbandOracle) -> list[list[Round]]:
@@ -75,7 +75,7 @@ def hyperband_brackets(oracle: oracles.HyperbandOracle) -> list[list[Round]]:
 
 
 def is_chief() -> bool | None:
-    """Whether KerasTuner takes this machine for the chief; None: for the only one.
+    """Whether KerasTuner takes this machine for the chief; None where it is the only one.
 
     KerasTuner decides by the environment when a tuner is made, and tells it to nobody.
 

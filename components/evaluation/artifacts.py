@@ -20,7 +20,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-# None of what is not defined or was not computed, as JSON has no NaN.
+# None where it is not defined or was not computed, as JSON has no NaN.
 Number = Annotated[float | None, BeforeValidator(_finite)]
 
 
@@ -139,7 +139,7 @@ class Evaluation(_Record):
 
     @classmethod
     def read(cls, artifact: "Artifact") -> Self | None:
-        """That of ML Metadata's artifact; None where an older Evaluator wrote no file."""
+        """Reads it from Evaluator's artifact; None where an older Evaluator wrote no file."""
         try:
             text = remote.file(artifact.uri, cls.FILE).read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -173,7 +173,7 @@ class Verdict(_Record):
 
     @classmethod
     def read(cls, blessing: "Artifact") -> Self:
-        """That on ML Metadata's artifact; without any sentence where a stock Evaluator made it."""
+        """Reads it from the blessing; it has no sentences where a stock Evaluator blessed."""
         properties = blessing.custom_properties
         written = properties[cls.PROPERTY].string_value if cls.PROPERTY in properties else "{}"
         blessed = properties["blessed"].int_value == 1

@@ -21,8 +21,8 @@ from darkroom.components.evaluation.metrics import Group
 from darkroom.components.evaluation.tfma_metrics import TfmaMetrics
 from darkroom.serving import signatures
 
-TIMED_IMAGES = 8  # that take turns
-# Metrics of the whole and of slices, and of classes, with an interval whatever the thresholds.
+TIMED_IMAGES = 8  # that take turns in the requests that are timed
+# Metrics that have an interval whatever the thresholds: of the whole and of slices, of classes.
 _WITH_INTERVAL = ("accuracy", "recall")
 
 
@@ -87,7 +87,7 @@ class Candidate:
     def judge(self, trained_accuracy: float | None) -> Evaluation:
         """Reads what the pipeline wrote, and has the gate judge it, by Trainer's accuracy if known.
 
-        Raises a DarkroomError where a threshold names a class that doesn't exist.
+        Raises a DarkroomError where a threshold's class doesn't exist, or a metric is no number.
         """
         evaluation, size = self._evaluation, cost.size_mib(self._model)
         read = predictions.read(self._predictions_path, self._multi_label, list(evaluation.slices))

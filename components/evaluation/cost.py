@@ -8,15 +8,14 @@ from typing import NamedTuple
 
 from darkroom.serving import signatures
 
-# What a threshold can name.
-METRICS = ("latency_p50_ms", "latency_p99_ms", "size_mib")
+METRICS = ("latency_p50_ms", "latency_p99_ms", "size_mib")  # what a threshold can name
 # Requests of one image that are timed, and seconds after which no more are made.
 _REQUESTS, _SECONDS = 100, 5.0
 _UNTIMED = 3  # the first ones trace and allocate, or open connections
 
 
 class Times(NamedTuple):
-    """Of requests of one image each, in milliseconds."""
+    """How long requests of one image each took: percentiles in milliseconds."""
 
     p50_ms: float
     p99_ms: float
@@ -24,7 +23,7 @@ class Times(NamedTuple):
 
 
 def size_mib(folder: str) -> float:
-    """Of all files of a SavedModel, in MiB."""
+    """The size of all files of a SavedModel, in MiB."""
     return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 2**20
 
 
@@ -47,7 +46,7 @@ def time_requests(
     requests: int,
     seconds: float = math.inf,
 ) -> Times:
-    """Times ``requests`` calls of ``ask``, fewer where they take more than so many seconds."""
+    """Times ``requests`` calls of ``ask`` with the images in turn, but none after ``seconds``."""
     import numpy as np
 
     milliseconds: list[float] = []

@@ -55,7 +55,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 def _trained_accuracy(model: str, split: str) -> float | None:
-    """What Trainer measured of the exported epoch, where that was on the same examples."""
+    """The accuracy that Trainer measured after the exported epoch, if on the same examples."""
     if split != "eval":
         return None
     facts: description.TrainingFacts = read_json(Path(model) / description.FACTS_PATH)

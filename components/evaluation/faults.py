@@ -12,12 +12,11 @@ from darkroom.components.evaluation.metrics import Group, quoted
 # How far the exported model's accuracy may be from what Trainer measured on the same examples:
 # kernels of other batch sizes round otherwise, which turns an example or two.
 _PARITY, _PARITY_EXAMPLES = 0.02, 2
-# A class with so many examples that is never predicted at all was forgotten.
-_SOME = 5
+_SOME = 5  # a class with this many examples or more that is never predicted was forgotten
 # A model is called no better than chance where it is better by less than this share of the rest:
 # so far comes about every network of random weights, 97 of 100 on 180 digits.
 _CHANCE = 0.1
-# Classes are called mixed up where another order of them is right so much more often.
+# Classes are called mixed up where another order of them raises the accuracy by more than this.
 _MIXED_UP = 0.3
 
 

@@ -15,9 +15,9 @@ from darkroom.components.evaluation.measurements import Difference, Measured, to
 from darkroom.components.evaluation.metrics import Group, quoted
 from darkroom.components.evaluation.tfma_metrics import TfmaMetrics
 
-# Of so many examples a model that knows the class at all recognises some.
+# From this number of examples of a class on, a model that knows the class recognises some.
 _ENOUGH = 10
-# Of many groups that miss a threshold, so many have a sentence of their own.
+# How many groups that miss a threshold have a sentence of their own; the rest are counted.
 _SAID = 3
 _BOUNDS = ("min", "max", "max_drop", "max_rise")
 
@@ -83,7 +83,7 @@ class Gate:
         tfma_metrics: TfmaMetrics,
         costs: dict[str, float],
     ):
-        """Judges by these numbers; ``costs`` are by the names of ``cost.METRICS``."""
+        """Judges by these numbers; ``costs``, in ms and MiB, are by ``cost.METRICS``."""
         self._evaluation, self._costs = evaluation, costs
         self._measurements, self._tfma_metrics = measurements, tfma_metrics
         predictions = measurements.predictions
@@ -91,9 +91,9 @@ class Gate:
         self._multi_label = predictions.outcome.multi_label
 
     def judge(self, trained_accuracy: float | None) -> Judgement:
-        """All thresholds and faults, also against what Trainer measured, where that is known.
+        """Holds the model against all thresholds, faults, and Trainer's accuracy where known.
 
-        A DarkroomError: no such class as a threshold names, or no such metric of these classes.
+        Raises a DarkroomError where a threshold's class or metric doesn't exist for this model.
         """
         evaluation, measurements = self._evaluation, self._measurements
         judgement = Judgement(remarks=list(faults.other_classes(evaluation, measurements)))
@@ -160,7 +160,7 @@ class Gate:
             [(key, value)] = group.slice
             values = ", ".join(sorted(set(self._measurements.predictions.slices[key])))
             sentence += f" ({key} is {values}, never {value})"
-        # Of many groups, some may be too small; one that was asked for by its name may not.
+        # A group that "*" stands for may be too small; one that was asked for by its name may not.
         named = "*" not in (threshold.class_name, *threshold.slice.values())
         return limit.check(False if named else None, sentence, Measured(math.nan, examples))
 
@@ -201,7 +201,7 @@ class Gate:
             return limit.check(None, "", measured)
         difference = self._difference(name, group)
         if difference is None:
-            # Of other classes faults.other_classes tells.
+            # Where classes differ, faults.other_classes says so.
             unknown = f"{limit.subject} has nothing to be compared with in the baseline"
             return limit.check(None, unknown if self._same_classes else "", measured)
         drop = difference if limit.bound == "max_rise" else difference.reversed()

@@ -14,14 +14,11 @@ from darkroom.components.evaluation.predictions import Predictions
 
 # Draws of the bootstrap. The ends of a 95 % interval are then known to a twentieth of its width.
 _REPLICATES = 400
-# Of so many classes the confusion matrix is kept.
-_MOST_CLASSES = 100
-# Of a feature with more values these are shown.
-_SLICES = 100
-# How many images are named as mistakes, and as uncertain.
-_NAMED = 12
+_MOST_CLASSES = 100  # up to this number of classes the confusion matrix is kept
+_SLICES = 100  # how many values of a feature, the most frequent ones, are slices
+_NAMED = 12  # images that are named as mistakes, and as uncertain
 
-# Of the candidate alone, or of it and the baseline on what they have in common.
+# The candidate alone, or it and the baseline on the classes that both know.
 Models = Literal["candidate", "both"]
 
 
@@ -90,7 +87,7 @@ class Measurements:
         return int(self._support(group.slice)[self.classes.index(group.class_name)])
 
     def compared_examples(self, group: Group) -> int:
-        """How many of them are of classes that the baseline knows too."""
+        """How many of a group's examples are of classes that the baseline knows too."""
         compared = self.predictions.compared
         if compared is None or group.class_name not in (None, *self.predictions.common):
             return 0
@@ -99,13 +96,14 @@ class Measurements:
         return int(self._members(group.slice)[compared[2]].sum())
 
     def measure(self, name: str, group: Group, with_interval: bool = True) -> Measured:
+        """A metric of a group, of the candidate alone."""
         [[value]] = self._values(name, group, "candidate")
         ends = (math.nan, math.nan)
         if with_interval and not math.isnan(value):
             [drawn] = self._values(name, group, "candidate", _REPLICATES)
             ends = metrics.interval(drawn, self._confidence)
             if value in (0, 1) and ends == (value, value):
-                # A bootstrap knows nothing of what never happened; of so many draws without a
+                # A bootstrap knows nothing of what never happened; for these examples without a
                 # single failure (or success) this is the binomial distribution's own bound.
                 bound = ((1 - self._confidence) / 2) ** (1 / self.examples(group))
                 ends = (bound, 1.0) if value else (0.0, 1 - bound)
@@ -125,7 +123,7 @@ class Measurements:
     def _values(
         self, name: str, group: Group, models: Models, draws: int | None = None
     ) -> list[np.ndarray]:
-        """Of each of the models the metric, or that of the same draws: float64 [draws]."""
+        """The metric of each model, float64 [1], or of the same draws of examples, [draws]."""
         values = self._values_of(name, group.class_name is None, group.slice, models, draws)
         if group.class_name is not None:
             known = self.classes if models == "candidate" else self.predictions.common

@@ -1,7 +1,8 @@
 """The metrics of a classifier, exactly, from the scores of all examples: with NumPy alone.
 
-Each is computed for many weightings of the examples at once: with all weights 1 it is the metric
-itself, with random ones its bootstrap.
+Each is computed for many weightings of the examples at once, ``weights`` float64 [weightings,
+examples]: with all weights 1 it is the metric itself, with random ones its bootstrap. A metric of
+the whole gives float64 [weightings], one of each class [weightings, classes]; NaN: not defined.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,12 +13,10 @@ import numpy as np
 
 from darkroom.components.evaluation.artifacts import Bin
 
-# Numbers of classes of which one must be right; more classes than that there must be.
-_TOP = (3, 5)
-# Of the calibration error, as in Guo et al. 2017, https://arxiv.org/abs/1706.04599.
+_TOP = (3, 5)  # top-k accuracies: one of the k best must be right, of more than k classes
+# Bins of the calibration error, as in Guo et al. 2017, https://arxiv.org/abs/1706.04599.
 _BINS = 10
-# What a replicate of all examples may take of memory at a time, in bytes.
-_CHUNK = 2**26
+_CHUNK = 2**26  # bytes of memory that replicates which are computed together may take
 
 
 Slice = tuple[tuple[str, str], ...]  # features and their values
@@ -30,7 +29,7 @@ class Group(NamedTuple):
     slice: Slice = ()
 
     def subject(self, metric: str) -> str:
-        """In words, such as ``recall of 'pear' where camera is old``."""
+        """The group's metric in words, such as ``recall of 'pear' where camera is old``."""
         of_class = f" of {quoted(self.class_name)}" if self.class_name is not None else ""
         where = " and ".join(f"{key} is {value}" for key, value in self.slice)
         return f"{metric}{of_class}" + (f" where {where}" if where else "")
@@ -51,10 +50,10 @@ class Outcome:
         multi_label: bool = False,
         predicted: np.ndarray | None = None,
     ):
-        """Takes what is known of each example, each an array [examples, classes].
+        """Takes arrays [examples, classes]: ``truth`` is 0 or 1, ``scores`` float64 from 0 to 1.
 
-        ``predicted``, 0 or 1 as ``truth``, is by default the best class or, multi-label, all above
-        0.5; of scores that are no numbers none.
+        ``predicted``, 0 or 1 too, is by default the best class or, multi-label, all above 0.5;
+        none where scores are no numbers.
         """
         self.truth, self.scores = np.asarray(truth, float), scores
         self.multi_label = multi_label
@@ -84,7 +83,7 @@ class Outcome:
         return hits
 
     def part(self, examples: np.ndarray, classes: list[int] | None = None) -> "Outcome":
-        """Of some examples, and of some of the classes; an answer of another class stays wrong."""
+        """Takes some examples, bool [examples], and classes; other classes' answers stay wrong."""
         arrays = [array[examples] for array in (self.truth, self.scores, self.predicted)]
         if classes is not None:
             arrays = [array[:, classes] for array in arrays]
@@ -92,13 +91,11 @@ class Outcome:
         return Outcome(truth, scores, self.multi_label, predicted)
 
 
-# Weights are float64 [weightings, examples]. A metric of the whole is float64 [weightings], one
-# of each class [weightings, classes]; what is not defined is NaN.
-Metric = Callable[[Outcome, np.ndarray], np.ndarray]
+Metric = Callable[[Outcome, np.ndarray], np.ndarray]  # from weights, as said above
 
 
 def accuracy(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
-    """Share of examples, or of multi-label data of answers, that are right."""
+    """Share of examples, or with multi-label data of answers, that are right."""
     return _mean(outcome.right, weights)
 
 
@@ -145,7 +142,7 @@ def auc(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
     """Mean of ``auc_of_classes`` over the classes that have examples."""
     areas = auc_of_classes(outcome, weights)
     if areas.shape[1] == 2 and not outcome.multi_label:
-        # One is the other's mirror, but for ties by rounding: as scikit-learn, the second.
+        # The areas of two classes differ by rounding at most; scikit-learn takes the second.
         areas = areas[:, 1:]
     defined = ~np.isnan(areas)
     return _divide(np.where(defined, areas, 0).sum(axis=1), defined.sum(axis=1))
@@ -153,7 +150,7 @@ def auc(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
 
 def _top_accuracy(number: int, outcome: Outcome, weights: np.ndarray) -> np.ndarray:
     of_truth = (outcome.truth * outcome.scores).sum(axis=1, keepdims=True)
-    # Of equal scores the first class is the better one, as argmax has it.
+    # Of classes with equal scores the first is the better one, as argmax has it.
     places = np.arange(outcome.scores.shape[1])
     place = outcome.truth.argmax(axis=1)[:, np.newaxis]
     equal = (outcome.scores == of_truth) & (places < place)
@@ -162,13 +159,13 @@ def _top_accuracy(number: int, outcome: Outcome, weights: np.ndarray) -> np.ndar
     return _mean(among * 1.0, weights)
 
 
-# All are hits divided by a mean of how often a class is predicted and how often it is true, of
-# which the prediction's share is this.
+# Each is hits divided by a weighted mean of how often a class is predicted and how often it is
+# true; this is the weight of how often it is predicted.
 _OF_PREDICTED = {"precision": 1.0, "recall": 0.0, "f1": 0.5}
 
 
 def _terms(name: str, outcome: Outcome, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each class what is divided, float64 [weightings, classes]."""
+    """What is divided for each class, and by what: both float64 [weightings, classes]."""
     share = _OF_PREDICTED[name]
     mean = share * outcome.predicted + (1 - share) * outcome.truth
     return weights @ outcome.hits, weights @ mean
@@ -183,7 +180,7 @@ def _averaged(name: str, kind: str, outcome: Outcome, weights: np.ndarray) -> np
     if kind == "micro":
         return _divide(hits.sum(axis=1), total.sum(axis=1), otherwise=0)
     support = weights @ outcome.truth
-    # Of several labels scikit-learn takes all, else those that are true or predicted.
+    # As scikit-learn: all classes of multi-label data, else those that are true or predicted.
     counted = (support + weights @ outcome.predicted > 0) | outcome.multi_label
     shares = support if kind == "weighted" else counted.astype(float)
     values = np.where(counted, _divide(hits, total, otherwise=0), 0)
@@ -204,15 +201,15 @@ OVERALL: dict[str, Metric] = {
     },
 }
 OF_CLASSES: dict[str, Metric] = {
-    "precision": partial(_of_classes, "precision", 0),  # of one that is never predicted
-    "recall": partial(_of_classes, "recall", np.nan),  # of one without examples
+    "precision": partial(_of_classes, "precision", 0),  # 0: it is never predicted
+    "recall": partial(_of_classes, "recall", np.nan),  # NaN: it has no examples
     "f1": partial(_of_classes, "f1", 0),
     "auc": auc_of_classes,
 }
 
 
 def names(classes: int, multi_label: bool) -> list[str]:
-    """The metrics of the whole that say something about so many classes."""
+    """The metrics of the whole that say something about this number of classes."""
     left_out = {f"top_{number}_accuracy" for number in _TOP if multi_label or number >= classes}
     if not multi_label:  # all the same as the accuracy
         left_out |= {"micro_precision", "micro_recall", "micro_f1"}
@@ -245,7 +242,7 @@ def replicates(
 
 
 def interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """The ends between which that share of the replicates lies; NaN where none is defined."""
+    """Ends between which the share ``confidence`` of [draws] values lies; NaN if all are."""
     if np.isnan(values).all():
         return float("nan"), float("nan")
     low, high = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
@@ -253,7 +250,7 @@ def interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
 
 
 def calibration(outcome: Outcome) -> Iterator[Bin]:
-    """Of each bin of scores that has any: its ends, how many, their mean and share of right."""
+    """Each bin that has scores: its ends, and the number, mean score and accuracy of answers."""
     bins, scores, right = _answers(outcome)
     usable = np.isfinite(scores)
     for number in np.unique(bins[usable]):

@@ -6,7 +6,7 @@ from darkroom.components.evaluation.artifacts import Verdict
 
 
 def read(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     verdict = Verdict.read(outputs["blessing"])
     status.blessed, status.metrics = verdict.blessed, verdict.metrics
     status.reasons, status.remarks = verdict.reasons, verdict.remarks

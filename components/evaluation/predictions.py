@@ -35,7 +35,7 @@ class Predictions:
     labels: list[str]  # as in a|b where data are multi-label
     contents: np.ndarray  # int64 [examples], hashes of the pixels
     filenames: list[str]  # empty where they are not known
-    slices: dict[str, np.ndarray]  # of each feature that slices, str [examples]
+    slices: dict[str, np.ndarray]  # values of each slicing feature, str [examples]
     baseline_classes: list[str]  # empty where there is no baseline
     baseline: Outcome | None  # of the same examples, its classes in its own order
 
@@ -45,9 +45,9 @@ class Predictions:
 
     @cached_property
     def compared(self) -> tuple[Outcome, Outcome, np.ndarray] | None:
-        """Both models' outcomes on the examples of classes that both know, and which those are.
+        """Both models' outcomes on examples of classes that both know, and which: bool [examples].
 
-        An answer that only one could give is wrong. None where less than two classes are common.
+        An answer that only one could give is wrong. None where fewer than two classes are common.
         """
         if self.baseline is None or len(self.common) < 2:
             return None
@@ -62,13 +62,13 @@ class Predictions:
 
 
 def cut(slices: dict[str, list[float]]) -> tfma.extractors.Extractor:
-    """Puts ranges in place of the numbers of features that are to be sliced at some edges."""
+    """Replaces the numbers of features by ranges, where ``slices`` has their edges."""
     transform = beam.Map(_cut, {key: edges for key, edges in slices.items() if edges})
     return tfma.extractors.Extractor("CutFeatures", "CutFeatures" >> transform)
 
 
 def ranges(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
-    """``below 64``, ``64 to 128``, ``128 or more``: bytes of the same shape as the numbers."""
+    """From floats to ``below 64``, ``64 to 128``, ``128 or more``: bytes of the same shape."""
     written = [text(edge) for edge in edges]
     between = [f"{low} to {high}" for low, high in itertools.pairwise(written)]
     names = [f"below {written[0]}", *between, f"{written[-1]} or more", "no number"]

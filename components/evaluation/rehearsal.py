@@ -26,7 +26,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
         """Leaves an evaluation of ten examples; what it says of the network is of no interest.
 
-        A DarkroomError on a metric, its arguments, a slice, or a threshold's class that can't be.
+        Raises a DarkroomError where a metric, its arguments, a slice or a threshold's class fails.
         """
         self._log_startup(inputs, outputs, properties)
         config = RehearsalSettings.unpack(properties["custom_config"])

@@ -49,7 +49,7 @@ def eval_config(
             spec.aggregate.micro_average = True  # each answer counts as an example
         same = classes == baseline_classes
         if not (same or (not metric.per_class and set(classes) == set(baseline_classes))):
-            # A number means another class to the baseline.
+            # The baseline numbers its classes otherwise, so that it can't be compared.
             spec.model_names.append(tfma.CANDIDATE_KEY)
         specs.append(spec)
     slices = [tfma.SlicingSpec(feature_keys=keys) for keys in sorted(_sliced_by(evaluation))]
@@ -65,7 +65,7 @@ def eval_config(
 
 
 def check(chosen: Mapping[str, sections.TfmaMetric]) -> None:
-    """Raises DarkroomError on a metric of ``evaluation.metrics`` that nobody has."""
+    """Raises a DarkroomError where a metric of ``evaluation.metrics`` doesn't exist."""
     import keras
 
     for name, metric in chosen.items():

@@ -10,7 +10,7 @@ from darkroom.components.evaluation.metrics import Group, quoted
 
 
 def check(evaluation: Evaluation) -> None:
-    """A ValueError where a threshold's metric or bounds, or an own metric's name, can't be."""
+    """Raises a ValueError where a threshold's metric or bounds, or a metric's name, are wrong."""
     for number, threshold in enumerate(evaluation.thresholds):
         _check_metric(f"evaluation: thresholds.{number}", threshold, evaluation)
     standard = {*metrics.OVERALL, *metrics.OF_CLASSES, *cost.METRICS, "example_count"}
@@ -58,7 +58,7 @@ def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> N
 
 
 def require_metric(threshold: Threshold, classes: int, multi_label: bool) -> None:
-    """Raises DarkroomError on a metric that says nothing of so many classes."""
+    """Raises a DarkroomError where a metric says nothing about this number of classes."""
     name, known = threshold.metric, metrics.names(classes, multi_label)
     if threshold.class_name is None and name in metrics.OVERALL and name not in known:
         kind = "labels" if multi_label else "classes"

@@ -5,7 +5,7 @@ import tensorflow as tf
 from darkroom.serving.codecs.image_header import EXIF_AT, PNG_BIT_DEPTH_AT
 
 _EXIF_SEARCHED = 4096  # bytes; the orientation is among a camera's first entries
-_ORIENTATION_TAG = 0x0112
+_ORIENTATION_TAG = 0x0112  # EXIF's number for it
 _HEAD = 32  # bytes that tell which decoder is needed
 
 # What few images need stays a call in the graph. Inlined, each of its operations would cost every

@@ -34,7 +34,7 @@ _BATCH_IMAGES = 256
 _BATCH_BYTES = 16 * 2**20
 # An image that is in two splits is wanted in the later one, which measures the model.
 _SPLITS = ("train", "eval", "test")
-_HASH_BUCKETS = 10_000
+_HASH_BUCKETS = 10_000  # so a split's share is exact to a ten-thousandth
 _SEPARATOR = signatures.LABEL_SEPARATOR.encode()
 # Tags of outputs beside the splits.
 _QUARANTINE, _COUNTS = "quarantine", "counts"
@@ -54,8 +54,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def Do(self, inputs: _Artifacts, outputs: _Artifacts, properties: Mapping[str, str]) -> None:
         """Inspects all splits in one pass.
 
-        A DarkroomError: more than ``data.max_corrupt_fraction`` can't be used; or images are in two
-        splits and ``data.leaks`` is ``fail``.
+        Raises a DarkroomError where more than ``data.max_corrupt_fraction`` can't be used, or where
+        images are in two splits and ``data.leaks`` is ``fail``.
         """
         self._log_startup(inputs, outputs, properties)
         [examples] = outputs["examples"]
@@ -269,7 +269,7 @@ def _check(report: InspectionReport, data: IngestionSettings) -> None:
 
 
 def _files(pattern: str) -> list[tuple[str, int, float, float]]:
-    """With sizes, and the shares of all bytes that are before and after each file."""
+    """Files with their sizes in bytes, and shares of all bytes up to their begin and end."""
     [match] = FileSystems.match([pattern])
     files = sorted((file.path, file.size_in_bytes) for file in match.metadata_list)
     ends = np.cumsum([size for _, size in files], dtype=float)
@@ -282,7 +282,7 @@ def _files(pattern: str) -> list[tuple[str, int, float, float]]:
 
 
 class _TFRecordSink(filebasedsink.FileBasedSink):
-    """For framed records, many in an element; WriteToTFRecord's can't leave out an empty file."""
+    """Writes framed records, many in an element; WriteToTFRecord's sink writes empty files, too."""
 
     def write_encoded_record(self, file_handle: IO[bytes], encoded_value: bytes) -> None:
         file_handle.write(encoded_value)

@@ -30,7 +30,7 @@ class Header(NamedTuple):
 
 
 def read_header(encoded: bytes) -> Header:
-    """The header of an image that the transform graph can decode; else an ImageError."""
+    """The header of an image; raises an ImageError where the transform graph can't decode it."""
     if image_header.pixels(encoded) > image_header.MAX_PIXELS:  # of an animation all frames
         raise ImageError("too many pixels")
     image = open_image(encoded, DECODABLE)
@@ -43,7 +43,7 @@ def read_header(encoded: bytes) -> Header:
 
 
 def open_image(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:
-    """Pillow's image, not decoded yet, of one of these formats; else an ImageError."""
+    """Pillow's image, not decoded yet; raises an ImageError where it has none of the formats."""
     if not encoded:
         raise ImageError("empty")
     try:

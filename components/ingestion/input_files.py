@@ -19,7 +19,7 @@ class InputFiles(NamedTuple):
 
 
 def resolve(folder: str, input_config: str) -> InputFiles:
-    """The newest span of TFX's Input (JSON) in a folder; a ValueError unless all splits have it."""
+    """The newest span of TFX's Input (JSON); raises a ValueError unless all splits have it."""
     config = example_gen_pb2.Input()
     proto_utils.json_to_proto(input_config, config)
     processor = input_processor.FileBasedInputProcessor(folder, config.splits, None)

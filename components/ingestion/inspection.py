@@ -9,9 +9,8 @@ import tensorflow as tf
 from darkroom.components.ingestion import image_formats
 from darkroom.components.ingestion.decoding import decode
 
-# Images that are decoded at the same time; each is held as float32 meanwhile.
-_PARALLEL = 4
-# Of height, width, brightness, contrast and content hash.
+_PARALLEL = 4  # images decoded at the same time; each is held as float32 meanwhile
+# Types of height, width, brightness, contrast and content hash.
 _DTYPES = (tf.int32, tf.int32, tf.float32, tf.float32, tf.int64)
 
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from darkroom.components.ingestion.inspection_report import InspectionReport, SplitReport
 
-# Of each kind so many are named; all that can't be used are in quarantine.
-_NAMED = 10
+_NAMED = 10  # faults named of each kind; all images that can't be used are in quarantine
 
 
 class InspectionCounts:
@@ -46,13 +45,14 @@ class InspectionCounts:
         return sum(len(rows) for rows in self._rows.values())
 
     def packed(self) -> "InspectionCounts":
-        """The same in less memory: 16 bytes per image."""
+        """These counts in less memory: 16 bytes per image."""
         for split, rows in self._rows.items():
             self._arrays[split].append(np.array(rows, np.int64).reshape(-1, 2))
         self._rows.clear()
         return self
 
     def contents(self) -> np.ndarray:
+        """The hashes of all images' pixels, int64 [images]."""
         arrays = [array[:, 0] for of_split in self._arrays.values() for array in of_split]
         return np.concatenate([np.empty(0, np.int64), *arrays])
 

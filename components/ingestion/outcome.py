@@ -5,7 +5,7 @@ from darkroom.components.ingestion.inspection_report import InspectionReport
 
 
 def read(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     uri = outputs["examples"].uri
     report = InspectionReport.read(uri)
     status.inspection = report.model_dump(exclude_unset=True)

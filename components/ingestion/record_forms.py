@@ -31,9 +31,9 @@ class LabelledImage(NamedTuple):
 def read(record: bytes, data: IngestionSettings) -> LabelledImage:
     """An example in one of the forms of ``data.form``.
 
-    Pixels become PNG files, which loses nothing of uint8, and less than 1/65535 of floats. An
-    ImageError says why this one can't be used; where the label's type is wrong, and so of all
-    examples, it is a DarkroomError.
+    Pixels become PNG files, which loses nothing of uint8, and less than 1/65535 of floats. Raises
+    an ImageError where this one can't be used, and a DarkroomError where the label's type is
+    wrong, as it is in all examples then.
     """
     try:
         values = tfrecord.decode_example(record)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Architecture(NamedTuple):
-    """What has to be known before it is built."""
+    """What has to be known of an architecture before it is built."""
 
     pixels: str  # signed: [-1, 1]; bytes: [0, 255], scaled inside; imagenet: by mean and deviation;
     # bgr: [0, 255] without the mean, blue first

@@ -38,9 +38,9 @@ class ServingModel(tf.Module):
         resources = (tf.Variable, tf.saved_model.experimental.TrackableResource)
         tracked = tf.train.TrackableView(model).descendants()
         self.others = [child for child in tracked if isinstance(child, resources)]
-        # Its resources are tracked, or saving fails.
+        # The graph's resources must be tracked, or saving fails.
         self.preprocess, self.resources = transform_graph(transform)
-        # For weights.load: which of the variables are backbone and classifier, in their order.
+        # weights.load reads here which variables are backbone and classifier, in order.
         own = [layer for layer in model.layers if layer.name in parts.NAMES]
         self.parts = [[weight.value for weight in part.weights] for part in own]
         self.contract = {"classes": classes, "multi_label": head == "multi-label"}
@@ -61,20 +61,20 @@ class ServingModel(tf.Module):
 
     @tf.function(autograph=False)
     def serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Encoded images, string [batch], to class names and scores [batch, num_classes]."""
+        """From encoded images, string [batch], to classes and scores, [batch, num_classes] both."""
         raw = {features.IMAGE_KEY: image_bytes[:, tf.newaxis]}
         return self._predict(self.preprocess(raw)[features.IMAGE])
 
     @tf.function(autograph=False)
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialised tf.Examples, string [batch], to the same; the label may be missing."""
+        """From serialised tf.Examples, string [batch], to the same; the label may be missing."""
         spec = {features.IMAGE_KEY: self._raw_spec[features.IMAGE_KEY]}
         raw = tf.io.parse_example(examples, spec)
         return self._predict(self.preprocess(raw)[features.IMAGE])
 
     @tf.function(autograph=False)
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialised tf.Examples, string [batch], to the label, for TFMA."""
+        """From serialised tf.Examples, string [batch], to the label, for TFMA."""
         raw = tf.io.parse_example(examples, self._raw_spec)
         return {features.LABEL: preprocessing.target(self.preprocess(raw), len(self._classes))}
 

@@ -25,7 +25,7 @@ from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import parts, weights
 from darkroom.components.networks.architectures import ARCHITECTURES
 
-# Of inputs: 20 batches of 64 CIFAR-10 images, one of 32 images of 224 by 224.
+# Input values: 20 batches of 64 CIFAR-10 images, one of 32 images of 224 by 224.
 _VALUES_PER_EXECUTION = 2**22
 _OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -80,7 +80,7 @@ def _outputs(config: NetworkSettings, num_classes: int) -> int:
 
 
 def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """A network's input, and what ``model.input_layer`` makes of it; or an error of that layer."""
+    """A network's input, and what ``model.input_layer`` makes of it; raises that layer's errors."""
     images = keras.Input(_shape(config), name="image")
     path = config.model.input_layer
     if path is None:
@@ -200,7 +200,7 @@ def application(config: NetworkSettings, num_classes: int) -> keras.Model:
 
 @keras.saving.register_keras_serializable("darkroom")
 class _Pixels(keras.layers.Layer):
-    """Images in [0, 1] to the range that an architecture was made for."""
+    """Scales images from [0, 1] to the range that an architecture was made for."""
 
     # Mean and deviation of ImageNet's pixels in [0, 1], as in keras.applications' "torch" mode;
     # the means in [0, 255] of its "caffe" mode.
@@ -261,10 +261,10 @@ class _Smoothed(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("darkroom")
 class SmoothedCrossentropy(_Smoothed):
-    """Of integer labels and logits, for which Keras's has no label smoothing."""
+    """Cross-entropy of integer labels and logits with label smoothing, which Keras's lacks."""
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """Labels int [batch], logits float32 [batch, num_classes], to float32 [batch]."""
+        """From labels int [batch] and logits float32 [batch, num_classes] to float32 [batch]."""
         exact = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
         if not self.label_smoothing:
             return exact
@@ -275,10 +275,10 @@ class SmoothedCrossentropy(_Smoothed):
 
 @keras.saving.register_keras_serializable("darkroom")
 class SmoothedBinaryCrossentropy(_Smoothed):
-    """Of yes or no to each class; each can be weighted, where Keras's has a mean."""
+    """Cross-entropy of yes or no to each class, which weights can tell apart; Keras's is a mean."""
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """Labels 0 or 1 [batch, outputs] (or [batch] of one), and logits, to the logits' shape."""
+        """From labels 0 or 1, [batch, outputs] or [batch], and logits to the logits' shape."""
         y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))
         y_true = y_true * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
         return keras.ops.softplus(y_pred) - y_true * y_pred
@@ -289,8 +289,8 @@ def _binary_accuracy(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> ke
 
 
 def _steps_per_execution(model: keras.Model, training: sections.Training) -> int:
-    """As configured, or less: Keras runs whole executions only, one must divide an epoch."""
-    # Of large inputs a step takes long enough by itself, and an interruption waits for its end.
+    """The number configured, or less: Keras runs whole executions only, so it divides an epoch."""
+    # With large inputs a step takes long enough by itself, and an interruption waits for its end.
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return 1  # Keras 3.8's loop of steps fails in TensorFlow where an iterator has replicas
     values = training.batch_size * math.prod(model.input_shape[1:])

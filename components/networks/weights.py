@@ -17,7 +17,7 @@ def load(model: keras.Model, source: str) -> None:
     """Sets the weights of a network's backbone, and of its classifier where that fits.
 
     ``source`` is a ``.weights.h5`` or ``.keras`` file of a model of ``models``, or of a backbone
-    alone, or the folder of a pushed version. A DarkroomError where it isn't there, or doesn't fit.
+    alone, or the folder of a pushed version. Raises a DarkroomError where it is missing or unfit.
     """
     backbone = model.get_layer(parts.BACKBONE)
     classifier = model.get_layer(parts.CLASSIFIER)
@@ -59,7 +59,7 @@ def _pushed(folder: str) -> list[list[np.ndarray]]:
 
 
 def _load_h5(model: keras.Model, backbone: keras.Model, source: str) -> None:
-    """The whole model's, the backbone's, or an architecture's of keras.applications in it."""
+    """Loads a file of the whole model, its backbone, or a keras.applications network in that."""
     architectures = [layer for layer in backbone.layers if isinstance(layer, keras.Model)]
     reasons = []
     for part in (model, backbone, *architectures):
@@ -82,7 +82,7 @@ def _load_h5(model: keras.Model, backbone: keras.Model, source: str) -> None:
 
 
 def _reason(warning: str) -> str | None:
-    """What Keras says of layers that it left out, without their values; None of logits alone."""
+    """Says which layers Keras left out, without values; None where that is only the logits."""
     left_out = compat.left_out(warning)
     if left_out.layers == {"logits"}:
         return None

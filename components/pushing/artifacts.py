@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Latency(BaseModel, frozen=True):
-    """Of requests of one image each, in milliseconds."""
+    """How long requests of one image each took: percentiles in milliseconds."""
 
     p50_ms: float
     p99_ms: float

@@ -20,7 +20,7 @@ def pushed(pushed_model: "Artifact") -> str | None:
 
 
 def read_validation(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     validation = ServingValidation.read(outputs["blessing"])
     status.serving_reasons = validation.reasons
     if validation.reasons or validation.measured is None:
@@ -31,7 +31,7 @@ def read_validation(status: Status, outputs: Outputs) -> str:
 
 
 def read_pushed(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     folder = pushed(outputs["pushed_model"])
     if folder is None:
         return "not pushed"

@@ -23,8 +23,8 @@ from darkroom.serving import pushed_files
 from darkroom.serving.client import Client, GrpcClient, RequestFailed, RestClient
 from darkroom.serving.predictor import Prediction, Predictor
 
-# Of scores over the wire and in this process; kernels for other batch sizes differ in the last
-# bits of a float32.
+# How far scores over the wire may be from this process's: kernels for other batch sizes differ in
+# the last bits of a float32.
 TOLERANCE = 1e-4
 # As TFX's InfraValidator marks its blessing, for whoever reads it.
 _BLESSED = "blessed"

@@ -47,7 +47,7 @@ class ValidationServer(NamedTuple):
 def running(folder: str, batching: str, seconds: float) -> Iterator[ValidationServer]:
     """Starts TensorFlow Serving's server, or else darkroom's, with a model; stops it in every case.
 
-    ``batching`` are its parameters. ServerFailed where the model isn't loaded in so many seconds.
+    ``batching`` are its parameters. Raises ServerFailed where it hasn't loaded in ``seconds``.
     """
     name = BINARY if shutil.which(BINARY) else "darkroom's model server"
     program = (

@@ -24,7 +24,7 @@ _CHUNK = 2**20  # bytes
 
 
 class VersionFolder:
-    """On a local disk, where a version comes to its place by its new name, under a lock."""
+    """A model's versions on a local disk: one comes to its place by renaming, under a lock."""
 
     def __init__(self, base: str):
         self.base, self._beside = base, os.path.dirname(base)
@@ -35,7 +35,7 @@ class VersionFolder:
         return [path.name for path in rollout.versions(self._path)]
 
     def current(self) -> Rollout | None:
-        """Which of them are served; None where nothing says so; RolloutError where it's damaged."""
+        """Which versions are served; None: no file says so; raises RolloutError if that is bad."""
         return rollout.read(self._path)
 
     def note(self, version: str) -> VersionNote | None:
@@ -57,7 +57,7 @@ class VersionFolder:
                 version = int(versions[0])
             else:
                 now = time.time()
-                # Also those of what a killed push left in a bucket.
+                # The numbers of what a killed push left in a bucket count, too.
                 numbers = [int(name) for name in remote.names(self.base) if name.isdecimal()]
                 version = rollout.next_number(numbers, current, now)
                 self._place(source, version, note.numbered(version, now, fingerprint))
@@ -101,7 +101,7 @@ class VersionFolder:
 
 
 class _BucketFolder(VersionFolder):
-    """In a bucket, where nothing can be renamed in one step, locked or synced.
+    """A model's versions in a bucket, where nothing can be renamed in one step, locked or synced.
 
     The model config file, replaced as a whole, names whole versions only; who takes the newest
     folder may try too early, and tries again. Two pushes at a time are not kept apart.

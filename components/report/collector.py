@@ -33,10 +33,9 @@ if TYPE_CHECKING:
     from ml_metadata.proto.metadata_store_pb2 import Artifact
 
 T = TypeVar("T")
-# Pictures of the training images: of each class two where there is room.
+# Pictures of training images: in all, and of each class where there is room.
 _EXAMPLES, _OF_EACH_CLASS = 24, 2
-# Images that are shown as they come and as the network gets them.
-_PREPROCESSED = 6
+_PREPROCESSED = 6  # images that are shown as they come and as the network gets them
 
 
 def collect(
@@ -47,10 +46,11 @@ def collect(
     nodes: list[lineage.Node],
     failure: facts.Failure | None = None,
 ) -> facts.Facts:
-    """The facts of a run, as far as it got; the pictures are written below ``folder``.
+    """Collects the facts of a run, as far as it got; writes their pictures below ``folder``.
 
-    ``run`` is its name in ML Metadata, ``config`` the whole tree, ``artifacts`` by the keys of
-    ``report.component.Report``, ``nodes`` none without a store, ``failure`` what ended the run.
+    ``run`` is the run's name in ML Metadata, ``config`` the whole configuration. ``artifacts`` have
+    the keys of ``report.component.Report``; ``nodes`` are empty where ML Metadata can't be asked.
+    ``failure`` says what ended the run, if anything did.
     """
     (folder / results.PICTURES_FOLDER).mkdir(parents=True, exist_ok=True)
     sections = _Sections(folder, config, artifacts)

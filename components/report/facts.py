@@ -55,7 +55,7 @@ class Feature(TypedDict):
 
 
 class Data(TypedDict):
-    """Of ImportExampleGen, StatisticsGen and ExampleValidator."""
+    """What ImportExampleGen, StatisticsGen and ExampleValidator say of the data."""
 
     splits: dict[str, Split]
     inspection: dict[str, object]
@@ -65,14 +65,14 @@ class Data(TypedDict):
 
 
 class Preprocessing(TypedDict):
-    """Of Transform."""
+    """What Transform does to images."""
 
     settings: dict[str, object]
     pictures: list[dict[str, str]]  # label, the picture before and after
 
 
 class Search(TypedDict):
-    """Of Tuner."""
+    """What Tuner's search came to."""
 
     objective: str
     rows: list[dict[str, object]]  # trials, best first, failed ones last
@@ -81,7 +81,7 @@ class Search(TypedDict):
 
 
 class Training(TypedDict):
-    """Of Trainer."""
+    """How Trainer's training went."""
 
     history: History  # in JSON None where it was no number
     exported_epoch: int  # from 0
@@ -101,20 +101,20 @@ class Model(TypedDict):
 
 
 class Answer(artifacts.Answer, frozen=False):
-    """Of Evaluator's answers, with a picture of the image."""
+    """One of Evaluator's answers, with a picture of the image."""
 
     picture: str | None = None
 
 
 class Evaluation(artifacts.Evaluation):
-    """Of Evaluator: its ``evaluation.json``, with pictures."""
+    """Evaluator's ``evaluation.json``, with pictures."""
 
     mistakes: Sequence[Answer] = []
     uncertain: Sequence[Answer] = []
 
 
 class Serving(TypedDict, total=False):
-    """Of ServingValidator; only ``reasons`` where its server didn't come up."""
+    """What ServingValidator measured; only ``reasons`` where its server didn't come up."""
 
     reasons: list[str]
     server: str

@@ -17,10 +17,8 @@ from darkroom.components.report import markdown, plots, views
 from darkroom.components.report.facts import Facts
 
 _TEMPLATE = "report.html.jinja"
-# Reasons of the verdict before the rest is folded.
-_REASONS = 5
-# Pictures up to so many pixels are enlarged with their pixels sharp.
-_SMALL = 96
+_REASONS = 5  # reasons of the verdict before the rest is folded
+_SMALL = 96  # pictures up to this number of pixels are enlarged with their pixels sharp
 
 
 def write(facts: Facts, folder: Path) -> None:

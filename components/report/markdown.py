@@ -7,8 +7,7 @@ from darkroom.components.evaluation.metrics import OVERALL
 from darkroom.components.report import views
 from darkroom.components.report.facts import Data, Evaluation, Facts, Search, Training
 
-# A table of more rows is folded.
-LONG = 20
+LONG = 20  # a table of more rows is folded
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 _METRICS = ("accuracy", "loss", "macro_f1", "weighted_f1", "micro_f1", "auc", "calibration_error")
 

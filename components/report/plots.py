@@ -25,7 +25,7 @@ from darkroom.components.report import views
 from darkroom.components.report.facts import Distribution, Split, Training
 from darkroom.components.training.model_run import History
 
-# Up to so many classes: numbers in the cells of a confusion matrix, and an SVG.
+# Up to this number of classes a confusion matrix has numbers in its cells, and is an SVG.
 MOST_NUMBERED, MOST_DRAWN = 20, 30
 
 _BLUE, _VERMILION, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -34,7 +34,7 @@ _STROKES = ("-", "--", "-.", ":")
 _HATCHES = ("", "////", "....", "xxxx")
 _CURVES = {"loss": "Loss", "accuracy": "Accuracy", "learning_rate": "Learning rate"}
 _GROUND, _INK, _FAINT = "#fbfaf8", "#33312e", "#d9d6d0"
-# From nothing to all, ever darker.
+# Shares from 0 to 1, ever darker.
 _SHARES = LinearSegmentedColormap.from_list("shares", [_GROUND, "#a9cde2", _BLUE, "#00304d"])
 _Look = dict[str, Any]  # keywords of Matplotlib's
 _INCH = 72  # points
@@ -130,7 +130,7 @@ def confusion(matrix: Sequence[Sequence[int]] | None, classes: list[str]) -> str
 
 
 def calibration(bins: Sequence[Bin]) -> str:
-    """How often the model is right, by how sure it is; bars: how many examples; maybe empty."""
+    """How often the model is right by how sure it is, with bars of examples; empty without."""
     if not bins:
         return ""
     with rc_context(_STYLE):

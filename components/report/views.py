@@ -16,11 +16,11 @@ from darkroom.components.tuning import trial_table
 from darkroom.components.tuning.tuner_results import TrialRow
 
 NOTHING = "–"
-# Of our own metrics: whether more of a user's is better nobody has said.
+# Only our own metrics: nobody has said whether more of a user's is better.
 _KNOWN = {*OVERALL, *OF_CLASSES}
 _LOWER_IS_BETTER = {"loss", "calibration_error"}
 _OF_ROWS = ("precision", "recall", "f1")
-# Of a slice; more columns than that nobody reads.
+# Metrics of a slice; nobody reads more columns than that.
 _OF_SLICES = ("accuracy", "macro_f1", "auc", "loss")
 _WRITTEN = {"auc": "AUC", "f1": "F1"}
 # A threshold's bound in words, before its limit.
@@ -126,7 +126,7 @@ def hyperparameters(search: Search) -> dict[str, str]:
 
 
 def trial(row: Mapping[str, object]) -> TrialRow:
-    """A trial, of its row in a report's facts."""
+    """Reads a trial from its row in a report's facts."""
     return TrialRow.of(row)
 
 
@@ -158,15 +158,15 @@ def _class_row(name: str, metrics: Mapping[str, MetricRow]) -> ClassRow:
 
 
 def slice_metrics(evaluation: Evaluation) -> list[str]:
-    """The metrics of which slices have a column."""
+    """The metrics that have a column in the table of slices."""
     names = {row.metric for row in evaluation.metrics if row.slice}
     return [name for name in _OF_SLICES if name in names]
 
 
 def slice_rows(evaluation: Evaluation) -> list[tuple[list[str], bool | None]]:
-    """For each slice name, examples, ``slice_metrics``, the accuracy's interval.
+    """A row for each slice: name, examples, ``slice_metrics``, the accuracy's interval.
 
-    And whether that is wholly below the accuracy of all; None: there is none.
+    With each, whether that interval is wholly below the accuracy of all; None: there is none.
     """
     slices: dict[str, dict[str, MetricRow]] = {}
     for row in evaluation.metrics:
@@ -191,7 +191,7 @@ def slice_name(values: dict[str, str]) -> str:
 
 
 def subject(threshold: Check) -> str:
-    """Of what a threshold is: metric, class, slice."""
+    """What a threshold is about: metric, class, slice."""
     words = metric_name(threshold.metric)
     if threshold.class_name is not None:
         words += f" of {threshold.class_name}"
@@ -253,7 +253,7 @@ def ordered(classes: list[str]) -> list[str]:
 
 
 def all_classes(data: Data) -> list[str]:
-    """Those of any split, in the order of ``ordered``."""
+    """The classes of all splits together, in the order of ``ordered``."""
     return ordered(list({name for split in data["splits"].values() for name in split["classes"]}))
 
 
@@ -280,7 +280,7 @@ def metric_name(metric: str) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many decimal places; a dash where there is none."""
+    """A number with ``digits`` decimal places; a dash where there is none."""
     return f"{value:,.{digits}f}" if _is_number(value) else NOTHING
 
 
@@ -321,7 +321,7 @@ def moment(written: str) -> str:
 
 
 def git(environment: Environment) -> str:
-    """Of which commit the code was; empty where that isn't known."""
+    """The commit and branch of the code; empty where that isn't known."""
     if (head := environment["git"]) is None:
         return ""
     changed = ", with changes that were not committed" if head["changed"] else ""

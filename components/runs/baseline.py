@@ -42,7 +42,7 @@ class _Contract(NamedTuple):
 
 
 def _contract(folder: str) -> _Contract:
-    """That of a SavedModel; without classes where it has none."""
+    """Reads a SavedModel's contract; without classes where it has none."""
     path = os.path.join(folder, signatures.CONTRACT_PATH)
     contract = json.loads(remote.read(path)) if remote.exists(path) else {}
     return _Contract(contract.get("multi_label", False), set(contract.get("classes", [])))

@@ -1,4 +1,4 @@
-"""With what a run was made: versions, commit, machine. Light to import."""
+"""What a run was made with: versions, commit, machine. Light to import."""
 
 import contextlib
 import os
@@ -55,7 +55,7 @@ def versions() -> dict[str, str]:
 
 
 def git() -> Git | None:
-    """None where the current folder is no repository with a commit, or git isn't there."""
+    """What is checked out; None without git, or without a commit in the current folder."""
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no")
     if commit is None or changes is None:

@@ -17,7 +17,7 @@ from darkroom.components.base import remote
 from darkroom.components.base.component import Artifacts, Component, Properties, note_source
 from darkroom.components.base.settings import FolderSettings
 
-# Statistics of so many runs stay in the folder: the last, and some for runs side by side.
+# How many runs' statistics stay in the folder: the last one's, and some for runs side by side.
 _KEPT = 5
 _SOURCE_FILE = "source.json"
 

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 # Execution states of ML Metadata in the words of the command line.
 _STATES = {1: "pending", 2: "running", 3: "complete", 4: "failed", 5: "cached", 6: "canceled"}
-# Of nodes whose outputs are there.
-DONE = ("complete", "cached")
+DONE = ("complete", "cached")  # states of nodes whose outputs are there
 
 
 class Node(NamedTuple):

@@ -27,7 +27,7 @@ _SECONDS = 10  # for a server to answer
 
 
 class Store(BaseModel):
-    """Where it is: the section ``metadata`` of the configuration, and a path."""
+    """Where the store is: the section ``metadata`` of the configuration, and a path."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,7 +51,7 @@ class Store(BaseModel):
         return self.backend != "sqlite" or os.path.exists(self.path)
 
     def connection(self) -> "ConnectionConfig":
-        """ML Metadata's own description; a DarkroomError where that isn't installed."""
+        """ML Metadata's own description; raises DarkroomError where that isn't installed."""
         metadata_store_pb2 = _import("ml_metadata.proto.metadata_store_pb2")
         config = metadata_store_pb2.ConnectionConfig()
         if self.backend == "sqlite":
@@ -70,7 +70,7 @@ class Store(BaseModel):
         return config
 
     def open(self) -> "MetadataStore":
-        """The store, its tables made; also a DarkroomError where the server lets nobody in."""
+        """The store, its tables made; raises DarkroomError, also where a server lets nobody in."""
         metadata_store = _import("ml_metadata.metadata_store.metadata_store")
         if self.backend == "sqlite":
             return metadata_store.MetadataStore(self.connection())

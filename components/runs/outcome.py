@@ -5,17 +5,17 @@ from darkroom.components.base.status import Outputs, Status
 
 
 def read_last_statistics(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     return "of an earlier run" if _found(outputs, "statistics") else "none"
 
 
 def read_baseline(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     return "has a baseline" if _found(outputs, "model") else "no baseline"
 
 
 def read_report(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     page = f"{outputs['report'].uri}/{results.REPORT_PAGE}"
     if not remote.exists(page):
         return f"{results.REPORT_PAGE}, removed since"

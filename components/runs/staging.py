@@ -47,14 +47,14 @@ class _Operator(base_executor_operator.BaseExecutorOperator):
 
 
 class PythonOperator(_Operator, python_executor_operator.PythonExecutorOperator):
-    """For executors without a Beam pipeline."""
+    """Runs executors without a Beam pipeline."""
 
 
 class BeamOperator(_Operator, beam_executor_operator.BeamExecutorOperator):
-    """For executors with one."""
+    """Runs executors with a Beam pipeline."""
 
 
-# For TFX's launcher, by what an executor's specification is.
+# What TFX's launcher runs executors with, by the type of their specification.
 OPERATORS = {
     executable_spec_pb2.PythonClassExecutableSpec: PythonOperator,
     executable_spec_pb2.BeamExecutableSpec: BeamOperator,

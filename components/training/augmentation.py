@@ -12,10 +12,10 @@ from darkroom.components.training import dataset
 def augment(
     steps: tf.data.Dataset, config: sections.Augmentation | None, seed: int
 ) -> tf.data.Dataset:
-    """Changes batches of images at random, as seed and step say; without ``config`` none.
+    """Changes batches of images at random, by seed and step alone; without ``config`` not at all.
 
-    From triples of step int64 [], image float32 [batch, height, width, channels] and label, as
-    ``dataset.Feed`` makes them, to pairs of image and label.
+    Makes pairs of images and labels out of triples of step int64 [], images float32 [batch,
+    height, width, channels] and labels, as ``dataset.Feed`` has them.
     """
     layers = _layers(config) if config else []
 
@@ -36,7 +36,7 @@ def augment(
 
 
 class _Seeds(keras.random.SeedGenerator):
-    """Seeds from int64 [2]; what Keras's own draws depends on how often it drew before."""
+    """Draws seeds from int64 [2] alone; what Keras's own draws depends on earlier draws."""
 
     def __init__(self, seed: tf.Tensor):
         self._seed, self._count = seed, 0
@@ -56,7 +56,7 @@ def _layers(config: sections.Augmentation) -> list[keras.Layer]:
         layers.append(keras.layers.RandomRotation(config.rotation, **spatial))
     if config.zoom != 0:
         ends = config.zoom if isinstance(config.zoom, list) else (-config.zoom, config.zoom)
-        # Both axes alike, as a camera does.
+        # One factor for both axes, as a camera does.
         layers.append(keras.layers.RandomZoom(tuple(ends), **spatial))
     if config.shear:
         layers.append(keras.layers.RandomShear(config.shear, config.shear, **spatial))
@@ -68,10 +68,10 @@ def _layers(config: sections.Augmentation) -> list[keras.Layer]:
 
 
 class _OfImage:
-    """One random change, as Keras's layers have it; theirs want pixels in a known range."""
+    """A random change with the methods of Keras's layers, which want pixels in a known range."""
 
     def __init__(self, change: Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor], amount: float):
-        """Of images [batch, height, width, channels], by numbers from -1 to 1 [batch, 2]."""
+        """``change`` gets [batch, height, width, channels], and -1 to 1 as float32 [batch, 2]."""
         self._change, self._amount = change, amount
 
     def get_random_transformation(

@@ -21,7 +21,7 @@ class ReportEpochs(keras.callbacks.Callback):
     """Reports epochs, and batches within them, of a node's ``fit``."""
 
     def __init__(self, node: str, prefix: str = "", start: float = 0.0, share: float = 1.0):
-        """Reports for ``node``; this fit is ``share`` of its work, and begins at ``start``."""
+        """Reports for ``node``; this fit is ``share`` of its work (0 to 1), from ``start`` on."""
         super().__init__()
         self._node, self._prefix, self._start, self._share = node, prefix, start, share
         self._epoch, self._metrics, self._last_report = 0, "", 0.0
@@ -80,7 +80,7 @@ class Curves(keras.callbacks.Callback):
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def write(self, history: History, before: int) -> None:
-        """Writes epochs that were done, the first of them as number ``before``."""
+        """Writes the epochs of a history, the first of them as number ``before``."""
         # Epoch by epoch: a step that is lower than the one before looks like a restart.
         for epoch, values in enumerate(zip(*history.values(), strict=True), before):
             self._write(epoch, dict(zip(history, values, strict=True)))

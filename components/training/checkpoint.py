@@ -59,7 +59,7 @@ class Checkpoint:
     """A file that holds the newest state of one training, and is whole or not there."""
 
     def __init__(self, folder: str, writes: bool = True, **determined_by: object):
-        """Of a training that these facts determine, in a folder or URI; only a chief ``writes``."""
+        """Names the file in a folder or URI by these facts; of several machines one ``writes``."""
         text = json.dumps(determined_by, sort_keys=True)
         self._folder, self._writes = folder, writes
         self.path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:16] + ".npz")
@@ -87,7 +87,7 @@ class Checkpoint:
         remote.put(self.path)
 
     def clear(self) -> None:
-        """Removes this and every other training's state."""
+        """Removes the folder, with every training's state."""
         remote.remove(self._folder)
 
 
@@ -102,10 +102,10 @@ class Keep(keras.callbacks.Callback):
         earlier: TrainingHistory = _NONE,
         share: float = 0.1,
     ):
-        """Reads the checkpoint now, and writes it after every epoch of this ``stage``.
+        """Reads the checkpoint now, and writes it after the epochs of this ``stage``.
 
-        But it leaves epochs out where writing takes more than this ``share`` of the time. In the
-        list of callbacks it must come after ``stopping``, and all that adds to the logs.
+        It skips epochs where writing would take more than this ``share`` of the time. In the list
+        of callbacks it must come after ``stopping``, and after all that add to the logs.
         """
         super().__init__()
         self._checkpoint, self._stage, self._earlier = checkpoint, stage, earlier
@@ -158,7 +158,7 @@ class Keep(keras.callbacks.Callback):
 def keep_every(
     every: int, model: keras.Model, folder: str, before: int
 ) -> keras.callbacks.Callback:
-    """Writes all weights of a model after every so many epochs, counted on from ``before``."""
+    """Writes all weights each time that ``every`` epochs are done, counted on from ``before``."""
 
     def save(epoch: int, logs: dict[str, float]) -> None:
         number = before + epoch + 1

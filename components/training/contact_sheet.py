@@ -7,12 +7,12 @@ from PIL import Image
 from darkroom.components.base.sections import Augmentation
 from darkroom.components.training import augmentation
 
-# Of the picture: originals, and in each row what became of one.
+# The picture's rows, one for each original, and columns: the original and what became of it.
 _ROWS, _COLUMNS = 8, 10
 
 
 def draw(images: np.ndarray, config: Augmentation, seed: int, path: str) -> None:
-    """Writes a PNG: a row for each image [count, height, width, channels], the original first."""
+    """Writes a PNG with a row for each of the images, float32 [count, height, width, channels]."""
     images = images[:_ROWS]
     batch = tf.data.Dataset.from_tensors((images, np.zeros(len(images)))).repeat()
     steps = tf.data.Dataset.zip(tf.data.Dataset.range(_COLUMNS - 1), batch)

@@ -21,9 +21,8 @@ from darkroom.components.transform import preprocessing
 
 # Examples that are parsed and preprocessed together, before the batches of training are made.
 _CHUNK = 256
-# Batches that are ready before they are asked for.
-PREFETCHED = 4
-# tf.data's own care for speed costs more here than it gives, as the examples are at hand.
+PREFETCHED = 4  # batches that are ready before they are asked for
+# tf.data's own optimisations cost more here than they gain, as the examples are at hand.
 OPTIONS = tf.data.Options()
 # With autotuning every epoch ends with an idle wait for the tuner's next turn, a third of its time.
 OPTIONS.autotune.enabled = False
@@ -45,13 +44,13 @@ class Examples:
         copies: int = 1,
         rows: np.ndarray | None = None,
     ):
-        """Keeps what was made already.
+        """Takes what is preprocessed already.
 
         Args:
-          inputs: of the network, [copies × count, ...], as ``coding`` encodes them.
-          labels: class numbers [count], or of multi-label data 0 and 1 [count, num_classes].
-          coding, copies: the inputs have each example so often, in different augmentations.
-          rows: numbers of the inputs that the examples have, [count]; None: one after the other.
+          inputs: the network's, [copies × count, ...], as ``coding`` encodes them.
+          labels: class numbers int64 [count]; multi-label: 0 and 1, float32 [count, num_classes].
+          copies: how often the inputs have each example, in different augmentations.
+          rows: int [count], the numbers of the examples' inputs; None: one after the other.
         """
         self.inputs, self.labels, self.coding, self.copies = inputs, labels, coding, copies
         self._rows = rows
@@ -60,11 +59,11 @@ class Examples:
         return len(self.labels)
 
     def part(self, rows: np.ndarray) -> "Examples":
-        """Those of these numbers, such as a fold; the inputs stay where they are."""
+        """The examples numbered ``rows``, int [count], such as a fold; inputs are not copied."""
         return Examples(self.inputs, self.labels[rows], self.coding, rows=rows)
 
     def save(self, folder: str) -> None:
-        """Writes them to a folder, from which ``saved`` takes them."""
+        """Writes them to a new folder, from which ``saved`` reads them."""
         os.makedirs(folder)
         self.inputs.save(os.path.join(folder, "inputs"))
         np.savez(
@@ -77,7 +76,7 @@ class Examples:
 
     @classmethod
     def saved(cls, folder: str, budget: int) -> "Examples":
-        """Those of a folder, up to ``budget`` bytes of them in memory."""
+        """Reads what ``save`` wrote, with up to ``budget`` bytes of inputs in memory."""
         with np.load(os.path.join(folder, "facts.npz")) as facts:
             labels, shape, ends = facts["labels"], tuple(facts["shape"].tolist()), facts["ends"]
             dtype = str(facts["dtype"])
@@ -97,10 +96,10 @@ class Examples:
         return float(counts.max() / len(self))
 
     def load(self, numbered: tf.data.Dataset, in_chunks: bool = False) -> tf.data.Dataset:
-        """Adds what is in the rows: from (anything, rows [batch]) to (anything, inputs, labels).
+        """Looks rows up: from (x, rows int64 [batch]) to (x, inputs float32 [batch, ...], labels).
 
-        With ``in_chunks`` several pairs come as one, [chunk, ...] and [chunk, batch]: each call of
-        Python takes a tenth of a millisecond.
+        With ``in_chunks`` several pairs come as one, x [chunk, ...] and rows [chunk, batch], as
+        each call of Python takes a tenth of a millisecond.
         """
         dtypes = [self.inputs.dtype, self.labels.dtype]
 
@@ -129,7 +128,7 @@ class Examples:
         return triples.map(untouched(lambda step, inputs, labels: (step, decode(inputs), labels)))
 
     def first(self, count: int) -> np.ndarray:
-        """The inputs of the first examples, [count, ...]."""
+        """The inputs of the first examples, float32 [count, ...]."""
         rows = tf.data.Dataset.from_tensors((0, np.arange(min(count, len(self)))))
         return next(iter(self.load(rows)))[1].numpy()  # type: ignore[no-any-return]  # an array
 
@@ -144,7 +143,7 @@ def splits(
     budget: int,
     place: str | None = None,
 ) -> Splits:
-    """Train and eval, preprocessed or kept in ``place``; they share ``budget`` bytes of memory."""
+    """Train and eval, as kept in ``place`` or preprocessed, in ``budget`` bytes of memory."""
     if place is not None and os.path.exists(place):
         return kept(place, budget)
     train = preprocessed(train_files, transform, budget)
@@ -162,7 +161,7 @@ def place_for(
 
 
 def keep(examples: Splits, place: str) -> None:
-    """Writes train and eval for other processes; what was kept before, of other data, goes."""
+    """Writes train and eval for other processes, in place of what was kept of other data."""
     shutil.rmtree(os.path.dirname(place), ignore_errors=True)
     unfinished = f"{place}.unfinished"
     for name, split in zip(("train", "eval"), examples, strict=True):
@@ -171,7 +170,7 @@ def keep(examples: Splits, place: str) -> None:
 
 
 def kept(place: str, budget: int) -> Splits:
-    """What ``keep`` wrote, up to ``budget`` bytes of it in memory."""
+    """Reads what ``keep`` wrote, with up to ``budget`` bytes of it in memory."""
     train = Examples.saved(os.path.join(place, "train"), budget)
     left = budget - train.inputs.held_bytes
     return train, Examples.saved(os.path.join(place, "eval"), left)
@@ -185,8 +184,8 @@ def preprocessed(
 ) -> Examples:
     """The examples of a split, run through the transform graph once.
 
-    Up to ``budget`` bytes are kept in memory, more in a temporary file. ``coding`` is the first to
-    try; None: to be found out.
+    Up to ``budget`` bytes are kept in memory, more in a temporary file. ``coding`` is tried first;
+    None: one that suits the transform graph.
     """
     chunks = _transformed(records(file_patterns).batch(_CHUNK), transform)
     coding = coding or _coding(chunks.element_spec[0].shape[1:], transform)
@@ -197,7 +196,7 @@ def preprocessed(
 
 
 def _transformed(serialized: tf.data.Dataset, transform: tft.TFTransformOutput) -> tf.data.Dataset:
-    """Batches of serialised tf.Examples to images and what the network's outputs should be."""
+    """From batches of serialised tf.Examples to images and ``preprocessing.target``."""
     spec = transform.raw_feature_spec()
     spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
     layer = transform.transform_features_layer()
@@ -213,7 +212,7 @@ def _transformed(serialized: tf.data.Dataset, transform: tft.TFTransformOutput) 
 
 
 def _coding(shape: tf.TensorShape, transform: tft.TFTransformOutput) -> Coding:
-    """uint8 between what the transform graph makes of black and of white, where it is one value."""
+    """uint8 between the graph's values of black and white, if one per channel; else float16."""
     pictures = [tf.io.encode_png(tf.fill(shape, tf.cast(level, tf.uint8))) for level in (0, 255)]
     ends = [
         tfrecord.encode_example({features.IMAGE_KEY: each.numpy(), features.LABEL_KEY: b"none"})
@@ -227,7 +226,7 @@ def _coding(shape: tf.TensorShape, transform: tft.TFTransformOutput) -> Coding:
 
 
 def _fill(chunks: tf.data.Dataset, coding: Coding, budget: int) -> Examples | None:
-    """None where the coding would lose something."""
+    """Encodes all examples; None where the coding would lose something."""
     shape = chunks.element_spec[0].shape[1:]
     rows, labels = Rows(tuple(shape), coding.dtype, budget), []
     for images, label in chunks.as_numpy_iterator():
@@ -246,8 +245,8 @@ class Share(NamedTuple):
     of: int = 1
 
     def rows(self, batch: np.ndarray) -> np.ndarray:
-        """Its rows; all where they are fewer than replicas: TensorFlow trains on no empty batch."""
-        # Then each replica makes the same of the batch, and their mean is as ever.
+        """The share's rows of [batch, ...]; all where an empty share would remain for a replica."""
+        # Where each replica takes the whole batch, the mean over them is the same.
         return batch[self.number :: self.of] if len(batch) >= self.of else batch
 
 
@@ -265,7 +264,7 @@ class Feed:
         steps_per_epoch: int | None = None,
         share: Share = _WHOLE,
     ):
-        """An epoch has ``steps_per_epoch`` batches, None: all examples; of each comes a share."""
+        """Gives a share of each of ``steps_per_epoch`` batches; None: all examples in an epoch."""
         self.epoch = 0  # which one an iterator begins with
         self.share = share
         self._examples, self._batch_size, self._seed = examples, batch_size, seed
@@ -297,9 +296,9 @@ class Feed:
                 yield np.array(steps), np.stack(rows)
 
     def batches(self) -> tf.data.Dataset:
-        """Triples of step int64 [], inputs [batch, ...] and labels, from ``epoch`` on.
+        """Triples of step int64 [], inputs float32 [batch, ...] and labels, from ``epoch`` on.
 
-        An iterator yields one epoch where that is all examples, else it has no end.
+        An iterator yields one epoch, or with ``steps_per_epoch`` has no end.
         """
         numbers = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, None], tf.int64)
         numbered = tf.data.Dataset.from_generator(self._chunks, output_signature=numbers)
@@ -310,10 +309,10 @@ class Feed:
 
 
 def batches(examples: Examples, batch_size: int, share: Share = _WHOLE) -> tf.data.Dataset:
-    """Pairs of inputs [batch, ...] and labels, in the examples' order; or a share of each."""
+    """Pairs of inputs float32 [batch, ...] and labels in the examples' order, or shares of them."""
     count = len(examples)
     number, of = share if count >= share.of else _WHOLE
-    # So that the last one isn't too small to be shared.
+    # A size that leaves no last batch that is too small to be shared.
     sizes = range(min(batch_size, count), count + 1)
     batch_size = next((size for size in sizes if not 0 < count % size < of), batch_size)
     starts = tf.data.Dataset.range(0, count, batch_size)

@@ -17,7 +17,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def split_cpu(replicas: int) -> None:
-    """Makes several devices of the CPU; a DarkroomError where TensorFlow has used it with fewer."""
+    """Makes several devices of the CPU; raises DarkroomError if TensorFlow has begun with fewer."""
     if replicas == 1:
         return
     [cpu, *_] = tf.config.list_physical_devices("CPU")
@@ -34,13 +34,13 @@ def split_cpu(replicas: int) -> None:
 
 
 def share(training: sections.Training) -> tf.distribute.Strategy:
-    """What a worker process uses, which has but one device or one share of the cores."""
+    """The strategy of a worker process, which has one device or a share of the cores."""
     # MirroredStrategy over a single device takes a fifth of the time of a small network's steps.
     return strategy(training) if training.cpu_replicas > 1 else tf.distribute.get_strategy()
 
 
 def grow_memory() -> None:
-    """Takes of each GPU's memory what is needed, so that other processes find some too."""
+    """Has TensorFlow take GPU memory only as it is needed, so that other processes find some."""
     for gpu in tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # it has been used already
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -53,7 +53,7 @@ def free_memory() -> tuple[int, int]:
     with contextlib.suppress(OSError, ValueError):  # no limit is the word max
         limit, used = (int((_CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
         stat = dict(map(str.split, (_CGROUP / "memory.stat").read_text().splitlines()))
-        # What files left in memory goes where programs need it.
+        # The memory of cached files is given to programs that need it.
         files = int(stat["inactive_file"]) + int(stat["active_file"])
         free, total = min(free, limit - used + files), min(total, limit)
     return free, total
@@ -65,7 +65,7 @@ def strategy(training: sections.Training) -> tf.distribute.MirroredStrategy:
     if not count:
         kind, count = "CPU", training.cpu_replicas
         split_cpu(count)
-    # By name: else they would be those of all machines that TF_CONFIG names.
+    # Named one by one, or the strategy would take those of all machines in TF_CONFIG.
     return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(count)])
 
 

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 
 from darkroom.components.training.model_run import Comparison, History
 
-# An accuracy is at chance where it has not more than this share of what a constant answer lacks.
+# At chance: the accuracy is above a constant answer's by at most this share of the way to 1.
 _CHANCE_MARGIN = 0.02
-# The loss doesn't fall where it fell by less than this share of where it began.
+# Not falling: the loss has fallen by less than this share of its first value.
 _LEAST_FALL = 0.02
-# Validation falls behind where its loss has risen by this share of its best, and by this much.
+# Overfitting: the validation loss has risen by this share of its best value, and by this much.
 _RISE, _LEAST_RISE = 0.1, 0.05
-# A plateau: over the last third of the epochs, but three at least, the loss fell by less.
+# Plateau: over the last third of the epochs, at least three, the loss fell by a smaller share.
 _PLATEAU_FALL = 0.005
 
 
 def diagnose(history: History, constant_accuracy: float) -> dict[str, str]:
-    """What is wrong, a sentence for each rule; ``constant_accuracy`` as in ``TrainingHistory``."""
+    """Sentences on what is wrong, by rule; ``constant_accuracy`` is ``TrainingHistory``'s."""
     losses = history["loss"]
     for epoch, loss in enumerate(losses, 1):
         if not math.isfinite(loss):

@@ -14,7 +14,7 @@ from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.training import augmentation, checkpoint, dataset
 from darkroom.components.training.distribution import replicas
 
-# Values of the configuration for a short fit, whose learning rate stays as it is.
+# Values of the configuration that keep the learning rate of a short fit constant.
 CONSTANT_RATE = {"training.schedule": "constant", "training.warmup_epochs": 0}
 
 
@@ -37,8 +37,8 @@ def fit(
 ) -> Fitted:
     """Fits a compiled model on preprocessed examples, with early stopping.
 
-    The ``callbacks`` are added to those of any fit; ``keep`` makes its ``checkpoint.Keep``. It
-    stops after ``until`` of the ``training.epochs``.
+    ``callbacks`` are added to those of any fit, ``keep`` makes its ``checkpoint.Keep``; it stops
+    after ``until`` epochs. Raises Diverged, or DarkroomError where batch or schedule don't fit.
     """
     training = config.training
     _check(model, training, len(train))
@@ -110,7 +110,7 @@ def _is_scheduled(training: sections.Training) -> bool:
 
 
 def learning_rate(training: sections.Training, epoch: int) -> float:
-    """The step size of an epoch, from 0."""
+    """The learning rate of an epoch, which counts from 0."""
     peak, decay = float(training.learning_rate), float(training.decay)
     if epoch < training.warmup_epochs:
         return peak * float((epoch + 1) / (training.warmup_epochs + 1))
@@ -137,7 +137,7 @@ def _changed(
         return augmentation.augment(feed.batches(), changes, training.seed)
 
     def prepare(step: tf.Tensor, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        # The replicas' changes of images differ as those of different steps do.
+        # Each replica changes its images otherwise, as if they were of another step.
         step = step * share.of + share.number
         return step, inputs, labels if balanced is None else (labels, balanced(labels))
 
@@ -146,7 +146,7 @@ def _changed(
 
 
 def _balanced(train: dataset.Examples) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Weights of labels: classes, or of multi-hot labels yes and no, weigh the same together."""
+    """Makes float32 weights of labels: classes, or a label's yes and no, weigh the same in all."""
     counts = np.array([count for _, count in sorted(train.counts().items())])
     if train.labels.ndim == 1:
         of_class = np.zeros(max(train.counts()) + 1, np.float32)

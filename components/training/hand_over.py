@@ -16,17 +16,17 @@ class HandOver(ArtifactFile):
     FILE: ClassVar[str] = "best_hyperparameters.txt"
 
     hyperparameters: dict[str, Value | None] = Field({}, alias="values")
-    """By name, and KerasTuner's notes."""
+    """The values by name, and KerasTuner's notes."""
     space: list[JsonValue] = Field([])
     """What was searched, as KerasTuner writes it."""
     checkpoint: str | None = None
     """Path or URI of the trial's checkpoint, to go on with; None: begin anew."""
     epochs: int | None = None
-    """Of Trainer, in place of ``training.epochs``; earlier files have it among the values."""
+    """Trainer's, in place of ``training.epochs``; earlier files have them among the values."""
 
     @classmethod
     def of(cls, hyperparameters: Mapping[str, object] | None) -> Self:
-        """What TFX hands on as ``fn_args.hyperparameters``; None: nothing was searched."""
+        """Reads what TFX hands on as ``fn_args.hyperparameters``; None: nothing was searched."""
         return cls.model_validate(hyperparameters or {})
 
     @property
@@ -42,7 +42,7 @@ class HandOver(ArtifactFile):
 
     @property
     def keras_tuner_config(self) -> dict[str, object]:
-        """For KerasTuner's ``HyperParameters.from_config``."""
+        """What KerasTuner's ``HyperParameters.from_config`` reads."""
         return {"space": self.space, "values": self.values}
 
 

@@ -59,7 +59,7 @@ class LearningRateScan(Component):
 
 
 def scan(config: ScanSettings, num_classes: int, splits: dataset.Splits) -> list[ScannedRate]:
-    """Fits the model, of a transferred one the classifier, from the same weights at each rate."""
+    """Fits the model, or a transferred model's classifier, from the same weights at each rate."""
     scanned, training = config.lr_scan, config.training
     rates = np.geomspace(scanned.min, scanned.max, scanned.points).tolist()
     frozen = None
@@ -127,7 +127,7 @@ def picture(points: list[ScannedRate], best: float | None, path: str) -> None:
     for name, label in (("loss", "train"), ("val_loss", "eval")):
         values = [metrics.get(name, np.nan) for metrics in kept.values()]
         axes.plot(list(kept), values, marker="o", label=label)
-    # What doesn't learn is as bad as the lowest rate, or far worse: that is not there to see.
+    # Rates that don't learn have the lowest rate's loss, or a far higher one, which is cut off.
     first = next(iter(kept.values()), {})
     axes.set_ylim(0, 2 * max(filter(np.isfinite, first.values()), default=1.0))
     for point in points:

@@ -6,8 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from darkroom.components.base.artifact_file import ArtifactFile
 
-# Metrics by name, a number per epoch, as in Keras's History.
-History = dict[str, list[float]]
+History = dict[str, list[float]]  # metrics by name, a number per epoch, as in Keras's History
 
 # A picture of training images, and of what augmentation makes of them.
 CONTACT_SHEET = "augmentation.png"
@@ -30,25 +29,25 @@ class TrainingHistory(ArtifactFile):
     FILE: ClassVar[str] = "history.json"
 
     history: History = Field({})
-    """Over all stages."""
+    """The metrics of all stages, one after the other."""
     exported_epoch: int = -1
     """From 0 over all stages: the best one, whose weights are exported."""
     resumed_at: int | None = None
     """Epochs that were done in an interrupted run; None: it was not interrupted."""
     searched: int = 0
-    """Epochs that were done in the search."""
+    """How many epochs were done in the search."""
     stages: list[tuple[str, int]] = Field([])
-    """Each with the number of its first epoch, from 0."""
+    """The names of the stages, each with the number of its first epoch, from 0."""
     constant_accuracy: float = 0.0
-    """What always giving the same answer reaches in the train split."""
+    """The accuracy on the train split of always giving the same answer."""
     comparison: Comparison | None = None
-    """With random weights, where ``transfer.scratch_epochs`` asks for it."""
+    """The comparison with random weights, where ``transfer.scratch_epochs`` asks for it."""
     diagnosis: list[str] | None = Field(None, exclude=True)
-    """Of earlier versions, which wrote the words down."""
+    """The sentences of ``diagnosis``, which only earlier versions wrote to the file."""
 
     @property
     def epochs(self) -> int:
-        """How many there were."""
+        """How many epochs there were."""
         return len(self.history.get("loss", []))
 
 
@@ -59,7 +58,7 @@ class ScannedRate(BaseModel):
 
     rate: float
     metrics: dict[str, float] | None
-    """After its last epoch; None: the loss was no number any more."""
+    """The metrics after the last epoch; None: the loss was no number any more."""
 
 
 class LearningRates(ArtifactFile):

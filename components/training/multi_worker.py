@@ -23,10 +23,10 @@ from darkroom.serving import imports
 if TYPE_CHECKING:
     from darkroom.components.training.stages import TrainingJob
 
-# Below the pipeline's folder of artifacts: the training that other machines are to help with.
+# The file, below the pipeline's artifacts, that announces the training to other machines.
 FILE = "Trainer/training.json"
 MODULE = "darkroom.components.training.multi_worker"
-_DONE_SECONDS = 30.0  # for a process that is through to end
+_DONE_SECONDS = 30.0  # for a finished process to end
 
 
 class _Answer(TypedDict, total=False):
@@ -44,8 +44,8 @@ def train(
 ) -> None:
     """Trains on all machines, of which this is the chief, until the checkpoint has all epochs.
 
-    ``path`` is of a file that all see; ``done`` says how many epochs the checkpoint has. A
-    DarkroomError where it failed, or the machines were lost again and again.
+    ``path`` is a file that all see; ``done`` counts the epochs in the checkpoint. Raises a
+    DarkroomError where the training fails, or machines are lost again and again.
     """
     progress.report("Trainer", f"waiting for the other machines, {this.size - 1} in all")
     tries = 0
@@ -72,7 +72,7 @@ def train(
 
 
 def _run(path: str, number: int) -> tuple[str, str]:
-    """The chief's process: how it ended, where RUNNING is that it lost a machine, and why."""
+    """Runs the chief's process; returns how it ended (RUNNING: it lost a machine), and why."""
     last: _Answer = {}
     pipe = {"stdout": subprocess.PIPE, "encoding": "utf-8"}
     with shared_work.process(MODULE, path, number, **pipe) as child:
@@ -92,7 +92,7 @@ def _run(path: str, number: int) -> tuple[str, str]:
 
 
 def main(path: str, number: int) -> None:
-    """Does a machine's part; the chief's answers in lines of JSON, others' by their exit code."""
+    """Does a machine's part; the chief answers in lines of JSON, others by their exit code."""
     answers, this = shared_work.answers(), cluster.read()
     assert this is not None
 

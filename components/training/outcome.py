@@ -27,7 +27,7 @@ def advice(training: TrainingHistory) -> list[str]:
 
 
 def read_training(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     trained, sheet = training(outputs["model_run"])
     status.diagnosis = advice(trained)
     status.augmentation = str(sheet)
@@ -41,7 +41,7 @@ def read_training(status: Status, outputs: Outputs) -> str:
 
 
 def read_scan(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     uri = outputs["model_run"].uri
     rates = LearningRates.read(uri)
     picture = str(remote.file(uri, LearningRates.PICTURE))

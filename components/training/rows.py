@@ -72,7 +72,7 @@ class Rows:
         return rows
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """The rows of these numbers, [len(indices), *shape]."""
+        """The rows at ``indices``, int [count], as [count, *shape]."""
         if self._file is None:
             return np.take(self._memory, indices, axis=0)
         rows = np.empty((len(indices), *self.shape), self.dtype)
@@ -81,7 +81,7 @@ class Rows:
             if behind < 0:
                 rows[place] = self._memory[index]
             else:
-                # Not by mmap, whose pages would count as memory of this process.
+                # The pages of an mmap would count as memory of this process.
                 position = self._begin + behind * self.row_bytes
                 os.preadv(self._file.fileno(), [rows[place : place + 1].data], position)
         return rows
@@ -91,11 +91,14 @@ class Coding:
     """How images are kept: as uint8 where that loses nothing, else as float16 of 11 bits."""
 
     def __init__(self, *ends: np.ndarray):
-        """As uint8 from black to white, [channels] each; without ``ends``: float16."""
+        """Keeps uint8 between ``ends``, black and white, [channels] each; without them float16."""
         self.ends, self.dtype = ends, np.uint8 if ends else np.float16
 
     def encode(self, images: np.ndarray) -> np.ndarray | None:
-        """float32 [count, height, width, channels] to ``dtype``; None if that loses something."""
+        """From float32 [count, height, width, channels] to ``dtype``; None if that loses something.
+
+        Raises a DarkroomError where numbers are too large for float16.
+        """
         if not self.ends:
             if not abs(images).max() <= np.finfo(np.float16).max:  # so too where it is no number
                 raise DarkroomError(
@@ -111,6 +114,7 @@ class Coding:
         return whole.astype(np.uint8) if exact else None
 
     def decode(self, kept: tf.Tensor) -> tf.Tensor:
+        """From ``dtype`` [..., channels] to float32."""
         images = tf.cast(kept, tf.float32)
         if not self.ends:
             return images

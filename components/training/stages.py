@@ -31,7 +31,7 @@ class TrainingJob(BaseModel):
     num_classes: int
     """Size of the label vocabulary."""
     run_folder: str
-    """For TensorBoard's logs and the weights of every n-th epoch."""
+    """The folder for TensorBoard's logs and the weights of every n-th epoch."""
     checkpoint_folder: str
     """Where a later run finds this training, should it be interrupted; it may be a URI."""
     examples: str = ""
@@ -55,7 +55,7 @@ class TrainingJob(BaseModel):
 
     @property
     def determined_by(self) -> dict[str, object]:
-        """Without any of these it would be another training, with checkpoints of its own."""
+        """The facts that name the checkpoint: where one differs, it is another training."""
         return {
             "custom_config": self.settings.pack(),
             "hyperparameters": self.hand_over.values,
@@ -133,7 +133,7 @@ class Training:
                 )
             self._searched = trial.epoch
             if state is None:
-                # Also where it had ended early: it is to go on.
+                # A trial that had ended early goes on, too.
                 stopping = trial.stopping._replace(wait=0)
                 self._checkpoint.write(trial._replace(over=False, stopping=stopping))
         elif state is None and config.starts > 1:

@@ -15,7 +15,7 @@ from darkroom.components.training.rows import Rows
 def frozen_splits(
     backbone: keras.Model, splits: dataset.Splits, config: NetworkSettings
 ) -> dataset.Splits:
-    """The backbone's outputs for both splits; of train once for each augmented copy."""
+    """The backbone's outputs, float32, for both splits; for train, of each augmented copy."""
     train, validation = splits
     left = fitting.budget(config.training) - train.inputs.held_bytes - validation.inputs.held_bytes
     kept = _outputs(backbone, train, config, left, config.augmentation)
@@ -53,7 +53,7 @@ def classifier(model: keras.Model, config: NetworkSettings) -> keras.Model:
 
 
 def compared(history: History, scratch: History, epochs: int) -> Comparison:
-    """The best of the first epochs, of a training that was transferred and of one that wasn't."""
+    """Compares the best of the first epochs of a transferred training and of one from scratch."""
     metric = "val_accuracy" if "val_accuracy" in history else "val_loss"
     best = max if metric == "val_accuracy" else min
     transferred, random = (best(of[metric][:epochs]) for of in (history, scratch))
@@ -63,7 +63,7 @@ def compared(history: History, scratch: History, epochs: int) -> Comparison:
 def groups(backbone: keras.Model) -> list[list[keras.Layer]]:
     """The layers with weights from the top to the stem, in groups of the same resolution.
 
-    Not batch normalisation: statistics of few images would undo what was learnt (Keras's guide).
+    Batch normalisation stays out: statistics of few images would undo training (Keras's guide).
     """
     layers = parts.leaves(backbone)
     sizes = [_places(layer) for layer in layers]

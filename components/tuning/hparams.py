@@ -15,7 +15,7 @@ from darkroom.components.training.hand_over import without_notes
 
 
 def experiment(folder: str, space: keras_tuner.HyperParameters, metrics: list[str]) -> None:
-    """Writes which hyperparameters and metrics there are to the folder above all trials'."""
+    """Writes which hyperparameters and metrics there are, to the folder above the trials'."""
     declared: dict[str, list[declarations.HyperParameter]] = {}
     for hyperparameter in space.space:
         declared.setdefault(hyperparameter.name, []).append(hyperparameter)

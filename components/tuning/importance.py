@@ -11,10 +11,10 @@ from sklearn.preprocessing import OneHotEncoder
 
 from darkroom.components.base.settings import Value
 
-# Of synthetic searches over five hyperparameters, fewer named the right one no better than chance.
+# With fewer, synthetic searches over five hyperparameters named the right one as if by chance.
 FEWEST_TRIALS = 10
 METHOD = "permutation importance of a random forest"
-_SEED, _TREES, _REPEATS = 0, 100, 20
+_SEED, _TREES, _REPEATS = 0, 100, 20  # as many trees as scikit-learn's default
 
 
 def importances(
@@ -63,7 +63,7 @@ def is_categorical(column: Collection[Value | None]) -> bool:
 
 
 def _numbers(column: Sequence[Value | None], log: bool) -> np.ndarray:
-    """A column as numbers, shape [trials]: of categories their positions."""
+    """A column as float64 [trials]; a category becomes its position."""
     if is_categorical(column):
         order = sorted(set(column), key=str)
         return np.array([order.index(value) for value in column], float)

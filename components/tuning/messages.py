@@ -17,7 +17,7 @@ class SearchFile(ArtifactFile):
     """``TunerSettings``, packed: an earlier version's are no longer valid, and still compared."""
     num_classes: int
     maximize: bool
-    """The objective, or minimize it."""
+    """Whether the objective is to be maximized; else minimized."""
     examples: str
     """Where ``dataset.keep`` puts the preprocessed examples."""
     determined_by: dict[str, JsonValue]
@@ -36,7 +36,7 @@ class Order(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far the trial is; the first one: the process has loaded what it needs to run trials."""
+    """How far the trial is; the first one says that the process is ready to run trials."""
 
     words: str = ""
     fraction: float | None = None

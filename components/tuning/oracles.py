@@ -49,7 +49,7 @@ class Durable(compat.Oracle):
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Trial) -> None:
-        """As in KerasTuner, with one write; a trial that was given up is for others to end."""
+        """Ends a trial, with one write; does nothing for one that ``lose_trial`` has taken back."""
         if all(ongoing.trial_id != trial.trial_id for ongoing in self.ongoing_trials.values()):
             return
         with self._one_write():
@@ -83,7 +83,7 @@ class Durable(compat.Oracle):
             self.end_order = []
 
     def to_go_on_with(self) -> set[str]:
-        """Ids of trials with which a later one may go on."""
+        """Ids of trials whose checkpoints a later trial may go on from."""
         return set()
 
     @contextlib.contextmanager
@@ -103,10 +103,10 @@ class _Bayesian(Durable, oracles.BayesianOptimizationOracle): ...
 
 
 class _GridSearch(Durable, compat.GridSearchOracle):
-    """KerasTuner's waits, but for the first trial, until one has ended before it gives the next."""
+    """Grid search that gives each trial at once; KerasTuner's waits until one has ended."""
 
     def populate_space(self, trial_id: str) -> dict[str, object]:
-        # What a model asked for since a trial was given out has its default in that trial.
+        # A trial gets the defaults of hyperparameters that a model has only asked for since.
         for trial in self.trials.values():
             space = self.get_space()
             space.values = trial.hyperparameters.values
@@ -120,7 +120,7 @@ class _GridSearch(Durable, compat.GridSearchOracle):
 
 
 class _Hyperband(Durable, oracles.HyperbandOracle):
-    """KerasTuner's, where a failed trial is the worst of its round, not waited for for ever."""
+    """Hyperband in which a failed trial is the worst of its round; KerasTuner's waits for it."""
 
     hyperband_iterations: int
 
@@ -139,7 +139,7 @@ class _Hyperband(Durable, oracles.HyperbandOracle):
     def set_state(self, state: compat.State) -> None:
         wanted = self.hyperband_iterations
         super().set_state(state)
-        # With fewer than are done it would never end.
+        # With fewer iterations than are done already the search would never end.
         self.hyperband_iterations = max(wanted, state["current_iteration"] + 1)
 
     @keras_tuner.synchronized
@@ -192,7 +192,7 @@ def create(config: TunerSettings, folder: str) -> Durable:
 
 
 def objective(tuner: sections.Tuner) -> keras_tuner.Objective:
-    """The objective; a DarkroomError where neither its direction is set nor KerasTuner knows it."""
+    """The objective; raises a DarkroomError where its direction is neither set nor known."""
     if tuner.direction is not None:
         return keras_tuner.Objective(tuner.objective, tuner.direction)
     try:
@@ -227,7 +227,7 @@ def space(config: TunerSettings) -> keras_tuner.HyperParameters:
             hp.Choice(key, choices, default=default if default in choices else choices[0])
         else:
             assert default is None or isinstance(default, int | float)
-            # Of what it can be: in a grid another value would be one more.
+            # The default must be one of the values: in a grid another would be one more.
             exact = values.step is not None or config.tuner.algorithm == "grid"
             _declare(hp, key, values, default, exact)
     trials = listed(config)
@@ -281,7 +281,7 @@ def plan(oracle: Durable, config: TunerSettings) -> Plan | None:
         return Plan(trials * times, epochs * times)
     most: float = oracle.max_trials or math.inf
     if tuner.algorithm != "list":
-        # Of an interval without steps KerasTuner's grid takes ten values.
+        # KerasTuner's grid takes ten values of an interval without steps.
         entries = oracle.get_space().space
         if tuner.algorithm == "grid" or all(isinstance(e, declarations.Choice) for e in entries):
             most = min(most, math.prod(len(list(entry.values)) for entry in entries))
@@ -291,14 +291,14 @@ def plan(oracle: Durable, config: TunerSettings) -> Plan | None:
 
 
 def epochs_of(hp: keras_tuner.HyperParameters, config: TunerSettings) -> int:
-    """How many epochs a fit of these values has, as far as the values say."""
+    """How many epochs a fit with these hyperparameters has, as far as they say."""
     if "tuner/epochs" in hp.values:
         return int(hp.values["tuner/epochs"]) - int(hp.values["tuner/initial_epoch"])
     return int(hp.values.get("training.epochs", config.tuner.epochs or config.training.epochs))
 
 
 def still_needed(oracle: Durable) -> set[str]:
-    """Ids of trials that run, or with which another one may go on: they need all checkpoints."""
+    """Ids of trials whose checkpoints must all stay: they run, or another may go on from them."""
     needed = oracle.to_go_on_with()
     for trial in list(oracle.trials.values()):  # another machine may add to them meanwhile
         if trial.status in (TrialStatus.RUNNING, TrialStatus.INVALID):

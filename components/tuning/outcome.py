@@ -29,7 +29,7 @@ def search(tuner_results: "Artifact") -> tuple[list[TrialRow], Path | None]:
 
 
 def read(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     rows, picture = search(outputs["tuner_results"])
     status.trials = [row.flat() for row in rows]
     if picture is not None:

@@ -18,9 +18,9 @@ from darkroom.components.tuning.tuner_results import TrialRow
 # Inches, and shares of an axis' height.
 _AXIS_WIDTH, _AXIS_HEIGHT, _BAR_HEIGHT = 1.35, 4.2, 0.3
 _TICK_DISTANCE = 0.055
-_BELOW = -0.13  # where what has no value, and what failed, passes an axis
+_BELOW = -0.13  # where trials that failed, or have no value, pass an axis
 _NAME_WIDTH, _TICK_WIDTH, _BAR_NAME_WIDTH = 14, 12, 48  # characters
-# Scores so many times as far from the best as the median is are drawn at the end of their axis.
+# Scores this many times as far from the best as the median are drawn at the end of their axis.
 _FAR = 5
 
 

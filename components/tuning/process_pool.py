@@ -25,9 +25,8 @@ from darkroom.components.tuning.oracles import Durable
 from darkroom.components.tuning.trial import Folder
 
 _SECONDS_BETWEEN_LOOKS = 0.5
-# Below this share of all memory the system starts to swap, or to kill.
-_LEAST_FREE = 0.05
-# So many in a row that don't even get to a trial: it isn't bad luck.
+_LEAST_FREE = 0.05  # share of all memory; with less free the system starts to swap, or to kill
+# Processes in a row that end before their first trial, after which it isn't bad luck.
 _FAILED_STARTS = 2
 
 
@@ -37,7 +36,7 @@ class TrialProcess:
     def __init__(
         self, process_id: str, folder: str, threads: int, gpu: int | None, events: "_Events"
     ):
-        """Starts it; ``events`` gets its answers as pairs with it, and None when it has ended."""
+        """Starts it; ``events`` gets pairs of this object and an answer, or None at its end."""
         self.id, self.gpu = process_id, gpu
         self.trial: Trial | None = None
         self.begin: float | None = None  # of the trial, by the monotonic clock; None: not yet ready
@@ -74,7 +73,7 @@ class TrialProcess:
         self.exit_code()
 
     def exit_code(self) -> int:
-        """Of the ended process; negative: the signal that ended it."""
+        """Exit code of the ended process; negative: the signal that ended it."""
         with contextlib.suppress(BrokenPipeError):
             self._orders.close()
         return self._process.wait()
@@ -90,7 +89,7 @@ class TrialProcess:
 
 
 def _pipe() -> tuple[TextIO, TextIO]:
-    """Its end to read from, and the one to write to."""
+    """A pipe's end to read from, and its end to write to."""
     reads, writes = os.pipe()
     return open(reads, encoding="utf-8"), open(writes, "w", encoding="utf-8")
 
@@ -102,7 +101,7 @@ class ProcessPool:
     """All trial processes of a search on this machine."""
 
     def __init__(self, oracle: Durable, folder: str, most: int, gpus: int):
-        """Up to ``most`` at the same time, on as many GPUs as there are, or sharing the cores."""
+        """Runs up to ``most`` processes at once, spread over the GPUs, or sharing the cores."""
         self._oracle, self._folder = oracle, folder
         self._most, self._gpus = most, gpus
         self._threads = max(1, len(os.sched_getaffinity(0)) // most)
@@ -119,7 +118,7 @@ class ProcessPool:
 
     @property
     def busy(self) -> list[tuple[TrialProcess, Trial]]:
-        """The processes that run a trial, and that."""
+        """The processes that run a trial, each with its trial."""
         return [(each, each.trial) for each in self._processes if each.trial is not None]
 
     def start(self) -> None:
@@ -128,9 +127,10 @@ class ProcessPool:
             self._start(self._free_id())
 
     def run(self, look: Callable[[], None], remote_at_work: Callable[[], bool]) -> None:
-        """Runs trials until the oracle has no more, and other machines, too, run none.
+        """Runs trials until the oracle has no more and other machines run none.
 
-        Calls ``look`` now and then, and when a trial has ended. DarkroomError: no process starts.
+        Calls ``look`` every half second, and when a trial has ended. Raises a DarkroomError where
+        processes end before they can run a trial.
         """
         while any([self._give_trials(), self.busy, remote_at_work()]):
             look()

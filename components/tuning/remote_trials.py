@@ -26,16 +26,15 @@ from darkroom.serving import files
 
 _ALIVE_FOLDER = "alive"
 _SECONDS_BETWEEN_SIGNS = 5
-# A machine of which nothing is heard for so long is given up.
-_SECONDS_OF_PATIENCE = 60
-# A machine begins a trial so often: when its own process was killed, or the chief's was.
+_SECONDS_OF_PATIENCE = 60  # without a sign of life, after which a machine is given up
+# How often a machine begins the same trial: its own process, or the chief's, may be killed.
 _BEGUN_AT_MOST = 3
-# Waiting for what others come to, without asking all the time.
+# Between two questions to the chief, or looks at the disk, while there is nothing to do.
 _SECONDS_BETWEEN_QUESTIONS = 0.2
 
 
 def check() -> None:
-    """A DarkroomError where the environment says that this isn't the chief, or too little."""
+    """Raises a DarkroomError where the environment names another chief, or says too little."""
     try:
         is_chief = compat.is_chief()
     except RuntimeError as error:
@@ -49,7 +48,7 @@ def check() -> None:
 
 @contextlib.contextmanager
 def served(oracle: Durable, folder: str) -> Iterator[Callable[[], bool]]:
-    """Gives others trials, if this is the chief; the function says whether any are at work."""
+    """Serves trials to other machines, if this is the chief; yields a check if any are at work."""
     if compat.is_chief() is None:
         yield lambda: False
         return
@@ -96,7 +95,7 @@ def _at_work(oracle: Durable, folder: str) -> bool:
 
 
 def main(path: str, number: int) -> None:
-    """Runs what the chief of an announced search gives, until it has no more."""
+    """Runs the trials that the chief of an announced search gives, until it has no more."""
     work = shared_work.Work.read(path)
     if work is None or work.number != number:
         return
@@ -112,7 +111,7 @@ def main(path: str, number: int) -> None:
 
 
 def _begun(folder: str) -> SearchFile:
-    """What there is to know of a search, once its examples are there: the chief may decode yet."""
+    """The file of a search, once its examples are there: the chief may still be decoding them."""
     while True:
         with contextlib.suppress(FileNotFoundError):
             search = SearchFile.read(folder)
@@ -122,10 +121,10 @@ def _begun(folder: str) -> SearchFile:
 
 
 class RemoteTuner(keras_tuner.engine.base_tuner.BaseTuner):
-    """Another machine's part: KerasTuner's own loop, around trials that run as anywhere."""
+    """Another machine's part of a search: KerasTuner's own loop around ``Trials``."""
 
     def __init__(self, oracle: Durable, trials: Trials, folder: str):
-        """The oracle is asked by the network; ``oracle`` only says what the objective is."""
+        """Asks the chief's oracle over the network; ``oracle`` only tells the objective."""
         signs = os.path.join(folder, _ALIVE_FOLDER)
         super().__init__(oracle, directory=folder, project_name=_ALIVE_FOLDER)
         self._trials, self._sign = trials, Path(signs, self.tuner_id)
@@ -158,4 +157,4 @@ class RemoteTuner(keras_tuner.engine.base_tuner.BaseTuner):
         return result.metrics
 
     def save(self) -> None:
-        """All that there is to keep is the chief's and the trial's."""
+        """Does nothing: the chief and the trial have written all that there is to keep."""

@@ -27,19 +27,19 @@ from darkroom.components.tuning.trial import Candidate, Folder, check_folds
 from darkroom.components.tuning.tuner_results import FIELDS, TrialRow, TunerResults
 from darkroom.serving import files
 
-# Keys of the tuner section with other values of which a search goes on where it was.
+# Keys of the tuner section that may change between runs while a search goes on where it was.
 _BUDGET = {
     *("enabled", "max_trials", "iterations", "workers"),
     *("keep_checkpoints", "carry_over", "carry_epochs"),
 }
-# Of the training section: what a trial has no use for, or comes to the same with.
+# Keys of the training section that don't change what a trial comes to.
 _NO_MATTER = {"keep_every", "cache_budget", "strategy"}
 _SHOWN_CHANGES = 3
 _SECONDS_BETWEEN_TABLES = 1
 
 
 class Source(NamedTuple):
-    """What the examples are made of; of other data it is another search."""
+    """What the examples are made of; with other data it is another search."""
 
     files: list[str]
     transform: str
@@ -58,8 +58,8 @@ class Search(keras_tuner.Tuner):
     ):
         """Prepares a search, or goes on with what an earlier process has left of it.
 
-        ``folder`` is that of all searches; ``prepare`` sees to it that the ``examples`` are there.
-        A DarkroomError where there is nothing to search, or another process searches here.
+        ``folder`` has all searches; ``prepare`` makes the ``examples`` where they aren't kept yet.
+        Raises a DarkroomError where there is nothing to search, or another process searches here.
         """
         self.config = candidate.settings
         self._candidate, self._examples, self._prepare = candidate, examples, prepare
@@ -90,7 +90,7 @@ class Search(keras_tuner.Tuner):
             self._lock = lock.pop_all()
 
     def _go_on(self) -> None:
-        """Says so; if all trials failed, what made them fail may have been mended since."""
+        """Says so; trials run again if all failed, as the cause may have been mended since."""
         ended = list(self.oracle.end_order)
         words = f"goes on with a search of which {len(ended)} trials are done"
         if ended and not self._completed():
@@ -102,7 +102,7 @@ class Search(keras_tuner.Tuner):
 
     def _completed(self) -> list[Trial]:
         """Trials that ended well, the best first."""
-        # A trial is in this list when it has its score: another machine's may end just now.
+        # end_order has only trials that have their score; another machine's may end just now.
         ended = set(self.oracle.end_order)
         done = [
             trial
@@ -117,7 +117,7 @@ class Search(keras_tuner.Tuner):
         self.oracle.save()
 
     def search(self, *args: object, **kwargs: object) -> None:
-        """Runs what is still to run; a DarkroomError where no trial finishes or has the metric."""
+        """Runs what is left; raises a DarkroomError where no trial finishes or has the metric."""
         gpus = len(tf.config.list_physical_devices("GPU"))
         # One for each GPU, or for each core that a trial's replicas leave.
         cores = len(os.sched_getaffinity(0)) // self.config.training.cpu_replicas
@@ -173,7 +173,7 @@ class Search(keras_tuner.Tuner):
         ).write(self.folder)
 
     def _metrics(self) -> list[str]:
-        """What the user's model measures, which only shows when it does."""
+        """Names of the metrics of the user's model, which only shows them once it measures."""
         _, validation = dataset.kept(self._examples, fitting.budget(self.config.training))
         model = self._candidate.build(self.oracle.get_space())
         batch = dataset.batches(validation, self.config.training.batch_size).take(1)
@@ -187,7 +187,7 @@ class Search(keras_tuner.Tuner):
             Folder(self.folder, trial_id).forget_checkpoints(kept.get(trial_id))
 
     def message(self, trial: Trial) -> str | None:
-        """Why a trial failed; from another machine it comes by the folder only."""
+        """Why a trial failed; another machine only says so in the trial's folder."""
         result = Folder(self.folder, trial.trial_id).read()
         message: str | None = trial.message or (result.message if result else None)
         return message
@@ -240,7 +240,7 @@ def _determined_by(config: TunerSettings, source: Source) -> dict[str, JsonValue
     lasting = config.with_values({"tuner.epochs": epochs, "training.epochs": epochs})
     tree = lasting.model_dump(
         mode="json",
-        # Of the code, ``source`` is what matters to trials.
+        # What matters of the code to trials is ``source``.
         exclude={"code": True, "unfinished": True, "tuner": _BUDGET, "training": _NO_MATTER},
     )
     return {**tree, **source._asdict()}

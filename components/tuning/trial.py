@@ -60,7 +60,7 @@ class Folder:
         return checkpoint.Checkpoint(self.path, fit=fit)
 
     def read(self) -> Result | None:
-        """The trial's result; of a trial that isn't done it has the fits that are."""
+        """The result, with the fits done so far where the trial isn't done; None before any."""
         result = files.read_json(self._result)
         return result and Result(**{**result, "fits": [Fit(**fit) for fit in result["fits"]]})
 
@@ -182,7 +182,7 @@ def check_folds(train: dataset.Examples, count: int | None) -> None:
 
 
 def folds(train: dataset.Examples, count: int | None, seed: int) -> Iterator[dataset.Splits | None]:
-    """The train split in ``count`` parts, each of them held out once; None: it is whole."""
+    """Splits train into ``count`` parts, and holds out each once; yields None without ``count``."""
     if count is None:
         yield None
         return
@@ -195,7 +195,7 @@ def folds(train: dataset.Examples, count: int | None, seed: int) -> Iterator[dat
 
 
 def best_epoch(history: dict[str, list[float]], objective: str, maximize: bool) -> int:
-    """The epoch, from 0, with the best objective; a DarkroomError where none has a number of it."""
+    """The epoch, from 0, with the best objective; raises a DarkroomError where it has no number."""
     if objective not in history:
         raise DarkroomError(
             f"tuner.objective: the model has no metric {objective!r}, it has {', '.join(history)}."

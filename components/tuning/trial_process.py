@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def main(folder: str, threads: int) -> None:
-    """Runs what the standard input orders, a line each; TensorFlow gets so many ``threads``."""
+    """Runs what the standard input orders, a line each, with ``threads`` of TensorFlow."""
     answers = shared_work.answers()
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()

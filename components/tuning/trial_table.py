@@ -63,7 +63,7 @@ def ending(row: TrialRow, table: SearchProgress) -> str:
 
 
 def best_first(rows: Iterable[TrialRow], maximize: bool) -> list[TrialRow]:
-    """Rows that have a score."""
+    """The rows that have a score, the best first."""
     scored = [(row.score, row) for row in rows if row.score is not None]
     scored.sort(key=lambda pair: pair[0], reverse=maximize)
     return [row for _, row in scored]
@@ -82,7 +82,7 @@ def clock(seconds: float) -> str:
 
 
 def short_names(keys: list[str]) -> dict[str, str]:
-    """For each key its last parts, as many as tell it from the others and are no mere number."""
+    """The last parts of each key, as many as tell it from the others and are no mere number."""
     parts = {key: key.split(".") for key in keys}
 
     def shortest(key: str) -> str:

@@ -63,7 +63,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 def hand_over(search: Search, folder: str) -> HandOver:
-    """What Trainer gets; a checkpoint goes to ``folder``: TFX wants the hyperparameters' alone."""
+    """What Trainer gets; a checkpoint goes to ``folder``: TFX's artifact may have only one file."""
     best = search.best().hyperparameters.get_config()
     tuner, epochs, checkpoint = search.config.tuner, None, None
     if tuner.carry_epochs:

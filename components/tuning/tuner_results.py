@@ -14,7 +14,7 @@ from darkroom.components.base.settings import Value
 from darkroom.components.training.hand_over import without_notes
 from darkroom.serving import files
 
-# What a row says even where it is nothing; other fields are left out where earlier versions did.
+# Fields that a row of the file has even where they are None; others are left out then.
 _ALWAYS = {"best_epoch", "message"}
 
 
@@ -35,7 +35,7 @@ class TrialRow(NamedTuple):
 
     @classmethod
     def of(cls, flat: Mapping[str, Any]) -> Self:
-        """A row of the file, of this version or of an earlier one; a KeyError without its trial."""
+        """Reads a row of the file, of any version; raises a KeyError where it lacks the trial."""
         fields = {key: flat[key] for key in FIELDS if key in flat or key in ("trial_id", "score")}
         values = {key: value for key, value in flat.items() if key not in FIELDS}
         return cls(**fields, hyperparameters=without_notes(values))
@@ -74,7 +74,7 @@ class TunerResults:
 
     @classmethod
     def read(cls, uri: str) -> Self:
-        """The file in the folder of Tuner's ``tuner_results``, or a FileNotFoundError."""
+        """Reads the file of Tuner's ``tuner_results``; raises a FileNotFoundError without one."""
         text = remote.file(uri, cls.FILE).read_text(encoding="utf-8")
         return cls([TrialRow.of(flat) for flat in json.loads(text)])
 

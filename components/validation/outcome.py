@@ -21,7 +21,7 @@ def statistics(artifact: "metadata_store_pb2.Artifact") -> "dict[str, SplitStati
 
 
 def distribution(feature: "statistics_pb2.FeatureNameStatistics") -> dict[str, object]:
-    """For JSON: ``values`` with their counts; of numbers mean, ends, deviation, histogram."""
+    """As JSON: ``values`` with their counts, or of numbers mean, ends, deviation, histogram."""
     from darkroom.components.validation.statistics import value_counts
 
     if feature.HasField("string_stats"):
@@ -40,7 +40,7 @@ def distribution(feature: "statistics_pb2.FeatureNameStatistics") -> dict[str, o
 
 
 def read_statistics(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     splits = statistics(outputs["statistics"])
     status.images = {name: split.images for name, split in splits.items()}
     status.examples = {name: split.classes for name, split in splits.items()}
@@ -50,14 +50,14 @@ def read_statistics(status: Status, outputs: Outputs) -> str:
 
 
 def read_schema(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     schema = outputs["schema"]
     status.schema = str(remote.file(schema.uri, "schema.pbtxt"))
     return "inferred" if artifacts.is_inferred(schema) else "yours"
 
 
 def read_anomalies(status: Status, outputs: Outputs) -> str:
-    """Adds it to ``status``; returns what matters most, in words."""
+    """Adds the outcome to ``status``; returns what matters most, in words."""
     status.anomalies = artifacts.anomalies(outputs["anomalies"])
     count = len(status.anomalies)
     return f"{count} anomal{'y' if count == 1 else 'ies'}" if count else "no anomalies"

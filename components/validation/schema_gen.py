@@ -19,7 +19,7 @@ from darkroom.components.base.settings import SchemaGenSettings
 from darkroom.components.validation import artifacts, statistics
 from darkroom.components.validation.statistics import SplitStatistics
 
-# Annotation of the label by which a user asks for so many images of each class and split.
+# Annotation of the label by which a user asks for a number of images of each class and split.
 MIN_PER_CLASS = "min_images_per_class"
 # How far a class's share of a split may be from its share of another split, or of the last run.
 _SHARE_THRESHOLD = 0.1
@@ -37,7 +37,7 @@ class Executor(schema_gen.Executor):
     def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
         """Writes the user's schema where there is one, else infers it from all splits.
 
-        A DarkroomError: the user's schema is none, lacks a feature, or is of other labels.
+        Raises a DarkroomError where the user's schema is bad, lacks a feature, or has other labels.
         """
         [artifact] = outputs["schema"]
         path = os.path.join(artifact.uri, schema_gen.DEFAULT_FILE_NAME)

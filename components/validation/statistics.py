@@ -53,7 +53,7 @@ class SplitStatistics:
 
     @cached_property
     def features(self) -> dict[str, statistics_pb2.FeatureNameStatistics]:
-        """Those of each feature by its key; nothing for an empty split."""
+        """The statistics of each feature by its key; empty for an empty split."""
         return {feature.path.step[0]: feature for feature in self.proto.datasets[0].features}
 
 

@@ -36,7 +36,7 @@ def shape(config: Config, arguments: list[str], folder: Path, python: str) -> di
 
     Made by ``python`` in the ``folder`` where relative paths begin, with a command line's
     ``arguments`` that load the configuration; kept for as long as that and the source stay.
-    DarkroomError where graph or file can't be made.
+    Raises a DarkroomError where graph or file can't be made.
     """
     determined_by = [config.model_dump(), fingerprint.of_modules("darkroom.pipeline.pipeline")]
     key = hashlib.sha256(json.dumps(determined_by).encode()).hexdigest()[:16]
@@ -81,7 +81,7 @@ def dag_file(name: str, config: Path, overrides: Sequence[str], folder: Path) ->
 @click.option("--config", "path", required=True, metavar="FILE", help="as darkroom run takes it")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="the same")
 def print_shape(path: str, overrides: Sequence[str]) -> None:
-    """In the last line, as JSON; libraries may print before it."""
+    """Prints the shape as JSON in the last line; libraries may print before it."""
     from darkroom.pipeline.running import runner
 
     pipeline = runner.create(load(path, list(overrides)), data_bytes=0)

@@ -1,4 +1,4 @@
-"""Of what a model was made: from the pushed version back to the data, out of ML Metadata."""
+"""What a model was made of: from the pushed version back to the data, out of ML Metadata."""
 
 import json
 import os
@@ -54,7 +54,7 @@ class Node(TypedDict):
 
 
 class Trace(TypedDict):
-    """Of what a model is made."""
+    """What a model was made of."""
 
     version: str | None  # None: it wasn't pushed
     pushed_to: str | None  # the same
@@ -70,13 +70,13 @@ class Trace(TypedDict):
 def trace(config: Config, model: str | None = None) -> Trace:
     """What made a model: a version's number or folder, or an id; None: of the newest version.
 
-    DarkroomError where there is no such model.
+    Raises a DarkroomError where there is no such model.
     """
     store = status.open_store(config)
     artifact = _artifact(config, store, model)
     nodes = _nodes(store, artifact)
     run = lineage.run_of(store, nodes[0].execution.id)
-    # Of several that made the same the latest counts.
+    # Where several made the same, the latest counts.
     outputs = {key: output for node in reversed(nodes) for key, output in node.made.items()}
     examples, best = outputs.get("examples"), outputs.get("best_hyperparameters")
     notes = lineage.RunNotes.read(run)
@@ -94,7 +94,7 @@ def trace(config: Config, model: str | None = None) -> Trace:
 
 
 def tree(trace: Trace) -> Tree:
-    """The same for people."""
+    """A trace as a tree for people."""
     version = f"version {trace['version']}" if trace["version"] else f"model {trace['model']}"
     root = Tree(_headed(version, trace["pushed_to"] or ""))
     root.add(_headed("run", trace["run"]))

@@ -25,7 +25,7 @@ _KEYS = {"ServingValidator": {"blessing": "infra_blessing"}}
 
 
 def find(config: Config, run: str | None = None) -> Path:
-    """The folder of a run's report; DarkroomError where there is no such run, or no report of it.
+    """The folder of a run's report; raises DarkroomError where there is no such run or report.
 
     ``run``: the beginning of its name, or how many runs back it is; None: the newest that has one.
     """
@@ -43,7 +43,7 @@ def find(config: Config, run: str | None = None) -> Path:
 
 
 def load(folder: Path) -> Facts:
-    """The facts of a report, by its folder or ``report.json``; DarkroomError: it can't be read."""
+    """Reads a report, by its folder or ``report.json``; raises DarkroomError where that fails."""
     path = folder / results.REPORT_FACTS if folder.is_dir() else folder
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))

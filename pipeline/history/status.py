@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def latest(config: Config, alive: bool | Set[str] = False) -> Status:
-    """The status of the newest run; DarkroomError where nothing has run yet.
+    """The status of the newest run; raises DarkroomError where nothing has run yet.
 
     What is marked as running and isn't ``alive``, as ``lock.alive`` tells it, was interrupted.
     """
@@ -48,7 +48,7 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
 
 
 def open_store(config: Config) -> "MetadataStore":
-    """ML Metadata's store; DarkroomError: nothing has run yet, or its server can't be used."""
+    """ML Metadata's store; raises DarkroomError where nothing has run yet, or its server fails."""
     remote.use(config.staging)
     if remote.is_remote(config.root):  # TensorFlow reads it, and has much to say
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -58,7 +58,7 @@ def open_store(config: Config) -> "MetadataStore":
 
 
 def runs(config: Config, store: "MetadataStore") -> "list[Context]":
-    """The contexts of all runs, the newest first; DarkroomError where nothing has run yet."""
+    """The contexts of all runs, newest first; raises DarkroomError where nothing has run yet."""
     contexts, place = lineage.runs(store, config.name), config.store.place
     if not contexts:
         raise DarkroomError(f"{config.name} has not run yet: no run of it is in {place}.")

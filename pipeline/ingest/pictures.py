@@ -21,7 +21,7 @@ _JPEG = ("JPEG", "MPO")  # with several pictures in it, as some phones write
 
 
 class Picture:
-    """A decoded image file; ImageError with the reason where it can't be used."""
+    """A decoded image file; raises ImageError with the reason where it can't be used."""
 
     def __init__(self, encoded: bytes):
         self._encoded = encoded

@@ -82,8 +82,8 @@ class Summary:
 def ingest(source: Path, target: Path, options: Options, progress: Progress) -> Summary:
     """Adds the images of a source to the TFRecords of a target, a folder with one per split.
 
-    ``options`` are keys of ``Settings``; None: as before, or the usual. DarkroomError: nothing to
-    ingest, or options that contradict those of the first time.
+    ``options`` are keys of ``Settings``; None: as before, or the usual. Raises a DarkroomError
+    where there is nothing to ingest, or options contradict those of the first time.
     """
     source, target = source.absolute(), target.absolute()
     if target.is_relative_to(source):

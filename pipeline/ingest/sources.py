@@ -14,7 +14,7 @@ from darkroom.serving import signatures
 
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm"
 SUFFIXES = frozenset(_SUFFIXES.split(" "))
-# By what people call the folders of splits, which are no classes.
+# Splits by what people call their folders, which are no classes.
 _SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("eval", "val", "valid", "validation", "dev"), "eval"),
@@ -46,7 +46,7 @@ class Listing(NamedTuple):
 def list_images(source: Path, multi_label: bool = False) -> Listing:
     """The images of a folder, or of a manifest with labels such as ``a|b``.
 
-    DarkroomError where nothing is there, or a manifest lacks columns.
+    Raises a DarkroomError where nothing is there, or a manifest lacks columns.
     """
     if not source.exists():
         raise DarkroomError(f"{source}: doesn't exist. Expected a folder, or a CSV manifest.")

@@ -49,7 +49,7 @@ def assign(
 
 
 def strata(labels: Collection[str]) -> dict[str, str]:
-    """By which to stratify labels such as ``a|b``: of each the one that the fewest images have.
+    """Chooses by what to stratify labels such as ``a|b``: the part that the fewest images have.
 
     So a rare label's shares are exact, and those of a common one, in many strata, come close.
     """

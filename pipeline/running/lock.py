@@ -13,7 +13,7 @@ _PATIENCE = 1.0  # seconds: who looks whether a lock is held, holds it for a mom
 
 @contextmanager
 def alone(config: Config) -> Iterator[None]:
-    """Holds the pipeline; DarkroomError where another run goes on, or a node of one."""
+    """Holds the pipeline; raises DarkroomError where another run goes on, or a node of one."""
     with ExitStack() as held:
         try:
             _take(held, config.home / "lock", patience=_PATIENCE)

@@ -79,7 +79,7 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
 
 
 def nodes_done(config: Config, run: str, node: str) -> set[str]:
-    """The nodes of a run that are done; DarkroomError where the first has never run.
+    """The nodes of a run that are done; raises DarkroomError where the first has never run.
 
     Of ``node``, which nobody else runs now, ML Metadata is told where its last try was killed.
     """
@@ -99,7 +99,7 @@ def nodes_done(config: Config, run: str, node: str) -> set[str]:
 
 
 def required(pipeline: "Pipeline", node: str, done: set[str], run: str) -> "BaseNode":
-    """The node; DarkroomError where the graph has none such, or one before it is not done."""
+    """The node; raises DarkroomError where there is none such, or one before it is not done."""
     nodes = {one.id: one for one in pipeline.components}
     if node not in nodes:
         name, near = pipeline.pipeline_info.pipeline_name, closest(node, list(nodes))
@@ -111,5 +111,5 @@ def required(pipeline: "Pipeline", node: str, done: set[str], run: str) -> "Base
 
 
 if __name__ == "__main__":
-    # With 0 where the node is done, 130 where it was interrupted, else 1.
+    # Exits with 0 where the node is done, 130 where it was interrupted, else 1.
     sys.exit(command_line.obey(run_node, "python -m darkroom.pipeline.running.node"))

@@ -23,7 +23,7 @@ _SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 def check(config: Config) -> int:
     """Writes bundled data, and checks all that the run will need; the data's size, in bytes.
 
-    DarkroomError: machines, a folder, files, features, weights, a server or code that won't do.
+    Raises a DarkroomError where machines, folder, files, features, weights, server or code fail.
     """
     cluster.of(config.training.strategy)
     for key, path in config.user_code.items():
@@ -85,7 +85,7 @@ def _check_folder(folder: Path) -> None:
 def rehearse(config: Config) -> None:
     """Does what may fail late and needs no data: traces user code, gets ImageNet's weights.
 
-    DarkroomError: neither works; or a metric that neither TFMA nor Keras has.
+    Raises a DarkroomError where that fails, or where neither TFMA nor Keras has a metric.
     """
     if config.evaluation.metrics:
         from darkroom.components.evaluation import tfma_metrics

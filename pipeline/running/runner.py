@@ -39,8 +39,8 @@ class RunFailed(DarkroomError):
 def run(config: Config, display: Display, scan: bool = False) -> Status:
     """Runs the whole pipeline; with ``scan`` it ends in a scan of learning rates.
 
-    DarkroomError: the data or the configuration can't be used, or another run is going on;
-    RunFailed: a node failed. What was finished before is kept and reused by the next run.
+    Raises a DarkroomError where data or configuration can't be used, or another run is going on;
+    RunFailed where a node fails. The next run reuses what was finished before.
     """
     with lock.alone(config), temporary_folder(config.home / "tmp"):
         size = preflight.check(config)
@@ -63,7 +63,7 @@ def log_to_file(config: Config, node: str = "") -> tuple[Path, IO[str]]:
     """Sends everything that is printed or logged, also by C++, to a new log file.
 
     Gives its path, and a stream to the terminal that was before. ``node``: the only one that runs.
-    DarkroomError where the pipeline's folder can't be written.
+    Raises a DarkroomError where the pipeline's folder can't be written.
     """
     moment = time.strftime("%Y%m%d-%H%M%S")
     path = config.home / "logs" / f"{moment}{'-' * bool(node)}{node}.log"
@@ -123,7 +123,7 @@ def reported(
         return
     except (RunFailed, KeyboardInterrupt) as error:
         ended = error
-    # Not while that is handled: what then went wrong with the report would be laid to it.
+    # Not in the except block: an error of the report's would seem to come of the node's.
     interrupted = RunFailed(display.node, "The run was interrupted.")
     failed = ended if isinstance(ended, RunFailed) else interrupted
     failure: Failure = {"node": failed.node, "sentence": failed.sentence}

@@ -83,7 +83,7 @@ def signature_name(document: Document) -> str:
 def inputs(
     document: Document, infos: Mapping[str, TensorInfo]
 ) -> tuple[dict[str, np.ndarray], Format]:
-    """The tensors of a predict request; strings are arrays of bytes, rows dimension 0."""
+    """A predict request's inputs, rows as dimension 0, strings as bytes objects; its format."""
     if not infos:
         name = _cut(signature_name(document)) or "DEFAULT"
         raise invalid(f"Failed to get input map for signature: {name}")
@@ -104,7 +104,7 @@ def inputs(
 
 
 def outputs(tensors: Mapping[str, np.ndarray], format: Format) -> bytes:  # noqa: A002
-    """The body of a predict answer, in the format of the request; strings are arrays of bytes."""
+    """The body of a predict answer, in the request's format; strings are bytes objects."""
     if not tensors:
         raise invalid("Cannot convert empty tensor map to JSON")
     if format is Format.ROW:
@@ -235,7 +235,7 @@ def _batch(values: list[Json], dtype: int, key: str = "") -> np.ndarray:
         return _tensor(values, dtype)
     except ServingError as of_batch:
         error = of_batch
-    # That of the first row because of which the rows are no batch.
+    # Raises the error of the first row because of which the rows are no batch.
     number = _first_wrong(values, dtype)
     if not key and _is_named(values[number]):
         raise invalid(f"Expecting value/list but got object at item {number} of input list")
@@ -253,8 +253,8 @@ def _batch(values: list[Json], dtype: int, key: str = "") -> np.ndarray:
 
 
 def _first_wrong(values: list[Json], dtype: int) -> int:
-    """The place of the first that is no tensor, or of another shape than values[0]."""
-    # By halves, since one by one takes seconds of a million numbers.
+    """The place of the first value that is no tensor, or of another shape than values[0]."""
+    # It looks in halves, since one by one a million numbers take seconds.
     low, high = 0, len(values)
     while high - low > 1:
         middle = (low + high) // 2
@@ -443,7 +443,7 @@ def _dump(document: Mapping[str, object]) -> bytes:
     body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     if b"null" not in body:
         return body
-    # That is NaN or an infinity, or part of a string.
+    # A null is NaN or an infinity, or part of a string.
     return json.dumps(document, default=_plain).encode()
 
 

@@ -25,7 +25,7 @@ DTYPES: dict[int, np.dtype] = {
     for number in (*_RAW_FIELDS, *_LIST_FIELDS, types_pb2.DT_HALF)
 }
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
-_MOST_DIMENSIONS = 32
+_MOST_DIMENSIONS = 32  # of an array in NumPy 1
 _LENGTH_DELIMITED = 2  # protobuf's wire type of packed fields
 _TAGS = {
     number: bytes([TensorProto.DESCRIPTOR.fields_by_name[name].number << 3 | _LENGTH_DELIMITED])

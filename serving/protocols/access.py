@@ -32,14 +32,14 @@ class Keys:
         self._digests = [_digest(key) for key in keys]
 
     def check(self, read: Callable[[str], str | None]) -> None:
-        """Refuses a request without a key; ``read`` gives a header by its name in lower case."""
+        """Raises ServingError without a valid key; ``read`` gives headers by lower-case names."""
         if not self._digests:
             return
         key = read("x-api-key")
         if key is None:
             token = read("authorization") or ""
             key = token[len(_BEARER) :] if token.lower().startswith(_BEARER) else None
-        # Digests, and all of them, so that the time tells nothing about the keys.
+        # All digests are compared, so that the time tells nothing about the keys.
         digest = _digest((key or "").strip())
         if key is None or not sum(hmac.compare_digest(digest, own) for own in self._digests):
             raise ServingError(

@@ -11,7 +11,7 @@ import uvicorn
 from darkroom.serving.errors import Code, ServingError
 from darkroom.serving.protocols.rest_api import RestApp
 
-_BACKLOG = 2048
+_BACKLOG = 2048  # connections that may wait: uvicorn's default
 # Longer than the minute after which common load balancers close idle connections, so that it is
 # not the server that closes one on which a request is under way.
 _KEEP_ALIVE_SECONDS = 75

@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 LIVE_PATH, READY_PATH = "/healthz", "/readyz"
 _MODELS_PATH = "/models.json"  # for the page: each model's labels
 _JSON = "application/json"
-_TOO_LARGE = 413
+_TOO_LARGE = 413  # HTTP's Content Too Large
 _LARGE = 2**20  # larger bodies are read by a thread, so that others' requests don't wait
 _CORS = {
     "access-control-allow-origin": "*",
@@ -50,7 +50,7 @@ _PATHS = {
         "GET": rf"/v1/models(?:/([^/:]+))?{_VERSION}(?:/(metadata))?",
     }.items()
 }
-_MAX_VERSION = 2**63 - 1
+_MAX_VERSION = 2**63 - 1  # int64 on gRPC's wire
 
 _PAGE = Path(__file__).with_name("browser.html")
 _PAGE_POLICY = (
@@ -192,7 +192,7 @@ class RestApp:
         return b"".join(chunks)
 
     async def _within_time(self, work: Awaitable[Answer]) -> Answer:
-        """As ``asyncio.timeout``, which Python 3.10 lacks."""
+        """Does what ``asyncio.timeout`` does, which Python 3.10 lacks."""
         task = asyncio.current_task()
         assert task is not None
         late = False

@@ -27,7 +27,7 @@ from darkroom.serving.server.server_config import Batching
 # image runs alone.
 MAX_BATCH_PIXELS = 25_000_000
 
-# What a client's tensor, rather than the machine, may be guilty of.
+# Errors that a client's tensor, rather than the machine, may be guilty of.
 _FAILURES = (tf.errors.OpError, ServingError, ValueError, TypeError)
 
 
@@ -35,7 +35,7 @@ class Call(NamedTuple):
     """What a request asks of a model."""
 
     function: Function  # calls of the same one may run together
-    inputs: list[np.ndarray]
+    inputs: list[np.ndarray]  # [batch, ...] each, in the order of the function's feeds
     pixels: int = 0  # of all encoded images in it
     alone: bool = False  # what goes in or comes out isn't one for each example
     names: Sequence[str] = ()  # of the outputs
@@ -62,7 +62,7 @@ class Batcher:
     """Runs calls, several at once where that is possible; belongs to one event loop."""
 
     def __init__(self, parameters: Batching, max_pixels: int):
-        """Starts the threads; ``max_pixels`` are of a batch, but a single call may have more."""
+        """Starts the threads. A batch has ``max_pixels`` at most, a single call maybe more."""
         self._parameters, self._max_pixels = parameters, max_pixels
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(parameters.num_batch_threads, "batch")
@@ -74,7 +74,10 @@ class Batcher:
         self._unbatchable: weakref.WeakSet[Function] = weakref.WeakSet()
 
     async def run(self, call: Call) -> list[np.ndarray]:
-        """Runs a call, maybe with others, but it fails alone; ServingError where too much waits."""
+        """Runs a call, maybe with others, and returns its outputs, [batch, ...] each.
+
+        Raises ServingError where this call fails, or too much waits already.
+        """
         size = self._size(call)
         limits, largest = self._parameters, self._parameters.max_batch_size
         # The call's own size doesn't count.

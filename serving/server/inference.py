@@ -26,8 +26,7 @@ REGRESS = "tensorflow/serving/regress"
 _INPUTS, _CLASSES, _SCORES, _OUTPUTS = "inputs", "classes", "scores", "outputs"
 # What TensorFlow Serving calls a method, and the outputs that its signature may have.
 _METHODS = {CLASSIFY: ("classification", (_CLASSES, _SCORES)), REGRESS: ("regression", (_OUTPUTS,))}
-# The tag of its only field, its features.
-_FIRST_BYTE_OF_EXAMPLE = b"\n"
+_FIRST_BYTE_OF_EXAMPLE = b"\n"  # the tag of its only field, ``features``
 
 Arrays = Mapping[str, np.ndarray]  # by their names in the signature, or by tensor names
 
@@ -39,7 +38,7 @@ class Limits(NamedTuple):
     max_pixels: int  # of an encoded image in it
 
     def count_pixels(self, arrays: Iterable[np.ndarray]) -> int:
-        """Pixels of all encoded images, by their headers."""
+        """Pixels of all encoded images, by their headers; raises ServingError at too large ones."""
         total = 0
         for array in arrays:
             if array.dtype != object:
@@ -70,7 +69,7 @@ def _images_in(value: bytes) -> Iterable[bytes]:
 def predict_call(
     model: Model, signature: SignatureDef, inputs: Arrays, limits: Limits, wanted: Sequence[str]
 ) -> Call:
-    """What to compute for a Predict request; of the outputs those wanted, or all."""
+    """The call of a Predict request for the ``wanted`` outputs, or all; raises ServingError."""
     sent, expected = set(inputs), set(signature.inputs)
     # Defaults of inputs are TensorFlow 2.13's.
     defaults = set(getattr(signature, "defaults", ()))
@@ -107,7 +106,7 @@ def _is_fixed(info: TensorInfo) -> bool:
 
 
 def arrays_of(request: PredictRequest, signature: SignatureDef, limits: Limits) -> Arrays:
-    """The inputs of a request on the wire."""
+    """The inputs of a request on the wire; raises ServingError where they don't fit."""
     arrays = {}
     for name, proto in request.inputs.items():
         info = signature.inputs.get(name)
@@ -148,7 +147,7 @@ def _wrong_inputs(sent: set[str], expected: set[str]) -> str:
 def examples_call(
     model: Model, tasks: Sequence[InferenceTask], examples: Input, limits: Limits
 ) -> Call:
-    """What to compute for some tasks; its outputs are named as the tensors."""
+    """The call of some tasks, with outputs named as tensors; raises ServingError."""
     fed, fetched = set(), set()
     for task in tasks:
         signature = signature_of(model, task.model_spec.signature_name)
@@ -170,7 +169,7 @@ def task_of(request: ClassificationRequest | RegressionRequest) -> InferenceTask
 
 
 def check_tasks(tasks: Sequence[InferenceTask]) -> None:
-    """Refuses tasks that can't be done together."""
+    """Raises ServingError where tasks can't be done together."""
     if not tasks:
         raise invalid("Inference request must have at least one task.")
     seen = set()
@@ -190,7 +189,7 @@ def check_tasks(tasks: Sequence[InferenceTask]) -> None:
 
 
 def signature_of(model: Model, name: str) -> SignatureDef:
-    """The signature of that name, for Classify, Regress and MultiInference."""
+    """The signature of that name, or the default one; raises ServingError without it."""
     name = name or signatures.SERVING
     if name not in model.signatures:
         raise invalid(f"No signature was found with the name: {name}")
@@ -198,7 +197,10 @@ def signature_of(model: Model, name: str) -> SignatureDef:
 
 
 def classification(signature: SignatureDef, outputs: Arrays, count: int) -> ClassificationResult:
-    """The classes and scores of so many examples; ``outputs`` are by the names of tensors."""
+    """The result of ``count`` examples, from classes string and scores float32 [count, classes].
+
+    ``outputs`` are by the names of tensors. Raises ServingError where they have other shapes.
+    """
     classes, scores = (
         outputs[signature.outputs[name].name] if name in signature.outputs else None
         for name in (_CLASSES, _SCORES)
@@ -229,7 +231,7 @@ def classification(signature: SignatureDef, outputs: Arrays, count: int) -> Clas
 
 
 def regression(signature: SignatureDef, outputs: Arrays, count: int) -> RegressionResult:
-    """The value of each example; arguments and errors as of ``classification``."""
+    """The result from values float32 [count] or [count, 1]; else as ``classification``."""
     values = outputs[signature.outputs[_OUTPUTS].name]
     if values.ndim != 1 and values.shape[1:] != (1,):
         shapes = f"either [batch_size] or [batch_size, 1] but got {list(values.shape)}"
@@ -290,7 +292,7 @@ def _feed_and_fetches(signature: SignatureDef, method: str) -> tuple[str, list[s
 def _serialized(request: Input) -> np.ndarray:
     """The examples as a string tensor, [batch]; a common context is part of each."""
     in_context = request.example_list_with_context
-    # Of one of the two kinds. Serialised messages one after the other are the merged message.
+    # Only one kind has examples. Serialised messages one after the other are the merged message.
     context = in_context.context.SerializeToString()
     examples = [*request.example_list.examples, *in_context.examples]
     if not examples:

@@ -48,7 +48,7 @@ class Servable:
     error: ServingError | None = None  # why the last try to load it failed
     model: Model | None = None  # while AVAILABLE or UNLOADING
     users: int = 0  # requests under way
-    tried: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)  # to load it, once
+    tried: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)  # once a load was tried
 
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
@@ -60,7 +60,7 @@ class _Entry:
     servables: dict[int, Servable] = dataclasses.field(default_factory=dict)
     wanted: set[int] = dataclasses.field(default_factory=set)  # versions, by the policy
     labels: dict[str, int] = dataclasses.field(default_factory=dict)
-    warning: str = ""  # logged last
+    warning: str = ""  # the one logged last
 
     def available(self) -> list[Servable]:
         return [s for s in self.servables.values() if s.state is State.AVAILABLE]
@@ -85,7 +85,7 @@ _ABSENT = _Entry(ModelConfig())  # of a model that isn't configured
 
 
 class Unavailable(ServingError):
-    """Models that are configured don't answer."""
+    """Some of the configured models have no version that answers."""
 
 
 class Manager:
@@ -100,10 +100,10 @@ class Manager:
         self._watching: asyncio.Task[None] | None = None
         self._loading: set[asyncio.Task[None]] = set()
 
-    # What requests ask.
+    # Requests call these.
 
     def find(self, name: str, version: int | None = None, label: str = "") -> Servable:
-        """The available version that a request means, by default the newest; or ServingError."""
+        """The version that a request means, by default the newest; raises ServingError if none."""
         if not name:
             raise invalid("ModelSpec has no name specified.")
         entry = self._entries.get(name, _ABSENT)
@@ -125,7 +125,7 @@ class Manager:
 
     @contextmanager
     def use(self, servable: Servable) -> Iterator[Model]:
-        """The model, which isn't unloaded meanwhile."""
+        """Gives the version's model, which isn't unloaded meanwhile."""
         assert servable.model is not None
         servable.users += 1
         try:
@@ -136,7 +136,7 @@ class Manager:
                 self._end(servable)
 
     def status(self, name: str, version: int | None = None, label: str = "") -> list[Servable]:
-        """The versions of a model that are, were or shall be served, newest first."""
+        """A model's versions that are, were or shall be served, newest first; or ServingError."""
         entry = self._entries.get(name, _ABSENT)
         version = entry.version(label) if label else version
         numbers = sorted(entry.servables, reverse=True) if version is None else [version]
@@ -151,14 +151,14 @@ class Manager:
         return self._entries[name].config if name in self._entries else None
 
     def labels(self) -> dict[str, dict[str, int]]:
-        """Of each configured model, its labels and their versions."""
+        """The labels of each configured model, with their versions."""
         return {name: dict(entry.labels) for name, entry in self._entries.items()}
 
     def ready(self) -> bool:
         """Whether each configured model has a version that answers."""
         return bool(self._entries) and all(entry.available() for entry in self._entries.values())
 
-    # What changes them.
+    # These change what is served.
 
     async def start(self, config: ModelServerConfig) -> None:
         """Loads what is configured, as ``reload``, and goes on looking for versions.
@@ -173,7 +173,10 @@ class Manager:
             self._watching = asyncio.create_task(self._watch())
 
     async def reload(self, config: ModelServerConfig) -> None:
-        """Replaces the configuration and waits for it; errors but Unavailable change nothing."""
+        """Replaces the configuration, and waits until what it names is loaded or has failed.
+
+        Raises Unavailable where a model doesn't answer then; other errors leave all as it was.
+        """
         server_config.check(config)
         async with self._changing:
             models = {model.name: model for model in config.model_config_list.config}
@@ -187,7 +190,7 @@ class Manager:
                 entry.config = model
                 for servable in list(entry.servables.values()):
                     if servable.state is State.END and servable.error is not None:
-                        del entry.servables[servable.version]  # is given another chance
+                        del entry.servables[servable.version]  # and so is tried again
             await self._look()
             for entry in self._entries.values():
                 for version in entry.wanted:
@@ -312,7 +315,7 @@ class Manager:
 
 
 def version_folders(base_path: str) -> dict[int, str]:
-    """The folders of a model's versions by number; OSError where they can't be listed."""
+    """The folders of a model's versions by number; raises OSError where they can't be listed."""
     try:
         names = tf.io.gfile.listdir(base_path)
     except tf.errors.OpError as error:

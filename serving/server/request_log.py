@@ -31,7 +31,7 @@ class RequestLog:
     """The log of all models of a server, with a thread that writes."""
 
     def __init__(self, metrics: Metrics, file_bytes: int, files: int):
-        """A file is full after ``file_bytes``; so many ``files`` of a model are kept."""
+        """A file is full after ``file_bytes`` bytes; the newest ``files`` of a model are kept."""
         self._metrics = metrics  # count what was dropped
         self._file_bytes, self._files = file_bytes, files
         self._queue: queue.Queue[tuple[str, PredictionLog] | None] = queue.Queue(_WAITING)
@@ -84,7 +84,7 @@ class _Rotation:
     def __init__(self, prefix: str, file_bytes: int, files: int):
         self._prefix, self._file_bytes, self._files = Path(prefix), file_bytes, files
         self._prefix.parent.mkdir(parents=True, exist_ok=True)
-        # Not those of a prefix that this one begins.
+        # Without the files of a longer prefix that begins with this one.
         self._own = re.compile(re.escape(self._prefix.name) + r"-\d{8}-\d{6}-\d+-\d{6}\.tfrecord")
         self._next()
 

@@ -29,7 +29,7 @@ class Model(Protocol):
     signatures: Mapping[str, SignatureDef]
 
     def function(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Function:
-        """What computes the tensors named ``fetches`` from those named ``feeds``."""
+        """The function from arrays for ``feeds`` to those of ``fetches``, names of tensors."""
 
     def close(self) -> None:
         """Gives the memory back; nothing may run any more."""
@@ -44,7 +44,7 @@ class SavedModel:
     """
 
     def __init__(self, folder: str, tags: Sequence[str], config: ConfigProto | None = None):
-        """Loads it; raises ServingError where it can't."""
+        """Loads the folder's SavedModel; raises ServingError where that fails."""
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:

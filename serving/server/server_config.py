@@ -161,7 +161,7 @@ def check(config: ModelServerConfig) -> None:
 def wanted_versions(
     config: ModelConfig, folders: dict[int, str]
 ) -> tuple[dict[int, str], set[int]]:
-    """The folders that the policy, by default the newest, asks for, and versions asked in vain."""
+    """The folders that the policy (default: the newest) asks for, and versions that are missing."""
     policy = config.model_version_policy
     kind = policy.WhichOneof("policy_choice")
     if kind == "all":

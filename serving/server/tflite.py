@@ -22,7 +22,7 @@ class LiteModel:
     """A loaded version, with an interpreter for each request that runs at a time."""
 
     def __init__(self, path: str, interpreters: int):
-        """Loads ``model.tflite``, for so many requests at a time; raises ServingError."""
+        """Loads ``model.tflite`` for ``interpreters`` requests at once; raises ServingError."""
         try:
             with tf.io.gfile.GFile(path, "rb") as file:
                 self._content = file.read()

@@ -16,7 +16,7 @@ class Splits(Section):
     test: str | None = Field(None, pattern="^[^/]")
     """Files of a test split, of which nothing is learnt and by which nothing is chosen."""
     eval_share: float = Field(0.1, gt=0, lt=1)
-    """Where `eval` is empty: the share of images, chosen by the hash of their pixels."""
+    """Share of images for evaluation where `eval` is empty, chosen by the hash of their pixels."""
 
     @property
     def patterns(self) -> dict[str, str]:

@@ -14,9 +14,9 @@ class TfmaMetric(Section):
     class_name: str
     """A metric of `tfma.metrics` or `keras.metrics`, such as BalancedAccuracy."""
     module: str | None = None
-    """Of a metric of your own: where its class is."""
+    """The module that has the class of a metric of your own."""
     config: dict[str, Any] = {}
-    """Its arguments."""
+    """The metric's arguments."""
     per_class: bool = False
     """Compute it of each class against all others."""
 
@@ -25,9 +25,9 @@ class Threshold(Section):
     metric: str
     """What is compared (docs/evaluation.md names all)."""
     class_name: str | None = None
-    """Of one class; `*`: of each; empty: of all examples."""
+    """The class that it is for; `*`: each class; empty: all examples."""
     slice: dict[str, str] = {}
-    """Of the examples with these values, by features of `evaluation.slices`; `*`: of each value."""
+    """The examples that it is for, by values of `evaluation.slices`' features; `*`: each value."""
     min: float | None = None
     """The lowest value allowed."""
     max: float | None = None

@@ -30,7 +30,7 @@ class Model(Section):
     normalize: Literal["before", "after"] = "before"
     """cnn: batch normalisation before or after the activation."""
     pooled_blocks: int | None = Field(None, ge=0)
-    """cnn: so many blocks end in pooling, which halves height and width; empty: all of them."""
+    """cnn: how many blocks end in pooling, which halves height and width; empty: all of them."""
     blocks: int = Field(2, ge=1)
     """residual: blocks in each stage; every stage but the first halves height and width."""
     pooling: Literal["average", "flatten"] = "average"
@@ -76,7 +76,7 @@ class Augmentation(Section):
     cutout: float = Field(0.0, ge=0, lt=1)
     """Paint over a square of this share of the sides."""
     copies: int = Field(1, ge=1)
-    """Where a frozen backbone's outputs are kept: of so many changed copies of each image."""
+    """Changed copies of each image, where a frozen backbone's outputs for them are kept."""
 
     @field_validator("zoom")
     @classmethod

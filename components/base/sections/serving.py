@@ -41,11 +41,11 @@ class Validation(Section):
     requests: int = Field(100, ge=1)
     """Requests of one image that are timed, over REST and over gRPC each."""
     load_seconds: float = Field(120.0, gt=0)
-    """For the server to start and to load the model."""
+    """Seconds that the server may take to start and to load the model."""
     max_latency_p50_ms: float | None = Field(None, gt=0)
-    """Of half of the requests, in milliseconds, at most."""
+    """Milliseconds that half of the requests may take, at most."""
     max_latency_p99_ms: float | None = Field(None, gt=0)
-    """Of 99 of 100 requests, in milliseconds, at most."""
+    """Milliseconds that 99 of 100 requests may take, at most."""
     max_memory_mib: int | None = Field(None, gt=0)
     """Resident memory of the server after the requests, at most."""
 
@@ -56,7 +56,7 @@ class Serving(Section):
     rollout: Literal["immediate", "canary"] = "immediate"
     """immediate: a pushed version becomes stable; canary: it waits for `darkroom promote`."""
     canary_share: float = Field(0.0, ge=0, le=1)
-    """Of requests that name no version, so many go to the canary, the others to the stable one."""
+    """Share of requests without a version that go to the canary; the others go to stable."""
     batching: Batching = Batching()
     """How a model server makes batches of requests, in TensorFlow Serving's words."""
     validation: Validation = Validation()

@@ -31,25 +31,25 @@ class Training(Section):
     decay: float = Field(0.1, gt=0, lt=1)
     """step, exponential: what is left of the learning rate after `decay_epochs`."""
     decay_epochs: int = Field(10, ge=1)
-    """step: at once every so many epochs; exponential: evenly over so many."""
+    """step: the epochs between two falls; exponential: those over which it falls evenly."""
     warmup_epochs: int = Field(0, ge=0)
-    """The learning rate rises evenly over so many epochs first."""
+    """Epochs over which the learning rate rises evenly at first."""
     patience: int | None = Field(None, ge=1)
-    """Stop after so many epochs without a better `monitor`; empty: train all epochs."""
+    """Stop after this many epochs without a better `monitor`; empty: train all epochs."""
     min_delta: float = Field(0.0, ge=0)
-    """By how much `monitor` must be better to count."""
+    """How much better `monitor` must be to count."""
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
     """What the best epoch is best at."""
     export_epoch: Literal["best", "last"] = "best"
-    """Whose weights are exported."""
+    """The epoch whose weights are exported."""
     keep_every: int | None = Field(None, ge=1)
-    """Keep the weights of every so many epochs as .weights.h5 files beside the history."""
+    """Keep the weights of every n-th epoch as .weights.h5 files beside the history."""
     starts: int = Field(1, ge=1)
-    """Begin so often from other initial weights; only the best of them goes on."""
+    """How often to begin, each time from other initial weights; only the best start goes on."""
     start_epochs: int = Field(1, ge=1)
-    """Where there are several starts: they are compared after so many epochs."""
+    """Epochs after which several starts are compared."""
     warm_start_epochs: int = Field(0, ge=0)
-    """Train so many epochs with the two values below first, then from those weights."""
+    """Train this many epochs with the two values below first, then from those weights."""
     warm_start_dropout: float = Field(0.5, ge=0, lt=1)
     """`model.dropout` of the warm start."""
     warm_start_weight_decay: float = Field(0.01, ge=0)
@@ -61,7 +61,7 @@ class Training(Section):
     strategy: Literal["mirrored", "multi_worker"] = "mirrored"
     """mirrored: all devices of this machine; multi_worker: all machines that TF_CONFIG names."""
     cpu_replicas: int = Field(1, ge=1)
-    """Where there is no GPU: devices of the CPU that share each batch, to try that out."""
+    """Devices of the CPU that share each batch where there is no GPU, to try that out."""
     precision: Literal["float32", "mixed"] = "float32"
     """mixed: compute with 16 bits where all GPUs have tensor cores; elsewhere it is float32."""
     jit_compile: bool | None = None
@@ -75,13 +75,13 @@ class Transfer(Section):
     mode: Literal["none", "similar", "distinct"] = "none"
     """similar: train the classifier on a frozen backbone; distinct: then the backbone as well."""
     groups: int | None = Field(None, ge=1)
-    """distinct: so many groups of layers, from the top; empty: all, the stem last."""
+    """distinct: how many groups of layers to train, from the top; empty: all, the stem last."""
     group_epochs: int = Field(3, ge=1)
     """distinct: epochs after each further group is unfrozen."""
     group_learning_rate: float = Field(1e-4, gt=0)
     """distinct: learning rate of those epochs."""
     scratch_epochs: int = Field(0, ge=0)
-    """Train so many epochs from random weights as well, and say if that does better."""
+    """Train this many epochs from random weights as well, and say if that does better."""
 
 
 class LearningRateScan(Section):

@@ -62,7 +62,7 @@ class Tuner(Section):
     trials: list[dict[str, bool | int | float | str]] = []
     """list: the trials, each of them values by their key in this tree."""
     max_trials: int | None = Field(None, ge=1)
-    """random, bayesian: how many trials; grid: at most so many, empty: all combinations."""
+    """random, bayesian: how many trials; grid: the most, empty: all combinations."""
     epochs: int | None = Field(None, ge=1)
     """Epochs of each trial, at most; empty: as `training.epochs`."""
     patience: int | None = Field(None, ge=1)
@@ -70,9 +70,9 @@ class Tuner(Section):
     executions_per_trial: int = Field(1, ge=1)
     """Fits of each trial, from other initial weights; the score is their mean."""
     folds: int | None = Field(None, ge=2)
-    """Cross-validation in so many parts of the train split; empty: trials are scored on eval."""
+    """Parts of the train split for cross-validation; empty: trials are scored on eval."""
     factor: int = Field(3, ge=2)
-    """hyperband: one in so many trials goes on, with so many times the epochs."""
+    """hyperband: one in `factor` trials goes on, with `factor` times the epochs."""
     iterations: int = Field(1, ge=1)
     """hyperband: how often the whole algorithm runs."""
     initial_trials: int | None = Field(None, ge=1)

@@ -30,7 +30,7 @@ class Cluster(NamedTuple):
 
     @property
     def is_chief(self) -> bool:
-        """Whether this is the one that keeps what comes of it: worker 0 where none is called so."""
+        """Whether this machine keeps the model: the chief or, where none is called so, worker 0."""
         without = "chief" not in self.addresses
         return self.task_type == "chief" or (without and self.task_index == 0)
 
@@ -53,7 +53,7 @@ def read() -> Cluster | None:
 
 
 def parse(text: str) -> Cluster:
-    """Reads TF_CONFIG; a DarkroomError where it isn't as it should be, or lacks this machine."""
+    """Reads TF_CONFIG; raises a DarkroomError where it is malformed or lacks this machine."""
     try:
         config = json.loads(text)
     except ValueError as error:
@@ -82,7 +82,10 @@ def parse(text: str) -> Cluster:
 
 
 def of(strategy: str) -> Cluster | None:
-    """The machines to train on, None: this one alone; DarkroomError: TF_CONFIG doesn't fit."""
+    """The machines to train on by ``training.strategy``; None: this one alone.
+
+    Raises a DarkroomError where TF_CONFIG is missing, wrong, or says that this isn't the chief.
+    """
     if strategy != "multi_worker":
         return None
     cluster = read()

@@ -23,7 +23,7 @@ class OutOfStep(Exception):
 
 
 def strategy(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
-    """Waits until all machines are there; once, and before TensorFlow is used in this process."""
+    """Makes it when all machines are there; only once, before this process uses TensorFlow."""
     compat.configure_coordination_service(
         cluster.addresses,
         cluster.chief,
@@ -68,11 +68,11 @@ def fit(
     steps_per_epoch: int | None,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> dict[str, list[float]]:
-    """What ``model.fit`` does with one replica, also for several; returns Keras's history.
+    """Does with several replicas what ``model.fit`` does with one; returns Keras's history.
 
-    A DarkroomError where the model has a step of its own, which Keras's ``fit`` alone can run.
-    ``train`` has batches of inputs, labels and perhaps weights, a dataset for each replica of this
-    process, whose iterators begin with the epoch that begins; ``epochs`` count from 0.
+    ``train`` has a dataset of (inputs, labels and perhaps weights) for each replica of this
+    process, whose iterators begin with the current epoch; ``epochs`` count from 0. Raises a
+    DarkroomError where the model has a step of its own, which only Keras's ``fit`` can run.
     """
     if model.distribute_strategy.num_replicas_in_sync == 1:
         fitted = model.fit(
@@ -148,7 +148,7 @@ def _build(model: keras.Model, spec: tuple[tf.TensorSpec, ...]) -> None:
 
 
 def _function(model: keras.Model, training: bool) -> tf.types.experimental.PolymorphicFunction:
-    """Of the parts of a batch: trains on them or only measures, returns the metrics so far."""
+    """Makes the function that trains or only measures on a batch, and returns metrics so far."""
     among = model.distribute_strategy
     first = shares(among)[0].number
     [mean_loss] = [metric for metric in model.metrics if metric.name == "loss"]
@@ -185,7 +185,7 @@ def _function(model: keras.Model, training: bool) -> tf.types.experimental.Polym
 
 def _shared(weights: tf.Tensor | None, labels: tf.Tensor) -> tf.Tensor:
     """Weights with which the mean over the replicas' means is the mean of the batch."""
-    # Their shares of it may differ by one example.
+    # The replicas' shares of a batch may differ by one example.
     replica = tf.distribute.get_replica_context()
     count = tf.cast(tf.shape(labels)[0], tf.float32)
     total = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
@@ -195,7 +195,7 @@ def _shared(weights: tf.Tensor | None, labels: tf.Tensor) -> tf.Tensor:
 
 @contextlib.contextmanager
 def _normalizing_together(model: keras.Model) -> Iterator[None]:
-    """Batch normalisation is of the whole batch, as with one replica."""
+    """Has batch normalisation see the whole batch, as with one replica."""
     with contextlib.ExitStack() as ends:
         for layer in tf.train.TrackableView(model).descendants():
             if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized:
@@ -205,7 +205,7 @@ def _normalizing_together(model: keras.Model) -> Iterator[None]:
 
 
 def _draw_apart(model: keras.Model) -> None:
-    """Dropout and the like draw otherwise in each replica; as ever in the first."""
+    """Has dropout and the like draw differently in each replica; in the first one as alone."""
     among = model.distribute_strategy
     for variable in random_states(model):
         state = variable.numpy()

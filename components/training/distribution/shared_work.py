@@ -26,8 +26,7 @@ from darkroom.serving import files
 RUNNING, DONE, FAILED = "running", "done", "failed"
 # Exit code of a process that lost the others, as sysexits' EX_TEMPFAIL: to be tried again.
 LOST = 75
-# So many times in a row without getting anywhere: it isn't bad luck.
-TRIES = 5
+TRIES = 5  # in a row without progress, after which it isn't bad luck
 _SECONDS_BETWEEN_LOOKS = 0.5
 # The modules' paths are this process's own, whatever else is in the current folder.
 _CODE = (
@@ -37,7 +36,7 @@ _CODE = (
 
 
 class Lost(DarkroomError):
-    """Not by a mistake that would be made again: whoever runs this machine may start it anew."""
+    """Machines lost each other, not by a mistake that repeats: starting anew may help."""
 
     exit_code = LOST
 
@@ -83,7 +82,7 @@ def conclude(path: str, message: str | None = None) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Of the processes below: runs ``main`` of the module that the one argument names."""
+    """The ``main`` of the processes below: runs that of the module in its one argument."""
     facts = json.loads(arguments[0])
     sys.path[:] = facts["path"]
     importlib.import_module(facts["module"]).main(*facts["arguments"])
@@ -129,7 +128,7 @@ def process(module: str, *arguments: Any, **options: Any) -> Iterator[subprocess
 
 
 def answers() -> TextIO:
-    """Of such a process: its standard output, to which nothing else is printed from now on."""
+    """The standard output of such a process; from now on nothing else is printed to it."""
     # Ctrl-C goes to all processes of a terminal; the parent decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
@@ -145,7 +144,7 @@ class Reporter(logging.Handler):
         report: Callable[[str, float | None], None],
         warn: Callable[[str], None] = lambda _: None,
     ):
-        """From now on, words and the share that is done to ``report``, and warnings to ``warn``."""
+        """From now on ``report`` gets words and the share done (0 to 1), and ``warn`` warnings."""
         super().__init__(level=logging.INFO)
         self._report, self._warn = report, warn
         progress.LOGGER.setLevel(logging.INFO)
@@ -159,7 +158,7 @@ class Reporter(logging.Handler):
 
 
 def take_part(path: str, module: str, rejoin: bool) -> None:
-    """Helps until the work is done; a DarkroomError where it failed anywhere.
+    """Helps until the work is done; raises a DarkroomError where it failed, Lost after ``TRIES``.
 
     ``main(path, number)`` of the module does a part. ``rejoin``: a lost process can be replaced.
     """
@@ -190,7 +189,7 @@ def _goes_on(work: Work, number: int) -> bool:
 
 
 def _work(path: str, joined: int) -> Work:
-    """What is announced; waits for it if it was over before this machine came to help."""
+    """The announced work; waits for another if it was over before this machine came to help."""
     waits = False
     while True:
         work = Work.read(path)
