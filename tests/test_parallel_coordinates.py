@@ -58,10 +58,11 @@ def test_odd_values_have_a_picture(tmp_path: Path) -> None:
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 NUMBERS = st.booleans() | st.integers(-(10**12), 10**12) | st.floats(-1e100, 1e100)
 ODD = st.dictionaries(TEXT, NUMBERS | TEXT, max_size=4)
+SCORES = st.none() | st.floats(-1e100, 1e100) | st.sampled_from([np.nan, np.inf, -np.inf])
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.lists(st.tuples(ODD, st.none() | st.floats()), max_size=6), st.booleans())
+@given(st.lists(st.tuples(ODD, SCORES), max_size=6), st.booleans())
 def test_whatever_was_searched_is_drawn(found: list, maximize: bool) -> None:
     names = {name for values, _ in found for name in values}
     with TemporaryDirectory() as folder:
@@ -70,6 +71,16 @@ def test_whatever_was_searched_is_drawn(found: list, maximize: bool) -> None:
         parallel_coordinates.draw(searched_rows, "val_loss", maximize, names, path)
         with Image.open(path) as picture:
             picture.load()
+
+
+def test_far_scores_are_at_the_end_of_their_axis(tmp_path: Path) -> None:
+    """One that diverged would press all others together."""
+    values = searched(8)
+    far, farther = (
+        drawn(tmp_path / "a.png", rows(values, scores), "val_loss", False, {RATE})
+        for scores in ([*range(7), 1e3], [*range(7), 1e9])
+    )
+    assert np.array_equal(far, farther)
 
 
 def test_equal_scores_have_a_picture(tmp_path: Path) -> None:
