@@ -206,6 +206,21 @@ OF_CLASSES: dict[str, Metric] = {
     "f1": partial(_of_classes, "f1", 0),
     "auc": auc_of_classes,
 }
+# All are from 0 to 1, the more the better, but for these.
+_LOWER_IS_BETTER = {"loss", "calibration_error"}
+_UNBOUNDED = {"loss"}
+
+
+def is_better(name: str, difference: float) -> bool | None:
+    """Whether a metric that changed by so much is better; None of a user's: nobody said which."""
+    if name not in OVERALL and name not in OF_CLASSES:
+        return None
+    return (difference < 0) == (name in _LOWER_IS_BETTER)
+
+
+def can_be(name: str, limit: float) -> bool:
+    """Whether one of ours can have such a value."""
+    return name in _UNBOUNDED or 0 <= limit <= 1
 
 
 def names(classes: int, multi_label: bool) -> list[str]:

@@ -44,7 +44,7 @@ def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> N
             raise ValueError(f"{where}: {name} is of the whole model: set max (or min) alone")
         return
     for limit in (threshold.min, threshold.max):
-        if name != "loss" and limit is not None and not 0 <= limit <= 1:
+        if limit is not None and not metrics.can_be(name, limit):
             raise ValueError(f"{where}: {name} is from 0 to 1, found {limit:g}")
     if threshold.class_name is None and name not in overall:
         raise ValueError(

@@ -9,16 +9,13 @@ from datetime import datetime
 from typing import NamedTuple, TypeGuard
 
 from darkroom.components.evaluation.artifacts import Check, MetricRow
-from darkroom.components.evaluation.metrics import OF_CLASSES, OVERALL
+from darkroom.components.evaluation.metrics import is_better
 from darkroom.components.report.facts import Data, Evaluation, Facts, Feature, Search, Serving
 from darkroom.components.runs.environment import Environment
 from darkroom.components.tuning import trial_table
 from darkroom.components.tuning.tuner_results import TrialRow
 
 NOTHING = "–"
-# Only our own metrics: nobody has said whether more of a user's is better.
-_KNOWN = {*OVERALL, *OF_CLASSES}
-_LOWER_IS_BETTER = {"loss", "calibration_error"}
 _OF_ROWS = ("precision", "recall", "f1")
 # Metrics of a slice; nobody reads more columns than that.
 _OF_SLICES = ("accuracy", "macro_f1", "auc", "loss")
@@ -237,14 +234,12 @@ def threshold_interval(threshold: Check) -> str:
 
 def change(row: MetricRow) -> tuple[str, str]:
     """A metric less the baseline's, and whether that is better, worse or same; else a dash."""
-    difference, words = row.difference, ""
+    difference = row.difference
     if not _is_number(difference):
         return NOTHING, ""
     is_same = abs(difference) < 0.00005
-    if row.metric in _KNOWN:
-        is_better = (difference < 0) == (row.metric in _LOWER_IS_BETTER)
-        words = "same" if is_same else "better" if is_better else "worse"
-    return "±0" if is_same else _signed(difference), words
+    words = {True: "better", False: "worse", None: ""}[is_better(row.metric, difference)]
+    return ("±0", words and "same") if is_same else (_signed(difference), words)
 
 
 def ordered(classes: list[str]) -> list[str]:
