@@ -110,7 +110,6 @@ def _compiled_by_tfx(config: Config) -> "tuple[protocol.PipelineSpec, list[BaseN
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with imports.without_collections():
-            import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
             from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as tfx_runner
     except ImportError as error:
         raise not_installed("darkroom compile needs TFX and kfp", error, "kubeflow") from error

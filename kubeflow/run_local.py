@@ -26,14 +26,12 @@ from typing import NamedTuple
 from darkroom.components.base.errors import INTERRUPTED, DarkroomError
 from darkroom.components.base.processes import Forked, ForkServer, end_with_parent
 from darkroom.kubeflow import protocol, spec
-from darkroom.kubeflow.protocol import EXECUTOR_INPUT, ExecutorInput
 from darkroom.kubeflow.task import DONE, FAILED
 
 _PYTHON = ("python", "python3")  # in the image; here it is the one that runs this
-# Modules whose commands are forked, and what is imported once for them: Keras before TensorFlow
-# Transform, which would choose tf_keras.
+# Modules whose commands are forked, and what is imported once for them.
 _FORKED = ("darkroom.kubeflow.task", "darkroom.kubeflow.input_digest")
-_IMPORTED = ("keras", "darkroom.pipeline.pipeline", *_FORKED)
+_IMPORTED = ("darkroom.pipeline.pipeline", *_FORKED)
 _OUTPUT_FILE = "executor_output.json"
 # What is left of an artifact's type when the open-source back end hands it on.
 _FORGOTTEN: protocol.ArtifactType = {"instanceSchema": ""}
@@ -152,7 +150,7 @@ class _Run:
             return Ran(task.name, seconds, float(said["seconds"]), said["words"] or "")
         return Ran(task.name, seconds, None, "")
 
-    def _executor_input(self, task: spec.Task, folder: Path) -> ExecutorInput:
+    def _executor_input(self, task: spec.Task, folder: Path) -> protocol.ExecutorInput:
         parameters = {key: self._parameters[source] for key, source in task.parameters.items()}
         for key, value in task.constants.items():
             if isinstance(value, str):
@@ -176,10 +174,10 @@ class _Run:
         }
 
     def _start(
-        self, task: spec.Task, handed: ExecutorInput, temporary: str, output: int
+        self, task: spec.Task, handed: protocol.ExecutorInput, temporary: str, output: int
     ) -> subprocess.Popen[bytes] | Forked:
         program, *words = (
-            json.dumps(handed) if word == EXECUTOR_INPUT else self._places.here(word)
+            json.dumps(handed) if word == protocol.EXECUTOR_INPUT else self._places.here(word)
             for word in task.command
         )
         environment = self._environment(task)
@@ -212,7 +210,7 @@ class _Run:
         path = [*filter(None, [os.environ.get("PYTHONPATH")]), os.getcwd()]
         return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **declared}
 
-    def _take(self, task: spec.Task, handed: ExecutorInput, folder: Path) -> None:
+    def _take(self, task: spec.Task, handed: protocol.ExecutorInput, folder: Path) -> None:
         try:
             output = json.loads((folder / _OUTPUT_FILE).read_text(encoding="utf-8"))
             artifacts = {key: of["artifacts"][0] for key, of in output.get("artifacts", {}).items()}
@@ -233,7 +231,7 @@ class _Run:
 
 def _check(task: spec.Task) -> None:
     for word in task.command:
-        if "{{$" in word and word != EXECUTOR_INPUT:
+        if "{{$" in word and word != protocol.EXECUTOR_INPUT:
             message = f"task {task.name}: can't fill in the placeholder of {word!r} here."
             raise DarkroomError(message)
     for secret in task.kubernetes.get("secretAsEnv", []):

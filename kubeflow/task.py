@@ -83,7 +83,6 @@ def _run(
     beam_arguments: list[str],
 ) -> tuple[float, str]:
     with imports.without_collections():
-        import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
         from tfx.dsl.components.base import base_beam_executor
         from tfx.dsl.io import fileio
         from tfx.utils import import_utils

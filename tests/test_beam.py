@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 import numpy as np
 import pytest
 import tensorflow as tf

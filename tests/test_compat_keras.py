@@ -1,11 +1,26 @@
 """Each use of what Keras doesn't promise: these say what broke after an upgrade."""
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import keras
 
 from darkroom.components.compat import keras as compat
+
+
+def test_keras_is_the_same_whatever_is_imported_before() -> None:
+    """TensorFlow Transform asks TensorFlow for tf_keras as ``tf.keras``, which is not used here."""
+    code = """
+import tensorflow_transform
+import keras, keras_tuner
+network = keras_tuner.applications.HyperResNet(input_shape=(32, 32, 3), classes=2)
+built = network.build(keras_tuner.HyperParameters())
+assert isinstance(built, keras.Model), type(built)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert not ended.returncode, f"KerasTuner takes another Keras than ours: {ended.stderr[-500:]}"
 
 
 def test_random_states_have_their_name() -> None:

@@ -10,7 +10,6 @@ import json
 import shutil
 from collections.abc import Callable
 
-import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 import pytest
 
 from darkroom.components import nodes

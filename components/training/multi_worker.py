@@ -136,8 +136,6 @@ def main(path: str, number: int) -> None:
 
 def _train(this: cluster.Cluster, work: shared_work.Work) -> None:
     with imports.without_collections():
-        import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
-
         from darkroom.components.training import dataset, devices, fitting, stages
 
     devices.grow_memory()

@@ -4,7 +4,6 @@ import math
 import os
 import tempfile
 
-import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 

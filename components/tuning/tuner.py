@@ -3,7 +3,6 @@
 import os
 import shutil
 
-import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
 import tensorflow_transform as tft
 from tfx.components import Tuner as StockTuner
 from tfx.components.trainer.fn_args_utils import FnArgs

@@ -91,8 +91,6 @@ def create(config: Config, data_bytes: int, scan: bool = False) -> "Pipeline":
     options = beam.arguments(config.beam, data_bytes, os.cpu_count() or 1)
     try:
         with imports.without_collections():
-            import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
-
             from darkroom.components.compat.beam import remember_signatures
             from darkroom.pipeline.pipeline import create_pipeline
     except ImportError as error:
