@@ -49,15 +49,9 @@ def manifests(purpose: str, config: Config, pods: Pods, options: list[str]) -> l
         raise DarkroomError(str(problem))
     if purpose == "search" and not config.tuner.enabled:
         raise DarkroomError("tuner.enabled is false: there is no search to help with.")
-    import jinja2
+    from darkroom.serving.deployment.manifests import templates
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "manifests"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates(Path(__file__).parent / "manifests")
     environment.filters["quoted"] = _quoted
     environment.globals |= {"oracle_port": _ORACLE_PORT, "retries": _RETRIES, "suffix": ""}
     environment.globals |= {"name": name, "pipeline": config.name, "kubeflow": config.kubeflow}

@@ -1,6 +1,7 @@
 """The file in which ImportExampleGen says what its inspection came to. Light to import."""
 
 import json
+from collections import Counter
 from typing import ClassVar
 
 from pydantic import BaseModel
@@ -33,10 +34,9 @@ class InspectionReport(BaseModel):
 
     @property
     def quarantined(self) -> dict[str, int]:
-        total: dict[str, int] = {}
+        total: Counter[str] = Counter()
         for split in self.splits.values():
-            for reason, count in split.quarantined.items():
-                total[reason] = total.get(reason, 0) + count
+            total.update(split.quarantined)
         return total
 
     def write(self, uri: str) -> None:

@@ -213,7 +213,6 @@ class _Sections:
 
 def _transformed(transform_graph: str, encoded: list[bytes]) -> np.ndarray:
     """What the network gets of images: float32 [count, height, width, channels]."""
-    import keras  # noqa: F401  # before tensorflow_transform, which would choose tf_keras
     import tensorflow as tf
     import tensorflow_transform as tft
 
@@ -246,14 +245,6 @@ def _node(node: lineage.Node) -> facts.Node:
         "seconds": round((node.updated - node.started) / 1000, 1),
         "started": lineage.moment(node.started),
         "result": table.read_outputs(Status("", "", ""), node.id, node.made) if is_done else "",
-        "inputs": _artifacts(node.inputs),
-        "outputs": _artifacts(node.outputs),
+        "inputs": lineage.rows(node.inputs),
+        "outputs": lineage.rows(node.outputs),
     }
-
-
-def _artifacts(by_key: "Mapping[str, list[Artifact]]") -> list[dict[str, object]]:
-    return [
-        {"key": key, "type": artifact.type, "id": artifact.id, "uri": artifact.uri}
-        for key, artifacts in by_key.items()
-        for artifact in artifacts
-    ]

@@ -133,8 +133,8 @@ class Node(TypedDict):
     seconds: float
     started: str
     result: str  # in words
-    inputs: list[dict[str, object]]  # artifacts: key, type, id and uri
-    outputs: list[dict[str, object]]
+    inputs: list[dict[str, str | int]]  # artifacts: key, type, id and uri
+    outputs: list[dict[str, str | int]]
 
 
 class Facts(TypedDict):

@@ -75,15 +75,15 @@ class BaselineExecutor(base_executor.BaseExecutor):
     def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
         [candidate], [model] = inputs["candidate"], outputs["model"]
         own = _contract(path_utils.serving_model_path(candidate.uri))
-        version = None
         base = FolderSettings.unpack(properties["custom_config"]).folder
         pushed = version_folder.at(base)
-        for number in pushed.versions():  # the newest first
-            folder, note = os.path.join(base, number), pushed.note(number)
-            own_version = note is not None and note.model and note.model["uri"] == candidate.uri
-            if not own_version and own.comparable(_contract(folder)):
-                version = folder
-                break
+
+        def is_other(number: str) -> bool:
+            note = pushed.note(number)
+            return note is None or not note.model or note.model["uri"] != candidate.uri
+
+        others = (os.path.join(base, n) for n in pushed.versions() if is_other(n))  # newest first
+        version = next((folder for folder in others if own.comparable(_contract(folder))), None)
         if version is not None:
             io_utils.copy_dir(version, path_utils.serving_model_dir(model.uri))
         note_source(model, version)

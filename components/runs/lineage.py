@@ -1,7 +1,7 @@
 """What ran, of what and with what result, as ML Metadata has it. Light to import."""
 
 import json
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -107,6 +107,15 @@ def maker(store: "MetadataStore", artifact_id: int) -> Node | None:
     events = store.get_events_by_artifact_ids([artifact_id])
     makers = [event.execution_id for event in events if event.type == event.OUTPUT]
     return node(store, min(makers)) if makers else None
+
+
+def rows(by_key: "Mapping[str, list[Artifact]]") -> list[dict[str, str | int]]:
+    """A node's inputs or outputs as plain data."""
+    return [
+        {"key": key, "type": artifact.type, "id": artifact.id, "uri": artifact.uri}
+        for key, artifacts in by_key.items()
+        for artifact in artifacts
+    ]
 
 
 def moment(milliseconds: int) -> str:

@@ -134,11 +134,11 @@ def _headed(head: str, words: str) -> str:
 def _artifact(config: Config, store: "MetadataStore", model: str | None) -> "Artifact":
     pushed = lineage.artifacts(store, config.name, "PushedModel")
     places = [(place, one) for one in pushed if (place := pushing.pushed(one)) is not None]
+    by_place = dict(reversed(places))  # the newest
     if model is None:
         for version in version_folder.at(config.push_uri).versions():
-            for place, artifact in places:
-                if place == f"{config.push_uri}/{version}":
-                    return artifact
+            if artifact := by_place.get(f"{config.push_uri}/{version}"):
+                return artifact
         raise DarkroomError(
             f"No model that {config.name} has pushed is in {config.push_uri}. Run darkroom run "
             "first, or name a model's id."
@@ -200,11 +200,7 @@ def _node(store: "MetadataStore", node: lineage.Node) -> Node:
         "seconds": (node.updated - node.started) / 1000,
         "source": own or (lineage.RunNotes.read(run).sources or {}).get(node.id),
         "settings": {name: value for name, value in settings.items() if value not in (None, "")},
-        "inputs": [
-            {"key": key, "type": artifact.type, "id": artifact.id, "uri": artifact.uri}
-            for key, artifacts in node.inputs.items()
-            for artifact in artifacts
-        ],
+        "inputs": lineage.rows(node.inputs),
     }
 
 

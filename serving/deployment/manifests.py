@@ -4,9 +4,8 @@ All of them read the files that the Pusher writes beside the versions, from a fo
 absolute path: so ``darkroom promote`` and ``rollback`` work everywhere. Light to import.
 """
 
-import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,8 +86,7 @@ def kserve(model: Model) -> str:
 
 def dump(documents: Iterable[Mapping[str, object]]) -> str:
     """Manifests that are data, as YAML."""
-    text: str = yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=math.inf)
-    return text
+    return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=math.inf)
 
 
 def headed(text: str, made_by: str, applied_by: str) -> str:
@@ -112,23 +110,23 @@ def _filled(model: Model, *names: str, **values: str) -> str:
         "file_flags": own,
         **values,
     }
-    texts = [_templates().get_template(f"{name}.yaml.jinja").render(context) for name in names]
+    environment = templates(Path(__file__).parent, finalize=_scalar)
+    # Compose and Kubernetes put variables in for what follows a dollar sign.
+    environment.filters["without_variables"] = lambda text: text.replace("$", "$$")
+    texts = [environment.get_template(f"{name}.yaml.jinja").render(context) for name in names]
     return "---\n".join(texts)
 
 
-@functools.cache
-def _templates() -> jinja2.Environment:
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        finalize=_scalar,
+def templates(folder: Path, finalize: Callable[[object], str] | None = None) -> jinja2.Environment:
+    """Jinja's environment for the templates of manifests in a folder."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=finalize,
     )
-    # Compose and Kubernetes put variables in for what follows a dollar sign.
-    templates.filters["without_variables"] = lambda text: text.replace("$", "$$")
-    return templates
 
 
 def _scalar(value: object) -> str:
