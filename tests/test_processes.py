@@ -87,7 +87,7 @@ def test_a_forked_process_is_as_its_user_says(server: ForkServer, folder: Path) 
                 "told", ["tell", number], environment=mine, folder=str(where), stdout=log.fileno()
             )
         assert process.wait() == process.returncode == process.wait() == 0
-        line, more = (folder / "log.txt").read_text().splitlines()
+        more, line = sorted((folder / "log.txt").read_text().splitlines())
         assert more == "and more"
         facts = json.loads(line)
         assert facts["rest"] == [number]
