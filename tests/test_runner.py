@@ -6,7 +6,7 @@ import pytest
 from darkroom.pipeline import display
 from darkroom.pipeline.config import load
 from darkroom.pipeline.running import runner
-from tests.conftest import darkroom
+from tests.conftest import darkroom, python
 
 
 def test_a_root_that_can_not_be_written(tmp_path: Path) -> None:
@@ -32,3 +32,15 @@ def test_a_report_that_fails_hides_nothing(tmp_path: Path, ended_by: BaseExcepti
     if isinstance(ended_by, runner.RunFailed):
         expected = f"Trainer failed. No GPU.\n{expected}"
     assert told.strip() == expected
+
+
+def test_nothing_uses_tensorflow_before_the_fork(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def build(hp, config, num_classes): ...")
+    code = (
+        "from tensorflow.python.eager import context; from darkroom.pipeline.config import load; "
+        "from darkroom.pipeline.running import runner; "
+        "runner.create(load('digits', ['model.build_fn=own.build']), 0); "
+        "print('USED', context.context()._initialized)"
+    )
+    result = python("-c", code, cwd=tmp_path)
+    assert "USED False" in result.stdout, result.stdout

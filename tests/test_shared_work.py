@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from darkroom.components.base import processes
 from darkroom.components.training.distribution import shared_work
 from darkroom.serving import files
 from tests.conftest import PATIENCE, environment
@@ -161,3 +162,28 @@ def test_it_is_light() -> None:
     )
     command = [sys.executable, "-c", code]
     assert subprocess.check_output(command, env=environment(), encoding="utf-8") == "set()\n"
+
+
+@pytest.mark.parametrize("server", ["none", "lives", "killed"])
+def test_a_process_is_forked_where_it_can_be(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "part.py").write_text(MODULE)
+    (tmp_path / "end-7").write_text("5")
+    monkeypatch.syspath_prepend(tmp_path)
+    fork_server = None
+    with (tmp_path / "log.txt").open("wb") as log:
+        if server != "none":
+            fork_server = processes.ForkServer.importing([], environment(), log.fileno())
+            monkeypatch.setattr(processes, "server", fork_server)
+        if fork_server is not None and server == "killed":
+            fork_server.close()
+        process = shared_work.start(
+            "part", str(tmp_path / "work.json"), 7,
+            environment=environment(), stdin=log.fileno(), stdout=log.fileno(),
+        )  # fmt: skip
+    assert process.wait() == 5
+    assert isinstance(process, processes.Forked) == (server == "lives")
+    assert (tmp_path / "begun").read_text() == f"7 {process.pid}\n"
+    if fork_server is not None and server == "lives":
+        fork_server.close()
