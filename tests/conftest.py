@@ -115,7 +115,7 @@ def darkroom(*arguments: str, cwd: Path, source: Path = REPOSITORY) -> Any:
 def fork_server() -> ForkServer:
     """It has imported TensorFlow and TFX."""
     with open(os.devnull, "wb") as nowhere:
-        modules = ("keras", "darkroom.pipeline.pipeline", "darkroom.__main__")
+        modules = ("darkroom.pipeline.pipeline", "darkroom.__main__")
         server = ForkServer.importing(modules, environment(), nowhere.fileno())
     atexit.register(server.close)
     return server

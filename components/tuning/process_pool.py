@@ -79,10 +79,8 @@ class TrialProcess:
         return self._process.wait()
 
     def _listen(self, events: "_Events") -> None:
-        with (
-            self._answers,
-            contextlib.suppress(ValueError),
-        ):  # it was killed in the middle of a line
+        # A process that is killed may leave half a line.
+        with self._answers, contextlib.suppress(ValueError):
             for line in self._answers:
                 events.put((self, Progress(*json.loads(line))))
         events.put((self, None))

@@ -104,7 +104,8 @@ def prepare(config: Config, pipeline: "Pipeline") -> None:
     from darkroom.components.training import devices
 
     is_multi_processing = "--direct_running_mode=multi_processing" in pipeline.beam_pipeline_args
-    if config.tuner.enabled or is_multi_processing:
+    searches = "Tuner" in {node.id for node in pipeline.components}  # a scan has no search
+    if searches or is_multi_processing:
         with contextlib.suppress(OSError):  # then their processes import it all themselves
             processes.server = processes.ForkServer.here()
     devices.grow_memory()
