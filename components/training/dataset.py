@@ -127,6 +127,12 @@ class Examples:
         decode = self.coding.decode
         return triples.map(untouched(lambda step, inputs, labels: (step, decode(inputs), labels)))
 
+    def batches(self, batches: list[np.ndarray]) -> tf.data.Dataset:
+        """The inputs of the rows of each batch, int [batch], as float32 [batch, ...]."""
+        rows = tf.RaggedTensor.from_row_lengths(np.concatenate(batches), list(map(len, batches)))
+        numbered = tf.data.Dataset.from_tensor_slices(rows).map(lambda batch: (0, batch))
+        return self.load(numbered).map(lambda step, inputs, labels: inputs)
+
     def first(self, count: int) -> np.ndarray:
         """The inputs of the first examples, float32 [count, ...]."""
         rows = tf.data.Dataset.from_tensors((0, np.arange(min(count, len(self)))))

@@ -12,6 +12,7 @@ from darkroom.components.base import sections
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.training import augmentation, checkpoint, dataset
+from darkroom.components.training.batch_normalization import AverageAnew
 from darkroom.components.training.distribution import replicas
 
 # Values of the configuration that keep the learning rate of a short fit constant.
@@ -57,7 +58,12 @@ def fit(
         min_delta=training.min_delta,
         restore_best_weights=training.export_epoch == "best",
     )
-    before = [StopAtNaN(), keras.callbacks.LambdaCallback(on_epoch_begin=tell_feeds), stopping]
+    before = [
+        StopAtNaN(),
+        keras.callbacks.LambdaCallback(on_epoch_begin=tell_feeds),
+        AverageAnew(train, training.batch_size, shares, training.seed),
+        stopping,
+    ]
     if _is_scheduled(training):
         schedule = keras.callbacks.LearningRateScheduler
         before.append(schedule(lambda epoch: learning_rate(training, epoch)))

@@ -129,6 +129,7 @@ def _run_epochs(
                 break
         logs = model.get_metrics_result()
         model.reset_metrics()
+        listeners.on_test_begin()
         for batch in held_out:
             test_on(batch)
         logs |= {f"val_{name}": v for name, v in model.get_metrics_result().items()}
