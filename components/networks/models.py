@@ -22,7 +22,7 @@ import tensorflow as tf
 from darkroom.components.base import remote, sections, tracing, user_code
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings
-from darkroom.components.networks import parts, weights
+from darkroom.components.networks import efficientnet_lite, parts, weights
 from darkroom.components.networks.architectures import ARCHITECTURES
 
 # Input values: 20 batches of 64 CIFAR-10 images, one of 32 images of 224 by 224.
@@ -180,9 +180,12 @@ def application(config: NetworkSettings, num_classes: int) -> keras.Model:
         )
     pretrained = "imagenet" if config.model.weights == "imagenet" else None
     try:
-        architecture = getattr(keras.applications, name)(
-            include_top=False, weights=pretrained, input_shape=shape
-        )
+        if ARCHITECTURES[name].package is not None:
+            architecture = efficientnet_lite.build(name, pretrained, shape)
+        else:
+            architecture = getattr(keras.applications, name)(
+                include_top=False, weights=pretrained, input_shape=shape
+            )
     except Exception as error:
         url = re.search(r"https?://\S+/([^/\s:]+)", str(error))
         if pretrained is None or url is None:

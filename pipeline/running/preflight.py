@@ -8,6 +8,7 @@ from pathlib import Path
 from darkroom.components.base import remote, tfrecord, user_code
 from darkroom.components.base.errors import DarkroomError, closest, explain
 from darkroom.components.base.settings import NetworkSettings
+from darkroom.components.networks.architectures import ARCHITECTURES, package_folder
 from darkroom.components.training.distribution import cluster
 from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
@@ -30,7 +31,7 @@ def check(config: Config) -> int:
         user_code.resolve(path, key)
     remote.check("root", config.base, writable=True)
     remote.use(config.staging)
-    _check_weights(config.model.weights)
+    _check_weights(config.model.weights, config.model.name)
     config.class_names()
     config.schema_text()
     if config.metadata.backend != "sqlite":
@@ -109,7 +110,9 @@ def rehearse(config: Config) -> None:
         models.application(network, num_classes=2)
 
 
-def _check_weights(source: str | None) -> None:
+def _check_weights(source: str | None, name: str) -> None:
+    if source == "imagenet" and ARCHITECTURES[name].package is not None:
+        package_folder(name)
     if source in (None, "imagenet"):
         return
     remote.check("model.weights", source)

@@ -11,7 +11,7 @@ from darkroom.components.base.sections.section import Section
 
 class Model(Section):
     name: str = "cnn"
-    """cnn, dense, residual, or an architecture of keras.applications, such as ResNet50V2."""
+    """cnn, dense, residual, EfficientNetLite0 to 2, or an architecture of keras.applications."""
     build_fn: str | None = None
     """Your own `build_model(hp, config, num_classes)` by dotted path, used instead of `name`."""
     head: Literal["softmax", "binary", "multi-label"] = "softmax"
