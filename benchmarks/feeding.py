@@ -127,7 +127,7 @@ def _steps(
 def _model(config: TrainerSettings) -> keras.Model:
     keras.utils.set_random_seed(0)
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
-        return models.build_model(keras_tuner.HyperParameters(), config, 10)
+        return models.build_model(keras_tuner.HyperParameters(), config, "0123456789")
 
 
 if __name__ == "__main__":

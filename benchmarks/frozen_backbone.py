@@ -22,7 +22,7 @@ from darkroom.components.training import dataset, devices, rows, stages, transfe
 from darkroom.pipeline.config import load
 from darkroom.pipeline.node_settings import NodeSettings
 
-_CLASSES = 6
+_CLASSES = [str(number) for number in range(6)]
 _BATCH = 64
 
 
@@ -69,7 +69,7 @@ def main() -> None:
 
 def _images(generator: np.random.Generator, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     pixels = generator.integers(0, 256, (count, size, size, 3), np.uint8)
-    return pixels, np.arange(count) % _CLASSES
+    return pixels, np.arange(count) % len(_CLASSES)
 
 
 def _configured(folder: Path, options: argparse.Namespace) -> TrainerSettings:
@@ -106,7 +106,7 @@ def _kept(
     begin = time.monotonic()
     job = stages.TrainingJob(
         settings=config,
-        num_classes=_CLASSES,
+        classes=_CLASSES,
         run_folder=str(folder / "run"),
         checkpoint_folder=str(folder / "checkpoints"),
     )

@@ -70,4 +70,7 @@ def test_the_users_code_in_the_documents_can_be_exported(
     preflight.rehearse(load("digits", overrides))
     overrides = ["model.build_fn=from_the_documents.build_model"]
     config = configured(TrainerSettings, *overrides)
-    assert models.build_model(keras_tuner.HyperParameters(), config, 7).output_shape == (None, 7)
+    assert models.build_model(keras_tuner.HyperParameters(), config, "abcdefg").output_shape == (
+        None,
+        7,
+    )

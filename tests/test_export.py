@@ -46,7 +46,7 @@ def trained(
     classes = vocabulary.class_names(transform)
     examples = dataset.preprocessed([str(eval_file)], transform, 2**30)
     keras.utils.set_random_seed(0)
-    model = models.build_model(keras_tuner.HyperParameters(), config, len(classes))
+    model = models.build_model(keras_tuner.HyperParameters(), config, classes)
     fitting.fit(model, config, examples, examples, [], until=2)
     folder = tmp_path_factory.mktemp("export") / "model"
     samples = dataset.sample_images([str(eval_file)], 8)

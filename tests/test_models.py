@@ -13,7 +13,7 @@ from tests.settings import configured
 
 def build(*overrides: str, num_classes: int = 5) -> keras.Model:
     config = configured(NetworkSettings, *overrides, config="cifar10")
-    return models.build_model(keras_tuner.HyperParameters(), config, num_classes)
+    return models.build_model(keras_tuner.HyperParameters(), config, "abcdefgh"[:num_classes])
 
 
 def test_cnn_has_the_configured_layers() -> None:
@@ -72,7 +72,7 @@ def test_an_epochs_steps_are_kept(steps: str, expected: int) -> None:
 def test_the_published_network_of_blood_cells() -> None:
     size = ("preprocessing.height=32", "preprocessing.width=32")
     config = configured(NetworkSettings, *size, config="blood_cells")
-    model = models.build_model(keras_tuner.HyperParameters(), config, 4)
+    model = models.build_model(keras_tuner.HyperParameters(), config, "abcd")
     kinds = (
         keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.MaxPooling2D,
         keras.layers.Activation, keras.layers.Flatten, keras.layers.Dense,

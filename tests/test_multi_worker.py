@@ -181,7 +181,7 @@ def test_all_trials_are_done_once_and_come_to_what_they_would_alone(
 
     search = SearchFile.read(str(folder))
     splits = dataset.kept(search.examples, 2**30)
-    candidate = trial.Candidate(search.settings, search.num_classes)
+    candidate = trial.Candidate(search.settings, search.classes)
     [state] = [t for t in oracle["trials"] if t["trial_id"] == run.lost_trial]
     hp = keras_tuner.HyperParameters.from_config(state["hyperparameters"])
     alone = trial.Trials(candidate, splits, str(tmp_path), maximize=True).run("0", hp)

@@ -288,7 +288,7 @@ def trained(config: Config, artifacts: Path) -> fitting.Fitted:
     own = configured(TrainerSettings, config=config)
     keras.utils.set_random_seed(own.training.seed)
     classes = vocabulary.class_names(transform)
-    model = models.build_model(keras_tuner.HyperParameters(), own, len(classes))
+    model = models.build_model(keras_tuner.HyperParameters(), own, classes)
     return fitting.fit(model, own, *splits, [])
 
 

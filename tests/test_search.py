@@ -55,7 +55,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def search(folder: Path, examples: str, *overrides: str) -> Search:
-    candidate = Candidate(configured(TunerSettings, *SMALL, SPACE, *overrides), num_classes=3)
+    candidate = Candidate(
+        configured(TunerSettings, *SMALL, SPACE, *overrides), classes=["a", "b", "c"]
+    )
     return Search(candidate, str(folder), Source(["a"], "b"), examples, lambda: None)
 
 

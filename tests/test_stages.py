@@ -43,7 +43,7 @@ def splits() -> tuple[dataset.Examples, dataset.Examples]:
 def donor(tmp_path: Path) -> str:
     path = tmp_path / "donor.weights.h5"
     keras.utils.set_random_seed(5)
-    model = models.build_model(keras_tuner.HyperParameters(), settings_of(), 3)
+    model = models.build_model(keras_tuner.HyperParameters(), settings_of(), "abc")
     model.save_weights(path)
     return str(path)
 
@@ -63,7 +63,7 @@ def prepared(
     job = TrainingJob(
         settings=settings_of(*overrides),
         hand_over=HandOver(checkpoint=begin_with),
-        num_classes=2,
+        classes=["a", "b"],
         run_folder=str(folder / run),
         checkpoint_folder=kept or str(folder / "checkpoints"),
     )
@@ -92,7 +92,7 @@ def test_it_goes_on_with_a_trial_even_where_that_had_ended_early(
 def test_one_stage_is_a_plain_fit(tmp_path: Path, splits: tuple) -> None:
     config = settings_of()
     keras.utils.set_random_seed(config.training.seed)
-    plain = models.build_model(keras_tuner.HyperParameters(), config, 2)
+    plain = models.build_model(keras_tuner.HyperParameters(), config, "ab")
     expected = fitting.fit(plain, config, *splits, [])
     mine = prepared(tmp_path, splits)
     found = mine.run()
@@ -214,7 +214,7 @@ def test_the_best_of_several_starts_goes_on(tmp_path: Path, splits: tuple) -> No
     for seed in range(3):
         config = settings_of(f"training.seed={seed}")
         keras.utils.set_random_seed(seed)
-        model = models.build_model(keras_tuner.HyperParameters(), config, 2)
+        model = models.build_model(keras_tuner.HyperParameters(), config, "ab")
         config = config.with_values({"training.seed": 0})  # of shuffling, as for all starts
         firsts[seed] = fitting.fit(model, config, *splits, [], until=1).history["val_loss"][0]
     assert len({round(value, 6) for value in firsts.values()}) == 3
@@ -233,7 +233,7 @@ def test_weights_that_do_worse_than_random_ones_are_said(
     tmp_path: Path, splits: tuple, donor: str
 ) -> None:
     path = tmp_path / "zeros.weights.h5"
-    model = models.build_model(keras_tuner.HyperParameters(), settings_of(), 2)
+    model = models.build_model(keras_tuner.HyperParameters(), settings_of(), "ab")
     model.set_weights([np.zeros_like(w) for w in model.get_weights()])
     model.save_weights(path)
     mine = prepared(

@@ -17,7 +17,7 @@ from tests.settings import configured
 
 def candidate(*overrides: str) -> trial.Candidate:
     space = "tuner.space={training.batch_size: {choices: [16]}}"
-    return trial.Candidate(configured(TunerSettings, space, *overrides), num_classes=3)
+    return trial.Candidate(configured(TunerSettings, space, *overrides), classes=["a", "b", "c"])
 
 
 def patterns(count: int = 96) -> dataset.Examples:

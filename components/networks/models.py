@@ -14,6 +14,7 @@ asked for with KerasTuner's ``hp.Float(...)``.
 import math
 import os
 import re
+from collections.abc import Sequence
 
 import keras
 import keras_tuner
@@ -36,9 +37,13 @@ _OPTIMIZERS = {
 
 
 def build_model(
-    hp: keras_tuner.HyperParameters, config: NetworkSettings, num_classes: int
+    hp: keras_tuner.HyperParameters, config: NetworkSettings, classes: Sequence[str]
 ) -> keras.Model:
-    """The model that the configuration names; ``hp`` are a trial's hyperparameters, or empty."""
+    """The model that the configuration names, of these classes in the order of its outputs.
+
+    ``hp`` are a trial's hyperparameters, or empty.
+    """
+    num_classes = len(classes)
     if config.model.head == "binary" and num_classes != 2:
         raise DarkroomError(
             f"model.head is binary, which is for two classes, and the train split has "
@@ -49,7 +54,7 @@ def build_model(
         own = {"cnn": cnn, "dense": dense, "residual": residual}
         model = compiled(own.get(config.model.name, application)(config, num_classes), config)
         if config.model.weights not in (None, "imagenet"):
-            weights.load(model, str(remote.fetch(config.model.weights)))
+            weights.load(model, str(remote.fetch(config.model.weights)), classes)
         return model
     build_fn = user_code.resolve(path, "model.build_fn")
     model = user_code.call(build_fn, path, hp, config, num_classes)

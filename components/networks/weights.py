@@ -1,8 +1,10 @@
 """Initial weights from a file, or from an earlier pushed model of this pipeline."""
 
+import json
 import os
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,10 +13,14 @@ import tensorflow as tf
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.compat import keras as compat
 from darkroom.components.networks import parts
+from darkroom.serving import signatures
 
 
-def load(model: keras.Model, source: str) -> None:
+def load(model: keras.Model, source: str, classes: Sequence[str]) -> None:
     """Sets the weights of a network's backbone, and of its classifier where that fits.
+
+    The outputs of a pushed version go to the ``classes`` of the same names; a file names none, and
+    gives as many classes as it has its outputs in their order.
 
     ``source`` is a ``.weights.h5`` or ``.keras`` file of a model of ``models``, or of a backbone
     alone, or the folder of a pushed version. Raises a DarkroomError where it is missing or unfit.
@@ -35,15 +41,15 @@ def load(model: keras.Model, source: str) -> None:
         own = [donor.get_layer(name) for name in parts.NAMES if name in names]
         values = [[weight.numpy() for weight in part.weights] for part in own or [donor]]
     else:
-        values = _pushed(source)
+        values = _pushed(source, classifier, classes)
     _assign(backbone, values[0], source)
     shapes = [tuple(weight.shape) for weight in classifier.weights]
     if len(values) > 1 and shapes == [value.shape for value in values[1]]:
         classifier.set_weights(values[1])
 
 
-def _pushed(folder: str) -> list[list[np.ndarray]]:
-    """Weights of backbone and classifier, as ``export.ServingModel`` lists them."""
+def _pushed(folder: str, classifier: keras.Model, classes: Sequence[str]) -> list[list[np.ndarray]]:
+    """Weights of backbone and classifier, whose outputs are put in the order of ``classes``."""
     if not os.path.isfile(os.path.join(folder, "saved_model.pb")):
         raise DarkroomError(
             f"model.weights: {folder} is no pushed version: expected a folder with a "
@@ -55,7 +61,29 @@ def _pushed(folder: str) -> list[list[np.ndarray]]:
             f"model.weights: {folder} was not made from one of darkroom's own networks, so it "
             "isn't known which of its weights are which."
         )
-    return [[variable.numpy() for variable in part] for part in kept]
+    values = [[variable.numpy() for variable in part] for part in kept]
+    contract = json.loads(Path(folder, signatures.CONTRACT_PATH).read_text(encoding="utf-8"))
+    if len(values) > 1:
+        values[1] = _by_name(values[1], contract["classes"], classifier, classes)
+    return values
+
+
+def _by_name(
+    values: list[np.ndarray], theirs: Sequence[str], classifier: keras.Model, ours: Sequence[str]
+) -> list[np.ndarray]:
+    """The classifier's weights, with the outputs of classes that the other one knows from there."""
+    *hidden, kernel, bias = values
+    own: list[np.ndarray] = classifier.get_weights()
+    if len(bias) == 1 == len(own[-1]):  # the one output is for the second of two classes
+        sign = -1 if list(ours) == [*reversed(theirs)] else 1
+        return [*hidden, sign * kernel, sign * bias] if set(ours) == set(theirs) else own
+    if (len(theirs), len(ours)) != (len(bias), len(own[-1])) or len(kernel) != len(own[-2]):
+        return own
+    for place, name in enumerate(ours):
+        if name in theirs:
+            own[-2][:, place] = kernel[:, theirs.index(name)]
+            own[-1][place] = bias[theirs.index(name)]
+    return [*hidden, *own[-2:]]
 
 
 def _load_h5(model: keras.Model, backbone: keras.Model, source: str) -> None:

@@ -1,6 +1,7 @@
 """The LearningRateScan node: a few short epochs at each of many learning rates."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -40,7 +41,7 @@ class Executor(base_executor.BaseExecutor):
             list(map(io_utils.all_files_pattern, uris(split))) for split in ("train", "eval")
         )
         splits = dataset.splits(train, evaluation, transform, fitting.budget(config.training))
-        points = scan(config, len(vocabulary.class_names(transform)), splits)
+        points = scan(config, vocabulary.class_names(transform), splits)
         best, words = suggestion(points, config.training.monitor)
         [run] = output_dict["model_run"]
         LearningRates(points=points, suggestion=best, words=words).write(run.uri)
@@ -58,7 +59,7 @@ class LearningRateScan(Component):
     OUTPUTS: ClassVar = {"model_run": standard_artifacts.ModelRun}
 
 
-def scan(config: ScanSettings, num_classes: int, splits: dataset.Splits) -> list[ScannedRate]:
+def scan(config: ScanSettings, classes: Sequence[str], splits: dataset.Splits) -> list[ScannedRate]:
     """Fits the model, or a transferred model's classifier, from the same weights at each rate."""
     scanned, training = config.lr_scan, config.training
     rates = np.geomspace(scanned.min, scanned.max, scanned.points).tolist()
@@ -70,7 +71,7 @@ def scan(config: ScanSettings, num_classes: int, splits: dataset.Splits) -> list
         at_rate = config.with_values(changed)
         keras.utils.set_random_seed(training.seed)
         with devices.strategy(training).scope(), devices.dtype_policy(training):
-            model = models.build_model(keras_tuner.HyperParameters(), at_rate, num_classes)
+            model = models.build_model(keras_tuner.HyperParameters(), at_rate, classes)
             if config.transfer.mode != "none":
                 backbone = model.get_layer(parts.BACKBONE)
                 frozen = frozen or transfer.frozen_splits(backbone, splits, config)

@@ -28,8 +28,8 @@ class TrainingJob(BaseModel):
 
     settings: TrainerSettings = Field(alias="custom_config")
     hand_over: HandOver = Field(HandOver(), alias="hyperparameters")
-    num_classes: int
-    """Size of the label vocabulary."""
+    classes: list[str]
+    """The label vocabulary."""
     run_folder: str
     """The folder for TensorBoard's logs and the weights of every n-th epoch."""
     checkpoint_folder: str
@@ -193,7 +193,7 @@ class Training:
         keras.utils.set_random_seed(config.training.seed)
         with self._strategy.scope(), devices.dtype_policy(config.training):
             hp = keras_tuner.HyperParameters.from_config(self._job.hand_over.keras_tuner_config)
-            return models.build_model(hp, config, self._job.num_classes)
+            return models.build_model(hp, config, self._job.classes)
 
     def _checkpoint_of(self, name: str) -> checkpoint.Checkpoint:
         folder, facts = self._job.checkpoint_folder, self._job.determined_by

@@ -36,7 +36,7 @@ def run_fn(fn_args: FnArgs) -> None:
     job = stages.TrainingJob(
         settings=settings,
         hand_over=best,
-        num_classes=len(classes),
+        classes=classes,
         run_folder=fn_args.model_run_dir,
         checkpoint_folder=remote.origin(os.path.join(node_folder, "checkpoints")),
         examples=place,

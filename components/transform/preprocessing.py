@@ -12,6 +12,7 @@ import tensorflow_transform as tft
 from darkroom.components.base import features, sections, settings, tracing, user_code
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.ingestion.decoding import decode, rare
+from darkroom.components.transform import vocabulary
 
 # Tensors by feature key; of multi-label data the label is sparse.
 Tensors = Mapping[str, tf.Tensor | tf.SparseTensor]
@@ -29,7 +30,7 @@ def preprocessing_fn(inputs: Tensors, custom_config: Mapping[str, object]) -> Te
 
     Returns:
       ``image`` float32 [batch, height, width, channels] and ``label`` int64 [batch], the index
-      in the label vocabulary of the training split (most frequent class first), -1 if unknown;
+      in the label vocabulary of the training split, -1 if unknown;
       of multi-label data sparse [batch, any].
     """
     config = settings.TransformSettings.unpack(custom_config)
@@ -42,9 +43,7 @@ def preprocessing_fn(inputs: Tensors, custom_config: Mapping[str, object]) -> Te
     images = tf.ensure_shape(normalize(images, config.preprocessing), [None, *shape])
     return {
         features.IMAGE: with_image_fn(images, config.preprocessing),
-        features.LABEL: tft.compute_and_apply_vocabulary(
-            labels, vocab_filename=features.LABEL_VOCABULARY
-        ),
+        features.LABEL: vocabulary.indices(labels),
     }
 
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, NamedTuple
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from darkroom.components.base.artifact_file import ArtifactFile
 from darkroom.components.base.settings import TunerSettings
@@ -15,7 +15,8 @@ class SearchFile(ArtifactFile):
 
     custom_config: dict[str, JsonValue]
     """``TunerSettings``, packed: an earlier version's are no longer valid, and still compared."""
-    num_classes: int
+    classes: list[str] = Field([])
+    """The label vocabulary; earlier versions' files lack it."""
     maximize: bool
     """Whether the objective is to be maximized; else minimized."""
     examples: str

@@ -166,7 +166,7 @@ class Search(keras_tuner.Tuner):
         hparams.experiment(os.path.join(self.folder, "logs"), self.oracle.get_space(), metrics)
         SearchFile(
             custom_config=self.config.pack(),
-            num_classes=self._candidate.num_classes,
+            classes=self._candidate.classes,
             maximize=self.maximize,
             examples=self._examples,
             determined_by=self._determined_by,

@@ -84,9 +84,9 @@ class Folder:
 class Candidate(keras_tuner.HyperModel):
     """The network of a trial."""
 
-    def __init__(self, settings: TunerSettings, num_classes: int):
+    def __init__(self, settings: TunerSettings, classes: list[str]):
         super().__init__()
-        self.settings, self.num_classes = settings, num_classes
+        self.settings, self.classes = settings, classes
 
     def config(self, hp: keras_tuner.HyperParameters) -> TunerSettings:
         config = self.settings.with_values(hp.values)
@@ -99,7 +99,7 @@ class Candidate(keras_tuner.HyperModel):
         config = self.config(hp)
         keras.utils.set_random_seed(config.training.seed if seed is None else seed)
         with devices.share(config.training).scope(), devices.dtype_policy(config.training):
-            return models.build_model(hp, config, self.num_classes)
+            return models.build_model(hp, config, self.classes)
 
 
 class Trials:

@@ -28,7 +28,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     data = (fn_args.train_files, fn_args.eval_files, transform)
     place = dataset.place_for(os.path.join(fn_args.working_dir, results.EXAMPLES_FOLDER), *data)
-    candidate = Candidate(config, len(vocabulary.class_names(transform)))
+    candidate = Candidate(config, vocabulary.class_names(transform))
 
     def prepare() -> None:
         if not os.path.exists(place):
