@@ -41,6 +41,7 @@ class TrainingFacts(TypedDict, total=False):
     examples: int
     trainable: int  # values in all variables that were trained
     epochs: int
+    policy: str  # Keras's dtype policy that it was trained in
     exported_epoch: int  # from 1
     metrics: dict[str, float]  # of that epoch
     settings: dict[str, object]  # the section training, and hyperparameters

@@ -245,3 +245,19 @@ def test_weights_that_do_worse_than_random_ones_are_said(
     assert (comparison.epochs, comparison.metric) == (3, "val_accuracy")
     assert comparison.transferred == pytest.approx(0.5, abs=0.1)
     assert comparison.transferred < comparison.scratch
+
+
+def test_what_learnt_with_16_bits_is_exported_in_float32(
+    tmp_path: Path, splits: tuple[dataset.Examples, dataset.Examples]
+) -> None:
+    alike = prepared(tmp_path, splits)
+    assert alike.exported() is alike.model
+    job = alike._job.model_copy(update={"policy": "mixed_bfloat16"})
+    training = stages.Training(job, splits)
+    training.run()
+    exported = training.exported()
+    assert {leaf.compute_dtype for leaf in parts.leaves(exported)} == {"float32"}
+    images = splits[1].first(8)
+    mixed, full = (np.array(keras.ops.softmax(m(images))) for m in (training.model, exported))
+    assert not np.array_equal(mixed, full)
+    np.testing.assert_allclose(mixed, full, atol=0.03)

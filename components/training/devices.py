@@ -1,18 +1,14 @@
 """The devices that a model is trained on."""
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import psutil
 import tensorflow as tf
 
 from darkroom.components.base import sections
 from darkroom.components.base.errors import DarkroomError
 
-# NVIDIA's mixed-precision guide: tensor cores came with compute capability 7.0.
-_TENSOR_CORES = (7, 0)
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -67,24 +63,3 @@ def strategy(training: sections.Training) -> tf.distribute.MirroredStrategy:
         split_cpu(count)
     # Named one by one, or the strategy would take those of all machines in TF_CONFIG.
     return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(count)])
-
-
-def precision(training: sections.Training) -> str:
-    """The name of Keras's dtype policy: a mixed one only where every device computes faster so."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if training.precision == "float32" or not gpus:
-        return "float32"
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    capable = all(d.get("compute_capability", (0, 0)) >= _TENSOR_CORES for d in details)
-    return "mixed_float16" if capable else "float32"
-
-
-@contextlib.contextmanager
-def dtype_policy(training: sections.Training) -> Iterator[None]:
-    """A context in which models are built with what ``precision`` says."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision(training))
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

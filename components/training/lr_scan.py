@@ -15,9 +15,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
 from darkroom.components.base.component import Artifacts, Component, Properties
-from darkroom.components.base.settings import ScanSettings
+from darkroom.components.base.settings import NetworkSettings, ScanSettings
 from darkroom.components.networks import models, parts
-from darkroom.components.training import dataset, devices, fitting, transfer
+from darkroom.components.training import dataset, devices, fitting, precision, transfer
 from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.training.model_run import LearningRates, ScannedRate
 from darkroom.components.transform import vocabulary
@@ -65,13 +65,18 @@ def scan(config: ScanSettings, classes: Sequence[str], splits: dataset.Splits) -
     rates = np.geomspace(scanned.min, scanned.max, scanned.points).tolist()
     frozen = None
     points = []
+
+    def build(at_rate: NetworkSettings) -> keras.Model:
+        return models.build_model(keras_tuner.HyperParameters(), at_rate, classes)
+
+    policy = precision.chosen(config, build, splits[0], "LearningRateScan")
     short = {"training.epochs": scanned.epochs, "training.export_epoch": "last"}
     for number, rate in enumerate(rates):
         changed = {"training.learning_rate": rate, **short, **fitting.CONSTANT_RATE}
         at_rate = config.with_values(changed)
         keras.utils.set_random_seed(training.seed)
-        with devices.strategy(training).scope(), devices.dtype_policy(training):
-            model = models.build_model(keras_tuner.HyperParameters(), at_rate, classes)
+        with devices.strategy(training).scope(), precision.computing(policy):
+            model = build(at_rate)
             if config.transfer.mode != "none":
                 backbone = model.get_layer(parts.BACKBONE)
                 frozen = frozen or transfer.frozen_splits(backbone, splits, config)

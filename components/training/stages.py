@@ -11,9 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.base.settings import TrainerSettings
+from darkroom.components.base.settings import NetworkSettings, TrainerSettings
 from darkroom.components.networks import models, parts
-from darkroom.components.training import aside, checkpoint, dataset, devices, fitting, transfer
+from darkroom.components.training import (
+    aside,
+    checkpoint,
+    dataset,
+    devices,
+    fitting,
+    precision,
+    transfer,
+)
 from darkroom.components.training.callbacks import Curves, Diagnose, ReportEpochs
 from darkroom.components.training.distribution import replicas
 from darkroom.components.training.distribution.cluster import Cluster
@@ -34,6 +42,8 @@ class TrainingJob(BaseModel):
     """The folder for TensorBoard's logs and the weights of every n-th epoch."""
     checkpoint_folder: str
     """Where a later run finds this training, should it be interrupted; it may be a URI."""
+    policy: str = precision.FLOAT32
+    """Keras's dtype policy that it computes in."""
     examples: str = ""
     """Where ``dataset.keep`` puts the preprocessed examples for other processes."""
     files: list[str] = Field([])
@@ -63,6 +73,12 @@ class TrainingJob(BaseModel):
             "transform": self.transform,
             "begin_with": self.hand_over.checkpoint,
         }
+
+    def build(self, config: NetworkSettings) -> keras.Model:
+        """The compiled model, its initial weights drawn by ``training.seed``."""
+        keras.utils.set_random_seed(config.training.seed)
+        hp = keras_tuner.HyperParameters.from_config(self.hand_over.keras_tuner_config)
+        return models.build_model(hp, config, self.classes)
 
 
 class Stage(NamedTuple):
@@ -190,10 +206,16 @@ class Training:
         return joined
 
     def _built(self, config: TrainerSettings) -> keras.Model:
-        keras.utils.set_random_seed(config.training.seed)
-        with self._strategy.scope(), devices.dtype_policy(config.training):
-            hp = keras_tuner.HyperParameters.from_config(self._job.hand_over.keras_tuner_config)
-            return models.build_model(hp, config, self._job.classes)
+        with self._strategy.scope(), precision.computing(self._job.policy):
+            return self._job.build(config)
+
+    def exported(self) -> keras.Model:
+        """The model in float32, in which any server computes well."""
+        if self._job.policy == precision.FLOAT32:
+            return self.model
+        model = self._job.build(self._config)
+        model.set_weights(self.model.get_weights())
+        return model
 
     def _checkpoint_of(self, name: str) -> checkpoint.Checkpoint:
         folder, facts = self._job.checkpoint_folder, self._job.determined_by

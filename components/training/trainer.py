@@ -10,7 +10,14 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from darkroom.components.base import progress, remote, results
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import export
-from darkroom.components.training import aside, dataset, fitting, multi_worker, stages
+from darkroom.components.training import (
+    aside,
+    dataset,
+    fitting,
+    multi_worker,
+    precision,
+    stages,
+)
 from darkroom.components.training.distribution import cluster, shared_work
 from darkroom.components.training.hand_over import HandOver
 from darkroom.components.training.model_run import CONTACT_SHEET, TrainingHistory
@@ -43,6 +50,8 @@ def run_fn(fn_args: FnArgs) -> None:
         files=list(map(remote.origin, [*fn_args.train_files, *fn_args.eval_files])),
         transform=remote.origin(fn_args.transform_output),
     )
+    policy = precision.chosen(config, job.build, train, "Trainer", job.checkpoint_folder)
+    job = job.model_copy(update={"policy": policy})
     os.makedirs(job.run_folder, exist_ok=True)
     sheet = os.path.join(job.run_folder, CONTACT_SHEET)
     draw = aside.module("training.contact_sheet").draw
@@ -50,7 +59,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
     training, course = _train(job, splits, chief, os.path.join(root, multi_worker.FILE))
     course.write(job.run_folder)
-    model = training.model
+    model = training.exported()
     facts = {
         "network": model.name,
         "head": config.model.head,
@@ -58,6 +67,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "trainable": sum(math.prod(weight.shape) for weight in model.trainable_weights),
         "epochs": course.epochs,
         "exported_epoch": course.exported_epoch + 1,
+        "policy": policy,
         "metrics": {name: values[course.exported_epoch] for name, values in course.history.items()},
         "settings": {**config.training.model_dump(), **best.named},
     }

@@ -17,6 +17,8 @@ class SearchFile(ArtifactFile):
     """``TunerSettings``, packed: an earlier version's are no longer valid, and still compared."""
     classes: list[str] = Field([])
     """The label vocabulary; earlier versions' files lack it."""
+    policy: str = "float32"
+    """Keras's dtype policy that trials compute in."""
     maximize: bool
     """Whether the objective is to be maximized; else minimized."""
     examples: str

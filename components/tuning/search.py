@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import keras_tuner
 import tensorflow as tf
 from keras_tuner.engine.trial import Trial, TrialStatus
@@ -17,8 +18,9 @@ from pydantic import JsonValue
 
 from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, closest
-from darkroom.components.base.settings import TunerSettings
-from darkroom.components.training import aside, dataset, fitting
+from darkroom.components.base.settings import NetworkSettings, TunerSettings
+from darkroom.components.networks import models
+from darkroom.components.training import aside, dataset, fitting, precision
 from darkroom.components.training.hand_over import without_notes
 from darkroom.components.tuning import hparams, oracles, remote_trials
 from darkroom.components.tuning.messages import SearchFile
@@ -163,10 +165,17 @@ class Search(keras_tuner.Tuner):
                 f"tuner.objective: the model has no metric {objective}; it has "
                 f"{', '.join(metrics)}.{closest(objective, metrics)}"
             )
+        first = self.oracle.get_space()
+
+        def build(config: NetworkSettings) -> keras.Model:
+            return models.build_model(first, config, self._candidate.classes)
+
+        self._candidate.policy = precision.chosen(self.config, build, train, "Tuner", self.folder)
         hparams.experiment(os.path.join(self.folder, "logs"), self.oracle.get_space(), metrics)
         SearchFile(
             custom_config=self.config.pack(),
             classes=self._candidate.classes,
+            policy=self._candidate.policy,
             maximize=self.maximize,
             examples=self._examples,
             determined_by=self._determined_by,

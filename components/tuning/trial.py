@@ -16,7 +16,7 @@ from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.settings import TunerSettings
 from darkroom.components.networks import models
-from darkroom.components.training import checkpoint, dataset, devices, fitting
+from darkroom.components.training import checkpoint, dataset, devices, fitting, precision
 from darkroom.components.training.callbacks import Curves, ReportEpochs
 from darkroom.components.tuning import hparams
 from darkroom.serving import files
@@ -84,9 +84,12 @@ class Folder:
 class Candidate(keras_tuner.HyperModel):
     """The network of a trial."""
 
-    def __init__(self, settings: TunerSettings, classes: list[str]):
+    def __init__(
+        self, settings: TunerSettings, classes: list[str], policy: str = precision.FLOAT32
+    ):
+        """``policy`` is Keras's dtype policy that it computes in."""
         super().__init__()
-        self.settings, self.classes = settings, classes
+        self.settings, self.classes, self.policy = settings, classes, policy
 
     def config(self, hp: keras_tuner.HyperParameters) -> TunerSettings:
         config = self.settings.with_values(hp.values)
@@ -98,7 +101,7 @@ class Candidate(keras_tuner.HyperModel):
         """The compiled model, its initial weights drawn by ``training.seed`` or by ``seed``."""
         config = self.config(hp)
         keras.utils.set_random_seed(config.training.seed if seed is None else seed)
-        with devices.share(config.training).scope(), devices.dtype_policy(config.training):
+        with devices.share(config.training).scope(), precision.computing(self.policy):
             return models.build_model(hp, config, self.classes)
 
 

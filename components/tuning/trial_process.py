@@ -69,5 +69,5 @@ def of_search(folder: str, search: SearchFile) -> "Trials":
     training = search.settings.training
     devices.split_cpu(training.cpu_replicas)
     splits = dataset.kept(search.examples, fitting.budget(training))
-    candidate = trial.Candidate(search.settings, search.classes)
+    candidate = trial.Candidate(search.settings, search.classes, search.policy)
     return trial.Trials(candidate, splits, folder, search.maximize)

@@ -63,7 +63,8 @@ class Training(Section):
     cpu_replicas: int = Field(1, ge=1)
     """Devices of the CPU that share each batch where there is no GPU, to try that out."""
     precision: Literal["float32", "mixed"] = "float32"
-    """mixed: compute with 16 bits where all GPUs have tensor cores; elsewhere it is float32."""
+    """mixed: compute with 16 bits where all GPUs have tensor cores, or where the CPU has bfloat16
+    and takes some steps of the network quicker with it; elsewhere it is float32."""
     jit_compile: bool | None = None
     """Compile the training step with XLA; empty: only of a classifier on a frozen backbone. Where
     several devices train, it is never compiled."""
