@@ -96,7 +96,8 @@ class Config(sections.Section):
             f"model.name: no such model, found {model.name!r}.{closest(model.name, names)}"
         )
         architecture = ARCHITECTURES.get(model.name)
-        if architecture is not None and model.build_fn is None:
+        own = model.build_fn is not None or model.backbone_fn is not None
+        if architecture is not None and not own:
             least = architecture.smallest
             yield min(prepared.height, prepared.width) < least and (
                 f"preprocessing: {model.name} needs images of at least {least}×{least} pixels, "
@@ -107,21 +108,26 @@ class Config(sections.Section):
                 f"normalization to rescale, found {prepared.channels} and {prepared.normalization}"
             )
         transfers, own = self.transfer.mode != "none", model.build_fn is not None
-        yield (transfers and model.weights is None) and (
+        yield (own and model.backbone_fn is not None) and (
+            "model.backbone_fn and model.build_fn are two ways to a network of yours: set one"
+        )
+        yield (transfers and model.weights is None and model.backbone_fn is None) and (
             f"transfer.mode is {self.transfer.mode}, which needs model.weights to start from: "
-            "imagenet, a file, or the folder of a pushed version"
+            "imagenet, a file, or the folder of a pushed version; or a model.backbone_fn"
         )
         yield (own and (model.weights is not None or transfers)) and (
-            "model.weights and transfer are for the networks of model.name; load weights in "
-            "model.build_fn instead"
+            "model.weights and transfer are for the networks of model.name and backbone_fn; load "
+            "weights in model.build_fn, or set model.backbone_fn instead"
         )
         yield (own and model.input_layer is not None) and (
             "model.input_layer is for the networks of model.name; use the layer in model.build_fn "
             "instead"
         )
-        yield (model.weights == "imagenet" and architecture is None) and (
+        of_user = model.backbone_fn is not None
+        yield (model.weights == "imagenet" and (architecture is None or of_user)) and (
             "model.weights: imagenet is for EfficientNetLite0 to 2 and the architectures of "
-            f"keras.applications, found model.name {model.name}"
+            "keras.applications, found "
+            + (f"backbone_fn {model.backbone_fn}" if of_user else f"model.name {model.name}")
         )
         multi_label = self.data.multi_label
         yield (multi_label and model.head == "binary") and (
@@ -227,10 +233,6 @@ class Config(sections.Section):
             f"tuner.epochs is {tuner.epochs}, and training.warmup_epochs is "
             f"{self.training.warmup_epochs}: trials would end within it"
         )
-        yield (goes_on and self.transfer.mode != "none") and (
-            "tuner.carry_over: checkpoint is for transfer.mode none; a trial fits the whole "
-            "network: set it to values"
-        )
 
     @property
     def root_on_disk(self) -> str:
@@ -261,7 +263,8 @@ class Config(sections.Section):
     @property
     def user_code(self) -> dict[str, str]:
         """Dotted paths of the user's functions and classes, by the keys that name them."""
-        keys = ("preprocessing.image_fn", "model.build_fn", "model.input_layer")
+        of_model = [f"model.{name}" for name in ("build_fn", "backbone_fn", "input_layer")]
+        keys = ["preprocessing.image_fn", *of_model]
         paths = {key: operator.attrgetter(key)(self) for key in keys}
         return {key: path for key, path in paths.items() if path is not None}
 

@@ -8,7 +8,9 @@ from pydantic import ValidationError
 from darkroom.components.base.errors import closest
 from darkroom.components.base.sections import Section, Tuner
 
-_CODE_AND_FILES = ("model.build_fn", "model.input_layer", "model.weights")
+_CODE_AND_FILES = (
+    "model.build_fn", "model.backbone_fn", "model.input_layer", "model.weights",
+)  # fmt: skip
 
 
 def check(tuner: Tuner, **sections: Section) -> None:

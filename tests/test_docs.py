@@ -68,9 +68,10 @@ def test_the_users_code_in_the_documents_can_be_exported(
         "model.input_layer=from_the_documents.ChannelGain",
     ]
     preflight.rehearse(load("digits", overrides))
-    overrides = ["model.build_fn=from_the_documents.build_model"]
-    config = configured(TrainerSettings, *overrides)
-    assert models.build_model(keras_tuner.HyperParameters(), config, "abcdefg").output_shape == (
-        None,
-        7,
-    )
+    for override, config in (
+        ("model.build_fn=from_the_documents.build_model", "digits"),
+        ("model.backbone_fn=from_the_documents.build_backbone", "cifar10"),
+    ):
+        settings = configured(TrainerSettings, override, config=config)
+        model = models.build_model(keras_tuner.HyperParameters(), settings, "abcdefg")
+        assert model.output_shape == (None, 7)

@@ -174,6 +174,31 @@ def test_all_architectures_are_kerass_or_in_packages() -> None:
     assert {n for n, facts in ARCHITECTURES.items() if facts.package is None} == functions
 
 
+@pytest.mark.parametrize(("pooling", "features"), [("average", 6), ("flatten", 16 * 16 * 6)])
+def test_a_backbone_of_the_users_gets_our_classifier(pooling: str, features: int) -> None:
+    mine = ("model.backbone_fn=tests.users_code.backbone", "model.dropout=0.5")
+    model = build(
+        *mine, f"model.pooling={pooling}", "model.units=[7]", "training.learning_rate=0.02"
+    )
+    assert model(np.zeros((2, 32, 32, 3), "float32")).shape == (2, 5)
+    assert model.get_layer(parts.BACKBONE).output_shape == (None, features)
+    follows = model.get_layer(parts.CLASSIFIER)
+    assert [layer.units for layer in layers(follows, keras.layers.Dense)] == [7, 5]
+    assert model.compiled
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("backbone_with_pooling", r"one spatial output .*received shape \(None, 6\). Take the pool"),
+     ("no_backbone", "expected it to return a keras.Model, received 'a network'")],
+)  # fmt: skip
+def test_a_backbone_without_places_is_a_sentence(name: str, words: str) -> None:
+    with pytest.raises(
+        DarkroomError, match=f"^model.backbone_fn: tests.users_code.{name}.*{words}"
+    ):
+        build(f"model.backbone_fn=tests.users_code.{name}")
+
+
 def test_label_smoothing_is_kerass() -> None:
     generator = np.random.default_rng(0)
     logits = generator.normal(size=(20, 5)).astype("float32")

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from darkroom.components.base.settings import NetworkSettings
+from darkroom.components.base.settings import NetworkSettings, TunerSettings
 from darkroom.components.networks import parts
 from darkroom.components.training import dataset, transfer
 from darkroom.components.training.model_run import Comparison
@@ -19,6 +19,28 @@ def images() -> dataset.Examples:
 
 def settings_of(*overrides: str) -> NetworkSettings:
     return configured(NetworkSettings, "training.batch_size=16", *overrides, config="cifar10")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "shared"),
+    [(["tuner.space={training.learning_rate: {min: 1e-4, max: 1e-2}}"], True),
+     (["tuner.space={model.units.0: {choices: [8, 16]}}"], True),
+     (["tuner.space={model.dropout: {min: 0.0, max: 0.5}}", "transfer.mode=none"], False),
+     (["tuner.space={augmentation.flip: {choices: [none, both]}}"], False),
+     (["tuner.space={model.filters.0: {choices: [8, 16]}}"], False),
+     (["tuner.space={model.activation: {choices: [relu, gelu]}}"], False),
+     (["tuner.space={model.activation: {choices: [relu, gelu]}}",
+       "model.backbone_fn=a.b"], True),
+     (["tuner.algorithm=list", "tuner.trials=[{training.momentum: 0.8}, {model.blocks: 3}]"],
+      False)],
+)  # fmt: skip
+def test_a_backbone_is_shared_unless_the_search_changes_it(
+    overrides: list[str], shared: bool
+) -> None:
+    frozen = ("tuner.max_trials=2", "transfer.mode=similar", "model.weights=some.keras")
+    given = [word for word in frozen if not word.startswith(overrides[-1].partition("=")[0])]
+    config = configured(TunerSettings, *given, *overrides, config="cifar10")
+    assert transfer.is_shared(config) is shared
 
 
 def rows(examples: dataset.Examples) -> np.ndarray:

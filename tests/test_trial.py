@@ -9,7 +9,7 @@ import pytest
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import TunerSettings
 from darkroom.components.networks import parts
-from darkroom.components.training import dataset
+from darkroom.components.training import dataset, transfer
 from darkroom.components.tuning import trial
 from tests.arrays import of_arrays
 from tests.settings import configured
@@ -187,3 +187,46 @@ def test_an_objective_that_is_nowhere(history: dict[str, list[float]], words: st
 def test_the_best_epoch_of_what_is_to_be_small() -> None:
     history = {"val_loss": [0.5, float("nan"), 0.2, 0.3]}
     assert trial.best_epoch(history, "val_loss", maximize=False) == 2
+
+
+def test_trials_share_a_frozen_backbones_outputs(tmp_path: Path) -> None:
+    small = ("model.units=[8]", "tuner.epochs=2", "training.batch_size=16")
+    found = candidate("transfer.mode=similar", "model.weights=some.keras", *small)
+    layers = [keras.layers.AveragePooling2D(2), keras.layers.Flatten()]
+    backbone = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    splits = transfer.frozen_splits(backbone, (patterns(), patterns(30)), found.settings)
+    shared = trial.Trials(found, splits, str(tmp_path), maximize=True, frozen=True)
+    result = shared.run("0", values(model__units__0=5, training__learning_rate=0.01))
+    assert result.status == "COMPLETED", result.message
+    state = trial.Folder(str(tmp_path), "0").checkpoint(0).read()
+    assert state is not None
+    shapes = [array.shape for array in state.variables]
+    assert {(16, 5), (5, 3)} <= set(shapes)
+    assert max(map(len, shapes)) == 2  # the classifier alone
+
+
+def test_a_trial_with_a_backbone_of_its_own_freezes_it(tmp_path: Path) -> None:
+    donor = candidate("model.filters=[4]", "model.units=[8]").build(values())
+    donor.save(tmp_path / "donor.keras")
+    weights = f"model.weights={tmp_path / 'donor.keras'}"
+    found = trials(tmp_path, "transfer.mode=similar", weights)
+    result = found.run("0", values(augmentation__flip="horizontal"))
+    assert result.status == "COMPLETED", result.message
+    state = trial.Folder(str(tmp_path), "0").checkpoint(0).read()
+    assert state is not None
+    assert max(array.ndim for array in state.variables) == 2
+
+
+def test_folds_of_changed_copies_have_all_of_them() -> None:
+    images = np.arange(12, dtype=np.float32).reshape(12, 1)
+    examples = of_arrays(images, np.array([0, 1, 0, 1, 0, 1]), copies=2)
+    part = examples.part(np.array([1, 4]))
+    feed = dataset.Feed(part, batch_size=2, seed=0)
+    drawn = set()
+    for epoch in range(20):
+        feed.epoch = epoch
+        for _, inputs, labels in feed.batches().as_numpy_iterator():
+            for value, label in zip(inputs[:, 0], labels, strict=True):
+                assert label == int(value) % 6 % 2
+                drawn.add(int(value))
+    assert drawn == {1, 4, 7, 10}

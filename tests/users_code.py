@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from darkroom.components.base.settings import NetworkSettings
+
 
 def negative(images: tf.Tensor) -> tf.Tensor:
     return 1.0 - images
@@ -122,3 +124,20 @@ def subclassed(hp: object, config: object, num_classes: int) -> keras.Model:
     model = Subclassed(num_classes)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
+
+
+def backbone(config: NetworkSettings) -> keras.Model:
+    """A network of somebody else's, from images to features."""
+    size = config.preprocessing
+    images = keras.Input((size.height, size.width, size.channels))
+    hidden = keras.layers.Conv2D(6, 3, 2, padding="same", activation="relu")(images)
+    return keras.Model(images, keras.layers.BatchNormalization()(hidden))
+
+
+def backbone_with_pooling(config: NetworkSettings) -> keras.Model:
+    whole = backbone(config)
+    return keras.Model(whole.input, keras.layers.GlobalAveragePooling2D()(whole.output))
+
+
+def no_backbone(config: NetworkSettings) -> str:
+    return "a network"

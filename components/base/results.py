@@ -6,6 +6,7 @@ FOUND_PROPERTY = "found"
 # preprocessed examples that all trials and Trainer share.
 SEARCHES_FOLDER = "Tuner/searches"
 EXAMPLES_FOLDER = "examples"
+OUTPUTS_FOLDER = "outputs"  # of a frozen backbone
 # Also there: a search's announcement, which other machines find by the configuration alone.
 SEARCH_FILE = "Tuner/searches/current.json"
 # Metrics' names in the verdict.

@@ -76,6 +76,7 @@ class NetworkSettings(TransformSettings):
     model: sections.Model
     augmentation: sections.Augmentation
     training: sections.Training
+    transfer: sections.Transfer
     weights: str | None = None
     """Fingerprint of what ``model.weights`` names: the file may be another one by the next run."""
 
@@ -100,7 +101,6 @@ class NetworkSettings(TransformSettings):
 
 
 class ScanSettings(NetworkSettings):
-    transfer: sections.Transfer
     lr_scan: sections.LearningRateScan
 
 
@@ -127,7 +127,7 @@ class TunerSettings(LongSettings):
 
 
 class TrainerSettings(LongSettings):
-    transfer: sections.Transfer
+    pass
 
 
 class RehearsalSettings(TransformSettings):

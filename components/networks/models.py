@@ -52,7 +52,10 @@ def build_model(
     path = config.model.build_fn
     if path is None:
         own = {"cnn": cnn, "dense": dense, "residual": residual}
-        model = compiled(own.get(config.model.name, application)(config, num_classes), config)
+        make = own.get(config.model.name, application)
+        if config.model.backbone_fn is not None:
+            make = own_backbone
+        model = compiled(make(config, num_classes), config)
         if config.model.weights not in (None, "imagenet"):
             weights.load(model, str(remote.fetch(config.model.weights)), classes)
         return model
@@ -201,9 +204,34 @@ def application(config: NetworkSettings, num_classes: int) -> keras.Model:
             f"{url[1]} of keras.applications into {os.path.join(home, 'models')}."
         ) from error
     hidden = architecture(_Pixels(ARCHITECTURES[name].pixels, name="pixels")(hidden))
-    average = config.model.pooling == "average"
+    return _whole(name.lower(), images, _pooled(hidden, config.model), config, num_classes)
+
+
+def own_backbone(config: NetworkSettings, num_classes: int) -> keras.Model:
+    """The network of ``model.backbone_fn``, and our classifier; raises that function's errors."""
+    path = config.model.backbone_fn
+    assert path is not None
+    who = f"model.backbone_fn: {path}"
+    images, hidden = begin(config)
+    backbone = user_code.call(user_code.resolve(path, "model.backbone_fn"), who, config)
+    if not isinstance(backbone, keras.Model):
+        raise DarkroomError(f"{who}: expected it to return a keras.Model, received {backbone!r}.")
+    tracing.check(backbone, hidden.shape[1:], who, parts.leaves(backbone))
+    hidden = user_code.call(backbone, who, hidden, failed=tracing.FAILED)
+    is_tensor = isinstance(hidden, keras.KerasTensor)
+    if not is_tensor or len(hidden.shape) != 4 or None in hidden.shape[1:]:
+        raise DarkroomError(
+            f"{who}: expected a model with one spatial output [batch, rows, columns, channels], "
+            f"received {f'shape {hidden.shape}' if is_tensor else repr(hidden)}. Take the pooling "
+            "and the classifier out of it: model.pooling and model.units are for that."
+        )
+    return _whole("own", images, _pooled(hidden, config.model), config, num_classes)
+
+
+def _pooled(hidden: keras.KerasTensor, model: sections.Model) -> keras.KerasTensor:
+    average = model.pooling == "average"
     pooling = keras.layers.GlobalAveragePooling2D if average else keras.layers.Flatten
-    return _whole(name.lower(), images, pooling()(hidden), config, num_classes)
+    return pooling()(hidden)
 
 
 @keras.saving.register_keras_serializable("darkroom")
@@ -320,9 +348,16 @@ def _whole(
 ) -> keras.Model:
     """The network in two parts, which transfer learning trains apart: backbone and classifier."""
     backbone = keras.Model(images, hidden, name=parts.BACKBONE)
-    inputs = hidden = keras.Input(backbone.output_shape[1:], name="hidden")
+    follows = classifier(backbone.output_shape[1:], config, num_classes)
+    image = keras.Input(_shape(config), name="image")
+    return keras.Model(image, follows(backbone(image)), name=name)
+
+
+def classifier(shape: tuple[int, ...], config: NetworkSettings, num_classes: int) -> keras.Model:
+    """From a backbone's outputs [batch, *shape] to logits."""
     model, dense = config.model, keras.layers.Dense
-    if name != "dense":
+    inputs = hidden = keras.Input(shape, name="hidden")
+    if model.backbone_fn is not None or model.name != "dense":  # which would drop pixels
         hidden = keras.layers.Dropout(model.dropout)(hidden)
     for units in filter(None, model.units):
         hidden = dense(units, model.activation, kernel_initializer=model.initializer)(hidden)
@@ -330,6 +365,4 @@ def _whole(
     # In float32 also where the rest computes with 16 bits, which a softmax is too fine for.
     outputs = _outputs(config, num_classes)
     logits = dense(outputs, name="logits", dtype="float32")(hidden)
-    classifier = keras.Model(inputs, logits, name=parts.CLASSIFIER)
-    image = keras.Input(_shape(config), name="image")
-    return keras.Model(image, classifier(backbone(image)), name=name)
+    return keras.Model(inputs, logits, name=parts.CLASSIFIER)

@@ -49,7 +49,8 @@ class Examples:
         Args:
           inputs: the network's, [copies × count, ...], as ``coding`` encodes them.
           labels: class numbers int64 [count]; multi-label: 0 and 1, float32 [count, num_classes].
-          copies: how often the inputs have each example, in different augmentations.
+          copies: how often the inputs have each example, in different augmentations: all examples
+            once, then all of them again, and so on.
           rows: int [count], the numbers of the examples' inputs; None: one after the other.
         """
         self.inputs, self.labels, self.coding, self.copies = inputs, labels, coding, copies
@@ -60,7 +61,7 @@ class Examples:
 
     def part(self, rows: np.ndarray) -> "Examples":
         """The examples numbered ``rows``, int [count], such as a fold; inputs are not copied."""
-        return Examples(self.inputs, self.labels[rows], self.coding, rows=rows)
+        return Examples(self.inputs, self.labels[rows], self.coding, self.copies, rows)
 
     def save(self, folder: str) -> None:
         """Writes them to a new folder, from which ``saved`` reads them."""
@@ -72,6 +73,7 @@ class Examples:
             shape=self.inputs.shape,
             dtype=self.inputs.dtype.str,
             ends=self.coding.ends,
+            copies=self.copies,
         )
 
     @classmethod
@@ -79,9 +81,10 @@ class Examples:
         """Reads what ``save`` wrote, with up to ``budget`` bytes of inputs in memory."""
         with np.load(os.path.join(folder, "facts.npz")) as facts:
             labels, shape, ends = facts["labels"], tuple(facts["shape"].tolist()), facts["ends"]
-            dtype = str(facts["dtype"])
-        inputs = Rows.of_file(os.path.join(folder, "inputs"), shape, dtype, len(labels), budget)
-        return cls(inputs, labels, Coding(*ends))
+            dtype, copies = str(facts["dtype"]), int(facts["copies"])
+        count = len(labels) * copies
+        inputs = Rows.of_file(os.path.join(folder, "inputs"), shape, dtype, count, budget)
+        return cls(inputs, labels, Coding(*ends), copies)
 
     def counts(self) -> Counter[int]:
         if self.labels.ndim == 1:
@@ -104,9 +107,10 @@ class Examples:
         dtypes = [self.inputs.dtype, self.labels.dtype]
 
         def take(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            flat = rows.ravel()
+            copy, flat = np.divmod(rows.ravel(), len(self))
             places = flat if self._rows is None else self._rows[flat]
-            inputs, labels = self.inputs.take(places), self.labels[flat % len(self)]
+            in_copy = len(self.inputs) // self.copies
+            inputs, labels = self.inputs.take(copy * in_copy + places), self.labels[flat]
             return (
                 inputs.reshape(*rows.shape, *inputs.shape[1:]),
                 labels.reshape(*rows.shape, *labels.shape[1:]),

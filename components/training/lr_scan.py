@@ -79,8 +79,10 @@ def scan(config: ScanSettings, classes: Sequence[str], splits: dataset.Splits) -
             model = build(at_rate)
             if config.transfer.mode != "none":
                 backbone = model.get_layer(parts.BACKBONE)
-                frozen = frozen or transfer.frozen_splits(backbone, splits, config)
-                model = transfer.classifier(model, at_rate)
+                frozen = frozen or transfer.frozen_splits(
+                    backbone, splits, config, "LearningRateScan"
+                )
+                model = transfer.classifier(model.get_layer(parts.CLASSIFIER), at_rate)
         reporter = ReportEpochs(
             "LearningRateScan", f"rate {rate:.2g}, ", number / len(rates), 1 / len(rates)
         )

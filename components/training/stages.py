@@ -177,7 +177,7 @@ class Training:
             transfer.unfreeze(self.model, stage.unfrozen)
             with self._strategy.scope():
                 if frozen:
-                    model = transfer.classifier(self.model, config)
+                    model = transfer.classifier(self.model.get_layer(parts.CLASSIFIER), config)
                 else:
                     models.compiled(self.model, config)
         curves.before = before = earlier.epochs

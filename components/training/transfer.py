@@ -5,21 +5,36 @@ import numpy as np
 import tensorflow as tf
 
 from darkroom.components.base import progress, sections
-from darkroom.components.base.settings import NetworkSettings
+from darkroom.components.base.settings import NetworkSettings, TunerSettings
 from darkroom.components.networks import models, parts
+from darkroom.components.networks.architectures import ARCHITECTURES
 from darkroom.components.training import augmentation, dataset, fitting
 from darkroom.components.training.model_run import Comparison, History
 from darkroom.components.training.rows import Rows
 
+# Keys that decide nothing but what becomes of a frozen backbone's outputs.
+_OF_CLASSIFIER = ("training.", "model.units", "model.dropout")
+_OF_CLASSIFIER_ALONE = ("model.activation", "model.initializer")
+
+
+def is_shared(config: TunerSettings) -> bool:
+    """Whether all trials of a search train a classifier on the outputs of the same backbone."""
+    of_classifier: tuple[str, ...] = _OF_CLASSIFIER
+    if config.model.backbone_fn is not None or config.model.name in ARCHITECTURES:
+        of_classifier += _OF_CLASSIFIER_ALONE
+    searched = [*config.tuner.space, *(key for trial in config.tuner.trials for key in trial)]
+    frozen = config.transfer.mode != "none"
+    return frozen and all(key.startswith(of_classifier) for key in searched)
+
 
 def frozen_splits(
-    backbone: keras.Model, splits: dataset.Splits, config: NetworkSettings
+    backbone: keras.Model, splits: dataset.Splits, config: NetworkSettings, node: str = "Trainer"
 ) -> dataset.Splits:
     """The backbone's outputs, float32, for both splits; for train, of each augmented copy."""
     train, validation = splits
     left = fitting.budget(config.training) - train.inputs.held_bytes - validation.inputs.held_bytes
-    kept = _outputs(backbone, train, config, left, config.augmentation)
-    return kept, _outputs(backbone, validation, config, left - kept.inputs.held_bytes)
+    kept = _outputs(backbone, train, config, left, node, config.augmentation)
+    return kept, _outputs(backbone, validation, config, left - kept.inputs.held_bytes, node)
 
 
 def _outputs(
@@ -27,6 +42,7 @@ def _outputs(
     examples: dataset.Examples,
     config: NetworkSettings,
     left: int,
+    node: str,
     changes: sections.Augmentation | None = None,
 ) -> dataset.Examples:
     """The backbone's outputs for the examples, or for copies augmented by ``changes``."""
@@ -40,16 +56,16 @@ def _outputs(
     for step, (images, _) in enumerate(changed, 1):
         outputs.append(run(images).numpy())
         words = f"frozen backbone, {len(outputs):,} outputs"
-        progress.report("Trainer", words, step / steps)
+        progress.report(node, words, step / steps)
     return dataset.Examples(outputs, examples.labels, copies=copies)
 
 
-def classifier(model: keras.Model, config: NetworkSettings) -> keras.Model:
+def classifier(part: keras.Model, config: NetworkSettings) -> keras.Model:
     """The classifier of a network, compiled to be trained alone."""
     # On two CPU cores XLA halved the time of dense layers; convolutions take longer.
     jit_compile = config.training.jit_compile is not False
     alone = config.with_values({"training.jit_compile": jit_compile})
-    return models.compiled(model.get_layer(parts.CLASSIFIER), alone)
+    return models.compiled(part, alone)
 
 
 def compared(history: History, scratch: History, epochs: int) -> Comparison:

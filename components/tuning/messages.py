@@ -22,7 +22,9 @@ class SearchFile(ArtifactFile):
     maximize: bool
     """Whether the objective is to be maximized; else minimized."""
     examples: str
-    """Where ``dataset.keep`` puts the preprocessed examples."""
+    """Where ``dataset.keep`` puts the preprocessed examples, or a frozen backbone's outputs."""
+    frozen: bool = False
+    """Whether it's the outputs, which all trials share."""
     determined_by: dict[str, JsonValue]
     """All that determines what a trial comes to."""
 

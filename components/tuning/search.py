@@ -57,14 +57,17 @@ class Search(keras_tuner.Tuner):
         source: Source,
         examples: str,
         prepare: Callable[[], None],
+        frozen: bool = False,
     ):
         """Prepares a search, or goes on with what an earlier process has left of it.
 
-        ``folder`` has all searches; ``prepare`` makes the ``examples`` where they aren't kept yet.
+        ``folder`` has all searches; ``prepare`` makes the ``examples`` where they aren't kept yet,
+        or where ``frozen`` the outputs of a backbone for them.
         Raises a DarkroomError where there is nothing to search, or another process searches here.
         """
         self.config = candidate.settings
         self._candidate, self._examples, self._prepare = candidate, examples, prepare
+        self._frozen = frozen
         self._determined_by = _determined_by(self.config, source)
         text = json.dumps(self._determined_by, sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -165,12 +168,7 @@ class Search(keras_tuner.Tuner):
                 f"tuner.objective: the model has no metric {objective}; it has "
                 f"{', '.join(metrics)}.{closest(objective, metrics)}"
             )
-        first = self.oracle.get_space()
-
-        def build(config: NetworkSettings) -> keras.Model:
-            return models.build_model(first, config, self._candidate.classes)
-
-        self._candidate.policy = precision.chosen(self.config, build, train, "Tuner", self.folder)
+        self._candidate.policy = self._policy(train)
         hparams.experiment(os.path.join(self.folder, "logs"), self.oracle.get_space(), metrics)
         SearchFile(
             custom_config=self.config.pack(),
@@ -178,8 +176,19 @@ class Search(keras_tuner.Tuner):
             policy=self._candidate.policy,
             maximize=self.maximize,
             examples=self._examples,
+            frozen=self._frozen,
             determined_by=self._determined_by,
         ).write(self.folder)
+
+    def _policy(self, train: dataset.Examples) -> str:
+        first = self.oracle.get_space()
+
+        def build(config: NetworkSettings) -> keras.Model:
+            return models.build_model(first, config, self._candidate.classes)
+
+        if self._frozen:  # a classifier is too small to gain
+            return precision.FLOAT32
+        return precision.chosen(self.config, build, train, "Tuner", self.folder)
 
     def _metrics(self) -> list[str]:
         """Names of the metrics of the user's model, which only shows them once it measures."""

@@ -15,8 +15,15 @@ import numpy as np
 from darkroom.components.base import progress
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.settings import TunerSettings
-from darkroom.components.networks import models
-from darkroom.components.training import checkpoint, dataset, devices, fitting, precision
+from darkroom.components.networks import models, parts
+from darkroom.components.training import (
+    checkpoint,
+    dataset,
+    devices,
+    fitting,
+    precision,
+    transfer,
+)
 from darkroom.components.training.callbacks import Curves, ReportEpochs
 from darkroom.components.tuning import hparams
 from darkroom.serving import files
@@ -104,13 +111,33 @@ class Candidate(keras_tuner.HyperModel):
         with devices.share(config.training).scope(), precision.computing(self.policy):
             return models.build_model(hp, config, self.classes)
 
+    def classifier(
+        self, hp: keras_tuner.HyperParameters, seed: int, shape: tuple[int, ...]
+    ) -> keras.Model:
+        """What follows a frozen backbone with outputs [batch, *shape], compiled."""
+        config = self.config(hp)
+        keras.utils.set_random_seed(seed)
+        with devices.share(config.training).scope():
+            return transfer.classifier(models.classifier(shape, config, len(self.classes)), config)
+
 
 class Trials:
     """Runs trials on the same examples, in a process that has a device or some cores."""
 
-    def __init__(self, candidate: Candidate, splits: dataset.Splits, folder: str, maximize: bool):
-        """Trials write to ``folder``, that of the search; ``maximize`` the objective or not."""
+    def __init__(
+        self,
+        candidate: Candidate,
+        splits: dataset.Splits,
+        folder: str,
+        maximize: bool,
+        frozen: bool = False,
+    ):
+        """Trials write to ``folder``, that of the search; ``maximize`` the objective or not.
+
+        ``frozen``: the inputs are outputs of a frozen backbone.
+        """
         self._candidate, self._folder, self._maximize = candidate, folder, maximize
+        self._frozen = frozen
         self._splits, config = splits, candidate.settings
         self._tuner, self._seed = config.tuner, config.training.seed
         self._folds = list(folds(splits[0], self._tuner.folds, self._seed))
@@ -147,8 +174,8 @@ class Trials:
         seed = self._seed + execution
         # Names of layers begin anew; memory is freed as ever, which would take 0.3 s if forced.
         keras.backend.clear_session(free_memory=False)
-        model = self._candidate.build(hp, seed)
         config = self._candidate.config(hp).with_values({"training.seed": seed})
+        model, splits = self._model(hp, config, self._folds[fold] or self._splits)
         curves = Curves(logs)
         kept = folder.checkpoint(number)
         if (earlier := hp.values.get("tuner/trial_id")) and kept.read() is None:
@@ -163,8 +190,9 @@ class Trials:
         history = fitting.fit(
             model,
             config,
-            *(self._folds[fold] or self._splits),
+            *splits,
             [ReportEpochs("Tuner", words, number / count, 1 / count), curves],
+            augmented=config.transfer.mode == "none",
             keep=lambda stopping: checkpoint.Keep(kept, stopping),
             until=hp.values.get("tuner/epochs"),
         ).history
@@ -172,6 +200,19 @@ class Trials:
         metrics = {name: values[best] for name, values in history.items()}
         held_out, seconds = fold if self._tuner.folds else None, time.monotonic() - begin
         return Fit(seed, held_out, seconds, best, metrics, history)
+
+    def _model(
+        self, hp: keras_tuner.HyperParameters, config: TunerSettings, splits: dataset.Splits
+    ) -> tuple[keras.Model, dataset.Splits]:
+        """What the trial fits, and on what: a classifier alone where its backbone is frozen."""
+        seed = config.training.seed
+        if self._frozen:
+            return self._candidate.classifier(hp, seed, splits[0].inputs.shape), splits
+        model = self._candidate.build(hp, seed)
+        if config.transfer.mode == "none":
+            return model, splits
+        splits = transfer.frozen_splits(model.get_layer(parts.BACKBONE), splits, config, "Tuner")
+        return transfer.classifier(model.get_layer(parts.CLASSIFIER), config), splits
 
 
 def check_folds(train: dataset.Examples, count: int | None) -> None:

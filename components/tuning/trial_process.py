@@ -70,4 +70,4 @@ def of_search(folder: str, search: SearchFile) -> "Trials":
     devices.split_cpu(training.cpu_replicas)
     splits = dataset.kept(search.examples, fitting.budget(training))
     candidate = trial.Candidate(search.settings, search.classes, search.policy)
-    return trial.Trials(candidate, splits, folder, search.maximize)
+    return trial.Trials(candidate, splits, folder, search.maximize, search.frozen)

@@ -1,8 +1,11 @@
 """The Tuner node: a KerasTuner search whose trials run in parallel and survive a kill."""
 
+import hashlib
+import json
 import os
 import shutil
 
+import keras_tuner
 import tensorflow_transform as tft
 from tfx.components import Tuner as StockTuner
 from tfx.components.trainer.fn_args_utils import FnArgs
@@ -14,7 +17,8 @@ from tfx.types import artifact_utils
 from darkroom.components.base import remote, results
 from darkroom.components.base.component import Artifacts, Properties
 from darkroom.components.base.settings import TunerSettings
-from darkroom.components.training import aside, dataset, fitting
+from darkroom.components.networks import parts
+from darkroom.components.training import aside, dataset, fitting, transfer
 from darkroom.components.training.hand_over import HandOver
 from darkroom.components.transform import vocabulary
 from darkroom.components.tuning.search import Search, Source
@@ -29,14 +33,28 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     data = (fn_args.train_files, fn_args.eval_files, transform)
     place = dataset.place_for(os.path.join(fn_args.working_dir, results.EXAMPLES_FOLDER), *data)
     candidate = Candidate(config, vocabulary.class_names(transform))
+    budget, frozen = fitting.budget(config.training), transfer.is_shared(config)
+    outputs = os.path.join(fn_args.working_dir, results.OUTPUTS_FOLDER, _named(config, place))
 
     def prepare() -> None:
         if not os.path.exists(place):
-            dataset.keep(dataset.splits(*data, fitting.budget(config.training)), place)
+            dataset.keep(dataset.splits(*data, budget), place)
+        if frozen and not os.path.exists(outputs):
+            model = candidate.build(keras_tuner.HyperParameters())
+            backbone, splits = model.get_layer(parts.BACKBONE), dataset.kept(place, budget)
+            dataset.keep(transfer.frozen_splits(backbone, splits, config, "Tuner"), outputs)
 
     source = Source([*fn_args.train_files, *fn_args.eval_files], fn_args.transform_graph_path)
-    search = Search(candidate, fn_args.working_dir, source, place, prepare)
+    kept = outputs if frozen else place
+    search = Search(candidate, fn_args.working_dir, source, kept, prepare, frozen)
     return TunerFnResult(tuner=search, fit_kwargs={})
+
+
+def _named(config: TunerSettings, place: str) -> str:
+    """A name for the outputs of a frozen backbone for the examples kept in a place."""
+    facts = config.model_dump(mode="json", include={"model", "augmentation", "weights", "source"})
+    facts |= {"examples": place, "seed": config.training.seed}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Executor(base_executor.BaseExecutor):

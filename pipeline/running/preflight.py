@@ -104,9 +104,12 @@ def rehearse(config: Config) -> None:
         model=config.network,
         augmentation=config.augmentation,
         training=config.training,
+        transfer=config.transfer,
     )
     models.begin(network)
-    if downloads:
+    if config.model.backbone_fn is not None:
+        models.own_backbone(network, num_classes=2)
+    elif downloads:
         models.application(network, num_classes=2)
 
 

@@ -14,6 +14,9 @@ class Model(Section):
     """cnn, dense, residual, EfficientNetLite0 to 2, or an architecture of keras.applications."""
     build_fn: str | None = None
     """Your own `build_model(hp, config, num_classes)` by dotted path, used instead of `name`."""
+    backbone_fn: str | None = None
+    """Your own `build_backbone(config)` by dotted path, instead of `name`: from images to features
+    [batch, rows, columns, channels], with weights of its own if it has any."""
     head: Literal["softmax", "binary", "multi-label"] = "softmax"
     """softmax: one output for each class; binary: one sigmoid output for two classes; multi-label:
     a sigmoid for each class, as follows from `data.multi_label`."""
@@ -34,7 +37,7 @@ class Model(Section):
     blocks: int = Field(2, ge=1)
     """residual: blocks in each stage; every stage but the first halves height and width."""
     pooling: Literal["average", "flatten"] = "average"
-    """keras.applications: what the classifier sees: the mean over all places, or every place."""
+    """Architectures and `backbone_fn`: the classifier sees the mean over all places, or each."""
     units: list[Annotated[int, Field(ge=0)]] = [128]
     """Units of each dense layer before the classifier; 0 leaves a layer out."""
     activation: Literal["relu", "tanh", "sigmoid", "gelu"] = "relu"
