@@ -1,6 +1,8 @@
+import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +11,55 @@ from hypothesis import strategies as st
 from darkroom.components.training.diagnosis import diagnose, negative_transfer
 from darkroom.components.training.model_run import Comparison
 from tests.conftest import environment
+
+# Trainings as they were, a metric's number for each epoch.
+RECORDED = json.loads(Path(__file__).with_name("curves.json").read_text())
+
+# What is right to say of each, where there is something; one of several.
+RIGHT = {
+    "digits, rate far too low": {"not falling"},
+    "digits, rate far too high": {"at chance"},
+    "digits, random labels": {"not carried over"},
+    "digits, 40 % wrong labels": {"overfitting"},
+    "digits, 40 % wrong labels, no dropout": {"overfitting"},
+    "60 digits, dense": {"overfitting", "overconfident"},
+    "digits, dense, decayed away": {"plateau"},
+    "400 of CIFAR-10": {"overfitting"},
+    "400 of CIFAR-10, dense": {"overfitting", "overconfident"},
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_training(name: str) -> None:
+    curves, constant_accuracy = RECORDED[name]["history"], RECORDED[name]["constant_accuracy"]
+    found = set(diagnose(curves, constant_accuracy))
+    assert found <= RIGHT.get(name, set())
+    assert bool(found) == (name in RIGHT)
+
+
+# These had learnt all they could long before their ends.
+LONG = {"60 digits", "digits, 80 epochs"}
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED.keys() - RIGHT.keys() - LONG))
+def test_what_still_learns_is_not_told_to_stop(name: str) -> None:
+    curves = RECORDED[name]["history"]
+    for epochs in range(4, len(curves["loss"])):
+        until = {metric: values[:epochs] for metric, values in curves.items()}
+        found = set(diagnose(until, RECORDED[name]["constant_accuracy"]))
+        assert not found & {"plateau", "not carried over", "overconfident"}, epochs
+
+
+def test_an_accuracy_that_falls_is_overfitting_whatever_the_loss() -> None:
+    accuracy = [*curve(0.3, 0.8, 6), *curve(0.8, 0.7, 6)]
+    [sentence] = sentences(history(val_loss=[0.7] * 12, val_accuracy=accuracy), 0.1)
+    assert "since epoch 8: the validation accuracy falls from 0.79 to 0.72" in sentence
+
+
+def test_a_gain_in_validation_is_no_plateau() -> None:
+    flat = history(loss=[*curve(2.0, 0.3, 8), *[0.3] * 8])
+    assert diagnose({**flat, "val_accuracy": curve(0.92, 0.96, 16)}, 0.1) == {}
+    assert "plateau" in diagnose({**flat, "val_accuracy": [0.92] * 16}, 0.1)
 
 
 def curve(start: float, end: float, epochs: int) -> list[float]:

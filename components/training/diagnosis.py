@@ -1,6 +1,7 @@
 """What the curves of a training say, in words, with what to try; light to import."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from darkroom.components.training.model_run import Comparison, History
@@ -9,10 +10,20 @@ from darkroom.components.training.model_run import Comparison, History
 _CHANCE_MARGIN = 0.02
 # Not falling: the loss has fallen by less than this share of its first value.
 _LEAST_FALL = 0.02
-# Overfitting: the validation loss has risen by this share of its best value, and by this much.
-_RISE, _LEAST_RISE = 0.1, 0.05
-# Plateau: over the last third of the epochs, at least three, the loss fell by a smaller share.
+# Overfitting: the validation loss has risen by this share of its best value, and by this much; or
+# the validation accuracy, over three epochs, has fallen by so much.
+_RISE, _LEAST_RISE, _LEAST_DROP = 0.05, 0.05, 0.03
+# Overconfident: the loss has risen so, and the accuracy gained this much meanwhile.
+_GAIN = 0.01
+# Not carried over: the validation accuracy is at chance, that of training by this much above it.
+_LEARNT_BY_HEART = 0.03
+# Plateau: over the last third of the epochs, at least three, no loss fell by a larger share.
 _PLATEAU_FALL = 0.005
+
+_OVERFITTING = (
+    "while the training loss falls. Try augmentation, a higher model.dropout, "
+    "training.patience, or more images."
+)
 
 
 def diagnose(history: History, constant_accuracy: float) -> dict[str, str]:
@@ -25,37 +36,93 @@ def diagnose(history: History, constant_accuracy: float) -> dict[str, str]:
                 "training.learning_rate, and look for images that are all one value."
             )
             return {"no number": words}
-    sentences = {}
     at_chance_up_to = constant_accuracy + _CHANCE_MARGIN * (1 - constant_accuracy)
-    at_chance = history.get("accuracy", [1.0])[-1] <= at_chance_up_to
-    falls = len(losses) < 2 or losses[-1] < losses[0] * (1 - _LEAST_FALL)
-    if at_chance:
-        sentences["at chance"] = (
+    if history.get("accuracy", [1.0])[-1] <= at_chance_up_to:
+        words = (
             f"The accuracy is at chance ({history['accuracy'][-1]:.2f}; always the "
             f"same answer gives {constant_accuracy:.2f}): nothing was learnt. Try another "
             "training.learning_rate, and check that the labels belong to the images."
         )
-    elif not falls:
-        sentences["not falling"] = (
+        return {"at chance": words} | _overfitting(history)
+    if len(losses) > 1 and losses[-1] >= losses[0] * (1 - _LEAST_FALL):
+        words = (
             f"The training loss doesn't fall ({losses[0]:.3g} to {losses[-1]:.3g}). Try a higher "
             "or a lower training.learning_rate, or a larger model."
         )
-    last = max(3, len(losses) // 3)
-    is_flat = len(losses) >= 2 * last and losses[-1] > losses[-last] * (1 - _PLATEAU_FALL)
-    since = _overfits_since(history.get("val_loss", []), losses)
-    if since is not None:
-        best = min(history["val_loss"])
-        sentences["overfitting"] = (
-            f"Overfitting since epoch {since + 1}: the validation loss rises from {best:.3g} to "
-            f"{history['val_loss'][-1]:.3g} while the training loss falls. Try augmentation, a "
-            "higher model.dropout, training.patience, or more images."
+        return {"not falling": words} | _overfitting(history)
+    return _not_carried_over(history, at_chance_up_to) or _overfitting(history) or _plateau(history)
+
+
+def _not_carried_over(history: History, at_chance_up_to: float) -> dict[str, str]:
+    both = [history.get(name, []) for name in ("accuracy", "val_accuracy")]
+    if any(len(values) < _WINDOW for values in both):
+        return {}
+    trained, validated = (_mean(values, len(values) - 1) for values in both)
+    if validated > at_chance_up_to or trained < at_chance_up_to + _LEARNT_BY_HEART:
+        return {}
+    words = (
+        f"What is learnt doesn't carry over: the training accuracy is {trained:.2f}, that of "
+        f"validation at chance ({validated:.2f}). Check that the labels belong to the images, and "
+        "that both splits come from the same source."
+    )
+    return {"not carried over": words}
+
+
+def _overfitting(history: History) -> dict[str, str]:
+    losses, validation = history["loss"], history.get("val_loss", [])
+    if not _WINDOW <= len(validation) == len(losses) or not all(map(math.isfinite, validation)):
+        return {}
+    accuracy = history.get("val_accuracy", [])
+    accuracy = accuracy if len(accuracy) == len(losses) else []
+    now, best = len(losses) - 1, min(range(len(losses)), key=lambda epoch: validation[epoch])
+    rose = validation[-1] > max(validation[best] * (1 + _RISE), validation[best] + _LEAST_RISE)
+    if rose and losses[-1] < losses[best]:
+        since = (
+            f"since epoch {best + 1}: the validation loss rises from {validation[best]:.3g} to "
+            f"{validation[-1]:.3g} "
         )
-    elif falls and not at_chance and is_flat:
-        sentences["plateau"] = (
-            f"The training loss has stood still at {losses[-1]:.3g} for the last third of the "
-            "epochs. Fewer epochs would do, or try training.schedule: cosine."
+        before, after = (_mean(accuracy, epoch) for epoch in (best, now)) if accuracy else (0, 0)
+        if after <= before + _GAIN:
+            return {"overfitting": f"Overfitting {since}{_OVERFITTING}"}
+        words = (
+            f"Ever surer {since}while the validation accuracy gains, {before:.2f} to {after:.2f}. "
+            "Try training.label_smoothing or a higher model.dropout; with training.monitor: "
+            "val_accuracy the epoch with the best accuracy is exported."
         )
-    return sentences
+        return {"overconfident": words}
+    if accuracy:
+        best = max(range(len(losses)), key=lambda epoch: _mean(accuracy, epoch))
+        before, after = (_mean(accuracy, epoch) for epoch in (best, now))
+        if before - after > _LEAST_DROP and losses[-1] < losses[best]:
+            words = f"the validation accuracy falls from {before:.2f} to {after:.2f} {_OVERFITTING}"
+            return {"overfitting": f"Overfitting since epoch {best + 1}: {words}"}
+    return {}
+
+
+def _plateau(history: History) -> dict[str, str]:
+    losses = history["loss"]
+    last = max(_WINDOW, len(losses) // 3)
+    if len(losses) < 2 * last or losses[-1] <= losses[-last] * (1 - _PLATEAU_FALL):
+        return {}
+    for name, best, least in (("val_loss", min, 1 - _PLATEAU_FALL), ("val_accuracy", max, 1.0)):
+        values = history.get(name, [])
+        before, after = values[:-last], values[-last:]
+        if before and best(best(after), best(before) * least) != best(before) * least:
+            return {}  # there is still something to gain
+    words = (
+        f"The training loss has stood still at {losses[-1]:.3g} for the last third of the "
+        "epochs, and validation gained nothing. Fewer epochs would do, or try training.schedule: "
+        "cosine."
+    )
+    return {"plateau": words}
+
+
+_WINDOW = 3  # epochs
+
+
+def _mean(values: Sequence[float], epoch: int) -> float:
+    """The mean of an epoch and the two before, as single epochs are chance."""
+    return statistics.fmean(values[max(0, epoch - _WINDOW + 1) : epoch + 1])
 
 
 def negative_transfer(comparison: Comparison | None) -> list[str]:
@@ -71,12 +138,3 @@ def negative_transfer(comparison: Comparison | None) -> list[str]:
         f"{transferred:.4f} with model.weights, and {scratch:.4f} from random weights. Try "
         "transfer.mode: distinct, weights of a task that is more alike, or no model.weights."
     ]
-
-
-def _overfits_since(validation: Sequence[float], losses: Sequence[float]) -> int | None:
-    """The epoch (from 0) of the best validation loss, if it was left behind since."""
-    if not 3 <= len(validation) == len(losses) or not all(map(math.isfinite, validation)):
-        return None
-    best = min(range(len(validation)), key=lambda epoch: validation[epoch])
-    rose = validation[-1] > max(validation[best] * (1 + _RISE), validation[best] + _LEAST_RISE)
-    return best if rose and losses[-1] < losses[best] else None
