@@ -99,9 +99,11 @@ class Config(sections.Section):
         own = model.build_fn is not None or model.backbone_fn is not None
         if architecture is not None and not own:
             least = architecture.smallest
-            yield min(prepared.height, prepared.width) < least and (
-                f"preprocessing: {model.name} needs images of at least {least}×{least} pixels, "
-                f"found {prepared.height}×{prepared.width}"
+            height, width = model.image_size or (prepared.height, prepared.width)
+            key = "preprocessing" if model.image_size is None else "model.image_size"
+            yield min(height, width) < least and (
+                f"{key}: {model.name} needs images of at least {least}×{least} pixels, "
+                f"found {height}×{width}"
             )
             yield (prepared.channels != 3 or prepared.normalization != "rescale") and (
                 f"preprocessing: {model.name} scales RGB pixels itself: set channels to 3 and "
@@ -143,6 +145,19 @@ class Config(sections.Section):
 
     def _training_rules(self) -> Iterator[object]:
         training, scratch_epochs = self.training, self.transfer.scratch_epochs
+        own, mixes = self.model.build_fn is not None, self.augmentation
+        yield (own and (mixes.mixup or mixes.cutmix)) and (
+            "augmentation.mixup and cutmix give labels that are shares of classes, which the loss "
+            "of model.build_fn may not take: they are for model.name and model.backbone_fn"
+        )
+        yield (self.transfer.mode == "similar" and (mixes.mixup or mixes.cutmix)) and (
+            "augmentation.mixup and cutmix change images in each epoch, and transfer.mode similar "
+            "keeps the frozen backbone's outputs: take them out, or set mode to distinct"
+        )
+        yield (own and self.model.image_size is not None) and (
+            "model.image_size is for the networks of model.name and backbone_fn; resize in "
+            "model.build_fn instead"
+        )
         yield training.warmup_epochs >= training.epochs and (
             f"training.warmup_epochs is {training.warmup_epochs}, which leaves none of the "
             f"{training.epochs} training.epochs for the schedule"

@@ -39,6 +39,34 @@ def test_the_cosine_schedule_falls_to_almost_nothing(examples: dataset.Examples)
     np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(4) / 4)), rtol=1e-5)
 
 
+def test_one_cycle_rises_and_falls_within_an_epoch(examples: dataset.Examples) -> None:
+    rates = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            rates.append(float(self.model.optimizer.learning_rate.numpy()))
+
+    overrides = ["training.epochs=4", "training.schedule=one_cycle", "training.learning_rate=0.1"]
+    config = settings_of(*overrides, "training.steps_per_execution=1")
+    history = fitting.fit(network(config), config, examples, examples, [Watch()]).history
+    steps = len(rates) // 4
+    assert steps > 1
+    top = int(np.argmax(rates))
+    assert top in (steps - 1, steps)  # at the end of the first quarter
+    assert np.all(np.diff(rates[: top + 1]) > 0)
+    assert np.all(np.diff(rates[top:]) < 0)
+    assert 0 < rates[-1] < 0.1 / steps
+    assert history["learning_rate"] == pytest.approx(rates[steps - 1 :: steps])
+
+
+def test_a_cycle_of_one_step_an_epoch_has_its_middle(examples: dataset.Examples) -> None:
+    overrides = ["training.epochs=8", "training.schedule=one_cycle", "training.learning_rate=0.1"]
+    config = settings_of(*overrides)  # all batches of an epoch in one execution
+    history = fitting.fit(network(config), config, examples, examples, []).history
+    expected = [0.025, 0.075, *(0.1 * (7.5 - epoch) / 6 for epoch in range(2, 8))]
+    assert history["learning_rate"] == pytest.approx(expected)
+
+
 def test_stops_when_nothing_gets_better(examples: dataset.Examples) -> None:
     far = ["training.schedule=cosine", "training.learning_rate=50.0"]
     losses = fit(examples, "training.epochs=30", "training.patience=2", *far)["val_loss"]
@@ -135,3 +163,25 @@ def test_a_schedule_needs_an_optimizer_without_one(examples: dataset.Examples) -
     config = config.with_values({"training.schedule": "constant"})
     history = fitting.fit(model, config, examples, examples, []).history
     assert len(history["loss"]) == 2
+
+
+@pytest.mark.parametrize("head", ["softmax", "binary", "multi-label"])
+@pytest.mark.parametrize("balanced", ["none", "balanced"])
+def test_mixed_images_train_every_head(head: str, balanced: str) -> None:
+    generator = np.random.default_rng(0)
+    count = {"softmax": 3, "binary": 2, "multi-label": 3}[head]
+    labels = generator.integers(0, count, 64)
+    images = generator.normal(size=(64, 8, 8, 1)).astype("float32") + labels[:, None, None, None]
+    targets = np.eye(3, dtype=np.float32)[labels] if head == "multi-label" else labels
+    overrides = ["data.multi_label=true"] if head == "multi-label" else [f"model.head={head}"]
+    config = settings_of(
+        *overrides, f"training.class_weights={balanced}", "training.epochs=8", "model.filters=[8]",
+        "augmentation.mixup=0.2", "augmentation.cutmix=1.0", "augmentation.crop=0.7",
+        "training.learning_rate=0.01",
+    )  # fmt: skip
+    keras.utils.set_random_seed(0)
+    model = models.build_model(None, config, "abc"[:count])
+    examples = of_arrays(images, targets)
+    history = fitting.fit(model, config, examples, examples, []).history
+    assert max(history["val_accuracy"]) > 0.8
+    assert 0 < history["accuracy"][-1] <= 1

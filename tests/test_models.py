@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import keras
 import keras_tuner
 import numpy as np
@@ -172,6 +174,19 @@ def test_pixels_are_scaled_as_kerass_own_preprocessing_does(module: str, pixels:
 def test_all_architectures_are_kerass_or_in_packages() -> None:
     functions = {name for name in dir(keras.applications) if name[0].isupper()}
     assert {n for n, facts in ARCHITECTURES.items() if facts.package is None} == functions
+
+
+@pytest.mark.parametrize("name", ["cnn", "residual", "EfficientNetLite0"])
+def test_a_network_sees_images_in_its_own_size(name: str, tmp_path: Path) -> None:
+    size = ("preprocessing.height=40", "preprocessing.width=48", "model.image_size=[32, 32]")
+    model = build(f"model.name={name}", *size, *RESCALE)
+    kept = np.random.default_rng(0).uniform(size=(2, 40, 48, 3)).astype("float32")
+    seen = np.array(keras.ops.image.resize(kept, (32, 32)))
+    np.testing.assert_allclose(model(kept), model(seen), atol=1e-4)
+    assert model(kept).shape == (2, 5)
+    path = str(tmp_path / "model.keras")
+    model.save(path)
+    np.testing.assert_allclose(keras.models.load_model(path)(kept), model(kept), atol=1e-5)
 
 
 @pytest.mark.parametrize(("pooling", "features"), [("average", 6), ("flatten", 16 * 16 * 6)])

@@ -83,21 +83,29 @@ def _shape(config: NetworkSettings) -> tuple[int, int, int]:
     return config.preprocessing.height, config.preprocessing.width, config.preprocessing.channels
 
 
+def _seen(config: NetworkSettings) -> tuple[int, int]:
+    """Height and width at which the network sees the images."""
+    height, width = config.model.image_size or _shape(config)[:2]
+    return height, width
+
+
 def _outputs(config: NetworkSettings, num_classes: int) -> int:
     return 1 if config.model.head == "binary" else num_classes
 
 
 def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """A network's input, and what ``model.input_layer`` makes of it; raises that layer's errors."""
-    images = keras.Input(_shape(config), name="image")
+    images = hidden = _input(config)
+    if config.model.image_size is not None:
+        hidden = keras.ops.image.resize(images, config.model.image_size)
     path = config.model.input_layer
     if path is None:
-        return images, images
+        return images, hidden
     who = f"model.input_layer: {path}"
     layer = user_code.call(user_code.resolve(path, "model.input_layer"), who)
     if not isinstance(layer, keras.Layer):
         raise DarkroomError(f"{who}: expected a keras.Layer, received {layer!r}.")
-    output = user_code.call(layer, who, images, failed=tracing.FAILED)
+    output = user_code.call(layer, who, hidden, failed=tracing.FAILED)
     is_tensor = isinstance(output, keras.KerasTensor)
     if not is_tensor or len(output.shape) != 4:
         received = f"shape {output.shape}" if is_tensor else repr(output)
@@ -105,7 +113,7 @@ def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor
             f"{who}: expected it to give images [batch, height, width, channels], "
             f"received {received}."
         )
-    tracing.check(keras.Model(images, output), images.shape[1:], who, parts.leaves(layer))
+    tracing.check(keras.Model(images, output), _shape(config), who, parts.leaves(layer))
     return images, output
 
 
@@ -180,7 +188,7 @@ def application(config: NetworkSettings, num_classes: int) -> keras.Model:
     """An architecture of ``keras.applications``, in its own range of pixels, and our classifier."""
     name = config.model.name
     images, hidden = begin(config)
-    shape = images.shape[1:]
+    shape = (*_seen(config), images.shape[-1])
     if hidden.shape[1:] != shape:
         raise DarkroomError(
             f"model.input_layer: {config.model.input_layer}: expected it to give images of "
@@ -269,17 +277,16 @@ def dense(config: NetworkSettings, num_classes: int) -> keras.Model:
 def compiled(model: keras.Model, config: NetworkSettings) -> keras.Model:
     """The model with the configured optimizer, cross-entropy from logits, and accuracy."""
     training = config.training
-    loss, accuracy = SmoothedCrossentropy(training.label_smoothing), "accuracy"
+    loss, accuracy = SmoothedCrossentropy(training.label_smoothing), _accuracy
     if config.model.head != "softmax":
-        loss = SmoothedBinaryCrossentropy(training.label_smoothing)
-        accuracy = keras.metrics.MeanMetricWrapper(_binary_accuracy, name="accuracy")
+        loss, accuracy = SmoothedBinaryCrossentropy(training.label_smoothing), _binary_accuracy
     options = {"momentum": training.momentum} if training.optimizer == "sgd" else {}
     model.compile(
         optimizer=_OPTIMIZERS[training.optimizer](
             training.learning_rate, weight_decay=training.weight_decay or None, **options
         ),
         loss=loss,
-        metrics=[accuracy],
+        metrics=[keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")],
         jit_compile=bool(training.jit_compile),
         steps_per_execution=_steps_per_execution(model, training),
     )
@@ -300,8 +307,14 @@ class SmoothedCrossentropy(_Smoothed):
     """Cross-entropy of integer labels and logits with label smoothing, which Keras's lacks."""
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """From labels int [batch] and logits float32 [batch, num_classes] to float32 [batch]."""
-        exact = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        """From labels and logits float32 [batch, num_classes] to float32 [batch].
+
+        Labels are int [batch], or shares of classes float32 [batch, num_classes].
+        """
+        if _are_shares(y_true, y_pred):
+            exact = keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
+        else:
+            exact = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
         if not self.label_smoothing:
             return exact
         # The smoothed label is a mixture, and so is its cross-entropy.
@@ -320,7 +333,22 @@ class SmoothedBinaryCrossentropy(_Smoothed):
         return keras.ops.softplus(y_pred) - y_true * y_pred
 
 
+def _are_shares(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> bool:
+    """Whether labels say of each class how much of it there is, as mixed images have it."""
+    return len(y_true.shape) == 2 and y_true.shape[-1] == y_pred.shape[-1] != 1
+
+
+@keras.saving.register_keras_serializable("darkroom")
+def _accuracy(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+    """Whether the best class is right; of a mixed image, that which it has most of."""
+    if _are_shares(y_true, y_pred):
+        return keras.metrics.categorical_accuracy(y_true, y_pred)
+    return keras.metrics.sparse_categorical_accuracy(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable("darkroom")
 def _binary_accuracy(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+    y_true = keras.ops.round(y_true)  # of a mixed image
     return keras.metrics.binary_accuracy(y_true, y_pred, threshold=0.0)
 
 
@@ -329,7 +357,7 @@ def _steps_per_execution(model: keras.Model, training: sections.Training) -> int
     # With large inputs a step takes long enough by itself, and an interruption waits for its end.
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return 1  # Keras 3.8's loop of steps fails in TensorFlow where an iterator has replicas
-    values = training.batch_size * math.prod(model.input_shape[1:])
+    values = training.batch_size * math.prod(side or 1 for side in model.input_shape[1:])
     most: int = max(1, min(training.steps_per_execution, _VALUES_PER_EXECUTION // values))
     steps = training.steps_per_epoch
     return most if steps is None else max(n for n in range(1, most + 1) if steps % n == 0)
@@ -349,8 +377,17 @@ def _whole(
     """The network in two parts, which transfer learning trains apart: backbone and classifier."""
     backbone = keras.Model(images, hidden, name=parts.BACKBONE)
     follows = classifier(backbone.output_shape[1:], config, num_classes)
-    image = keras.Input(_shape(config), name="image")
+    image = _input(config)
     return keras.Model(image, follows(backbone(image)), name=name)
+
+
+def _input(config: NetworkSettings) -> keras.KerasTensor:
+    """The network's images: of any size where it resizes them, as crops have their size already."""
+    height, width, channels = _shape(config)
+    any_size = config.model.image_size is not None
+    return keras.Input(
+        (None, None, channels) if any_size else (height, width, channels), name="image"
+    )
 
 
 def classifier(shape: tuple[int, ...], config: NetworkSettings, num_classes: int) -> keras.Model:

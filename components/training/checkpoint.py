@@ -6,6 +6,7 @@ import json
 import os
 import time
 import zipfile
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -13,6 +14,7 @@ import numpy as np
 
 from darkroom.components.base import remote
 from darkroom.components.training.model_run import History, TrainingHistory
+from darkroom.components.training.weight_average import AverageWeights
 from darkroom.serving import files
 
 
@@ -38,6 +40,7 @@ class State(NamedTuple):
     variables: list[np.ndarray]  # of model and optimizer
     best_weights: list[np.ndarray]  # of the best epoch; may be empty
     earlier: TrainingHistory  # of the stages before
+    trained: Sequence[np.ndarray] = ()  # weights of which the model has the average; may be empty
 
 
 def read(path: str) -> State | None:
@@ -45,12 +48,17 @@ def read(path: str) -> State | None:
     try:
         with np.load(io.BytesIO(remote.read(path)) if remote.is_remote(path) else path) as file:
             facts = json.loads(str(file["facts"]))
-            count, best = facts.pop("counts")
+            count, best, trained = [*facts.pop("counts"), 0][:3]  # earlier files have two
             facts["stopping"] = Stopping(**facts["stopping"])
             facts["earlier"] = TrainingHistory.model_validate(facts["earlier"])
             variables = [file[f"variable{number}"] for number in range(count)]
             best_weights = [file[f"best{number}"] for number in range(best)]
-            return State(**facts, variables=variables, best_weights=best_weights)
+            return State(
+                **facts,
+                variables=variables,
+                best_weights=best_weights,
+                trained=[file[f"trained{number}"] for number in range(trained)],
+            )
     except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile):
         return None
 
@@ -72,14 +80,17 @@ class Checkpoint:
         if not self._writes:
             return
         facts = state._asdict()
-        variables, best = facts.pop("variables"), facts.pop("best_weights")
+        lists = {n: facts.pop(n) for n in ("variables", "best_weights", "trained")}
         facts |= {
-            "counts": [len(variables), len(best)],
+            "counts": [len(arrays) for arrays in lists.values()],
             "stopping": state.stopping._asdict(),
             "earlier": state.earlier.model_dump(),
         }
-        arrays = {f"variable{number}": value for number, value in enumerate(variables)}
-        arrays |= {f"best{number}": value for number, value in enumerate(best)}
+        arrays = {
+            f"{name}{number}": value
+            for name, values in zip(("variable", "best", "trained"), lists.values(), strict=True)
+            for number, value in enumerate(values)
+        }
         here = remote.place(self.path)
         here.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(here) as unfinished, open(unfinished, "wb") as file:
@@ -110,6 +121,7 @@ class Keep(keras.callbacks.Callback):
         super().__init__()
         self._checkpoint, self._stage, self._earlier = checkpoint, stage, earlier
         self._stopping, self._share = stopping, share
+        self.average: AverageWeights | None = None
         state = checkpoint.read()
         self.state = state if state is not None and state.stage == stage else None
         self._written, self._took = time.monotonic(), 0.0
@@ -122,6 +134,8 @@ class Keep(keras.callbacks.Callback):
             for name, value in self.state.stopping._asdict().items():
                 setattr(stopping, name, value)
             stopping.best_weights = self.state.best_weights or None
+            if self.average is not None and self.state.trained:
+                self.average.resume(self.state.trained)
         elif earlier.epochs and stopping.restore_best_weights:
             # What the stages before came to is the best, until it is beaten.
             stopping.best = earlier.history[stopping.monitor][earlier.exported_epoch]
@@ -149,6 +163,7 @@ class Keep(keras.callbacks.Callback):
         whole = self.state._replace(
             variables=[variable.numpy() for variable in _variables(self.model)],
             best_weights=self._stopping.best_weights or [],
+            trained=self.average.trained if self.average is not None else (),
         )
         self._checkpoint.write(whole)
         self._written = time.monotonic()

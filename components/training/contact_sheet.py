@@ -1,5 +1,7 @@
 """A picture of what augmentation makes of training images."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -11,12 +13,24 @@ from darkroom.components.training import augmentation
 _ROWS, _COLUMNS = 8, 10
 
 
-def draw(images: np.ndarray, config: Augmentation, seed: int, path: str) -> None:
-    """Writes a PNG with a row for each of the images, float32 [count, height, width, channels]."""
+def draw(
+    images: np.ndarray,
+    config: Augmentation,
+    seed: int,
+    path: str,
+    size: Sequence[int] | None = None,
+) -> None:
+    """Writes a PNG with a row for each of the images, float32 [count, height, width, channels].
+
+    ``size``: height and width at which the network sees them, where it isn't theirs.
+    """
     images = images[:_ROWS]
     batch = tf.data.Dataset.from_tensors((images, np.zeros(len(images)))).repeat()
     steps = tf.data.Dataset.zip(tf.data.Dataset.range(_COLUMNS - 1), batch)
-    changed = augmentation.augment(steps.map(lambda step, pair: (step, *pair)), config, seed)
+    numbered = steps.map(lambda step, pair: (step, *pair))
+    if size is not None:
+        images = tf.image.resize(images, size).numpy()
+    changed = augmentation.augment(numbered, config, seed, size, outputs=1)
     columns = [images, *(batch.numpy() for batch, _ in changed)]
     sheet = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
     low, high = float(images.min()), float(images.max())

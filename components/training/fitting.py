@@ -14,6 +14,7 @@ from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.training import augmentation, checkpoint, dataset
 from darkroom.components.training.batch_normalization import AverageAnew
 from darkroom.components.training.distribution import replicas
+from darkroom.components.training.weight_average import AverageWeights
 
 # Values of the configuration that keep the learning rate of a short fit constant.
 CONSTANT_RATE = {"training.schedule": "constant", "training.warmup_epochs": 0}
@@ -64,16 +65,23 @@ def fit(
         AverageAnew(train, training.batch_size, shares, training.seed),
         stopping,
     ]
-    if _is_scheduled(training):
+    if training.schedule == "one_cycle":
+        before.append(OneCycle(training, feeds[0].steps))
+    elif _is_scheduled(training):
         schedule = keras.callbacks.LearningRateScheduler
         before.append(schedule(lambda epoch: learning_rate(training, epoch)))
     kept = keep(stopping) if keep else None
     state = kept.state if kept else None
+    if training.average_epochs:
+        average = AverageWeights(training.average_epochs * feeds[0].steps)
+        before.insert(0, average)
+        if kept:
+            kept.average = average
     first = state.epoch if state else 0
     changes = config.augmentation if augmented else None
     history = replicas.fit(
         model,
-        [_changed(feed, train, changes, training) for feed in feeds],
+        [_changed(feed, train, changes, config, model.output_shape[-1]) for feed in feeds],
         [dataset.batches(validation, max(training.batch_size, 256), share) for share in shares],
         range(first, first if state and state.over else until or training.epochs),
         training.steps_per_epoch,
@@ -115,9 +123,12 @@ def _is_scheduled(training: sections.Training) -> bool:
     return training.schedule != "constant" or bool(training.warmup_epochs)
 
 
-def learning_rate(training: sections.Training, epoch: int) -> float:
-    """The learning rate of an epoch, which counts from 0."""
+def learning_rate(training: sections.Training, epoch: float) -> float:
+    """The learning rate of an epoch, which counts from 0; of one_cycle within an epoch too."""
     peak, decay = float(training.learning_rate), float(training.decay)
+    if training.schedule == "one_cycle":
+        top = training.warmup_epochs or training.epochs / 4
+        return peak * min(epoch / top, (training.epochs - epoch) / (training.epochs - top))
     if epoch < training.warmup_epochs:
         return peak * float((epoch + 1) / (training.warmup_epochs + 1))
     epochs = max(1, training.epochs - training.warmup_epochs)
@@ -135,19 +146,21 @@ def _changed(
     feed: dataset.Feed,
     train: dataset.Examples,
     changes: sections.Augmentation | None,
-    training: sections.Training,
+    config: NetworkSettings,
+    outputs: int,
 ) -> tf.data.Dataset:
-    share = feed.share
+    share, training = feed.share, config.training
+    options = changes, training.seed, config.model.image_size, outputs
     balanced = _balanced(train) if training.class_weights == "balanced" else None
     if balanced is None and share.of == 1:
-        return augmentation.augment(feed.batches(), changes, training.seed)
+        return augmentation.augment(feed.batches(), *options)
 
     def prepare(step: tf.Tensor, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # Each replica changes its images otherwise, as if they were of another step.
         step = step * share.of + share.number
         return step, inputs, labels if balanced is None else (labels, balanced(labels))
 
-    changed = augmentation.augment(feed.batches().map(prepare), changes, training.seed)
+    changed = augmentation.augment(feed.batches().map(prepare), *options)
     return changed.map(lambda inputs, weighed: (inputs, *weighed)) if balanced else changed
 
 
@@ -161,6 +174,28 @@ def _balanced(train: dataset.Examples) -> Callable[[tf.Tensor], tf.Tensor]:
     no = len(train) - counts
     of_no, of_yes = (len(train) / (2 * np.maximum([no, counts], 1))).astype("float32").tolist()
     return lambda labels: tf.where(labels > 0, tf.constant(of_yes), tf.constant(of_no))
+
+
+class OneCycle(keras.callbacks.Callback):
+    """Sets the learning rate before each execution, of one batch or several."""
+
+    def __init__(self, training: sections.Training, steps: int):
+        """``steps``: in an epoch."""
+        super().__init__()
+        self._training, self._steps, self._epoch = training, steps, 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        middle = batch + min(self.model.steps_per_execution, self._steps - batch) / 2
+        rate = learning_rate(self._training, self._epoch + middle / self._steps)
+        self.model.optimizer.learning_rate.assign(rate)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if logs is not None:
+            rate = self.model.optimizer.learning_rate
+            logs["learning_rate"] = float(tf.convert_to_tensor(rate))
 
 
 class Diverged(DarkroomError):

@@ -55,7 +55,8 @@ def run_fn(fn_args: FnArgs) -> None:
     os.makedirs(job.run_folder, exist_ok=True)
     sheet = os.path.join(job.run_folder, CONTACT_SHEET)
     draw = aside.module("training.contact_sheet").draw
-    draw(train.first(8), config.augmentation, config.training.seed, sheet)
+    seen = config.model.image_size
+    draw(train.first(8), config.augmentation, config.training.seed, sheet, seen)
 
     training, course = _train(job, splits, chief, os.path.join(root, multi_worker.FILE))
     course.write(job.run_folder)

@@ -52,7 +52,7 @@ def _outputs(
     numbered = batches.enumerate().map(lambda step, pair: (step, *pair))
     outputs = Rows(backbone.output_shape[1:], np.float32, left)
     run = tf.function(lambda images: backbone(images, training=False), reduce_retracing=True)
-    changed = augmentation.augment(numbered, changes, config.training.seed)
+    changed = augmentation.augment(numbered, changes, config.training.seed, config.model.image_size)
     for step, (images, _) in enumerate(changed, 1):
         outputs.append(run(images).numpy())
         words = f"frozen backbone, {len(outputs):,} outputs"

@@ -36,6 +36,9 @@ class Model(Section):
     """cnn: how many blocks end in pooling, which halves height and width; empty: all of them."""
     blocks: int = Field(2, ge=1)
     """residual: blocks in each stage; every stage but the first halves height and width."""
+    image_size: list[Annotated[int, Field(ge=1)]] | None = Field(None, min_length=2, max_length=2)
+    """Height and width at which the network sees the images, which are kept larger for
+    `augmentation.crop`; empty: as they are kept."""
     pooling: Literal["average", "flatten"] = "average"
     """Architectures and `backbone_fn`: the classifier sees the mean over all places, or each."""
     units: list[Annotated[int, Field(ge=0)]] = [128]
@@ -60,6 +63,8 @@ class Model(Section):
 
 
 class Augmentation(Section):
+    crop: float = Field(0.0, ge=0, le=1)
+    """Cut out a part of at least this share of the area, and resize it; 0: no cropping."""
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
     """Mirror images at random."""
     rotation: float = Field(0.0, ge=0, le=0.5)
@@ -78,6 +83,14 @@ class Augmentation(Section):
     """Stronger or weaker by up to this share."""
     cutout: float = Field(0.0, ge=0, lt=1)
     """Paint over a square of this share of the sides."""
+    policy: Literal["none", "trivial"] = "none"
+    """trivial: change each image in one way more, drawn like its strength from a fixed list of 13
+    (Müller and Hutter 2021)."""
+    mixup: float = Field(0.0, ge=0)
+    """Blend two images and their labels; the higher, the more evenly (Beta's alpha: try 0.2)."""
+    cutmix: float = Field(0.0, ge=0)
+    """Paste a part of another image and of its label; 1: parts of every size alike. With `mixup`
+    an image gets one or the other."""
     copies: int = Field(1, ge=1)
     """Changed copies of each image, where a frozen backbone's outputs for them are kept."""
 

@@ -26,14 +26,18 @@ class Training(Section):
     """Share of the label that is spread over all classes."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: an image weighs the more, the fewer its class has."""
-    schedule: Literal["constant", "step", "exponential", "cosine"] = "constant"
-    """How the learning rate falls from epoch to epoch; cosine: to almost 0 in the last one."""
+    schedule: Literal["constant", "step", "exponential", "cosine", "one_cycle"] = "constant"
+    """How the learning rate falls from epoch to epoch; cosine: to almost 0 in the last one;
+    one_cycle: it rises for the first quarter, or for `warmup_epochs`, and falls evenly to 0, from
+    batch to batch."""
     decay: float = Field(0.1, gt=0, lt=1)
     """step, exponential: what is left of the learning rate after `decay_epochs`."""
     decay_epochs: int = Field(10, ge=1)
     """step: the epochs between two falls; exponential: those over which it falls evenly."""
     warmup_epochs: int = Field(0, ge=0)
     """Epochs over which the learning rate rises evenly at first."""
+    average_epochs: float = Field(0.0, ge=0)
+    """Validate and export a moving average of the weights over about so many epochs; 0: none."""
     patience: int | None = Field(None, ge=1)
     """Stop after this many epochs without a better `monitor`; empty: train all epochs."""
     min_delta: float = Field(0.0, ge=0)
