@@ -29,6 +29,7 @@ class NodeSettings:
             "schema_text": config.schema_text,
             "model": lambda: config.network,
             "weights": self._weights,
+            "batch_size": lambda: config.training.batch_size,
             "config": lambda: config.reported,
             "store": lambda: None if self._in_containers else config.store.model_dump_json(),
         }

@@ -17,6 +17,8 @@ def configured(kind: type[S], *overrides: str, config: str | Config = "digits") 
         for section in sections:
             if name in type(section).model_fields and name not in values:
                 values[name] = getattr(section, name)
+    if "batch_size" in kind.model_fields:
+        values["batch_size"] = tree.training.batch_size
     if "model" in values:
         values |= {"model": tree.network, "weights": None}
     if "class_names" in kind.model_fields:

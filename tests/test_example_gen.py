@@ -133,6 +133,7 @@ def test_every_good_image_is_kept_untouched_and_described(
         "with_two_labels": 0,
         "in_two_splits": 0,
         "quarantined": {},
+        "emptied": {},
     }
 
 
@@ -344,3 +345,21 @@ def test_without_a_driver_the_newest_span_is_read(tmp_path: Path) -> None:
     assert run.artifact.get_int_custom_property("span") == 12
     assert "split:train,num_files:1" in run.artifact.get_string_custom_property("input_fingerprint")
     preflight.check(load("mnist", [f"data.path={data}", *patterns]))
+
+
+def test_a_split_that_is_left_without_images_is_a_sentence(folder: Path) -> None:
+    same = [example(picture(n), b"a", b"%d.jpg" % n) for n in range(100, 110)]
+    tfrecord.write(folder / "train" / "a.tfrecord", same)
+    words = r"train split has no image left: .* 0 can't be used, 10 are in another split too\."
+    with pytest.raises(DarkroomError, match=words):
+        Run(folder)
+    Run(folder, "data.leaks=report")
+
+
+def test_a_class_that_is_left_without_images_is_a_sentence(folder: Path) -> None:
+    records = [example(picture(n), b"a", b"%d.jpg" % n) for n in range(40)]
+    records += [example(b"no image", b"rare", b"x.jpg"), example(picture(101), b"other", b"y.jpg")]
+    tfrecord.write(folder / "train" / "a.tfrecord", records)
+    words = r"train split has no image left of 'other' \(1\), 'rare' \(1\): of its images 1 can't"
+    with pytest.raises(DarkroomError, match=words):
+        Run(folder, "data.max_corrupt_fraction=0.1")

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from darkroom.components.base import features
+from darkroom.components.base.errors import DarkroomError
 
 
 def records(file_patterns: list[str]) -> tf.data.Dataset:
@@ -17,3 +18,12 @@ def sample_images(file_patterns: list[str], count: int) -> list[bytes]:
     spec = {features.IMAGE_KEY: tf.io.FixedLenFeature([], tf.string)}
     parsed = records(file_patterns).take(count).map(lambda s: tf.io.parse_single_example(s, spec))
     return [example[features.IMAGE_KEY].numpy() for example in parsed]
+
+
+def check_batch(batch_size: int, examples: int) -> None:
+    """Raises a DarkroomError where the train split's examples don't fill a batch."""
+    if batch_size > examples:
+        raise DarkroomError(
+            f"training.batch_size is {batch_size}, more than the {examples} examples of the train "
+            f"split. Set it to {examples} or less."
+        )

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pydantic import field_validator
 from typing_extensions import Self
 
 from darkroom.components.base import sections
@@ -125,6 +126,12 @@ class LongSettings(NetworkSettings):
 class TunerSettings(LongSettings):
     tuner: sections.Tuner
 
+    @field_validator("transfer")
+    @classmethod
+    def _first_stage(cls, transfer: sections.Transfer) -> sections.Transfer:
+        """Trials have the first stage of a transfer alone."""
+        return sections.Transfer(mode=transfer.mode)
+
 
 class TrainerSettings(LongSettings):
     pass
@@ -132,6 +139,8 @@ class TrainerSettings(LongSettings):
 
 class RehearsalSettings(TransformSettings):
     head: Literal["softmax", "binary", "multi-label"]
+    batch_size: int
+    """Of the training, which the train split has to fill once."""
     evaluation: sections.Evaluation
 
 

@@ -14,6 +14,7 @@ from darkroom.components.base.component import Artifacts, BeamComponent, Propert
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.settings import RehearsalSettings
 from darkroom.components.evaluation.candidate import TIMED_IMAGES, Candidate
+from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.networks import export
 from darkroom.components.transform import vocabulary
 
@@ -26,12 +27,15 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
         """Leaves an evaluation of ten examples; what it says of the network is of no interest.
 
-        Raises a DarkroomError where a metric, its arguments, a slice or a threshold's class fails.
+        Raises a DarkroomError where the train split doesn't fill a batch, or a metric, its
+        arguments, a slice or a threshold's class fails.
         """
         self._log_startup(inputs, outputs, properties)
         config = RehearsalSettings.unpack(properties["custom_config"])
         [examples], [graph] = inputs["examples"], inputs["transform_graph"]
         [artifact] = outputs["evaluation"]
+        train = InspectionReport.read(examples.uri).splits["train"].images
+        base_examples.check_batch(config.batch_size, train)
         split = artifact_utils.get_split_uri([examples], config.evaluation.split)
         images = base_examples.sample_images([io_utils.all_files_pattern(split)], TIMED_IMAGES)
         transform = tft.TFTransformOutput(graph.uri)

@@ -160,6 +160,7 @@ class _Inspect(beam.DoFn):
     ) -> Iterator[tuple[str, bytes]]:
         readable: list[tuple[_Record, record_forms.LabelledImage]] = []
         refused: list[tuple[_Record, str, bytes]] = []  # with the reason and the image's filename
+        dropped: list[record_forms.LabelledImage] = []
         for record in batch:
             try:
                 if not record.intact:
@@ -171,14 +172,18 @@ class _Inspect(beam.DoFn):
         for (record, image), inspection in zip(readable, inspections, strict=True):
             if isinstance(inspection, str):
                 refused.append((record, inspection, image.filename))
+                dropped.append(image)
                 continue
             if _contains(held_out, inspection.content):
                 counts.leak(self._source, _name(path, record.number, image.filename))
                 if self._data.leaks == "drop":
+                    dropped.append(image)
                     continue
             split = self._split(inspection.content)
             counts.keep(split, inspection.content, _SEPARATOR.join(image.labels))
             yield split, _example(image, inspection)
+        for image in dropped:
+            counts.drop(self._source, _SEPARATOR.join(image.labels))
         for record, reason, filename in refused:
             counts.quarantine(self._source, reason, _name(path, record.number, filename))
             yield _QUARANTINE, _quarantined(record, reason, path)
@@ -266,6 +271,21 @@ def _check(report: InspectionReport, data: IngestionSettings) -> None:
             "Remove them, or set data.leaks to drop. The first are: "
             f"{'; '.join(report.first_in_two_splits)}."
         )
+    for name, split in report.splits.items():
+        why = f"{sum(split.quarantined.values()):,} can't be used"
+        if data.leaks == "drop":
+            why += f", {split.in_two_splits:,} are in another split too"
+        if not split.images:
+            raise DarkroomError(
+                f"The {name} split has no image left: of those in its files {why}. Check "
+                f"data.splits.{name}, mend the images, or set data.leaks to report."
+            )
+        if split.emptied and not data.multi_label:
+            classes = ", ".join(f"{label!r} ({n:,})" for label, n in split.emptied.items())
+            raise DarkroomError(
+                f"The {name} split has no image left of {classes}: of its images {why}. Mend or "
+                "add images of that class, or take it out of all splits."
+            )
 
 
 def _files(pattern: str) -> list[tuple[str, int, float, float]]:

@@ -20,6 +20,8 @@ class InspectionCounts:
         self._arrays: dict[str, list[np.ndarray]] = defaultdict(list)
         self._quarantined: dict[str, Counter[str]] = defaultdict(Counter)
         self._in_two_splits: Counter[str] = Counter()
+        # Labels of images that are not kept; who has none of its own is unknown.
+        self._dropped: dict[str, Counter[bytes]] = defaultdict(Counter)
         self._first: dict[str, list[str]] = defaultdict(list)
         self._lost = 0
 
@@ -29,6 +31,10 @@ class InspectionCounts:
     def quarantine(self, split: str, reason: str, name: str) -> None:
         self._quarantined[split][reason] += 1
         self._note("first_quarantined", f"{name}: {reason}")
+
+    def drop(self, split: str, label: bytes) -> None:
+        """Counts an image that is not kept by its label."""
+        self._dropped[split][label] += 1
 
     def leak(self, split: str, name: str) -> None:
         """Counts an image of ``split`` that is also in a split further down."""
@@ -62,6 +68,8 @@ class InspectionCounts:
         for split, reasons in other._quarantined.items():
             self._quarantined[split].update(reasons)
         self._in_two_splits.update(other._in_two_splits)
+        for split, labels in other._dropped.items():
+            self._dropped[split].update(labels)
         for key, names in other._first.items():
             for name in names:
                 self._note(key, name)
@@ -74,12 +82,18 @@ class InspectionCounts:
     def _of_split(self, split: str) -> SplitReport:
         rows = np.concatenate([np.empty((0, 2), np.int64), *self._arrays[split]])
         contents, pairs = np.unique(rows[:, 0]), np.unique(rows, axis=0)
+        kept, dropped = set(rows[:, 1].tolist()), self._dropped[split]
         return SplitReport(
             images=len(rows),
             duplicates=len(rows) - len(contents),
             with_two_labels=len(pairs) - len(contents),
             in_two_splits=self._in_two_splits[split],
             quarantined=dict(self._quarantined[split].most_common()),
+            emptied={
+                label.decode("utf-8", "replace"): count
+                for label, count in sorted(dropped.items())
+                if zlib.crc32(label) not in kept
+            },
         )
 
     def _note(self, key: str, name: str) -> None:

@@ -18,6 +18,7 @@ class SplitReport(BaseModel):
     with_two_labels: int  # pictures that come again with another label
     in_two_splits: int  # pictures that a split further down has too
     quarantined: dict[str, int]  # images by reason, the most frequent first
+    emptied: dict[str, int] = {}  # labels of which no image is kept, and how many were dropped
 
 
 class InspectionReport(BaseModel):

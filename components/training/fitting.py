@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from darkroom.components.base import examples as base_examples
 from darkroom.components.base import sections
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings
@@ -100,11 +101,7 @@ def budget(training: sections.Training) -> int:
 
 
 def _check(model: keras.Model, training: sections.Training, examples: int) -> None:
-    if training.batch_size > examples:
-        raise DarkroomError(
-            f"training.batch_size is {training.batch_size}, more than the {examples} examples of "
-            f"the train split. Set it to {examples} or less."
-        )
+    base_examples.check_batch(training.batch_size, examples)
     if _is_scheduled(training) and not hasattr(model.optimizer.learning_rate, "assign"):
         raise DarkroomError(
             f"training.schedule is {training.schedule}, and the optimizer of the model has a "
