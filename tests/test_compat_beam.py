@@ -67,8 +67,10 @@ options = PipelineOptions(["--direct_running_mode=multi_processing", "--direct_n
 def origin(element):
     return f"process {os.getpid()} of {os.getppid()}: {element * 2}\\n"
 
-if sys.argv[1] == "fork":
+if sys.argv[1] != "new":
     processes.server = processes.ForkServer.here()
+if sys.argv[1] == "killed":
+    processes.server.close()
 with apache_beam.Pipeline(options=options) as pipeline:
     numbers = pipeline | apache_beam.Create(range(8))
     lines = numbers | apache_beam.Reshuffle() | apache_beam.Map(origin)
@@ -102,7 +104,8 @@ def test_processes_of_the_direct_runner_are_forked_where_there_is_a_server(tmp_p
     assert server != own
 
 
-def test_and_are_beams_own_elsewhere(tmp_path: Path) -> None:
-    pids, parents, elements, _ = origins(tmp_path / "new", "new")
+@pytest.mark.parametrize("how", ["new", "killed"])
+def test_and_are_beams_own_elsewhere(tmp_path: Path, how: str) -> None:
+    pids, parents, elements, _ = origins(tmp_path / how, how)
     assert elements == list(range(0, 16, 2))
     assert len(pids) == len(parents) == 2  # Beam starts each by a shell

@@ -163,6 +163,26 @@ class ForkServer:
 server: ForkServer | None = None
 
 
+def forked(
+    module: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    stdout: int,
+    stdin: int | None = None,
+) -> Forked | None:
+    """Runs ``main`` of a module in a fork of ``server``; None where there is none any more.
+
+    Streams are descriptors; errors go where this process's go.
+    """
+    if server is not None:
+        with contextlib.suppress(OSError):  # it was killed
+            return server.start(
+                module, arguments, environment=environment, folder=os.getcwd(),
+                stdin=stdin, stdout=stdout, stderr=sys.stderr.fileno(),
+            )  # fmt: skip
+    return None
+
+
 class _Request(NamedTuple):
     module: str
     arguments: list[str]

@@ -48,28 +48,25 @@ class ForkedWorkerHandler(worker_handlers.SubprocessSdkWorkerHandler):
     stands for such a process is in a register of Beam's own.
     """
 
+    _forked: processes.Forked | None = None
+
     def start_worker(self) -> None:
-        if processes.server is None:
-            super().start_worker()
-            return
         text = text_format.MessageToString
         options = self.provision_info.provision_info.pipeline_options
-        self._forked = processes.server.start(
-            sdk_worker_main.__name__,
-            [],
-            environment={
-                **os.environ,
-                "CONTROL_API_SERVICE_DESCRIPTOR": text(self.control_api_service_descriptor()),
-                "LOGGING_API_SERVICE_DESCRIPTOR": text(self.logging_api_service_descriptor()),
-                "PIPELINE_OPTIONS": json_format.MessageToJson(options),
-                "WORKER_ID": self.worker_id,
-            },
-            folder=os.getcwd(),
-            stdout=sys.stderr.fileno(),
-        )
+        environment = {
+            **os.environ,
+            "CONTROL_API_SERVICE_DESCRIPTOR": text(self.control_api_service_descriptor()),
+            "LOGGING_API_SERVICE_DESCRIPTOR": text(self.logging_api_service_descriptor()),
+            "PIPELINE_OPTIONS": json_format.MessageToJson(options),
+            "WORKER_ID": self.worker_id,
+        }
+        module, output = sdk_worker_main.__name__, sys.stderr.fileno()
+        self._forked = processes.forked(module, [], environment, output)
+        if self._forked is None:
+            super().start_worker()
 
     def stop_worker(self) -> None:
-        if processes.server is None:
+        if self._forked is None:
             super().stop_worker()
         else:
             self._forked.wait()

@@ -101,12 +101,8 @@ def start(
     It is forked where this process has a fork server. Streams are descriptors.
     """
     argument = _argument(module, arguments)
-    if processes.server is not None:
-        with contextlib.suppress(OSError):  # it was killed
-            return processes.server.start(
-                __name__, [argument], environment=environment, folder=os.getcwd(),
-                stdin=stdin, stdout=stdout, stderr=sys.stderr.fileno(),
-            )  # fmt: skip
+    if forked := processes.forked(__name__, [argument], environment, stdout, stdin):
+        return forked
     return subprocess.Popen(
         [sys.executable, "-c", _CODE, argument], env=environment, stdin=stdin, stdout=stdout
     )
