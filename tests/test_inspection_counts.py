@@ -19,6 +19,9 @@ def test_counts_add_up_in_any_order() -> None:
         counts_of("eval", (7, b"a")),
     ]
     parts[0].quarantine("train", "cut off", "x, record 3")
+    parts[0].drop("train", b"a")
+    parts[1].drop("train", b"gone")
+    parts[2].drop("train", b"gone")
     parts[1].leak("train", "y, record 0")
     parts[2].broken_file("z is cut off.", 5)
     reports = []
@@ -34,6 +37,7 @@ def test_counts_add_up_in_any_order() -> None:
                     "with_two_labels": 1,
                     "in_two_splits": 1,
                     "quarantined": {"cut off": 1},
+                    "emptied": {"gone": 2},
                 },
                 "eval": {
                     "images": 1,
@@ -41,6 +45,7 @@ def test_counts_add_up_in_any_order() -> None:
                     "with_two_labels": 0,
                     "in_two_splits": 0,
                     "quarantined": {},
+                    "emptied": {},
                 },
             },
             "lost": 5,

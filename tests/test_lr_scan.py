@@ -70,7 +70,7 @@ def test_rates_are_tried_from_the_same_weights(
     scanned = ["lr_scan.min=1e-6", "lr_scan.max=1e38", "lr_scan.points=4", "lr_scan.epochs=1"]
     sgd = ["training.optimizer=sgd", "training.schedule=cosine", "training.warmup_epochs=1"]
     config = configured(ScanSettings, *SMALL, *more, *scanned, *sgd, config="cifar10")
-    found = lr_scan.scan(config, 2, splits)
+    found = lr_scan.scan(config, ["a", "b"], splits)
     assert [p.rate for p in found] == pytest.approx([1e-6, 4.6e8, 2.2e23, 1e38], rel=0.1)
     assert found[-1].metrics is None
     assert found[0].metrics is not None
