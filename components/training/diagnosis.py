@@ -19,6 +19,8 @@ _GAIN = 0.01
 _LEARNT_BY_HEART = 0.03
 # Plateau: over the last third of the epochs, at least three, no loss fell by a larger share.
 _PLATEAU_FALL = 0.005
+# And there the training loss is in a range of this share of its lowest value.
+_PLATEAU_WIDTH = 0.1
 
 _OVERFITTING = (
     "while the training loss falls. Try augmentation, a higher model.dropout, "
@@ -102,7 +104,9 @@ def _overfitting(history: History) -> dict[str, str]:
 def _plateau(history: History) -> dict[str, str]:
     losses = history["loss"]
     last = max(_WINDOW, len(losses) // 3)
-    if len(losses) < 2 * last or losses[-1] <= losses[-last] * (1 - _PLATEAU_FALL):
+    end = losses[-last:]
+    falls = end[-1] <= end[0] * (1 - _PLATEAU_FALL)
+    if len(losses) < 2 * last or falls or max(end) > min(end) * (1 + _PLATEAU_WIDTH):
         return {}
     for name, best, least in (("val_loss", min, 1 - _PLATEAU_FALL), ("val_accuracy", max, 1.0)):
         values = history.get(name, [])
