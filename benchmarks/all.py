@@ -14,7 +14,7 @@ import tables
 # What measures on another one's finished run comes behind it.
 ORDER = (
     "stock_mnist", "plain_keras", "examples", "beam_processes", "ingest", "evaluation", "feeding",
-    "frozen_backbone", "serve", "batching", "fuzz_serving", "search", "several_machines",
+    "batch_normalization", "frozen_backbone", "serve", "batching", "fuzz_serving", "search", "several_machines",
     "containers", "dags", "pipelines", "transfer", "killed_search",
 )  # fmt: skip
 
