@@ -382,7 +382,7 @@ data: {path: data}
 preprocessing: {height: 16, width: 16, resize: pad, normalization: rescale}
 model: {name: dense, units: [16]}
 training: {epochs: 2, batch_size: 16}
-evaluation: {min_accuracy: 0.0, min_class_recall: 0.0}
+evaluation: {min_accuracy: 0.0, min_class_recall: 0.0, max_accuracy_drop: 1.0}
 serving: {validation: {enabled: false}}
 """
 
