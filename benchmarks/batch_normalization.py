@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 
 from darkroom.components.base import features, tfrecord
 from darkroom.components.base.settings import TrainerSettings
-from darkroom.components.networks import models
+from darkroom.components.networks import models, parts
 from darkroom.components.training import dataset, fitting
 from darkroom.components.training.rows import Coding, Rows
 from darkroom.pipeline.config import Config, load
@@ -40,8 +40,7 @@ class Moving(keras.callbacks.Callback):
     _averages: list[Averages]
 
     def on_train_begin(self, logs: object = None) -> None:
-        within = tf.train.TrackableView(self.model).descendants()
-        self.layers = [x for x in within if isinstance(x, keras.layers.BatchNormalization)]
+        self.layers = parts.batch_normalizations(self.model)
         self._averages = self._read()
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
@@ -84,7 +83,7 @@ SIDES: dict[str, list[type[Moving]]] = {
 def main() -> None:
     """Trains each network once for each side, and reports."""
     parser = measure.Parser(__doc__)
-    parser.add_size("--per-class", 40, 4, "images of CIFAR-10 to train on")
+    parser.add_size("--per-class", 40, 12, "images of CIFAR-10 to train on")
     parser.add_size("--eval", 2000, 50, "images of CIFAR-10 to evaluate on")
     parser.add_size("--epochs", 20, 2, "with them")
     parser.add_size("--digits", 1617, 200, "digits to train on")

@@ -1,5 +1,8 @@
 """Names under which nodes leave their results, for whoever reads them without TensorFlow."""
 
+import hashlib
+import json
+
 # Custom property of what LastStatistics and Baseline make: 0 if they found nothing.
 FOUND_PROPERTY = "found"
 # Below the pipeline's folder of artifacts: searches that outlive their runs, and in it the
@@ -19,3 +22,8 @@ REPORT_FACTS = "report.json"
 PICTURES_FOLDER = "pictures"
 # Below the pipeline's folder of artifacts: the reports of runs that didn't get to their end.
 UNFINISHED_REPORTS = "Report/unfinished"
+
+
+def name_of(facts: object) -> str:
+    """A name for what these facts, plain data, determine: others have another."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

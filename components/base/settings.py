@@ -134,7 +134,7 @@ class TunerSettings(LongSettings):
 
 
 class TrainerSettings(LongSettings):
-    pass
+    """All that it needs, others that go on need too."""
 
 
 class RehearsalSettings(TransformSettings):

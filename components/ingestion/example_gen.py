@@ -160,7 +160,6 @@ class _Inspect(beam.DoFn):
     ) -> Iterator[tuple[str, bytes]]:
         readable: list[tuple[_Record, record_forms.LabelledImage]] = []
         refused: list[tuple[_Record, str, bytes]] = []  # with the reason and the image's filename
-        dropped: list[record_forms.LabelledImage] = []
         for record in batch:
             try:
                 if not record.intact:
@@ -170,20 +169,19 @@ class _Inspect(beam.DoFn):
                 refused.append((record, str(error), b""))
         inspections = inspect([image.encoded for _, image in readable])
         for (record, image), inspection in zip(readable, inspections, strict=True):
+            label = _SEPARATOR.join(image.labels)
             if isinstance(inspection, str):
                 refused.append((record, inspection, image.filename))
-                dropped.append(image)
+                counts.drop(self._source, label)
                 continue
             if _contains(held_out, inspection.content):
                 counts.leak(self._source, _name(path, record.number, image.filename))
                 if self._data.leaks == "drop":
-                    dropped.append(image)
+                    counts.drop(self._source, label)
                     continue
             split = self._split(inspection.content)
-            counts.keep(split, inspection.content, _SEPARATOR.join(image.labels))
+            counts.keep(split, inspection.content, label)
             yield split, _example(image, inspection)
-        for image in dropped:
-            counts.drop(self._source, _SEPARATOR.join(image.labels))
         for record, reason, filename in refused:
             counts.quarantine(self._source, reason, _name(path, record.number, filename))
             yield _QUARANTINE, _quarantined(record, reason, path)

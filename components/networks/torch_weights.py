@@ -1,6 +1,7 @@
 """Reads weights that PyTorch before 1.6 saved, without PyTorch, and without running anything."""
 
 import hashlib
+import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -29,19 +30,20 @@ class _Tensor(NamedTuple):
 
 def read(path: Path, sha256: str) -> dict[str, np.ndarray]:
     """The arrays of the file by name; raises a DarkroomError where the file has another hash."""
-    received = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = path.read_bytes()
+    received = hashlib.sha256(content).hexdigest()
     if received != sha256:
         raise DarkroomError(
             f"model.weights: {path} is not the file that was published: expected SHA-256 {sha256}, "
             f"received {received}. Install its package anew."
         )
     arrays = {}
-    with path.open("rb") as file:
-        *_, tensors, keys = (_Unpickler(file).load() for _ in range(_HEADS + 2))
-        types = {tensor.stored.key: tensor.stored.type for tensor in tensors.values()}
-        for key in keys:
-            [count] = np.fromfile(file, "<i8", 1)
-            arrays[key] = np.fromfile(file, types[key], count)
+    file = io.BytesIO(content)
+    *_, tensors, keys = (_Unpickler(file).load() for _ in range(_HEADS + 2))
+    types = {tensor.stored.key: np.dtype(tensor.stored.type) for tensor in tensors.values()}
+    for key in keys:
+        [count] = np.frombuffer(file.read(8), "<i8")
+        arrays[key] = np.frombuffer(file.read(count * types[key].itemsize), types[key])
     return {name: _view(arrays[t.stored.key][t.offset :], t) for name, t in tensors.items()}
 
 

@@ -10,7 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from darkroom.components.networks import parts
 from darkroom.components.training import dataset
+from darkroom.components.training.distribution import replicas
 
 # Even of a layer that sees one value of each image the mean is off by a thirtieth of a deviation.
 _IMAGES = 1024
@@ -35,11 +37,12 @@ class AverageAnew(keras.callbacks.Callback):
         self._layers: list[keras.layers.BatchNormalization] = []
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        within = tf.train.TrackableView(self.model).descendants()
-        layers = [layer for layer in within if isinstance(layer, keras.layers.BatchNormalization)]
+        layers = parts.batch_normalizations(self.model)
         self._layers = [layer for layer in layers if layer.trainable]
+        if not self._layers:
+            return
         of_shares = (
-            self._train.batches([share.rows(batch) for batch in self._batches])
+            self._train.inputs_of([share.rows(batch) for batch in self._batches])
             for share in self._shares
         )
         self._images = tf.data.Dataset.zip(tuple(of_shares)).with_options(dataset.OPTIONS)
@@ -53,10 +56,8 @@ class AverageAnew(keras.callbacks.Callback):
 
     def _run(self, images: tuple[tf.Tensor, ...], momentum: tf.Tensor) -> None:
         """Lets the averages become the batch's, but for ``momentum``: the share of those before."""
-        among, first = self.model.distribute_strategy, self._shares[0].number
-        mine = among.experimental_distribute_values_from_function(
-            lambda replica: images[replica.replica_id_in_sync_group - first]
-        )
+        among = self.model.distribute_strategy
+        mine = replicas.distributed(among, images)
         before = [layer.momentum for layer in self._layers]
         for layer in self._layers:
             layer.momentum = momentum

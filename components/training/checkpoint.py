@@ -1,6 +1,5 @@
 """What a training needs to go on where it was interrupted."""
 
-import hashlib
 import io
 import json
 import os
@@ -12,7 +11,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from darkroom.components.base import remote
+from darkroom.components.base import remote, results
 from darkroom.components.training.model_run import History, TrainingHistory
 from darkroom.components.training.weight_average import AverageWeights
 from darkroom.serving import files
@@ -68,9 +67,8 @@ class Checkpoint:
 
     def __init__(self, folder: str, writes: bool = True, **determined_by: object):
         """Names the file in a folder or URI by these facts; of several machines one ``writes``."""
-        text = json.dumps(determined_by, sort_keys=True)
         self._folder, self._writes = folder, writes
-        self.path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:16] + ".npz")
+        self.path = os.path.join(folder, f"{results.name_of(determined_by)}.npz")
 
     def read(self) -> State | None:
         return read(self.path)

@@ -1,8 +1,6 @@
 """From the examples of a split to batches for ``keras.Model.fit``."""
 
-import hashlib
 import itertools
-import json
 import os
 import shutil
 from collections import Counter
@@ -13,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from darkroom.components.base import features, tfrecord
+from darkroom.components.base import features, results, tfrecord
 from darkroom.components.base.examples import records
 from darkroom.components.base.examples import sample_images as sample_images
 from darkroom.components.training.rows import Coding, Rows
@@ -131,7 +129,7 @@ class Examples:
         decode = self.coding.decode
         return triples.map(untouched(lambda step, inputs, labels: (step, decode(inputs), labels)))
 
-    def batches(self, batches: list[np.ndarray]) -> tf.data.Dataset:
+    def inputs_of(self, batches: list[np.ndarray]) -> tf.data.Dataset:
         """The inputs of the rows of each batch, int [batch], as float32 [batch, ...]."""
         rows = tf.RaggedTensor.from_row_lengths(np.concatenate(batches), list(map(len, batches)))
         numbered = tf.data.Dataset.from_tensor_slices(rows).map(lambda batch: (0, batch))
@@ -139,8 +137,8 @@ class Examples:
 
     def first(self, count: int) -> np.ndarray:
         """The inputs of the first examples, float32 [count, ...]."""
-        rows = tf.data.Dataset.from_tensors((0, np.arange(min(count, len(self)))))
-        return next(iter(self.load(rows)))[1].numpy()  # type: ignore[no-any-return]  # an array
+        [inputs] = self.inputs_of([np.arange(min(count, len(self)))])
+        return inputs.numpy()  # type: ignore[no-any-return]  # an array
 
 
 Splits = tuple[Examples, Examples]  # train and eval
@@ -166,8 +164,7 @@ def place_for(
 ) -> str:
     """The sub-folder for what these files become in this transform graph."""
     facts = [sorted(train_files), sorted(eval_files), transform.transform_savedmodel_dir]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    return os.path.join(folder, digest[:16])
+    return os.path.join(folder, results.name_of(facts))
 
 
 def keep(examples: Splits, place: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from darkroom.components.training.model_run import Comparison, History
 
+_WINDOW = 3  # epochs; single ones are chance
 # At chance: the accuracy is above a constant answer's by at most this share of the way to 1.
 _CHANCE_MARGIN = 0.02
 # Not falling: the loss has fallen by less than this share of its first value.
@@ -108,11 +109,13 @@ def _plateau(history: History) -> dict[str, str]:
     falls = end[-1] <= end[0] * (1 - _PLATEAU_FALL)
     if len(losses) < 2 * last or falls or max(end) > min(end) * (1 + _PLATEAU_WIDTH):
         return {}
-    for name, best, least in (("val_loss", min, 1 - _PLATEAU_FALL), ("val_accuracy", max, 1.0)):
-        values = history.get(name, [])
-        before, after = values[:-last], values[-last:]
-        if before and best(best(after), best(before) * least) != best(before) * least:
-            return {}  # there is still something to gain
+    validation, accuracy = (history.get(name, []) for name in ("val_loss", "val_accuracy"))
+    if len(validation) > last:
+        least = min(validation[:-last]) * (1 - _PLATEAU_FALL)
+        if not min(validation[-last:]) >= least:  # so too where it is no number
+            return {}
+    if len(accuracy) > last and max(accuracy[-last:]) > max(accuracy[:-last]):
+        return {}
     words = (
         f"The training loss has stood still at {losses[-1]:.3g} for the last third of the "
         "epochs, and validation gained nothing. Fewer epochs would do, or try training.schedule: "
@@ -121,11 +124,8 @@ def _plateau(history: History) -> dict[str, str]:
     return {"plateau": words}
 
 
-_WINDOW = 3  # epochs
-
-
 def _mean(values: Sequence[float], epoch: int) -> float:
-    """The mean of an epoch and the two before, as single epochs are chance."""
+    """The mean of an epoch and the two before."""
     return statistics.fmean(values[max(0, epoch - _WINDOW + 1) : epoch + 1])
 
 

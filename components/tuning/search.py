@@ -1,7 +1,6 @@
 """A hyperparameter search: in a folder of its own, on many processes, from wherever it stopped."""
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -16,7 +15,7 @@ import tensorflow as tf
 from keras_tuner.engine.trial import Trial, TrialStatus
 from pydantic import JsonValue
 
-from darkroom.components.base import progress
+from darkroom.components.base import progress, results
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.settings import NetworkSettings, TunerSettings
 from darkroom.components.networks import models
@@ -69,8 +68,7 @@ class Search(keras_tuner.Tuner):
         self._candidate, self._examples, self._prepare = candidate, examples, prepare
         self._frozen = frozen
         self._determined_by = _determined_by(self.config, source)
-        text = json.dumps(self._determined_by, sort_keys=True)
-        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        name = results.name_of(self._determined_by)
         self.folder = os.path.join(folder, name)
         os.makedirs(self.folder, exist_ok=True)
         remote_trials.check()

@@ -1,7 +1,5 @@
 """The Tuner node: a KerasTuner search whose trials run in parallel and survive a kill."""
 
-import hashlib
-import json
 import os
 import shutil
 
@@ -54,7 +52,7 @@ def _named(config: TunerSettings, place: str) -> str:
     """A name for the outputs of a frozen backbone for the examples kept in a place."""
     facts = config.model_dump(mode="json", include={"model", "augmentation", "weights", "source"})
     facts |= {"examples": place, "seed": config.training.seed}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return results.name_of(facts)
 
 
 class Executor(base_executor.BaseExecutor):

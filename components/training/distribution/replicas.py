@@ -14,6 +14,7 @@ import tensorflow as tf
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.compat import tensorflow as compat
 from darkroom.components.compat.keras import random_states
+from darkroom.components.networks import parts
 from darkroom.components.training import dataset
 from darkroom.components.training.distribution.cluster import Cluster
 
@@ -58,6 +59,16 @@ def shares(strategy: tf.distribute.Strategy) -> list[dataset.Share]:
         lambda replica: replica.replica_id_in_sync_group
     )
     return [dataset.Share(n, count) for n in strategy.experimental_local_results(numbers)]
+
+
+def distributed(
+    strategy: tf.distribute.Strategy, values: Sequence[object]
+) -> tf.distribute.DistributedValues:
+    """What ``strategy.run`` gives to each replica of this process: one of the values."""
+    first = shares(strategy)[0].number
+    return strategy.experimental_distribute_values_from_function(
+        lambda replica: values[replica.replica_id_in_sync_group - first]
+    )
 
 
 def fit(
@@ -151,7 +162,6 @@ def _build(model: keras.Model, spec: tuple[tf.TensorSpec, ...]) -> None:
 def _function(model: keras.Model, training: bool) -> tf.types.experimental.PolymorphicFunction:
     """Makes the function that trains or only measures on a batch, and returns metrics so far."""
     among = model.distribute_strategy
-    first = shares(among)[0].number
     [mean_loss] = [metric for metric in model.metrics if metric.name == "loss"]
 
     def of_replica(part: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
@@ -168,11 +178,8 @@ def _function(model: keras.Model, training: bool) -> tf.types.experimental.Polym
         return loss, labels, outputs, *([] if weights is None else [weights])
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def run(parts: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
-        mine = among.experimental_distribute_values_from_function(
-            lambda replica: parts[replica.replica_id_in_sync_group - first]
-        )
-        loss, *shared = among.run(of_replica, args=(mine,))
+    def run(batches: tuple[tuple[tf.Tensor, ...], ...]) -> dict[str, tf.Tensor]:
+        loss, *shared = among.run(of_replica, args=(distributed(among, batches),))
         # Metrics get the whole batch, once, on every machine: they are exact, and the same.
         labels, outputs, *weights = (among.gather(part, axis=0) for part in shared)
         # Keras divides losses by the number of replicas, as it adds their gradients.
@@ -198,8 +205,8 @@ def _shared(weights: tf.Tensor | None, labels: tf.Tensor) -> tf.Tensor:
 def _normalizing_together(model: keras.Model) -> Iterator[None]:
     """Has batch normalisation see the whole batch, as with one replica."""
     with contextlib.ExitStack() as ends:
-        for layer in tf.train.TrackableView(model).descendants():
-            if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized:
+        for layer in parts.batch_normalizations(model):
+            if not layer.synchronized:
                 layer.synchronized = True
                 ends.callback(setattr, layer, "synchronized", False)
         yield
