@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from darkroom.pipeline import command_line
 from darkroom.pipeline.command_line import DEFAULT_CONFIG, ConfigOptions, configured
 
 
@@ -22,7 +23,9 @@ def compile_pipeline(options: ConfigOptions, target: str, out: Path | None) -> i
 
     python -m darkroom.kubeflow.run_local runs it here.
     """
-    config = options.load()
+    from darkroom.pipeline.recipe import apply as recipe
+
+    config = recipe.applied(options.load(), command_line.aside)
     from darkroom.kubeflow import compile as compiler
 
     path = out or Path(f"{config.name}-kubeflow.yaml")
@@ -65,12 +68,13 @@ def submit_pipeline(
     config = options.load()
     from darkroom.kubeflow import compile as compiler
     from darkroom.kubeflow import submit
+    from darkroom.pipeline.recipe import apply as recipe
 
     submit.reach(host)  # before seconds of compiling
     with tempfile.TemporaryDirectory() as folder:
         if spec is None:
             spec = Path(folder) / f"{config.name}.yaml"
-            compiler.write(compiler.compiled(config), spec)
+            compiler.write(compiler.compiled(recipe.applied(config, command_line.aside)), spec)
         submitted = submit.submit(
             spec, host, config.kubeflow, namespace=namespace, name=run_name, cron=recurring
         )

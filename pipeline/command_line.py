@@ -140,6 +140,11 @@ def _sentence(error: click.UsageError) -> str:
     return words if words.endswith((".", "?")) else f"{words}."
 
 
+def aside(sentence: str) -> None:
+    """Prints for people what isn't a command's result."""
+    print(sentence, file=sys.stderr)
+
+
 def print_json(value: object) -> None:
     """Prints plain data for programs."""
     print(json.dumps(value, indent=2, ensure_ascii=False))

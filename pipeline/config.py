@@ -6,13 +6,13 @@ Unknown keys and wrong values fail on load. Light to import: nothing here needs 
 import operator
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import ValidationError, field_validator, model_validator
+from pydantic import PrivateAttr, ValidationError, field_validator, model_validator
 
 from darkroom.components.base import features, remote, results, sections
 from darkroom.components.base.errors import DarkroomError, closest
@@ -67,6 +67,8 @@ class Config(sections.Section):
     """When and how often Airflow runs the nodes (docs/platforms/airflow.md)."""
     metadata: Metadata = Metadata()
     """Where ML Metadata's records of runs and artifacts are."""
+
+    _chosen: dict[str, object] = PrivateAttr(default_factory=dict)  # by a recipe
 
     @field_validator("name")
     @classmethod
@@ -166,6 +168,19 @@ class Config(sections.Section):
             f"training.start_epochs is {training.start_epochs}, more than the {training.epochs} "
             "training.epochs"
         )
+        if training.minutes is not None:
+            yield self.tuner.enabled and (
+                "training.minutes is for a run without a search: set tuner.enabled to false, or "
+                "take it out"
+            )
+            yield training.strategy != "mirrored" and (
+                "training.minutes: several machines can't end by the clocks of each; set "
+                "training.strategy to mirrored, or take it out"
+            )
+            yield (training.starts > 1 or training.warm_start_epochs or scratch_epochs) and (
+                "training.minutes is for one training: take training.starts, warm_start_epochs and "
+                "transfer.scratch_epochs out, or it"
+            )
         if training.strategy != "mirrored":
             yield training.cpu_replicas > 1 and (
                 f"training.cpu_replicas is {training.cpu_replicas}; with strategy multi_worker "
@@ -313,7 +328,22 @@ class Config(sections.Section):
     @property
     def reported(self) -> dict[str, Any]:
         """The tree as a report has it: who runs the graph changes nothing in what comes of it."""
-        return self.model_dump(exclude={"runner", "kubeflow", "airflow", "metadata", "local_root"})
+        tree = self.model_dump(exclude={"runner", "kubeflow", "airflow", "metadata", "local_root"})
+        return {**tree, "chosen": self._chosen} if self._chosen else tree
+
+    def with_choices(self, values: Mapping[str, object]) -> "Config":
+        """A copy with what a recipe chose, by dotted keys; DarkroomError where they don't agree."""
+        tree = self.model_dump()
+        for key, value in values.items():
+            section, _, name = key.partition(".")
+            tree[section][name] = value
+        try:
+            config = Config.model_validate(tree)
+        except ValidationError as error:
+            messages = (each["msg"].removeprefix("Value error, ") for each in error.errors())
+            raise DarkroomError(" ".join(messages)) from None
+        config._chosen = dict(values)
+        return config
 
     def unfinished_report(self, run: str) -> Path:
         """The folder of the report of a run that didn't get to its end; always on this machine."""

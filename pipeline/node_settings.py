@@ -28,6 +28,8 @@ class NodeSettings:
             "class_names": config.class_names,
             "schema_text": config.schema_text,
             "model": lambda: config.network,
+            # Values make a node, whoever chose them.
+            "training": lambda: config.training.model_copy(update={"recipe": "none"}),
             "weights": self._weights,
             "batch_size": lambda: config.training.batch_size,
             "config": lambda: config.reported,

@@ -206,7 +206,7 @@ name: small
 data: {bundled: digits}
 preprocessing: {height: 8, width: 8, channels: 1}
 model: {filters: [16], units: [32]}
-training: {epochs: 4, batch_size: 32, learning_rate: 3e-3}
+training: {recipe: none, epochs: 4, batch_size: 32, learning_rate: 3e-3}
 tuner:
   enabled: true
   max_trials: 2

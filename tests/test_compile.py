@@ -27,6 +27,7 @@ GOLDEN = Path(__file__).with_name("golden") / "kubeflow.yaml"
 WRITE = "DARKROOM_WRITE_GOLDEN"
 CONFIG = """
 name: cells
+training: {recipe: none}
 root: gs://bucket/runs
 data: {path: /images/cells}
 model: {filters: [8], units: [8]}

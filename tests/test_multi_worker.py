@@ -34,7 +34,7 @@ name: several
 data: {{bundled: digits}}
 preprocessing: {{height: 8, width: 8, channels: 1}}
 model: {{filters: [8], units: [16], dropout: 0.0}}
-training: {{epochs: {EPOCHS}, batch_size: 32, strategy: multi_worker}}
+training: {{recipe: none, epochs: {EPOCHS}, batch_size: 32, strategy: multi_worker}}
 tuner:
   enabled: true
   max_trials: {TRIALS}

@@ -30,6 +30,7 @@ CONFIGURATION = {
     "training.batch_size=8": {"Rehearsal", "Tuner", "Trainer", "Report"},
     "model.head=binary": {"Rehearsal", "Tuner", "Trainer", "Report"},
     "augmentation.flip=horizontal": {"Tuner", "Trainer", "Report"},
+    "training.recipe=auto": {"Report"},  # values count, whoever chose them
     "training.epochs=21": {"Tuner", "Trainer", "Report"},
     "transfer.group_epochs=4": {"Trainer", "Report"},
     "tuner.max_trials=5": {"Tuner", "Report"},

@@ -381,7 +381,7 @@ name: photos
 data: {path: data}
 preprocessing: {height: 16, width: 16, resize: pad, normalization: rescale}
 model: {name: dense, units: [16]}
-training: {epochs: 2, batch_size: 16}
+training: {recipe: none, epochs: 2, batch_size: 16}
 evaluation: {min_accuracy: 0.0, min_class_recall: 0.0, max_accuracy_drop: 1.0}
 serving: {validation: {enabled: false}}
 """
@@ -587,7 +587,7 @@ name: heads
 data: {path: records}
 preprocessing: {height: 8, width: 8, channels: 1}
 model: {filters: [16], units: [32]}
-training: {epochs: 6, batch_size: 16, learning_rate: 5e-3, class_weights: balanced}
+training: {recipe: none, epochs: 6, batch_size: 16, learning_rate: 5e-3, class_weights: balanced}
 evaluation: {min_accuracy: 0.7}
 serving: {validation: {enabled: false}}
 """

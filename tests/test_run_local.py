@@ -25,7 +25,7 @@ root: /cluster/runs
 data: {path: /images}
 preprocessing: {height: 8, width: 8, channels: 1}
 model: {filters: [16], units: [32]}
-training: {epochs: 4, batch_size: 32, learning_rate: 3e-3}
+training: {recipe: none, epochs: 4, batch_size: 32, learning_rate: 3e-3}
 evaluation: {min_accuracy: 0.5}
 serving: {validation: {requests: 5}}
 kubeflow:

@@ -24,7 +24,7 @@ root: test://models/runs
 data: {path: "test://images/digits"}
 preprocessing: {height: 8, width: 8, channels: 1}
 model: {filters: [16], units: [32]}
-training: {epochs: 2, batch_size: 32, learning_rate: 3e-3}
+training: {recipe: none, epochs: 2, batch_size: 32, learning_rate: 3e-3}
 tuner:
   {enabled: true, max_trials: 1, epochs: 1, carry_over: checkpoint,
    space: {training.learning_rate: {choices: [3e-3]}}}

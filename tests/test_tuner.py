@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 HYPERBAND = (
     SMALL_CONFIG.replace("max_trials: 2", "algorithm: hyperband")
     .replace("epochs: 1", "epochs: 4")
-    .replace("training: {epochs: 4", "training: {epochs: 6")
+    .replace("epochs: 4", "epochs: 6")
     .replace("  space:", "  carry_over: checkpoint\n  keep_checkpoints: 2\n  space:")
 )
 

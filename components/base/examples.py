@@ -13,6 +13,17 @@ def records(file_patterns: list[str]) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(files, compression)
 
 
+def most_evaluated(eval_files: list[str], count: int) -> int:
+    """About how many images Evaluator sees: those of eval, ``count``, or of a larger test split."""
+    test_files = ["Split-test".join(path.rsplit("Split-eval", 1)) for path in eval_files]
+    return max(count, count * _bytes(test_files) // max(_bytes(eval_files), 1))
+
+
+def _bytes(file_patterns: list[str]) -> int:
+    names = [name for pattern in file_patterns for name in tf.io.gfile.glob(pattern)]
+    return sum(int(tf.io.gfile.stat(name).length) for name in names)
+
+
 def sample_images(file_patterns: list[str], count: int) -> list[bytes]:
     """The first ``count`` encoded images of a split, untouched."""
     spec = {features.IMAGE_KEY: tf.io.FixedLenFeature([], tf.string)}

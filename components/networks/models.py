@@ -14,7 +14,7 @@ asked for with KerasTuner's ``hp.Float(...)``.
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import keras_tuner
@@ -28,6 +28,7 @@ from darkroom.components.networks.architectures import ARCHITECTURES
 
 # Input values: 20 batches of 64 CIFAR-10 images, one of 32 images of 224 by 224.
 _VALUES_PER_EXECUTION = 2**22
+_ALIKE: Mapping[str, float] = {}  # all variables have the same learning rate
 _OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
     "adagrad": keras.optimizers.Adagrad,
@@ -274,15 +275,21 @@ def dense(config: NetworkSettings, num_classes: int) -> keras.Model:
     return _whole("dense", images, keras.layers.Flatten()(hidden), config, num_classes)
 
 
-def compiled(model: keras.Model, config: NetworkSettings) -> keras.Model:
-    """The model with the configured optimizer, cross-entropy from logits, and accuracy."""
+def compiled(
+    model: keras.Model, config: NetworkSettings, rates: Mapping[str, float] = _ALIKE
+) -> keras.Model:
+    """The model with the configured optimizer, cross-entropy from logits, and accuracy.
+
+    ``rates``: shares of the learning rate, by the paths of variables that don't have all of it.
+    """
     training = config.training
     loss, accuracy = SmoothedCrossentropy(training.label_smoothing), _accuracy
     if config.model.head != "softmax":
         loss, accuracy = SmoothedBinaryCrossentropy(training.label_smoothing), _binary_accuracy
     options = {"momentum": training.momentum} if training.optimizer == "sgd" else {}
+    optimizer = _OPTIMIZERS[training.optimizer]
     model.compile(
-        optimizer=_OPTIMIZERS[training.optimizer](
+        optimizer=(_discriminative(optimizer, rates) if rates else optimizer)(
             training.learning_rate, weight_decay=training.weight_decay or None, **options
         ),
         loss=loss,
@@ -291,6 +298,21 @@ def compiled(model: keras.Model, config: NetworkSettings) -> keras.Model:
         steps_per_execution=_steps_per_execution(model, training),
     )
     return model
+
+
+def _discriminative(
+    optimizer: type[keras.optimizers.Optimizer], rates: Mapping[str, float]
+) -> type[keras.optimizers.Optimizer]:
+    """An optimizer whose steps differ by layer (Howard and Ruder 2018)."""
+
+    class Discriminative(optimizer):  # type: ignore[misc, valid-type]  # a variable
+        def update_step(
+            self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+        ) -> None:
+            share = rates.get(variable.path, 1.0)
+            super().update_step(gradient, variable, learning_rate * share)
+
+    return Discriminative
 
 
 class _Smoothed(keras.losses.Loss):

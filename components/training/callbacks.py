@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from darkroom.components.base import progress
+from darkroom.components.training.clock import Clock
 from darkroom.components.training.model_run import History
 
 _SECONDS_BETWEEN_REPORTS = 0.2
@@ -20,9 +21,20 @@ Logs = Mapping[str, float]  # metrics by name, as Keras gives them
 class ReportEpochs(keras.callbacks.Callback):
     """Reports epochs, and batches within them, of a node's ``fit``."""
 
-    def __init__(self, node: str, prefix: str = "", start: float = 0.0, share: float = 1.0):
-        """Reports for ``node``; this fit is ``share`` of its work (0 to 1), from ``start`` on."""
+    def __init__(
+        self,
+        node: str,
+        prefix: str = "",
+        start: float = 0.0,
+        share: float = 1.0,
+        clock: Clock | None = None,
+    ):
+        """Reports for ``node``; this fit is ``share`` of its work (0 to 1), from ``start`` on.
+
+        With a ``clock`` it may end before its last epoch.
+        """
         super().__init__()
+        self._clock = clock
         self._node, self._prefix, self._start, self._share = node, prefix, start, share
         self._epoch, self._metrics, self._last_report = 0, "", 0.0
 
@@ -44,6 +56,8 @@ class ReportEpochs(keras.callbacks.Callback):
         self._last_report = time.monotonic()
         epochs = self.params["epochs"]
         done = (self._epoch + share_of_epoch) / epochs
+        if self._clock is not None:
+            done = max(done, self._clock.share)
         text = f"{self._prefix}epoch {self._epoch + 1}/{epochs}{self._metrics}"
         progress.report(self._node, text, self._start + self._share * done)
 

@@ -124,6 +124,11 @@ class Keep(keras.callbacks.Callback):
         self.state = state if state is not None and state.stage == stage else None
         self._written, self._took = time.monotonic(), 0.0
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether other stages have come to something that can be exported."""
+        return bool(self._earlier.epochs)
+
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         stopping, earlier = self._stopping, self._earlier
         if self.state is not None:

@@ -14,6 +14,7 @@ from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.training import augmentation, checkpoint, dataset
 from darkroom.components.training.batch_normalization import AverageAnew
+from darkroom.components.training.clock import Clock, KeepTime
 from darkroom.components.training.distribution import replicas
 from darkroom.components.training.weight_average import AverageWeights
 
@@ -37,11 +38,13 @@ def fit(
     augmented: bool = True,
     keep: Callable[[keras.callbacks.EarlyStopping], checkpoint.Keep] | None = None,
     until: int | None = None,
+    clock: Clock | None = None,
 ) -> Fitted:
     """Fits a compiled model on preprocessed examples, with early stopping.
 
     ``callbacks`` are added to those of any fit, ``keep`` makes its ``checkpoint.Keep``; it stops
-    after ``until`` epochs. Raises Diverged, or DarkroomError where batch or schedule don't fit.
+    after ``until`` epochs, and in the time of ``clock``, by which the learning rate falls, too.
+    Raises Diverged, or DarkroomError where batch, schedule or time don't fit.
     """
     training = config.training
     _check(model, training, len(train))
@@ -66,19 +69,20 @@ def fit(
         AverageAnew(train, training.batch_size, shares, training.seed),
         stopping,
     ]
-    if training.schedule == "one_cycle":
-        before.append(OneCycle(training, feeds[0].steps))
-    elif _is_scheduled(training):
-        schedule = keras.callbacks.LearningRateScheduler
-        before.append(schedule(lambda epoch: learning_rate(training, epoch)))
     kept = keep(stopping) if keep else None
     state = kept.state if kept else None
+    first = state.epoch if state else 0
+    if _is_scheduled(training):
+        before.append(Schedule(training, feeds[0].steps, first, clock))
     if training.average_epochs:
         average = AverageWeights(training.average_epochs * feeds[0].steps)
         before.insert(0, average)
         if kept:
             kept.average = average
-    first = state.epoch if state else 0
+    if clock:
+        validation_steps = len(validation) / training.batch_size
+        begins = state is None and not (kept and kept.goes_on)
+        before.insert(0, KeepTime(clock, feeds[0].steps, validation_steps, at_least_one=begins))
     changes = config.augmentation if augmented else None
     history = replicas.fit(
         model,
@@ -173,26 +177,37 @@ def _balanced(train: dataset.Examples) -> Callable[[tf.Tensor], tf.Tensor]:
     return lambda labels: tf.where(labels > 0, tf.constant(of_yes), tf.constant(of_no))
 
 
-class OneCycle(keras.callbacks.Callback):
-    """Sets the learning rate before each execution, of one batch or several."""
+class Schedule(keras.callbacks.Callback):
+    """Sets the learning rate: before each epoch, or where that is said, before each execution."""
 
-    def __init__(self, training: sections.Training, steps: int):
-        """``steps``: in an epoch."""
+    def __init__(
+        self, training: sections.Training, steps: int, first: int = 0, clock: Clock | None = None
+    ):
+        """``steps``: in an epoch; ``first``: the epoch with which the time of ``clock`` begins."""
         super().__init__()
-        self._training, self._steps, self._epoch = training, steps, 0
+        self._training, self._steps, self._first, self._clock = training, steps, first, clock
+        self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch = epoch
+        self._set(epoch)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self._clock is None and self._training.schedule != "one_cycle":
+            return  # an execution is one batch, or several
         middle = batch + min(self.model.steps_per_execution, self._steps - batch) / 2
-        rate = learning_rate(self._training, self._epoch + middle / self._steps)
-        self.model.optimizer.learning_rate.assign(rate)
+        self._set(self._epoch + middle / self._steps)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if logs is not None:
             rate = self.model.optimizer.learning_rate
             logs["learning_rate"] = float(tf.convert_to_tensor(rate))
+
+    def _set(self, epoch: float) -> None:
+        if self._clock is not None:  # whatever ends first, the schedule ends with it
+            by_time = self._first + self._clock.share * (self._training.epochs - self._first)
+            epoch = max(epoch, by_time)
+        self.model.optimizer.learning_rate.assign(learning_rate(self._training, epoch))
 
 
 class Diverged(DarkroomError):

@@ -16,6 +16,7 @@ from darkroom.components.networks import models, parts
 from darkroom.components.training import (
     aside,
     checkpoint,
+    clock,
     dataset,
     devices,
     fitting,
@@ -23,6 +24,7 @@ from darkroom.components.training import (
     transfer,
 )
 from darkroom.components.training.callbacks import Curves, Diagnose, ReportEpochs
+from darkroom.components.training.clock import Clock
 from darkroom.components.training.distribution import replicas
 from darkroom.components.training.distribution.cluster import Cluster
 from darkroom.components.training.hand_over import HandOver
@@ -48,6 +50,8 @@ class TrainingJob(BaseModel):
     """Where ``dataset.keep`` puts the preprocessed examples for other processes."""
     files: list[str] = Field([])
     """What the examples were made of."""
+    evaluated: int = 0
+    """How many images Evaluator will see, for ``training.minutes``."""
     transform: str = ""
     """The transform graph."""
 
@@ -102,6 +106,15 @@ class Training:
         self._resumed_at = self.done()  # number of epochs that were done before
         self._searched = 0  # number of epochs that were done in the search
         self.model = self._built(self._config)
+        self._clock, self._forward = self._timed()
+
+    def _timed(self) -> tuple[Clock | None, float]:
+        """The clock of the whole training, and the seconds that an image takes in the network."""
+        training = self._config.training
+        if training.minutes is None:
+            return None, 0.0
+        forward = clock.forward_seconds(self.model, self._splits[1], training.batch_size)
+        return clock.of_training(training.minutes, forward, self._job.evaluated), forward
 
     def done(self) -> int | None:
         """Number of epochs that the checkpoint has, over all stages; None where there is none."""
@@ -126,9 +139,11 @@ class Training:
             earlier = state.earlier
             curves.write(earlier.history, 0)
             curves.write(state.history, earlier.epochs)
-        for number, stage in enumerate(_plan(self.model, self._config)):
+        plan = _plan(self.model, self._config)
+        for number, stage in enumerate(plan):
             if state is None or number >= state.stage:
-                earlier = self._fit_stage(number, stage, earlier, curves)
+                left = 1 / (len(plan) - number)
+                earlier = self._fit_stage(number, stage, earlier, curves, left)
         facts = {
             "resumed_at": self._resumed_at,
             "searched": self._searched,
@@ -167,11 +182,20 @@ class Training:
         self._checkpoint.clear()
 
     def _fit_stage(
-        self, number: int, stage: Stage, earlier: TrainingHistory, curves: Curves
+        self,
+        number: int,
+        stage: Stage,
+        earlier: TrainingHistory,
+        curves: Curves,
+        share: float,
     ) -> TrainingHistory:
         model, splits, config = self.model, self._splits, stage.config
         frozen = stage.unfrozen == []
         if frozen:
+            if self._clock is not None:
+                images = len(splits[0]) * config.augmentation.copies + len(splits[1])
+                work = f"a pass of {images:,} images through the backbone"
+                self._clock.check(images * self._forward, work)
             splits = transfer.frozen_splits(model.get_layer(parts.BACKBONE), splits, config)
         if stage.unfrozen is not None:
             transfer.unfreeze(self.model, stage.unfrozen)
@@ -179,12 +203,14 @@ class Training:
                 if frozen:
                     model = transfer.classifier(self.model.get_layer(parts.CLASSIFIER), config)
                 else:
-                    models.compiled(self.model, config)
+                    rates = transfer.rates(self.model, config) if stage.unfrozen else {}
+                    models.compiled(self.model, config, rates)
         curves.before = before = earlier.epochs
+        part = self._clock and self._clock.part(share)
         diagnose = aside.module("training.diagnosis").diagnose
         accuracy = self._splits[0].constant_accuracy()
         callbacks = [
-            ReportEpochs("Trainer", f"{stage.name}, " if stage.name else ""),
+            ReportEpochs("Trainer", f"{stage.name}, " if stage.name else "", clock=part),
             Diagnose("Trainer", partial(diagnose, constant_accuracy=accuracy)),
             curves,
         ]
@@ -198,6 +224,7 @@ class Training:
             callbacks,
             augmented=not frozen,
             keep=lambda stopping: checkpoint.Keep(self._checkpoint, stopping, number, earlier),
+            clock=part,
         )
         joined = _joined(earlier, fitted, stage)
         if number == 0 and config.transfer.scratch_epochs:
@@ -272,9 +299,15 @@ def _plan(model: keras.Model, config: TrainerSettings) -> list[Stage]:
     stages = [Stage("classifier", [], config)]
     if plan.mode == "distinct":
         unfrozen: list[keras.Layer] = []
-        rate = {"training.learning_rate": plan.group_learning_rate, **fitting.CONSTANT_RATE}
-        later = config.with_values({"training.epochs": plan.group_epochs, **rate})
+        of_groups = {
+            "training.epochs": plan.group_epochs,
+            "training.learning_rate": plan.group_learning_rate,
+        }
         groups = transfer.groups(model.get_layer(parts.BACKBONE))[: plan.groups]
+        if plan.unfreezing == "together":
+            name, layers = f"{len(groups)} groups", [layer for group in groups for layer in group]
+            return [*stages, Stage(name, layers, config.with_values(of_groups))]
+        later = config.with_values({**of_groups, **fitting.CONSTANT_RATE})
         for number, group in enumerate(groups, 1):
             unfrozen = [*unfrozen, *group]
             stages.append(Stage(f"group {number}/{len(groups)}", unfrozen, later))

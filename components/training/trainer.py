@@ -7,6 +7,7 @@ import tempfile
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from darkroom.components.base import examples as base_examples
 from darkroom.components.base import progress, remote, results
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import export
@@ -49,6 +50,7 @@ def run_fn(fn_args: FnArgs) -> None:
         examples=place,
         files=list(map(remote.origin, [*fn_args.train_files, *fn_args.eval_files])),
         transform=remote.origin(fn_args.transform_output),
+        evaluated=base_examples.most_evaluated(fn_args.eval_files, len(splits[1])),
     )
     policy = precision.chosen(config, job.build, train, "Trainer", job.checkpoint_folder)
     job = job.model_copy(update={"policy": policy})

@@ -92,6 +92,19 @@ def groups(backbone: keras.Model) -> list[list[keras.Layer]]:
     return list(reversed(by_size.values()))
 
 
+def rates(model: keras.Model, config: NetworkSettings) -> dict[str, float]:
+    """Shares of the learning rate by ``transfer.group_decay``, by the variables' paths."""
+    decay = config.transfer.group_decay
+    if decay == 1.0:
+        return {}
+    return {
+        variable.path: decay**number
+        for number, group in enumerate(groups(model.get_layer(parts.BACKBONE)))
+        for layer in group
+        for variable in layer.trainable_variables
+    }
+
+
 def _places(layer: keras.Layer) -> int:
     shape = layer.output.shape
     return shape[1] * shape[2] if len(shape) == 4 else 1

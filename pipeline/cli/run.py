@@ -21,8 +21,14 @@ _USUAL = "(default: 0.2 below 1,000 images, 0.1 below 10,000, else 0.05)"
     "--require-blessed", is_flag=True,
     help=f"exit with {_NOT_BLESSED} where the run worked and the model was not blessed",
 )  # fmt: skip
-def run_pipeline(options: ConfigOptions, require_blessed: bool) -> int:
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), metavar="N",
+    help="how long the run may take: training.minutes",
+)  # fmt: skip
+def run_pipeline(options: ConfigOptions, require_blessed: bool, minutes: float | None) -> int:
     """Run the whole pipeline."""
+    if minutes is not None:
+        options.overrides.append(f"training.minutes={minutes}")
     return _run(options, require_blessed=require_blessed)
 
 
@@ -71,8 +77,14 @@ def print_config(options: ConfigOptions) -> None:
     """Print the whole configuration, defaults included."""
     import yaml
 
-    tree = options.load().model_dump()
-    print(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), end="")
+    from darkroom.pipeline.recipe import apply as recipe
+
+    config = options.load()
+    try:
+        config = recipe.applied(config, command_line.aside)
+    except DarkroomError as error:
+        command_line.aside(str(error))
+    print(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True), end="")
 
 
 def _check_share(ctx: click.Context, param: click.Parameter, share: float | None) -> float | None:

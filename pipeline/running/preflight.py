@@ -1,24 +1,21 @@
 """Checks before anything heavy is imported: is the data there, and can it be read?"""
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from darkroom.components.base import remote, tfrecord, user_code
-from darkroom.components.base.errors import DarkroomError, closest, explain
+from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks.architectures import ARCHITECTURES, package_folder
 from darkroom.components.training.distribution import cluster
-from darkroom.pipeline import beam
+from darkroom.pipeline import data_files
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.ingest import digits
 
 _ANY_KIND = ("bytes", "int64", "float")
 # What a feature with the image may hold.
 _IMAGE_KINDS = {"encoded": ("bytes",), "uint8": ("bytes", "int64"), "float32": ("float", "bytes")}
-# A span, a date or a version in a pattern of TFX's.
-_SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 
 
 def check(config: Config) -> int:
@@ -47,25 +44,7 @@ def check(config: Config) -> int:
 def data_bytes(config: Config) -> int:
     """The size of the data, as ``check`` tells it, unchecked; of what isn't there, 0."""
     patterns = config.data.splits.patterns.values()
-    return sum(sum(_sizes(config, pattern).values()) for pattern in patterns)
-
-
-def _sizes(config: Config, pattern: str) -> dict[str, int]:
-    """Bytes of the files of a pattern, in a bucket as Beam sees them; of any span."""
-    pattern = _SPAN.sub("*", pattern)
-    if not remote.is_remote(config.data_path):
-        paths = sorted(Path(config.data_path).glob(pattern))
-        return {str(path): os.path.getsize(path) for path in paths if path.is_file()}
-    from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    uri = f"{config.data_path}/{pattern}"
-    FileSystems.set_options(PipelineOptions(beam.arguments(config.beam, data_bytes=0, cores=1)))
-    try:
-        [match] = FileSystems.match([uri])
-    except Exception as error:
-        raise DarkroomError(f"data.path: {uri} can't be read: {explain(error)}") from error
-    return {file.path: file.size_in_bytes for file in match.metadata_list}
+    return sum(sum(data_files.sizes(config, pattern).values()) for pattern in patterns)
 
 
 def _check_folder(folder: Path) -> None:
@@ -136,34 +115,32 @@ def _check_weights(source: str | None, name: str) -> None:
 
 
 def _check_split(config: Config, split: str, pattern: str) -> int:
-    sizes, base = _sizes(config, pattern), config.data_path
+    files, base = data_files.sizes(config, pattern), config.data_path
     in_bucket = remote.is_remote(base)
-    if not sizes:
+    if not files:
         listed = f"nothing is {base}/{pattern}"
         if not in_bucket:
             listed = f"{base} has {', '.join(sorted(os.listdir(base))[:10]) or 'nothing in it'}"
         raise DarkroomError(
             f"No files for the {split} split: data.splits.{split} is {pattern!r}, and {listed}."
         )
-    if in_bucket:  # Beam is to read them; of the first file only, as each is a request
-        from apache_beam.io.filesystems import FileSystems
-
-        first = next(iter(sizes))
-        with FileSystems.open(first) as file:
-            records = (record for record, _ in tfrecord.records(file, first))
-            if not _check_first_record(config, first, records):
-                raise DarkroomError(f"The {split} split: {first} has no records.")
-        return sum(sizes.values())
+    if in_bucket:  # of the first file only, as each is a request
+        first = next(iter(files))
+        if not _check_first_record(config, first, data_files.records(config, first)):
+            raise DarkroomError(f"The {split} split: {first} has no records.")
+        return sum(files.values())
     # A broken file is read up to the break; one without a whole record has nothing to give.
-    have_records = [_check_first_record(config, path, tfrecord.read(Path(path))) for path in sizes]
+    have_records = [
+        _check_first_record(config, path, data_files.records(config, path)) for path in files
+    ]
     if not any(have_records):
         raise DarkroomError(f"The {split} split is empty: {base}/{pattern} has no records.")
-    return sum(sizes.values())
+    return sum(files.values())
 
 
-def _check_first_record(config: Config, file: str, records: Iterator[bytes]) -> bool:
+def _check_first_record(config: Config, file: str, contents: Iterator[bytes]) -> bool:
     try:
-        kinds = {key: kind for key, (kind, _) in tfrecord.decode_example(next(records)).items()}
+        kinds = {key: kind for key, (kind, _) in tfrecord.decode_example(next(contents)).items()}
     except (tfrecord.BrokenFile, StopIteration):
         return False
     except ValueError:

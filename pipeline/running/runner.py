@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 
-from darkroom.components.base import processes
+from darkroom.components.base import processes, run_time
 from darkroom.components.base.errors import INTERRUPTED, DarkroomError, explain, not_installed
 from darkroom.components.base.status import Status
 from darkroom.components.report.facts import Failure
@@ -20,6 +20,7 @@ from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
 from darkroom.pipeline.history import reports, status
+from darkroom.pipeline.recipe import apply as recipe
 from darkroom.pipeline.running import lock, preflight
 from darkroom.serving import imports
 
@@ -42,11 +43,15 @@ def run(config: Config, display: Display, scan: bool = False) -> Status:
     Raises a DarkroomError where data or configuration can't be used, or another run is going on;
     RunFailed where a node fails. The next run reuses what was finished before.
     """
+    run_time.begin()
     with lock.alone(config), temporary_folder(config.home / "tmp"):
         size = preflight.check(config)
+        config = recipe.applied(config, display.say)
         beam.require_engine(config)
         display.started("loading TFX")
+        began = time.monotonic()
         pipeline = create(config, size, scan)
+        run_time.loaded(time.monotonic() - began)
         prepare(config, pipeline)
         preflight.rehearse(config)
         display.ended("loading TFX", "complete")

@@ -8,6 +8,12 @@ from darkroom.components.base.sections.section import Section
 
 
 class Training(Section):
+    recipe: Literal["auto", "none"] = "auto"
+    """auto: what isn't set is chosen for the data, the hardware and the minutes; none: it has the
+    defaults."""
+    minutes: float | None = Field(None, gt=0)
+    """Minutes that a whole run may take; training ends in time for the nodes after it. Where a node
+    runs alone, as on Kubeflow and Airflow: what Trainer may take. Empty: all `epochs`."""
     epochs: int = Field(10, ge=1)
     """Passes over the training split, at most."""
     steps_per_epoch: int | None = Field(None, ge=1)
@@ -81,10 +87,14 @@ class Transfer(Section):
     """similar: train the classifier on a frozen backbone; distinct: then the backbone as well."""
     groups: int | None = Field(None, ge=1)
     """distinct: how many groups of layers to train, from the top; empty: all, the stem last."""
+    unfreezing: Literal["gradual", "together"] = "gradual"
+    """distinct: one group after the other; or all of them in one stage, with the `schedule`."""
     group_epochs: int = Field(3, ge=1)
-    """distinct: epochs after each further group is unfrozen."""
+    """distinct: epochs after each further group is unfrozen, or after all of them are."""
     group_learning_rate: float = Field(1e-4, gt=0)
     """distinct: learning rate of those epochs."""
+    group_decay: float = Field(1.0, gt=0, le=1)
+    """distinct: what is left of it from each group to the one below; the classifier has all."""
     scratch_epochs: int = Field(0, ge=0)
     """Train this many epochs from random weights as well, and say if that does better."""
 
