@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 
 import keras
+import numpy as np
+import pytest
 
 from darkroom.components.compat import keras as compat
 
@@ -50,3 +52,16 @@ def test_what_keras_leaves_out_is_told(tmp_path: Path) -> None:
     assert found.layers == {"logits"}, words
     assert found.first == "logits", words
     assert found.shapes == ("(3, 5)", "(3, 2)"), words
+
+
+@pytest.mark.parametrize("name", ["Adam", "SGD", "RMSprop", "Adagrad"])
+def test_layers_can_learn_at_rates_of_their_own(name: str) -> None:
+    layers = [keras.layers.Dense(1, use_bias=False, kernel_initializer="ones") for _ in range(2)]
+    model = keras.Sequential([keras.Input((1,)), *layers])
+    rates = {layers[0].kernel.path: 0.25}
+    optimizer = compat.discriminative(getattr(keras.optimizers, name), rates)(0.01)
+    model.compile(optimizer, "mse")
+    model.fit(np.ones((4, 1)), np.zeros((4, 1)), verbose=0)
+    lower, upper = (1 - float(layer.kernel.numpy().item()) for layer in layers)
+    assert upper > 0
+    assert lower == pytest.approx(0.25 * upper, rel=1e-3)

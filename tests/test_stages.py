@@ -175,6 +175,63 @@ class Interrupts(stages.ReportEpochs):
             raise Killed
 
 
+TOGETHER = [
+    "transfer.mode=distinct",
+    "transfer.unfreezing=together",
+    "transfer.groups=2",
+    "transfer.group_epochs=3",
+    "training.schedule=cosine",
+]
+
+
+def test_groups_can_be_unfrozen_together(tmp_path: Path, splits: tuple, donor: str) -> None:
+    training = prepared(tmp_path, splits, *TOGETHER, f"model.weights={donor}")
+    layers = [
+        layer
+        for layer in parts.leaves(training.model.get_layer(parts.BACKBONE))
+        if isinstance(layer, keras.layers.Conv2D)
+    ]
+    before = [layer.kernel.numpy() for layer in layers]
+    course = training.run()
+    assert course.stages == [("classifier", 0), ("2 groups", 3)]
+    assert course.epochs == 6
+    rates = course.history["learning_rate"]
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    assert all(np.any(x.kernel.numpy() != old) for x, old in zip(layers, before, strict=True))
+
+
+def test_lower_groups_learn_more_slowly(tmp_path: Path, splits: tuple, donor: str) -> None:
+    moved = []
+    for decay in (1.0, 0.01):
+        values = [*TOGETHER, f"model.weights={donor}", f"transfer.group_decay={decay}"]
+        values += ["transfer.group_epochs=1", "training.export_epoch=last"]
+        training = prepared(tmp_path / str(decay), splits, *values)
+        backbone = training.model.get_layer(parts.BACKBONE)
+        stem = next(layer for layer in parts.leaves(backbone) if layer.weights)
+        before = stem.get_weights()[0]
+        training.run()
+        moved.append(float(np.abs(stem.get_weights()[0] - before).max()))
+    assert 0 < moved[1] < moved[0] / 20
+
+
+@pytest.mark.slow
+def test_minutes_end_all_stages_in_time(tmp_path: Path, splits: tuple, donor: str) -> None:
+    long = ["training.minutes=0.5", "training.epochs=100000", "transfer.group_epochs=100000"]
+    training = prepared(tmp_path, splits, *TOGETHER, *long, f"model.weights={donor}")
+    course = training.run()
+    assert [name for name, _ in course.stages] == ["classifier", "2 groups"]
+    assert 2 <= course.epochs < 100_000
+    assert training.is_over()
+
+
+def test_minutes_too_few_are_said_before_the_work(
+    tmp_path: Path, splits: tuple, donor: str
+) -> None:
+    few = ["training.minutes=0.00001", *TOGETHER, f"model.weights={donor}"]
+    with pytest.raises(DarkroomError, match=r"leaves 0\.0 minutes.*a pass of 200 images through"):
+        prepared(tmp_path, splits, *few).run()
+
+
 @pytest.mark.slow
 def test_an_interrupted_plan_ends_as_an_uninterrupted_one(
     tmp_path: Path, splits: tuple, donor: str, monkeypatch: pytest.MonkeyPatch

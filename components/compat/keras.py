@@ -1,9 +1,11 @@
 """What darkroom takes of Keras besides its public API, each with the reason."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import keras
+import tensorflow as tf
 
 
 def random_states(model: keras.Model) -> list[keras.Variable]:
@@ -12,6 +14,25 @@ def random_states(model: keras.Model) -> list[keras.Variable]:
     Reason: Keras lists them among all variables, and tells them from the others by name only.
     """
     return [v for v in model.variables if v.name == "seed_generator_state"]
+
+
+def discriminative(
+    optimizer: type[keras.optimizers.Optimizer], rates: Mapping[str, float]
+) -> type[keras.optimizers.Optimizer]:
+    """An optimizer whose steps differ by layer (Howard and Ruder 2018).
+
+    ``rates``: shares of the learning rate by variables' paths; the others have all of it. Reason:
+    ``update_step`` gets TensorFlow's variable, and only the optimizer knows which of Keras's it is.
+    """
+
+    class Discriminative(optimizer):  # type: ignore[misc, valid-type]  # a variable
+        def update_step(
+            self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
+        ) -> None:
+            path = self._trainable_variables[self._get_variable_index(variable)].path
+            super().update_step(gradient, variable, learning_rate * rates.get(path, 1.0))
+
+    return Discriminative
 
 
 class LeftOut(NamedTuple):

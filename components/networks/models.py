@@ -23,6 +23,7 @@ import tensorflow as tf
 from darkroom.components.base import remote, sections, tracing, user_code
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings
+from darkroom.components.compat.keras import discriminative
 from darkroom.components.networks import efficientnet_lite, parts, weights
 from darkroom.components.networks.architectures import ARCHITECTURES
 
@@ -289,7 +290,7 @@ def compiled(
     options = {"momentum": training.momentum} if training.optimizer == "sgd" else {}
     optimizer = _OPTIMIZERS[training.optimizer]
     model.compile(
-        optimizer=(_discriminative(optimizer, rates) if rates else optimizer)(
+        optimizer=(discriminative(optimizer, rates) if rates else optimizer)(
             training.learning_rate, weight_decay=training.weight_decay or None, **options
         ),
         loss=loss,
@@ -298,21 +299,6 @@ def compiled(
         steps_per_execution=_steps_per_execution(model, training),
     )
     return model
-
-
-def _discriminative(
-    optimizer: type[keras.optimizers.Optimizer], rates: Mapping[str, float]
-) -> type[keras.optimizers.Optimizer]:
-    """An optimizer whose steps differ by layer (Howard and Ruder 2018)."""
-
-    class Discriminative(optimizer):  # type: ignore[misc, valid-type]  # a variable
-        def update_step(
-            self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
-        ) -> None:
-            share = rates.get(variable.path, 1.0)
-            super().update_step(gradient, variable, learning_rate * share)
-
-    return Discriminative
 
 
 class _Smoothed(keras.losses.Loss):

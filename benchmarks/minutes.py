@@ -1,0 +1,106 @@
+"""What a run learns from few images in some minutes: by the recipe, and by the defaults without it.
+
+Both sides are whole runs from images to a pushed version, which is then asked about a test set that
+no node has seen.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import measure
+import yaml
+
+from darkroom.components.base import features, tfrecord
+
+# A model is pushed however good it is, as it is the one that is measured.
+_GATE = {"min_accuracy": 0.0, "min_class_recall": 0.0}
+
+
+def main() -> None:
+    """Runs both sides on each set and reports."""
+    parser = measure.Parser(__doc__)
+    parser.add_argument(
+        "--per-class", type=int, nargs="*", default=[40, 100, 400], metavar="N",
+        help="of CIFAR-10's images to train on (default: 40 100 400)",
+    )  # fmt: skip
+    parser.add_size("--minutes", 10, 4, "of each run on them")
+    parser.add_place(
+        "--photos", "PHOTOS", "folder of photographs as darkroom ingest takes it, with a test split"
+    )
+    parser.add_size("--photos-minutes", 15, 4, "of the run on them")
+    parser.add_size("--test", 10_000, 50, "of CIFAR-10's images to test on, at most")
+    options = parser.parse_args()
+    rows = []
+    with measure.folder() as folder:
+        for count in [4] if options.smoke else options.per_class:
+            name = f"CIFAR-10, {count} a class"
+            data = folder / str(count)
+            _few(options.data / "cifar10", data, count, options)
+            rows += [_row(name, data, folder, options.minutes, *side) for side in _sides(options)]
+        if options.photos:
+            data = folder / "photos"
+            command = [sys.executable, "-m", "darkroom", "ingest", str(options.photos), str(data)]
+            measure.run(command, folder)
+            minutes = options.photos_minutes
+            name = f"photographs, {minutes} minutes"
+            rows += [_row(name, data, folder, minutes, *side) for side in _sides(options)]
+    measure.report(options, rows)
+
+
+def _sides(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    auto: dict[str, Any] = {}
+    if options.smoke:  # a network that trains in seconds
+        auto = {"training": {"epochs": 1}, "model": {"filters": [4]}}
+    return [
+        ("recipe: none", {"training": {"recipe": "none", "epochs": 20}}),
+        ("recipe: auto", auto),
+    ]
+
+
+def _few(source: Path, target: Path, per_class: int, options: argparse.Namespace) -> None:
+    """CIFAR-10's first images of each class, a tenth of them for eval, and of its test set."""
+    counts: Counter[Any] = Counter()
+    kept: dict[str, list[bytes]] = {"train": [], "eval": [], "test": []}
+    for split in ("train", "test"):
+        for file in sorted((source / split).iterdir()):
+            for record in tfrecord.read(file):
+                if split == "test":
+                    kept["test"] += [record] if len(kept["test"]) < options.test else []
+                    continue
+                [label] = tfrecord.decode_example(record)[features.LABEL_KEY].values
+                counts[label] += 1
+                if counts[label] <= per_class:
+                    kept["eval" if counts[label] <= per_class // 10 + 1 else "train"].append(record)
+    for split, records in kept.items():
+        (target / split).mkdir(parents=True)
+        tfrecord.write(target / split / "images.tfrecord", records)
+
+
+def _row(
+    name: str, data: Path, folder: Path, minutes: float, side: str, sections: dict[str, Any]
+) -> dict[str, Any]:
+    is_auto = side == "recipe: auto"
+    tree = {"name": "few", "data": {"path": str(data)}, "evaluation": _GATE, **sections}
+    home = folder / f"{data.name}-{is_auto}"
+    home.mkdir()
+    config = home / "few.yaml"
+    config.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    limit = [f"training.minutes={float(minutes)}"] if is_auto else []
+    done = measure.pipeline(home, str(config), limit)
+    tested = measure.side("tested", done.pushed, data / "test").result()
+    return {
+        "set": name,
+        "side": side,
+        "minutes": float(minutes) if is_auto else None,
+        "run_minutes": done.run.seconds / 60,
+        "test_accuracy": tested["accuracy"],
+        "tested_on": tested["tested_on"],
+        "network": tested["network"],
+    }
+
+
+if __name__ == "__main__":
+    main()
