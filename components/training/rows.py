@@ -33,6 +33,11 @@ class Rows:
         return self._count
 
     @property
+    def facts(self) -> dict[str, object]:
+        """What ``of_file`` needs beside the file."""
+        return {"shape": self.shape, "dtype": self.dtype.str}
+
+    @property
     def held_bytes(self) -> int:
         return min(self._count, len(self._memory)) * self.row_bytes
 
@@ -93,6 +98,14 @@ class Coding:
     def __init__(self, *ends: np.ndarray):
         """Keeps uint8 between ``ends``, black and white, [channels] each; without them float16."""
         self.ends, self.dtype = ends, np.uint8 if ends else np.float16
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What describes it, for a file."""
+        return {"ends": self.ends}
+
+    def parallel_calls(self, batch_size: int) -> None:
+        """How many batches to decode at the same time: there is nothing to gain."""
 
     def encode(self, images: np.ndarray) -> np.ndarray | None:
         """From float32 [count, height, width, channels] to ``dtype``; None if that loses something.

@@ -8,7 +8,7 @@ from darkroom.components.base import progress, sections
 from darkroom.components.base.settings import NetworkSettings, TunerSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.networks.architectures import ARCHITECTURES
-from darkroom.components.training import augmentation, dataset, fitting
+from darkroom.components.training import augmentation, dataset
 from darkroom.components.training.model_run import Comparison, History
 from darkroom.components.training.rows import Rows
 
@@ -32,7 +32,7 @@ def frozen_splits(
 ) -> dataset.Splits:
     """The backbone's outputs, float32, for both splits; for train, of each augmented copy."""
     train, validation = splits
-    left = fitting.budget(config.training) - train.inputs.held_bytes - validation.inputs.held_bytes
+    left = config.training.cache_bytes - train.inputs.held_bytes - validation.inputs.held_bytes
     kept = _outputs(backbone, train, config, left, node, config.augmentation)
     return kept, _outputs(backbone, validation, config, left - kept.inputs.held_bytes, node)
 
