@@ -126,7 +126,7 @@ class Examples:
             return step, inputs, labels
 
         untouched = tf.autograph.experimental.do_not_convert
-        triples = numbered.map(untouched(loaded), num_parallel_calls=max(2, calls or 0))
+        triples = numbered.map(untouched(loaded), num_parallel_calls=calls or 2)
         if in_chunks:
             slices = tf.data.Dataset.from_tensor_slices
             triples = triples.flat_map(untouched(lambda *chunk: slices(chunk)))

@@ -15,6 +15,11 @@ from darkroom.components.base.errors import DarkroomError
 _LEVEL_TOLERANCE = 1e-3
 
 
+def free_bytes() -> int:
+    """What is free on the disk of temporary files."""
+    return shutil.disk_usage(tempfile.gettempdir()).free
+
+
 class Rows:
     """Arrays of one shape and type: in memory as far as the budget goes, the rest in a file."""
 

@@ -7,8 +7,6 @@ drawn from all of them, as of cached examples, however few or sorted the files a
 import io
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from typing_extensions import Self
 
 from darkroom.components.base import examples, progress, remote, sections, tfrecord
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.training.rows import free_bytes
 from darkroom.components.training.transform_graph import TransformGraph
 
 _CHUNK = 256  # examples that are read together where no batch asks for them
@@ -139,8 +138,7 @@ def chosen(
     if training.examples == "streamed":
         progress.warn(node, "training.examples is streamed: every pass decodes all images anew")
         return records
-    count, folder = sum(map(len, records)), tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
+    count, free = sum(map(len, records)), free_bytes()
     room = training.cache_bytes + free * _FREE_SHARE
     if (size := count * math.prod(graph.shape)) * 2 <= room:  # bytes of float16, at most
         return None
@@ -148,9 +146,9 @@ def chosen(
         return None
     progress.warn(
         node,
-        f"{count:,} examples take {_gib(size)} preprocessed, more than training.cache_budget and "
-        f"half of the {_gib(free)} that are free in {folder}: they are streamed, every pass "
-        "decodes all images anew",
+        f"{count:,} examples take {size / 2**30:,.1f} GiB preprocessed, more than "
+        f"training.cache_budget and half of the {free / 2**30:,.1f} GiB that are free for "
+        "temporary files: they are streamed, every pass decodes all images anew",
     )
     return records
 
@@ -162,10 +160,6 @@ def _value_bytes(records: Records, graph: TransformGraph) -> int:
     rows = np.linspace(0, len(records) - 1, min(_CHUNK, len(records)), dtype=np.int64)
     images = graph.decode(tf.constant(records.take(rows), tf.string)).numpy()
     return 2 if graph.coding.encode(images) is None else 1
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:,.1f} GiB"
 
 
 def _has_places(file: str) -> bool:
