@@ -81,21 +81,13 @@ class Records:
         begins, ends = self._ends[indices], self._ends[indices + 1]
         files = np.searchsorted(self._bounds, begins, side="right") - 1
         for number in np.unique(files):
-            path = self._files[number]
+            path, bound = self._files[number], self._bounds[number]
+            places = np.flatnonzero(files == number)
+            spans = (begins[places] - bound).tolist(), (ends[places] - bound).tolist()
             with open(path, "rb", buffering=0) as file:
-                for place in np.flatnonzero(files == number):
-                    begin, length = (
-                        begins[place] - self._bounds[number],
-                        ends[place] - begins[place],
-                    )
-                    framed = io.BytesIO(os.pread(file.fileno(), int(length), int(begin)))
-                    [(records[place], intact)] = tfrecord.records(framed, path)
-                    if not intact:
-                        raise DarkroomError(
-                            f"{path}: the record at byte {begin:,} is damaged: its checksum "
-                            "doesn't match. Remove that artifact of ImportExampleGen, and run it "
-                            "again."
-                        )
+                for place, begin, end in zip(places, *spans, strict=True):
+                    framed = os.pread(file.fileno(), end - begin, begin)
+                    records[place] = _unframed(framed, path, begin)
         return records
 
     def targets(self, graph: TransformGraph, node: str) -> np.ndarray:
@@ -160,6 +152,17 @@ def _value_bytes(records: Records, graph: TransformGraph) -> int:
     rows = np.linspace(0, len(records) - 1, min(_CHUNK, len(records)), dtype=np.int64)
     images = graph.decode(tf.constant(records.take(rows), tf.string)).numpy()
     return 2 if graph.coding.encode(images) is None else 1
+
+
+def _unframed(framed: bytes, path: str, begin: int) -> bytes:
+    """The data of a record that stands at byte ``begin`` of a file."""
+    [(data, intact)] = tfrecord.records(io.BytesIO(framed), path)
+    if not intact:
+        raise DarkroomError(
+            f"{path}: the record at byte {begin:,} is damaged: its checksum doesn't match. Remove "
+            "that artifact of ImportExampleGen, and run it again."
+        )
+    return data
 
 
 def _has_places(file: str) -> bool:
