@@ -19,6 +19,7 @@ import tensorflow_transform as tft
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models
 from darkroom.components.training import dataset, fitting
+from darkroom.components.training.transform_graph import TransformGraph
 from darkroom.pipeline.config import load
 from darkroom.pipeline.node_settings import NodeSettings
 
@@ -50,7 +51,7 @@ def main() -> None:
     artifacts = measure.kept(options, "cifar10", measure.BRIEF).home / "artifacts"
     [graph] = artifacts.glob("Transform/transform_graph/*")
     [files] = artifacts.glob("ImportExampleGen/examples/*/Split-train")
-    transform = tft.TFTransformOutput(str(graph))
+    transform = TransformGraph(tft.TFTransformOutput(str(graph)))
     whole = dataset.preprocessed([f"{files}/*"], transform, 2**33)
     rows = []
     for name, share in _BUDGETS.items():

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.sections import Training
 from darkroom.components.training import dataset
 from darkroom.components.training.rows import Rows
+from darkroom.components.training.transform_graph import TransformGraph
 from tests.arrays import of_arrays
 from tests.conftest import encoded
 
@@ -34,17 +36,27 @@ class Transform:
     def vocabulary_size_by_name(self, name: str) -> int:
         return len(IMAGES)
 
+    def transformed_feature_spec(self) -> dict:
+        return {features.IMAGE: tf.io.FixedLenFeature(SHAPE, tf.float32)}
+
     def transform_features_layer(self) -> object:
         def layer(raw: dict) -> dict:
-            files = raw[features.IMAGE_KEY][:, 0]
+            outputs = {}
+            if features.LABEL_KEY in raw:
+                labels = raw[features.LABEL_KEY][:, 0]
+                outputs[features.LABEL] = tf.strings.to_number(labels, tf.int64)
+            if features.IMAGE_KEY in raw:
+                outputs[features.IMAGE] = self._change(images_of(raw[features.IMAGE_KEY][:, 0]))
+            return outputs
+
+        def images_of(files: tf.Tensor) -> tf.Tensor:
             images = tf.map_fn(
                 lambda file: tf.cast(tf.io.decode_png(file), tf.float32),
                 files,
                 fn_output_signature=tf.TensorSpec(SHAPE, tf.float32),
             )
             self.calls.assign_add(tf.size(files))
-            labels = tf.cast(images[:, 0, 0, 0], tf.int64)
-            return {features.IMAGE: self._change(images), features.LABEL: labels}
+            return images
 
         return layer
 
@@ -53,24 +65,28 @@ class Transform:
 IMAGES = np.arange(200, dtype=np.uint8)[:, None, None, None] * np.ones(SHAPE, np.uint8)
 
 
-@pytest.fixture(params=["tfrecord", "tfrecord.gz"])
-def files(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
-    options = "GZIP" if request.param.endswith("gz") else ""
-    for part in range(2):
-        path = str(tmp_path / f"{part}.{request.param}")
-        with tf.io.TFRecordWriter(path, options) as writer:
-            for pixels in IMAGES[part * 100 : part * 100 + 100]:
+def written(folder: Path, images: np.ndarray = IMAGES, suffix: str = "", shards: int = 2) -> str:
+    """Writes files in which the images come one after the other; returns a pattern for them."""
+    for number, part in enumerate(np.array_split(images, shards)):
+        path = str(folder / f"data_tfrecord-{number:05}-of-{shards:05}{suffix}")
+        with tf.io.TFRecordWriter(path, "GZIP" if suffix else "") as writer:
+            for pixels in part:
                 values = {
                     features.IMAGE_KEY: encoded(pixels[..., 0]),
-                    features.LABEL_KEY: b"a",
+                    features.LABEL_KEY: str(pixels[0, 0, 0]).encode(),
                 }
                 writer.write(tfrecord.encode_example(values))
-    return [str(tmp_path / "*")]
+    return str(folder / "data_tfrecord-*")
+
+
+@pytest.fixture(params=["", ".gz"])
+def files(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
+    return [written(tmp_path, suffix=request.param)]
 
 
 def test_every_example_is_preprocessed_once(files: list[str]) -> None:
     transform = Transform()
-    examples = dataset.preprocessed(files, transform, GIB)
+    examples = dataset.preprocessed(files, TransformGraph(transform), GIB)
     assert len(examples) == 200
     for _ in range(3):
         pairs = list(dataset.batches(examples, 64).as_numpy_iterator())
@@ -101,7 +117,7 @@ def as_resizing_does(images: tf.Tensor) -> tf.Tensor:
 def test_images_are_kept_in_as_few_bits_as_lose_nothing(
     files: list[str], change: Any, dtype: Any
 ) -> None:
-    examples = dataset.preprocessed(files, Transform(change), GIB)
+    examples = dataset.preprocessed(files, TransformGraph(Transform(change)), GIB)
     assert examples.inputs.dtype == dtype
     images = np.concatenate([i for i, _ in dataset.batches(examples, 64).as_numpy_iterator()])
     expected = change(tf.constant(IMAGES, tf.float32)).numpy()
@@ -112,7 +128,7 @@ def test_images_are_kept_in_as_few_bits_as_lose_nothing(
 
 @pytest.mark.parametrize("budget", [GIB, 0, 90 * 6])
 def test_what_the_budget_does_not_hold_is_on_disk(files: list[str], budget: int) -> None:
-    examples = dataset.preprocessed(files, Transform(), budget)
+    examples = dataset.preprocessed(files, TransformGraph(Transform()), budget)
     assert examples.inputs.held_bytes == min(budget, 200 * 6)
     labels, sums = [], []
     for _, inputs, label in dataset.Feed(examples, 32, seed=3).batches().as_numpy_iterator():
@@ -166,14 +182,15 @@ def test_kept_examples_are_what_they_were_and_not_decoded_again(
     files: list[str], tmp_path: Path, budget: int, change: Any
 ) -> None:
     transform = Kept(change)
-    place = dataset.place_for(str(tmp_path / "kept"), files, files, transform)
-    before = dataset.splits(files, files, transform, GIB, place)
+    place = dataset.place_for(str(tmp_path / "kept"), files, files, transform, Training())
+    before = dataset.splits(files, files, transform, Training(), "Trainer", place)
     (tmp_path / "kept" / "of other data").mkdir(parents=True)
     dataset.keep(before, place)
     assert list((tmp_path / "kept").iterdir()) == [Path(place)]
 
     calls = int(transform.calls)
-    after = dataset.splits(files, files, transform, budget, place)
+    training = Training(cache_budget=max(budget, 1) / GIB)
+    after = dataset.splits(files, files, transform, training, "Trainer", place)
     assert int(transform.calls) == calls
     assert sum(split.inputs.held_bytes for split in after) <= budget
     for old, new in zip(before, after, strict=True):
@@ -185,13 +202,13 @@ def test_kept_examples_are_what_they_were_and_not_decoded_again(
                     np.testing.assert_array_equal(one, other)
 
 
-def test_other_files_have_another_place(tmp_path: Path) -> None:
+def test_other_files_and_other_ways_have_another_place(tmp_path: Path) -> None:
     places = {
-        dataset.place_for(str(tmp_path), ["a"], ["b"], Kept()),
-        dataset.place_for(str(tmp_path), ["a", "b"], [], Kept()),
-        dataset.place_for(str(tmp_path), ["b"], ["a"], Kept()),
+        dataset.place_for(str(tmp_path), *files, Kept(), Training(examples=examples))
+        for files in ((["a"], ["b"]), (["a", "b"], []), (["b"], ["a"]))
+        for examples in ("auto", "cached", "streamed")
     }
-    assert len(places) == 3
+    assert len(places) == 9
 
 
 def test_a_part_has_its_rows_alone() -> None:
@@ -323,4 +340,4 @@ def test_sample_images_are_untouched(files: list[str]) -> None:
 )
 def test_values_that_can_not_be_kept_are_said(files: list[str], change: Any) -> None:
     with pytest.raises(DarkroomError, match="image_fn: expected numbers within"):
-        dataset.preprocessed(files, Transform(change), GIB)
+        dataset.preprocessed(files, TransformGraph(Transform(change)), GIB)

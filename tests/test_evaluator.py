@@ -21,6 +21,7 @@ from darkroom.components.evaluation.artifacts import Evaluation, MetricRow
 from darkroom.components.evaluation.candidate import Candidate
 from darkroom.components.networks import export
 from darkroom.components.training import dataset
+from darkroom.components.training.transform_graph import TransformGraph
 from darkroom.components.transform import vocabulary
 from darkroom.pipeline.config import load
 from darkroom.serving import signatures
@@ -43,7 +44,7 @@ class Digits:
         self.classes = vocabulary.class_names(self.transform)
         self.images = base_examples.sample_images([str(examples / "Split-eval" / "*")], 4)
         train = dataset.preprocessed(
-            [str(examples / "Split-train" / "*")], self.transform, budget=2**30
+            [str(examples / "Split-train" / "*")], TransformGraph(self.transform), budget=2**30
         )
         self.pixels, self.labels = train.first(len(train)), train.labels
 

@@ -16,6 +16,7 @@ from darkroom.components.base import features, tfrecord
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import export, models
 from darkroom.components.training import dataset, fitting
+from darkroom.components.training.transform_graph import TransformGraph
 from darkroom.components.transform import vocabulary
 from darkroom.pipeline.config import load
 from darkroom.serving import signatures
@@ -44,7 +45,7 @@ def trained(
     config = configured(NetworkSettings, config=load(small.folder / "config.yaml"))
     transform = transform_of(small)
     classes = vocabulary.class_names(transform)
-    examples = dataset.preprocessed([str(eval_file)], transform, 2**30)
+    examples = dataset.preprocessed([str(eval_file)], TransformGraph(transform), 2**30)
     keras.utils.set_random_seed(0)
     model = models.build_model(keras_tuner.HyperParameters(), config, classes)
     fitting.fit(model, config, examples, examples, [], until=2)
@@ -181,7 +182,7 @@ def test_a_model_that_ends_in_softmax_is_exported_as_it_is(
     transform = transform_of(small)
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *last()])
     serving_model = export.ServingModel(model, transform, ["x"] * 10, "softmax")
-    batch = dataset.preprocessed([str(eval_file)], transform, 2**30).first(5)
+    batch = dataset.preprocessed([str(eval_file)], TransformGraph(transform), 2**30).first(5)
     np.testing.assert_array_equal(serving_model._predict(batch)["scores"], model(batch))
 
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from darkroom.components.base import results
-from darkroom.components.training import checkpoint, dataset, fitting, multi_worker, stages
+from darkroom.components.training import checkpoint, dataset, multi_worker, stages
 from darkroom.components.training.distribution import shared_work
 from darkroom.components.training.model_run import TrainingHistory
 from darkroom.components.training.stages import TrainingJob
@@ -220,7 +220,7 @@ def test_the_losses_are_those_of_one_machine(run: Run, tmp_path: Path) -> None:
             "run_folder": str(tmp_path / "run"),
         }
     )
-    splits = dataset.kept(job.examples, fitting.budget(job.config.training))
+    splits = dataset.kept(job.examples, job.config.training.cache_bytes)
     expected = stages.Training(alone, splits).run().history
     assert set(history) == set(expected)
     for name, values in expected.items():

@@ -1,5 +1,6 @@
 import gzip
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,26 @@ def test_another_kind_of_file_is_said(tmp_path: Path) -> None:
         list(tfrecord.read(path))
     with pytest.raises(TFRecordError, match="No such file"):
         list(tfrecord.read(tmp_path / "missing.tfrecord"))
+
+
+@given(st.lists(st.binary(max_size=300), max_size=8))
+def test_ends_are_those_of_the_records(records: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.tfrecord"
+        tfrecord.write(path, records)
+        ends, content = tfrecord.ends(path), path.read_bytes()
+        assert [0, *ends][-1] == len(content)
+        framed = [content[begin:end] for begin, end in pairwise([0, *ends])]
+        assert framed == list(map(tfrecord.frame, records))
+
+
+def test_ends_are_not_guessed(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tfrecord", RECORDS)
+    content = path.read_bytes()
+    for length in (len(content) - 1, 40, 18):
+        path.write_bytes(content[:length])
+        with pytest.raises(BrokenFile, match=r"a\.tfrecord: the file is cut off"):
+            tfrecord.ends(path)
+    path.write_bytes(gzip.compress(content))
+    with pytest.raises(TFRecordError, match="not a TFRecord file"):
+        tfrecord.ends(path)

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings, TunerSettings
 from darkroom.components.networks import parts
 from darkroom.components.training import dataset, transfer
@@ -89,6 +90,19 @@ def test_outputs_beyond_the_budget_go_to_disk(images: dataset.Examples) -> None:
     train, validation = transfer.frozen_splits(backbone, (images, images), config)
     assert train.inputs.held_bytes + validation.inputs.held_bytes <= 20_000
     np.testing.assert_allclose(rows(train), as_they_are(images, backbone), atol=1e-5)
+
+
+def test_outputs_that_nothing_can_hold_are_refused_before_the_work(
+    images: dataset.Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = build("model.filters=[4, 8]").get_layer(parts.BACKBONE)
+    size = 2 * 50 * 4 * int(np.prod(backbone.output_shape[1:]))
+    config = settings_of(f"training.cache_budget={2 * images.inputs.held_bytes / 2**30}")
+    monkeypatch.setattr(transfer, "free_bytes", lambda: size)
+    transfer.frozen_splits(backbone, (images, images), config)
+    monkeypatch.setattr(transfer, "free_bytes", lambda: size - 1)
+    with pytest.raises(DarkroomError, match=r"for 100 images take .* Set TMPDIR to a folder on"):
+        transfer.frozen_splits(backbone, (images, images), config)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,16 @@ from darkroom.components.base import features
 from darkroom.components.base.errors import DarkroomError
 
 
+def files(file_patterns: list[str]) -> list[str]:
+    """The files of a split, by their names."""
+    return sorted(name for pattern in file_patterns for name in tf.io.gfile.glob(pattern))
+
+
 def records(file_patterns: list[str]) -> tf.data.Dataset:
     """Serialised examples, in the order of the files' names."""
-    files = sorted(name for pattern in file_patterns for name in tf.io.gfile.glob(pattern))
-    compression = "GZIP" if files and files[0].endswith(".gz") else ""
-    return tf.data.TFRecordDataset(files, compression)
+    names = files(file_patterns)
+    compression = "GZIP" if names and names[0].endswith(".gz") else ""
+    return tf.data.TFRecordDataset(names, compression)
 
 
 def most_evaluated(eval_files: list[str], count: int) -> int:
@@ -20,8 +25,7 @@ def most_evaluated(eval_files: list[str], count: int) -> int:
 
 
 def _bytes(file_patterns: list[str]) -> int:
-    names = [name for pattern in file_patterns for name in tf.io.gfile.glob(pattern)]
-    return sum(int(tf.io.gfile.stat(name).length) for name in names)
+    return sum(int(tf.io.gfile.stat(name).length) for name in files(file_patterns))
 
 
 def sample_images(file_patterns: list[str], count: int) -> list[bytes]:

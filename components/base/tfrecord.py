@@ -88,29 +88,56 @@ def records(file: IO[bytes], name: str) -> Iterator[tuple[bytes, bool]]:
     position = 0
     try:
         while header := file.read(_HEADER.size):
-            if len(header) < _HEADER.size:
-                raise _cut_off(name, position)
-            length, crc = _HEADER.unpack(header)
-            if crc != _masked_crc(header[:8]):
-                if position == 0:
-                    raise TFRecordError(
-                        f"{name}: not a TFRecord file: it starts with {header!r}. Point the "
-                        "splits of data.splits at TFRecord files of tf.Examples only."
-                    )
-                raise BrokenFile(
-                    f"{name}: the record at byte {position} is damaged: the checksum of its "
-                    "length doesn't match. Copy the file again from its source.",
-                    position,
-                )
+            length = _length(header, name, position)
             data, footer = file.read(length), file.read(_FOOTER.size)
             if len(data) < length or len(footer) < _FOOTER.size:
                 raise _cut_off(name, position)
             yield data, _FOOTER.unpack(footer)[0] == _masked_crc(data)
-            position += _HEADER.size + length + _FOOTER.size
+            position += _framed(length)
     except (EOFError, zlib.error) as error:
         raise _cut_off(name, position) from error
     except gzip.BadGzipFile as error:
         raise TFRecordError(f"{name}: not a gzip file, though its name ends with .gz.") from error
+
+
+def ends(path: Path) -> list[int]:
+    """The byte at which each record of an uncompressed file ends, from the lengths alone.
+
+    Raises a TFRecordError as ``records`` does.
+    """
+    found, position, size = [], 0, path.stat().st_size
+    with open(path, "rb") as file:
+        while header := file.read(_HEADER.size):
+            end = position + _framed(_length(header, str(path), position))
+            if end > size:
+                raise _cut_off(str(path), position)
+            found.append(end)
+            file.seek(position := end)
+    return found
+
+
+def _length(header: bytes, name: str, position: int) -> int:
+    """The length of the data behind a header."""
+    if len(header) < _HEADER.size:
+        raise _cut_off(name, position)
+    length: int
+    length, crc = _HEADER.unpack(header)
+    if crc != _masked_crc(header[:8]):
+        if position == 0:
+            raise TFRecordError(
+                f"{name}: not a TFRecord file: it starts with {header!r}. Point the "
+                "splits of data.splits at TFRecord files of tf.Examples only."
+            )
+        raise BrokenFile(
+            f"{name}: the record at byte {position} is damaged: the checksum of its "
+            "length doesn't match. Copy the file again from its source.",
+            position,
+        )
+    return length
+
+
+def _framed(length: int) -> int:
+    return _HEADER.size + length + _FOOTER.size
 
 
 def write(path: Path, records: Iterable[bytes]) -> None:

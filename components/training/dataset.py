@@ -5,17 +5,19 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from darkroom.components.base import features, results, tfrecord
+from darkroom.components.base import results, sections
 from darkroom.components.base.examples import records
 from darkroom.components.base.examples import sample_images as sample_images
+from darkroom.components.training import streaming
 from darkroom.components.training.rows import Coding, Rows
-from darkroom.components.transform import preprocessing
+from darkroom.components.training.streaming import Records
+from darkroom.components.training.transform_graph import TransformGraph
 
 # Examples that are parsed and preprocessed together, before the batches of training are made.
 _CHUNK = 256
@@ -32,20 +34,20 @@ _FLOATS = Coding()
 
 
 class Examples:
-    """The preprocessed examples of a split, at hand in any order."""
+    """The preprocessed examples of a split, at hand in any order: cached or streamed."""
 
     def __init__(
         self,
-        inputs: Rows,
+        inputs: Rows | Records,
         labels: np.ndarray,
-        coding: Coding = _FLOATS,
+        coding: Coding | TransformGraph = _FLOATS,
         copies: int = 1,
         rows: np.ndarray | None = None,
     ):
-        """Takes what is preprocessed already.
+        """Takes what is at hand already.
 
         Args:
-          inputs: the network's, [copies × count, ...], as ``coding`` encodes them.
+          inputs: the network's, [copies × count, ...], as ``coding`` decodes them.
           labels: class numbers int64 [count]; multi-label: 0 and 1, float32 [count, num_classes].
           copies: how often the inputs have each example, in different augmentations: all examples
             once, then all of them again, and so on.
@@ -65,24 +67,21 @@ class Examples:
         """Writes them to a new folder, from which ``saved`` reads them."""
         os.makedirs(folder)
         self.inputs.save(os.path.join(folder, "inputs"))
-        np.savez(
-            os.path.join(folder, "facts.npz"),
-            labels=self.labels,
-            shape=self.inputs.shape,
-            dtype=self.inputs.dtype.str,
-            ends=self.coding.ends,
-            copies=self.copies,
-        )
+        facts: dict[str, Any] = {**self.inputs.facts, **self.coding.facts}
+        path = os.path.join(folder, "facts.npz")
+        np.savez(path, labels=self.labels, copies=self.copies, **facts)
 
     @classmethod
     def saved(cls, folder: str, budget: int) -> "Examples":
         """Reads what ``save`` wrote, with up to ``budget`` bytes of inputs in memory."""
-        with np.load(os.path.join(folder, "facts.npz")) as facts:
-            labels, shape, ends = facts["labels"], tuple(facts["shape"].tolist()), facts["ends"]
-            dtype, copies = str(facts["dtype"]), int(facts["copies"])
-        count = len(labels) * copies
-        inputs = Rows.of_file(os.path.join(folder, "inputs"), shape, dtype, count, budget)
-        return cls(inputs, labels, Coding(*ends), copies)
+        with np.load(os.path.join(folder, "facts.npz")) as file:
+            facts = dict(file)
+        path, labels, copies = os.path.join(folder, "inputs"), facts["labels"], int(facts["copies"])
+        if "transform" in facts:
+            return cls(Records.saved(path, facts), labels, TransformGraph.saved(facts))
+        shape, dtype = tuple(facts["shape"].tolist()), str(facts["dtype"])
+        inputs = Rows.of_file(path, shape, dtype, len(labels) * copies, budget)
+        return cls(inputs, labels, Coding(*facts["ends"]), copies)
 
     def counts(self) -> Counter[int]:
         if self.labels.ndim == 1:
@@ -96,12 +95,17 @@ class Examples:
             return float(np.maximum(counts, len(self) - counts).mean() / len(self))
         return float(counts.max() / len(self))
 
-    def load(self, numbered: tf.data.Dataset, in_chunks: bool = False) -> tf.data.Dataset:
+    def load(
+        self, numbered: tf.data.Dataset, batch_size: int, in_chunks: bool = False
+    ) -> tf.data.Dataset:
         """Looks rows up: from (x, rows int64 [batch]) to (x, inputs float32 [batch, ...], labels).
 
-        With ``in_chunks`` several pairs come as one, x [chunk, ...] and rows [chunk, batch], as
-        each call of Python takes a tenth of a millisecond.
+        ``batch_size``: of the largest batch. With ``in_chunks`` several pairs come as one,
+        x [chunk, ...] and rows [chunk, batch], as each call of Python takes a tenth of a
+        millisecond.
         """
+        # The graph is loaded here, not within a function of TensorFlow's.
+        decode, calls = self.coding.decode, self.coding.parallel_calls(batch_size)
         dtypes = [self.inputs.dtype, self.labels.dtype]
 
         def take(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,18 +126,21 @@ class Examples:
             return step, inputs, labels
 
         untouched = tf.autograph.experimental.do_not_convert
-        triples = numbered.map(untouched(loaded), num_parallel_calls=2)
+        triples = numbered.map(untouched(loaded), num_parallel_calls=calls or 2)
         if in_chunks:
             slices = tf.data.Dataset.from_tensor_slices
             triples = triples.flat_map(untouched(lambda *chunk: slices(chunk)))
-        decode = self.coding.decode
-        return triples.map(untouched(lambda step, inputs, labels: (step, decode(inputs), labels)))
+        return triples.map(
+            untouched(lambda step, inputs, labels: (step, decode(inputs), labels)),
+            num_parallel_calls=calls,
+        )
 
     def inputs_of(self, batches: list[np.ndarray]) -> tf.data.Dataset:
         """The inputs of the rows of each batch, int [batch], as float32 [batch, ...]."""
         rows = tf.RaggedTensor.from_row_lengths(np.concatenate(batches), list(map(len, batches)))
         numbered = tf.data.Dataset.from_tensor_slices(rows).map(lambda batch: (0, batch))
-        return self.load(numbered).map(lambda step, inputs, labels: inputs)
+        largest = max(map(len, batches))
+        return self.load(numbered, largest).map(lambda step, inputs, labels: inputs)
 
     def first(self, count: int) -> np.ndarray:
         """The inputs of the first examples, float32 [count, ...]."""
@@ -148,23 +155,36 @@ def splits(
     train_files: list[str],
     eval_files: list[str],
     transform: tft.TFTransformOutput,
-    budget: int,
+    training: sections.Training,
+    node: str,
     place: str | None = None,
 ) -> Splits:
-    """Train and eval, as kept in ``place`` or preprocessed, in ``budget`` bytes of memory."""
+    """Train and eval, as kept in ``place``, or cached or streamed by ``training.examples``.
+
+    Where they are streamed, it says so for ``node``.
+    """
     if place is not None and os.path.exists(place):
-        return kept(place, budget)
-    train = preprocessed(train_files, transform, budget)
-    left = budget - train.inputs.held_bytes
-    return train, preprocessed(eval_files, transform, left, train.coding)
+        return kept(place, training.cache_bytes)
+    graph = TransformGraph(transform)
+    if sources := streaming.chosen(training, [train_files, eval_files], graph, node):
+        train, evaluation = (Examples(each, each.targets(graph, node), graph) for each in sources)
+        return train, evaluation
+    cached = preprocessed(train_files, graph, training.cache_bytes)
+    left = training.cache_bytes - cached.inputs.held_bytes
+    assert isinstance(cached.coding, Coding)
+    return cached, preprocessed(eval_files, graph, left, cached.coding)
 
 
 def place_for(
-    folder: str, train_files: list[str], eval_files: list[str], transform: tft.TFTransformOutput
+    folder: str,
+    train_files: list[str],
+    eval_files: list[str],
+    transform: tft.TFTransformOutput,
+    training: sections.Training,
 ) -> str:
     """The sub-folder for what these files become in this transform graph."""
-    facts = [sorted(train_files), sorted(eval_files), transform.transform_savedmodel_dir]
-    return os.path.join(folder, results.name_of(facts))
+    files, graph = [sorted(train_files), sorted(eval_files)], transform.transform_savedmodel_dir
+    return os.path.join(folder, results.name_of([*files, graph, training.examples]))
 
 
 def keep(examples: Splits, place: str) -> None:
@@ -185,7 +205,7 @@ def kept(place: str, budget: int) -> Splits:
 
 def preprocessed(
     file_patterns: list[str],
-    transform: tft.TFTransformOutput,
+    graph: TransformGraph,
     budget: int,
     coding: Coding | None = None,
 ) -> Examples:
@@ -194,42 +214,14 @@ def preprocessed(
     Up to ``budget`` bytes are kept in memory, more in a temporary file. ``coding`` is tried first;
     None: one that suits the transform graph.
     """
-    chunks = _transformed(records(file_patterns).batch(_CHUNK), transform)
-    coding = coding or _coding(chunks.element_spec[0].shape[1:], transform)
+    coding = coding or graph.coding
+    transformed = tf.autograph.experimental.do_not_convert(graph.pair)  # 2.5 s, of a Keras layer
+    chunks = records(file_patterns).batch(_CHUNK).map(transformed, tf.data.AUTOTUNE)
+    chunks = chunks.prefetch(1).with_options(OPTIONS)
     # None: images were resized, or changed by a function of the user's; float16 takes anything.
     examples = _fill(chunks, coding, budget) or _fill(chunks, _FLOATS, budget)
     assert examples is not None
     return examples
-
-
-def _transformed(serialized: tf.data.Dataset, transform: tft.TFTransformOutput) -> tf.data.Dataset:
-    """From batches of serialised tf.Examples to images and ``preprocessing.target``."""
-    spec = transform.raw_feature_spec()
-    spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
-    layer = transform.transform_features_layer()
-    num_classes = transform.vocabulary_size_by_name(features.LABEL_VOCABULARY)
-
-    @tf.autograph.experimental.do_not_convert  # it would rewrite all of Keras's layer call: 2.5 s
-    def transformed(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        outputs = layer(tf.io.parse_example(batch, spec))
-        return outputs[features.IMAGE], preprocessing.target(outputs, num_classes)
-
-    images = serialized.map(transformed, num_parallel_calls=tf.data.AUTOTUNE)
-    return images.prefetch(1).with_options(OPTIONS)
-
-
-def _coding(shape: tf.TensorShape, transform: tft.TFTransformOutput) -> Coding:
-    """uint8 between the graph's values of black and white, if one per channel; else float16."""
-    pictures = [tf.io.encode_png(tf.fill(shape, tf.cast(level, tf.uint8))) for level in (0, 255)]
-    ends = [
-        tfrecord.encode_example({features.IMAGE_KEY: each.numpy(), features.LABEL_KEY: b"none"})
-        for each in pictures
-    ]
-    images, _ = next(iter(_transformed(tf.data.Dataset.from_tensors(ends), transform)))
-    black, white = images.numpy()
-    if np.ptp(images, axis=(1, 2)).any() or not (white > black).all():
-        return Coding()
-    return Coding(black[0, 0], white[0, 0])
 
 
 def _fill(chunks: tf.data.Dataset, coding: Coding, budget: int) -> Examples | None:
@@ -311,7 +303,7 @@ class Feed:
         numbered = tf.data.Dataset.from_generator(self._chunks, output_signature=numbers)
         length = tf.data.INFINITE_CARDINALITY if self._endless else self.steps
         counted = tf.data.experimental.assert_cardinality(length)
-        batches = self._examples.load(numbered, in_chunks=True).apply(counted)
+        batches = self._examples.load(numbered, self._batch_size, in_chunks=True).apply(counted)
         return batches.prefetch(PREFETCHED).with_options(OPTIONS)
 
 
@@ -326,5 +318,5 @@ def batches(examples: Examples, batch_size: int, share: Share = _WHOLE) -> tf.da
     numbered = starts.map(
         lambda start: (start, tf.range(start + number, tf.minimum(start + batch_size, count), of))
     )
-    loaded = examples.load(numbered).map(lambda start, inputs, labels: (inputs, labels))
+    loaded = examples.load(numbered, batch_size).map(lambda start, inputs, labels: (inputs, labels))
     return loaded.prefetch(PREFETCHED).with_options(OPTIONS)

@@ -99,11 +99,6 @@ def fit(
     return Fitted(history, stopping.best_epoch if training.export_epoch == "best" else last)
 
 
-def budget(training: sections.Training) -> int:
-    """Bytes of ``training.cache_budget``."""
-    return int(training.cache_budget * 2**30)
-
-
 def _check(model: keras.Model, training: sections.Training, examples: int) -> None:
     base_examples.check_batch(training.batch_size, examples)
     if _is_scheduled(training) and not hasattr(model.optimizer.learning_rate, "assign"):

@@ -40,7 +40,7 @@ class Executor(base_executor.BaseExecutor):
         train, evaluation = (
             list(map(io_utils.all_files_pattern, uris(split))) for split in ("train", "eval")
         )
-        splits = dataset.splits(train, evaluation, transform, fitting.budget(config.training))
+        splits = dataset.splits(train, evaluation, transform, config.training, "LearningRateScan")
         points = scan(config, vocabulary.class_names(transform), splits)
         best, words = suggestion(points, config.training.monitor)
         [run] = output_dict["model_run"]

@@ -136,11 +136,11 @@ def main(path: str, number: int) -> None:
 
 def _train(this: cluster.Cluster, work: shared_work.Work) -> None:
     with imports.without_collections():
-        from darkroom.components.training import dataset, devices, fitting, stages
+        from darkroom.components.training import dataset, devices, stages
 
     devices.grow_memory()
     job = stages.TrainingJob.unpack(work.facts)
-    splits = dataset.kept(job.examples, fitting.budget(job.config.training))
+    splits = dataset.kept(job.examples, job.config.training.cache_bytes)
     with tempfile.TemporaryDirectory() as nowhere:
         if not this.is_chief:
             job = job.model_copy(update={"run_folder": nowhere})

@@ -15,6 +15,11 @@ from darkroom.components.base.errors import DarkroomError
 _LEVEL_TOLERANCE = 1e-3
 
 
+def free_bytes() -> int:
+    """What is free on the disk of temporary files."""
+    return shutil.disk_usage(tempfile.gettempdir()).free
+
+
 class Rows:
     """Arrays of one shape and type: in memory as far as the budget goes, the rest in a file."""
 
@@ -31,6 +36,11 @@ class Rows:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What ``of_file`` needs beside the file."""
+        return {"shape": self.shape, "dtype": self.dtype.str}
 
     @property
     def held_bytes(self) -> int:
@@ -93,6 +103,14 @@ class Coding:
     def __init__(self, *ends: np.ndarray):
         """Keeps uint8 between ``ends``, black and white, [channels] each; without them float16."""
         self.ends, self.dtype = ends, np.uint8 if ends else np.float16
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What describes it, for a file."""
+        return {"ends": self.ends}
+
+    def parallel_calls(self, batch_size: int) -> None:
+        """How many batches to decode at the same time: there is nothing to gain."""
 
     def encode(self, images: np.ndarray) -> np.ndarray | None:
         """From float32 [count, height, width, channels] to ``dtype``; None if that loses something.

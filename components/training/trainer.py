@@ -14,7 +14,6 @@ from darkroom.components.networks import export
 from darkroom.components.training import (
     aside,
     dataset,
-    fitting,
     multi_worker,
     precision,
     stages,
@@ -38,8 +37,8 @@ def run_fn(fn_args: FnArgs) -> None:
     root, node_folder = settings.outliving(fn_args.model_run_dir)
     examples = os.path.join(root, results.SEARCHES_FOLDER, results.EXAMPLES_FOLDER)
     data = (fn_args.train_files, fn_args.eval_files, transform)
-    place = dataset.place_for(examples, *data)
-    splits = dataset.splits(*data, fitting.budget(config.training), place)
+    place = dataset.place_for(examples, *data, config.training)
+    splits = dataset.splits(*data, config.training, "Trainer", place)
     train = splits[0]
     job = stages.TrainingJob(
         settings=settings,

@@ -1,16 +1,19 @@
 """Training a network that starts from another task's weights, part by part."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from darkroom.components.base import progress, sections
+from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings, TunerSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.networks.architectures import ARCHITECTURES
-from darkroom.components.training import augmentation, dataset, fitting
+from darkroom.components.training import augmentation, dataset
 from darkroom.components.training.model_run import Comparison, History
-from darkroom.components.training.rows import Rows
+from darkroom.components.training.rows import Rows, free_bytes
 
 # Keys that decide nothing but what becomes of a frozen backbone's outputs.
 _OF_CLASSIFIER = ("training.", "model.units", "model.dropout")
@@ -30,9 +33,21 @@ def is_shared(config: TunerSettings) -> bool:
 def frozen_splits(
     backbone: keras.Model, splits: dataset.Splits, config: NetworkSettings, node: str = "Trainer"
 ) -> dataset.Splits:
-    """The backbone's outputs, float32, for both splits; for train, of each augmented copy."""
+    """The backbone's outputs, float32, for both splits; for train, of each augmented copy.
+
+    Raises a DarkroomError where memory's budget and the disk can't hold them.
+    """
     train, validation = splits
-    left = fitting.budget(config.training) - train.inputs.held_bytes - validation.inputs.held_bytes
+    left = config.training.cache_bytes - train.inputs.held_bytes - validation.inputs.held_bytes
+    count, free = config.augmentation.copies * len(train) + len(validation), free_bytes()
+    size = count * math.prod(backbone.output_shape[1:]) * np.dtype(np.float32).itemsize
+    if size > left + free:
+        raise DarkroomError(
+            f"The frozen backbone's outputs for {count:,} images take {size / 2**30:,.1f} GiB, "
+            f"more than training.cache_budget and the {free / 2**30:,.1f} GiB that are free for "
+            "temporary files. Set TMPDIR to a folder on a larger disk, augmentation.copies to "
+            "less, or transfer.mode to none."
+        )
     kept = _outputs(backbone, train, config, left, node, config.augmentation)
     return kept, _outputs(backbone, validation, config, left - kept.inputs.held_bytes, node)
 

@@ -19,7 +19,7 @@ from darkroom.components.base import progress, results
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.settings import NetworkSettings, TunerSettings
 from darkroom.components.networks import models
-from darkroom.components.training import aside, dataset, fitting, precision
+from darkroom.components.training import aside, dataset, precision
 from darkroom.components.training.hand_over import without_notes
 from darkroom.components.tuning import hparams, oracles, remote_trials
 from darkroom.components.tuning.messages import SearchFile
@@ -34,7 +34,7 @@ _BUDGET = {
     *("keep_checkpoints", "carry_over", "carry_epochs"),
 }
 # Keys of the training section that don't change what a trial comes to.
-_NO_MATTER = {"keep_every", "cache_budget", "strategy"}
+_NO_MATTER = {"keep_every", "examples", "cache_budget", "strategy"}
 _SHOWN_CHANGES = 3
 _SECONDS_BETWEEN_TABLES = 1
 
@@ -190,7 +190,7 @@ class Search(keras_tuner.Tuner):
 
     def _metrics(self) -> list[str]:
         """Names of the metrics of the user's model, which only shows them once it measures."""
-        _, validation = dataset.kept(self._examples, fitting.budget(self.config.training))
+        _, validation = dataset.kept(self._examples, self.config.training.cache_bytes)
         model = self._candidate.build(self.oracle.get_space())
         batch = dataset.batches(validation, self.config.training.batch_size).take(1)
         names = model.evaluate(batch, verbose=0, return_dict=True)

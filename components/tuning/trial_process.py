@@ -63,11 +63,11 @@ def _listen(orders: queue.SimpleQueue[Order]) -> None:
 
 def of_search(folder: str, search: SearchFile) -> "Trials":
     """What runs the trials of a search."""
-    from darkroom.components.training import dataset, devices, fitting
+    from darkroom.components.training import dataset, devices
     from darkroom.components.tuning import trial
 
     training = search.settings.training
     devices.split_cpu(training.cpu_replicas)
-    splits = dataset.kept(search.examples, fitting.budget(training))
+    splits = dataset.kept(search.examples, training.cache_bytes)
     candidate = trial.Candidate(search.settings, search.classes, search.policy)
     return trial.Trials(candidate, splits, folder, search.maximize, search.frozen)

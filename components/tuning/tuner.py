@@ -16,7 +16,7 @@ from darkroom.components.base import remote, results
 from darkroom.components.base.component import Artifacts, Properties
 from darkroom.components.base.settings import TunerSettings
 from darkroom.components.networks import parts
-from darkroom.components.training import aside, dataset, fitting, transfer
+from darkroom.components.training import aside, dataset, transfer
 from darkroom.components.training.hand_over import HandOver
 from darkroom.components.transform import vocabulary
 from darkroom.components.tuning.search import Search, Source
@@ -29,14 +29,15 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     config = TunerSettings.unpack(fn_args.custom_config)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     data = (fn_args.train_files, fn_args.eval_files, transform)
-    place = dataset.place_for(os.path.join(fn_args.working_dir, results.EXAMPLES_FOLDER), *data)
+    examples = os.path.join(fn_args.working_dir, results.EXAMPLES_FOLDER)
+    place = dataset.place_for(examples, *data, config.training)
     candidate = Candidate(config, vocabulary.class_names(transform))
-    budget, frozen = fitting.budget(config.training), transfer.is_shared(config)
+    budget, frozen = config.training.cache_bytes, transfer.is_shared(config)
     outputs = os.path.join(fn_args.working_dir, results.OUTPUTS_FOLDER, _named(config, place))
 
     def prepare() -> None:
         if not os.path.exists(place):
-            dataset.keep(dataset.splits(*data, budget), place)
+            dataset.keep(dataset.splits(*data, config.training, "Tuner"), place)
         if frozen and not os.path.exists(outputs):
             model = candidate.build(keras_tuner.HyperParameters())
             backbone, splits = model.get_layer(parts.BACKBONE), dataset.kept(place, budget)

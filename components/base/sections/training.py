@@ -66,8 +66,12 @@ class Training(Section):
     """`weight_decay` of the warm start."""
     seed: int = Field(0, ge=0)
     """Seed of initial weights, dropout, shuffling and augmentation."""
+    examples: Literal["auto", "cached", "streamed"] = "auto"
+    """cached: preprocess all images once, and keep them; streamed: read and preprocess them anew in
+    every pass; auto: streamed where the cache would take more than `cache_budget` and half of the
+    free disk."""
     cache_budget: float = Field(4.0, gt=0)
-    """GiB of memory for preprocessed images; what is more goes into a temporary file."""
+    """GiB of memory for cached images; what is more goes into a temporary file."""
     strategy: Literal["mirrored", "multi_worker"] = "mirrored"
     """mirrored: all devices of this machine; multi_worker: all machines that TF_CONFIG names."""
     cpu_replicas: int = Field(1, ge=1)
@@ -80,6 +84,11 @@ class Training(Section):
     several devices train, it is never compiled."""
     steps_per_execution: int = Field(32, ge=1)
     """Batches that run in one call of the graph: less overhead for small models."""
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of ``cache_budget``."""
+        return int(self.cache_budget * 2**30)
 
 
 class Transfer(Section):
