@@ -6,8 +6,6 @@ The same trainings, validated with Keras's moving averages, with those freed of 
 
 import argparse
 import time
-from collections import defaultdict
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -15,10 +13,9 @@ import keras
 import keras_tuner
 import measure
 import numpy as np
-import tensorflow as tf
+from few_images import few_images
 from sklearn.datasets import load_digits
 
-from darkroom.components.base import features, tfrecord
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import dataset, fitting
@@ -146,8 +143,8 @@ def _digits(count: int) -> dataset.Splits:
 
 def _cifar10(options: argparse.Namespace) -> dataset.Splits:
     folder = options.data / "cifar10"
-    train = _read(folder / "train", per_class=options.per_class)
-    evaluation = _read(folder / "test", most=options.eval)
+    train = few_images(folder / "train", per_class=options.per_class)
+    evaluation = few_images(folder / "test", most=options.eval)
     mean, deviation = train[0].mean((0, 1, 2)), train[0].std((0, 1, 2))
     names = sorted(set(train[1]))
     one, other = (
@@ -155,26 +152,6 @@ def _cifar10(options: argparse.Namespace) -> dataset.Splits:
         for images, labels in (train, evaluation)
     )
     return one, other
-
-
-def _read(
-    folder: Path, per_class: int | None = None, most: int | None = None
-) -> tuple[np.ndarray, list[bytes]]:
-    """The first images of a set, or the first of each of its classes, and their labels."""
-    images, labels, counts = [], [], defaultdict[bytes, int](int)
-    for path in sorted(folder.iterdir()):
-        for record in tfrecord.read(path):
-            example = tf.train.Example.FromString(record).features.feature
-            label = example[features.LABEL_KEY].bytes_list.value[0]
-            counts[label] += 1
-            if per_class is not None and counts[label] > per_class:
-                continue
-            encoded = example[features.IMAGE_KEY].bytes_list.value[0]
-            images.append(tf.io.decode_image(encoded).numpy())
-            labels.append(label)
-            if len(images) == most:
-                return np.stack(images), labels
-    return np.stack(images), labels
 
 
 def _examples(images: np.ndarray, labels: np.ndarray) -> dataset.Examples:

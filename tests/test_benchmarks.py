@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY, python
 
 FOLDER = REPOSITORY / "benchmarks"
 # All others of the folder measure something; processes/ has what they run.
-TOOLS = {"all", "measure", "provenance", "stand_ins", "tables", "turns"}
+TOOLS = {"all", "few_images", "measure", "provenance", "stand_ins", "tables", "turns"}
 SCRIPTS = sorted({path.stem for path in FOLDER.glob("*.py")} - TOOLS)
 
 

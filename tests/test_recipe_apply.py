@@ -1,14 +1,18 @@
 import io
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
 from darkroom.components.base import tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.ingest import digits
 from darkroom.pipeline.recipe.apply import applied
+from tests.conftest import darkroom
 
 
 def configured(folder: Path, **sections: object) -> Config:
@@ -56,3 +60,38 @@ def jpeg(height: int, width: int) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (width, height), "teal").save(file, "JPEG")
     return file.getvalue()
+
+
+@pytest.mark.slow
+def test_photographs_become_a_model_in_the_minutes(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 40), ("eval", 12)):
+        records = []
+        for name in ("china", "flower"):
+            photo = load_sample_image(f"{name}.jpg")
+            for _ in range(count):
+                top, left = draw.integers(0, (300, 500))
+                file = io.BytesIO()
+                Image.fromarray(photo[top : top + 96, left : left + 96]).save(file, "JPEG")
+                values = {"image/encoded": file.getvalue(), "image/class/text": name.encode()}
+                records.append(tfrecord.encode_example(values))
+        (tmp_path / "data" / split).mkdir(parents=True)
+        tfrecord.write(tmp_path / "data" / split / "part", records)
+    (tmp_path / "photos.yaml").write_text("name: photos\ndata: {path: data}\n")
+    result = darkroom(
+        "run", "--config", "photos.yaml", "--minutes", "30", "--set", "training.epochs=5",
+        "--set", "transfer.group_epochs=1", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout
+    assert "recipe  80 images of 2 classes, 96×96" in result.stdout
+    assert "30 minutes, images of 96×96" in result.stdout
+    assert "training.epochs=" not in result.stdout  # which is set
+    status = json.loads(
+        darkroom("status", "--config", "photos.yaml", "--json", cwd=tmp_path).stdout
+    )
+    assert status["blessed"]
+    assert status["metrics"]["accuracy"] > 0.9
+    [report] = (tmp_path / "runs" / "photos").glob("artifacts/Report/report/*/report.json")
+    config = json.loads(report.read_text(encoding="utf-8"))["config"]
+    assert config["training"]["minutes"] == 30
+    assert config["chosen"]["model.name"] == config["model"]["name"] == "EfficientNetLite0"

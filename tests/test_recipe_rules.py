@@ -70,6 +70,9 @@ def test_what_is_set_stays() -> None:
     assert "training.batch_size" not in chosen
     assert "training.label_smoothing" not in chosen
     assert "model.name" in chosen
+    tuned = values(PHOTOS, model={"dropout": 0.5}, transfer={"group_epochs": 3})
+    assert tuned["model.name"] == chosen["model.name"]
+    assert not {"model.dropout", "transfer.group_epochs"} & tuned.keys()
     own = values(PHOTOS, model={"filters": [8]})
     assert not any(key.startswith(("model.", "transfer.", "augmentation.")) for key in own)
     searched = values(PHOTOS, tuner={"space": {"model.dropout": {"min": 0.1, "max": 0.4}}})

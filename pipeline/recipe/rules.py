@@ -36,14 +36,19 @@ _LEAST_PASSES, _MOST_PASSES = 5, 40
 _BATCH = 32
 # From this ratio of the most frequent class to the rarest, classes are weighed.
 _IMBALANCE = 3.0
-# Keys that say that the network is the user's own matter.
-_NETWORK = ("model.", "transfer.")
+# Keys that go with any network; another one of `model` says that the network is the user's choice.
+_OF_ANY_NETWORK = {
+    *("model.units", "model.dropout", "model.activation", "model.initializer", "model.head"),
+    *("model.pooling", "model.image_size"),
+}
 
 
 def chosen(config: Config, facts: Facts, machine: Machine) -> list[Choice]:
     """What the recipe sets of the keys that the user doesn't, by reason."""
     theirs = set_keys(config)
-    is_theirs = any(key.startswith(_NETWORK) for key in theirs)
+    is_theirs = "transfer.mode" in theirs or any(
+        key.startswith("model.") and key not in _OF_ANY_NETWORK for key in theirs
+    )
     choices = [*_training(config, facts)]
     if is_theirs:
         choices += _own(facts)
