@@ -1,6 +1,7 @@
 """The devices that a model is trained on."""
 
 import contextlib
+import functools
 from pathlib import Path
 
 import psutil
@@ -61,5 +62,11 @@ def strategy(training: sections.Training) -> tf.distribute.MirroredStrategy:
     if not count:
         kind, count = "CPU", training.cpu_replicas
         split_cpu(count)
+    return _mirrored(kind, count)
+
+
+@functools.cache
+def _mirrored(kind: str, count: int) -> tf.distribute.MirroredStrategy:
+    """One for all of a process's trainings: another would begin to number collectives anew."""
     # Named one by one, or the strategy would take those of all machines in TF_CONFIG.
     return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(count)])
