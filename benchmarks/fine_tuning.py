@@ -23,13 +23,13 @@ from darkroom.components.training.rows import Coding, Rows
 from darkroom.pipeline.config import load
 from darkroom.pipeline.node_settings import NodeSettings
 
-_CLASSES = 10
+_CLASSES, _BATCH = 10, 32
 _NETWORK = (
     "model.name=EfficientNetLite0", "model.weights=imagenet", "model.units=[]",
     "model.dropout=0.2", "preprocessing.normalization=rescale",
 )  # fmt: skip
 _TRAINING = (
-    "training.batch_size=32", "training.schedule=cosine", "training.warmup_epochs=1",
+    f"training.batch_size={_BATCH}", "training.schedule=one_cycle",
     "training.label_smoothing=0.1", "training.average_epochs=0.5", "training.export_epoch=last",
     "augmentation.flip=horizontal", "augmentation.crop=0.6",
 )  # fmt: skip
@@ -42,8 +42,8 @@ def main() -> None:
     parser.add_size("--per-class", 100, 4, "images to train on")
     parser.add_size("--test", 1000, 20, "images to test on")
     parser.add_size("--side", 128, 32, "pixels of their height and width")
-    parser.add_size("--classifier-epochs", 20, 1, "of the classifier alone, of all sides")
-    parser.add_size("--epochs", 6, 2, "passes over the images after that")
+    parser.add_size("--classifier-epochs", 10, 1, "of two passes, of the classifier alone")
+    parser.add_size("--epochs", 2, 1, "of two passes, after that")
     options = parser.parse_args()
     splits = _splits(options)
     groups = {f"groups: {count}": (f"transfer.groups={count}",) for count in (1, 2, 5)}
@@ -69,8 +69,9 @@ def _row(
         [
             *_NETWORK, *_TRAINING, *overrides,
             f"preprocessing.height={options.side}", f"preprocessing.width={options.side}",
-            f"training.epochs={options.classifier_epochs + 1}",
-            f"transfer.group_epochs={epochs + 1}", "transfer.group_learning_rate=5e-4",
+            f"training.epochs={options.classifier_epochs}", f"transfer.group_epochs={epochs}",
+            f"training.steps_per_epoch={2 * _CLASSES * options.per_class // _BATCH}",
+            "transfer.group_learning_rate=5e-4",
         ],
     )  # fmt: skip
     settings = NodeSettings(config).of("Trainer")

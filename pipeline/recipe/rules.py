@@ -29,7 +29,7 @@ _AROUND = 2.0
 _SMALL, _MANY = 64, 20_000
 # Images of 128 by 128 a second that train the upper groups of EfficientNetLite0, on two cores.
 _PACE, _PACE_AT = 60.0, 128
-_GPU_PACE = 20.0  # times as quick
+_GPU_PACE = 20.0  # times as quick: a guess, no GPU was at hand; the Trainer goes by its clock
 _LITE2 = 2.0  # times the work of Lite0
 # Passes over the images that fine-tuning needs, and after which it gains nothing more.
 _LEAST_PASSES, _MOST_PASSES = 5, 40
@@ -112,22 +112,19 @@ def _pretrained(config: Config, facts: Facts, machine: Machine) -> Iterator[Choi
     seconds = max(30.0, ((config.training.minutes or _MINUTES) - _AROUND) * 60)
     pace = _PACE * (machine.cores / 2 if machine.gpus == 0 else _GPU_PACE * machine.gpus)
     side = max(facts.height, facts.width)
-    best = ("EfficientNetLite0", _PACE_AT)
-    for name, size in _sizes(side):
-        work = (size / _PACE_AT) ** 2 * (_LITE2 if name.endswith("2") else 1.0)
-        if seconds * pace / work >= _LEAST_PASSES * facts.images:
-            best = name, size
-    name, size = best
-    work = (size / _PACE_AT) ** 2 * (_LITE2 if name.endswith("2") else 1.0)
-    passes = _rounded(seconds * pace / work / facts.images, 2, _MOST_PASSES)
+    best = _sizes(side)[0]
+    for candidate in _sizes(side):
+        if seconds * pace / candidate.work >= _LEAST_PASSES * facts.images:
+            best = candidate
+    passes = _rounded(seconds * pace / best.work / facts.images, 2, _MOST_PASSES)
     yield Choice(
         f"{_minutes(config)}, images of {facts.height}×{facts.width}: the largest network and size "
         f"that see each image {_LEAST_PASSES} times",
         {
-            "model.name": name,
+            "model.name": best.name,
             "model.weights": "imagenet",
-            "preprocessing.height": size,
-            "preprocessing.width": size,
+            "preprocessing.height": best.size,
+            "preprocessing.width": best.size,
             "preprocessing.channels": 3,
             "preprocessing.normalization": "rescale",
         },
@@ -155,11 +152,22 @@ def _pretrained(config: Config, facts: Facts, machine: Machine) -> Iterator[Choi
     )
 
 
-def _sizes(side: int) -> list[tuple[str, int]]:
+class _Network(NamedTuple):
+    name: str
+    size: int  # height and width of its images, pixels
+    times: float = 1.0  # the work of EfficientNetLite0
+
+    @property
+    def work(self) -> float:
+        """For an image, in times that of EfficientNetLite0 at ``_PACE_AT``."""
+        return self.times * (self.size / _PACE_AT) ** 2
+
+
+def _sizes(side: int) -> list[_Network]:
     """Networks and sizes, from the quickest; to enlarge small images helps up to a point."""
     most = max(160, side) if side > _SMALL else 160
-    sizes = [("EfficientNetLite0", size) for size in (128, 160, 192, 224) if size <= most]
-    return [*sizes, ("EfficientNetLite2", 224)] if most >= 224 else sizes
+    sizes = [_Network("EfficientNetLite0", size) for size in (128, 160, 192, 224) if size <= most]
+    return [*sizes, _Network("EfficientNetLite2", 224, _LITE2)] if most >= 224 else sizes
 
 
 def _scratch(config: Config, facts: Facts, machine: Machine) -> Iterator[Choice]:
