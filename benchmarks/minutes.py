@@ -51,13 +51,12 @@ def main() -> None:
 
 
 def _sides(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    none = {"training": {"recipe": "none", "epochs": 20}}
     auto: dict[str, Any] = {}
-    if options.smoke:  # a network that trains in seconds
+    if options.smoke:  # networks that train in seconds, on fewer images than a batch has
         auto = {"training": {"epochs": 1}, "model": {"filters": [4]}}
-    return [
-        ("recipe: none", {"training": {"recipe": "none", "epochs": 20}}),
-        ("recipe: auto", auto),
-    ]
+        none = {**auto, "training": {"recipe": "none", "epochs": 1, "batch_size": 8}}
+    return [("recipe: none", none), ("recipe: auto", auto)]
 
 
 def _few(source: Path, target: Path, per_class: int, options: argparse.Namespace) -> None:
