@@ -20,9 +20,9 @@ from tests.conftest import PATIENCE, SMALL_CONFIG, Project, command, environment
 pytestmark = pytest.mark.slow
 
 HYPERBAND = (
-    SMALL_CONFIG.replace("max_trials: 2", "algorithm: hyperband")
+    SMALL_CONFIG.replace("epochs: 4", "epochs: 6")
+    .replace("max_trials: 2", "algorithm: hyperband")
     .replace("epochs: 1", "epochs: 4")
-    .replace("epochs: 4", "epochs: 6")
     .replace("  space:", "  carry_over: checkpoint\n  keep_checkpoints: 2\n  space:")
 )
 
