@@ -1,19 +1,13 @@
-import io
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
 
 from darkroom.components.base import tfrecord
 from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.ingest import digits
 from darkroom.pipeline.recipe import facts
-
-
-def png(height: int, width: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (width, height), "teal").save(file, "PNG")
-    return file.getvalue()
+from tests.conftest import encoded
 
 
 def config(folder: Path, **data: object) -> Config:
@@ -35,7 +29,7 @@ def written(folder: Path, count: int, **features: bytes) -> None:
     records = (
         tfrecord.encode_example(
             {
-                "image/encoded": png(20, 30),
+                "image/encoded": encoded(np.zeros((20, 30, 3), np.uint8)),
                 "image/class/text": b"abc"[n % 3 : n % 3 + 1],
                 **features,
             }
@@ -74,6 +68,26 @@ def test_what_cannot_be_used_is_left_to_the_nodes(tmp_path: Path) -> None:
     (tmp_path / "train" / "broken").write_bytes(b"no records")
     seen = facts.of(config(tmp_path))
     assert seen.images == 9
+
+
+def test_one_broken_example_leaves_the_others(tmp_path: Path) -> None:
+    written(tmp_path, 30)
+    file = tmp_path / "train" / "part"
+    first, *others = tfrecord.read(file)
+    tfrecord.write(file, [first, b"\xff no example", *others])
+    assert facts.of(config(tmp_path)).images == 27
+
+
+def test_pixels_without_a_shape_leave_the_others(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    pixels = {"image/encoded": bytes(6 * 4), "image/class/text": b"a"}
+    shape = {"height": 6, "width": 4}
+    records = map(tfrecord.encode_example, [pixels, *[{**pixels, **shape}] * 19])
+    tfrecord.write(tmp_path / "train" / "part", records)
+    of_pixels = config(tmp_path, form="uint8", shape_keys=["height", "width"])
+    seen = facts.of(of_pixels)
+    assert (seen.images, seen.held_out) == (18, 2)
+    assert (seen.height, seen.width, seen.grey) == (6, 4, True)
 
 
 def test_this_machine() -> None:

@@ -1,12 +1,18 @@
-"""What kind of image some bytes are, by their header: nothing is decoded. Light to import."""
+"""What kind of image some bytes are, by their header: nothing is decoded. Light to import.
+
+Of pixels without a header the configuration or the example says it.
+"""
 
 import io
 import threading
 import warnings
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from PIL import ExifTags, Image
 
+from darkroom.components.base.sections import Records
+from darkroom.components.base.tfrecord import NO_FEATURE, Feature
 from darkroom.serving.codecs import image_header
 
 # What TensorFlow's decode_image reads, and with it the transform graph.
@@ -40,6 +46,21 @@ def read_header(encoded: bytes) -> Header:
     # Pillow opens a JPEG with several pictures in it, as some phones write, as MPO.
     name = "JPEG" if name == "MPO" else name
     return Header(name, height, width, channels, image_header.bit_depth(encoded))
+
+
+def stated_shape(values: Mapping[str, Feature], data: Records) -> list[int]:
+    """Height, width and channels of an example's pixels, as configured or as its features say.
+
+    Raises an ImageError where that is no image's.
+    """
+    shape = data.shape
+    if shape is None:
+        shape = [int(n) for key in data.shape_keys for n in values.get(key, NO_FEATURE).values]
+    if len(shape) == 2:
+        shape = [*shape, 1]
+    if len(shape) != 3 or min(shape) < 1 or shape[2] > 4:
+        raise ImageError(f"shape {shape}, expected height, width and 1 to 4 channels")
+    return list(shape)
 
 
 def open_image(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:

