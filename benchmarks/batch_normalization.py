@@ -9,11 +9,11 @@ import time
 from statistics import median
 from typing import NamedTuple
 
+import few_images
 import keras
 import keras_tuner
 import measure
 import numpy as np
-from few_images import few_images
 from sklearn.datasets import load_digits
 
 from darkroom.components.base.settings import TrainerSettings
@@ -143,13 +143,10 @@ def _digits(count: int) -> dataset.Splits:
 
 def _cifar10(options: argparse.Namespace) -> dataset.Splits:
     folder = options.data / "cifar10"
-    train = few_images(folder / "train", per_class=options.per_class)
-    evaluation = few_images(folder / "test", most=options.eval)
+    train, evaluation = few_images.labelled(folder, options.per_class, options.eval)
     mean, deviation = train[0].mean((0, 1, 2)), train[0].std((0, 1, 2))
-    names = sorted(set(train[1]))
     one, other = (
-        _examples((images - mean) / deviation, np.array([names.index(label) for label in labels]))
-        for images, labels in (train, evaluation)
+        _examples((images - mean) / deviation, labels) for images, labels in (train, evaluation)
     )
     return one, other
 

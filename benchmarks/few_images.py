@@ -1,29 +1,59 @@
-"""The first images of a set, of all classes or of each, decoded."""
+"""The first images of a set, of all classes or of each."""
 
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from darkroom.components.base import features, tfrecord
 
+Labelled = tuple[np.ndarray, np.ndarray]  # decoded images uint8, and numbers of their classes
 
-def few_images(
+
+class Record(NamedTuple):
+    """A serialised example."""
+
+    data: bytes
+    label: Any
+    number: int  # among those of its class, from 1
+
+
+def records(
     folder: Path, per_class: int | None = None, most: int | None = None
-) -> tuple[np.ndarray, list[bytes]]:
-    """The first images of a folder of TFRecords, or the first of each class, and their labels."""
-    images, labels, counts = [], [], defaultdict[bytes, int](int)
+) -> Iterator[Record]:
+    """The first records of a folder's files, or the first of each class."""
+    counts: Counter[Any] = Counter()
+    given = 0
     for path in sorted(folder.iterdir()):
-        for record in tfrecord.read(path):
-            example = tf.train.Example.FromString(record).features.feature
-            label = example[features.LABEL_KEY].bytes_list.value[0]
+        for data in tfrecord.read(path):
+            if given == most:
+                return
+            [label] = tfrecord.decode_example(data)[features.LABEL_KEY].values
             counts[label] += 1
-            if per_class is not None and counts[label] > per_class:
-                continue
-            encoded = example[features.IMAGE_KEY].bytes_list.value[0]
-            images.append(tf.io.decode_image(encoded).numpy())
-            labels.append(label)
-            if len(images) == most:
-                return np.stack(images), labels
-    return np.stack(images), labels
+            if per_class is None or counts[label] <= per_class:
+                given += 1
+                yield Record(data, label, counts[label])
+
+
+def labelled(folder: Path, per_class: int, most: int) -> tuple[Labelled, Labelled]:
+    """The first images of each class below ``train``, and the first ones below ``test``."""
+    train = list(records(folder / "train", per_class=per_class))
+    test = list(records(folder / "test", most=most))
+    names = sorted({record.label for record in train})
+    one, other = (
+        (
+            np.stack([_decoded(record) for record in split]),
+            np.array([names.index(record.label) for record in split]),
+        )
+        for split in (train, test)
+    )
+    return one, other
+
+
+def _decoded(record: Record) -> np.ndarray:
+    [encoded] = tfrecord.decode_example(record.data)[features.IMAGE_KEY].values
+    image: np.ndarray = tf.io.decode_image(encoded).numpy()
+    return image

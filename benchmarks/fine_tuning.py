@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
+import few_images
 import keras
 import measure
 import numpy as np
 import tensorflow as tf
-from few_images import few_images
 
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import parts
@@ -114,14 +114,8 @@ def _live_batch_normalization() -> Iterator[None]:
 
 def _splits(options: argparse.Namespace) -> dataset.Splits:
     folder = options.data / "cifar10"
-    train = few_images(folder / "train", per_class=options.per_class)
-    test = few_images(folder / "test", most=options.test)
-    names = sorted(set(train[1]))
-    one, other = (
-        _examples(images, np.array([names.index(label) for label in labels]), options.side)
-        for images, labels in (train, test)
-    )
-    return one, other
+    train, test = few_images.labelled(folder, options.per_class, options.test)
+    return _examples(*train, options.side), _examples(*test, options.side)
 
 
 def _examples(images: np.ndarray, labels: np.ndarray, side: int) -> dataset.Examples:

@@ -6,14 +6,14 @@ no node has seen.
 
 import argparse
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import few_images
 import measure
 import yaml
 
-from darkroom.components.base import features, tfrecord
+from darkroom.components.base import tfrecord
 
 # A model is pushed however good it is, as it is the one that is measured.
 _GATE = {"min_accuracy": 0.0, "min_class_recall": 0.0}
@@ -61,18 +61,10 @@ def _sides(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
 
 def _few(source: Path, target: Path, per_class: int, options: argparse.Namespace) -> None:
     """CIFAR-10's first images of each class, a tenth of them for eval, and of its test set."""
-    counts: Counter[Any] = Counter()
-    kept: dict[str, list[bytes]] = {"train": [], "eval": [], "test": []}
-    for split in ("train", "test"):
-        for file in sorted((source / split).iterdir()):
-            for record in tfrecord.read(file):
-                if split == "test":
-                    kept["test"] += [record] if len(kept["test"]) < options.test else []
-                    continue
-                [label] = tfrecord.decode_example(record)[features.LABEL_KEY].values
-                counts[label] += 1
-                if counts[label] <= per_class:
-                    kept["eval" if counts[label] <= per_class // 10 + 1 else "train"].append(record)
+    test = few_images.records(source / "test", most=options.test)
+    kept: dict[str, list[bytes]] = {"train": [], "eval": [], "test": [each.data for each in test]}
+    for each in few_images.records(source / "train", per_class=per_class):
+        kept["eval" if each.number <= per_class // 10 + 1 else "train"].append(each.data)
     for split, records in kept.items():
         (target / split).mkdir(parents=True)
         tfrecord.write(target / split / "images.tfrecord", records)

@@ -4,14 +4,14 @@ Both sides are whole runs of the pipeline with the same network, augmentation an
 """
 
 import argparse
-from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import few_images
 import measure
 
-from darkroom.components.base import features, tfrecord
+from darkroom.components.base import tfrecord
 
 # The groups of the distinct plan take epochs from the classifier's, so that all sides have as many.
 _GROUPS = 3
@@ -56,18 +56,13 @@ def main() -> None:
 
 def _few(source: Path, target: Path, options: argparse.Namespace) -> None:
     """MNIST's first images of each class, and of its test set."""
-    for split in ("train", "test"):
-        counts: Counter[Any] = Counter()
-        kept = []
-        for file in sorted((source / split).iterdir()):
-            for record in tfrecord.read(file):
-                [label] = tfrecord.decode_example(record)[features.LABEL_KEY][1]
-                counts[label] += 1
-                few = counts[label] <= options.per_class
-                if few if split == "train" else len(kept) < options.eval:
-                    kept.append(record)
+    kept = {
+        "train": few_images.records(source / "train", per_class=options.per_class),
+        "test": few_images.records(source / "test", most=options.eval),
+    }
+    for split, records in kept.items():
         (target / split).mkdir(parents=True)
-        tfrecord.write(target / split / "images.tfrecord", kept)
+        tfrecord.write(target / split / "images.tfrecord", (record.data for record in records))
 
 
 def _row(side: str, more: list[str], folder: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -1,10 +1,8 @@
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from darkroom.components.base import tfrecord
@@ -12,7 +10,7 @@ from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.ingest import digits
 from darkroom.pipeline.recipe.apply import applied
-from tests.conftest import darkroom
+from tests.conftest import darkroom, encoded
 
 
 def configured(folder: Path, **sections: object) -> Config:
@@ -47,19 +45,14 @@ def test_images_elsewhere(tmp_path: Path) -> None:
 
 
 def test_a_contradiction_names_both(tmp_path: Path) -> None:
-    photo = tfrecord.encode_example({"image/encoded": jpeg(80, 60), "image/class/text": b"a"})
+    photo = encoded(np.zeros((80, 60, 3), np.uint8), "JPEG")
+    example = tfrecord.encode_example({"image/encoded": photo, "image/class/text": b"a"})
     for split in ("train", "eval"):
         (tmp_path / split).mkdir()
-        tfrecord.write(tmp_path / split / "part", [photo] * 8)
+        tfrecord.write(tmp_path / split / "part", [example] * 8)
     config = configured(tmp_path, preprocessing={"height": 24})
     with pytest.raises(DarkroomError, match=r"recipe is auto.*at least 32×32 pixels, found 24×"):
         applied(config, lambda _: None)
-
-
-def jpeg(height: int, width: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (width, height), "teal").save(file, "JPEG")
-    return file.getvalue()
 
 
 @pytest.mark.slow
@@ -71,9 +64,8 @@ def test_photographs_become_a_model_in_the_minutes(tmp_path: Path) -> None:
             photo = load_sample_image(f"{name}.jpg")
             for _ in range(count):
                 top, left = draw.integers(0, (300, 500))
-                file = io.BytesIO()
-                Image.fromarray(photo[top : top + 96, left : left + 96]).save(file, "JPEG")
-                values = {"image/encoded": file.getvalue(), "image/class/text": name.encode()}
+                patch = encoded(photo[top : top + 96, left : left + 96], "JPEG")
+                values = {"image/encoded": patch, "image/class/text": name.encode()}
                 records.append(tfrecord.encode_example(values))
         (tmp_path / "data" / split).mkdir(parents=True)
         tfrecord.write(tmp_path / "data" / split / "part", records)

@@ -5,11 +5,10 @@ import time
 # The nodes after Trainer take about so many times as long as loading TFX does: Evaluator,
 # ServingValidator and Report by themselves, beside what each image takes.
 _TIMES_LOADING = 4.0
-# Of a node that runs alone, and can't tell how long the others take, as on a cluster.
-_ALONE = 0.0
 
+# A node that runs alone, as on a cluster, can't tell how long the others take.
 _began: float | None = None
-_loading = _ALONE
+_loading = 0.0
 
 
 def begin() -> None:
@@ -26,7 +25,7 @@ def loaded(seconds: float) -> None:
 
 def passed() -> float:
     """Seconds since the run began; 0 where this process runs a single node."""
-    return _ALONE if _began is None else time.monotonic() - _began
+    return 0.0 if _began is None else time.monotonic() - _began
 
 
 def to_come() -> float:

@@ -29,7 +29,6 @@ from darkroom.components.networks.architectures import ARCHITECTURES
 
 # Input values: 20 batches of 64 CIFAR-10 images, one of 32 images of 224 by 224.
 _VALUES_PER_EXECUTION = 2**22
-_ALIKE: Mapping[str, float] = {}  # all variables have the same learning rate
 _OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
     "adagrad": keras.optimizers.Adagrad,
@@ -277,7 +276,7 @@ def dense(config: NetworkSettings, num_classes: int) -> keras.Model:
 
 
 def compiled(
-    model: keras.Model, config: NetworkSettings, rates: Mapping[str, float] = _ALIKE
+    model: keras.Model, config: NetworkSettings, rates: Mapping[str, float] | None = None
 ) -> keras.Model:
     """The model with the configured optimizer, cross-entropy from logits, and accuracy.
 

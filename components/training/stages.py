@@ -24,7 +24,6 @@ from darkroom.components.training import (
     transfer,
 )
 from darkroom.components.training.callbacks import Curves, Diagnose, ReportEpochs
-from darkroom.components.training.clock import Clock
 from darkroom.components.training.distribution import replicas
 from darkroom.components.training.distribution.cluster import Cluster
 from darkroom.components.training.hand_over import HandOver
@@ -108,7 +107,7 @@ class Training:
         self.model = self._built(self._config)
         self._clock, self._forward = self._timed()
 
-    def _timed(self) -> tuple[Clock | None, float]:
+    def _timed(self) -> tuple[clock.Clock | None, float]:
         """The clock of the whole training, and the seconds that an image takes in the network."""
         training = self._config.training
         if training.minutes is None:
@@ -203,8 +202,7 @@ class Training:
                 if frozen:
                     model = transfer.classifier(self.model.get_layer(parts.CLASSIFIER), config)
                 else:
-                    rates = transfer.rates(self.model, config) if stage.unfrozen else {}
-                    models.compiled(self.model, config, rates)
+                    models.compiled(self.model, config, transfer.rates(self.model, config))
         curves.before = before = earlier.epochs
         part = self._clock and self._clock.part(share)
         diagnose = aside.module("training.diagnosis").diagnose

@@ -25,9 +25,8 @@ def is_shared(config: TunerSettings) -> bool:
     of_classifier: tuple[str, ...] = _OF_CLASSIFIER
     if config.model.backbone_fn is not None or config.model.name in ARCHITECTURES:
         of_classifier += _OF_CLASSIFIER_ALONE
-    searched = [*config.tuner.space, *(key for trial in config.tuner.trials for key in trial)]
     frozen = config.transfer.mode != "none"
-    return frozen and all(key.startswith(of_classifier) for key in searched)
+    return frozen and all(key.startswith(of_classifier) for key in config.tuner.searched)
 
 
 def frozen_splits(

@@ -33,12 +33,6 @@ def applied(config: Config, say: Callable[[str], None]) -> Config:
     classes = f"{seen.images:,} images of {len(seen.classes)} classes"
     say(f"recipe  {classes}, {seen.height}×{seen.width}; {machine.cores} cores, {gpus}")
     for choice in choices:
-        say(f"  {choice.why}: {_named(choice.values)}")
+        named = ", ".join(f"{key}={value}" for key, value in choice.values.items())
+        say(f"  {choice.why}: {named}")
     return chosen
-
-
-def _named(values: dict[str, rules.Value]) -> str:
-    return ", ".join(
-        f"{key}={value}".lower() if isinstance(value, bool) else f"{key}={value}"
-        for key, value in values.items()
-    )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.recipe.facts import Facts, Machine
 
-Value = bool | int | float | str | list[int] | list[list[int]] | None
+Value = int | float | str | list[int] | list[list[int]]
 
 
 class Choice(NamedTuple):
@@ -45,26 +45,26 @@ _OF_ANY_NETWORK = {
 
 def chosen(config: Config, facts: Facts, machine: Machine) -> list[Choice]:
     """What the recipe sets of the keys that the user doesn't, by reason."""
-    theirs = set_keys(config)
+    theirs = _set_keys(config)
     is_theirs = "transfer.mode" in theirs or any(
         key.startswith("model.") and key not in _OF_ANY_NETWORK for key in theirs
     )
-    choices = [*_training(config, facts)]
+    choices = [*_training(facts)]
     if is_theirs:
         choices += _own(facts)
     elif machine.pretrained and _takes_photographs(config) and not _is_simple(facts):
         choices += _pretrained(config, facts, machine)
     else:
-        choices += _scratch(config, facts, machine)
-    searched = {*config.tuner.space, *(k for trial in config.tuner.trials for k in trial)}
+        choices += _scratch(facts, machine)
+    decided = theirs | config.tuner.searched
     left = (
-        Choice(why, {k: v for k, v in values.items() if k not in theirs | searched})
+        Choice(why, {k: v for k, v in values.items() if k not in decided})
         for why, values in choices
     )
     return [choice for choice in left if choice.values]
 
 
-def set_keys(config: Config) -> set[str]:
+def _set_keys(config: Config) -> set[str]:
     """The dotted keys of the sections that the configuration's file or command line sets."""
     sections = ("preprocessing", "model", "augmentation", "training", "transfer")
     return {f"{name}.{key}" for name in sections for key in getattr(config, name).model_fields_set}
@@ -83,7 +83,7 @@ def _is_simple(facts: Facts) -> bool:
     return small and (facts.grey or facts.images >= _MANY)
 
 
-def _training(config: Config, facts: Facts) -> Iterator[Choice]:
+def _training(facts: Facts) -> Iterator[Choice]:
     batch = _BATCH if facts.images < _MANY else 2 * _BATCH
     while batch > 1 and batch * 4 > facts.images:
         batch //= 2
@@ -170,23 +170,22 @@ def _sizes(side: int) -> list[_Network]:
     return [*sizes, _Network("EfficientNetLite2", 224, _LITE2)] if most >= 224 else sizes
 
 
-def _scratch(config: Config, facts: Facts, machine: Machine) -> Iterator[Choice]:
+def _scratch(facts: Facts, machine: Machine) -> Iterator[Choice]:
     why = "the preprocessing that is set is no pretrained network's"
     if _is_simple(facts):
         why = "small images"
     elif not machine.pretrained:
         why = "darkroom-tfx[pretrained] isn't installed"
     side = min(_SMALL, max(facts.height, facts.width))
-    ratio = facts.width / facts.height
-    height, width = (side, round(side * ratio)) if ratio < 1 else (round(side / ratio), side)
+    scale = side / max(facts.height, facts.width)
     blocks = [[32, 32], [64, 64]] if facts.grey else [[64, 64], [128, 128]]
     if side >= 48:
         blocks = [*blocks, [2 * blocks[-1][0]] * 2]
     yield Choice(
         f"{why}: a network from random weights",
         {
-            "preprocessing.height": max(height, 4),
-            "preprocessing.width": max(width, 4),
+            "preprocessing.height": max(round(scale * facts.height), 4),
+            "preprocessing.width": max(round(scale * facts.width), 4),
             "preprocessing.channels": 1 if facts.grey else 3,
             "model.filters": blocks,
             "model.dropout": 0.4,

@@ -1,7 +1,6 @@
 """Checks before anything heavy is imported: is the data there, and can it be read?"""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from darkroom.components.base import remote, tfrecord, user_code
@@ -126,21 +125,20 @@ def _check_split(config: Config, split: str, pattern: str) -> int:
         )
     if in_bucket:  # of the first file only, as each is a request
         first = next(iter(files))
-        if not _check_first_record(config, first, data_files.records(config, first)):
+        if not _check_first_record(config, first):
             raise DarkroomError(f"The {split} split: {first} has no records.")
         return sum(files.values())
     # A broken file is read up to the break; one without a whole record has nothing to give.
-    have_records = [
-        _check_first_record(config, path, data_files.records(config, path)) for path in files
-    ]
+    have_records = [_check_first_record(config, path) for path in files]
     if not any(have_records):
         raise DarkroomError(f"The {split} split is empty: {base}/{pattern} has no records.")
     return sum(files.values())
 
 
-def _check_first_record(config: Config, file: str, contents: Iterator[bytes]) -> bool:
+def _check_first_record(config: Config, file: str) -> bool:
     try:
-        kinds = {key: kind for key, (kind, _) in tfrecord.decode_example(next(contents)).items()}
+        first = tfrecord.decode_example(next(data_files.records(config, file)))
+        kinds = {key: kind for key, (kind, _) in first.items()}
     except (tfrecord.BrokenFile, StopIteration):
         return False
     except ValueError:

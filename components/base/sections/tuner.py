@@ -85,3 +85,8 @@ class Tuner(Section):
     """What Trainer gets; values: it trains anew; checkpoint: it goes on with the best trial's."""
     carry_epochs: bool = False
     """Train as many epochs as were best for the best trial, instead of `training.epochs`."""
+
+    @property
+    def searched(self) -> set[str]:
+        """The keys of which trials have values of their own."""
+        return {*self.space, *(key for trial in self.trials for key in trial)}
