@@ -1,5 +1,6 @@
 """What a SavedModel is: its signatures, parameters, classes, and how it was trained."""
 
+import json
 import math
 import os
 import re
@@ -7,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from darkroom.serving import imports, signatures
-from darkroom.serving.predictor import PredictionError, read_json
+from darkroom.serving import imports
+from darkroom.serving.contract import Contract
+from darkroom.serving.predictor import PredictionError
 
 if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
@@ -82,7 +84,6 @@ def describe(folder: Path) -> Description:
     except (DecodeError, StopIteration, tf.errors.OpError) as error:
         message = f"{folder} is not a SavedModel that can be served: {error}."
         raise PredictionError(message) from error
-    contract = read_json(folder / signatures.CONTRACT_PATH)
     return Description(
         str(folder),
         [
@@ -91,9 +92,18 @@ def describe(folder: Path) -> Description:
             if not name.startswith("__")
         ],
         sum(math.prod(shape) for name, shape in variables if _is_of_network(name)),
-        sorted(contract.get("classes", [])),
-        read_json(folder / FACTS_PATH),
+        sorted(Contract.read(folder).classes),
+        read_facts(folder),
     )
+
+
+def read_facts(folder: Path) -> TrainingFacts:
+    """What is known of a SavedModel's training; nothing where another wrote it."""
+    try:
+        facts: TrainingFacts = json.loads((folder / FACTS_PATH).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts
 
 
 def _tensors(named: "Mapping[str, TensorInfo]") -> list[Tensor]:

@@ -1,13 +1,12 @@
 """Answers from a pushed model, in this process."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from darkroom.serving import imports, signatures
+from darkroom.serving.contract import Contract
 
 
 class PredictionError(Exception):
@@ -37,14 +36,6 @@ def read_images(paths: Sequence[str]) -> list[bytes]:
         except OSError as error:
             raise PredictionError(f"{path}: can't be read: {error.strerror}.") from error
     return images
-
-
-def read_json(path: Path) -> Any:
-    """The JSON object in a file beside a model; empty without one, as with others' models."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
 
 
 def predictions(
@@ -86,8 +77,7 @@ class Predictor:
             message = f"{version_folder} is not a model that can serve images: {error}."
             raise PredictionError(message) from error
         self.version = int(version_folder.name) if version_folder.name.isdecimal() else None
-        contract = read_json(version_folder / signatures.CONTRACT_PATH)
-        self.multi_label: bool = contract.get("multi_label", False)
+        self.multi_label = Contract.read(version_folder).multi_label
 
     def predict(self, name: str, image: bytes) -> Prediction:
         """Scores an encoded PNG, JPEG, GIF or BMP; raises ImageError, with its name, of others."""

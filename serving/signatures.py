@@ -1,4 +1,4 @@
-"""Names of the exported model's signatures, inputs, outputs and contract, once."""
+"""Names of the exported model's signatures, inputs and outputs, once."""
 
 SERVING = "serving_default"  # encoded images to classes and scores, for people
 EXAMPLES = "serving_examples"  # serialised tf.Examples to the same, for TFX
@@ -15,5 +15,4 @@ STABLE, CANARY = "stable", "canary"  # labels of versions
 
 # Below the model's folder.
 WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"  # replayed before a version answers
-CONTRACT_PATH = "assets.extra/contract.json"  # classes, and whether an image has several of them
 LABEL_SEPARATOR = "|"  # of several labels in one text

@@ -7,7 +7,7 @@ from tfx.types import standard_artifacts
 from darkroom.components.base.component import existing
 from darkroom.components.base.settings import FolderSettings
 from darkroom.components.runs.baseline import BaselineExecutor, LatestBlessedBefore
-from darkroom.serving import signatures
+from darkroom.serving.contract import Contract
 from darkroom.serving.pushed_files import VersionNote
 
 
@@ -17,7 +17,7 @@ def model(
     artifact = standard_artifacts.Model()
     artifact.id = number
     artifact.uri = str(folder / str(number))
-    path = folder / str(number) / "Format-Serving" / signatures.CONTRACT_PATH
+    path = folder / str(number) / "Format-Serving" / Contract.FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"classes": classes, **more}))
     return artifact
@@ -73,7 +73,7 @@ def test_a_model_can_be_compared_that_shares_classes(tmp_path: Path) -> None:
 def pushed(base: Path, version: int, of: str, classes: tuple[str, ...] = ("cat", "dog")) -> Path:
     folder = base / str(version)
     for path, value in (
-        (signatures.CONTRACT_PATH, {"classes": classes}),
+        (Contract.FILE, {"classes": classes}),
         (VersionNote.PATH, {"model": {"uri": of}}),
     ):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def pushed(base: Path, version: int, of: str, classes: tuple[str, ...] = ("cat",
 def candidate(tmp_path: Path) -> standard_artifacts.Model:
     artifact = standard_artifacts.Model()
     artifact.uri = str(tmp_path / "candidate")
-    contract = tmp_path / "candidate" / "Format-Serving" / signatures.CONTRACT_PATH
+    contract = tmp_path / "candidate" / "Format-Serving" / Contract.FILE
     contract.parent.mkdir(parents=True)
     contract.write_text(json.dumps({"classes": ["cat", "dog", "owl"]}))
     return artifact

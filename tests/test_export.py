@@ -195,7 +195,7 @@ def test_scores_of_the_other_heads(small: Project, activation: str | None) -> No
         layers = [keras.layers.Flatten(), keras.layers.Dense(outputs, activation)]
         model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
         made = export.ServingModel(model, transform, classes, head)
-        assert made.contract["multi_label"] == (head == "multi-label")
+        assert made.contract.multi_label == (head == "multi-label")
         outputs = model(images) if activation else tf.sigmoid(model(images))
         return made._predict(images)["scores"].numpy(), outputs.numpy()
 

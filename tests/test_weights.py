@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.networks import parts, weights
-from darkroom.serving import signatures
+from darkroom.serving.contract import Contract
 from tests.test_models import build
 
 CLASSES = "abcde"
@@ -39,7 +39,7 @@ def saved(model: keras.Model, folder: Path, form: str) -> str:
 def pushed(model: keras.Model, folder: Path, classes: Sequence[str]) -> str:
     version = folder / "1"
     tf.saved_model.save(Pushed(model), str(version))
-    contract = version / signatures.CONTRACT_PATH
+    contract = version / Contract.FILE
     contract.parent.mkdir(exist_ok=True)
     contract.write_text(json.dumps({"classes": list(classes)}))
     return str(version)

@@ -1,6 +1,5 @@
 """The evaluation of one model: what TFMA's pipeline writes, and what is made of it."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 
@@ -19,7 +18,7 @@ from darkroom.components.evaluation.gate import Gate
 from darkroom.components.evaluation.measurements import Measurements, row
 from darkroom.components.evaluation.metrics import Group
 from darkroom.components.evaluation.tfma_metrics import TfmaMetrics
-from darkroom.serving import signatures
+from darkroom.serving.contract import Contract
 
 TIMED_IMAGES = 8  # that take turns in the requests that are timed
 # Metrics that have an interval whatever the thresholds: of the whole and of slices, of classes.
@@ -45,13 +44,13 @@ class Candidate:
             io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], evaluation.split))
         ]
         contracts = [
-            json.loads(remote.read(os.path.join(path, signatures.CONTRACT_PATH)))
+            Contract.parse(remote.read(os.path.join(path, Contract.FILE)))
             for path in (model, *baselines)
         ]
-        self._multi_label = contracts[0].get("multi_label", False)
+        self._multi_label = contracts[0].multi_label
         self._eval_config = tfma.utils.update_eval_config_with_defaults(
             tfma_metrics.eval_config(
-                evaluation, self._multi_label, *(contract["classes"] for contract in contracts)
+                evaluation, self._multi_label, *(contract.classes for contract in contracts)
             ),
             has_baseline=bool(baselines),
             rubber_stamp=True,

@@ -15,7 +15,6 @@ from darkroom.components.base.settings import EvaluatorSettings
 from darkroom.components.evaluation.artifacts import Baseline, Verdict
 from darkroom.components.evaluation.candidate import Candidate
 from darkroom.serving import description
-from darkroom.serving.predictor import read_json
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -58,8 +57,7 @@ def _trained_accuracy(model: str, split: str) -> float | None:
     """The accuracy that Trainer measured after the exported epoch, if on the same examples."""
     if split != "eval":
         return None
-    facts: description.TrainingFacts = read_json(Path(model) / description.FACTS_PATH)
-    return facts.get("metrics", {}).get("val_accuracy")
+    return description.read_facts(Path(model)).get("metrics", {}).get("val_accuracy")
 
 
 class Evaluator(BeamComponent):

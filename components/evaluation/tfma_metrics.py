@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow_model_analysis as tfma
 from scipy import stats
@@ -22,8 +22,8 @@ _Key = tuple[str, int | None, Slice, str, bool]
 def eval_config(
     evaluation: sections.Evaluation,
     multi_label: bool,
-    classes: list[str],
-    baseline_classes: list[str] | None = None,
+    classes: Sequence[str],
+    baseline_classes: Sequence[str] | None = None,
 ) -> tfma.EvalConfig:
     """What TFMA computes: the number of examples, and what ``evaluation.metrics`` names."""
     model = tfma.ModelSpec(
@@ -47,7 +47,7 @@ def eval_config(
             spec.binarize.class_ids.values.extend(range(len(classes)))
         elif multi_label:
             spec.aggregate.micro_average = True  # each answer counts as an example
-        same = classes == baseline_classes
+        same = list(classes) == list(baseline_classes)
         if not (same or (not metric.per_class and set(classes) == set(baseline_classes))):
             # The baseline numbers its classes otherwise, so that it can't be compared.
             spec.model_names.append(tfma.CANDIDATE_KEY)

@@ -17,6 +17,7 @@ from darkroom.components.compat.tensorflow_transform import transform_graph
 from darkroom.components.networks import parts
 from darkroom.components.transform import preprocessing
 from darkroom.serving import description, signatures
+from darkroom.serving.contract import Contract
 
 # TensorFlow Serving replays at most 1000; a few batch sizes are enough to trace and allocate.
 _WARMUP_BATCHES = (1, 8)
@@ -43,7 +44,7 @@ class ServingModel(tf.Module):
         # weights.load reads here which variables are backbone and classifier, in order.
         own = [layer for layer in model.layers if layer.name in parts.NAMES]
         self.parts = [[weight.value for weight in part.weights] for part in own]
-        self.contract = {"classes": classes, "multi_label": head == "multi-label"}
+        self.contract = Contract(tuple(classes), head == "multi-label")
         self._classes = tf.constant(classes)
         spec = transform.raw_feature_spec()
         self._raw_spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
@@ -101,9 +102,8 @@ def save(
     tf.saved_model.save(serving_model, directory, signatures=serving_model.signatures())
     warmup = Path(directory, signatures.WARMUP_PATH)
     warmup.parent.mkdir(parents=True)
-    names = signatures.CONTRACT_PATH, description.FACTS_PATH
-    for name, content in zip(names, (serving_model.contract, facts or {}), strict=True):
-        Path(directory, name).write_text(json.dumps(content, indent=2), encoding="utf-8")
+    serving_model.contract.write(Path(directory))
+    Path(directory, description.FACTS_PATH).write_text(json.dumps(facts or {}, indent=2), "utf-8")
     with tf.io.TFRecordWriter(str(warmup)) as writer:
         for batch_size in _WARMUP_BATCHES:
             images = (sample_images * batch_size)[:batch_size]

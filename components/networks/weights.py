@@ -1,6 +1,5 @@
 """Initial weights from a file, or from an earlier pushed model of this pipeline."""
 
-import json
 import os
 import warnings
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import tensorflow as tf
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.compat import keras as compat
 from darkroom.components.networks import parts
-from darkroom.serving import signatures
+from darkroom.serving.contract import Contract
 
 
 def load(model: keras.Model, source: str, classes: Sequence[str]) -> None:
@@ -62,9 +61,9 @@ def _pushed(folder: str, classifier: keras.Model, classes: Sequence[str]) -> lis
             "isn't known which of its weights are which."
         )
     values = [[variable.numpy() for variable in part] for part in kept]
-    contract = json.loads(Path(folder, signatures.CONTRACT_PATH).read_text(encoding="utf-8"))
     if len(values) > 1:
-        values[1] = _by_name(values[1], contract["classes"], classifier, classes)
+        theirs = Contract.read(Path(folder)).classes
+        values[1] = _by_name(values[1], theirs, classifier, classes)
     return values
 
 

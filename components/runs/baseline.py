@@ -1,8 +1,7 @@
 """The Baseline node: which model is the one to beat."""
 
-import json
 import os
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from tfx import types
 from tfx.dsl.components.base import base_executor, base_node, executor_spec
@@ -17,7 +16,7 @@ from darkroom.components.base import remote
 from darkroom.components.base.component import Artifacts, Component, Properties, note_source
 from darkroom.components.base.settings import FolderSettings
 from darkroom.components.pushing import version_folder
-from darkroom.serving import signatures
+from darkroom.serving.contract import Contract
 
 
 def baseline(candidate: types.BaseChannel, settings: FolderSettings | None) -> base_node.BaseNode:
@@ -32,20 +31,9 @@ def baseline(candidate: types.BaseChannel, settings: FolderSettings | None) -> b
     ).with_id("Baseline")
 
 
-class _Contract(NamedTuple):
-    multi_label: bool  # images have any number of classes
-    classes: set[str]
-
-    def comparable(self, other: "_Contract") -> bool:
-        """Whether one evaluation can judge both models."""
-        return self.multi_label == other.multi_label and len(self.classes & other.classes) > 1
-
-
-def _contract(folder: str) -> _Contract:
-    """Reads a SavedModel's contract; without classes where it has none."""
-    path = os.path.join(folder, signatures.CONTRACT_PATH)
-    contract = json.loads(remote.read(path)) if remote.exists(path) else {}
-    return _Contract(contract.get("multi_label", False), set(contract.get("classes", [])))
+def _contract(folder: str) -> Contract:
+    path = os.path.join(folder, Contract.FILE)
+    return Contract.parse(remote.read(path)) if remote.exists(path) else Contract()
 
 
 class LatestBlessedBefore(resolver.ResolverStrategy):

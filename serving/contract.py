@@ -1,0 +1,40 @@
+"""What a model's answers are of: its classes, and whether an image has several of them."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Is written beside an exported model, for all that compare or use its answers."""
+
+    FILE: ClassVar = os.path.join("assets.extra", "contract.json")  # below the model's folder
+
+    classes: tuple[str, ...] = ()  # in the order of the outputs; none where another wrote the model
+    multi_label: bool = False  # whether an image has any number of them
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> "Contract":
+        """What a file says."""
+        values = json.loads(text)
+        return cls(tuple(values.get("classes", ())), values.get("multi_label", False))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Contract":
+        """That of a model in a folder on this machine; an empty one where it has none."""
+        try:
+            return cls.parse((folder / cls.FILE).read_bytes())
+        except (OSError, ValueError):
+            return cls()
+
+    def write(self, folder: Path) -> None:
+        """Beside the model in a folder."""
+        (folder / self.FILE).write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
+
+    def comparable(self, other: "Contract") -> bool:
+        """Whether one evaluation can judge both models."""
+        shared = set(self.classes) & set(other.classes)
+        return self.multi_label == other.multi_label and len(shared) > 1

@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+
+from darkroom.serving.contract import Contract
+
+
+@pytest.mark.parametrize("contract", [Contract(("cat", "ñandú"), True), Contract(("0", "1"))])
+def test_what_was_written_is_read(tmp_path: Path, contract: Contract) -> None:
+    (tmp_path / "assets.extra").mkdir()
+    contract.write(tmp_path)
+    assert Contract.read(tmp_path) == contract
+    assert Contract.parse((tmp_path / Contract.FILE).read_bytes()) == contract
+
+
+def test_a_model_of_others_has_an_empty_one(tmp_path: Path) -> None:
+    assert Contract.read(tmp_path) == Contract()
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / Contract.FILE).write_text("none")
+    assert Contract.read(tmp_path) == Contract()
+
+
+def test_earlier_versions_say_nothing_of_labels() -> None:
+    assert Contract.parse('{"classes": ["a", "b"]}') == Contract(("a", "b"), False)
+
+
+def test_which_models_one_evaluation_judges() -> None:
+    ours = Contract(("cat", "dog", "owl"))
+    assert ours.comparable(Contract(("owl", "dog")))
+    assert not ours.comparable(Contract(("owl", "elk")))  # a single class is right by itself
+    assert not ours.comparable(Contract(ours.classes, multi_label=True))
+    assert not ours.comparable(Contract())
