@@ -2,6 +2,7 @@
 
 import functools
 import glob
+import io
 import json
 import os
 import shlex
@@ -99,6 +100,7 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
 
     What is the user's to mend is a sentence on stderr. A command's function may return a code.
     """
+    _open_streams()
     sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -126,6 +128,20 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
         is_ours = isinstance(error, (DarkroomError, PredictionError))
         print(f"darkroom: {error if is_ours else explain(error)}", file=sys.stderr)
         return getattr(error, "exit_code", 1) if is_ours else 1
+
+
+def _open_streams() -> None:
+    """Makes up for standard streams that were closed, and for what their encoding lacks."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # or the next file that is opened would be taken for it
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _sentence(error: click.UsageError) -> str:

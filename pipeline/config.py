@@ -15,7 +15,7 @@ import yaml
 from pydantic import PrivateAttr, ValidationError, field_validator, model_validator
 
 from darkroom.components.base import features, remote, results, sections
-from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.base.errors import ConfigurationError, DarkroomError, closest
 from darkroom.components.evaluation import thresholds
 from darkroom.components.networks.architectures import ARCHITECTURES
 from darkroom.components.runs.metadata import Store
@@ -332,7 +332,7 @@ class Config(sections.Section):
         return {**tree, "chosen": self._chosen} if self._chosen else tree
 
     def with_choices(self, values: Mapping[str, object]) -> "Config":
-        """A copy with what a recipe chose, by dotted keys; DarkroomError where they don't agree."""
+        """A copy with what a recipe chose, by dotted keys; or ConfigurationError."""
         tree = self.model_dump()
         for key, value in values.items():
             section, _, name = key.partition(".")
@@ -341,7 +341,7 @@ class Config(sections.Section):
             config = Config.model_validate(tree)
         except ValidationError as error:
             messages = (each["msg"].removeprefix("Value error, ") for each in error.errors())
-            raise DarkroomError(" ".join(messages)) from None
+            raise ConfigurationError(" ".join(messages)) from None
         config._chosen = dict(values)
         return config
 
@@ -368,22 +368,22 @@ class Config(sections.Section):
 def load(path: str | Path, overrides: list[str] | None = None) -> Config:
     """Reads a configuration file, or a shipped one by its name, and applies ``KEY=VALUE``.
 
-    Their values are YAML. Raises a DarkroomError with a sentence for each of all problems.
+    Their values are YAML. Raises a ConfigurationError with a sentence for each of all problems.
     """
     path = find(path)
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
-        raise DarkroomError(f"{path}: can't be read: {error}.") from error
+        raise ConfigurationError(f"{path}: can't be read: {error}.") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: 2024-13-01 is no date
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
-        raise DarkroomError(f"{path}{where}: not valid YAML: {problem}.") from error
+        raise ConfigurationError(f"{path}{where}: not valid YAML: {problem}.") from error
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         kind = "a list" if isinstance(tree, list) else repr(tree)
-        raise DarkroomError(f"{path}: expected keys and values, found {kind}.")
+        raise ConfigurationError(f"{path}: expected keys and values, found {kind}.")
     origins: dict[str, str] = {}
     for override in overrides or []:
         _override(tree, override, origins)
@@ -391,7 +391,7 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         sentences = (_sentence(each, path, origins) for each in error.errors())
-        raise DarkroomError("\n".join(sentences)) from None
+        raise ConfigurationError("\n".join(sentences)) from None
 
 
 def _absolute(path: str) -> str:
@@ -399,7 +399,21 @@ def _absolute(path: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people write it: 1e-3 is a number, which YAML 1.1 takes for text."""
+    """YAML as people write it.
+
+    1e-3 is a number, which YAML 1.1 takes for text; a key that stands twice is a mistake, of which
+    PyYAML would take the last one.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"the key {key.value} stands twice"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return node
 
 
 _Loader.add_implicit_resolver(
@@ -414,19 +428,19 @@ def _read(key: str, path: str) -> str:
         return Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise DarkroomError(f"{key}: {path} can't be read: {reason}.") from None
+        raise ConfigurationError(f"{key}: {path} can't be read: {reason}.") from None
 
 
 def find(path: str | Path) -> Path:
-    """The file of a configuration, by its path or its name as a shipped one; or DarkroomError."""
+    """The file of a configuration, by path or by a shipped one's name; or ConfigurationError."""
     shipped = CONFIGS / f"{path}.yaml"
     if not Path(path).is_file() and shipped.exists():
         return shipped
     if Path(path).is_dir():
-        raise DarkroomError(f"{path}: expected a YAML file, found a folder.")
+        raise ConfigurationError(f"{path}: expected a YAML file, found a folder.")
     if not Path(path).exists():
         names = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
-        raise DarkroomError(
+        raise ConfigurationError(
             f"{path}: no such configuration file, and no shipped configuration of that name "
             f"(there are {', '.join(names)}).{closest(str(path), names)}"
         )
@@ -437,11 +451,11 @@ def _override(tree: dict[str, Any], override: str, origins: dict[str, str]) -> N
     key, equals, text = override.partition("=")
     origin = f"--set {override}"
     if not equals or not key:
-        raise DarkroomError(f"{origin}: expected dotted.key=value, such as training.epochs=3.")
+        raise ConfigurationError(f"{origin}: expected dotted.key=value, such as training.epochs=3.")
     try:
         value = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
-        raise DarkroomError(f"{origin}: the value is not valid YAML.") from error
+        raise ConfigurationError(f"{origin}: the value is not valid YAML.") from error
     branch = tree
     # A hyperparameter's own key has dots.
     *parents, leaf = key.split(".", 2 if key.startswith("tuner.space.") else -1)
@@ -450,7 +464,7 @@ def _override(tree: dict[str, Any], override: str, origins: dict[str, str]) -> N
             branch[parent] = {}
         branch = branch[parent]
         if not isinstance(branch, dict):
-            raise DarkroomError(f"{origin}: {parent} holds a value, no further keys.")
+            raise ConfigurationError(f"{origin}: {parent} holds a value, no further keys.")
     branch[leaf], origins[key] = value, origin
 
 

@@ -27,17 +27,6 @@ class Prediction:
     version: int | None = None  # of the model, where it is known
 
 
-def read_images(paths: Sequence[str]) -> list[bytes]:
-    """The bytes of image files; raises PredictionError of one that can't be read."""
-    images = []
-    for path in paths:
-        try:
-            images.append(Path(path).read_bytes())
-        except OSError as error:
-            raise PredictionError(f"{path}: can't be read: {error.strerror}.") from error
-    return images
-
-
 def predictions(
     classes: Sequence[Sequence[str | bytes]],
     scores: Sequence[Sequence[float]],

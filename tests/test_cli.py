@@ -1,8 +1,11 @@
 import json
+import platform
+import shlex
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from tests.conftest import Project, command, darkroom, environment, python
 # For which a command line's own work needs no more than the standard library and click.
 LIGHT = (
     "darkroom.pipeline.cli", "darkroom.pipeline.command_line", "darkroom.kubeflow.commands",
-    "darkroom.serving.flags", "darkroom.serving.codecs.image_header",
+    "darkroom.pipeline.answers", "darkroom.serving.flags", "darkroom.serving.codecs.image_header",
     "darkroom.components.base.errors",
 )  # fmt: skip
 
@@ -64,6 +67,32 @@ def test_the_command_is_installed() -> None:
     assert result.returncode == 0
     for name in ("run", "status", "predict", "config"):
         assert name in result.stdout
+
+
+def test_versions_of_what_it_runs_with() -> None:
+    result = python("-m", "darkroom", "--version")
+    versions = [metadata.version(name) for name in ("darkroom-tfx", "tfx", "tensorflow")]
+    expected = "darkroom {} (tfx {}, tensorflow {}, keras ".format(*versions)
+    assert result.stdout.startswith(expected)
+    assert result.stdout.endswith(f", Python {platform.python_version()})\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(tmp_path: Path, closed: str) -> None:
+    words = [*command("config", "--set", "name=closed"), "--set", "training.epochs=0"]
+    for arguments, code in ((words[:-2], 0), (words, 2)):
+        line = f"{shlex.join(arguments)} {closed}"
+        ended = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=environment())
+        assert ended.returncode == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_that_lacks_characters(tmp_path: Path) -> None:
+    folder = "--set=data={path: Ñandú, bundled: null}"
+    for encoding, shown in (("ascii", r"path: \xd1and\xfa"), ("utf-8", "path: Ñandú")):
+        result = python("-m", "darkroom", "config", folder, cwd=tmp_path, PYTHONIOENCODING=encoding)
+        assert shown in result.stdout
+        assert result.returncode == 0
 
 
 @pytest.mark.parametrize(

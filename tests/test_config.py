@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.errors import ConfigurationError, DarkroomError
 from darkroom.components.base.sections import Range
 from darkroom.pipeline import config
 from darkroom.pipeline.config import Config, load
@@ -63,7 +63,7 @@ def test_a_date_of_yaml_is_kept_as_text() -> None:
         ("model.name=VGG16", ["preprocessing", "at least 32×32", "found 8×8"]),
         ("preprocessing.channels=2", ["preprocessing.channels", "1 or 3", "found 2"]),
         ("name=My Model", ["name", "found 'My Model'"]),
-        ("data.path=x", ["data", "exactly one of data.path and data.bundled"]),
+        ("data.path=x", ["data: path is x and bundled is digits: set one of them to null"]),
         ("serving.rollout=blue", ["serving.rollout", "'immediate' or 'canary'", "found 'blue'"]),
         ("serving.keep_versions=0", ["serving.keep_versions", "greater than or equal to 1"]),
         ("serving.batching.allowed_batch_sizes=[8, 4]", ["rising order, found [8, 4]"]),
@@ -149,6 +149,51 @@ def test_an_unreadable_file_is_a_sentence(tmp_path: Path, content: str, words: l
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: a\nname: b", "line 2, column 1: not valid YAML: the key name stands twice."),
+        ("training: {epochs: 1, epochs: 2}", "line 1, column 23: not valid YAML: the key epochs"),
+        ("tuner:\n  space:\n    a.b: {min: 1}\n    a.b: {min: 2}", "line 4, column 5: .* key a.b"),
+    ],
+)
+def test_a_key_that_stands_twice(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "twice.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match=words):
+        load(tmp_path / "twice.yaml")
+    with pytest.raises(ConfigurationError, match="not valid YAML"):
+        load("digits", ["training={epochs: 1, epochs: 2}"])
+
+
+def test_what_an_anchor_shares_may_be_overridden(tmp_path: Path) -> None:
+    text = """
+        name: shared
+        data: {bundled: digits}
+        training: &all {epochs: 3, batch_size: 8}
+        lr_scan: {epochs: 5}
+    """
+    (tmp_path / "shared.yaml").write_text(text)
+    assert load(tmp_path / "shared.yaml").training.epochs == 3
+    text = text.replace("{epochs: 5}", "{<<: {epochs: 4}, epochs: 5}")
+    (tmp_path / "shared.yaml").write_text(text)
+    assert load(tmp_path / "shared.yaml").lr_scan.epochs == 5
+
+
+def test_several_values_of_the_command_line(tmp_path: Path) -> None:
+    good, bad = "training.epochs=3", "training.batch_size=-1"
+    for overrides in ([good, bad], [bad, good]):
+        with pytest.raises(ConfigurationError) as caught:
+            load("digits", overrides)
+        assert str(caught.value).startswith(f"--set {bad}: training.batch_size: expected")
+    space = [
+        "tuner.space.training.batch_size={choices: [8, 16]}",
+        "tuner.space.training.learning_rate={min: 1e-4, max: 1e-2, sampling: log}",
+    ]
+    searched = load("digits", space).tuner.space
+    assert {"training.batch_size", "training.learning_rate"} <= set(searched)
+    assert searched["training.batch_size"].choices == [8, 16]
+
+
 def test_a_missing_file_names_the_closest(tmp_path: Path) -> None:
     with pytest.raises(DarkroomError, match="Did you mean 'digits'"):
         load("digit")
@@ -158,7 +203,7 @@ def test_a_missing_file_names_the_closest(tmp_path: Path) -> None:
 
 def test_a_wrong_configuration_fails_before_tensorflow_is_imported(tmp_path: Path) -> None:
     result = darkroom("run", "--set", "training.epocs=3", cwd=tmp_path)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "Did you mean 'epochs'?" in result.stdout
     assert "Traceback" not in result.stdout
     assert not list(tmp_path.iterdir())

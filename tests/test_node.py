@@ -57,7 +57,7 @@ def test_the_first_node_looks_at_the_data_before_anything_is_imported(tmp_path: 
     assert result.returncode == 1
     assert result.stdout.startswith("darkroom: digits has not run yet: ")
     result = run_node(tmp_path, "Trainer", "training.epocs=3")
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "Did you mean 'epochs'?" in result.stdout
 
 

@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from darkroom.components.base import tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.running import preflight
+from tests.conftest import encoded
 
 
 @pytest.fixture
@@ -53,6 +55,15 @@ def test_a_split_without_files(config: Config) -> None:
     text = complaint(configuration(config.data_path, "data.splits.eval=test/*"))
     assert "No files for the eval split" in text
     assert "eval, train" in text
+
+
+@pytest.mark.parametrize("place", ["hat", "train/hat", "train"])
+def test_a_folder_of_images_needs_to_be_ingested(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / "my photos"
+    (folder / place).mkdir(parents=True)
+    (folder / place / "a.JPG").write_bytes(encoded(np.zeros((4, 4, 3), np.uint8), "JPEG"))
+    text = complaint(configuration(folder))
+    assert f"darkroom ingest '{folder}' data/images" in text
 
 
 def test_empty_files(config: Config) -> None:

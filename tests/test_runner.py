@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,7 +8,7 @@ import pytest
 from darkroom.pipeline import display
 from darkroom.pipeline.config import load
 from darkroom.pipeline.running import runner
-from tests.conftest import darkroom, python
+from tests.conftest import darkroom, environment, python
 
 
 def test_a_root_that_can_not_be_written(tmp_path: Path) -> None:
@@ -32,6 +34,29 @@ def test_a_report_that_fails_hides_nothing(tmp_path: Path, ended_by: BaseExcepti
     if isinstance(ended_by, runner.RunFailed):
         expected = f"Trainer failed. No GPU.\n{expected}"
     assert told.strip() == expected
+
+
+def test_a_reader_that_leaves_doesn_t_end_a_run(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from darkroom.pipeline.config import load; "
+        "from darkroom.pipeline.running import runner; runner.heed_signals(); "
+        "_, terminal = runner.log_to_file(load('digits', ['root=.'])); "
+        "print('first', file=terminal); sys.stdin.readline(); "
+        "os.kill(os.getpid(), signal.SIGHUP); "
+        "print('second', file=terminal); print('third', file=terminal); print('ended')"
+    )
+    words = [sys.executable, "-c", code]
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment(), stdin=-1, stdout=-1)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"first\n"
+    process.stdout.close()
+    process.communicate(b"go on\n")
+    assert process.returncode == 0
+    [log] = (tmp_path / "digits" / "logs").iterdir()
+    said = log.read_text()
+    assert said.count("nobody reads the output any more (Broken pipe); the run goes on") == 1
+    assert said.endswith("ended\n")
 
 
 def test_nothing_uses_tensorflow_before_the_fork(tmp_path: Path) -> None:

@@ -25,6 +25,12 @@ class DarkroomError(Exception):
     exit_code = 1
 
 
+class ConfigurationError(DarkroomError):
+    """The configuration is wrong, as a command line can be: the command exits as of one."""
+
+    exit_code = 2
+
+
 class UserCodeError(DarkroomError):
     """The user's own code raised; carries the user's traceback, without our frames."""
 

@@ -3,7 +3,9 @@
 These files are imported for every command and every ``--help``: what is heavy, a function imports.
 """
 
+import contextlib
 import os
+import platform
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +18,27 @@ from darkroom.pipeline.command_line import Group, obey
 _OF_ALL = (value for family in (run, history, model, platforms) for value in vars(family).values())
 COMMANDS = [value for value in _OF_ALL if isinstance(value, click.Command)]
 _PROGRAM = "darkroom"
+
+
+def _print_versions(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if not asked or ctx.resilient_parsing:
+        return
+    from importlib import metadata
+
+    versions = {}
+    for name in ("tfx", "tensorflow", "keras", "apache-beam"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    beside = ", ".join(f"{name} {version}" for name, version in versions.items())
+    python = f"Python {platform.python_version()}"
+    print(f"{_PROGRAM} {metadata.version('darkroom-tfx')} ({beside or 'without TFX'}, {python})")
+    ctx.exit()
+
+
+_VERSION = click.Option(
+    ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_versions,
+    help="of darkroom, and of what it runs with",
+)  # fmt: skip
 _COMPLETING = "_DARKROOM_COMPLETE"  # a variable by which the shell asks what may come next
 
 
@@ -25,6 +48,7 @@ def main(arguments: Sequence[str] | None = None, further: Sequence[click.Command
     group = Group(
         commands={command.name or "": command for command in commands},
         help="From labelled images to a gated, versioned, served model.",
+        params=[_VERSION],
         no_args_is_help=False,
     )
     if instruction := os.environ.get(_COMPLETING):

@@ -2,11 +2,12 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from darkroom.pipeline import command_line
+from darkroom.pipeline import answers, command_line
 from darkroom.pipeline.command_line import ConfigOptions, as_json, configured
 from darkroom.serving.flags import GRPC_PORT, REST_PORT
 
@@ -83,8 +84,12 @@ def roll_back(options: ConfigOptions) -> None:
     help="certificate of the authority that signed the server's",
 )  # fmt: skip
 @click.option("--timeout", type=float, default=30.0, metavar="SECONDS", help="for a request (30)")
-@click.option("--top", type=int, default=3, metavar="N", help="classes shown (3)")
-@as_json
+@click.option("--top", type=int, default=3, metavar="N", help="classes shown as text (3)")
+@click.option(
+    "--format", "form", type=click.Choice(answers.FORMATS), default="text",
+    help="jsonl: a line of JSON for each image; csv: a column for each class (text)",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="the same as --format json")
 def predict(
     options: ConfigOptions,
     images: tuple[str, ...],
@@ -96,17 +101,21 @@ def predict(
     ca: str | None,
     timeout: float,
     top: int,
+    form: str,
     as_json: bool,
 ) -> int:
     """Classify images with the stable version.
 
-    IMAGE: PNG, JPEG, GIF or BMP file.
+    IMAGE: PNG, JPEG, GIF or BMP file, a folder for all that are below it, or a pattern such as
+    'photos/*.jpg'.
     """
     command_line.exclude_each_other(url=url, grpc=grpc)
     config = options.load()
-    from darkroom.serving import predictor, rollout
+    from darkroom.serving import image_files, predictor, rollout
 
-    contents = predictor.read_images(images)
+    found = image_files.find(images)
+    if found.left_out:
+        command_line.aside(f"{found.left_out:,} files that aren't named as images are left out.")
     if address := url or grpc:
         from darkroom.serving.client import GrpcClient, RestClient
 
@@ -123,25 +132,26 @@ def predict(
         raise predictor.PredictionError("--labels is for a server: name it with --url or --grpc.")
     else:
         local = predictor.Predictor(rollout.served_version(config.push_path))
-    answers, failed = [], False
-    for name, content in zip(images, contents, strict=True):
-        try:
-            own = client.predict([content])[0] if address else local.predict(name, content)
-            answers.append((name, own))
-        except predictor.ImageError as error:
-            # A client doesn't know the image's name.
-            print(f"darkroom: {f'{name}: ' if address else ''}{error}", file=sys.stderr)
-            failed = True
-    if as_json:
-        command_line.print_json([{"image": name, **vars(answer)} for name, answer in answers])
-        return int(failed)
-    for name, answer in answers:
-        best = list(zip(answer.classes, answer.scores, strict=True))[:top]
-        words = "  ".join(f"{label} {score:.4f}" for label, score in best)
-        if config.data.multi_label:
-            words = f"{answer.label or 'no label'} ({words})"
-        print(f"{Path(name).name}: {words}")
-    return int(failed)
+    failed = 0
+
+    def answered() -> Iterator[answers.Answer]:
+        nonlocal failed
+        for path in found.paths:
+            try:
+                image = image_files.read(path)
+                own = client.predict([image])[0] if address else local.predict(path, image)
+            except predictor.ImageError as error:
+                failed += 1
+                # A client doesn't know the image's name.
+                words = str(error) if str(error).startswith(path) else f"{path}: {error}"
+                command_line.aside(f"darkroom: {words}")
+            else:
+                yield answers.Answer(path, own)
+
+    answers.show(answered(), "json" if as_json else form, top, config.data.multi_label)
+    if failed and len(found.paths) > 1:
+        command_line.aside(f"{failed:,} of {len(found.paths):,} images got no answer.")
+    return int(failed > 0)
 
 
 @click.command("serve")

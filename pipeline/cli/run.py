@@ -132,7 +132,7 @@ def _run(options: ConfigOptions, require_blessed: bool = False, scan: bool = Fal
     from darkroom.pipeline import display, summaries
     from darkroom.pipeline.running import runner
 
-    runner.raise_on_signals()
+    runner.heed_signals()
     log, terminal = runner.log_to_file(config)
     shown = display.Display(terminal)
 

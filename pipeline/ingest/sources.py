@@ -92,6 +92,11 @@ def _folder(root: Path) -> Listing:
     return listing
 
 
+def holds_images(folder: Path) -> bool:
+    """Whether any file below a folder is named as an image is."""
+    return any(os.path.splitext(path)[1].lower() in SUFFIXES for path in _walk(folder, [], folder))
+
+
 def _subfolders(folder: Path) -> list[Path]:
     try:
         return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")

@@ -37,7 +37,7 @@ def run_node(path: str, overrides: Sequence[str], run_name: str, node: str) -> i
     """Ends the process itself once there is a log."""
     try:
         config = load(path, list(overrides))
-        runner.raise_on_signals()
+        runner.heed_signals()
         log, terminal = runner.log_to_file(config, node)
     except DarkroomError as error:
         print(f"darkroom: {error}")

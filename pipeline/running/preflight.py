@@ -1,6 +1,7 @@
 """Checks before anything heavy is imported: is the data there, and can it be read?"""
 
 import os
+import shlex
 from pathlib import Path
 
 from darkroom.components.base import remote, tfrecord, user_code
@@ -10,7 +11,7 @@ from darkroom.components.networks.architectures import ARCHITECTURES, package_fo
 from darkroom.components.training.distribution import cluster
 from darkroom.pipeline import data_files
 from darkroom.pipeline.config import Config
-from darkroom.pipeline.ingest import digits
+from darkroom.pipeline.ingest import digits, sources
 
 _ANY_KIND = ("bytes", "int64", "float")
 # What a feature with the image may hold.
@@ -122,6 +123,7 @@ def _check_split(config: Config, split: str, pattern: str) -> int:
             listed = f"{base} has {', '.join(sorted(os.listdir(base))[:10]) or 'nothing in it'}"
         raise DarkroomError(
             f"No files for the {split} split: data.splits.{split} is {pattern!r}, and {listed}."
+            f"{_images(base)}"
         )
     if in_bucket:  # of the first file only, as each is a request
         first = next(iter(files))
@@ -129,10 +131,25 @@ def _check_split(config: Config, split: str, pattern: str) -> int:
             raise DarkroomError(f"The {split} split: {first} has no records.")
         return sum(files.values())
     # A broken file is read up to the break; one without a whole record has nothing to give.
-    have_records = [_check_first_record(config, path) for path in files]
+    try:
+        have_records = [_check_first_record(config, path) for path in files]
+    except tfrecord.TFRecordError as error:
+        raise DarkroomError(f"{error}{_images(base)}") from error
     if not any(have_records):
-        raise DarkroomError(f"The {split} split is empty: {base}/{pattern} has no records.")
+        raise DarkroomError(
+            f"The {split} split is empty: {base}/{pattern} has no records.{_images(base)}"
+        )
     return sum(files.values())
+
+
+def _images(base: str) -> str:
+    """What to do with a folder of images where TFRecords are expected; else nothing."""
+    if remote.is_remote(base) or not sources.holds_images(Path(base)):
+        return ""
+    return (
+        " These are image files: darkroom ingest makes TFRecords of them, as in "
+        f"darkroom ingest {shlex.quote(base)} data/images; then set data.path to data/images."
+    )
 
 
 def _check_first_record(config: Config, file: str) -> bool:

@@ -1,6 +1,7 @@
 """Runs the graph here: one run at a time, output to a log file, a line per node."""
 
 import contextlib
+import io
 import logging
 import os
 import shutil
@@ -25,6 +26,7 @@ from darkroom.pipeline.running import lock, preflight
 from darkroom.serving import imports
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
     from ml_metadata.proto.metadata_store_pb2 import Context
     from tfx.orchestration.pipeline import Pipeline
 
@@ -64,6 +66,21 @@ def run(config: Config, display: Display, scan: bool = False) -> Status:
         return status.latest(config)
 
 
+class _Terminal(io.FileIO):
+    """Where a run is shown; it goes on where nobody looks any more."""
+
+    def write(self, shown: "Buffer", /) -> int:
+        try:
+            return super().write(shown)
+        except OSError as error:  # head or a pager has left, or the terminal was closed
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.fileno())
+            os.close(null)
+            message = "nobody reads the output any more (%s); the run goes on"
+            logging.getLogger("darkroom").warning(message, error.strerror)
+            return super().write(shown)
+
+
 def log_to_file(config: Config, node: str = "") -> tuple[Path, IO[str]]:
     """Sends everything that is printed or logged, also by C++, to a new log file.
 
@@ -80,7 +97,8 @@ def log_to_file(config: Config, node: str = "") -> tuple[Path, IO[str]]:
             f"root: {config.home} can't be written: {error.strerror}. "
             "Set root to a folder of yours."
         ) from error
-    terminal = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+    shown, encoding = _Terminal(os.dup(sys.stdout.fileno()), "w"), sys.stdout.encoding
+    terminal = io.TextIOWrapper(io.BufferedWriter(shown), encoding, "replace", line_buffering=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(file, sys.stdout.fileno())
@@ -176,10 +194,11 @@ def temporary_folder(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def raise_on_signals() -> None:
-    """SIGTERM ends a run as Ctrl-C does."""
+def heed_signals() -> None:
+    """SIGTERM ends a run as Ctrl-C does; a terminal that is closed ends none."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which processes that it starts inherit
 
 
 def attempt(work: Callable[[], int], display: Display, log: Path) -> int:

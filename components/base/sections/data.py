@@ -72,8 +72,12 @@ class Data(Records):
 
     @model_validator(mode="after")
     def _is_somewhere(self) -> "Data":
-        if (self.path is None) == (self.bundled is None):
-            raise ValueError("set exactly one of data.path and data.bundled")
+        if self.path is None and self.bundled is None:
+            raise ValueError("set data.path to a folder of TFRecords, or data.bundled to digits")
+        if self.path is not None and self.bundled is not None:
+            raise ValueError(
+                f"path is {self.path} and bundled is {self.bundled}: set one of them to null"
+            )
         return self
 
 
