@@ -90,7 +90,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="for programs")
 
 def exclude_each_other(**options: object) -> None:
     """Complains where more than one of some options is used."""
-    used = [f"--{name}" for name, value in options.items() if value]
+    used = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
     if len(used) > 1:
         click.get_current_context().fail(f"{' and '.join(used)} exclude each other.")
 

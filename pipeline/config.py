@@ -3,6 +3,7 @@
 Unknown keys and wrong values fail on load. Light to import: nothing here needs TensorFlow.
 """
 
+import functools
 import operator
 import os
 import re
@@ -333,16 +334,22 @@ class Config(sections.Section):
 
     def with_choices(self, values: Mapping[str, object]) -> "Config":
         """A copy with what a recipe chose, by dotted keys; or ConfigurationError."""
+        config = self.with_values(values)
+        config._chosen = dict(values)
+        return config
+
+    def with_values(self, values: Mapping[str, object]) -> "Config":
+        """A copy with other values, by dotted keys; or ConfigurationError."""
         tree = self.model_dump()
         for key, value in values.items():
-            section, _, name = key.partition(".")
-            tree[section][name] = value
+            *sections, name = key.split(".")
+            functools.reduce(operator.getitem, sections, tree)[name] = value
         try:
             config = Config.model_validate(tree)
         except ValidationError as error:
             messages = (each["msg"].removeprefix("Value error, ") for each in error.errors())
             raise ConfigurationError(" ".join(messages)) from None
-        config._chosen = dict(values)
+        config._chosen = dict(self._chosen)
         return config
 
     def unfinished_report(self, run: str) -> Path:

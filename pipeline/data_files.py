@@ -1,5 +1,6 @@
 """The files of the data, on this machine or in a bucket, where Beam reads them."""
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
 
+# Of a split's, on this machine or in a bucket, that are looked at before a run begins.
+_MOST_BYTES = {False: 2**30, True: 2**26}
 # A span, a date or a version in a pattern of TFX's.
 _SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 
@@ -30,6 +33,27 @@ def sizes(config: Config, pattern: str) -> dict[str, int]:
     except Exception as error:
         raise DarkroomError(f"data.path: {uri} can't be read: {explain(error)}") from error
     return {file.path: file.size_in_bytes for file in match.metadata_list}
+
+
+def sample(config: Config, pattern: str) -> Iterator[bytes]:
+    """The records of a split; of a large one those of files from the first to the last.
+
+    It ends after so many bytes. What can't be read is left out: ImportExampleGen says so.
+    """
+    files, most = sizes(config, pattern), most_bytes(config)
+    have = 0
+    for file in list(files)[:: max(1, sum(files.values()) // most)]:
+        with contextlib.suppress(tfrecord.TFRecordError):
+            for record in records(config, file):
+                yield record
+                have += len(record)
+                if have > most:
+                    return
+
+
+def most_bytes(config: Config) -> int:
+    """How many of a split's bytes are looked at before a run begins."""
+    return _MOST_BYTES[remote.is_remote(config.data_path)]
 
 
 def records(config: Config, file: str) -> Iterator[bytes]:

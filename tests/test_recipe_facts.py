@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from darkroom.components.base import tfrecord
+from darkroom.pipeline import data_files
 from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.ingest import digits
 from darkroom.pipeline.recipe import facts
@@ -57,7 +58,7 @@ def test_a_large_set_is_counted_from_a_part(
 ) -> None:
     written(tmp_path, 2000)
     whole = facts.of(config(tmp_path))
-    monkeypatch.setattr(facts, "_MOST_BYTES", dict.fromkeys((False, True), 50_000))
+    monkeypatch.setattr(data_files, "_MOST_BYTES", dict.fromkeys((False, True), 50_000))
     part = facts.of(config(tmp_path))
     assert part.images == pytest.approx(whole.images, rel=0.2)
     assert part.classes["a"] == pytest.approx(whole.classes["a"], rel=0.2)

@@ -178,9 +178,11 @@ def serve(options: ConfigOptions, host: str, port: int, rest: int, flags: tuple[
     files = [f"--{flag}={path}" for flag, path in paths.items() if path.is_file()]
     if not rollout.config_path(config.push_path).is_file():  # pushed by an earlier darkroom
         files += [f"--model_name={config.name}", f"--model_base_path={config.push_path}"]
+    places = [f"http://{host}:{rest}/ (page and REST)"] * bool(rest)
+    places += [f"{host}:{port} (gRPC)"] * bool(port)
     print(
-        f"Serving {config.name} version {version.name}: http://{host}:{rest}/ "
-        f"(page and REST), {host}:{port} (gRPC). Stop with Ctrl-C.",
+        f"{config.name} version {version.name} answers at {' and '.join(places)} as soon as it is "
+        "ready. Stop with Ctrl-C.",
         flush=True,
     )
     own = [f"--host={host}", f"--port={port}", f"--rest_api_port={rest}"]

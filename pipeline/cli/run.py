@@ -25,11 +25,18 @@ _USUAL = "(default: 0.2 below 1,000 images, 0.1 below 10,000, else 0.05)"
     "--minutes", type=click.FloatRange(min=0, min_open=True), metavar="N",
     help="how long the run may take: training.minutes",
 )  # fmt: skip
-def run_pipeline(options: ConfigOptions, require_blessed: bool, minutes: float | None) -> int:
+@click.option(
+    "--smoke", "is_smoke", is_flag=True,
+    help="try the whole graph on some images, for one epoch, beside the real runs",
+)  # fmt: skip
+def run_pipeline(
+    options: ConfigOptions, require_blessed: bool, minutes: float | None, is_smoke: bool
+) -> int:
     """Run the whole pipeline."""
+    command_line.exclude_each_other(require_blessed=require_blessed, smoke=is_smoke)
     if minutes is not None:
         options.overrides.append(f"training.minutes={minutes}")
-    return _run(options, require_blessed=require_blessed)
+    return _run(options, require_blessed=require_blessed, is_smoke=is_smoke)
 
 
 @click.command("worker", short_help="Help another machine's run to train, or to search")
@@ -127,10 +134,19 @@ def ingest(source: Path, target: Path, **options: object) -> None:
     summaries.of_ingest(command_line.console(), summary, target)
 
 
-def _run(options: ConfigOptions, require_blessed: bool = False, scan: bool = False) -> int:
+def _run(
+    options: ConfigOptions,
+    require_blessed: bool = False,
+    scan: bool = False,
+    is_smoke: bool = False,
+) -> int:
     config = options.load()
     from darkroom.pipeline import display, summaries
-    from darkroom.pipeline.running import runner
+    from darkroom.pipeline.running import runner, smoke
+
+    if is_smoke:
+        options.overrides.append(f"name={smoke.name(config)}")
+        config = options.load()
 
     runner.heed_signals()
     log, terminal = runner.log_to_file(config)
@@ -138,7 +154,7 @@ def _run(options: ConfigOptions, require_blessed: bool = False, scan: bool = Fal
 
     def run() -> int:
         with shown:
-            status = runner.run(config, shown, scan)
+            status = runner.run(config, shown, scan, is_smoke)
         summaries.of_run(shown.console, status, options.again())
         # The summary has said why.
         return _NOT_BLESSED if require_blessed and status.blessed is not True else 0

@@ -3,24 +3,21 @@
 Read before the graph is made, as what is chosen decides its nodes' settings. Light to import.
 """
 
-import contextlib
 import os
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from darkroom.components.base import features, remote, tfrecord
+from darkroom.components.base import features, tfrecord
 from darkroom.components.base.tfrecord import Feature
 from darkroom.components.ingestion import image_formats
 from darkroom.components.networks import architectures
 from darkroom.pipeline import data_files
 from darkroom.pipeline.config import Config
 
-# Of each split; what is more is counted by the share of the bytes that was read.
-_MOST_BYTES = {False: 2**30, True: 2**26}
 _SIZES_OF = 500  # images whose headers are looked at
 
 
@@ -81,23 +78,21 @@ class _Split(NamedTuple):
 
 
 def _read(config: Config, pattern: str) -> _Split:
-    """Reads a split; of a large one some files, to so many bytes, from which it counts on."""
-    files, most = data_files.sizes(config, pattern), _MOST_BYTES[remote.is_remote(config.data_path)]
-    total = sum(files.values())
+    """Reads a split; of a large one a part, from which it counts on."""
     classes: Counter[str] = Counter()
     sizes, count, have = [], 0, 0
-    spread = list(files)[:: max(1, total // most)]  # from the first to the last
-    for record in _records(config, spread, most):
+    for record in data_files.sample(config, pattern):
         have += len(record)
         try:
             example = tfrecord.decode_example(record)
         except ValueError:
             continue  # ImportExampleGen says so
-        classes.update(_labels(config, example))
+        classes.update(labels(config, example))
         if count < _SIZES_OF or count % _SIZES_OF == 0:
             sizes.append(_size(config, example))
         count += 1
-    scale = total / have if have > most else 1.0
+    is_part = have > data_files.most_bytes(config)
+    scale = sum(data_files.sizes(config, pattern).values()) / have if is_part else 1.0
     return _Split(
         round(count * scale),
         {label: round(n * scale) for label, n in classes.items()},
@@ -105,19 +100,8 @@ def _read(config: Config, pattern: str) -> _Split:
     )
 
 
-def _records(config: Config, files: list[str], most: int) -> Iterator[bytes]:
-    """The records of some files, until they have more than ``most`` bytes."""
-    have = 0
-    for file in files:
-        with contextlib.suppress(tfrecord.TFRecordError):  # ImportExampleGen says what is wrong
-            for record in data_files.records(config, file):
-                yield record
-                have += len(record)
-                if have > most:
-                    return
-
-
-def _labels(config: Config, example: Mapping[str, Feature]) -> list[str]:
+def labels(config: Config, example: Mapping[str, Feature]) -> list[str]:
+    """Of an example: one, or several of a multi-label set; none where it has none."""
     values = example.get(config.data.label_key, tfrecord.NO_FEATURE).values
     texts = [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values]
     if config.data.multi_label:

@@ -22,7 +22,7 @@ from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
 from darkroom.pipeline.history import reports, status
 from darkroom.pipeline.recipe import apply as recipe
-from darkroom.pipeline.running import lock, preflight
+from darkroom.pipeline.running import lock, preflight, smoke
 from darkroom.serving import imports
 
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ class RunFailed(DarkroomError):
         self.node, self.sentence = node, sentence
 
 
-def run(config: Config, display: Display, scan: bool = False) -> Status:
+def run(config: Config, display: Display, scan: bool = False, is_smoke: bool = False) -> Status:
     """Runs the whole pipeline; with ``scan`` it ends in a scan of learning rates.
+
+    A smoke run takes a few images only.
 
     Raises a DarkroomError where data or configuration can't be used, or another run is going on;
     RunFailed where a node fails. The next run reuses what was finished before.
@@ -49,6 +51,10 @@ def run(config: Config, display: Display, scan: bool = False) -> Status:
     with lock.alone(config), temporary_folder(config.home / "tmp"):
         size = preflight.check(config)
         config = recipe.applied(config, display.say)
+        if is_smoke:
+            config = smoke.shrunk(config)
+            size = preflight.data_bytes(config)
+            display.say(f"smoke   some images and one epoch, in {config.home}; no model to use")
         beam.require_engine(config)
         display.started("loading TFX")
         began = time.monotonic()
