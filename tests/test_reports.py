@@ -11,6 +11,7 @@ from darkroom.components.runs import lineage
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import reports
 from tests.conftest import Project, darkroom
+from tests.stores import Store
 
 
 def test_a_report_is_found_by_its_run(small: Project, small_config: Config) -> None:
@@ -22,6 +23,19 @@ def test_a_report_is_found_by_its_run(small: Project, small_config: Config) -> N
     assert reports.load(folder) == reports.load(folder / "report.json")
     assert reports.load_named(str(folder), lambda: small_config)["run"] == run
     assert reports.load_named("0", lambda: small_config)["run"] == run
+
+
+def test_a_run_without_a_report_does_not_count(small_config: Config, tmp_path: Path) -> None:
+    copied = small_config.model_copy(update={"root": str(tmp_path)})
+    copied.home.mkdir()
+    shutil.copy(small_config.store.path, copied.store.path)
+    scan = "3026-01-01T00:00:00.000000"
+    Store(copied.store.open(), copied.name).node("Transform", scan, {}, {})
+    assert reports.find(copied) == reports.find(copied, "0") == reports.find(small_config)
+    with pytest.raises(DarkroomError, match=r"small has no run 1\. There are "):
+        reports.find(copied, "1")
+    with pytest.raises(DarkroomError, match=f"The run {scan} has no report"):
+        reports.find(copied, scan)
 
 
 @pytest.mark.parametrize("named", ["1", "yesterday", "2026-"])
@@ -38,7 +52,6 @@ def test_a_beginning_of_several_runs_is_said(small_config: Config) -> None:
     with pytest.raises(DarkroomError, match=r"of several runs\. There are 2026-b, 2026-a; name"):
         reports._number(small_config, names, "2026")
     assert reports._number(small_config, names, "2025") == 2
-    assert reports._number(small_config, names, "2") == 2  # a number of runs back comes first
     assert reports._number(small_config, ["2026-a", "2026-"], "2026-") == 1
 
 

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -39,11 +40,17 @@ def test_a_run_without_one_names_what_was_written_at_its_end(
     assert status.latest(copied, {"Trainer"}).nodes[-1].state == "interrupted"
     interrupted = status.latest(copied)
     assert interrupted.nodes[-1].state == "interrupted"
+    assert interrupted.nodes[-1].result.startswith("its process was killed")
     assert interrupted.report is None
     folder = copied.unfinished_report(run.name)
     folder.mkdir(parents=True)
     (folder / results.REPORT_PAGE).write_text("")
-    assert status.latest(copied).report == str(folder / results.REPORT_PAGE)
+    failure = {"node": "Report", "sentence": "The disk is full."}
+    (folder / results.REPORT_FACTS).write_text(json.dumps({"failure": failure}))
+    ended = status.latest(copied)
+    assert ended.report == str(folder / results.REPORT_PAGE)
+    assert ended.nodes[-1].result == "The disk is full."
+    assert ended.nodes[-2].result == interrupted.nodes[-2].result
 
 
 def test_it_says_what_is_served(small_config: Config, tmp_path: Path) -> None:

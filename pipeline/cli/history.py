@@ -56,7 +56,7 @@ def show_report(
 ) -> None:
     """The report of a run: where it is, or its text.
 
-    RUN: a run's name, or its beginning, or how many runs back it is, 0 for the newest (default:
+    RUN: a run's name, or its beginning, or how many reports back it is, 0 for the newest (default:
     the newest that has a report).
     """
     command_line.exclude_each_other(open=in_browser, markdown=as_markdown, json=as_json)

@@ -4,6 +4,7 @@ import copy
 import json
 import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -27,19 +28,22 @@ _KEYS = {"ServingValidator": {"blessing": "infra_blessing"}}
 def find(config: Config, run: str | None = None) -> Path:
     """The folder of a run's report; raises DarkroomError where there is no such run or report.
 
-    ``run``: the beginning of its name, or how many runs back it is; None: the newest that has one.
+    ``run``: the beginning of its name, or how many reports back it is, so that a scan, which has
+    none, doesn't count; None: the newest.
     """
     store = status.open_store(config)
     contexts = status.runs(config, store)
-    names = [context.name for context in contexts]
-    meant = contexts if run is None else [contexts[_number(config, names, run)]]
-    for context in meant:
-        if (folder := _folder(config, store, context)) is not None:
+    if run is None or run.isdecimal():
+        reported = filter(None, (_folder(config, store, context) for context in contexts))
+        for folder in islice(reported, int(run or 0), None):
             return folder
     if run is None:
         raise DarkroomError(f"No run of {config.name} has a report yet. Run darkroom run first.")
-    reported = [c.name for c in contexts if _folder(config, store, c) is not None]
-    raise DarkroomError(f"The run {meant[0].name} has no report. {_there_are(reported)}")
+    named = contexts[_number(config, [context.name for context in contexts], run)]
+    if (own := _folder(config, store, named)) is not None:
+        return own
+    names = [c.name for c in contexts if _folder(config, store, c) is not None]
+    raise DarkroomError(f"The run {named.name} has no report. {_there_are(names)}")
 
 
 def load(folder: Path) -> Facts:
@@ -107,8 +111,6 @@ def outputs(nodes: list[lineage.Node]) -> "dict[str, Artifact]":
 
 
 def _number(config: Config, names: list[str], run: str) -> int:
-    if run.isdecimal() and int(run) < len(names):
-        return int(run)
     matching = [run] if run in names else [name for name in names if name.startswith(run)]
     if len(matching) > 1:
         raise DarkroomError(f"{run} is the beginning of several runs. {_there_are(matching)}")

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Set
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darkroom.components.base import remote, results
@@ -12,11 +13,16 @@ from darkroom.components.nodes import read_outputs
 from darkroom.components.pushing import version_folder
 from darkroom.components.runs import lineage
 from darkroom.pipeline.config import Config
+from darkroom.serving import files
 from darkroom.serving.pushed_files import RolloutError
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto.metadata_store_pb2 import Context
+
+    from darkroom.components.report.facts import Failure
+
+_KILLED = "its process was killed in it; the next run does it again"
 
 
 def latest(config: Config, alive: bool | Set[str] = False) -> Status:
@@ -37,14 +43,28 @@ def latest(config: Config, alive: bool | Set[str] = False) -> Status:
             status.canary = None if current.canary is None else str(current.canary)
     except RolloutError as error:
         status.unknown = str(error)
+    unfinished = config.unfinished_report(newest.name)
+    failure = _failure(unfinished)
     for node in lineage.nodes(store, config.name, newest, alive):
         ended = int(time.time() * 1000) if node.state == "running" else node.updated
-        result = read_outputs(status, node.id, node.made) if node.state in lineage.DONE else ""
+        if node.state in lineage.DONE:
+            result = read_outputs(status, node.id, node.made)
+        elif failure is not None and failure["node"] == node.id:
+            result = failure["sentence"]
+        else:
+            result = _KILLED if node.state == "interrupted" else ""
         status.nodes.append(Node(node.id, node.state, (ended - node.started) / 1000, result))
-    unfinished = config.unfinished_report(newest.name) / results.REPORT_PAGE
-    if status.report is None and unfinished.exists():
-        status.report = str(unfinished)
+    page = unfinished / results.REPORT_PAGE
+    if status.report is None and page.exists():
+        status.report = str(page)
     return status
+
+
+def _failure(unfinished: Path) -> "Failure | None":
+    """What ended a run, by the folder of its report."""
+    facts = files.read_json(unfinished / results.REPORT_FACTS) or {}
+    failure: Failure | None = facts.get("failure")
+    return failure
 
 
 def open_store(config: Config) -> "MetadataStore":
