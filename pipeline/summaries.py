@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +34,13 @@ _SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy")  # of a scan of lear
 Rows = list[tuple[str, object]]  # a bold word and what there is to say; nothing: no such row
 
 
-def of_run(console: Console, status: Status, config_argument: str) -> None:
-    """What came in, what was found, whether it is pushed, what to do next."""
+def of_run(
+    console: Console, status: Status, config_argument: str, searched: Collection[str] = ()
+) -> None:
+    """What came in, what was found, whether it is pushed, what to do next.
+
+    ``searched``: the keys in the space of the configuration's search.
+    """
     scan = None if status.lr_scan is None else LearningRates.model_validate(status.lr_scan)
     trials = [TrialRow.of(row) for row in status.trials]
     console.print()
@@ -50,13 +55,21 @@ def of_run(console: Console, status: Status, config_argument: str) -> None:
     command = ""
     if scan is not None and status.lr_scan is not None:
         rows += [("scan", scan.words), ("", status.lr_scan["picture"]), *_training(status)]
-        rate = "RATE" if scan.suggestion is None else f"{scan.suggestion:.2g}"
-        command = f"darkroom run{config_argument} --set training.learning_rate={rate}"
+        command = f"darkroom run{config_argument} --set {_with_rate(scan.suggestion, searched)}"
     else:
         rows += [*_training(status), *_pushed(status)]
         if status.versions and not remote.is_remote(status.push_path):  # it predicts from a folder
             command = f"darkroom predict{config_argument} IMAGE.png"
     _print(console, [*rows, ("report", status.report), ("log", status.log), ("next", command)])
+
+
+def _with_rate(rate: float | None, searched: Collection[str]) -> str:
+    """A search that has learning rates of its own takes them around the suggested one."""
+    key = "training.learning_rate"
+    if key not in searched:
+        return f"{key}={'RATE' if rate is None else f'{rate:.2g}'}"
+    ends = ("MIN", "MAX") if rate is None else (f"{rate / 3:.1e}", f"{rate * 3:.1e}")
+    return f"'tuner.space.{key}={{min: {ends[0]}, max: {ends[1]}, sampling: log}}'"
 
 
 def _data(status: Status) -> Rows:

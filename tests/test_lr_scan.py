@@ -84,7 +84,10 @@ def test_the_command_suggests_a_rate(tmp_path: Path) -> None:
     result = darkroom("lr-scan", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert "gives the best val_loss" in result.stdout
-    assert "next         darkroom run --set training.learning_rate=0.0" in result.stdout
+    assert (
+        "next         darkroom run --set 'tuner.space.training.learning_rate={min: "
+        in result.stdout
+    )
     assert "pushed" not in result.stdout
     [run] = (tmp_path / "runs/digits/artifacts/LearningRateScan/model_run").iterdir()
     assert (run / LearningRates.PICTURE).exists()

@@ -1,6 +1,8 @@
 import io
 import json
 import re
+import shlex
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,15 +15,16 @@ from darkroom.components.nodes import read_outputs
 from darkroom.components.training.model_run import LearningRates, ScannedRate
 from darkroom.components.tuning.tuner_results import TunerResults
 from darkroom.pipeline import summaries
+from darkroom.pipeline.config import load
 from darkroom.serving.pushed_files import VersionNote
 from darkroom.serving.rollout import Version
 
 RATE, UNITS = "training.learning_rate", "model.units.0"
 
 
-def summarized(status: Status) -> str:
+def summarized(status: Status, searched: Collection[str] = ()) -> str:
     console = Console(file=io.StringIO(), soft_wrap=True)
-    summaries.of_run(console, status, "")
+    summaries.of_run(console, status, "", searched)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -29,6 +32,29 @@ def test_a_summary_without_a_pushed_model_says_so() -> None:
     text = summarized(Status("p", "home", "run"))
     assert "pushed       nothing" in text
     assert "next" not in text
+
+
+@pytest.mark.parametrize(
+    ("suggestion", "searched", "words"),
+    [
+        (0.01, (), "training.learning_rate=0.01"),
+        (None, (), "training.learning_rate=RATE"),
+        (0.01, (UNITS,), "training.learning_rate=0.01"),
+        (0.01, (UNITS, RATE),
+         "'tuner.space.training.learning_rate={min: 3.3e-03, max: 3.0e-02, sampling: log}'"),
+        (None, (RATE,), "'tuner.space.training.learning_rate={min: MIN, max: MAX, sampling: log}'"),
+    ],
+)  # fmt: skip
+def test_what_follows_a_scan_is_what_takes_its_rate(
+    suggestion: float | None, searched: tuple[str, ...], words: str
+) -> None:
+    scan = LearningRates(suggestion=suggestion, words="", points=[])
+    status = Status("p", "home", "run", lr_scan={**scan.model_dump(), "picture": ""})
+    assert f"next         darkroom run --set {words}\n" in summarized(status, searched)
+    if suggestion is not None and RATE in searched:
+        overrides = [shlex.split(words)[0], "tuner.enabled=true"]
+        found = load("digits", overrides).tuner.space[RATE]
+        assert (found.min, found.max, found.sampling) == (0.0033, 0.03, "log")
 
 
 @pytest.mark.parametrize(

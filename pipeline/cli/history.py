@@ -42,7 +42,7 @@ def show_status(options: ConfigOptions, as_json: bool) -> None:
     shown.print(f"{latest.pipeline}, run {latest.run}{', going on' if alive else ''}")
     for node in latest.nodes:
         display.print_node(shown, node)
-    summaries.of_run(shown, latest, options.again())
+    summaries.of_run(shown, latest, options.again(), config.tuner.ranges)
 
 
 @click.command("report")

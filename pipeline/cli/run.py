@@ -155,7 +155,7 @@ def _run(
     def run() -> int:
         with shown:
             status = runner.run(config, shown, scan, is_smoke)
-        summaries.of_run(shown.console, status, options.again())
+        summaries.of_run(shown.console, status, options.again(), config.tuner.ranges)
         # The summary has said why.
         return _NOT_BLESSED if require_blessed and status.blessed is not True else 0
 

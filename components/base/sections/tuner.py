@@ -87,6 +87,11 @@ class Tuner(Section):
     """Train as many epochs as were best for the best trial, instead of `training.epochs`."""
 
     @property
+    def ranges(self) -> set[str]:
+        """The keys of which a search draws values, where it is on."""
+        return set(self.space) if self.enabled else set()
+
+    @property
     def searched(self) -> set[str]:
         """The keys of which trials have values of their own."""
         return {*self.space, *(key for trial in self.trials for key in trial)}
