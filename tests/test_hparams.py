@@ -67,17 +67,18 @@ def declared() -> keras_tuner.HyperParameters:
 
 
 def test_tensorboard_shows_space_values_metrics_and_ends(tmp_path: Path) -> None:
-    hparams.experiment(str(tmp_path), declared(), ["val_accuracy", "loss"])
+    hparams.experiment(str(tmp_path), declared(), ["val_accuracy", "loss"], "val_accuracy")
     values = {"rate": 0.01, "units": 16, "kind": "relu", "size": 3, "flip": True, "fixed": "a",
               "slope": 0.25}  # fmt: skip
-    accuracies = {"0": [0.5, 0.75], "1": [0.25, 0.5], "2": [0.125], "3": [0.375]}
+    accuracies = {"0": [0.5, 0.75], "1": [0.875, 0.5], "2": [0.125], "3": [0.375]}
+    scores = {"0": 0.75, "1": 0.875}
     for trial, accuracy in accuracies.items():
         folder = tmp_path / f"trial_{trial}"
         own = {**values, "units": 8 * (int(trial) + 1), "tuner/epochs": 3}
         hparams.begin(str(folder), trial, own)
         Curves(str(folder)).write({"loss": accuracy, "val_accuracy": accuracy}, before=0)
         if trial != "3":  # which still runs
-            hparams.end(str(folder), completed=trial != "2")
+            hparams.end(str(folder), None if trial == "2" else scores[trial])
     question = {
         "colParams": [{"metric": {"group": "validation", "tag": "epoch_accuracy"},
                        "order": "ORDER_DESC"}],
@@ -88,7 +89,7 @@ def test_tensorboard_shows_space_values_metrics_and_ends(tmp_path: Path) -> None
         deadline = time.monotonic() + PATIENCE
         while True:  # TensorBoard loads one folder after another
             groups = ask("session_groups", question)["sessionGroups"]
-            if len(groups) == 4 and all(len(g["metricValues"]) == 2 for g in groups):
+            if len(groups) == 4 and sum(len(g["metricValues"]) for g in groups) == 10:
                 break
             assert time.monotonic() < deadline, groups
             time.sleep(0.3)
@@ -105,7 +106,8 @@ def test_tensorboard_shows_space_values_metrics_and_ends(tmp_path: Path) -> None
     metrics = {(m["displayName"], m["name"]["group"], m["name"]["tag"])
                for m in found["metricInfos"]}  # fmt: skip
     assert metrics == {
-        ("val_accuracy", "validation", "epoch_accuracy"), ("loss", "train", "epoch_loss")
+        ("score: val_accuracy of the best epoch", "", "score"),
+        ("val_accuracy", "validation", "epoch_accuracy"), ("loss", "train", "epoch_loss"),
     }  # fmt: skip
 
     assert [group["name"] for group in groups] == ["0", "1", "3", "2"]  # by their accuracy
@@ -113,7 +115,8 @@ def test_tensorboard_shows_space_values_metrics_and_ends(tmp_path: Path) -> None
         assert group["hparams"] == {**values, "units": 8 * (int(group["name"]) + 1)}
         last = {m["name"]["tag"]: m["value"] for m in group["metricValues"]}
         of_trial = accuracies[group["name"]][-1]
-        assert last == {"epoch_accuracy": of_trial, "epoch_loss": of_trial}
+        score = {"score": scores[group["name"]]} if group["name"] in scores else {}
+        assert last == {"epoch_accuracy": of_trial, "epoch_loss": of_trial, **score}
     ends = {group["name"]: group["sessions"][0]["status"] for group in groups}
     assert ends == {
         "0": "STATUS_SUCCESS", "1": "STATUS_SUCCESS", "2": "STATUS_FAILURE", "3": "STATUS_UNKNOWN"
@@ -128,5 +131,5 @@ def test_one_name_for_several_types_is_no_error(tmp_path: Path, several: list) -
     for condition, value in zip((True, False), several, strict=True):
         with space.conditional_scope("on", condition):
             space.Fixed("odd", value)
-    hparams.experiment(str(tmp_path), space, [])
+    hparams.experiment(str(tmp_path), space, [], "loss")
     assert len(list(tmp_path.iterdir())) == 1

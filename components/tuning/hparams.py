@@ -13,15 +13,21 @@ from darkroom.components.base.settings import Value
 from darkroom.components.training import callbacks
 from darkroom.components.training.hand_over import without_notes
 
+# The dashboard shows the last epoch's metrics, and trials are compared by their best epoch's.
+_SCORE = "score"
 
-def experiment(folder: str, space: keras_tuner.HyperParameters, metrics: list[str]) -> None:
+
+def experiment(
+    folder: str, space: keras_tuner.HyperParameters, metrics: list[str], objective: str
+) -> None:
     """Writes which hyperparameters and metrics there are, to the folder above the trials'."""
     declared: dict[str, list[declarations.HyperParameter]] = {}
     for hyperparameter in space.space:
         declared.setdefault(hyperparameter.name, []).append(hyperparameter)
     dimensions = [api.HParam(name, _domain(several)) for name, several in declared.items()]
     places = [(name, *callbacks.place(name)) for name in metrics]
-    shown = [api.Metric(tag, group=split, display_name=name) for name, split, tag in places]
+    shown = [api.Metric(_SCORE, display_name=f"score: {objective} of the best epoch")]
+    shown += [api.Metric(tag, group=split, display_name=name) for name, split, tag in places]
     _write(folder, api.hparams_config_pb(dimensions, shown))
 
 
@@ -30,15 +36,20 @@ def begin(folder: str, trial_id: str, values: Mapping[str, Value]) -> None:
     _write(folder, api.hparams_pb(without_notes(values), trial_id=trial_id))
 
 
-def end(folder: str, completed: bool) -> None:
-    """Writes how a trial ended to its folder, once: TensorBoard keeps the first it sees."""
-    status = api_pb2.STATUS_SUCCESS if completed else api_pb2.STATUS_FAILURE
-    _write(folder, summary.session_end_pb(status, time.time()))
+def end(folder: str, score: float | None) -> None:
+    """Writes how a trial ended to its folder, once: TensorBoard keeps the first it sees.
+
+    ``score``: what it is compared by; None: it failed.
+    """
+    status = api_pb2.STATUS_FAILURE if score is None else api_pb2.STATUS_SUCCESS
+    _write(folder, summary.session_end_pb(status, time.time()), score)
 
 
-def _write(folder: str, message: summary_pb2.Summary) -> None:
+def _write(folder: str, message: summary_pb2.Summary, score: float | None = None) -> None:
     writer = tf.summary.create_file_writer(folder)
     with writer.as_default():
+        if score is not None:
+            tf.summary.scalar(_SCORE, score, step=0)
         tf.summary.experimental.write_raw_pb(message.SerializeToString(), step=0)
     writer.close()
 

@@ -167,7 +167,8 @@ class Search(keras_tuner.Tuner):
                 f"{', '.join(metrics)}.{closest(objective, metrics)}"
             )
         self._candidate.policy = self._policy(train)
-        hparams.experiment(os.path.join(self.folder, "logs"), self.oracle.get_space(), metrics)
+        logs = os.path.join(self.folder, "logs")
+        hparams.experiment(logs, self.oracle.get_space(), metrics, objective)
         SearchFile(
             custom_config=self.config.pack(),
             classes=self._candidate.classes,

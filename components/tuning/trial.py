@@ -155,14 +155,14 @@ class Trials:
                     logs = os.path.join(folder.logs, f"fit-{number + 1}")
                 hparams.begin(logs, trial_id, hp.values)
                 fit = self._fit(folder, hp, number, count, logs)
-                hparams.end(logs, completed=True)
+                hparams.end(logs, fit.metrics[self._tuner.objective])
                 result = result._replace(fits=[*result.fits, fit])
                 folder.write(result)
             result = result._replace(status="COMPLETED", metrics=_mean(result.fits))
         except Exception as error:
             progress.LOGGER.info("trial %s failed", trial_id, exc_info=True)
             result = result._replace(status="FAILED", message=explain(error))
-            hparams.end(logs, completed=False)
+            hparams.end(logs, None)
         result = result._replace(hyperparameters=hp.get_config())
         folder.write(result)
         return result
