@@ -151,7 +151,8 @@ def bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 def print_node(console: Console, node: Node) -> None:
     """The line of a node that is done, or of one that will not be."""
     took = "cached" if node.state == "cached" else f"{node.seconds:.1f} s"
-    words = node.result if node.state in ("complete", "cached") else node.state
+    is_done = node.state in ("complete", "cached")
+    words = node.result if is_done else ": ".join(filter(None, (node.state, node.result)))
     mark = _MARKS.get(node.state, "?")
     console.print(f"{mark} {node.id:<17} {took:>8}  {escape(words)}".rstrip())
 
@@ -159,13 +160,14 @@ def print_node(console: Console, node: Node) -> None:
 def _search(table: SearchProgress, width: int) -> Table:
     best = table["best"]
     lines = [
-        tables.Trial(t["trial"], t["values"], t["words"], f"{t['seconds']:.0f} s", "dim")
+        tables.Trial(t["trial"], t["values"], t["words"], f"{t['seconds']:.0f} s", style="dim")
         for t in table["running"][:_RUNNING_SHOWN]
     ]
     scored = trial_table.best_first(table["ended"], table["maximize"])
     for row in scored[: _TRIALS_SHOWN - len(lines)]:
         is_best = best is not None and row.number == best.number
         name, style = (f"★ {row.number}", "green") if is_best else (row.number, "")
-        score, seconds = f"{row.score:.4f}", f"{row.seconds:.0f} s"
-        lines.append(tables.Trial(name, row.hyperparameters, score, seconds, style))
+        score, seconds, epochs = f"{row.score:.4f}", f"{row.seconds:.0f} s", str(row.epochs or "")
+        values = row.hyperparameters
+        lines.append(tables.Trial(name, values, score, seconds, epochs, style))
     return tables.trials(table["names"], lines, table["objective"], width)

@@ -126,8 +126,8 @@ def _best_trials(trials: list[TrialRow], width: int) -> Table:
     rows = []
     for trial in finished[:_BEST_SHOWN]:
         seconds = "" if trial.seconds is None else f"{trial.seconds:.1f} s"
-        score = f"{trial.score:.4f}"
-        rows.append(tables.Trial(trial.number, trial.hyperparameters, score, seconds))
+        score, epochs = f"{trial.score:.4f}", str(trial.epochs or "")
+        rows.append(tables.Trial(trial.number, trial.hyperparameters, score, seconds, epochs))
     return tables.trials(names, rows, "score", width)
 
 

@@ -22,14 +22,20 @@ class Trial(NamedTuple):
     values: Mapping[str, Value]  # of the hyperparameters, by key
     score: str  # or what it is doing
     seconds: str
+    epochs: str = ""  # after which it has that score
     style: str = ""
 
 
 def trials(names: list[str], rows: list[Trial], objective: str, width: int) -> Table:
-    """A table of trials with as many hyperparameters, by their keys, as fit into ``width``."""
+    """A table of trials with as many hyperparameters, by their keys, as fit into ``width``.
+
+    Of trials with different numbers of epochs, as Hyperband's, those are shown.
+    """
     short = trial_table.short_names(names)
     columns = [("trial", [row.name for row in rows])]
     ends = [(objective, [row.score for row in rows]), ("time", [row.seconds for row in rows])]
+    if len({row.epochs for row in rows} - {""}) > 1:
+        ends.insert(0, ("epochs", [row.epochs for row in rows]))
     left = width - sum(_width(column) for column in (*columns, *ends))
     for number, name in enumerate(names):
         cells = [trial_table.brief(row.values[name]) if name in row.values else "" for row in rows]

@@ -10,11 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 
 from darkroom.components.base import progress
+from darkroom.components.base.status import Node
 from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.tuning import trial_table
 from darkroom.components.tuning.tuner_results import TrialRow
+from darkroom.pipeline import display
 from darkroom.pipeline.display import Display, Lines
 
 
@@ -174,6 +177,25 @@ def test_the_lowest_score_may_be_the_best_one() -> None:
     text = plain(on_a_terminal(run_search(table(done, done[1]))))
     order = re.findall(r"^ *(★ \d|\d) .*31 s", text, re.MULTILINE)
     assert order[:3] == ["★ 1", "2", "0"]
+
+
+def test_trials_of_several_lengths_say_theirs() -> None:
+    rungs = [ended(n, 0.5)._replace(epochs=epochs) for n, epochs in enumerate((3, 3, 8))]
+    several = plain(on_a_terminal(run_search(table(rungs, rungs[0]))))
+    assert re.search(r"^trial .* epochs +val_accuracy +time", several, re.MULTILINE)
+    assert re.search(r"^ *2 .* 8 +0\.5000 +31 s", several, re.MULTILINE)
+    alike = plain(on_a_terminal(run_search(table(rungs[:2], rungs[0]))))
+    assert "epochs" not in alike
+
+
+def test_a_node_that_is_not_done_says_why() -> None:
+    console = Console(file=io.StringIO(), soft_wrap=True)
+    for state, result in (("failed", "The disk is full."), ("interrupted", ""), ("complete", "3")):
+        display.print_node(console, Node("Trainer", state, 2.0, result))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.split("2.0 s", 1)[1].strip() for line in lines] == [
+        "failed: The disk is full.", "interrupted", "3"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("columns", "left_out"), [(300, 0), (100, 14), (80, 15), (60, 17)])

@@ -76,6 +76,8 @@ def test_a_trial_ends_in_a_line() -> None:
     shown = table([], ended(7, 0.25))
     expected = "trial 8  0.5000  1.0 s  rate=0.1  (best 0.2500)"
     assert trial_table.ending(ended(8, 0.5), shown) == expected
+    rung = ended(8, 0.5)._replace(initial_epoch=3, epochs=8)
+    assert "1.0 s  epochs 4 to 8  rate=0.1" in trial_table.ending(rung, shown)
     failed = ended(9, None)._replace(message="No\nlayer.")
     assert trial_table.ending(failed, shown) == "trial 9  failed  1.0 s  rate=0.1  No layer."
 

@@ -53,6 +53,8 @@ def ending(row: TrialRow, table: SearchProgress) -> str:
         f"trial {row.number}",
         "failed" if row.score is None else f"{row.score:.4f}",
         f"{row.seconds:.1f} s",
+        # Hyperband goes on with a trial that was good after fewer epochs.
+        f"epochs {row.initial_epoch + 1} to {row.epochs}" if row.initial_epoch else "",
         " ".join(f"{short[key]}={brief(values[key])}" for key in short if key in values),
     ]
     if row.score is None:
