@@ -163,7 +163,7 @@ class Config(sections.Section):
         )
         yield training.warmup_epochs >= training.epochs and (
             f"training.warmup_epochs is {training.warmup_epochs}, which leaves none of the "
-            f"{training.epochs} training.epochs for the schedule"
+            f"{training.epochs} training.epochs for the schedule: set it to fewer, or to 0"
         )
         yield (training.starts > 1 and training.start_epochs > training.epochs) and (
             f"training.start_epochs is {training.start_epochs}, more than the {training.epochs} "
@@ -482,13 +482,18 @@ def _sentence(error: Any, path: Path, origins: dict[str, str]) -> str:
     # Where several sections have part in a check, its sentence begins with the key.
     named = _KEY.match(message) if error["type"] == "value_error" and not key else None
     cause = named[1] if named else key
-    origin = next((o for set_key, o in origins.items() if _related(cause, set_key)), str(path))
+    # Else it is what was set of the other keys that the sentence names.
+    guilty = [o for set_key, o in origins.items() if _related(cause, set_key)]
+    guilty += [o for set_key, o in origins.items() if not key and set_key in message]
+    origin = next(iter(guilty), str(path))
     if error["type"] == "extra_forbidden":
         valid = _keys(places[:-1])
         has = f" {'.'.join(places[:-1]) or 'The top level'} has {', '.join(valid)}."
         problem = f"unknown key.{closest(places[-1], valid) or has}"
     elif error["type"] == "missing":
         problem = "missing, and it has no default."
+    elif error["type"] == "list_type":
+        problem = f"expected a list, such as [{error['input']}], found {error['input']!r}."
     elif error["type"] == "value_error":
         problem = message if message[-1] in "?." else f"{message}."
     else:

@@ -58,6 +58,7 @@ def test_a_date_of_yaml_is_kept_as_text() -> None:
         ("training.epocs=3", ["training.epocs", "unknown key", "Did you mean 'epochs'?"]),
         ("training.epochs=ten", ["training.epochs", "expected a valid integer", "found 'ten'"]),
         ("training.epochs=0", ["training.epochs", "greater than or equal to 1", "found 0"]),
+        ("model.units=64", ["model.units: expected a list, such as [64], found 64."]),
         ("trainning.epochs=3", ["trainning", "unknown key", "Did you mean 'training'?"]),
         ("model.name=ResNet50v2", ["model.name", "no such model", "Did you mean 'ResNet50V2'?"]),
         ("model.name=VGG16", ["preprocessing", "at least 32×32", "found 8×8"]),
@@ -185,6 +186,9 @@ def test_several_values_of_the_command_line(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError) as caught:
             load("digits", overrides)
         assert str(caught.value).startswith(f"--set {bad}: training.batch_size: expected")
+    # The file's own key is in the sentence, and the guilty one is not the file's.
+    with pytest.raises(ConfigurationError, match=r"^--set training\.epochs=1: training\.warmup_ep"):
+        load("mnist", ["training.batch_size=8", "training.epochs=1"])
     space = [
         "tuner.space.training.batch_size={choices: [8, 16]}",
         "tuner.space.training.learning_rate={min: 1e-4, max: 1e-2, sampling: log}",
