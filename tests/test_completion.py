@@ -80,8 +80,9 @@ def test_bash_completes(keys: Type, typed: str, completed: str) -> None:
 
 
 def test_bash_lists_what_there_is(keys: Type) -> None:
-    shown = keys("darkroom run --config \t\t", "mnist_hyperband")  # the last of three columns
+    shown = keys("darkroom run --config \t\t", "\n> darkroom run --config ")  # again, after all
     assert "flowers.yaml" in shown
+    assert "mnist_hyperband" in shown
     assert "photographs" not in shown
     shown = keys("darkroom comp\t\t", "completion")
     assert "compare" in shown

@@ -41,7 +41,7 @@ def run_node(path: str, overrides: Sequence[str], run_name: str, node: str) -> i
         log, terminal = runner.log_to_file(config, node)
     except DarkroomError as error:
         print(f"darkroom: {error}")
-        return 1
+        return error.exit_code
     shown = display.Lines(terminal)
 
     def work() -> int:

@@ -216,6 +216,7 @@ def attempt(work: Callable[[], int], display: Display, log: Path) -> int:
     except DarkroomError as error:
         display.say(f"darkroom: {error}")
         log.unlink(missing_ok=True)  # nothing ran
+        return error.exit_code
     except KeyboardInterrupt:
         display.say("darkroom: interrupted. The next run goes on from the nodes that are done.")
         return INTERRUPTED
