@@ -68,13 +68,12 @@ def test_it_is_no_model_to_wait_for(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_whole_graph_beside_the_real_runs(tmp_path: Path) -> None:
     project = Project(tmp_path, ("--config", "digits", "--set", "root=runs"))
-    search = "tuner={algorithm: hyperband, max_trials: null, enabled: true}"
-    words = [*project.options, "--set", search, "--smoke"]
+    words = [*project.options, "--set", "tuner.algorithm=hyperband", "--smoke"]
     result = darkroom("run", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert "smoke   some images and one epoch, in " in result.stdout
     assert "train 160, eval 160 images" in result.stdout
-    assert "next         darkroom predict --set name=digits-smoke --set root=runs" in result.stdout
+    assert "next         darkroom predict --set root=runs --set name=digits-smoke" in result.stdout
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["digits-smoke"]
     again = darkroom("run", *words, cwd=tmp_path)
     assert "= Trainer" in again.stdout

@@ -1,5 +1,6 @@
 """A smoke run: the whole graph on a few images, as quickly as it can be, beside the real runs."""
 
+import os
 from collections import defaultdict
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -83,4 +84,8 @@ def _write(config: Config, pattern: str, file: Path) -> None:
     rounds = zip_longest(*by_class.values())
     few = [record for record in chain.from_iterable(rounds) if record is not None][:_IMAGES]
     file.parent.mkdir(parents=True, exist_ok=True)
-    tfrecord.write(file, few)
+    # The same file again would be new data to ImportExampleGen.
+    if not file.exists() or list(tfrecord.read(file)) != few:
+        whole = file.parent.with_suffix(".part")  # where no pattern of a split finds it
+        tfrecord.write(whole, few)
+        os.replace(whole, file)
