@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from darkroom.pipeline import command_line
+
 if TYPE_CHECKING:
     from darkroom.serving.predictor import Prediction
 
@@ -26,8 +28,7 @@ class Answer(NamedTuple):
 def show(answers: Iterator[Answer], form: str, top: int, multi_label: bool) -> None:
     """Prints answers in one of the ``FORMATS``, all but json as they come; ``top``: of text."""
     if form == "json":
-        shown = [answer.plain() for answer in answers]
-        print(json.dumps(shown, indent=2, ensure_ascii=False))
+        command_line.print_json([answer.plain() for answer in answers])
     elif form == "csv":
         _write_csv(answers)
     else:

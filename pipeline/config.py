@@ -482,8 +482,8 @@ def _sentence(error: Any, path: Path, origins: dict[str, str]) -> str:
     # Where several sections have part in a check, its sentence begins with the key.
     named = _KEY.match(message) if error["type"] == "value_error" and not key else None
     cause = named[1] if named else key
-    # Else it is what was set of the other keys that the sentence names.
     guilty = [o for set_key, o in origins.items() if _related(cause, set_key)]
+    # Else it is what was set of the other keys that the sentence names.
     guilty += [o for set_key, o in origins.items() if not key and set_key in message]
     origin = next(iter(guilty), str(path))
     if error["type"] == "extra_forbidden":

@@ -189,10 +189,11 @@ def test_trials_of_several_lengths_say_theirs() -> None:
 
 
 def test_a_node_that_is_not_done_says_why() -> None:
-    console = Console(file=io.StringIO(), soft_wrap=True)
+    printed = io.StringIO()
+    console = Console(file=printed, soft_wrap=True)
     for state, result in (("failed", "The disk is full."), ("interrupted", ""), ("complete", "3")):
         display.print_node(console, Node("Trainer", state, 2.0, result))
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    lines = printed.getvalue().splitlines()
     assert [line.split("2.0 s", 1)[1].strip() for line in lines] == [
         "failed: The disk is full.", "interrupted", "3"
     ]  # fmt: skip
