@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import shutil
 import socket
@@ -104,15 +105,13 @@ def locked(path: _Path, *, shared: bool = False, patience: float | None = None) 
     """
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     with open(path, "a+", encoding="utf-8") as file:
-        if patience is None:
-            fcntl.flock(file, kind)
-        else:
-            until = time.monotonic() + patience
-            while not _take(file, kind):
-                if time.monotonic() >= until:
-                    file.seek(0)
-                    raise Locked(path, file.read() or "unknown")
-                time.sleep(_BETWEEN)
+        until = math.inf if patience is None else time.monotonic() + patience
+        # A flock that waits by itself would keep a signal waiting that comes just before it.
+        while not _take(file, kind):
+            if time.monotonic() >= until:
+                file.seek(0)
+                raise Locked(path, file.read() or "unknown")
+            time.sleep(_BETWEEN)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
