@@ -99,8 +99,9 @@ def create_pipeline(
         node.add_upstream_node(rehearsal)
     model = trainer.outputs["model"]
 
-    # Compare with the thresholds and with the last blessed model.
-    to_beat = baseline(model, settings.folder("Baseline", config.push_uri))
+    # Compare with the thresholds and with the stable version.
+    looking = settings.folder("Baseline", config.push_uri)
+    to_beat = baseline(model, config.push_uri, config.pipeline_root, looking)
     compared = {"model": model, "baseline_model": to_beat.outputs["model"]}
     evaluator = Evaluator(settings.of("Evaluator"), examples=examples, **compared)
     blessing = evaluator.outputs["blessing"]

@@ -34,7 +34,13 @@ class Contract:
         """Beside the model in a folder."""
         (folder / self.FILE).write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
 
-    def comparable(self, other: "Contract") -> bool:
-        """Whether one evaluation can judge both models."""
-        shared = set(self.classes) & set(other.classes)
-        return self.multi_label == other.multi_label and len(shared) > 1
+    def obstacle(self, other: "Contract") -> str:
+        """Why one evaluation can't judge this model and another; empty where it can."""
+        if not other.classes:
+            return "it doesn't say what its classes are"
+        if self.multi_label != other.multi_label:
+            its, ours = ("any number of classes", "one class")[:: 1 if other.multi_label else -1]
+            return f"it gives an image {its}, and this model {ours}"
+        if len(set(self.classes) & set(other.classes)) < 2:
+            return "they have fewer than two classes in common"
+        return ""

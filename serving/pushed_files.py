@@ -138,6 +138,12 @@ class Rollout:
         return f"{_HEADING}{_HISTORY}{history}\n{text_format.MessageToString(config)}"
 
 
+def is_elsewhere(text: str, model_folder: str) -> bool:
+    """Whether a model config file has the model in another folder."""
+    entry = _parse(text, model_folder)[1] if text else None
+    return entry is not None and entry.base_path != os.path.abspath(model_folder)
+
+
 def _parse(text: str, model_folder: str) -> "tuple[ModelServerConfig, ModelConfig | None]":
     """The models of a file, and that of the folder."""
     try:

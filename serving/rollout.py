@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from darkroom.serving import files
+from darkroom.serving import files, pushed_files
 from darkroom.serving.pushed_files import CONFIG_FILE, Rollout, RolloutError, VersionNote
 
 _LOCK_FILE = "models.config.lock"
@@ -110,6 +110,15 @@ def roll_back(model_folder: Path) -> Rollout:
         return replace(current, stable=previous, canary=None, before=before)
 
     return _change(model_folder, rolled_back)
+
+
+def readdress(model_folder: Path) -> None:
+    """Has the model config file name the folder where it is, should somebody have moved it.
+
+    Raises RolloutError where the file is damaged, and an OSError where it can't be written.
+    """
+    if pushed_files.is_elsewhere(_read_text(model_folder), str(model_folder)):
+        _change(model_folder, lambda current, on_disk: current or _assumed(on_disk))
 
 
 def remove_old(model_folder: Path, keep: int, remove: Callable[[Path], None]) -> None:

@@ -1,121 +1,143 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
-from tfx.types import standard_artifacts
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
+from tfx.types import artifact_utils, standard_artifacts
 
 from darkroom.components.base.component import existing
 from darkroom.components.base.settings import FolderSettings
-from darkroom.components.runs.baseline import BaselineExecutor, LatestBlessedBefore
-from darkroom.serving.contract import Contract
+from darkroom.components.pushing.version_folder import fingerprint_of
+from darkroom.components.runs.baseline import BaselineExecutor, StableVersion
+from darkroom.serving import rollout
 from darkroom.serving.pushed_files import VersionNote
 
 
-def model(
-    number: int, folder: Path, classes: tuple[str, ...] = ("cat", "dog"), **more: object
-) -> object:
-    artifact = standard_artifacts.Model()
-    artifact.id = number
-    artifact.uri = str(folder / str(number))
-    path = folder / str(number) / "Format-Serving" / Contract.FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"classes": classes, **more}))
-    return artifact
+@pytest.fixture
+def store() -> MetadataStore:
+    config = metadata_store_pb2.ConnectionConfig()
+    config.fake_database.SetInParent()
+    opened = MetadataStore(config)
+    opened.put_artifact_type(standard_artifacts.Model().artifact_type)
+    return opened
 
 
-def blessing(model_id: int, blessed: bool) -> standard_artifacts.ModelBlessing:
-    artifact = standard_artifacts.ModelBlessing()
-    artifact.id = 100 + model_id
-    artifact.set_int_custom_property("current_model_id", model_id)
-    artifact.set_int_custom_property("blessed", int(blessed))
-    return artifact
+class Models:
+    """Trainer's models, and the folder of their versions."""
 
+    def __init__(self, folder: Path, store: MetadataStore):
+        self.folder, self.store, self.pushed = folder, store, folder / "pushed" / "small"
+        self.trained: list[standard_artifacts.Model] = []
 
-def resolve(models: list, blessings: list, candidate: object) -> list[int]:
-    inputs = {"model": models, "model_blessing": blessings, "candidate": [candidate]}
-    resolved = LatestBlessedBefore().resolve_artifacts(None, inputs)
-    assert resolved["candidate"] == [candidate]
-    return [artifact.id for artifact in resolved["model"]]
+    def train(self, content: str) -> standard_artifacts.Model:
+        kind = self.store.get_artifact_type(standard_artifacts.Model.TYPE_NAME)
+        uri = self.folder / "artifacts" / "Trainer" / "model" / str(len(self.trained) + 1)
+        (uri / "Format-Serving").mkdir(parents=True)
+        (uri / "Format-Serving" / "saved_model.pb").write_text(content)
+        record = metadata_store_pb2.Artifact(type_id=kind.id, uri=str(uri))
+        [number] = self.store.put_artifacts([record])
+        [record] = self.store.get_artifacts_by_id([number])
+        self.trained.append(artifact_utils.deserialize_artifact(kind, record))
+        return self.trained[-1]
 
+    def push(self, model: standard_artifacts.Model, version: int) -> None:
+        source, target = Path(model.uri) / "Format-Serving", self.pushed / str(version)
+        target.mkdir(parents=True)
+        for path in source.iterdir():
+            (target / path.name).write_bytes(path.read_bytes())
+        reference = {"id": model.id, "uri": model.uri}
+        note = VersionNote(model=reference).numbered(version, 0.0, fingerprint_of(source))
+        (target / VersionNote.PATH).parent.mkdir()
+        (target / VersionNote.PATH).write_text(note.text())
+        rollout.admit(self.pushed, version, as_canary=False)
 
-def test_a_first_model_has_no_baseline(tmp_path: Path) -> None:
-    assert resolve([model(1, tmp_path)], [], model(1, tmp_path)) == []
-
-
-def test_the_candidate_is_never_its_own_baseline(tmp_path: Path) -> None:
-    one, two = model(1, tmp_path), model(2, tmp_path)
-    assert resolve([one], [blessing(1, True)], one) == []
-    assert resolve([one, two], [blessing(1, True), blessing(2, True)], two) == [1]
-
-
-def test_the_latest_blessed_one_counts(tmp_path: Path) -> None:
-    models = [model(n, tmp_path) for n in range(1, 5)]
-    blessings = [blessing(1, True), blessing(2, True), blessing(3, False)]
-    assert resolve(models, blessings, models[-1]) == [2]
-    assert resolve(models, [blessing(3, False)], models[-1]) == []
-
-
-def test_a_model_can_be_compared_that_shares_classes(tmp_path: Path) -> None:
-    models = [
-        model(1, tmp_path, ("cat", "dog", "owl")),
-        model(2, tmp_path, ("cat", "cow")),
-    ]
-    blessings = [blessing(number, True) for number in (1, 2)]
-    several = model(6, tmp_path, multi_label=True)
-    assert resolve(models, blessings, several) == []
-    assert resolve(models, blessings, model(4, tmp_path, ("cat", "dog", "bee"))) == [1]
-    assert resolve(models, blessings, model(5, tmp_path, ("owl", "bee"))) == []
-    foreign = standard_artifacts.Model()  # without a contract
-    foreign.id, foreign.uri = 7, str(tmp_path / "foreign")
-    assert resolve([foreign], [blessing(7, True)], model(8, tmp_path)) == []
-
-
-def pushed(base: Path, version: int, of: str, classes: tuple[str, ...] = ("cat", "dog")) -> Path:
-    folder = base / str(version)
-    for path, value in (
-        (Contract.FILE, {"classes": classes}),
-        (VersionNote.PATH, {"model": {"uri": of}}),
-    ):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(json.dumps(value))
-    (folder / "saved_model.pb").write_text(f"version {version}")
-    return folder
+    def resolve(
+        self, candidate: standard_artifacts.Model, blessed: tuple[int, ...] = ()
+    ) -> list[standard_artifacts.Model]:
+        blessings = []
+        for number in blessed:
+            blessing = standard_artifacts.ModelBlessing()
+            blessing.set_int_custom_property("current_model_id", number)
+            blessing.set_int_custom_property("blessed", 1)
+            blessings.append(blessing)
+        strategy = StableVersion(str(self.pushed), str(self.folder / "artifacts"))
+        inputs = {"model": self.trained, "model_blessing": blessings, "candidate": [candidate]}
+        resolved = strategy.resolve_artifacts(self.store, inputs)
+        assert resolved["candidate"] == [candidate]
+        found: list[standard_artifacts.Model] = resolved["model"]
+        return found
 
 
 @pytest.fixture
-def candidate(tmp_path: Path) -> standard_artifacts.Model:
-    artifact = standard_artifacts.Model()
-    artifact.uri = str(tmp_path / "candidate")
-    contract = tmp_path / "candidate" / "Format-Serving" / Contract.FILE
-    contract.parent.mkdir(parents=True)
-    contract.write_text(json.dumps({"classes": ["cat", "dog", "owl"]}))
-    return artifact
+def models(tmp_path: Path, store: MetadataStore) -> Models:
+    return Models(tmp_path, store)
 
 
-def baseline(tmp_path: Path, candidate: standard_artifacts.Model) -> standard_artifacts.Model:
-    made = standard_artifacts.Model()
-    made.uri = str(tmp_path / f"baseline-{len(list(tmp_path.iterdir()))}")
-    settings = FolderSettings(folder=str(tmp_path / "pushed"))
-    BaselineExecutor().Do(
-        {"candidate": [candidate]},
-        {"model": [made]},
-        {"custom_config": settings.model_dump_json()},
-    )
-    return made
+def test_a_first_model_has_no_baseline(models: Models) -> None:
+    assert models.resolve(models.train("first")) == []
 
 
-def test_the_newest_pushed_version_is_the_one_to_beat(
-    tmp_path: Path, candidate: standard_artifacts.Model
-) -> None:
-    assert existing([baseline(tmp_path, candidate)]) == []  # nothing was ever pushed
-    base = tmp_path / "pushed"
-    pushed(base, 7, "other")
-    pushed(base, 8, "another")
-    pushed(base, 10, "of-other-classes", classes=("cat", "bee"))
-    pushed(base, 11, candidate.uri)  # the run is tried again after its push
-    (base / "incoming-12").mkdir()
-    [found] = existing([baseline(tmp_path, candidate)])
-    copied = Path(found.uri) / "Format-Serving"
-    assert (copied / "saved_model.pb").read_text() == "version 8"
-    told = json.loads((Path(found.uri) / "found.json").read_text())
-    assert told == {"from": str(base / "8")}
+def test_the_candidate_is_never_its_own_baseline(models: Models) -> None:
+    """So a run that is done again finds what it found at first, and stays cached."""
+    one = models.train("one")
+    models.push(one, 1)
+    assert models.resolve(one) == []
+    two = models.train("two")
+    assert models.resolve(two) == [one]
+    models.push(two, 2)
+    assert models.resolve(two) == [one]
+    assert models.resolve(one) == [two]
+    # Nor is the same model, trained once more.
+    assert models.resolve(models.train("two")) == [one]
+
+
+def test_the_stable_version_counts_and_not_the_newest(models: Models) -> None:
+    one, two = models.train("one"), models.train("two")
+    models.push(one, 1)
+    models.push(two, 2)
+    rollout.roll_back(models.pushed)
+    assert models.resolve(models.train("three")) == [one]
+    rollout.promote(models.pushed, 2)
+    rollout.promote(models.pushed, 1, as_canary=True)
+    assert models.resolve(models.train("four")) == [two]
+
+
+def test_a_version_whose_model_is_lost_is_the_baseline_by_itself(models: Models) -> None:
+    """Also where another has its number and its place by now, as after a loss of ML Metadata."""
+    model = models.train("lost")
+    models.push(model, 1)
+    (Path(model.uri) / "Format-Serving" / "saved_model.pb").write_text("another")
+    [found] = models.resolve(model)
+    assert found.uri == str(models.folder / "artifacts" / "pushed" / "1")
+    assert (Path(found.uri) / "Format-Serving" / "saved_model.pb").read_text() == "lost"
+    assert models.resolve(model)[0].id == found.id  # or nothing after it would be cached
+    shutil.rmtree(model.uri)
+    assert models.resolve(models.train("candidate"))[0].id == found.id
+
+
+def test_without_any_version_it_is_the_latest_blessed_model(models: Models) -> None:
+    one, two, three = (models.train(content) for content in ("one", "two", "three"))
+    assert models.resolve(three, blessed=(one.id, two.id, three.id)) == [two]
+    assert models.resolve(three) == []
+
+
+def test_what_a_container_gets_is_a_copy(models: Models, tmp_path: Path) -> None:
+    def baseline(candidate: standard_artifacts.Model) -> standard_artifacts.Model:
+        made = standard_artifacts.Model()
+        made.uri = str(tmp_path / f"baseline-{len(list(tmp_path.iterdir()))}")
+        settings = FolderSettings(folder=str(models.pushed))
+        config = {"custom_config": settings.model_dump_json()}
+        BaselineExecutor().Do({"candidate": [candidate]}, {"model": [made]}, config)
+        return made
+
+    one, two = models.train("one"), models.train("two")
+    assert existing([baseline(two)]) == []  # nothing was ever pushed
+    models.push(one, 1)
+    models.push(two, 2)  # the run is tried again after its push
+    (models.pushed / "incoming-12").mkdir()
+    [found] = existing([baseline(two)])
+    assert (Path(found.uri) / "Format-Serving" / "saved_model.pb").read_text() == "one"
+    note = json.loads((Path(found.uri) / "found.json").read_text())
+    assert note == {"from": str(models.pushed / "1")}

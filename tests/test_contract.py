@@ -26,7 +26,11 @@ def test_earlier_versions_say_nothing_of_labels() -> None:
 
 def test_which_models_one_evaluation_judges() -> None:
     ours = Contract(("cat", "dog", "owl"))
-    assert ours.comparable(Contract(("owl", "dog")))
-    assert not ours.comparable(Contract(("owl", "elk")))  # a single class is right by itself
-    assert not ours.comparable(Contract(ours.classes, multi_label=True))
-    assert not ours.comparable(Contract())
+    assert ours.obstacle(Contract(("owl", "dog"))) == ""
+    # A single class is right by itself.
+    assert ours.obstacle(Contract(("owl", "elk"))) == "they have fewer than two classes in common"
+    several = "it gives an image any number of classes, and this model one class"
+    assert ours.obstacle(Contract(ours.classes, multi_label=True)) == several
+    one = "it gives an image one class, and this model any number of classes"
+    assert Contract(ours.classes, multi_label=True).obstacle(ours) == one
+    assert ours.obstacle(Contract()) == "it doesn't say what its classes are"

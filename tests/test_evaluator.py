@@ -1,6 +1,8 @@
 """The gate on real exports: good models pass, bad ones don't, and it says what is wrong."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,18 +15,22 @@ import pytest
 import tensorflow_transform as tft
 from sklearn import metrics as sklearn
 from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import path_utils
 
 from darkroom.components.base import examples as base_examples
 from darkroom.components.base import features, sections
+from darkroom.components.base.settings import EvaluatorSettings
 from darkroom.components.evaluation import predictions, tfma_metrics
 from darkroom.components.evaluation.artifacts import Evaluation, MetricRow
 from darkroom.components.evaluation.candidate import Candidate
+from darkroom.components.evaluation.evaluator import Executor
 from darkroom.components.networks import export
 from darkroom.components.training import dataset
 from darkroom.components.training.transform_graph import TransformGraph
 from darkroom.components.transform import vocabulary
 from darkroom.pipeline.config import load
 from darkroom.serving import signatures
+from darkroom.serving.contract import Contract
 from tests.conftest import Project
 
 SKEWED = 0.98  # what Trainer is said to have measured of the network below
@@ -234,6 +240,45 @@ def test_a_worse_model_is_refused_only_where_that_is_no_noise(
     accuracy = rows_of(found, "accuracy")[None]
     assert accuracy.baseline > accuracy.value
     assert accuracy.low < accuracy.value < accuracy.high
+
+
+def test_what_cant_be_compared_with_the_stable_version_is_not_blessed(
+    digits: Digits, exported: str, tmp_path: Path
+) -> None:
+    def judged(name: str, baseline: str) -> Evaluation:
+        models = []
+        for number, folder in enumerate((exported, baseline)):
+            artifact = standard_artifacts.Model()
+            artifact.uri = str(tmp_path / f"{name}-{number}")
+            os.makedirs(artifact.uri)
+            os.symlink(folder, path_utils.serving_model_dir(artifact.uri))
+            models.append([artifact])
+        [model, beside] = models
+        inputs = {"examples": [digits.examples], "model": model, "baseline_model": beside}
+        evaluation = standard_artifacts.ModelEvaluation()
+        blessing = standard_artifacts.ModelBlessing()
+        evaluation.uri, blessing.uri = str(tmp_path / name), str(tmp_path / f"{name}-blessing")
+        outputs = {"evaluation": [evaluation], "blessing": [blessing]}
+        settings = EvaluatorSettings(evaluation=section(baseline=name))
+        Executor().Do(inputs, outputs, {"custom_config": settings.model_dump_json()})
+        [said] = (path.name for path in Path(blessing.uri).iterdir())
+        made = Evaluation.read(evaluation)
+        assert made is not None
+        assert made.blessed == (said == "BLESSED")
+        return made
+
+    other = tmp_path / "other"
+    shutil.copytree(exported, other)
+    (other / Contract.FILE).write_text('{"classes": ["cat", "dog"]}')
+    found = judged("stable", str(other))
+    assert found.reasons == [
+        "the stable version can't be compared with this model: they have fewer than two classes in "
+        "common. Where it is to be replaced all the same, set evaluation.baseline: none"
+    ]
+    assert found.metrics  # what it is worth is said all the same
+    found = judged("none", str(other))
+    assert found.blessed
+    assert found.remarks == ["compared with no other model, as evaluation.baseline is none"]
 
 
 def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(

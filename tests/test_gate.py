@@ -110,7 +110,11 @@ def test_noise_neither_blocks_nor_blesses() -> None:
     other = [0] * 59 + [1] + PREDICTED[60:]  # one right answer less
     worse = predictions(LABELS, other, baseline=PREDICTED)
     better = predictions(LABELS, PREDICTED, baseline=other)
-    assert gate(worse, {"metric": "accuracy", "max_drop": 0.0}).blessed
+    verdict = gate(worse, {"metric": "accuracy", "max_drop": 0.0})
+    assert verdict.blessed
+    [remark] = verdict.remarks
+    assert remark.endswith("it passes, as chance alone may make as much on 120 examples")
+    assert "lower than the baseline's" in remark
     [reason] = gate(worse, {"metric": "accuracy", "max_drop": 0.0, "judged_by": "value"}).reasons
     assert reason == ("accuracy is 0.008333 lower than the baseline's 0.9167; at most 0 is allowed")
     [reason] = gate(better, {"metric": "accuracy", "max_drop": -0.005}).reasons

@@ -85,6 +85,16 @@ def test_a_wrong_password_ends_a_run_before_tensorflow_is_loaded(
     assert len(result.stdout.splitlines()) == 1
 
 
+@pytest.mark.parametrize("content", [b"x" * 3000, b"SQLite format 3\0" + b"x" * 3000])
+def test_a_damaged_file_is_said(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "metadata.sqlite"
+    path.write_bytes(content)
+    expected = f"{path} can't be used: .*. Restore it; or move it away, and the next run makes all"
+    with pytest.raises(DarkroomError, match=expected):
+        metadata.Store(backend="sqlite", path=str(path)).open()
+    assert path.read_bytes() == content
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [

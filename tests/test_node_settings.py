@@ -37,6 +37,7 @@ CONFIGURATION = {
     "tuner.max_trials=5": {"Tuner", "Report"},
     "lr_scan.points=5": {"Report"},
     "evaluation.min_accuracy=0.5": {"Rehearsal", "Evaluator", "Report"},
+    "evaluation.baseline=none": {"Rehearsal", "Evaluator", "Report"},
     "evaluation.confidence=0.9": {"Rehearsal", "Evaluator", "Report"},
     "serving.validation.images=3": {"ServingValidator", "Report"},
     "serving.batching.max_batch_size=8": {"ServingValidator", "Pusher", "Report"},

@@ -71,6 +71,22 @@ def test_a_relative_folder_becomes_absolute(
     assert f'base_path: "{folder}"' in rollout.config_path(folder).read_text()
 
 
+def test_a_folder_that_was_moved_is_named_anew(tmp_path: Path) -> None:
+    folder = pushed(tmp_path / "here", 1, 2, 3)
+    rollout.roll_back(folder)
+    before = rollout.read(folder)
+    unchanged = rollout.config_path(folder).stat().st_mtime_ns
+    rollout.readdress(folder)
+    assert rollout.config_path(folder).stat().st_mtime_ns == unchanged
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = tmp_path / "there" / "pushed" / folder.name
+    assert rollout.read(moved) == before
+    rollout.readdress(moved)
+    assert f'base_path: "{moved}"' in rollout.config_path(moved).read_text()
+    assert rollout.read(moved) == before
+    rollout.readdress(tmp_path / "nothing" / "cats")  # nothing was ever pushed
+
+
 def test_rolling_back_leads_to_what_was_stable_and_not_to_the_next_older(tmp_path: Path) -> None:
     folder = pushed(tmp_path, 1, 2)
     assert rollout.roll_back(folder) == Rollout(1, None, (), 2)

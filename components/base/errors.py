@@ -86,4 +86,6 @@ def explain(error: BaseException) -> str:
         causes = re.findall(r"^[A-Za-z_][\w.]*(?:Error|Exception): .*", text, re.MULTILINE)
         if causes:
             return _OUR_NAME.sub("", _BEAMS_PLACE.sub("", causes[-1]))
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename} can't be used: {error.strerror}."
     return f"{type(error).__name__}: {text.splitlines()[0]}"

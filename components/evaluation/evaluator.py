@@ -15,6 +15,7 @@ from darkroom.components.base.settings import EvaluatorSettings
 from darkroom.components.evaluation.artifacts import Baseline, Verdict
 from darkroom.components.evaluation.candidate import Candidate
 from darkroom.serving import description
+from darkroom.serving.contract import Contract
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -27,10 +28,21 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         baselines = existing(inputs.get("baseline_model"))
         [artifact], [blessing] = outputs["evaluation"], outputs["blessing"]
         folder, *others = (path_utils.serving_model_path(m.uri) for m in (model, *baselines))
+        unwanted = bool(others) and section.baseline == "none"
+        obstacle = "" if unwanted else _obstacle(folder, others)
+        if obstacle or unwanted:
+            baselines, others = [], []
         candidate = Candidate(folder, others, examples, section, artifact.uri)
         with self._make_beam_pipeline() as pipeline:
             candidate.evaluate(pipeline)
         evaluation = candidate.judge(_trained_accuracy(folder, section.split))
+        if obstacle:
+            reasons = [obstacle, *evaluation.reasons]
+            evaluation = evaluation.model_copy(update={"blessed": False, "reasons": reasons})
+        if unwanted:
+            remark = "compared with no other model, as evaluation.baseline is none"
+            remarks = [*evaluation.remarks, remark]
+            evaluation = evaluation.model_copy(update={"remarks": remarks})
         for baseline in baselines:
             source = {"model": baseline.id, "uri": remote.origin(baseline.uri)}
             compared = (evaluation.baseline or Baseline()).model_copy(update=source)
@@ -51,6 +63,26 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         blessed = constants.BLESSED_VALUE if verdict.blessed else constants.NOT_BLESSED_VALUE
         number(constants.ARTIFACT_PROPERTY_BLESSED_KEY, blessed)
         text(Verdict.PROPERTY, verdict.text())
+
+
+def _obstacle(model: str, baselines: list[str]) -> str:
+    """Why a model can't be compared with the one to beat; empty where it can, or there is none."""
+    for baseline in baselines:
+        if not remote.exists(os.path.join(baseline, "saved_model.pb")):
+            why = "its saved_model.pb is gone"
+        else:
+            why = _contract(model).obstacle(_contract(baseline))
+        if why:
+            return (
+                f"the stable version can't be compared with this model: {why}. Where it is to be "
+                "replaced all the same, set evaluation.baseline: none"
+            )
+    return ""
+
+
+def _contract(model: str) -> Contract:
+    path = os.path.join(model, Contract.FILE)
+    return Contract.parse(remote.read(path)) if remote.exists(path) else Contract()
 
 
 def _trained_accuracy(model: str, split: str) -> float | None:

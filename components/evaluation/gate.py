@@ -48,6 +48,17 @@ class _Limit(NamedTuple):
         )
 
 
+def _perhaps_by_chance(check: Check) -> Check | None:
+    """A change for the worse that is larger than allowed, and passes, as it may be noise."""
+    if check.bound not in ("max_drop", "max_rise") or not check.passed or check.limit < 0:
+        return None
+    worse = (check.difference or 0.0) * (1 if check.bound == "max_rise" else -1)
+    if worse <= check.limit:
+        return None
+    more = f"it passes, as chance alone may make as much on {check.examples:,} examples"
+    return check.model_copy(update={"sentence": f"{check.sentence}; {more}"})
+
+
 @dataclass
 class Judgement:
     """What the gate says of a model."""
@@ -63,8 +74,14 @@ class Judgement:
     def add(self, checks: list[Check]) -> None:
         """Adds what a threshold said of its groups, in a few sentences even of many groups."""
         self.checks += checks
-        for sentences, passed in ((self.reasons, False), (self.remarks, None)):
-            said = [check for check in checks if check.passed is passed and check.sentence]
+        by_chance = [_perhaps_by_chance(check) for check in checks]
+        kinds = [
+            (self.reasons, [check for check in checks if check.passed is False]),
+            (self.remarks, [check for check in checks if check.passed is None]),
+            (self.remarks, [check for check in by_chance if check is not None]),
+        ]
+        for sentences, those in kinds:
+            said = [check for check in those if check.sentence]
             # The worst first: those that are furthest from where they should be.
             said.sort(key=lambda check: -check.distance)
             sentences += [check.sentence for check in said[:_SAID]]

@@ -42,6 +42,25 @@ class VersionFolder:
         """What was written down of a version; None where nothing was."""
         return VersionNote.of(self._path / version)
 
+    def stable_beside(self, fingerprint: str, uri: str) -> str | None:
+        """The stable version; where that is the given model, the one that was stable before it.
+
+        The model's ``fingerprint`` tells, or its artifact's ``uri`` of versions without one. None
+        where there is no other version; raises RolloutError where the model config file is bad.
+        """
+        versions, current = self.versions(), self.current()
+        order = versions
+        if current is not None:
+            stable = [str(number) for number in (current.stable, *reversed(current.before))]
+            order = [version for version in stable if version in versions]
+        return next((v for v in order if not self._is(v, fingerprint, uri)), None)
+
+    def _is(self, version: str, fingerprint: str, uri: str) -> bool:
+        note = self.note(version)
+        if note is not None and note.fingerprint:
+            return note.fingerprint == fingerprint
+        return note is not None and note.model is not None and note.model["uri"] == uri
+
     def push(self, source: Path, note: VersionNote, settings: "PusherSettings") -> int:
         """Makes the SavedModel a version, gives it its label, removes old ones; returns its number.
 

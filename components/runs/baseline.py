@@ -1,84 +1,129 @@
-"""The Baseline node: which model is the one to beat."""
+"""The Baseline node: the model to beat is the stable pushed version, on every platform."""
 
 import os
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from ml_metadata.proto.metadata_store_pb2 import Artifact
 from tfx import types
 from tfx.dsl.components.base import base_executor, base_node, executor_spec
 from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
-from tfx.types import standard_artifacts
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from darkroom.components.base import remote
 from darkroom.components.base.component import Artifacts, Component, Properties, note_source
 from darkroom.components.base.settings import FolderSettings
 from darkroom.components.pushing import version_folder
-from darkroom.serving.contract import Contract
+from darkroom.components.pushing.version_folder import VersionFolder
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
 
 
-def baseline(candidate: types.BaseChannel, settings: FolderSettings | None) -> base_node.BaseNode:
-    """The node; it asks ML Metadata where no ``settings`` name a folder to look in."""
+def baseline(
+    candidate: types.BaseChannel, pushed: str, artifacts: str, settings: FolderSettings | None
+) -> base_node.BaseNode:
+    """The node; it uses ML Metadata where no ``settings`` say that it can't.
+
+    ``pushed`` is the folder of the versions, ``artifacts`` that of the pipeline's artifacts.
+    """
     if settings is not None:
         return Baseline(settings, candidate=candidate)
     return resolver.Resolver(
-        strategy_class=LatestBlessedBefore,
+        strategy_class=StableVersion,
+        config={"pushed": pushed, "artifacts": artifacts},
         model=types.Channel(type=standard_artifacts.Model),
         model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
         candidate=candidate,
     ).with_id("Baseline")
 
 
-def _contract(folder: str) -> Contract:
-    path = os.path.join(folder, Contract.FILE)
-    return Contract.parse(remote.read(path)) if remote.exists(path) else Contract()
+def _to_beat(folder: VersionFolder, candidate: types.Artifact) -> str | None:
+    model = remote.fetch(path_utils.serving_model_path(candidate.uri))
+    fingerprint = version_folder.fingerprint_of(model)
+    return folder.stable_beside(fingerprint, remote.origin(candidate.uri))
 
 
-class LatestBlessedBefore(resolver.ResolverStrategy):
-    """The latest blessed model that is not the candidate itself, and can be compared with it.
+class StableVersion(resolver.ResolverStrategy):
+    """The artifact of the stable version: the one that Trainer made, or else a copy of its own.
 
-    TFX's LatestBlessedModelStrategy resolves to the candidate as soon as that is blessed, so an
-    unchanged second run would compare the model with itself, and would never be cached.
+    Where no version is left, it is the latest blessed model that isn't the candidate.
+    Of an unchanged run it is the same each time, though that has pushed the candidate since: so the
+    run stays cached.
     """
 
-    def resolve_artifacts(self, store: object, input_dict: Artifacts) -> Artifacts:
+    def __init__(self, pushed: str, artifacts: str):
+        self._pushed, self._artifacts = pushed, artifacts
+
+    def resolve_artifacts(self, store: "MetadataStore", input_dict: Artifacts) -> Artifacts:
         [candidate] = input_dict["candidate"]
-        own = _contract(path_utils.serving_model_path(candidate.uri))
-        models = [
-            model
-            for model in input_dict["model"]
-            if model.id != candidate.id
-            and own.comparable(_contract(path_utils.serving_model_path(model.uri)))
-        ]
-        others = {"model": models, "model_blessing": input_dict["model_blessing"]}
-        baseline = LatestBlessedModelStrategy().resolve_artifacts(store, others)
-        return {**(baseline or {key: [] for key in others}), "candidate": [candidate]}
+        folder = version_folder.at(self._pushed)
+        version = _to_beat(folder, candidate)
+        model = []
+        if version is not None:
+            trained = self._trained(folder, version, input_dict["model"])
+            model = [trained or self._imported(store, version)]
+        elif not folder.versions():
+            model = _latest_blessed(store, candidate, input_dict)
+        return {"model": model, "model_blessing": [], "candidate": [candidate]}
+
+    def _trained(
+        self, folder: VersionFolder, version: str, models: list[types.Artifact]
+    ) -> types.Artifact | None:
+        note = folder.note(version)
+        if note is None or note.model is None:
+            return None
+        for model in models:
+            # Where ML Metadata was lost, another model may have the number by now.
+            if model.id == note.model["id"] and remote.exists(model.uri):
+                own = remote.fetch(path_utils.serving_model_path(model.uri))
+                if version_folder.fingerprint_of(own) == note.fingerprint:
+                    return model
+        return None
+
+    def _imported(self, store: "MetadataStore", version: str) -> types.Artifact:
+        """That of a copy, which outlives the version; the same one each time."""
+        uri = os.path.join(self._artifacts, "pushed", version)
+        kind = store.get_artifact_type(standard_artifacts.Model.TYPE_NAME)
+        known = [one for one in store.get_artifacts_by_uri(uri) if one.state == Artifact.LIVE]
+        if not known:
+            remote.remove(uri)  # a copy that was interrupted
+            source = os.path.join(self._pushed, version)
+            io_utils.copy_dir(source, path_utils.serving_model_dir(uri))
+            record = Artifact(type_id=kind.id, uri=uri, state=Artifact.LIVE)
+            record.custom_properties["pushed_version"].string_value = version
+            known = store.get_artifacts_by_id(store.put_artifacts([record]))
+        return artifact_utils.deserialize_artifact(kind, known[0])
+
+
+def _latest_blessed(
+    store: "MetadataStore", candidate: types.Artifact, input_dict: Artifacts
+) -> list[types.Artifact]:
+    models = input_dict["model"]
+    others = [one for one in models if one.id != candidate.id and remote.exists(one.uri)]
+    inputs = {"model": others, "model_blessing": input_dict["model_blessing"]}
+    found: Artifacts = LatestBlessedModelStrategy().resolve_artifacts(store, inputs) or {}
+    return found.get("model", [])
 
 
 class BaselineExecutor(base_executor.BaseExecutor):
-    """Hands on a copy of the newest pushed version that the candidate can be compared with."""
+    """Hands on a copy of the stable version."""
 
     def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
         [candidate], [model] = inputs["candidate"], outputs["model"]
-        own = _contract(path_utils.serving_model_path(candidate.uri))
         base = FolderSettings.unpack(properties["custom_config"]).folder
-        pushed = version_folder.at(base)
-
-        def is_other(number: str) -> bool:
-            note = pushed.note(number)
-            return note is None or not note.model or note.model["uri"] != candidate.uri
-
-        others = (os.path.join(base, n) for n in pushed.versions() if is_other(n))  # newest first
-        version = next((folder for folder in others if own.comparable(_contract(folder))), None)
-        if version is not None:
-            io_utils.copy_dir(version, path_utils.serving_model_dir(model.uri))
-        note_source(model, version)
+        version = _to_beat(version_folder.at(base), candidate)
+        source = None if version is None else os.path.join(base, version)
+        if source is not None:
+            io_utils.copy_dir(source, path_utils.serving_model_dir(model.uri))
+        note_source(model, source)
 
 
 class Baseline(Component):
-    """The model to beat, as ``model``: the newest that was pushed before ``candidate``."""
+    """The model to beat, as ``model``: the stable version beside ``candidate``."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(BaselineExecutor)
     INPUTS: ClassVar = {"candidate": standard_artifacts.Model}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from darkroom.components.runs.environment import Environment
 
 if TYPE_CHECKING:
-    from ml_metadata.metadata_store import MetadataStore
+    from ml_metadata.metadata_store import ListOptions, MetadataStore
     from ml_metadata.proto.metadata_store_pb2 import Artifact, Context, Execution
 
 # Execution states of ML Metadata in the words of the command line.
@@ -94,12 +94,24 @@ def node(store: "MetadataStore", execution_id: int) -> Node:
     return one
 
 
-def artifacts(store: "MetadataStore", pipeline: str, kind: str) -> "list[Artifact]":
-    """All artifacts of a type that a pipeline has made, the newest first."""
+def artifacts(store: "MetadataStore", pipeline: str, kind: str = "") -> "list[Artifact]":
+    """All artifacts that a pipeline has made, the newest first; ``kind``: those of a type."""
     context = store.get_context_by_type_and_name("pipeline", pipeline)
     every = [] if context is None else store.get_artifacts_by_context(context.id)
-    of_kind = [artifact for artifact in every if artifact.type == kind]
+    of_kind = [artifact for artifact in every if kind in ("", artifact.type)]
     return sorted(of_kind, key=lambda artifact: artifact.id, reverse=True)
+
+
+def newest_artifact(store: "MetadataStore", pipeline: str) -> "Artifact | None":
+    """The last one that a pipeline has made; None where it has made none."""
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    newest = [] if context is None else store.get_artifacts_by_context(context.id, _newest())
+    return next(iter(newest), None)
+
+
+def newest_execution(store: "MetadataStore") -> int:
+    """The number of the last one of all pipelines; 0 where there was none."""
+    return max((execution.id for execution in store.get_executions(_newest())), default=0)
 
 
 def maker(store: "MetadataStore", artifact_id: int) -> Node | None:
@@ -121,6 +133,12 @@ def rows(by_key: "Mapping[str, list[Artifact]]") -> list[dict[str, str | int]]:
 def moment(milliseconds: int) -> str:
     """A time of ML Metadata as ISO 8601, to the second."""
     return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).isoformat(timespec="seconds")
+
+
+def _newest() -> "ListOptions":
+    from ml_metadata.metadata_store import ListOptions, OrderByField
+
+    return ListOptions(limit=1, order_by=OrderByField.ID, is_asc=False)
 
 
 def _nodes(store: "MetadataStore", executions: "list[Execution]") -> list[Node]:

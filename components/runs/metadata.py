@@ -4,16 +4,20 @@ The password is in no ``Store``: MySQL's own client library takes it from the en
 it can't get into pipelines, caches or logs.
 """
 
+import atexit
 import contextlib
 import importlib
 import os
+import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import Self
 
 from darkroom.components.base.errors import DarkroomError
 
@@ -73,13 +77,31 @@ class Store(BaseModel):
         """The store, its tables made; raises DarkroomError, also where a server lets nobody in."""
         metadata_store = _import("ml_metadata.metadata_store.metadata_store")
         if self.backend == "sqlite":
-            return metadata_store.MetadataStore(self.connection())
+            own = self if not self.exists() or os.access(self.path, os.W_OK) else self._copy()
+            try:
+                return metadata_store.MetadataStore(own.connection())
+            except RuntimeError as error:
+                raise _damaged(self.path, str(error)) from None
         _knock(self)
         try:
             with _quiet():
                 return metadata_store.MetadataStore(self.connection())
         except RuntimeError as error:
             raise _refused(self, str(error)) from None
+
+    def _copy(self) -> Self:
+        """One for this process alone, of a file that can only be read."""
+        folder = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return self.model_copy(update={"path": shutil.copy(self.path, folder)})
+
+
+def _damaged(path: str, error: str) -> DarkroomError:
+    reason = error.removeprefix("Error when executing query: ").partition(" query:")[0]
+    return DarkroomError(
+        f"{path} can't be used: {reason}. Restore it; or move it away, and the next run makes all "
+        "anew. What was pushed stays, and is the baseline."
+    )
 
 
 def _knock(store: Store) -> None:

@@ -173,6 +173,7 @@ def serve(options: ConfigOptions, host: str, port: int, rest: int, flags: tuple[
     config = options.load()
     from darkroom.serving import pushed_files, rollout
 
+    rollout.readdress(config.push_path)
     version = rollout.served_version(config.push_path)  # says so where there is none
     paths = {f: config.push_path.parent / name for f, name in pushed_files.FILE_FLAGS.items()}
     files = [f"--{flag}={path}" for flag, path in paths.items() if path.is_file()]

@@ -94,10 +94,7 @@ def write_unfinished(config: Config, failure: Failure, is_it: "Callable[[Context
         files.write(collected, folder)
         return f"The report is {folder / results.REPORT_PAGE}"
     except Exception as error:
-        why = explain(error)
-        if isinstance(error, OSError) and error.filename:
-            why = f"{error.filename}: {error.strerror}."
-        return f"The report of what was done could not be written. {why}"
+        return f"The report of what was done could not be written. {explain(error)}"
 
 
 def outputs(nodes: list[lineage.Node]) -> "dict[str, Artifact]":

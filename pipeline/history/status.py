@@ -11,7 +11,7 @@ from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.status import Node, Status
 from darkroom.components.nodes import read_outputs
 from darkroom.components.pushing import version_folder
-from darkroom.components.runs import lineage
+from darkroom.components.runs import inventory, lineage
 from darkroom.pipeline.config import Config
 from darkroom.serving import files
 from darkroom.serving.pushed_files import RolloutError
@@ -74,7 +74,14 @@ def open_store(config: Config) -> "MetadataStore":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not config.store.exists():
         raise DarkroomError(f"{config.name} has not run yet: {config.store.path} isn't there.")
-    return config.store.open()
+    store = config.store.open()
+    relocate(config, store)
+    return store
+
+
+def relocate(config: Config, store: "MetadataStore") -> str | None:
+    """Has records of a folder that was moved name where it is; returns where it was, or None."""
+    return inventory.relocate(store, config.name, config.pipeline_root)
 
 
 def runs(config: Config, store: "MetadataStore") -> "list[Context]":

@@ -14,7 +14,7 @@ from darkroom.components import nodes
 from darkroom.components.base import remote
 from darkroom.components.base.status import Status
 from darkroom.components.compat.tfx import Launch
-from darkroom.components.runs import environment, lineage, staging
+from darkroom.components.runs import environment, inventory, lineage, staging
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
 from darkroom.pipeline.node_settings import NodeSettings
@@ -61,6 +61,8 @@ class NodeLauncher:
         ).launch()
         with connection as metadata:
             ran = lineage.node(metadata.store, execution.execution_id)
+            if ran.state == "complete" and not ran.is_resolver:
+                inventory.note_files(metadata.store, ran)
             if not self._is_noted:  # now there is a run to note on what `darkroom lineage` says
                 run = lineage.run_of(metadata.store, execution.execution_id)
                 settings = NodeSettings(self._config)

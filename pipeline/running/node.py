@@ -19,7 +19,7 @@ from darkroom.pipeline import beam, command_line, display
 from darkroom.pipeline.config import Config, load
 from darkroom.pipeline.history import status
 from darkroom.pipeline.recipe import apply as recipe
-from darkroom.pipeline.running import lock, preflight, runner
+from darkroom.pipeline.running import lock, preflight, recovery, runner
 
 if TYPE_CHECKING:
     from tfx.dsl.components.base.base_node import BaseNode
@@ -65,6 +65,8 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
             shown.say(f"{node} is done already in {run}. What is to be done again needs a new run.")
             return False
         size = preflight.check(config) if node == _FIRST else preflight.data_bytes(config)
+        if node == _FIRST:
+            recovery.recover(config, shown.say)
         config = recipe.applied(config, shown.say if node == _FIRST else lambda _: None)
         pipeline = runner.create(config, size)
         runner.prepare(config, pipeline)

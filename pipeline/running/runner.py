@@ -22,7 +22,7 @@ from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
 from darkroom.pipeline.history import reports, status
 from darkroom.pipeline.recipe import apply as recipe
-from darkroom.pipeline.running import lock, preflight, smoke
+from darkroom.pipeline.running import lock, preflight, recovery, smoke
 from darkroom.serving import imports
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def run(config: Config, display: Display, scan: bool = False, is_smoke: bool = F
             config = smoke.shrunk(config)
             size = preflight.data_bytes(config)
             display.say(f"smoke   some images and one epoch, in {config.home}; no model to use")
+        recovery.recover(config, display.say)
         beam.require_engine(config)
         display.started("loading TFX")
         began = time.monotonic()

@@ -73,7 +73,10 @@ class Evaluation(Section):
     min_class_recall: float = Field(0.1, ge=0, le=1)
     """Nor is one that recognises less of any class of at least 10 examples: it forgot the class."""
     max_accuracy_drop: float = Field(0.01, ge=0, le=1)
-    """Nor is one whose accuracy is surely lower than the last blessed one's by more than this."""
+    """Nor is one whose accuracy is surely lower than the baseline's by more than this."""
+    baseline: Literal["stable", "none"] = "stable"
+    """The model to beat. stable: the stable pushed version; one that can't be compared with it is
+    not blessed. none: none, so that any other may replace it."""
     thresholds: list[Threshold] = []
     """What else a model must keep."""
     slices: dict[str, list[float]] = {}
