@@ -3,9 +3,6 @@
 import sys
 from collections.abc import Sequence
 
-from darkroom.kubeflow import commands
-from darkroom.pipeline import cli
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
@@ -16,6 +13,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
       The exit code.
     """
+    try:  # Ctrl-C comes while they are imported, too
+        from darkroom.kubeflow import commands
+        from darkroom.pipeline import cli
+    except KeyboardInterrupt:
+        return 130
     return cli.main(arguments, further=commands.COMMANDS)
 
 

@@ -118,14 +118,16 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
         print(f"darkroom: {_sentence(error)} {help_of} --help tells more.", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
+        print("darkroom: interrupted.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        from darkroom.serving.errors import ServingError
         from darkroom.serving.predictor import PredictionError
 
-        is_ours = isinstance(error, (DarkroomError, PredictionError))
+        is_ours = isinstance(error, (DarkroomError, PredictionError, ServingError))
         print(f"darkroom: {error if is_ours else explain(error)}", file=sys.stderr)
         return getattr(error, "exit_code", 1) if is_ours else 1
 
@@ -148,7 +150,7 @@ def _sentence(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption):
         similar = closest(error.option_name, list(error.possibilities or ()))
         return f"There is no option {error.option_name}.{similar}"
-    words = error.format_message()
+    words = " ".join(error.format_message().split())  # click puts choices on lines of their own
     if type(error) is click.BadParameter and error.param is not None:
         option = isinstance(error.param, click.Option)
         name = max(error.param.opts, key=len) if option else error.param.human_readable_name

@@ -130,6 +130,9 @@ class Lines(Display):
 @contextlib.contextmanager
 def bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar of one job, on a terminal only: is told what is done, and how many of all."""
+    if not console.is_terminal:  # rich would leave an empty line
+        yield lambda words, done, total: None
+        return
     tasks: dict[str, progress.TaskID] = {}
     columns = (
         progress.TextColumn("{task.description:<17}"),
@@ -137,8 +140,7 @@ def bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         progress.MofNCompleteColumn(),
         progress.TimeElapsedColumn(),
     )
-    is_hidden = not console.is_terminal
-    with progress.Progress(*columns, console=console, transient=True, disable=is_hidden) as shown:
+    with progress.Progress(*columns, console=console, transient=True) as shown:
 
         def update(words: str, done: int, total: int) -> None:
             if words not in tasks:

@@ -59,8 +59,18 @@ def of_run(
     else:
         rows += [*_training(status), *_pushed(status)]
         if status.versions and not remote.is_remote(status.push_path):  # it predicts from a folder
-            command = f"darkroom predict{config_argument} IMAGE.png"
+            command = f"darkroom predict{config_argument} {_picture(status.report)}"
     _print(console, [*rows, ("report", status.report), ("log", status.log), ("next", command)])
+
+
+def _picture(report: str | None) -> str:
+    """An image that can be asked about: the first example of the report."""
+    name = f"{results.EXAMPLE_PICTURE.format(0)}.png"
+    path = Path(report or "").parent / results.PICTURES_FOLDER / name
+    if report is None or remote.is_remote(report) or not path.is_file():
+        return "IMAGE.png"
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _with_rate(rate: float | None, searched: Collection[str]) -> str:

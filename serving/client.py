@@ -39,6 +39,10 @@ _TOO_LARGE = 413  # HTTP's Content Too Large
 _CODES |= {400: Code.INVALID_ARGUMENT, _TOO_LARGE: Code.RESOURCE_EXHAUSTED}  # among others
 # How messages begin that say what is wrong with a request whatever its images.
 _NO_IMAGE = ("Unrecognized servable version label", "Malformed request", "Serving signature name")
+_NO_GRPC_ADDRESS = (
+    "{} is no address of gRPC: expected one such as localhost:8500, or ask over REST."
+)
+_UNREACHED = ("failed to connect", "DNS resolution failed")  # gRPC's words
 _NO_ADDRESS = "{} is no address of a server: expected one such as http://localhost:8501."
 _NOT_REACHED = "{} can't be reached; is a server running there (darkroom serve)?"
 _LATE = "{} did not answer within {:g} s."
@@ -201,6 +205,8 @@ class RestClient(Client):
             )
         except urllib3.exceptions.SSLError as error:
             message = f"{self.url}: the certificate is not accepted: {error}"
+            if "WRONG_VERSION_NUMBER" in str(error):
+                message = f"{self.url}: the server doesn't encrypt there; ask with http://."
             raise RequestFailed(Code.UNAUTHENTICATED, message) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             # A connection that is refused is one of urllib3's timeouts, too.
@@ -229,6 +235,8 @@ class GrpcClient(Client):
     tls: bool = dataclasses.field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
+        if self.address.startswith(("http://", "https://")):
+            raise RequestFailed(Code.INVALID_ARGUMENT, _NO_GRPC_ADDRESS.format(self.address))
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         try:
             import grpc
@@ -272,7 +280,7 @@ class GrpcClient(Client):
         except self._grpc.RpcError as error:
             code = Code(error.code().value[0])
             message = error.details() or code.name
-            if message.startswith("failed to connect"):
+            if message.startswith(_UNREACHED):
                 message = _NOT_REACHED.format(self.address)
             elif code is Code.DEADLINE_EXCEEDED:
                 message = _LATE.format(self.address, self.timeout)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from darkroom.serving import imports
 from darkroom.serving.errors import ServingError
 from darkroom.serving.flags import METRICS_PATH, Flags, parse
+from darkroom.serving.protocols import ports
 from darkroom.serving.protocols.access import Keys, tls_context
 from darkroom.serving.server import server_config
 from darkroom.serving.server.server_config import ModelServerConfig
@@ -45,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until it is told to stop; returns the exit code."""
     flags = parse(arguments)
     try:
-        # All that can be wrong with the files, before TensorFlow is imported.
+        # All that can be wrong with files and ports, before TensorFlow is imported.
         files = _Files(flags)
+        ports.require(flags)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         form = "%(asctime)s %(levelname)s %(message)s"
         logging.basicConfig(stream=sys.stderr, format=form, level=logging.INFO)

@@ -158,8 +158,8 @@ def _parse(text: str, model_folder: str) -> "tuple[ModelServerConfig, ModelConfi
     except text_format.ParseError as error:
         path = os.path.join(os.path.dirname(model_folder), CONFIG_FILE)
         raise RolloutError(
-            f"{path} is not a model config file: {error}. Mend it; or remove it, and say with "
-            "darkroom promote VERSION which version is served."
+            f"{path} is not a model config file: {str(error).rstrip('.')}. Mend it; or remove it, "
+            "and say with darkroom promote VERSION which version is served."
         ) from error
     name, models = os.path.basename(model_folder), config.model_config_list.config
     return config, next((model for model in models if model.name == name), None)

@@ -51,31 +51,36 @@ def test_a_folder_that_was_moved_is_found_where_it_is(project: Project, tmp_path
     version = project.home / "pushed" / "small" / "7"
     model = project.run("Trainer", "Model")
     pushed = project.run("Pusher", "PushedModel", pushed=1, pushed_destination=str(version))
-    assert inventory.relocate(project.store, "small", project.root) is None  # it is where it was
+    assert (
+        inventory.relocate(project.store, "small", project.root, True) is None
+    )  # it is where it was
     moved = tmp_path / "elsewhere"
     project.home.rename(moved)
     root = str(moved / "artifacts")
-    assert inventory.relocate(project.store, "small", root) == str(project.home)
+    assert inventory.relocate(project.store, "small", root, True) == str(project.home)
     assert project.artifact(model).uri == f"{root}/Trainer/Model/{model}"
     destination = project.artifact(pushed).custom_properties["pushed_destination"].string_value
     assert destination == str(moved / "pushed" / "small" / "7")
-    assert inventory.relocate(project.store, "small", root) is None
+    assert inventory.relocate(project.store, "small", root, True) is None
     # Another name of the same folder changes nothing.
     (tmp_path / "link").symlink_to(moved)
-    assert inventory.relocate(project.store, "small", str(tmp_path / "link/artifacts")) is None
+    assert (
+        inventory.relocate(project.store, "small", str(tmp_path / "link/artifacts"), True) is None
+    )
     assert project.artifact(model).uri.startswith(root)
 
 
-def test_a_copy_has_its_own_records(project: Project, tmp_path: Path) -> None:
-    """Or a run of the copy would use what the original has."""
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_a_copy_has_its_own_records(project: Project, tmp_path: Path, is_beside: bool) -> None:
+    """Or a run of the copy would use the original's; a server's records are of many places."""
     model = project.run("Trainer", "Model")
     gone = project.run("Trainer", "Model")
     copied = tmp_path / "copy" / "artifacts" / "Trainer" / "Model" / str(model)
     copied.mkdir(parents=True)
     root = str(tmp_path / "copy" / "artifacts")
-    assert inventory.relocate(project.store, "small", root) == str(project.home)
+    assert inventory.relocate(project.store, "small", root, is_beside) == str(project.home)
     assert project.artifact(model).uri == str(copied)
-    assert project.artifact(gone).uri.startswith(project.root)  # which is all that there is of it
+    assert project.artifact(gone).uri.startswith(root if is_beside else project.root)
 
 
 def test_what_is_not_whole_counts_as_none_until_it_is_again(project: Project) -> None:

@@ -105,9 +105,16 @@ def test_wrong_flags_and_files_are_told_at_once(tmp_path: Path) -> None:
 def test_a_port_of_another_server_is_told(server: Server, base: Path) -> None:
     free = model_servers.free_port()
     taken = refused(*one_model(base), f"--port={server.grpc_port}", f"--rest_api_port={free}")
-    assert f"gRPC can't listen on localhost:{server.grpc_port}" in taken
+    assert taken == (
+        f"model_server: gRPC can't listen on localhost:{server.grpc_port}: Address already in use. "
+        "Choose another --port.\n"
+    )
     taken = refused(*one_model(base), f"--port={free}", f"--rest_api_port={server.rest_port}")
-    assert f"HTTP can't listen on localhost:{server.rest_port}" in taken
+    assert f"HTTP can't listen on localhost:{server.rest_port}: Address already in use" in taken
+    for host in ("192.0.2.1", "nowhere.invalid"):  # that no machine has
+        taken = refused(*one_model(base), f"--port={free}", f"--host={host}")
+        assert f"gRPC can't listen on {host}:{free}: " in taken
+        assert taken.endswith("Choose another --host.\n")
 
 
 def test_versions_come_and_go_under_load_without_a_failed_request(

@@ -112,7 +112,7 @@ def test_its_output_is_a_line_per_node_and_a_summary(small: Project) -> None:
         "blessed      yes",
         f"pushed       version {status['pushed_version']}",
         f"log          {status['log']}",
-        "next         darkroom predict --config config.yaml IMAGE.png",
+        "next         darkroom predict --config config.yaml runs/small/artifacts/Report/report/",
     ):
         assert words in output
 

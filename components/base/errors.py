@@ -58,13 +58,25 @@ def closest(word: str, choices: list[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def explain(error: BaseException) -> str:
-    """Says in one sentence why a node failed: ours as they are, known causes, else the error."""
+def was_interrupted(error: BaseException) -> bool:
+    """Whether an error is Ctrl-C, or what Beam made of it."""
+    beams = f"{KeyboardInterrupt.__name__} [while running "
+    return any(isinstance(e, KeyboardInterrupt) or str(e).startswith(beams) for e in _chain(error))
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error, and those that it came of."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
         chain.append(link)
         link = link.__cause__ or link.__context__
+    return chain
+
+
+def explain(error: BaseException) -> str:
+    """Says in one sentence why a node failed: ours as they are, known causes, else the error."""
+    chain = _chain(error)
     for link in chain:
         if isinstance(link, DarkroomError):
             return _BEAMS_PLACE.sub("", str(link))

@@ -20,6 +20,7 @@ REPORT_PAGE = "report.html"
 REPORT_TEXT = "report.md"
 REPORT_FACTS = "report.json"
 PICTURES_FOLDER = "pictures"
+EXAMPLE_PICTURE = "example-{}"  # of the data, numbered from 0
 # Below the pipeline's folder of artifacts: the reports of runs that didn't get to their end.
 UNFINISHED_REPORTS = "Report/unfinished"
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from darkroom.components.base.errors import DarkroomError, UserCodeError, closest
 
+_NAMED = 8  # functions and classes in a message
+
 
 def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
     """Imports ``package.module.name``, which the configuration names at ``key``.
@@ -34,10 +36,12 @@ def resolve(dotted_path: str, key: str) -> Callable[..., Any]:
         raise UserCodeError(module_name, error) from error
     if not callable(getattr(module, name, None)):
         members = inspect.getmembers(module, callable)
-        names = [n for n, member in members if getattr(member, "__module__", "") == module_name]
+        own = [n for n, member in members if getattr(member, "__module__", "") == module_name]
+        names = [name for name in own if not name.startswith("_")]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         raise DarkroomError(
             f"{key}: the module {module_name!r} has no function or class {name!r}; "
-            f"it has {', '.join(names) or 'none'}.{closest(name, names)}"
+            f"it has {', '.join(names[:_NAMED]) or 'none'}{more}.{closest(name, own)}"
         )
     return getattr(module, name)  # type: ignore[no-any-return]  # checked to be callable
 

@@ -49,7 +49,7 @@ class ServingModel(tf.Module):
         spec = transform.raw_feature_spec()
         self._raw_spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
         self._head = head
-        self._gives_scores = _ends_in(model, "softmax" if head == "softmax" else "sigmoid")
+        self._gives_scores = gives_scores(model, head)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         images = tf.TensorSpec([None], tf.string, signatures.IMAGE_BYTES)
@@ -111,6 +111,11 @@ def save(
             spec, inputs = {"signature_name": signatures.SERVING}, {signatures.IMAGE_BYTES: tensor}
             log = {"request": predict_pb2.PredictRequest(model_spec=spec, inputs=inputs)}
             writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
+
+
+def gives_scores(model: keras.Model, head: str) -> bool:
+    """Whether a network ends in a softmax or, of the other heads, a sigmoid."""
+    return _ends_in(model, "softmax" if head == "softmax" else "sigmoid")
 
 
 def _ends_in(layer: keras.Layer, activation: str) -> bool:

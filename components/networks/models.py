@@ -63,9 +63,10 @@ def build_model(
     build_fn = user_code.resolve(path, "model.build_fn")
     model = user_code.call(build_fn, path, hp, config, num_classes)
     if not isinstance(model, keras.Model) or not model.compiled:
+        received = "one that is not compiled" if isinstance(model, keras.Model) else repr(model)
         raise DarkroomError(
             f"model.build_fn: expected {path} to return a compiled keras.Model, "
-            f"received {'one that is not compiled' if isinstance(model, keras.Model) else model!r}."
+            f"received {received}."
         )
     tracing.check(model, _shape(config), f"model.build_fn: {path}", parts.leaves(model))
     expected = (None, _outputs(config, num_classes))

@@ -112,7 +112,10 @@ class _Sections:
         keys.pop(features.LABEL_KEY, None)
         inspection = InspectionReport.read(self._artifacts["examples"].uri)
         pictures = [
-            (self._picture(f"example-{number}", thumbnails.of_file, image), label)
+            (
+                self._picture(results.EXAMPLE_PICTURE.format(number), thumbnails.of_file, image),
+                label,
+            )
             for number, (label, image) in enumerate(self._examples)
         ]
         return {

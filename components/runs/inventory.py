@@ -30,9 +30,10 @@ def note_files(store: "MetadataStore", node: lineage.Node) -> None:
         store.put_artifacts(artifacts)
 
 
-def relocate(store: "MetadataStore", pipeline: str, root: str) -> str | None:
+def relocate(store: "MetadataStore", pipeline: str, root: str, is_beside: bool) -> str | None:
     """Has records name the folder of artifacts where it is, ``root``; returns where it was.
 
+    ``is_beside``: whether the store is moved with it; else those count as moved that are there.
     None where nothing was moved.
     """
     newest = lineage.newest_artifact(store, pipeline)
@@ -42,9 +43,9 @@ def relocate(store: "MetadataStore", pipeline: str, root: str) -> str | None:
     for artifact in lineage.artifacts(store, pipeline):
         folder, _, rest = artifact.uri.rpartition(f"/{os.path.basename(root)}/")
         here = f"{root}/{rest}"
-        if not folder or not _is_here(artifact) or not os.path.exists(here):
+        if not folder or not _is_here(artifact) or not (is_beside or os.path.exists(here)):
             continue
-        if os.path.exists(artifact.uri) and os.path.samefile(artifact.uri, here):
+        if os.path.realpath(artifact.uri) == os.path.realpath(here):
             continue  # another name of the same folder
         artifact.uri, before = here, folder
         for value in artifact.custom_properties.values():

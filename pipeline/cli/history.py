@@ -72,7 +72,8 @@ def show_report(
         path = folder / (text if as_markdown else facts)
         print(path.read_text(encoding="utf-8"), end="" if as_markdown else "\n")
         return
-    print(folder / page, folder / text, folder / facts, sep="\n")
+    paths = (folder / page, folder / text, folder / facts)
+    print(*(path for path in paths if path.exists()), sep="\n")
     if in_browser and not webbrowser.open((folder / page).as_uri()):
         raise DarkroomError("There is no browser to open it with: open the first of these.")
 

@@ -171,7 +171,9 @@ def serve(options: ConfigOptions, host: str, port: int, rest: int, flags: tuple[
     FLAG, after --: any flag of python -m darkroom.serving.model_server.
     """
     config = options.load()
+    from darkroom.serving import flags as server_flags
     from darkroom.serving import pushed_files, rollout
+    from darkroom.serving.protocols import ports
 
     rollout.readdress(config.push_path)
     version = rollout.served_version(config.push_path)  # says so where there is none
@@ -179,15 +181,18 @@ def serve(options: ConfigOptions, host: str, port: int, rest: int, flags: tuple[
     files = [f"--{flag}={path}" for flag, path in paths.items() if path.is_file()]
     if not rollout.config_path(config.push_path).is_file():  # pushed by an earlier darkroom
         files += [f"--model_name={config.name}", f"--model_base_path={config.push_path}"]
-    places = [f"http://{host}:{rest}/ (page and REST)"] * bool(rest)
-    places += [f"{host}:{port} (gRPC)"] * bool(port)
+    own = [f"--host={host}", f"--port={port}", f"--rest_api_port={rest}"]
+    own += [*pushed_files.SERVER_FLAGS, f"--canary_share={config.serving.canary_share}", *files]
+    told = server_flags.parse([*own, *flags])  # which ends this, if they are wrong
+    ports.require(told)
+    rest, port = told.rest_api_port, told.port
+    places = [f"http://{told.host}:{rest}/ (page and REST)"] * bool(rest)
+    places += [f"{told.host}:{port} (gRPC)"] * bool(port)
     print(
         f"{config.name} version {version.name} answers at {' and '.join(places)} as soon as it is "
         "ready. Stop with Ctrl-C.",
         flush=True,
     )
-    own = [f"--host={host}", f"--port={port}", f"--rest_api_port={rest}"]
-    own += [*pushed_files.SERVER_FLAGS, f"--canary_share={config.serving.canary_share}", *files]
     module = [sys.executable, "-m", "darkroom.serving.model_server"]
     os.execv(sys.executable, [*module, *own, *flags])
 

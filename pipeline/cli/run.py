@@ -1,5 +1,7 @@
 """Making the data, running the pipeline, here or as another's help, looking at its curves."""
 
+import contextlib
+import math
 import os
 import signal
 import sys
@@ -15,6 +17,18 @@ _NOT_BLESSED = 3  # of --require-blessed; a wrong command line has 2
 _USUAL = "(default: 0.2 below 1,000 images, 0.1 below 10,000, else 0.05)"
 
 
+class _Minutes(click.ParamType):
+    name = "minutes"
+
+    def convert(self, value: str, param: object, ctx: object) -> float:
+        minutes = 0.0
+        with contextlib.suppress(ValueError):
+            minutes = float(value)
+        if not 0 < minutes < math.inf:
+            self.fail(f"expected a number above 0, received {value!r}.")
+        return minutes
+
+
 @click.command("run")
 @configured
 @click.option(
@@ -22,7 +36,7 @@ _USUAL = "(default: 0.2 below 1,000 images, 0.1 below 10,000, else 0.05)"
     help=f"exit with {_NOT_BLESSED} where the run worked and the model was not blessed",
 )  # fmt: skip
 @click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), metavar="N",
+    "--minutes", type=_Minutes(), metavar="N",
     help="how long the run may take: training.minutes",
 )  # fmt: skip
 @click.option(

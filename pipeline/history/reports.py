@@ -38,7 +38,7 @@ def find(config: Config, run: str | None = None) -> Path:
         for folder in islice(reported, int(run or 0), None):
             return folder
     if run is None:
-        raise DarkroomError(f"No run of {config.name} has a report yet. Run darkroom run first.")
+        raise DarkroomError(f"No run of {config.name} has a report: darkroom run writes one.")
     named = contexts[_number(config, [context.name for context in contexts], run)]
     if (own := _folder(config, store, named)) is not None:
         return own

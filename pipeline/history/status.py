@@ -81,7 +81,8 @@ def open_store(config: Config) -> "MetadataStore":
 
 def relocate(config: Config, store: "MetadataStore") -> str | None:
     """Has records of a folder that was moved name where it is; returns where it was, or None."""
-    return inventory.relocate(store, config.name, config.pipeline_root)
+    is_beside = config.metadata.backend == "sqlite"
+    return inventory.relocate(store, config.name, config.pipeline_root, is_beside)
 
 
 def runs(config: Config, store: "MetadataStore") -> "list[Context]":

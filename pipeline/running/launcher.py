@@ -12,6 +12,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from darkroom.components import nodes
 from darkroom.components.base import remote
+from darkroom.components.base.errors import was_interrupted
 from darkroom.components.base.status import Status
 from darkroom.components.compat.tfx import Launch
 from darkroom.components.runs import environment, inventory, lineage, staging
@@ -37,8 +38,8 @@ class NodeLauncher:
             self._display.ended(node_id, *self._launch(pipeline, node))
         except BaseException as error:
             if self.failure is None:
-                self.failure = (node_id, error)
-                interrupted = isinstance(error, KeyboardInterrupt)
+                interrupted = was_interrupted(error)
+                self.failure = (node_id, KeyboardInterrupt() if interrupted else error)
                 self._display.ended(node_id, "interrupted" if interrupted else "failed")
             raise
 

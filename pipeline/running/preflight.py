@@ -86,7 +86,12 @@ def rehearse(config: Config) -> None:
         transfer=config.transfer,
     )
     models.begin(network)
-    if config.model.backbone_fn is not None:
+    if config.model.build_fn is not None:
+        from darkroom.components.networks import own_network
+
+        names = config.class_names()
+        own_network.try_out(network, None if names is None else len(names))
+    elif config.model.backbone_fn is not None:
         models.own_backbone(network, num_classes=2)
     elif downloads:
         models.application(network, num_classes=2)

@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import Iterator
 
 import uvicorn
 
-from darkroom.serving.errors import Code, ServingError
+from darkroom.serving.protocols import ports
 from darkroom.serving.protocols.rest_api import RestApp
 
 _BACKLOG = 2048  # connections that may wait: uvicorn's default
@@ -43,21 +42,8 @@ class HttpServer:
         config.load()
         config.ssl = tls
         self._server = _Uvicorn(config)
-        self._sockets: list[socket.socket] = []
+        self._sockets = ports.take(host, port, *ports.REST)
         self._serving: asyncio.Task[None] | None = None
-        try:
-            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            for family, kind, protocol, _, address in dict.fromkeys(infos):
-                listener = socket.socket(family, kind, protocol)
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                self._sockets.append(listener)
-                listener.bind(address)
-        except OSError as error:
-            reason = f"{error.strerror}. Choose another --rest_api_port."
-            message = f"HTTP can't listen on {host}:{port}: {reason}"
-            raise ServingError(Code.UNAVAILABLE, message) from error
 
     async def start(self) -> None:
         self._serving = asyncio.create_task(self._server.serve(self._sockets))
