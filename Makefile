@@ -1,6 +1,6 @@
 # make run: from images to a pushed model.   make test: style, types and tests, in ten minutes.
 # make test-slow: whole runs, real clusters, benchmarks in a smoke size. CI does both.
-.PHONY: run test test-slow browser databases format clean
+.PHONY: run test test-slow tools browser databases format clean
 
 # Where it is set, each of the tests' hundred processes would compile darkroom anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -12,15 +12,19 @@ pytest := .venv/bin/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reor
 run: $(ready)
 	.venv/bin/darkroom run
 
-test: $(ready) $(airflow) browser databases
+test: tools $(ready) $(airflow) browser databases
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 	.venv/bin/mypy
 	$(pytest) -m "not slow"
 
-test-slow: $(ready) $(airflow) browser databases
+test-slow: tools $(ready) $(airflow) browser databases
 	$(pytest) -m slow
+
+# What the tests need of the system, said before anything is installed.
+tools:
+	@[ -e $(airflow) ] || python3 locks/install.py --check --airflow
 
 # Pages are tested in a real browser.
 browser:

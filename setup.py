@@ -2,7 +2,7 @@
 
 ``pip install darkroom-tfx`` brings the command line's light core; the extras bring the rest, so
 that a model server is not made to install TFX. Exact versions that were tested together are
-in ``locks/``.
+in ``locks/``, which are installed too: ``darkroom lock`` names the one that fits.
 """
 
 from pathlib import Path
@@ -25,7 +25,6 @@ TFX = [
     "scikit-learn",  # the bundled digits; which hyperparameters mattered
     "matplotlib",  # pictures for people
     "grpcio",  # trials on other machines; TFX brings it
-    "pillow",
     "psutil",  # memory of the server on which a model is tried
     "pyarrow",  # the file of all predictions; TFX brings it
     "scipy",  # confidence intervals, and which classes are mixed up; scikit-learn brings it
@@ -53,6 +52,7 @@ setup(
     # The folder darkroom links to the others.
     packages=find_packages(include=["darkroom", "darkroom.*"]),
     package_data={
+        "darkroom": ["locks/*.txt"],
         "darkroom.pipeline": ["configs/*.yaml", "manifests/*.jinja"],
         "darkroom.components.report": ["*.jinja"],
         "darkroom.serving.deployment": ["*.jinja"],
@@ -63,6 +63,8 @@ setup(
         "click>=8.1",  # the command line: its help, its errors, completion in the shell
         "google-crc32c",
         "jinja2",  # the page of a run's report, Kubernetes' manifests
+        "numpy",
+        "pillow",  # looks at the images that become records
         "protobuf",
         "pydantic>=2.7",
         "pyyaml",

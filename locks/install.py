@@ -1,7 +1,8 @@
 """Makes .venv from the lock that fits this machine. Needs nothing but Python's standard library.
 
-Run by make; also by hand: python3 locks/install.py [--airflow] [FOLDER]
-With --airflow it makes .venv-airflow, which has Airflow beside TFX.
+Run by make; also by hand: python3 locks/install.py [--airflow] [--check] [FOLDER]
+With --airflow it makes .venv-airflow, which has Airflow beside TFX; with --check it only says what
+the system lacks.
 """
 
 import os
@@ -20,15 +21,25 @@ LOCKS = (
     ("tfx-1.16.txt", (2, 17), ((3, 11), (3, 10))),
     ("tfx-1.21.txt", NEW_GLIBC, ((3, 13), (3, 12))),
 )
+# Of an interpreter: its version, whether it can make environments, and where its headers are.
+PROBE = (
+    "import importlib.util as util, sys, sysconfig; "
+    "print('%d.%d' % sys.version_info[:2]); "
+    "print(all(map(util.find_spec, ('venv', 'ensurepip')))); "
+    "print(sysconfig.get_path('include'))"
+)
 AIRFLOW_LOCKS = (("airflow-2.11.txt", (2, 17), ((3, 11),)),)
 
 
 def main():
-    folders = [argument for argument in sys.argv[1:] if argument != "--airflow"]
+    folders = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
     airflow = "--airflow" in sys.argv
     usual = ROOT / (".venv-airflow" if airflow else ".venv")
     folder = Path(folders[0] if folders else usual).absolute()
     python, lock = choose(AIRFLOW_LOCKS if airflow else LOCKS)
+    require(python)
+    if "--check" in sys.argv:
+        return
     print("Python %s and locks/%s go into %s" % (python, lock, folder), flush=True)
     if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
         sys.exit("%s is not empty and no Python environment; name another folder." % folder)
@@ -43,6 +54,7 @@ def main():
         run(*install, "--no-deps", "-e", str(ROOT))
     else:
         install = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        install += ["--ignore-requires-python"]  # TFX 1.16 says below 3.11, and works with it
         run(*install, "--no-deps", "-r", requirements)
         run(*install, "--no-deps", "-e", str(ROOT))
     print("Ready: %s" % (folder / "bin" / ("airflow" if airflow else "darkroom")))
@@ -64,16 +76,38 @@ def choose(locks=LOCKS):
                 return found[version], lock
     if locks == AIRFLOW_LOCKS:
         sys.exit(
-            "Airflow beside TFX needs Python 3.11 together with its venv module; found %s. Install "
-            "it, on Debian or Ubuntu with apt-get install python3.11 python3.11-venv."
-            % named(found)
+            "Airflow beside TFX needs Python 3.11; found %s. Debian 12 has it as python3; on other "
+            "systems pyenv install 3.11 makes it." % named(found)
         )
     sys.exit(
         "darkroom needs Python 3.10 or 3.11 (or 3.12 or 3.13 where glibc is 2.39 or newer; here it "
-        "is %s) together with its venv module; found %s. Install one, on Debian or Ubuntu with "
-        "apt-get install python3.11 python3.11-venv."
+        "is %s); found %s. Install one: as root, on Debian 12 or 13, or Ubuntu 22.04 or 24.04, "
+        "apt-get install python3-venv python3-dev g++."
         % (".".join(map(str, glibc)) or "unknown", named(found))
     )
+
+
+def require(python):
+    """Ends with one sentence where the system lacks anything that the installation needs."""
+    version, has_venv, headers = probe(python)
+    # The distribution's own Python has packages without a version in their names.
+    own = "/usr/bin/python3"
+    name = "python3" if os.path.exists(own) and probe(own)[0] == version else "python" + version
+    lacks = [name + "-venv"] * (has_venv != "True")
+    # pyfarmhash, which TFX needs, has no wheels: it is compiled.
+    lacks += [name + "-dev"] * (not os.path.exists(os.path.join(headers, "Python.h")))
+    lacks += ["g++"] * (not shutil.which("g++"))
+    if lacks:
+        sys.exit(
+            "Setting darkroom up needs what this system lacks; as root, on Debian or Ubuntu: "
+            "apt-get install %s." % " ".join(lacks)
+        )
+
+
+def probe(python):
+    """What ``PROBE`` prints of an interpreter, by lines; nothing where it doesn't run."""
+    result = subprocess.run([python, "-c", PROBE], stdout=-1, stderr=-3, text=True)
+    return result.stdout.splitlines() if result.returncode == 0 else []
 
 
 def named(found):
@@ -81,17 +115,16 @@ def named(found):
 
 
 def interpreters():
-    """(version, path) of each Python on the PATH, or known to pyenv, that can make a venv."""
+    """(version, path) of each Python on the PATH, or known to pyenv."""
     names = ["python3.%d" % minor for minor in range(10, 14)] + ["python3", "python"]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     paths = [sys.executable, *map(shutil.which, names)]
     paths += sorted(map(str, pyenv.glob("3.*/bin/python3")), reverse=True)
     for path in reversed([path for path in paths if path]):
-        code = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
         # A pyenv shim answers for a version that is not switched on by failing.
-        result = subprocess.run([path, "-c", code], stdout=-1, stderr=-3, text=True)
-        if result.returncode == 0:
-            yield tuple(map(int, result.stdout.split())), path
+        probed = probe(path)
+        if probed:
+            yield tuple(map(int, probed[0].split("."))), path
 
 
 def find_uv(python):

@@ -64,7 +64,7 @@ def test_airflow_has_a_lock_of_its_own(
     machine(monkeypatch, install, "2.36", [(3, 10), (3, 11), (3, 12)])
     assert install.choose(install.AIRFLOW_LOCKS) == ("python3.11", "airflow-2.11.txt")
     machine(monkeypatch, install, "2.41", [(3, 13)])
-    with pytest.raises(SystemExit, match=r"needs Python 3\.11 .*; found Python 3\.13\. Install"):
+    with pytest.raises(SystemExit, match=r"needs Python 3\.11; found Python 3\.13\. Debian 12"):
         install.choose(install.AIRFLOW_LOCKS)
 
 
@@ -77,7 +77,12 @@ def test_airflow_has_a_lock_of_its_own(
             "Linux",
             ["here it is 2.36", "found Python 3.12, Python 3.13"],
         ),
-        ("2.41", [], "Linux", ["no Python that can be used", "apt-get install python3.11"]),
+        (
+            "2.41",
+            [],
+            "Linux",
+            ["no Python that can be used", "apt-get install python3-venv python3-dev g++"],
+        ),
         ("", [(3, 11)], "Darwin", ["needs Linux on x86_64", "this is Darwin"]),
     ],
 )
@@ -97,7 +102,42 @@ def test_what_is_missing_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_interpreters_are_real_and_can_make_an_environment(install: ModuleType) -> None:
+@pytest.mark.parametrize(
+    ("probed", "compiler", "lacks"),
+    [
+        (["3.11", "True", "{headers}"], True, ""),
+        (["3.11", "False", "/nowhere"], False, "python3.11-venv python3.11-dev g++."),
+        (["{own}", "False", "/nowhere"], True, "python3-venv python3-dev."),
+        (["3.11", "True", "{headers}"], False, "install g++."),
+    ],
+)
+def test_all_that_the_system_lacks_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    install: ModuleType,
+    probed: list[str],
+    compiler: bool,
+    lacks: str,
+) -> None:
+    (tmp_path / "Python.h").write_text("")
+    words = [word.format(headers=tmp_path, own="3.99") for word in probed]
+    own = ["3.99", "True", "/usr/include/python3.99"]
+    monkeypatch.setattr(install, "probe", lambda p: own if p == "/usr/bin/python3" else words)
+    monkeypatch.setattr(
+        install.os.path, "exists", lambda p: str(p) == "/usr/bin/python3" or Path(p).is_file()
+    )
+    monkeypatch.setattr(install.shutil, "which", lambda name: name if compiler else None)
+    if not lacks:
+        install.require("python")
+        return
+    with pytest.raises(SystemExit) as caught:
+        install.require("python")
+    said = str(caught.value)
+    assert said.startswith("Setting darkroom up needs what this system lacks; as root, on Debian")
+    assert said.endswith(lacks)
+
+
+def test_interpreters_are_real(install: ModuleType) -> None:
     found = list(install.interpreters())
     assert found
     assert all(version >= (3, 4) for version, _ in found)

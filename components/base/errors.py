@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import traceback
 
 INTERRUPTED = 130  # the exit code that shells give a command that Ctrl-C ended
@@ -46,7 +47,9 @@ class UserCodeError(DarkroomError):
 
 def not_installed(needs: str, error: ImportError, extra: str) -> DarkroomError:
     """Says who needs what, and the extra of darkroom's that brings it."""
-    install = f"pip install 'darkroom-tfx[{extra}]', with locks/ as constraints."
+    # TFX 1.16 says that it needs a Python below 3.11, and works with it.
+    anyway = " --ignore-requires-python" * (sys.version_info[:2] == (3, 11))
+    install = f"pip install 'darkroom-tfx[{extra}]'{anyway} --constraint \"$(darkroom lock)\"."
     return DarkroomError(f"{needs}, and {error.name} can't be imported: {install}")
 
 

@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from click.shell_completion import get_completion_class, shell_complete
@@ -44,7 +45,7 @@ _COMPLETING = "_DARKROOM_COMPLETE"  # a variable by which the shell asks what ma
 
 def main(arguments: Sequence[str] | None = None, further: Sequence[click.Command] = ()) -> int:
     """Runs a command, also of ``further`` ones from above this package; returns the exit code."""
-    commands = [*COMMANDS, *further, completion]
+    commands = [*COMMANDS, *further, lock, completion]
     group = Group(
         commands={command.name or "": command for command in commands},
         help="From labelled images to a gated, versioned, served model.",
@@ -59,6 +60,18 @@ def main(arguments: Sequence[str] | None = None, further: Sequence[click.Command
 
         runner.leave(code)  # it aborts the interpreter's own end
     return code
+
+
+@click.command("lock")
+def lock() -> None:
+    """Print where the versions are that were tested together.
+
+    For pip: pip install 'darkroom-tfx[pipeline]' --constraint "$(darkroom lock)", with Python 3.11
+    and --ignore-requires-python, as TFX 1.16 says that it needs an older one, and works with it.
+    """
+    # TFX 1.16 is the last for these, and what runs on every glibc.
+    tfx = "1.16" if sys.version_info < (3, 12) else "1.21"
+    print(Path(__file__).absolute().parents[2] / "locks" / f"tfx-{tfx}.txt")
 
 
 @click.command("completion")

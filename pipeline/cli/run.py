@@ -1,6 +1,7 @@
 """Making the data, running the pipeline, here or as another's help, looking at its curves."""
 
 import contextlib
+import importlib.util
 import math
 import os
 import signal
@@ -87,6 +88,8 @@ def show_curves(options: ConfigOptions, port: int) -> None:
     folder = remote.place(config.pipeline_root)
     if not any((folder / node).exists() for node in ("Tuner", "Trainer")):
         raise DarkroomError(f"{config.name} has trained nothing yet: {folder} has no curves.")
+    if importlib.util.find_spec("tensorboard") is None:
+        raise DarkroomError("Curves need TensorBoard: pip install 'darkroom-tfx[pipeline]'.")
     sys.stdout.flush()
     module = [sys.executable, "-m", "tensorboard.main"]
     os.execv(sys.executable, [*module, "--logdir", str(folder), "--port", str(port)])

@@ -65,9 +65,9 @@ def _run(config: Config, run: str, node: str, shown: display.Display) -> bool:
             shown.say(f"{node} is done already in {run}. What is to be done again needs a new run.")
             return False
         size = preflight.check(config) if node == _FIRST else preflight.data_bytes(config)
+        config = recipe.applied(config, shown.say if node == _FIRST else lambda _: None)
         if node == _FIRST:
             recovery.recover(config, shown.say)
-        config = recipe.applied(config, shown.say if node == _FIRST else lambda _: None)
         pipeline = runner.create(config, size)
         runner.prepare(config, pipeline)
         if node == _FIRST:

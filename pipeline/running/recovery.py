@@ -4,20 +4,25 @@ from collections import Counter
 from collections.abc import Callable
 
 from darkroom.components.base import remote
+from darkroom.components.base.errors import DarkroomError
 from darkroom.components.runs import inventory
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import status
 from darkroom.serving import rollout
+from darkroom.serving.pushed_files import RolloutError
 
 
 def recover(config: Config, say: Callable[[str], None]) -> None:
     """Makes records true to the files, so that a run makes again what it needs; says what it did.
 
-    Raises a DarkroomError where the store can't be opened.
+    Raises a DarkroomError where the store or the model config file can't be used.
     """
     root, here = config.pipeline_root, not remote.is_remote(config.base)
     if here:
-        rollout.readdress(config.push_path)
+        try:
+            rollout.readdress(config.push_path)
+        except RolloutError as error:
+            raise DarkroomError(str(error)) from None
     if not config.store.exists() and not (here and remote.exists(root)):
         return  # the first run
     store = config.store.open()

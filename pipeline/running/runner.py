@@ -1,6 +1,7 @@
 """Runs the graph here: one run at a time, output to a log file, a line per node."""
 
 import contextlib
+import importlib.util
 import io
 import logging
 import os
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline
 
 
+_NEEDS_TFX = "darkroom run needs TFX"
+
+
 class RunFailed(DarkroomError):
     """A node failed: which, why and, in a line of its own, where the report is."""
 
@@ -48,6 +52,8 @@ def run(config: Config, display: Display, scan: bool = False, is_smoke: bool = F
     RunFailed where a node fails. The next run reuses what was finished before.
     """
     run_time.begin()
+    if importlib.util.find_spec("tfx") is None:
+        raise not_installed(_NEEDS_TFX, ModuleNotFoundError(name="tfx"), "pipeline")
     with lock.alone(config), temporary_folder(config.home / "tmp"):
         size = preflight.check(config)
         config = recipe.applied(config, display.say)
@@ -124,7 +130,7 @@ def create(config: Config, data_bytes: int, scan: bool = False) -> "Pipeline":
             from darkroom.components.compat.beam import remember_signatures
             from darkroom.pipeline.pipeline import create_pipeline
     except ImportError as error:
-        raise not_installed("darkroom run needs TFX", error, "pipeline") from error
+        raise not_installed(_NEEDS_TFX, error, "pipeline") from error
     remember_signatures()
     return create_pipeline(config, options, scan)
 
