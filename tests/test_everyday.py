@@ -155,6 +155,7 @@ ACTS: list[tuple[str, int, str]] = [
     ("--help", 0, "run "),
     ("run --help", 0, "--config"),
     ("compile", 1, "kubeflow.image: missing"),
+    ("lock", 0, "tfx-1.[0-9]+.txt"),
     ("completion", 2, "Missing argument"),
     ("completion csh", 2, "'csh' is not one of 'bash', 'zsh', 'fish'"),
     ("completion bash", 0, "complete"),
