@@ -169,7 +169,7 @@ class _Sections:
 
     def training(self) -> facts.Training:
         fit, sheet = training.training(self._artifacts["model_run"])
-        shown = self._picture("augmentation", shutil.copyfile, sheet) if sheet.exists() else None
+        shown = self._picture("augmentation", shutil.copyfile, sheet) if sheet else None
         return {
             "history": fit.history,
             "exported_epoch": fit.exported_epoch,

@@ -1,5 +1,6 @@
 """What Trainer and LearningRateScan left behind. Light to import."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,12 @@ if TYPE_CHECKING:
     from ml_metadata.proto.metadata_store_pb2 import Artifact
 
 
-def training(model_run: "Artifact") -> tuple[TrainingHistory, Path]:
-    """What Trainer wrote down of its epochs, and the picture of augmented images."""
-    return TrainingHistory.read(model_run.uri), remote.file(model_run.uri, CONTACT_SHEET)
+def training(model_run: "Artifact") -> tuple[TrainingHistory, Path | None]:
+    """What Trainer wrote down of its epochs; and the picture of augmented images, if they were."""
+    sheet = None
+    with contextlib.suppress(FileNotFoundError):
+        sheet = remote.file(model_run.uri, CONTACT_SHEET)
+    return TrainingHistory.read(model_run.uri), sheet if sheet and sheet.exists() else None
 
 
 def advice(training: TrainingHistory) -> list[str]:
@@ -30,7 +34,7 @@ def read_training(status: Status, outputs: Outputs) -> str:
     """Adds the outcome to ``status``; returns what matters most, in words."""
     trained, sheet = training(outputs["model_run"])
     status.diagnosis = advice(trained)
-    status.augmentation = str(sheet)
+    status.augmentation = str(sheet) if sheet else None
     history, resumed = trained.history, trained.resumed_at
     metric = next(m for m in ("val_accuracy", "val_loss") if m in history)
     words = f", the first {resumed} of them in an interrupted run" if resumed else ""

@@ -54,10 +54,11 @@ def run_fn(fn_args: FnArgs) -> None:
     policy = precision.chosen(config, job.build, train, "Trainer", job.checkpoint_folder)
     job = job.model_copy(update={"policy": policy})
     os.makedirs(job.run_folder, exist_ok=True)
-    sheet = os.path.join(job.run_folder, CONTACT_SHEET)
-    draw = aside.module("training.contact_sheet").draw
-    seen = config.model.image_size
-    draw(train.first(8), config.augmentation, config.training.seed, sheet, seen)
+    if config.augmentation.changes_images:
+        sheet = os.path.join(job.run_folder, CONTACT_SHEET)
+        draw = aside.module("training.contact_sheet").draw
+        seen = config.model.image_size
+        draw(train.first(8), config.augmentation, config.training.seed, sheet, seen)
 
     training, course = _train(job, splits, chief, os.path.join(root, multi_worker.FILE))
     course.write(job.run_folder)

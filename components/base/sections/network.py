@@ -94,6 +94,10 @@ class Augmentation(Section):
     copies: int = Field(1, ge=1)
     """Changed copies of each image, where a frozen backbone's outputs for them are kept."""
 
+    @property
+    def changes_images(self) -> bool:
+        return self != Augmentation(fill=self.fill, copies=self.copies)
+
     @field_validator("zoom")
     @classmethod
     def _two_ends(cls, zoom: float | list[float]) -> float | list[float]:
