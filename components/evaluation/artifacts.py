@@ -25,7 +25,7 @@ Number = Annotated[float | None, BeforeValidator(_finite)]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True, defer_build=True)
 
 
 class _Subject(_Record):

@@ -8,7 +8,11 @@ class Section(BaseModel):
     """A branch of the tree: immutable, no unknown keys, no silent conversion of types."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+        defer_build=True,  # the whole tree builds its parts; alone most are never needed
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        use_attribute_docstrings=True,
     )
 
     def changed(self, path: str, value: object) -> Self:
