@@ -27,11 +27,11 @@ def test_a_report_is_found_by_its_run(small: Project, small_config: Config) -> N
 
 def test_a_run_without_a_report_does_not_count(small_config: Config, tmp_path: Path) -> None:
     copied = small_config.model_copy(update={"root": str(tmp_path)})
-    copied.home.mkdir()
-    shutil.copy(small_config.store.path, copied.store.path)
+    shutil.copytree(small_config.home, copied.home)
     scan = "3026-01-01T00:00:00.000000"
     Store(copied.store.open(), copied.name).node("Transform", scan, {}, {})
-    assert reports.find(copied) == reports.find(copied, "0") == reports.find(small_config)
+    newest = reports.find(small_config).relative_to(small_config.home)
+    assert reports.find(copied) == reports.find(copied, "0") == copied.home / newest
     with pytest.raises(DarkroomError, match=r"small has no run 1\. There are "):
         reports.find(copied, "1")
     with pytest.raises(DarkroomError, match=f"The run {scan} has no report"):
@@ -85,16 +85,17 @@ def test_a_report_that_can_not_be_written_is_told_in_a_sentence(
     small: Project, small_config: Config, tmp_path: Path
 ) -> None:
     copied = small_config.model_copy(update={"root": str(tmp_path)})
-    Path(copied.pipeline_root).mkdir(parents=True)
-    shutil.copy(small_config.store.path, copied.store.path)
+    shutil.copytree(small_config.home, copied.home)
+    report = Path(copied.pipeline_root) / "Report"
+    report.rename(report.with_name("aside"))
     failure = {"node": "Trainer", "sentence": "No."}
     told = reports.write_unfinished(copied, failure, lambda run: False)
     assert told.endswith("could not be written. It ended before its first node.")
-    (Path(copied.pipeline_root) / "Report").write_text("in the way")
+    report.write_text("in the way")
     told = reports.write_unfinished(copied, failure, lambda run: True)
     assert told.startswith("The report of what was done could not be written. ")
-    assert told.endswith(": Not a directory.")
-    (Path(copied.pipeline_root) / "Report").unlink()
+    assert told.endswith("can't be used: Not a directory.")
+    report.unlink()
 
     told = reports.write_unfinished(copied, failure, lambda run: True)
     folder = copied.unfinished_report(small.status()["run"])
