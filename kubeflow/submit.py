@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -85,7 +86,9 @@ def reach(host: str) -> None:
             "GET", host + _HEALTH, headers=headers, timeout=_SECONDS, retries=False
         )
     except (urllib3.exceptions.HTTPError, ValueError) as error:
-        raise DarkroomError(f"{host} is not reached: {error}. {remedy}") from error
+        # urllib3 names its own connection first.
+        reason = re.sub(r"^(<.*>|\w+\(.*\)): ", "", str(error))
+        raise DarkroomError(f"{host} is not reached: {reason}. {remedy}") from error
     moved = answer.headers.get("location", "")
     if moved == host.replace("http://", "https://", 1) + _HEALTH:
         raise DarkroomError(f"{host} answers over https alone: take {moved.removesuffix(_HEALTH)}.")

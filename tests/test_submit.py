@@ -176,6 +176,6 @@ def test_the_command_line(host: str, path: Path, tmp_path: Path) -> None:
 def test_a_host_that_is_not_reached_before_anything_is_compiled(tmp_path: Path) -> None:
     result = darkroom("submit", "--host", "http://127.0.0.1:9", cwd=tmp_path)
     assert result.returncode == 1
-    assert "http://127.0.0.1:9 is not reached: " in result.stdout
+    assert "http://127.0.0.1:9 is not reached: Failed to establish a new conn" in result.stdout
     assert "kubectl port-forward" in result.stdout
     assert len(result.stdout.splitlines()) == 1
