@@ -3,12 +3,13 @@
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import PATIENCE, Project, command, environment
+from tests.conftest import PATIENCE, SMALL_CONFIG, Project, command, environment
 
 pytestmark = pytest.mark.slow
 
@@ -370,6 +371,38 @@ def test_a_disk_that_can_only_be_read(project: Path, tmp_path: Path) -> None:
     assert re.search(rf"{PICTURE}: \d 0\.", said["predict"])
     assert "models.config.lock can't be used: Read-only file system." in said["promote"]
     assert "can't be written: Read-only file system. Set root to a folder of yours" in said["run"]
+
+
+# Brings the loopback device up, runs a command, and counts packets that had nowhere to go.
+ALONE = """
+import fcntl, pathlib, re, socket, struct, subprocess, sys
+up, running, set_flags = 0x1, 0x40, 0x8914
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, set_flags, struct.pack("16sh", b"lo", up | running))
+code = subprocess.call(sys.argv[1:])
+names, values = re.findall("^Ip: (.*)$", pathlib.Path("/proc/net/snmp").read_text(), re.M)
+unsent = dict(zip(names.split(), values.split()))["OutNoRoutes"]
+unsent6 = re.search("Ip6OutNoRoutes *(.*)", pathlib.Path("/proc/net/snmp6").read_text()).group(1)
+print("code", code, "unsent", int(unsent), int(unsent6))
+"""
+
+
+def alone(words: list[str], folder: Path) -> str:
+    """Runs a command in a network of its own, with a loopback device and nothing else."""
+    return subprocess.run(
+        ["unshare", "--net", "--map-root-user", sys.executable, "-c", ALONE, *words],
+        cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        encoding="utf-8", check=False,
+    ).stdout.splitlines()[-1]  # fmt: skip
+
+
+def test_a_run_asks_nobody_outside(tmp_path: Path) -> None:
+    """Where a network swallows packets, a node that asks for something hangs without a word."""
+    asks = "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'', ('192.0.2.1', 53))"
+    assert alone([sys.executable, "-c", asks], tmp_path) == "code 1 unsent 1 0"
+    settings = SMALL_CONFIG.replace("epochs: 4", "epochs: 1").replace("0.5}", "0.0}")
+    (tmp_path / "config.yaml").write_text(settings)
+    assert alone([*command("run"), "--config", "config.yaml"], tmp_path) == "code 0 unsent 0 0"
 
 
 def test_there_are_enough_of_them() -> None:
