@@ -54,6 +54,8 @@ def test_a_plot_is_svg_of_its_own_that_is_the_same_each_time(name: str) -> None:
     assert element.tag.endswith("svg")
     assert element.get("aria-label")
     assert "<style" not in drawn
+    # Its ground is the page's, but where shades have a meaning.
+    assert ("var(--plot-ground, #fbfaf8)" in drawn) == ("confusion" not in name)
     assert len(drawn) < 200_000
     # On a page there are many: what is referred to must be the same wherever it is found.
     ids = re.findall(r' id="([^"]*)"', drawn)

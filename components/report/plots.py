@@ -1,7 +1,7 @@
 """The plots of a report, as SVG inside the page; the same facts give the same bytes.
 
-Okabe and Ito's colours, which colour-blind people tell apart, with other strokes and hatching. Each
-has its own light ground, for dark pages.
+Okabe and Ito's colours, which colour-blind people tell apart, with other strokes and hatching. A
+page may change them by CSS, as for a dark ground; where shades have a meaning the ground is light.
 """
 
 import base64
@@ -9,7 +9,7 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ _STROKES = ("-", "--", "-.", ":")
 _HATCHES = ("", "////", "....", "xxxx")
 _CURVES = {"loss": "Loss", "accuracy": "Accuracy", "learning_rate": "Learning rate"}
 _GROUND, _INK, _FAINT = "#fbfaf8", "#33312e", "#d9d6d0"
+# Properties of CSS that stand for colours, on a page that has them.
+_PROPERTIES = {"ground": _GROUND, "ink": _INK, "faint": _FAINT, "first": _BLUE}
 # Shares from 0 to 1, ever darker.
 _SHARES = LinearSegmentedColormap.from_list("shares", [_GROUND, "#a9cde2", _BLUE, "#00304d"])
 _Look = dict[str, Any]  # keywords of Matplotlib's
@@ -126,7 +128,8 @@ def confusion(matrix: Sequence[Sequence[int]] | None, classes: list[str]) -> str
         _colour_bar(figure, plot, side + margin + 0.8)
         correct = np.trace(counts) / max(1, counts.sum())
         words = f"Confusion matrix of {many} classes: {correct:.1%} of the examples on its diagonal"
-        return _svg(figure, words) if many <= MOST_DRAWN else _png(figure, words)
+        drawn = _svg(figure, words, properties={}) if many <= MOST_DRAWN else None
+        return drawn or _png(figure, words)
 
 
 def calibration(bins: Sequence[Bin]) -> str:
@@ -308,7 +311,7 @@ def _legend_above(plot: Axes, splits: int, title: str = "") -> None:
     )  # fmt: skip
 
 
-def _svg(figure: Figure, words: str) -> str:
+def _svg(figure: Figure, words: str, properties: Mapping[str, str] = _PROPERTIES) -> str:
     """A figure as an SVG element, as wide as its column but no wider than it is."""
     drawn = _saved(figure, "svg", "figure", {"Date": None}).decode()
     # What stands before the drawing is of a file; its style would be the whole page's, and the
@@ -317,6 +320,8 @@ def _svg(figure: Figure, words: str) -> str:
     inside = re.sub(r"<style[^>]*>.*?</style>", "", inside, count=1, flags=re.DOTALL)
     inside = re.sub(r"<g id=\"[^\"]*\"", "<g", inside)
     inside = re.sub(r"\s*<!--.*?-->", "", inside, flags=re.DOTALL)
+    for name, colour in properties.items():
+        inside = re.sub(f": {colour}", f": var(--plot-{name}, {colour})", inside, flags=re.I)
     width, height = (size * _INCH for size in figure.get_size_inches())
     return Markup(
         f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" '
