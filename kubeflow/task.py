@@ -22,7 +22,7 @@ from darkroom.components.base.settings import Code
 from darkroom.kubeflow import protocol
 from darkroom.kubeflow.protocol import COPIES, ExecutorInput, ExecutorOutput, RuntimeArtifact
 from darkroom.pipeline import fingerprint
-from darkroom.serving import imports
+from darkroom.serving import imports, logs
 
 if TYPE_CHECKING:
     from tfx.types import Artifact
@@ -36,8 +36,7 @@ FAILED = re.compile(r"\w+ failed\. ")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the executor; returns the exit code."""
     begin = time.monotonic()
-    form = "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stdout)
+    logs.begin(sys.stdout)
     program, description = "python -m darkroom.kubeflow.task", "Runs a task."
     parser = argparse.ArgumentParser(program, description=description, allow_abbrev=False)
     parser.add_argument("--node", required=True, help="its id")

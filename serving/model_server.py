@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkroom.serving import imports
+from darkroom.serving import imports, logs
 from darkroom.serving.errors import ServingError
 from darkroom.serving.flags import METRICS_PATH, Flags, parse
 from darkroom.serving.protocols import ports
@@ -50,8 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = _Files(flags)
         ports.require(flags)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        form = "%(asctime)s %(levelname)s %(message)s"
-        logging.basicConfig(stream=sys.stderr, format=form, level=logging.INFO)
+        logs.begin(sys.stderr)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         run: Callable[[Coroutine[object, object, None]], None] = asyncio.run

@@ -24,7 +24,7 @@ from darkroom.pipeline.display import Display
 from darkroom.pipeline.history import reports, status
 from darkroom.pipeline.recipe import apply as recipe
 from darkroom.pipeline.running import lock, preflight, recovery, smoke
-from darkroom.serving import imports
+from darkroom.serving import imports, logs
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -100,6 +100,7 @@ def log_to_file(config: Config, node: str = "") -> tuple[Path, IO[str]]:
     Gives its path, and a stream to the terminal that was before. ``node``: the only one that runs.
     Raises a DarkroomError where the pipeline's folder can't be written.
     """
+    logs.begin(sys.stderr, "%(asctime)s %(levelname)s %(name)s: %(message)s")
     moment = time.strftime("%Y%m%d-%H%M%S")
     path = config.home / "logs" / f"{moment}{'-' * bool(node)}{node}.log"
     try:
@@ -117,8 +118,6 @@ def log_to_file(config: Config, node: str = "") -> tuple[Path, IO[str]]:
     os.dup2(file, sys.stdout.fileno())
     os.dup2(file, sys.stderr.fileno())
     os.close(file)
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
     return path, terminal
 
 

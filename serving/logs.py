@@ -1,0 +1,39 @@
+"""What processes log: lines for people, or JSON for what collects them. Light to import."""
+
+import logging
+import os
+from typing import IO
+
+from darkroom.serving.errors import invalid
+
+VARIABLE = "DARKROOM_LOG_FORMAT"  # of the environment, so that all processes of a run have it
+_FORMATS = ("text", "json")
+
+
+def begin(stream: IO[str], text: str = "%(asctime)s %(levelname)s %(message)s") -> None:
+    """Has this process log to a stream, from INFO on; ``text`` is the form of lines for people.
+
+    JSON has timestamp (ISO 8601, UTC), level, logger, message and, of an error, exc_info. Raises a
+    ServingError where the variable has another value.
+    """
+    form = os.environ.get(VARIABLE) or "text"
+    if form not in _FORMATS:
+        raise invalid(f"{VARIABLE}: expected {' or '.join(_FORMATS)}, found {form!r}.")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_json() if form == "json" else logging.Formatter(text))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def _json() -> logging.Formatter:
+    try:
+        from pythonjsonlogger.json import JsonFormatter
+    except ImportError as error:
+        raise invalid(
+            f"{VARIABLE}: json needs python-json-logger: pip install python-json-logger."
+        ) from error
+    formatter: logging.Formatter = JsonFormatter(
+        "%(levelname)s %(name)s %(message)s",
+        rename_fields={"levelname": "level", "name": "logger"},
+        timestamp=True,
+    )
+    return formatter
