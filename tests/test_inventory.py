@@ -95,13 +95,15 @@ def test_what_is_not_whole_counts_as_none_until_it_is_again(project: Project) ->
     lost = Path(project.artifact(in_part).uri, "file")
     aside = lost.rename(project.home / "aside")
     version.rmdir()
+    version.with_name("6").mkdir()
     gone = inventory.mark_gone(project.store, "small")
     assert {artifact.id for artifact in gone} == {emptied, in_part, pushed}
     assert [project.state(n) for n in (whole, emptied, refused)] == ["LIVE", "DELETED", "LIVE"]
     assert inventory.mark_gone(project.store, "small") == []  # said once
     aside.rename(lost)
+    version.with_name("8").mkdir()  # it had to go when this came
     assert inventory.mark_gone(project.store, "small") == []
-    assert project.state(in_part) == "LIVE"
+    assert [project.state(number) for number in (in_part, pushed)] == ["LIVE", "LIVE"]
 
 
 def test_folders_of_executions_to_come_are_set_aside(project: Project) -> None:

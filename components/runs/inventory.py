@@ -105,7 +105,13 @@ def _is_whole(artifact: "Artifact") -> bool:
     if _files(artifact.uri) < max(noted, 1):
         return False
     version = pushing.pushed(artifact) if "pushed" in artifact.custom_properties else None
-    return version is None or remote.is_remote(version) or os.path.isdir(version)
+    return version is None or remote.is_remote(version) or _is_there_or_replaced(Path(version))
+
+
+def _is_there_or_replaced(version: Path) -> bool:
+    """Whether a version wasn't lost: old ones go by themselves when new ones come."""
+    numbers = (int(name) for name in remote.names(str(version.parent)) if name.isdecimal())
+    return version.is_dir() or any(number > int(version.name) for number in numbers)
 
 
 def _files(folder: str) -> int:
