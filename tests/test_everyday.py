@@ -83,6 +83,8 @@ ACTS: list[tuple[str, int, str]] = [
     (f"{SET} model.build_fn=os.nothing", 1, "has no function or class 'nothing'; it has .* more"),
     (f"{SET} model.build_fn=broken.f", 1, "SyntaxError"),
     (f"{SET} model.build_fn=raising.f", 1, "ZeroDivisionError"),
+    (f"{SET} model.build_fn=networks.none", 1, "to return a compiled keras.Model, received None"),
+    (f"{SET} model.build_fn=networks.two", 1, "to take hp, config and num_classes, it takes"),
     # A project that has run
     (f"status {C}", 0, "version .* stable"),
     (f"status {C} --json", 0, '"pushed_version"'),
@@ -192,11 +194,13 @@ def project(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "bad.csv": "image,kind\na.png,cat\n",
         "broken.py": "def f(:\n",
         "raising.py": "1 / 0\n",
+        "networks.py": "def none(hp, config, n): ...\ndef two(config, n): ...\n",
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
     (folder / "bytes.yaml").write_bytes(b"name: \xff\xfe\n")
     (folder / "cut.png").write_bytes((folder / PICTURE).read_bytes()[:60])
+    assert shell(f"D status {C}", folder).returncode == 0  # which finds that it was moved
     return folder
 
 
