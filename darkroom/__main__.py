@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from darkroom.kubeflow import commands
         from darkroom.pipeline import cli
     except KeyboardInterrupt:
-        return 130
+        return 130  # errors.INTERRUPTED, which is perhaps not imported yet
     return cli.main(arguments, further=commands.COMMANDS)
 
 

@@ -92,7 +92,8 @@ def require(python):
     version, has_venv, headers = probe(python)
     # The distribution's own Python has packages without a version in their names.
     own = "/usr/bin/python3"
-    name = "python3" if os.path.exists(own) and probe(own)[0] == version else "python" + version
+    is_own = os.path.exists(own) and probe(own)[:1] == [version]
+    name = "python3" if is_own else "python" + version
     lacks = [name + "-venv"] * (has_venv != "True")
     # pyfarmhash, which TFX needs, has no wheels: it is compiled.
     lacks += [name + "-dev"] * (not os.path.exists(os.path.join(headers, "Python.h")))

@@ -193,6 +193,13 @@ class Project:
         read: dict[str, Any] = json.loads(json.dumps(found))
         return read
 
+    def copied(self, folder: Path) -> list[Path]:
+        """Copies what is in it to another folder; pictures there, of its report's examples."""
+        shutil.copytree(self.folder / "runs", folder / "runs")
+        shutil.copy(self.folder / "config.yaml", folder)
+        reports = folder / "runs" / "small" / "artifacts" / "Report" / "report"
+        return sorted(reports.glob("*/pictures/example-*.png"))
+
     def states(self) -> dict[str, str]:
         return {node["id"]: node["state"] for node in self.status()["nodes"]}
 

@@ -173,10 +173,7 @@ ACTS: list[tuple[str, int, str]] = [
 def project(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of a project that has run, in a folder with what lies about in such folders."""
     folder = tmp_path_factory.mktemp("everyday")
-    shutil.copytree(small.folder / "runs", folder / "runs")
-    shutil.copy(small.folder / "config.yaml", folder)
-    pictures = next((folder / "runs" / "small" / "artifacts" / "Report" / "report").iterdir())
-    picture = next((pictures / "pictures").glob("example-*.png"))
+    picture = small.copied(folder)[0]
     shutil.copy(picture, folder / PICTURE)
     for kind, names in {"cat": "abcdefghij", "dog": "klmnopqrst"}.items():
         (folder / "photos" / kind).mkdir(parents=True)

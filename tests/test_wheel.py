@@ -55,34 +55,29 @@ CORE = (
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program ``darkroom`` in an environment of the wheel, which is built of the sdist."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    tracked = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=REPOSITORY, stdout=subprocess.PIPE, check=True
-    ).stdout.decode()
-    for name in filter(None, tracked.split("\0")):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPOSITORY / name, source / name, follow_symlinks=False)
-    uv = str(Path(sys.executable).with_name("uv"))
-    quiet = {"cwd": folder, "check": True}
-    subprocess.run([uv, "build", "--quiet", "--out-dir", "built", source], **quiet)  # type: ignore[call-overload]
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, "core"], **quiet)  # type: ignore[call-overload]
+    made_here = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__")
+    shutil.copytree(REPOSITORY, folder / "source", symlinks=True, ignore=made_here)
+
+    def uv(*words: str | Path) -> None:
+        program = Path(sys.executable).with_name("uv")
+        subprocess.run([program, *words, "--quiet"], cwd=folder, check=True)
+
+    uv("build", "--out-dir", "built", "source")
+    uv("venv", "--python", sys.executable, "core")
     [wheel] = (folder / "built").glob("*.whl")
-    python = folder / "core" / "bin" / "python"
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, wheel], **quiet)  # type: ignore[call-overload]
-    return folder / "core" / "bin" / "darkroom"
+    programs = folder / "core" / "bin"
+    uv("pip", "install", "--python", programs / "python", wheel)
+    return programs / "darkroom"
 
 
 @pytest.fixture(scope="module")
 def project(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("core")
-    shutil.copytree(small.folder / "runs", folder / "runs")
-    shutil.copy(small.folder / "config.yaml", folder)
-    report = next((folder / "runs" / "small" / "artifacts" / "Report" / "report").iterdir())
-    picture = next((report / "pictures").glob("example-*.png"))
-    shutil.copy(picture, folder / "picture.png")
+    pictures = small.copied(folder)
+    shutil.copy(pictures[0], folder / "picture.png")
     for kind in ("cat", "dog"):
         (folder / "photos" / kind).mkdir(parents=True)
-        for number, path in enumerate(sorted((report / "pictures").glob("example-*.png"))):
+        for number, path in enumerate(pictures):
             shutil.copy(path, folder / "photos" / kind / f"{kind}{number}.png")
     return folder
 

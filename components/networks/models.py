@@ -68,7 +68,7 @@ def build_model(
             f"model.build_fn: expected {path} to return a compiled keras.Model, "
             f"received {received}."
         )
-    tracing.check(model, _shape(config), f"model.build_fn: {path}", parts.leaves(model))
+    tracing.check(model, image_shape(config), f"model.build_fn: {path}", parts.leaves(model))
     expected = (None, _outputs(config, num_classes))
     # A subclassed model tells its shape only after the first batch.
     output_shape = getattr(model, "output_shape", expected)
@@ -81,13 +81,14 @@ def build_model(
     return model
 
 
-def _shape(config: NetworkSettings) -> tuple[int, int, int]:
+def image_shape(config: NetworkSettings) -> tuple[int, int, int]:
+    """Height, width and channels of the images that a network gets."""
     return config.preprocessing.height, config.preprocessing.width, config.preprocessing.channels
 
 
 def _seen(config: NetworkSettings) -> tuple[int, int]:
     """Height and width at which the network sees the images."""
-    height, width = config.model.image_size or _shape(config)[:2]
+    height, width = config.model.image_size or image_shape(config)[:2]
     return height, width
 
 
@@ -115,7 +116,7 @@ def begin(config: NetworkSettings) -> tuple[keras.KerasTensor, keras.KerasTensor
             f"{who}: expected it to give images [batch, height, width, channels], "
             f"received {received}."
         )
-    tracing.check(keras.Model(images, output), _shape(config), who, parts.leaves(layer))
+    tracing.check(keras.Model(images, output), image_shape(config), who, parts.leaves(layer))
     return images, output
 
 
@@ -391,7 +392,7 @@ def _whole(
 
 def _input(config: NetworkSettings) -> keras.KerasTensor:
     """The network's images: of any size where it resizes them, as crops have their size already."""
-    height, width, channels = _shape(config)
+    height, width, channels = image_shape(config)
     any_size = config.model.image_size is not None
     return keras.Input(
         (None, None, channels) if any_size else (height, width, channels), name="image"

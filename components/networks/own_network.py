@@ -34,7 +34,6 @@ def try_out(config: NetworkSettings, num_classes: int | None) -> None:
     build_fn = user_code.resolve(path, "model.build_fn")
     _check_arguments(build_fn, path, config)
     numbers = (num_classes,) if num_classes is not None else _SUPPOSED
-    model = None
     for number in (2,) if head == "binary" else numbers:
         try:
             names = [str(one) for one in range(number)]
@@ -42,7 +41,7 @@ def try_out(config: NetworkSettings, num_classes: int | None) -> None:
             break
         except UserCodeError as error:
             failed = error
-    if model is None:
+    else:
         raise failed
     if model.loss is not None:  # else its train_step has one of its own
         _check_loss(model, f"model.build_fn: {path}", config, number)
@@ -63,8 +62,8 @@ def _check_arguments(build_fn: Callable[..., object], path: str, config: Network
 
 def _check_loss(model: keras.Model, who: str, config: NetworkSettings, number: int) -> None:
     head, random = config.model.head, np.random.default_rng(0)
-    shape = config.preprocessing.height, config.preprocessing.width, config.preprocessing.channels
-    images = random.normal(scale=3.0, size=(_IMAGES, *shape)).astype(np.float32)
+    size = (_IMAGES, *models.image_shape(config))
+    images = random.normal(scale=3.0, size=size).astype(np.float32)
     each = (_IMAGES, number) if head == "multi-label" else (_IMAGES,)
     numbers = random.integers(number if head == "softmax" else 2, size=each)
     dtype = "float32" if head == "multi-label" else "int64"

@@ -128,8 +128,7 @@ def confusion(matrix: Sequence[Sequence[int]] | None, classes: list[str]) -> str
         _colour_bar(figure, plot, side + margin + 0.8)
         correct = np.trace(counts) / max(1, counts.sum())
         words = f"Confusion matrix of {many} classes: {correct:.1%} of the examples on its diagonal"
-        drawn = _svg(figure, words, properties={}) if many <= MOST_DRAWN else None
-        return drawn or _png(figure, words)
+        return _svg(figure, words, properties={}) if many <= MOST_DRAWN else _png(figure, words)
 
 
 def calibration(bins: Sequence[Bin]) -> str:

@@ -99,10 +99,8 @@ def _is_here(artifact: "Artifact") -> bool:
 
 
 def _is_whole(artifact: "Artifact") -> bool:
-    noted = (
-        artifact.custom_properties[_FILES].int_value if _FILES in artifact.custom_properties else 1
-    )
-    if _files(artifact.uri) < max(noted, 1):
+    noted = artifact.custom_properties.get(_FILES)
+    if _files(artifact.uri) < max(1, noted.int_value if noted else 0):
         return False
     version = pushing.pushed(artifact) if "pushed" in artifact.custom_properties else None
     return version is None or remote.is_remote(version) or _is_there_or_replaced(Path(version))
