@@ -1,7 +1,8 @@
 """What a run learns from few images in some minutes: by the recipe, and by the defaults without it.
 
 Both sides are whole runs from images to a pushed version, which is then asked about a test set that
-no node has seen.
+no node has seen. From random weights the recipe is measured as well, beside AutoKeras's search in
+the same minutes where ``--autokeras`` names an environment.
 """
 
 import argparse
@@ -11,12 +12,14 @@ from typing import Any
 
 import few_images
 import measure
+import numpy as np
 import yaml
 
 from darkroom.components.base import tfrecord
 
 # A model is pushed however good it is, as it is the one that is measured.
 _GATE = {"min_accuracy": 0.0, "min_class_recall": 0.0}
+_SCRATCH = "recipe: auto, from random weights"
 
 
 def main() -> None:
@@ -32,6 +35,7 @@ def main() -> None:
     )
     parser.add_size("--photos-minutes", 15, 4, "of the run on them")
     parser.add_size("--test", 10_000, 50, "of CIFAR-10's images to test on, at most")
+    parser.add_place("--autokeras", "PYTHON", "of an environment with AutoKeras")
     options = parser.parse_args()
     rows = []
     with measure.folder() as folder:
@@ -40,13 +44,16 @@ def main() -> None:
             data = folder / str(count)
             _few(options.data / "cifar10", data, count, options)
             rows += [_row(name, data, folder, options.minutes, *side) for side in _sides(options)]
+            if options.autokeras:
+                rows.append(_searched(name, count, folder, options))
         if options.photos:
             data = folder / "photos"
             command = [sys.executable, "-m", "darkroom", "ingest", str(options.photos), str(data)]
             measure.run(command, folder)
             minutes = options.photos_minutes
             name = f"photographs, {minutes} minutes"
-            rows += [_row(name, data, folder, minutes, *side) for side in _sides(options)]
+            sides = [side for side in _sides(options) if side[0] != _SCRATCH]
+            rows += [_row(name, data, folder, minutes, *side) for side in sides]
     measure.report(options, rows)
 
 
@@ -56,7 +63,8 @@ def _sides(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
     if options.smoke:  # networks that train in seconds, on fewer images than a batch has
         auto = {"training": {"epochs": 1}, "model": {"filters": [4]}}
         none = {**auto, "training": {"recipe": "none", "epochs": 1, "batch_size": 8}}
-    return [("recipe: none", none), ("recipe: auto", auto)]
+    scratch = {**auto, "model": {"weights": None, **auto.get("model", {})}}
+    return [("recipe: none", none), ("recipe: auto", auto), (_SCRATCH, scratch)]
 
 
 def _few(source: Path, target: Path, per_class: int, options: argparse.Namespace) -> None:
@@ -64,18 +72,23 @@ def _few(source: Path, target: Path, per_class: int, options: argparse.Namespace
     test = few_images.records(source / "test", most=options.test)
     kept: dict[str, list[bytes]] = {"train": [], "eval": [], "test": [each.data for each in test]}
     for each in few_images.records(source / "train", per_class=per_class):
-        kept["eval" if each.number <= per_class // 10 + 1 else "train"].append(each.data)
+        split = "eval" if each.number <= _held_out(per_class) else "train"
+        kept[split].append(each.data)
     for split, records in kept.items():
         (target / split).mkdir(parents=True)
         tfrecord.write(target / split / "images.tfrecord", records)
 
 
+def _held_out(per_class: int) -> int:
+    return per_class // 10 + 1
+
+
 def _row(
     name: str, data: Path, folder: Path, minutes: float, side: str, sections: dict[str, Any]
 ) -> dict[str, Any]:
-    is_auto = side == "recipe: auto"
+    is_auto = side != "recipe: none"
     tree = {"name": "few", "data": {"path": str(data)}, "evaluation": _GATE, **sections}
-    home = folder / f"{data.name}-{is_auto}"
+    home = folder / f"{data.name}-{side}"
     home.mkdir()
     config = home / "few.yaml"
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
@@ -90,6 +103,39 @@ def _row(
         "test_accuracy": tested["accuracy"],
         "tested_on": tested["tested_on"],
         "network": tested["network"],
+    }
+
+
+def _searched(
+    name: str, per_class: int, folder: Path, options: argparse.Namespace
+) -> dict[str, Any]:
+    """AutoKeras on the images of the first sides."""
+    (images, labels), test = few_images.labelled(options.data / "cifar10", per_class, options.test)
+    held_out = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        held_out[np.flatnonzero(labels == label)[: _held_out(per_class)]] = True
+    path = folder / f"{per_class}.npz"
+    arrays = {"train": ~held_out, "eval": held_out}
+    np.savez(
+        path,
+        **{f"{split}_images": images[mine] for split, mine in arrays.items()},
+        **{f"{split}_labels": labels[mine] for split, mine in arrays.items()},
+        test_images=test[0],
+        test_labels=test[1],
+    )
+    script = str(measure.HERE / "processes" / "autokeras_search.py")
+    minutes = 0.5 if options.smoke else float(options.minutes)
+    command = [str(options.autokeras), script, str(path), str(minutes)]
+    done = measure.run(command, folder)
+    found = done.result()
+    return {
+        "set": name,
+        "side": "AutoKeras",
+        "minutes": minutes,
+        "run_minutes": done.seconds / 60,
+        "test_accuracy": found["accuracy"],
+        "tested_on": len(test[1]),
+        "network": f"the best of {found['trials']} trials",
     }
 
 

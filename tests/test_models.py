@@ -97,6 +97,15 @@ def layers(model: keras.Model, *kinds: type) -> list[keras.layers.Layer]:
     return [layer for layer in parts.leaves(model) if isinstance(layer, kinds)]
 
 
+def test_each_convolution_is_normalised_after_its_blocks_pooling() -> None:
+    backbone = build("model.filters=[[8, 16], 32]", "model.normalize=each").get_layer("backbone")
+    kinds = [type(layer).__name__ for layer in backbone.layers[1:]]
+    first = ["Conv2D", "BatchNormalization", "Activation"]
+    pooled = ["Conv2D", "MaxPooling2D", "BatchNormalization", "Activation"]
+    assert kinds == [*first, *pooled, *pooled, "Flatten"]
+    assert backbone.output_shape == (None, 8 * 8 * 32)
+
+
 def test_the_blood_cells_network_is_expressible() -> None:
     model = build(
         "preprocessing.height=224",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from darkroom.components.networks import architectures, torch_weights
+from darkroom.components.networks import architectures, layers, torch_weights
 
 
 class _Size(NamedTuple):
@@ -97,7 +97,7 @@ def _convolution(
 
 
 def _normalized(hidden: keras.KerasTensor) -> keras.KerasTensor:
-    return keras.layers.BatchNormalization(epsilon=1e-3)(hidden)
+    return layers.BatchNormalization(epsilon=1e-3)(hidden)
 
 
 def _activated(hidden: keras.KerasTensor) -> keras.KerasTensor:

@@ -24,7 +24,7 @@ from darkroom.components.base import remote, sections, tracing, user_code
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.compat.keras import discriminative
-from darkroom.components.networks import efficientnet_lite, parts, weights
+from darkroom.components.networks import efficientnet_lite, layers, parts, weights
 from darkroom.components.networks.architectures import ARCHITECTURES
 
 # Input values: 20 batches of 64 CIFAR-10 images, one of 32 images of 224 by 224.
@@ -125,23 +125,30 @@ def cnn(config: NetworkSettings, num_classes: int) -> keras.Model:
     images, hidden = begin(config)
     model = config.model
     for number, block in enumerate(map(_listed, model.filters)):
+        pooled = model.pooled_blocks is None or number < model.pooled_blocks
         for place, filters in enumerate(block):
             size = (model.first_kernel_size if number == place == 0 else None) or model.kernel_size
-            # Batch normalisation of the last one comes right after it, with a bias of its own.
             last = place == len(block) - 1
-            before = last and model.normalize == "before"
+            # Batch normalisation of it comes right after it, with a bias of its own.
+            before = model.normalize == "each" or (last and model.normalize == "before")
             options = {"padding": model.padding, "kernel_initializer": model.initializer}
             convolution = keras.layers.Conv2D(filters, size, use_bias=not before, **options)
             hidden = convolution(hidden)
+            if last and pooled and model.normalize == "each":
+                hidden = _max_pooled(hidden, model)
             if before:
-                hidden = keras.layers.BatchNormalization()(hidden)
+                hidden = layers.BatchNormalization()(hidden)
             hidden = keras.layers.Activation(model.activation)(hidden)
-            if last and not before:
-                hidden = keras.layers.BatchNormalization()(hidden)
-        if model.pooled_blocks is None or number < model.pooled_blocks:
-            # "same" lets images shrink to one pixel instead of failing at odd sizes.
-            hidden = keras.layers.MaxPooling2D(padding=model.padding)(hidden)
+            if last and model.normalize == "after":
+                hidden = layers.BatchNormalization()(hidden)
+        if pooled and model.normalize != "each":
+            hidden = _max_pooled(hidden, model)
     return _whole("cnn", images, keras.layers.Flatten()(hidden), config, num_classes)
+
+
+def _max_pooled(hidden: keras.KerasTensor, model: sections.Model) -> keras.KerasTensor:
+    # "same" lets images shrink to one pixel instead of failing at odd sizes.
+    return keras.layers.MaxPooling2D(padding=model.padding)(hidden)
 
 
 def residual(config: NetworkSettings, num_classes: int) -> keras.Model:
@@ -158,7 +165,7 @@ def residual(config: NetworkSettings, num_classes: int) -> keras.Model:
 
 
 def _activated(hidden: keras.KerasTensor, model: sections.Model) -> keras.KerasTensor:
-    hidden = keras.layers.BatchNormalization()(hidden)
+    hidden = layers.BatchNormalization()(hidden)
     return keras.layers.Activation(model.activation)(hidden)
 
 

@@ -86,7 +86,9 @@ def _layers(config: sections.Augmentation) -> list[keras.Layer]:
         layers.append(keras.layers.RandomShear(config.shear, config.shear, **spatial))
     if config.translation:
         both = config.translation, config.translation
-        layers.append(keras.layers.RandomTranslation(*both, **spatial))
+        # By whole pixels: shares of one would blur what is sharp when it is judged.
+        whole = {**spatial, "interpolation": "nearest"}
+        layers.append(keras.layers.RandomTranslation(*both, **whole))
     own = {_brightness: config.brightness, _contrast: config.contrast, _cutout: config.cutout}
     layers += [_OfImage(change, amount) for change, amount in own.items() if amount]
     return [*layers, policies.Trivial(config.fill)] if config.policy == "trivial" else layers

@@ -46,16 +46,19 @@ _OF_ANY_NETWORK = {
 def chosen(config: Config, facts: Facts, machine: Machine) -> list[Choice]:
     """What the recipe sets of the keys that the user doesn't, by reason."""
     theirs = _set_keys(config)
+    unweighted = "model.weights" in theirs and config.model.weights is None
+    of_any = _OF_ANY_NETWORK | ({"model.weights"} if unweighted else set())
     is_theirs = "transfer.mode" in theirs or any(
-        key.startswith("model.") and key not in _OF_ANY_NETWORK for key in theirs
+        key.startswith("model.") and key not in of_any for key in theirs
     )
+    photographs = _takes_photographs(config) and not _is_simple(facts)
     choices = [*_training(facts)]
     if is_theirs:
         choices += _own(facts)
-    elif machine.pretrained and _takes_photographs(config) and not _is_simple(facts):
+    elif photographs and machine.pretrained and not unweighted:
         choices += _pretrained(config, facts, machine)
     else:
-        choices += _scratch(facts, machine)
+        choices += _scratch(facts, machine, unweighted)
     decided = theirs | config.tuner.searched
     left = (
         Choice(why, {k: v for k, v in values.items() if k not in decided})
@@ -170,9 +173,11 @@ def _sizes(side: int) -> list[_Network]:
     return [*sizes, _Network("EfficientNetLite2", 224, _LITE2)] if most >= 224 else sizes
 
 
-def _scratch(facts: Facts, machine: Machine) -> Iterator[Choice]:
+def _scratch(facts: Facts, machine: Machine, unweighted: bool) -> Iterator[Choice]:
     why = "the preprocessing that is set is no pretrained network's"
-    if _is_simple(facts):
+    if unweighted:
+        why = "model.weights is set to none"
+    elif _is_simple(facts):
         why = "small images"
     elif not machine.pretrained:
         why = "darkroom-tfx[pretrained] isn't installed"

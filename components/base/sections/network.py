@@ -30,8 +30,9 @@ class Model(Section):
     """cnn: the same for the very first convolution; empty: as `kernel_size`."""
     padding: Literal["same", "valid"] = "same"
     """cnn: same keeps height and width in a convolution; valid loses what the kernel overlaps."""
-    normalize: Literal["before", "after"] = "before"
-    """cnn: batch normalisation before or after the activation."""
+    normalize: Literal["before", "after", "each"] = "before"
+    """cnn: batch normalisation of a block's last convolution before or after its activation; each:
+    of every convolution, before its activation and after the pooling, which is cheaper."""
     pooled_blocks: int | None = Field(None, ge=0)
     """cnn: how many blocks end in pooling, which halves height and width; empty: all of them."""
     blocks: int = Field(2, ge=1)
