@@ -61,6 +61,11 @@ def test_each_changes_images_and_not_alike(override: str) -> None:
     assert not np.array_equal(after, changed(override, seed=1))
 
 
+def test_images_move_by_whole_pixels() -> None:
+    values = set(IMAGES.ravel().tolist())
+    assert set(changed("translation=0.2").ravel().tolist()) <= values  # nothing is blurred
+
+
 def test_brightness_and_contrast_keep_to_their_share() -> None:
     shift = (changed("brightness=0.3") - IMAGES).mean(axis=(1, 2, 3))
     ranges = IMAGES.max(axis=(1, 2, 3)) - IMAGES.min(axis=(1, 2, 3))
