@@ -7,7 +7,8 @@ import pytest
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.evaluation.gate import Gate, Judgement
 from darkroom.components.evaluation.measurements import Difference, Measured, Measurements
-from darkroom.components.evaluation.metrics import Group, Outcome
+from darkroom.components.evaluation.metric_names import Group
+from darkroom.components.evaluation.metrics import Outcome
 from darkroom.components.evaluation.predictions import Predictions
 from darkroom.pipeline.config import load
 

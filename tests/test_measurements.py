@@ -3,7 +3,8 @@ import pytest
 
 from darkroom.components.evaluation.artifacts import Answer
 from darkroom.components.evaluation.measurements import Measurements
-from darkroom.components.evaluation.metrics import Group, Outcome
+from darkroom.components.evaluation.metric_names import Group
+from darkroom.components.evaluation.metrics import Outcome
 from darkroom.components.evaluation.predictions import Predictions
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
-from darkroom.components.evaluation import metrics
+from darkroom.components.evaluation import metric_names, metrics
 from darkroom.components.evaluation.artifacts import Bin
 from darkroom.components.evaluation.metrics import OF_CLASSES, OVERALL, Outcome
 
@@ -90,7 +90,7 @@ def test_those_of_several_labels_are_scikit_learns_too(
 
 def test_what_has_no_examples_is_not_a_number() -> None:
     nothing = Outcome(np.zeros((0, 3), bool), np.zeros((0, 3)))
-    for name in metrics.names(3, multi_label=False):
+    for name in metric_names.meaningful(3, multi_label=False):
         assert math.isnan(metrics.value(OVERALL[name], nothing)), name
     without_third = Outcome(one_hot(np.array([0, 1]), 3), np.eye(3)[:2])
     assert np.isnan(metrics.value(OF_CLASSES["recall"], without_third)).tolist() == [
@@ -137,7 +137,12 @@ def test_models_are_compared_on_the_same_draws() -> None:
 
 
 def test_the_number_of_classes_decides_what_is_said() -> None:
-    assert "top_3_accuracy" not in metrics.names(3, multi_label=False)
-    assert "top_3_accuracy" in metrics.names(4, multi_label=False)
-    assert "micro_f1" not in metrics.names(4, multi_label=False)
-    assert "micro_f1" in metrics.names(4, multi_label=True)
+    assert "top_3_accuracy" not in metric_names.meaningful(3, multi_label=False)
+    assert "top_3_accuracy" in metric_names.meaningful(4, multi_label=False)
+    assert "micro_f1" not in metric_names.meaningful(4, multi_label=False)
+    assert "micro_f1" in metric_names.meaningful(4, multi_label=True)
+
+
+def test_each_name_has_its_metric() -> None:
+    assert tuple(OVERALL) == metric_names.OVERALL
+    assert tuple(OF_CLASSES) == metric_names.OF_CLASSES

@@ -12,11 +12,11 @@ from tfx.utils import io_utils
 
 from darkroom.components.base import examples as base_examples
 from darkroom.components.base import remote, sections
-from darkroom.components.evaluation import cost, metrics, predictions, tfma_metrics
+from darkroom.components.evaluation import cost, metric_names, metrics, predictions, tfma_metrics
 from darkroom.components.evaluation.artifacts import Baseline, Evaluation, Latency, MetricRow
 from darkroom.components.evaluation.gate import Gate
 from darkroom.components.evaluation.measurements import Measurements, row
-from darkroom.components.evaluation.metrics import Group
+from darkroom.components.evaluation.metric_names import Group
 from darkroom.components.evaluation.tfma_metrics import TfmaMetrics
 from darkroom.serving.contract import Contract
 
@@ -131,10 +131,10 @@ class Candidate:
 
     def _rows(self, measurements: Measurements, others: TfmaMetrics) -> Iterator[MetricRow]:
         classes = measurements.classes
-        overall = metrics.names(len(classes), self._multi_label)
+        overall = metric_names.meaningful(len(classes), self._multi_label)
         own = self._evaluation.metrics
         groups = [(Group(), overall), *((group, overall) for group in measurements.slices())]
-        groups += [(Group(name), list(metrics.OF_CLASSES)) for name in classes]
+        groups += [(Group(name), list(metric_names.OF_CLASSES)) for name in classes]
         for group, standard in groups:
             per_class = group.class_name is not None
             for name in [*standard, *(key for key in own if own[key].per_class == per_class)]:

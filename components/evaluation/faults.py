@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 
 from darkroom.components.base import sections
 from darkroom.components.evaluation.measurements import Measurements, told_apart
-from darkroom.components.evaluation.metrics import Group, quoted
+from darkroom.components.evaluation.metric_names import Group, quoted
 
 # How far the exported model's accuracy may be from what Trainer measured on the same examples:
 # kernels of other batch sizes round otherwise, which turns an example or two.

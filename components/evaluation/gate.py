@@ -12,7 +12,7 @@ from darkroom.components.evaluation import cost, faults, thresholds
 from darkroom.components.evaluation import measurements as measuring
 from darkroom.components.evaluation.artifacts import Check
 from darkroom.components.evaluation.measurements import Difference, Measured, told_apart
-from darkroom.components.evaluation.metrics import Group, quoted
+from darkroom.components.evaluation.metric_names import Group, quoted
 from darkroom.components.evaluation.tfma_metrics import TfmaMetrics
 
 # From this number of examples of a class on, a model that knows the class recognises some.

@@ -9,7 +9,8 @@ import numpy as np
 
 from darkroom.components.evaluation import metrics
 from darkroom.components.evaluation.artifacts import Answer
-from darkroom.components.evaluation.metrics import Group, Outcome, Slice
+from darkroom.components.evaluation.metric_names import Group, Slice
+from darkroom.components.evaluation.metrics import Outcome
 from darkroom.components.evaluation.predictions import Predictions
 
 # Draws of the bootstrap. The ends of a 95 % interval are then known to a twentieth of its width.

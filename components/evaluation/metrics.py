@@ -7,37 +7,15 @@ the whole gives float64 [weightings], one of each class [weightings, classes]; N
 
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
-from typing import NamedTuple
 
 import numpy as np
 
 from darkroom.components.evaluation.artifacts import Bin
+from darkroom.components.evaluation.metric_names import AVERAGED, AVERAGES, TOP, top_accuracy
 
-_TOP = (3, 5)  # top-k accuracies: one of the k best must be right, of more than k classes
 # Bins of the calibration error, as in Guo et al. 2017, https://arxiv.org/abs/1706.04599.
 _BINS = 10
 _CHUNK = 2**26  # bytes of memory that replicates which are computed together may take
-
-
-Slice = tuple[tuple[str, str], ...]  # features and their values
-
-
-class Group(NamedTuple):
-    """The examples that a metric is of: all, those of a class, of a slice, or of both."""
-
-    class_name: str | None = None
-    slice: Slice = ()
-
-    def subject(self, metric: str) -> str:
-        """The group's metric in words, such as ``recall of 'pear' where camera is old``."""
-        of_class = f" of {quoted(self.class_name)}" if self.class_name is not None else ""
-        where = " and ".join(f"{key} is {value}" for key, value in self.slice)
-        return f"{metric}{of_class}" + (f" where {where}" if where else "")
-
-
-def quoted(name: str) -> str:
-    """A class's name as it is, in quotation marks."""
-    return f"'{name}'"
 
 
 class Outcome:
@@ -187,18 +165,13 @@ def _averaged(name: str, kind: str, outcome: Outcome, weights: np.ndarray) -> np
     return _divide((values * shares).sum(axis=1), shares.sum(axis=1))
 
 
-# What a threshold can name, of the whole and of each class.
 OVERALL: dict[str, Metric] = {
     "accuracy": accuracy,
     "loss": loss,
     "auc": auc,
     "calibration_error": calibration_error,
-    **{f"top_{number}_accuracy": partial(_top_accuracy, number) for number in _TOP},
-    **{
-        f"{kind}_{name}": partial(_averaged, name, kind)
-        for kind in ("macro", "weighted", "micro")
-        for name in _OF_PREDICTED
-    },
+    **{top_accuracy(number): partial(_top_accuracy, number) for number in TOP},
+    **{f"{kind}_{name}": partial(_averaged, name, kind) for kind in AVERAGES for name in AVERAGED},
 }
 OF_CLASSES: dict[str, Metric] = {
     "precision": partial(_of_classes, "precision", 0),  # 0: it is never predicted
@@ -206,29 +179,6 @@ OF_CLASSES: dict[str, Metric] = {
     "f1": partial(_of_classes, "f1", 0),
     "auc": auc_of_classes,
 }
-# All are from 0 to 1, the more the better, but for these.
-_LOWER_IS_BETTER = {"loss", "calibration_error"}
-_UNBOUNDED = {"loss"}
-
-
-def is_better(name: str, difference: float) -> bool | None:
-    """Whether a metric that changed by so much is better; None of a user's: nobody said which."""
-    if name not in OVERALL and name not in OF_CLASSES:
-        return None
-    return (difference < 0) == (name in _LOWER_IS_BETTER)
-
-
-def can_be(name: str, limit: float) -> bool:
-    """Whether one of ours can have such a value."""
-    return name in _UNBOUNDED or 0 <= limit <= 1
-
-
-def names(classes: int, multi_label: bool) -> list[str]:
-    """The metrics of the whole that say something about this number of classes."""
-    left_out = {f"top_{number}_accuracy" for number in _TOP if multi_label or number >= classes}
-    if not multi_label:  # all the same as the accuracy
-        left_out |= {"micro_precision", "micro_recall", "micro_f1"}
-    return [name for name in OVERALL if name not in left_out]
 
 
 def value(metric: Metric, outcome: Outcome) -> np.ndarray:

@@ -11,7 +11,7 @@ from darkroom.components.base import features, sections, user_code
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.compat import tfma as compat
 from darkroom.components.evaluation.measurements import Difference, Measured
-from darkroom.components.evaluation.metrics import Group, Slice
+from darkroom.components.evaluation.metric_names import Group, Slice
 from darkroom.components.evaluation.predictions import text
 from darkroom.serving import signatures
 

@@ -5,15 +5,15 @@ from collections.abc import Collection, Iterator, Mapping
 
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.sections import Evaluation, Threshold
-from darkroom.components.evaluation import cost, metrics
-from darkroom.components.evaluation.metrics import Group, quoted
+from darkroom.components.evaluation import cost, metric_names
+from darkroom.components.evaluation.metric_names import Group, quoted
 
 
 def check(evaluation: Evaluation) -> None:
     """Raises a ValueError where a threshold's metric or bounds, or a metric's name, are wrong."""
     for number, threshold in enumerate(evaluation.thresholds):
         _check_metric(f"evaluation: thresholds.{number}", threshold, evaluation)
-    standard = {*metrics.OVERALL, *metrics.OF_CLASSES, *cost.METRICS, "example_count"}
+    standard = {*metric_names.OVERALL, *metric_names.OF_CLASSES, *cost.METRICS, "example_count"}
     taken = [name for name in evaluation.metrics if name in standard]
     if taken:
         raise ValueError(
@@ -31,7 +31,7 @@ def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> N
                 f"{where}: evaluation.metrics.{name}.per_class is {own[name].per_class}: {remedy}"
             )
         return
-    of_classes, overall = list(metrics.OF_CLASSES), list(metrics.OVERALL)
+    of_classes, overall = list(metric_names.OF_CLASSES), list(metric_names.OVERALL)
     known = sorted({*of_classes, *overall, *cost.METRICS, *own})
     if name not in known:
         raise ValueError(
@@ -44,7 +44,7 @@ def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> N
             raise ValueError(f"{where}: {name} is of the whole model: set max (or min) alone")
         return
     for limit in (threshold.min, threshold.max):
-        if limit is not None and not metrics.can_be(name, limit):
+        if limit is not None and not metric_names.can_be(name, limit):
             raise ValueError(f"{where}: {name} is from 0 to 1, found {limit:g}")
     if threshold.class_name is None and name not in overall:
         raise ValueError(
@@ -59,8 +59,8 @@ def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> N
 
 def require_metric(threshold: Threshold, classes: int, multi_label: bool) -> None:
     """Raises a DarkroomError where a metric says nothing about this number of classes."""
-    name, known = threshold.metric, metrics.names(classes, multi_label)
-    if threshold.class_name is None and name in metrics.OVERALL and name not in known:
+    name, known = threshold.metric, metric_names.meaningful(classes, multi_label)
+    if threshold.class_name is None and name in metric_names.OVERALL and name not in known:
         kind = "labels" if multi_label else "classes"
         raise DarkroomError(
             f"evaluation.thresholds: {name} says nothing of {classes} {kind}; there "

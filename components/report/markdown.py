@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from darkroom.components.evaluation.metrics import OVERALL
+from darkroom.components.evaluation.metric_names import OVERALL
 from darkroom.components.report import views
 from darkroom.components.report.facts import Data, Evaluation, Facts, Search, Training
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeGuard
 
 from darkroom.components.evaluation.artifacts import Check, MetricRow
-from darkroom.components.evaluation.metrics import is_better
+from darkroom.components.evaluation.metric_names import is_better
 from darkroom.components.report.facts import Data, Evaluation, Facts, Feature, Search, Serving
 from darkroom.components.runs.environment import Environment
 from darkroom.components.tuning import trial_table
