@@ -47,6 +47,14 @@ def test_without_the_weights_it_says_what_to_install() -> None:
     assert "model.filters" in chosen
 
 
+def test_empty_weights_are_random_ones() -> None:
+    choices = rules.chosen(configured(model={"weights": None}), PHOTOS, LAPTOP)
+    chosen = {key for choice in choices for key in choice.values}
+    assert "model.filters" in chosen
+    assert not {"model.name", "transfer.mode"} & chosen
+    assert any("model.weights is set to none" in choice.why for choice in choices)
+
+
 @pytest.mark.parametrize("images", [4, 20, 63, 127])
 def test_the_set_fills_a_batch(images: int) -> None:
     assert 1 <= values(PHOTOS._replace(images=images))["training.batch_size"] <= images
