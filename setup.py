@@ -75,9 +75,10 @@ setup(
     extras_require={
         "pipeline": [*TFX, *SERVING, "ml-metadata"],
         "pretrained": PRETRAINED,
+        "mlflow": ["mlflow-skinny>=2.10"],  # runs and versions in MLflow: its client alone
         "serving": SERVING,
         # From 2.13 beside urllib3 2; below 2.14 beside TFX 1.16's protobuf.
-        "kubeflow": [*TFX, "kfp>=2.13,<3"],
+        "kubeflow": [*TFX, *SERVING, "kfp>=2.13,<3"],
         # Beside pipeline, or alone: what a node needs may be in an environment of its own.
         "airflow": ["apache-airflow>=2.9,<3"],
         "dev": [

@@ -3,23 +3,22 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from darkroom.components.base import remote, tfrecord
 from darkroom.components.base.errors import DarkroomError, explain
+from darkroom.components.base.sections.data import PLACES
 from darkroom.pipeline import beam
 from darkroom.pipeline.config import Config
 
 # Of a split's, on this machine or in a bucket, that are looked at before a run begins.
 _MOST_BYTES = {False: 2**30, True: 2**26}
-# A span, a date or a version in a pattern of TFX's.
-_SPAN = re.compile(r"\{(?:SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
 
 
 def sizes(config: Config, pattern: str) -> dict[str, int]:
     """Bytes of the files of a pattern, in a bucket as Beam sees them; of any span."""
-    pattern = _SPAN.sub("*", pattern)
+    pattern = re.sub(f"(?:{PLACES.pattern})+", "*", pattern)
     if not remote.is_remote(config.data_path):
         paths = sorted(Path(config.data_path).glob(pattern))
         return {str(path): os.path.getsize(path) for path in paths if path.is_file()}
@@ -33,6 +32,28 @@ def sizes(config: Config, pattern: str) -> dict[str, int]:
     except Exception as error:
         raise DarkroomError(f"data.path: {uri} can't be read: {explain(error)}") from error
     return {file.path: file.size_in_bytes for file in match.metadata_list}
+
+
+def misnamed(config: Config, pattern: str, files: Iterable[str]) -> list[str]:
+    """Files that have no number where the pattern has a span, a version or a date."""
+    expected, rest = "", 0
+    for place in PLACES.finditer(pattern):
+        width = place[2] or {"YYYY": "4", "MM": "2", "DD": "2"}.get(place[1])
+        expected += _glob(pattern[rest : place.start()])
+        expected += rf"\d{{{width}}}" if width else r"\d+"
+        rest = place.end()
+    expected = f"{re.escape(config.data_path)}/{expected}{_glob(pattern[rest:])}"
+    return [file for file in files if not re.fullmatch(expected, file)]
+
+
+def _glob(pattern: str) -> str:
+    """A part of a pattern as a regular expression: nothing but folders has a slash."""
+    any_of = {"*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\*|\?|\[[^]]+\])", pattern)
+    return "".join(
+        any_of.get(part) or (part.replace("[!", "[^") if part[:1] == "[" else re.escape(part))
+        for part in parts
+    )
 
 
 def sample(config: Config, pattern: str) -> Iterator[bytes]:

@@ -1,3 +1,5 @@
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,28 @@ def test_a_split_without_files(config: Config) -> None:
     text = complaint(configuration(config.data_path, "data.splits.eval=test/*"))
     assert "No files for the eval split" in text
     assert "eval, train" in text
+
+
+@pytest.mark.parametrize(
+    ("pattern", "folder"),
+    [
+        ("day-{YYYY}{MM}{DD}/*", "day-20261127"),
+        ("day-{SPAN}/v{VERSION:2}/[a-c].tf*", "day-7/v03"),
+        ("{YYYY}-{MM}-{DD}/?.tfrecord", "2026-11-27"),
+    ],
+)
+def test_days_and_spans_are_numbers(
+    config: Config, tmp_path: Path, pattern: str, folder: str
+) -> None:
+    good = tmp_path / folder
+    good.parent.mkdir(exist_ok=True)
+    (tmp_path / "train").rename(good)
+    dated = configuration(tmp_path, f"data.splits.train='{pattern}'")
+    preflight.check(dated)
+    wrong = good.parent / re.sub(r"\d+", "new", good.name)
+    shutil.copytree(good, wrong)
+    text = complaint(dated)
+    assert f"{wrong}/a.tfrecord has no number where it has {{SPAN}}" in text
 
 
 @pytest.mark.parametrize("place", ["hat", "train/hat", "train"])

@@ -8,11 +8,14 @@ from tfx import types
 from tfx.dsl.components.base import base_executor, executor_spec
 from tfx.types import standard_artifacts
 
+from darkroom.components.base import progress, remote
 from darkroom.components.base.component import Artifacts, Component, Properties
-from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.settings import ReportSettings
-from darkroom.components.report import files
+from darkroom.components.pushing import outcome as pushing
+from darkroom.components.report import files, tracking
 from darkroom.components.report.collector import collect
+from darkroom.components.report.facts import Facts
 from darkroom.components.runs import lineage
 from darkroom.components.runs.metadata import Store
 
@@ -33,7 +36,20 @@ class Executor(base_executor.BaseExecutor):
         artifacts = {key: listed[0].mlmd_artifact for key, listed in inputs.items() if listed}
         run = str(self._context.pipeline_run_id) if self._context else ""
         nodes = nodes_before(settings, run)
-        files.write(collect(folder, run, settings.config, artifacts, nodes), folder)
+        facts = collect(folder, run, settings.config, artifacts, nodes)
+        files.write(facts, folder)
+        if (uri := settings.config["report"]["mlflow"]) is not None:
+            pushed = (
+                pushing.pushed(artifacts["pushed_model"]) if "pushed_model" in artifacts else None
+            )
+            _track(uri, facts, folder, pushed)
+
+
+def _track(uri: str, facts: Facts, folder: Path, pushed: str | None) -> None:
+    try:
+        tracking.log(uri, facts, folder, remote.fetch(pushed) if pushed else None)
+    except Exception as error:  # the model is good, and its report is written
+        progress.warn("Report", f"report.mlflow: this run isn't in {uri}: {explain(error)}")
 
 
 def nodes_before(settings: ReportSettings, run: str) -> list[lineage.Node]:

@@ -139,7 +139,7 @@ def chosen(
     progress.warn(
         node,
         f"{count:,} examples take {size / 2**30:,.1f} GiB preprocessed, more than "
-        f"training.cache_budget and half of the {free / 2**30:,.1f} GiB that are free for "
+        f"training.cache_budget plus half of the {free / 2**30:,.1f} GiB that are free for "
         "temporary files: they are streamed, every pass decodes all images anew",
     )
     return records

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from darkroom.components.base import remote, tfrecord, user_code
 from darkroom.components.base.errors import DarkroomError, closest
+from darkroom.components.base.sections.data import PLACES
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks.architectures import ARCHITECTURES, package_folder
+from darkroom.components.report import tracking
 from darkroom.components.training.distribution import cluster
 from darkroom.pipeline import data_files
 from darkroom.pipeline.config import Config
@@ -29,6 +31,8 @@ def check(config: Config) -> int:
     remote.check("root", config.base, writable=True)
     remote.use(config.staging)
     _check_weights(config.model.weights, config.model.name)
+    if config.report.mlflow is not None:
+        tracking.check()
     config.class_names()
     config.schema_text()
     if config.metadata.backend != "sqlite":
@@ -129,6 +133,11 @@ def _check_split(config: Config, split: str, pattern: str) -> int:
         raise DarkroomError(
             f"No files for the {split} split: data.splits.{split} is {pattern!r}, and {listed}."
             f"{_images(base)}"
+        )
+    if PLACES.search(pattern) and (misnamed := data_files.misnamed(config, pattern, files)):
+        raise DarkroomError(
+            f"data.splits.{split} is {pattern!r}, and {misnamed[0]} has no number where it has "
+            "{SPAN}, {VERSION} or a date. Rename it, or move it out of the folder."
         )
     if in_bucket:  # of the first file only, as each is a request
         first = next(iter(files))

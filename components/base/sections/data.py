@@ -1,11 +1,16 @@
 """Where the examples are, and how an image becomes the input of a network."""
 
+import re
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from darkroom.components.base import features
 from darkroom.components.base.sections.section import Section
+
+# Where a pattern of TFX's has the number of a span, a version or a part of a date, and its width.
+PLACES = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(?::(\d+))?\}")
+_DATE = {"YYYY", "MM", "DD"}
 
 
 class Splits(Section):
@@ -17,6 +22,30 @@ class Splits(Section):
     """Files of a test split, of which nothing is learnt and by which nothing is chosen."""
     eval_share: float = Field(0.1, gt=0, lt=1)
     """Share of images for evaluation where `eval` is empty, chosen by the hash of their pixels."""
+
+    @field_validator("train", "eval", "test")
+    @classmethod
+    def _places_go_together(cls, pattern: str | None) -> str | None:
+        """As TFX's ExampleGen has them, which says so only in the run."""
+        places = [place[1] for place in PLACES.finditer(pattern or "")]
+        others = [
+            word for word in re.findall(r"\{[^{}]*\}", pattern or "") if not PLACES.match(word)
+        ]
+        dates = sorted(set(places) & _DATE)
+        remedy = ""
+        if others:
+            remedy = f"{{SPAN}}, {{VERSION}}, {{YYYY}}, {{MM}} or {{DD}} instead of {others[0]}"
+        elif len(places) != len(set(places)):
+            remedy = "each of its places once"
+        elif dates and len(dates) != len(_DATE):
+            remedy = "all of {YYYY}, {MM} and {DD}"
+        elif dates and "SPAN" in places:
+            remedy = "either {SPAN} or a date"
+        elif "VERSION" in places and not dates and "SPAN" not in places:
+            remedy = "{SPAN} or a date beside {VERSION}"
+        if remedy:
+            raise ValueError(f"expected {remedy}, found {pattern!r}")
+        return pattern
 
     @property
     def patterns(self) -> dict[str, str]:

@@ -68,3 +68,5 @@ class Report(Section):
     """What the model is for, and what not, in your words: a heading of the report."""
     limits: str = ""
     """What the model is known not to do well, in your words: a heading of the report."""
+    mlflow: str | None = None
+    """MLflow's tracking URI: each run is logged there, and a pushed version registered."""

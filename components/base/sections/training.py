@@ -68,7 +68,7 @@ class Training(Section):
     """Seed of initial weights, dropout, shuffling and augmentation."""
     examples: Literal["auto", "cached", "streamed"] = "auto"
     """cached: preprocess all images once, and keep them; streamed: read and preprocess them anew in
-    every pass; auto: streamed where the cache would take more than `cache_budget` and half of the
+    every pass; auto: streamed where the cache would take more than `cache_budget` plus half of the
     free disk."""
     cache_budget: float = Field(4.0, gt=0)
     """GiB of memory for cached images; what is more goes into a temporary file."""
