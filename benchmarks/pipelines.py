@@ -9,7 +9,7 @@ from typing import Any
 import measure
 
 CONFIGS = (
-    "digits", "mnist", "cifar10", "cifar10_residual",
+    "digits", "mnist", "cifar10", "cifar10_quick", "cifar10_residual",
     "mnist_random", "mnist_hyperband", "mnist_grid_cv", "mnist_bayesian",
 )  # fmt: skip
 

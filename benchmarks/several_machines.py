@@ -23,7 +23,8 @@ from darkroom.components.training import checkpoint
 
 CONFIG = "mnist"
 _OVERRIDES = [
-    "training.warmup_epochs=0", "training.schedule=constant", "training.learning_rate=1e-3",
+    "training.schedule=constant", "training.learning_rate=1e-3", "training.average_epochs=0",
+    "training.precision=float32",
     "model.name=dense", "model.dropout=0.0", "augmentation={}", "evaluation.min_accuracy=0",
     "serving.validation.enabled=false",
 ]  # fmt: skip

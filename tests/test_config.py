@@ -193,7 +193,7 @@ def test_several_values_of_the_command_line(tmp_path: Path) -> None:
         assert str(caught.value).startswith(f"--set {bad}: training.batch_size: expected")
     # The file's own key is in the sentence, and the guilty one is not the file's.
     with pytest.raises(ConfigurationError, match=r"^--set training\.epochs=1: training\.warmup_ep"):
-        load("mnist", ["training.batch_size=8", "training.epochs=1"])
+        load("cifar10_residual", ["training.batch_size=8", "training.epochs=1"])
     space = [
         "tuner.space.training.batch_size={choices: [8, 16]}",
         "tuner.space.training.learning_rate={min: 1e-4, max: 1e-2, sampling: log}",

@@ -183,9 +183,10 @@ def _scratch(facts: Facts, machine: Machine, unweighted: bool) -> Iterator[Choic
         why = "darkroom-tfx[pretrained] isn't installed"
     side = min(_SMALL, max(facts.height, facts.width))
     scale = side / max(facts.height, facts.width)
-    blocks = [[32, 32], [64, 64]] if facts.grey else [[64, 64], [128, 128]]
+    grey, colour = [[32], [48, 48], [96, 96]], [[32, 64], [64, 128], [128, 128], [128]]
+    blocks = grey if facts.grey else colour
     if side >= 48:
-        blocks = [*blocks, [2 * blocks[-1][0]] * 2]
+        blocks = [*blocks, blocks[-1][-1:]]
     yield Choice(
         f"{why}: a network from random weights",
         {
@@ -193,6 +194,8 @@ def _scratch(facts: Facts, machine: Machine, unweighted: bool) -> Iterator[Choic
             "preprocessing.width": max(round(scale * facts.width), 4),
             "preprocessing.channels": 1 if facts.grey else 3,
             "model.filters": blocks,
+            "model.normalize": "each",
+            "model.units": [],
             "model.dropout": 0.4,
             "training.epochs": _rounded(700_000 / facts.images, 12, 60),
             "training.schedule": "one_cycle",
