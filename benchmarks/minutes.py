@@ -6,6 +6,7 @@ the same minutes where ``--autokeras`` names an environment.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def _row(
 ) -> dict[str, Any]:
     is_auto = side != "recipe: none"
     tree = {"name": "few", "data": {"path": str(data)}, "evaluation": _GATE, **sections}
-    home = folder / f"{data.name}-{side}"
+    home = folder / re.sub(r"\W+", "-", f"{data.name} {side}")
     home.mkdir()
     config = home / "few.yaml"
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")

@@ -57,6 +57,17 @@ def test_what_is_no_image_is_kerass(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(theirs, ours)
 
 
+def test_it_sees_the_whole_batch_of_several_devices() -> None:
+    devices = tf.distribute.MirroredStrategy(["CPU:0"])
+    outputs = []
+    with devices.scope():
+        both = pair()
+    for layer in both:
+        layer.synchronized = True  # as a training on several sets it
+        outputs.append(devices.run(lambda layer=layer: layer(tf.constant(IMAGES), training=True)))
+    np.testing.assert_array_equal(*outputs)
+
+
 def test_gradients_are_kerass() -> None:
     weights = tf.constant(np.random.default_rng(1).normal(size=IMAGES.shape).astype(np.float32))
     gradients = []

@@ -27,7 +27,8 @@ from tests.conftest import PATIENCE, Project, command, darkroom, environment
 
 pytestmark = pytest.mark.slow
 
-EPOCHS, TRIALS = 7, 5
+# The search goes on for longer than a helper takes to start.
+EPOCHS, TRIALS = 7, 8
 # Batch normalisation belongs to it; dropout would draw otherwise on each machine.
 CONFIG = f"""
 name: several
@@ -38,7 +39,7 @@ training: {{recipe: none, epochs: {EPOCHS}, batch_size: 32, strategy: multi_work
 tuner:
   enabled: true
   max_trials: {TRIALS}
-  epochs: 12
+  epochs: 20
   workers: 1
   space: {{training.learning_rate: {{min: 2e-3, max: 4e-3}}}}
 evaluation: {{min_accuracy: 0.5, min_class_recall: 0.0}}

@@ -20,8 +20,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         training: bool | None = None,
         mask: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """From [batch, height, width, channels] to the same; other shapes as Keras has them."""
-        if len(inputs.shape) != 4 or self.axis not in (-1, 3) or not (self.center and self.scale):
+        """From [batch, height, width, channels] to the same.
+
+        Other shapes, and batches that several devices share, are as Keras has them.
+        """
+        of_images = len(inputs.shape) == 4 and self.axis in (-1, 3)
+        if not of_images or self.synchronized or not (self.center and self.scale):
             return super().call(inputs, training, mask)
         of_batch = bool(training and self.trainable)
         averages = (tf.zeros([0]),) * 2 if of_batch else (self.moving_mean, self.moving_variance)
