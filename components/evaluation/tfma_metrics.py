@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow_model_analysis as tfma
 from scipy import stats
+from tensorflow_model_analysis.proto import config_pb2  # TFMA 0.52 itself lacks these
 
 from darkroom.components.base import features, sections, user_code
 from darkroom.components.base.errors import DarkroomError, closest
@@ -24,25 +25,25 @@ def eval_config(
     multi_label: bool,
     classes: Sequence[str],
     baseline_classes: Sequence[str] | None = None,
-) -> tfma.EvalConfig:
+) -> config_pb2.EvalConfig:
     """What TFMA computes: the number of examples, and what ``evaluation.metrics`` names."""
-    model = tfma.ModelSpec(
+    model = config_pb2.ModelSpec(
         signature_name=signatures.EXAMPLES,
         preprocessing_function_names=[signatures.TRANSFORM],
         prediction_key=signatures.SCORES,
         label_key=features.LABEL,
     )
     name = json.dumps({"name": "example_count"})
-    count = tfma.MetricConfig(class_name="ExampleCount", config=name)
-    specs = [tfma.MetricsSpec(metrics=[count])]
+    count = config_pb2.MetricConfig(class_name="ExampleCount", config=name)
+    specs = [config_pb2.MetricsSpec(metrics=[count])]
     baseline_classes = baseline_classes or classes
     for name, metric in evaluation.metrics.items():
-        own = tfma.MetricConfig(
+        own = config_pb2.MetricConfig(
             class_name=metric.class_name,
             module=metric.module or "",
             config=json.dumps({**metric.config, "name": name}),
         )
-        spec = tfma.MetricsSpec(metrics=[own])
+        spec = config_pb2.MetricsSpec(metrics=[own])
         if metric.per_class:
             spec.binarize.class_ids.values.extend(range(len(classes)))
         elif multi_label:
@@ -52,15 +53,17 @@ def eval_config(
             # The baseline numbers its classes otherwise, so that it can't be compared.
             spec.model_names.append(tfma.CANDIDATE_KEY)
         specs.append(spec)
-    slices = [tfma.SlicingSpec(feature_keys=keys) for keys in sorted(_sliced_by(evaluation))]
-    config = tfma.EvalConfig(
-        model_specs=[model], slicing_specs=[tfma.SlicingSpec(), *slices], metrics_specs=specs
+    slices = [config_pb2.SlicingSpec(feature_keys=keys) for keys in sorted(_sliced_by(evaluation))]
+    config = config_pb2.EvalConfig(
+        model_specs=[model], slicing_specs=[config_pb2.SlicingSpec(), *slices], metrics_specs=specs
     )
     config.options.compute_confidence_intervals.value = any(
         evaluation.metrics.get(threshold.metric) and _needs_interval(threshold)
         for threshold in evaluation.gate()
     )
-    config.options.confidence_intervals.method = tfma.ConfidenceIntervalOptions.POISSON_BOOTSTRAP
+    config.options.confidence_intervals.method = (
+        config_pb2.ConfidenceIntervalOptions.POISSON_BOOTSTRAP
+    )
     return config
 
 
