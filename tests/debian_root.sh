@@ -19,7 +19,7 @@ mount -t proc proc "$folder/proc"
 mount --rbind /dev "$folder/dev"
 mount --make-rslave "$folder/dev"
 trap 'umount -l "$folder/dev" "$folder/proc"' EXIT
-cp /etc/resolv.conf "$folder/etc/"
+cp /etc/resolv.conf /etc/hosts "$folder/etc/"
 for file in /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
   [ ! -e "$file" ] || cp "$file" "$folder$file"
 done
