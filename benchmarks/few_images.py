@@ -43,14 +43,13 @@ def labelled(folder: Path, per_class: int, most: int) -> tuple[Labelled, Labelle
     train = list(records(folder / "train", per_class=per_class))
     test = list(records(folder / "test", most=most))
     names = sorted({record.label for record in train})
-    one, other = (
-        (
-            np.stack([_decoded(record) for record in split]),
-            np.array([names.index(record.label) for record in split]),
-        )
-        for split in (train, test)
-    )
-    return one, other
+    return arrays(train, names), arrays(test, names)
+
+
+def arrays(split: list[Record], names: list[Any]) -> Labelled:
+    """The images of records, and each one's class as its place among the names."""
+    images = np.stack([_decoded(record) for record in split])
+    return images, np.array([names.index(record.label) for record in split])
 
 
 def _decoded(record: Record) -> np.ndarray:

@@ -46,7 +46,7 @@ def main() -> None:
             _few(options.data / "cifar10", data, count, options)
             rows += [_row(name, data, folder, options.minutes, *side) for side in _sides(options)]
             if options.autokeras:
-                rows.append(_searched(name, count, folder, options))
+                rows.append(_searched(name, data, options))
         if options.photos:
             data = folder / "photos"
             command = [sys.executable, "-m", "darkroom", "ingest", str(options.photos), str(data)]
@@ -73,15 +73,10 @@ def _few(source: Path, target: Path, per_class: int, options: argparse.Namespace
     test = few_images.records(source / "test", most=options.test)
     kept: dict[str, list[bytes]] = {"train": [], "eval": [], "test": [each.data for each in test]}
     for each in few_images.records(source / "train", per_class=per_class):
-        split = "eval" if each.number <= _held_out(per_class) else "train"
-        kept[split].append(each.data)
+        kept["eval" if each.number <= per_class // 10 + 1 else "train"].append(each.data)
     for split, records in kept.items():
         (target / split).mkdir(parents=True)
         tfrecord.write(target / split / "images.tfrecord", records)
-
-
-def _held_out(per_class: int) -> int:
-    return per_class // 10 + 1
 
 
 def _row(
@@ -107,27 +102,19 @@ def _row(
     }
 
 
-def _searched(
-    name: str, per_class: int, folder: Path, options: argparse.Namespace
-) -> dict[str, Any]:
-    """AutoKeras on the images of the first sides."""
-    (images, labels), test = few_images.labelled(options.data / "cifar10", per_class, options.test)
-    held_out = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        held_out[np.flatnonzero(labels == label)[: _held_out(per_class)]] = True
-    path = folder / f"{per_class}.npz"
-    arrays = {"train": ~held_out, "eval": held_out}
-    np.savez(
-        path,
-        **{f"{split}_images": images[mine] for split, mine in arrays.items()},
-        **{f"{split}_labels": labels[mine] for split, mine in arrays.items()},
-        test_images=test[0],
-        test_labels=test[1],
-    )
+def _searched(name: str, data: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """AutoKeras on the images of the other sides."""
+    splits = {split: list(few_images.records(data / split)) for split in ("train", "eval", "test")}
+    names = sorted({record.label for record in splits["train"]})
+    arrays = {}
+    for split, records in splits.items():
+        arrays[f"{split}_images"], arrays[f"{split}_labels"] = few_images.arrays(records, names)
+    path = data.with_suffix(".npz")
+    np.savez(path, **arrays)
     script = str(measure.HERE / "processes" / "autokeras_search.py")
     minutes = 0.5 if options.smoke else float(options.minutes)
     command = [str(options.autokeras), script, str(path), str(minutes)]
-    done = measure.run(command, folder)
+    done = measure.run(command, data.parent)
     found = done.result()
     return {
         "set": name,
@@ -135,7 +122,7 @@ def _searched(
         "minutes": minutes,
         "run_minutes": done.seconds / 60,
         "test_accuracy": found["accuracy"],
-        "tested_on": len(test[1]),
+        "tested_on": len(splits["test"]),
         "network": f"the best of {found['trials']} trials",
     }
 

@@ -7,6 +7,7 @@ bfloat16, its rows say what it costs there to pretend.
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import keras
 import keras_tuner
@@ -43,13 +44,12 @@ def main() -> None:
     )
     labels = tf.constant(random.integers(0, 10, len(images)))
     steps = tf.data.Dataset.from_tensor_slices((images, labels)).batch(size).cache()
-    own, networks = layers.BatchNormalization, {}
+    networks = {}
     for side, (kind, policy) in _SIDES.items():
-        layers.BatchNormalization = kind  # type: ignore[misc]
-        with precision.computing(policy):
+        replaced = mock.patch.object(layers, "BatchNormalization", kind)
+        with precision.computing(policy), replaced:
             model = models.build_model(keras_tuner.HyperParameters(), config, "0123456789")
         networks[side] = model, tf.function(lambda batch, model=model: model(batch, training=False))
-    layers.BatchNormalization = own  # type: ignore[misc]
     turns = []
     for turn in range(options.turns + 1):
         figures = {side: _turn(*both, steps, images[:size]) for side, both in networks.items()}

@@ -36,6 +36,8 @@ def sizes(config: Config, pattern: str) -> dict[str, int]:
 
 def misnamed(config: Config, pattern: str, files: Iterable[str]) -> list[str]:
     """Files that have no number where the pattern has a span, a version or a date."""
+    if not PLACES.search(pattern):
+        return []
     expected, rest = "", 0
     for place in PLACES.finditer(pattern):
         width = place[2] or {"YYYY": "4", "MM": "2", "DD": "2"}.get(place[1])

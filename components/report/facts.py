@@ -3,7 +3,7 @@
 Pictures are paths below the report's folder; None where there is none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from darkroom.components.base.settings import Value
@@ -157,3 +157,14 @@ class Facts(TypedDict):
     serving: Serving | None
     lineage: list[Node]
     environment: Environment
+
+
+def flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """A tree's values by dotted key; lists are values."""
+    values: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            values |= flat(value, f"{prefix}{key}.")
+        else:
+            values[prefix + key] = value
+    return values

@@ -6,12 +6,12 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darkroom.components.base.errors import not_installed
-from darkroom.components.report.facts import Facts
+from darkroom.components.report.facts import Facts, flat
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,7 +76,7 @@ def _log_values(client: "MlflowClient", run: str, facts: Facts) -> None:
     metrics = (Metric(name, value, now, step) for name, value, step in _numbers(facts))
     while part := list(itertools.islice(metrics, _METRICS)):
         client.log_batch(run, metrics=part)
-    parameters = (Param(key, value) for key, value in _flat(facts["config"]))
+    parameters = (Param(key, _text(value)) for key, value in flat(facts["config"]).items())
     while some := list(itertools.islice(parameters, _PARAMETERS)):
         client.log_batch(run, params=some)
 
@@ -92,13 +92,9 @@ def _numbers(facts: Facts) -> Iterator[tuple[str, float, int]]:
             yield f"evaluation/{name}", row.value, 0
 
 
-def _flat(tree: Mapping[str, object], above: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield f"{above}{key}", text[:_LONGEST]
+def _text(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text[:_LONGEST]
 
 
 def _register(client: "MlflowClient", name: str, run: str, version: str) -> None:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from typing_extensions import NotRequired
 
 from darkroom.components.report import markdown as markup
-from darkroom.components.report.facts import Facts, Failure, Verdict
+from darkroom.components.report.facts import Facts, Failure, Verdict, flat
 from darkroom.components.tuning import trial_table
 from darkroom.pipeline import tables
 
@@ -92,17 +92,6 @@ def _values(facts: Facts) -> dict[str, Mapping[str, object]]:
         "versions": versions,
         "seconds": {n["node"]: seconds.get(n["state"], n["seconds"]) for n in facts["lineage"]},
     }
-
-
-def flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """A tree's values by dotted key; lists are values."""
-    values: dict[str, object] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            values |= flat(value, f"{prefix}{key}.")
-        else:
-            values[prefix + key] = value
-    return values
 
 
 def show(console: Console, comparison: Comparison) -> None:

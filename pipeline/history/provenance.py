@@ -12,13 +12,13 @@ from darkroom.components.base.errors import DarkroomError
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
 from darkroom.components.pushing import version_folder
+from darkroom.components.report.facts import flat
 from darkroom.components.runs import lineage
 from darkroom.components.runs.environment import Environment
 from darkroom.components.tuning import outcome as tuning
 from darkroom.components.tuning import trial_table
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.history import status
-from darkroom.pipeline.history.comparison import flat
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore

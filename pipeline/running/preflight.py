@@ -6,7 +6,6 @@ from pathlib import Path
 
 from darkroom.components.base import remote, tfrecord, user_code
 from darkroom.components.base.errors import DarkroomError, closest
-from darkroom.components.base.sections.data import PLACES
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks.architectures import ARCHITECTURES, package_folder
 from darkroom.components.report import tracking
@@ -134,7 +133,7 @@ def _check_split(config: Config, split: str, pattern: str) -> int:
             f"No files for the {split} split: data.splits.{split} is {pattern!r}, and {listed}."
             f"{_images(base)}"
         )
-    if PLACES.search(pattern) and (misnamed := data_files.misnamed(config, pattern, files)):
+    if misnamed := data_files.misnamed(config, pattern, files):
         raise DarkroomError(
             f"data.splits.{split} is {pattern!r}, and {misnamed[0]} has no number where it has "
             "{SPAN}, {VERSION} or a date. Rename it, or move it out of the folder."

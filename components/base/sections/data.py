@@ -31,13 +31,13 @@ class Splits(Section):
         others = [
             word for word in re.findall(r"\{[^{}]*\}", pattern or "") if not PLACES.match(word)
         ]
-        dates = sorted(set(places) & _DATE)
+        dates = _DATE & set(places)
         remedy = ""
         if others:
             remedy = f"{{SPAN}}, {{VERSION}}, {{YYYY}}, {{MM}} or {{DD}} instead of {others[0]}"
         elif len(places) != len(set(places)):
             remedy = "each of its places once"
-        elif dates and len(dates) != len(_DATE):
+        elif dates and dates != _DATE:
             remedy = "all of {YYYY}, {MM} and {DD}"
         elif dates and "SPAN" in places:
             remedy = "either {SPAN} or a date"
