@@ -36,7 +36,7 @@ def main() -> None:
     )
     parser.add_size("--photos-minutes", 15, 4, "of the run on them")
     parser.add_size("--test", 10_000, 50, "of CIFAR-10's images to test on, at most")
-    parser.add_place("--autokeras", "PYTHON", "of an environment with AutoKeras")
+    parser.add_place("--autokeras", "PYTHON", "of an environment with AutoKeras 3.0 and Keras 3.8")
     options = parser.parse_args()
     rows = []
     with measure.folder() as folder:

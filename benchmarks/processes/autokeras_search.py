@@ -1,6 +1,7 @@
 """AutoKeras's image classifier in the minutes given: ``autokeras_search.py DATA.npz MINUTES``.
 
-Run by minutes.py with an interpreter that has AutoKeras; its last line is JSON. AutoKeras knows no
+Run by minutes.py with an interpreter that has AutoKeras; its last line is JSON. AutoKeras 3.0 takes
+Keras 3.8, and fails with 3.15 ("invalid value for `units`"). It knows no
 limit of time: what it has at the end is its best finished trial, or, where none is, what there is
 of the first one.
 """
