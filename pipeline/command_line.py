@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from darkroom.pipeline.config import Config
 
+PROJECT_FILE = "darkroom.yaml"  # of a folder in which commands need no --config
 DEFAULT_CONFIG = "digits"  # that anyone can run: its images come with scikit-learn
-_SHIPPED = sorted(path.stem for path in Path(__file__).parent.glob("configs/*.yaml"))
+SHIPPED = sorted(path.stem for path in Path(__file__).parent.glob("configs/*.yaml"))
 
 
 class ConfigOptions(NamedTuple):
@@ -38,11 +39,16 @@ class ConfigOptions(NamedTuple):
 
     def again(self) -> str:
         """The words, after a space, that name the same pipeline in another command."""
-        words = [] if self.config == DEFAULT_CONFIG else ["--config", self.config]
+        words = [] if self.config == usual_config() else ["--config", self.config]
         for override in self.overrides:
             if override.partition("=")[0] in ("root", "name"):
                 words += ["--set", override]
         return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def usual_config() -> str:
+    """The configuration of who names none: this folder's, or else one that anyone can run."""
+    return PROJECT_FILE if os.path.isfile(PROJECT_FILE) else DEFAULT_CONFIG
 
 
 class Group(click.Group):
@@ -60,7 +66,7 @@ class Group(click.Group):
 
 
 def _complete_config(ctx: click.Context, param: click.Parameter, word: str) -> list[CompletionItem]:
-    names = [name for name in _SHIPPED if name.startswith(word)]
+    names = [name for name in SHIPPED if name.startswith(word)]
     names += sorted(glob.glob(f"{glob.escape(word)}*.yaml"))
     # Where nothing fits, the shell offers what it has: other files, and folders.
     return [CompletionItem(name) for name in names] or [CompletionItem("", type="file")]
@@ -70,9 +76,9 @@ def configured(function: Callable[..., int | None]) -> Callable[..., int | None]
     """Gives a command ``--config`` and ``--set``; its function gets a ``ConfigOptions`` first."""
 
     @click.option(
-        "--config", default=DEFAULT_CONFIG, metavar="FILE", shell_complete=_complete_config,
-        help=f"YAML file, or the name of a shipped one: {', '.join(_SHIPPED)} "
-        f"(default: {DEFAULT_CONFIG})",
+        "--config", default=usual_config, metavar="FILE", shell_complete=_complete_config,
+        help=f"YAML file, or the name of a shipped one: {', '.join(SHIPPED)} "
+        f"(default: {PROJECT_FILE} where this folder has one, else {DEFAULT_CONFIG})",
     )  # fmt: skip
     @click.option(
         "--set", "overrides", multiple=True, metavar="KEY=VALUE",
@@ -117,7 +123,7 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
             help_of = f"{name} {words[0]}"  # which click 8.1 doesn't tell of an option's value
         print(f"darkroom: {_sentence(error)} {help_of} --help tells more.", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):  # Abort: at a question
         print("darkroom: interrupted.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has enough

@@ -25,6 +25,10 @@ from darkroom.pipeline.platforms import Airflow, Beam, Kubeflow, Metadata
 
 CONFIGS = Path(__file__).parent / "configs"
 _KEY = re.compile(r"([a-z_]+(?:\.\w+)*): ")  # that a sentence begins with
+# Where relative paths begin in the folder of the configuration's file.
+_PATHS = (
+    "root", "local_root", "data.path", "data.class_names", "data.schema_path", "model.weights",
+)  # fmt: skip
 _METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")  # of the networks of model.name
 
 
@@ -375,7 +379,9 @@ class Config(sections.Section):
 def load(path: str | Path, overrides: list[str] | None = None) -> Config:
     """Reads a configuration file, or a shipped one by its name, and applies ``KEY=VALUE``.
 
-    Their values are YAML. Raises a ConfigurationError with a sentence for each of all problems.
+    Their values are YAML. Relative paths begin in the file's folder; of a shipped file, and of
+    ``KEY=VALUE``, in the current one. Raises a ConfigurationError with a sentence for each of all
+    problems.
     """
     path = find(path)
     try:
@@ -391,6 +397,8 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Config:
     if not isinstance(tree, dict):
         kind = "a list" if isinstance(tree, list) else repr(tree)
         raise ConfigurationError(f"{path}: expected keys and values, found {kind}.")
+    if path.parent != CONFIGS:
+        _place(tree, path.parent)
     origins: dict[str, str] = {}
     for override in overrides or []:
         _override(tree, override, origins)
@@ -452,6 +460,21 @@ def find(path: str | Path) -> Path:
             f"(there are {', '.join(names)}).{closest(str(path), names)}"
         )
     return Path(path)
+
+
+def _place(tree: dict[str, Any], folder: Path) -> None:
+    """Has relative paths begin in a folder, where that isn't the current one."""
+    if folder.resolve() == Path.cwd():
+        return
+    for key in _PATHS:
+        section, _, name = key.rpartition(".")
+        branch = tree.get(section) if section else tree
+        if not isinstance(branch, dict):
+            continue
+        value = branch.get(name, None if section else Config.model_fields[name].default)
+        is_word = key == "model.weights" and value == "imagenet"
+        if isinstance(value, str) and not is_word and not remote.is_remote(value):
+            branch[name] = os.path.join(folder, os.path.expanduser(value))
 
 
 def _override(tree: dict[str, Any], override: str, origins: dict[str, str]) -> None:

@@ -52,7 +52,7 @@ def of_run(
     if 0 < len(status.examples.get("train", {})) <= _CLASSES_SHOWN:
         console.print(tables.classes(status.examples))
     rows = [*_data(status), *_search(status, trials)]
-    command = ""
+    command = serve = ""
     if scan is not None and status.lr_scan is not None:
         rows += [("scan", scan.words), ("", status.lr_scan["picture"]), *_training(status)]
         command = f"darkroom run{config_argument} --set {_with_rate(scan.suggestion, searched)}"
@@ -60,7 +60,9 @@ def of_run(
         rows += [*_training(status), *_pushed(status)]
         if status.versions and not remote.is_remote(status.push_path):  # it predicts from a folder
             command = f"darkroom predict{config_argument} {_picture(status.report)}"
-    _print(console, [*rows, ("report", status.report), ("log", status.log), ("next", command)])
+            serve = f"darkroom serve{config_argument}"
+    rows += [("report", status.report), ("log", status.log), ("next", command), ("", serve)]
+    _print(console, rows)
 
 
 def _picture(report: str | None) -> str:
@@ -153,8 +155,10 @@ def _rates(points: list[ScannedRate]) -> Table:
     return table
 
 
-def of_ingest(console: Console, summary: "Summary", target: Path) -> None:
-    """What is there now, and what was left out."""
+def of_ingest(
+    console: Console, summary: "Summary", target: Path, following: str | None = None
+) -> None:
+    """What is there now, and what was left out; ``following`` is the command that comes next."""
     images = {split: count for split, count in summary.images.items() if count}
     splits = {split: summary.labels[split] for split in images}
     if len({label for labels in splits.values() for label in labels}) <= _CLASSES_SHOWN:
@@ -162,9 +166,11 @@ def of_ingest(console: Console, summary: "Summary", target: Path) -> None:
         console.print()
     earlier = f"; {summary.earlier:,} were there" * bool(summary.earlier)
     repeated, refused = summary.duplicates, summary.refused
-    folder = shlex.quote(str(target))
-    test = " --set data.splits.test='test/*'" if "test" in splits else ""
-    several = " --set data.multi_label=true" * summary.multi_label
+    if following is None:
+        folder = shlex.quote(str(target))
+        test = " --set data.splits.test='test/*'" if "test" in splits else ""
+        several = " --set data.multi_label=true" * summary.multi_label
+        following = f"darkroom run --config FILE --set data.path={folder}{test}{several}"
     rows: Rows = [
         ("images", ", ".join(f"{split} {count:,}" for split, count in images.items())),
         ("added", f"{summary.added:,}{earlier}"),
@@ -174,7 +180,7 @@ def of_ingest(console: Console, summary: "Summary", target: Path) -> None:
         *(("", f"{name}: {reason}") for name, reason in refused[:_NAMED]),
         ("", refused[_NAMED:] and f"and {len(refused) - _NAMED:,} more"),
         *(("note", sentence) for sentence in summary.notes[:_NAMED]),
-        ("next", f"darkroom run --config FILE --set data.path={folder}{test}{several}"),
+        ("next", following),
     ]
     _print(console, rows)
 

@@ -57,7 +57,7 @@ def test_every_command_is_in_the_help_in_order(tmp_path: Path) -> None:
         listed = [
             line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines()
         ]
-        assert listed[:3] == ["run", "worker", "lr-scan"]
+        assert listed[:3] == ["run", "init", "worker"]
         assert listed[-4:] == ["compile", "submit", "lock", "completion"]
 
 

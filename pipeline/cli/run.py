@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -30,8 +31,18 @@ class _Minutes(click.ParamType):
         return minutes
 
 
+def _with_yes(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    words = "don't ask whether what was understood is right"
+    return click.option("--yes", is_flag=True, help=words)(function)
+
+
+_SOURCE = click.Path(path_type=Path)
+
+
 @click.command("run")
 @configured
+@click.argument("source", metavar="[SOURCE]", required=False, type=_SOURCE)
+@_with_yes
 @click.option(
     "--require-blessed", is_flag=True,
     help=f"exit with {_NOT_BLESSED} where the run worked and the model was not blessed",
@@ -45,13 +56,41 @@ class _Minutes(click.ParamType):
     help="try the whole graph on some images, for one epoch, beside the real runs",
 )  # fmt: skip
 def run_pipeline(
-    options: ConfigOptions, require_blessed: bool, minutes: float | None, is_smoke: bool
+    options: ConfigOptions,
+    source: Path | None,
+    yes: bool,
+    require_blessed: bool,
+    minutes: float | None,
+    is_smoke: bool,
 ) -> int:
-    """Run the whole pipeline."""
+    """Run the whole pipeline.
+
+    SOURCE: images, as ingest takes them. The first time they are ingested into records/, and
+    darkroom.yaml is written, which all commands in this folder take from then on; later on what is
+    new in them is added.
+    """
     command_line.exclude_each_other(require_blessed=require_blessed, smoke=is_smoke)
+    if source is not None:
+        options = _prepare(options, source, minutes, yes)
     if minutes is not None:
         options.overrides.append(f"training.minutes={minutes}")
     return _run(options, require_blessed=require_blessed, is_smoke=is_smoke)
+
+
+@click.command("init")
+@configured
+@click.argument("source", metavar="SOURCE", type=_SOURCE)
+@_with_yes
+@click.option(
+    "--minutes", type=_Minutes(), metavar="N",
+    help="how long a run may take: training.minutes",
+)  # fmt: skip
+def begin_project(options: ConfigOptions, source: Path, minutes: float | None, yes: bool) -> None:
+    """Make records and a configuration of images, and run nothing yet.
+
+    SOURCE: images, as ingest takes them.
+    """
+    _prepare(options, source, minutes, yes, following="darkroom run{}")
 
 
 @click.command("worker", short_help="Help another machine's run to train, or to search")
@@ -149,6 +188,42 @@ def ingest(source: Path, target: Path, **options: object) -> None:
     with display.bar(Console(stderr=True)) as update:
         summary = records.ingest(source, target, options, update)
     summaries.of_ingest(command_line.console(), summary, target)
+
+
+def _prepare(
+    options: ConfigOptions, source: Path, minutes: float | None, yes: bool, following: str = ""
+) -> ConfigOptions:
+    """Makes the project of a source, as far as it isn't there; returns its configuration.
+
+    ``following`` is the command that comes next, with a place for what names the configuration.
+    """
+    if str(source) in command_line.SHIPPED and not source.exists():
+        raise DarkroomError(f"{source} is a configuration: darkroom run --config {source}.")
+    if options.config == command_line.DEFAULT_CONFIG:
+        options = options._replace(config=command_line.PROJECT_FILE)
+    from rich.console import Console
+
+    from darkroom.pipeline import display, project, summaries
+
+    made = project.Project.of(source, Path(options.config))
+    if made.is_new:
+        words = f"writes     {made.file} and {made.target.name}/"
+        command_line.aside("\n".join([*project.understood(made), words]))
+        _confirm(yes)
+    with display.bar(Console(stderr=True)) as update:
+        summary = made.ingest(minutes, update)
+    following = following.format(options.again())
+    summaries.of_ingest(command_line.console(), summary, made.target, following)
+    return options
+
+
+def _confirm(yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise DarkroomError("There is nobody to ask whether this is right: add --yes if it is.")
+    if not click.confirm("Go on?", default=True, err=True):
+        raise DarkroomError("Nothing was done.")
 
 
 def _run(

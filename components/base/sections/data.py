@@ -89,7 +89,7 @@ class Records(Section):
 
 class Data(Records):
     path: str | None = None
-    """Folder that holds the TFRecord files of tf.Examples; relative to the current folder."""
+    """Folder that holds the TFRecord files of tf.Examples; relative to the configuration's."""
     bundled: Literal["digits"] | None = None
     """Instead of a path: scikit-learn's handwritten digits, written as TFRecords on first use."""
     splits: Splits = Splits()

@@ -1,0 +1,97 @@
+"""A project: the folder in which somebody's images become records, a configuration and runs."""
+
+import re
+import shlex
+import unicodedata
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from darkroom.components.base.errors import DarkroomError
+from darkroom.pipeline.config import load
+from darkroom.pipeline.ingest import records
+from darkroom.pipeline.ingest.records import Progress, Summary
+from darkroom.pipeline.ingest.sources import Listing, list_images
+from darkroom.serving import files
+
+_RECORDS = "records"  # folder of the TFRecords, beside the configuration
+_CLASSES_SHOWN = 20
+_LONGEST_NAME = 40  # characters that a folder gives to its pipeline
+
+
+class Project(NamedTuple):
+    """Images, and what is made of them."""
+
+    source: Path  # folder, or manifest
+    listing: Listing  # of its images
+    file: Path  # the configuration
+    target: Path  # folder of the TFRecords
+    is_new: bool  # whether there is no configuration yet
+
+    @classmethod
+    def of(cls, source: Path, file: Path) -> "Project":
+        """Looks at a source; raises DarkroomError where it can't be taken."""
+        home, source = file.absolute().parent, source.absolute()
+        if home.resolve().is_relative_to(source.resolve()):
+            raise DarkroomError(
+                f"{home} is inside {source}, where what is written would be taken for images' "
+                f"folders. Go to a folder beside it, as in: cd {shlex.quote(str(source.parent))}."
+            )
+        is_new = not file.exists()
+        target = home / _RECORDS if is_new else Path(load(file).data_path)
+        return cls(source, list_images(source), file, target, is_new)
+
+    def ingest(self, minutes: float | None, progress: Progress) -> Summary:
+        """Ingests the images, and writes the configuration, with ``minutes``, if there is none."""
+        summary = records.ingest(self.source, self.target, {"multi_label": False}, progress)
+        if self.is_new:
+            with files.replacing(self.file) as unfinished:
+                text = _configuration(self.source, summary, minutes)
+                unfinished.write_text(text, encoding="utf-8")
+        return summary
+
+
+def understood(project: Project) -> list[str]:
+    """What a source was taken for, a line each."""
+    listing = project.listing
+    classes = Counter(file.label for file in listing.files).most_common()
+    named = ", ".join(f"{label} {count:,}" for label, count in classes[:_CLASSES_SHOWN])
+    more = f", and {len(classes) - _CLASSES_SHOWN:,} more" * (len(classes) > _CLASSES_SHOWN)
+    splits = Counter(file.split or "not said: drawn from each class" for file in listing.files)
+    lines = [
+        f"source     {project.source}: {len(listing.files):,} images of {len(classes):,} classes",
+        f"classes    {named}{more}",
+        f"splits     {', '.join(f'{name} {count:,}' for name, count in splits.items())}",
+    ]
+    if listing.ignored:
+        others = ", ".join(f"{suffix} {count:,}" for suffix, count in listing.ignored.most_common())
+        lines.append(f"no images  {others}")
+    return lines
+
+
+def _configuration(source: Path, summary: Summary, minutes: float | None) -> str:
+    images, classes = sum(summary.images.values()), len(set().union(*summary.labels.values()))
+    shown = ascii(str(source))[1:-1]
+    splits = "{test: test/*}  # whose images choose nothing"
+    lines = [
+        f"# {images:,} images of {classes} classes, from {shown}.",
+        "# What isn't set is chosen by the images, this machine and the minutes; darkroom config",
+        "# shows it, and docs/configuration.md tells of every key.",
+        f"name: {_name(source)}  # of the pipeline and of the served model; here the folder's",
+        "data:",
+        f"  path: {_RECORDS}  # made by darkroom ingest, which adds what is new in the source",
+        *([f"  splits: {splits}"] if summary.images["test"] else []),
+    ]
+    if minutes is not None:
+        lines.append(f"training: {{minutes: {minutes:g}}}  # that a run may take")
+    return "\n".join(lines) + "\n"
+
+
+def _name(source: Path) -> str:
+    """The name of a folder or file, as Kubernetes takes names."""
+    plain = unicodedata.normalize("NFKD", source.name.partition(".")[0])
+    words = re.findall(r"[a-z0-9]+", plain.encode("ascii", "ignore").decode().lower())
+    name = "-".join(words)[:_LONGEST_NAME].strip("-")
+    if not name:
+        return "images"
+    return name if name[0].isalpha() else f"images-{name}"
