@@ -40,6 +40,10 @@ class ServingError(Exception):
         self.code = code
         self.message = message
 
+    def __reduce__(self) -> tuple[type["ServingError"], tuple[Code, str]]:
+        """Goes from process to process."""
+        return type(self), (self.code, self.message)
+
 
 def invalid(message: str) -> ServingError:
     """What a client is told of its own mistake."""

@@ -126,12 +126,26 @@ class Flags:
         str,
         "keys, one a line; a client sends one as 'authorization: Bearer KEY' or x-api-key",
     )
+    admin_api_key_file: str = _limit(
+        "",
+        str,
+        "keys of who may reload the configuration over gRPC; without one that is off where there "
+        "are API keys, or --host isn't this machine alone",
+    )
+    allowed_hosts: str = _limit(
+        "",
+        str,
+        "host names, separated by commas, by which a proxy asks where --host is this machine alone",
+    )
     shutdown_grace_seconds: float = _limit(
         30, _seconds, "for requests under way when it is told to stop"
     )
 
     request_log_file_bytes: int = _log(
         64 * 2**20, _positive, "then the next file is begun (default: 64 MiB)"
+    )
+    request_log_folder: str = _log(
+        "", str, "below which a configuration that comes over gRPC may have its logs; empty: none"
     )
     request_log_files: int = _log(10, _positive, "kept for each model; older go")
 

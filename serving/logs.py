@@ -10,8 +10,14 @@ VARIABLE = "DARKROOM_LOG_FORMAT"  # of the environment, so that all processes of
 _FORMATS = ("text", "json")
 
 
-def begin(stream: IO[str], text: str = "%(asctime)s %(levelname)s %(message)s") -> None:
+def begin(
+    stream: IO[str],
+    text: str = "%(asctime)s %(levelname)s %(message)s",
+    one_line: bool = False,
+) -> None:
     """Has this process log to a stream, from INFO on; ``text`` is the form of lines for people.
+
+    ``one_line``: a message is a line, whatever others' words in it.
 
     JSON has timestamp (ISO 8601, UTC), level, logger, message and, of an error, exc_info. Raises a
     ServingError where the variable has another value.
@@ -20,8 +26,17 @@ def begin(stream: IO[str], text: str = "%(asctime)s %(levelname)s %(message)s") 
     if form not in _FORMATS:
         raise invalid(f"{VARIABLE}: expected {' or '.join(_FORMATS)}, found {form!r}.")
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_json() if form == "json" else logging.Formatter(text))
+    kind = _OneLine if one_line else logging.Formatter
+    handler.setFormatter(_json() if form == "json" else kind(text))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class _OneLine(logging.Formatter):
+    """Else a client could write lines of its own; a traceback comes after the message."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        line = super().formatMessage(record)
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def _json() -> logging.Formatter:

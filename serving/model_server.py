@@ -22,11 +22,12 @@ from darkroom.serving import imports, logs
 from darkroom.serving.errors import ServingError
 from darkroom.serving.flags import METRICS_PATH, Flags, parse
 from darkroom.serving.protocols import ports
-from darkroom.serving.protocols.access import Keys, tls_context
+from darkroom.serving.protocols.access import Administrators, Keys, tls_context
 from darkroom.serving.server import server_config
 from darkroom.serving.server.server_config import ModelServerConfig
 
 if TYPE_CHECKING:
+    from darkroom.serving.codecs.json_codec import JsonCodec
     from darkroom.serving.protocols.grpc_server import GrpcServer
     from darkroom.serving.protocols.http_server import HttpServer
     from darkroom.serving.server.manager import Manager
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = _Files(flags)
         ports.require(flags)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        logs.begin(sys.stderr)
+        logs.begin(sys.stderr, one_line=True)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         run: Callable[[Coroutine[object, object, None]], None] = asyncio.run
@@ -75,6 +76,8 @@ class _Files:
         self.tls = read(path, server_config.SSLConfig) if path else None
         self.http_tls = tls_context(self.tls) if self.tls is not None else None
         self.keys = Keys(flags.api_key_file)
+        admin_keys = Keys(flags.admin_api_key_file, "--admin_api_key_file")
+        self.admins = Administrators(self.keys, admin_keys, flags.host)
 
 
 def _models(flags: Flags) -> ModelServerConfig:
@@ -93,22 +96,29 @@ async def _serve(flags: Flags, files: _Files) -> None:
         # The loop's own add_signal_handler is not on Windows.
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
     with imports.without_collections():
+        from darkroom.serving.codecs.json_codec import JsonCodec
+
+        codec = JsonCodec()  # before all that doesn't go with a fork
         service = _service(flags, files)
     try:
-        await _answer(flags, files, service, stopping)
+        await _answer(flags, files, service, codec, stopping)
     finally:
         await service.close()
     _log.info("Stopped.")
 
 
 async def _answer(
-    flags: Flags, files: _Files, service: "PredictionService", stopping: asyncio.Event
+    flags: Flags,
+    files: _Files,
+    service: "PredictionService",
+    codec: "JsonCodec",
+    stopping: asyncio.Event,
 ) -> None:
     # Ports are taken first, so that a port of another server is told at once; they answer when
     # the first try to load is over, as TensorFlow Serving's. A full collection that looked at all
     # of TensorFlow's objects would hold up all requests for 0.2 s, once in some thousands of them.
     with imports.without_collections():
-        servers = _listen(flags, files, service)
+        servers = _listen(flags, files, service, codec)
     gc.set_threshold(_COLLECT_AFTER)
     loading = asyncio.create_task(service.manager.start(files.models))
     stopped = asyncio.create_task(stopping.wait())
@@ -144,22 +154,26 @@ def _service(flags: Flags, files: _Files) -> "PredictionService":
     manager = Manager(load, flags)
     pixels = min(flags.max_image_pixels, batching.MAX_BATCH_PIXELS)
     batcher = batching.Batcher(files.batching, pixels)
-    log = RequestLog(metrics, flags.request_log_file_bytes, flags.request_log_files)
+    log = RequestLog(
+        metrics, flags.request_log_file_bytes, flags.request_log_files, flags.request_log_folder
+    )
     return prediction_service.PredictionService(manager, batcher, limits, metrics, log)
 
 
-def _listen(flags: Flags, files: _Files, service: "PredictionService") -> "_Servers":
+def _listen(
+    flags: Flags, files: _Files, service: "PredictionService", codec: "JsonCodec"
+) -> "_Servers":
     from darkroom.serving.protocols.grpc_server import GrpcServer
     from darkroom.serving.protocols.http_server import HttpServer
     from darkroom.serving.protocols.rest_api import RestApp
 
     servers: _Servers = []
     if flags.port or flags.grpc_socket_path:
-        servers.append(GrpcServer(service, files.keys, flags, files.tls))
+        servers.append(GrpcServer(service, files.keys, files.admins, flags, files.tls))
     if flags.rest_api_port:
         prometheus = files.monitoring.prometheus_config
         metrics_path = (prometheus.path or METRICS_PATH) if prometheus.enable else ""
-        app = RestApp(service, files.keys, flags, metrics_path)
+        app = RestApp(service, codec, files.keys, flags, metrics_path)
         servers.append(HttpServer(app, flags.host, flags.rest_api_port, files.http_tls))
     return servers
 

@@ -40,20 +40,12 @@ def test_the_commands_of_the_readme_exist(tmp_path: Path) -> None:
     code = "\n".join(re.findall(r"```(.*?)```", text, re.DOTALL))
     names = set(re.findall(r"^darkroom ([\w-]+)", code, re.MULTILINE))
     assert names == {
-        "run", "status", "predict", "config", "ingest", "schema", "inspect", "lr-scan",
+        "run", "init", "status", "predict", "config", "ingest", "schema", "inspect", "lr-scan",
         "tensorboard", "report", "compare", "lineage", "versions", "promote", "rollback",
         "serve", "deploy", "airflow", "compile", "submit", "worker",
     }  # fmt: skip
     for name in names:
         assert darkroom(name, "--help", cwd=tmp_path).returncode == 0
-
-
-def test_the_readmes_configuration_is_valid(tmp_path: Path) -> None:
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    [example] = re.findall(r"<<END\n(.*?)END\n", text, re.DOTALL)
-    (tmp_path / "flowers.yaml").write_text(example)
-    result = darkroom("config", "--config", "flowers.yaml", cwd=tmp_path)
-    assert result.returncode == 0, result.stdout
 
 
 def test_the_users_code_in_the_documents_can_be_exported(

@@ -24,6 +24,13 @@ def test_lines_are_for_people_by_default(tmp_path: Path) -> None:
     assert "unsaid" not in said
 
 
+def test_a_client_writes_no_lines_of_its_own(tmp_path: Path) -> None:
+    code = CODE.replace("sys.stdout)", "sys.stdout, one_line=True)")
+    said = python("-c", code, cwd=tmp_path).stdout
+    assert r"INFO two lines\nof it" in said
+    assert "ERROR it failed\nTraceback" in said
+
+
 def test_json_is_a_line_for_each_record(tmp_path: Path) -> None:
     said = python("-c", CODE, cwd=tmp_path, DARKROOM_LOG_FORMAT="json").stdout
     info, error = map(json.loads, said.splitlines())

@@ -1,15 +1,20 @@
 """The life of a server: start, new versions, configuration, access, log, stop."""
 
 import concurrent.futures
+import contextlib
+import gzip
 import json
+import select
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +50,15 @@ def base(halves: dict[int, Path], tmp_path: Path) -> Path:
     folder.mkdir()
     put(halves[1], folder / "1")
     return folder
+
+
+@pytest.fixture(scope="module")
+def half(halves: dict[int, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of x / 2 + 1."""
+    folder = tmp_path_factory.mktemp("server")
+    put(halves[1], folder / "half" / "1")
+    with running(folder, *one_model(folder / "half")) as server:
+        yield server
 
 
 def put(source: Path, target: Path) -> None:
@@ -268,6 +282,128 @@ def test_reloading_over_grpc_replaces_the_whole_config(
         answer = server.stub.Predict(predict_request("other", x=[2.0]), SECONDS)
         assert answer.outputs["y"].float_val == [2.0]
         assert server.ask(f"{HALF}:predict", ASK).status == 404
+
+
+def test_who_may_reload_and_where_it_may_log(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("client\n")
+    (tmp_path / "admins").write_text("admin\n")
+    logs = tmp_path / "logs"
+    request = model_management_pb2.ReloadConfigRequest()
+    model = request.config.model_config_list.config.add(name="half", base_path=str(base))
+
+    def reload(server: Server, key: str) -> grpc.StatusCode:
+        metadata = [("x-api-key", key)]
+        try:
+            server.models.HandleReloadConfigRequest(request, SECONDS, metadata=metadata)
+        except grpc.RpcError as error:
+            return error.code()
+        return grpc.StatusCode.OK
+
+    keys = f"--api_key_file={tmp_path / 'keys'}"
+    with running(tmp_path, *one_model(base), keys, ready=False) as server:
+        assert reload(server, "client") is grpc.StatusCode.PERMISSION_DENIED
+    admins = f"--admin_api_key_file={tmp_path / 'admins'}"
+    below = f"--request_log_folder={logs}"
+    with running(tmp_path, *one_model(base), keys, admins, below, ready=False) as server:
+        assert reload(server, "client") is grpc.StatusCode.UNAUTHENTICATED
+        assert reload(server, "admin") is grpc.StatusCode.OK
+        prefix = model.logging_config.log_collector_config
+        for elsewhere in (tmp_path / "half", logs / ".." / "half", "/etc/half"):
+            prefix.filename_prefix = str(elsewhere)
+            assert reload(server, "admin") is grpc.StatusCode.PERMISSION_DENIED
+        prefix.filename_prefix = str(logs / "half")
+        assert reload(server, "admin") is grpc.StatusCode.OK
+
+
+def test_an_empty_config_takes_nothing_away(base: Path, tmp_path: Path) -> None:
+    config = tmp_path / "models.config"
+    models_config(config, base, [1], stable=1)
+    arguments = [f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=0.05"]
+    with running(tmp_path, *arguments) as server:
+        for text in ("", "# nothing yet\n"):
+            config.write_text(text)
+            said = server.log.read_text().count("no action for an empty config")
+            eventually(lambda said=said: server.log.read_text().count("no action for") > said)
+        server.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(), SECONDS)
+        assert server.ask(f"{HALF}:predict", ASK).json == {"predictions": [2.0]}
+
+
+def test_bodies_that_are_not_whole_count(base: Path, tmp_path: Path) -> None:
+    head = f"POST {HALF}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n"
+    with (
+        running(tmp_path, *one_model(base), "--max_enqueued_bytes=2000000") as server,
+        contextlib.ExitStack() as clients,
+    ):
+        unfinished = []
+        for _ in range(3):
+            client = socket.create_connection(("localhost", server.rest_port))
+            unfinished.append(clients.enter_context(client))
+            client.sendall(head.encode() + b" " * 800_000)
+        answered, _, _ = select.select(unfinished, [], [], model_servers.PATIENCE)
+        assert answered[0].recv(100).startswith(b"HTTP/1.1 503 ")
+        for client in unfinished:
+            client.close()
+        eventually(lambda: server.ask(f"{HALF}:predict", ASK).status == 200)
+
+
+# Asks for its health, again and again, until it is told to stop; prints the longest wait.
+WATCH = """
+import http.client, select, sys, time
+longest = 0.0
+print("begun", flush=True)
+while not select.select([sys.stdin], [], [], 0.01)[0]:
+    begin = time.perf_counter()
+    connection = http.client.HTTPConnection("localhost", int(sys.argv[1]))
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().read()
+    connection.close()
+    longest = max(longest, time.perf_counter() - begin)
+print(longest)
+"""
+# Each held up all other requests for seconds, before there were bounds.
+LARGE = 20 * 2**20
+LISTS = b'{"a":[' + b"[]," * (LARGE // 3) + b'[]],"instances":["x"]}'
+HOLD_UPS = {
+    "lists in gzip": lambda: (gzip.compress(LISTS, 1), {"content-encoding": "gzip"}),
+    "lists": lambda: (b'{"a":[' + b"[]," * 3_000_000 + b'[]],"instances":[1.0]}', {}),
+    "numbers": lambda: (b'{"instances":[' + b"1," * (LARGE // 2) + b"1]}", {}),
+    "strings": lambda: (b'{"instances":[' + b'"",' * (LARGE // 3) + b'""]}', {}),
+    "not numbers": lambda: (b'{"instances":[' + b"NaN," * (LARGE // 8) + b"1]}", {}),
+    "a header": lambda: (b"", {"a": "b" * LARGE}),
+    "tensor of strings": lambda: b"\x08\x01" + b"\x42\x00" * (LARGE // 2),
+    "tensor of dimensions": lambda: b"\x08\x01\x12" + size(LARGE) + b"\x12\x00" * (LARGE // 2),
+}
+
+
+def size(number: int) -> bytes:
+    """An integer on protobuf's wire."""
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + size(rest) if rest else bytes([low])
+
+
+@pytest.mark.parametrize("name", HOLD_UPS)
+def test_no_request_holds_up_the_others(half: Server, name: str) -> None:
+    attack = HOLD_UPS[name]()
+    watch = subprocess.Popen(
+        [sys.executable, "-c", WATCH, str(half.rest_port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert watch.stdout is not None
+    watch.stdout.readline()
+    if isinstance(attack, bytes):
+        entry = b"\x0a\x01x\x12" + size(len(attack)) + attack
+        message = b"\x0a\x06\x0a\x04half\x12" + size(len(entry)) + entry
+        with pytest.raises(grpc.RpcError):
+            half.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(
+                message, timeout=SECONDS
+            )
+    else:
+        with contextlib.suppress(OSError):
+            half.ask(f"{HALF}:predict", body=attack[0], headers=attack[1])
+    longest = float(watch.communicate(b"stop")[0])
+    # A fiftieth of a second on a quiet machine, where it was 3 to 20 s.
+    assert longest < 2
 
 
 def test_told_to_stop_it_finishes_what_is_under_way(served_models: Path, tmp_path: Path) -> None:

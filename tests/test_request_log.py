@@ -13,6 +13,7 @@ from darkroom.serving.server import request_log
 from darkroom.serving.server.prometheus import Metrics
 from darkroom.serving.server.request_log import RequestLog
 from darkroom.serving.server.server_config import ModelConfig
+from tests.conftest import REPOSITORY, python
 
 PATIENCE = 60  # seconds until a hanging thread fails its test
 
@@ -170,7 +171,7 @@ def test_entries_are_on_the_disk_when_nothing_waits(
     metrics: Metrics, log: RequestLog, tmp_path: Path
 ) -> None:
     waits = _Waits(entry(1))
-    log._queue.put((str(tmp_path / "a"), waits))  # and then the queue isn't empty
+    log._queue.put((str(tmp_path / "a"), "digits", waits))  # and then the queue isn't empty
     waits.begun.wait(PATIENCE)
     log.put(config(tmp_path / "b"), entry(2))
     waits.may_go.set()
@@ -185,7 +186,7 @@ def test_where_the_disk_is_slow_entries_are_dropped_and_counted(
 ) -> None:
     log = RequestLog(metrics, 2**20, 10)
     waits = _Waits(entry(0))
-    log._queue.put((str(tmp_path / "digits"), waits))
+    log._queue.put((str(tmp_path / "digits"), "digits", waits))
     waits.begun.wait(PATIENCE)
     for number in range(1, request_log._WAITING + 6):
         log.put(config(tmp_path / "digits"), entry(number))
@@ -193,6 +194,52 @@ def test_where_the_disk_is_slow_entries_are_dropped_and_counted(
     waits.may_go.set()
     log.close()
     assert values(*files(tmp_path / "digits")) == list(range(request_log._WAITING + 1))
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from darkroom.serving.server import request_log
+from darkroom.serving.server.prometheus import Metrics
+from tests.test_request_log import config, dropped, entry
+
+request_log._PAUSE = 0
+metrics = Metrics()
+log = request_log.RequestLog(metrics, 10**6, 2)
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+def write(first, count):
+    for number in range(first, first + count):
+        log.put(config(sys.argv[1]), entry(number))
+    while not log._queue.empty():
+        pass
+
+write(0, 5)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+write(5, 500)
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+write(1000, 5)
+log.close()
+print("dropped", dropped(metrics))
+"""
+
+
+def test_what_was_written_stays_where_no_more_can_be(tmp_path: Path) -> None:
+    prefix = tmp_path / "digits"
+    for number in range(2):
+        log = RequestLog(Metrics(), 2**20, 2)
+        log.put(config(prefix), entry(-1 - number))
+        log.close()
+    before = files(prefix)
+    result = python("-c", LIMITED, str(prefix), cwd=REPOSITORY)
+    assert result.returncode == 0, result.stdout
+    lost = int(result.stdout.partition("dropped {'digits': ")[2].partition("}")[0])
+    kept = files(prefix)
+    written = values(*kept)  # none of which is torn
+    assert len(kept) == 2
+    assert before[0] not in kept
+    assert written[-5:] == [1000, 1001, 1002, 1003, 1004]
+    assert 0 < lost <= 500
 
 
 def test_a_place_that_can_not_be_written_costs_entries_only(

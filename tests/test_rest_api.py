@@ -59,6 +59,7 @@ def test_a_model_its_version_and_its_label_answer(server: Server, path: str) -> 
         ("OPTIONS", "/v1/models/half_plus_two:predict", 400, "Malformed request: OPTIONS"),
         ("POST", "/v1/models/half_plus_two/versions/x:predict", 400, "Malformed request"),
         ("POST", f"{HALF}/versions/99999999999999999999:predict", 400, "Failed to convert version"),
+        ("POST", f"{HALF}/versions/{'9' * 5000}:predict", 400, "Failed to convert version"),
         ("GET", "/v2/models", 404, "Not found"),
         ("GET", "/v1", 404, "Not found"),
         ("GET", "/etc/passwd", 404, "Not found"),
@@ -121,6 +122,20 @@ def test_a_large_body_is_refused_before_all_of_it_is_sent(server: Server) -> Non
     finally:
         connection.close()
     assert server.ask(HALF).status == 200
+
+
+def test_a_body_that_is_too_large_is_not_even_asked_for(server: Server) -> None:
+    with socket.create_connection(("localhost", server.rest_port), timeout=30) as client:
+        head = f"POST {HALF}:predict HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+        client.sendall(f"{head}Content-Length: {2**40}\r\n\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_page_that_lets_its_name_point_here_is_refused(server: Server) -> None:
+    for path in (HALF, "/", "/models.json", "/healthz"):
+        reply = server.ask(path, headers={"Host": "evil.example:8501"})
+        assert reply.status == 403
+        assert "This server is asked as localhost" in reply.json["error"]
 
 
 def test_nan_and_infinity(server: Server) -> None:

@@ -107,8 +107,9 @@ def test_what_is_wrong_with_a_tensor_is_tensorflow_s_own_error(every: SavedModel
 
 
 def test_tensors_that_there_are_not(every: SavedModel) -> None:
+    function = every.function(("none:0",), ("nothing:0",))
     with pytest.raises(ServingError) as raised:
-        every.function(("none:0",), ("nothing:0",))
+        function([np.zeros(1)])
     assert raised.value.code is Code.FAILED_PRECONDITION
 
 

@@ -457,6 +457,8 @@ def _plain(value: np.ndarray | np.generic) -> object:
 
 def _quoted(value: object) -> str:
     """JSON for a message, written no further than it is shown."""
+    if isinstance(value, str):
+        value = value[: _QUOTED + 1]
     text = ""
     for part in _ENCODER.iterencode(value):
         text += part

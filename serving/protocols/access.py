@@ -2,6 +2,8 @@
 
 import hashlib
 import hmac
+import ipaddress
+import re
 import ssl
 import tempfile
 from collections.abc import Callable
@@ -17,19 +19,25 @@ _BEARER = "bearer "
 class Keys:
     """The API keys that are accepted; without any, everybody is."""
 
-    def __init__(self, path: str = ""):
-        """Reads a file with a key on each line, without those with #; raises ServingError."""
+    def __init__(self, path: str = "", flag: str = "--api_key_file"):
+        """Reads a flag's file: a key on each line, without those with #; raises ServingError."""
         self._digests: list[bytes] = []
         if not path:
             return
         try:
             lines = [s.strip() for s in Path(path).read_text(encoding="utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
-            raise invalid(f"--api_key_file {path} can't be read: {error}") from error
-        keys = [line for line in lines if line and not line.startswith("#")]
+            raise invalid(f"{flag} {path} can't be read: {error}") from error
+        keys = {at: s for at, s in enumerate(lines, 1) if s and not s.startswith("#")}
         if not keys:
-            raise invalid(f"--api_key_file {path} has no key; expected one on each line")
-        self._digests = [_digest(key) for key in keys]
+            raise invalid(f"{flag} {path} has no key; expected one on each line")
+        for at, key in keys.items():
+            if not key.isascii():  # which no two HTTP clients send alike
+                raise invalid(f"{flag} {path}, line {at}: expected a key of ASCII characters")
+        self._digests = [_digest(key) for key in keys.values()]
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
 
     def check(self, read: Callable[[str], str | None]) -> None:
         """Raises ServingError without a valid key; ``read`` gives headers by lower-case names."""
@@ -47,6 +55,64 @@ class Keys:
                 "This server wants an API key: send it as 'authorization: Bearer KEY' or "
                 "'x-api-key: KEY'.",
             )
+
+
+class Administrators:
+    """Who may change what a server serves."""
+
+    def __init__(self, keys: Keys, admin_keys: Keys, host: str):
+        """``keys`` are all clients', ``host`` is where the server listens."""
+        self._keys = admin_keys
+        self._anybody = not keys and is_loopback(host)
+
+    def check(self, read: Callable[[str], str | None]) -> None:
+        """Raises ServingError where it isn't one; ``read`` as of ``Keys.check``."""
+        if not self._keys and not self._anybody:
+            raise ServingError(
+                Code.PERMISSION_DENIED,
+                "This server takes no configuration from clients: start it with "
+                "--admin_api_key_file, or edit its --model_config_file.",
+            )
+        self._keys.check(read)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host that is listened on is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Hosts:
+    """The names by which a server on this machine alone is asked.
+
+    Else any page in this machine's browser could ask it, under a name of its own that it lets
+    point here (DNS rebinding).
+    """
+
+    def __init__(self, host: str, allowed: str):
+        """``host`` is what is listened on, ``allowed`` further names, separated by commas."""
+        self._all = not is_loopback(host)
+        self._names = {"localhost", host, *filter(None, re.split(r"[,\s]+", allowed))}
+
+    def check(self, header: str | None) -> None:
+        """Raises ServingError where a request's Host header is another's."""
+        if self._all or header is None:
+            return
+        name = header.rpartition(":")[0] if re.search(r":\d*$", header) else header
+        if name.lower() in self._names:
+            return
+        try:
+            ipaddress.ip_address(name.strip("[]"))  # which nobody can let point elsewhere
+        except ValueError:
+            raise ServingError(
+                Code.PERMISSION_DENIED,
+                f"This server is asked as localhost, not as {name[:100]!r}: name that in "
+                "--allowed_hosts if a proxy asks so.",
+            ) from None
 
 
 def _digest(key: str) -> bytes:

@@ -1,5 +1,6 @@
 """The gRPC side: PredictionService, ModelService and the standard health service."""
 
+import asyncio
 import contextlib
 import inspect
 import logging
@@ -11,9 +12,11 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from darkroom.serving.codecs import wire
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.flags import Flags
-from darkroom.serving.protocols.access import Keys
+from darkroom.serving.protocols import ports
+from darkroom.serving.protocols.access import Administrators, Keys
 from darkroom.serving.server.prediction_service import PredictionService
 
 _log = logging.getLogger(__name__)
@@ -23,6 +26,10 @@ _PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 _MODEL_SERVICE = "tensorflow.serving.ModelService"
 SERVICES = (_PREDICTION_SERVICE, _MODEL_SERVICE)
 
+_SMALL = 2**18  # bytes that are parsed in some milliseconds, whatever is in them
+_HANDSHAKE_SECONDS = 20  # for a connection's first words, and for an answer to a ping
+_KEEP_ALIVE_SECONDS = 75  # without a word, until a client is asked whether it is there
+_RELOAD = "HandleReloadConfigRequest"
 _COUNTED = ("Predict", "Classify", "Regress", "MultiInference")  # as requests, in the metrics
 
 _Answer = Callable[[Any], Any]  # a request's response, or what is awaited for it
@@ -31,14 +38,29 @@ _Answer = Callable[[Any], Any]  # a request's response, or what is awaited for i
 class GrpcServer:
     """Listens, and turns messages into calls of the service."""
 
-    def __init__(self, service: PredictionService, keys: Keys, flags: Flags, tls: Message | None):
+    def __init__(
+        self,
+        service: PredictionService,
+        keys: Keys,
+        admins: Administrators,
+        flags: Flags,
+        tls: Message | None,
+    ):
         """Takes its ports, encrypted by an SSLConfig; raises ServingError where it can't."""
         self._service, self._keys = service, keys  # that clients must have
+        self._admins = admins
         options = {
             "grpc.max_receive_message_length": flags.max_request_bytes,
             "grpc.max_send_message_length": -1,
             # Without it a second server would share the port of a first one.
             "grpc.so_reuseport": 0,
+            # Else 300 MB are unpacked before they are refused; images are compressed already.
+            "grpc.compression_enabled_algorithms_bitset": 1,
+            # Clients that connect and say nothing, or have gone without a word, don't stay.
+            "grpc.max_allowed_incoming_connections": ports.most_connections(),
+            "grpc.server_handshake_timeout_ms": _HANDSHAKE_SECONDS * 1000,
+            "grpc.keepalive_time_ms": _KEEP_ALIVE_SECONDS * 1000,
+            "grpc.keepalive_timeout_ms": _HANDSHAKE_SECONDS * 1000,
             **_arguments(flags.grpc_channel_arguments),
         }
         self._server = grpc.aio.server(options=list(options.items()))
@@ -93,7 +115,7 @@ class GrpcServer:
             },
             _MODEL_SERVICE: {
                 "GetModelStatus": service.status,
-                "HandleReloadConfigRequest": service.reload,
+                _RELOAD: service.reload,
             },
         }
         return [
@@ -108,7 +130,10 @@ class GrpcServer:
 
         async def handle(content: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
-                self._keys.check(lambda name: dict(context.invocation_metadata() or ()).get(name))
+                checker = self._admins if method == _RELOAD else self._keys
+                checker.check(lambda name: dict(context.invocation_metadata() or ()).get(name))
+                if len(content) > _SMALL:
+                    await asyncio.to_thread(wire.require_few, content, kind.DESCRIPTOR)
                 # Parsed here and not by gRPC, which would answer INTERNAL to what isn't a message.
                 try:
                     request = kind.FromString(content)

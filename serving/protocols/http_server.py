@@ -5,8 +5,11 @@ import contextlib
 import ssl
 from collections.abc import Iterator
 
+import httptools
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from darkroom.serving.codecs import json_tensor
 from darkroom.serving.protocols import ports
 from darkroom.serving.protocols.rest_api import RestApp
 
@@ -14,6 +17,77 @@ _BACKLOG = 2048  # connections that may wait: uvicorn's default
 # Longer than the minute after which common load balancers close idle connections, so that it is
 # not the server that closes one on which a request is under way.
 _KEEP_ALIVE_SECONDS = 75
+_HEAD_SECONDS = 20  # for a request's line and headers to come
+# As other servers': nginx takes 8 KB for each header, and four of them.
+_MAX_URL, _MAX_HEAD = 8 * 2**10, 64 * 2**10
+_URI_TOO_LONG, _HEADERS_TOO_LARGE = 414, 431  # of HTTP
+
+
+class _Connection(HttpToolsProtocol):
+    """A client's connection: what it sends before a body is bounded, in bytes and in time."""
+
+    _head = _size = 0  # bytes that came since the request's begin, and of its headers
+    _refusal: tuple[int, str] | None = None
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > ports.most_connections():
+            transport.abort()
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._have_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._head += len(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._expect_head()  # also of what isn't a request's begin, such as empty lines
+        super().data_received(data)
+        if self._timer is not None and self._head > _MAX_HEAD and not self.transport.is_closing():
+            self._refusal = _HEADERS_TOO_LARGE, f"Headers may have {_MAX_HEAD} bytes together."
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._size = 0
+        self._expect_head()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > _MAX_URL:
+            self._refusal = _URI_TOO_LONG, f"A URL may have {_MAX_URL} bytes."
+            raise httptools.HttpParserError
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._size += len(name) + len(value)
+        if self._size > _MAX_HEAD:
+            self._refusal = _HEADERS_TOO_LARGE, f"Headers may have {_MAX_HEAD} bytes together."
+            raise httptools.HttpParserError
+
+    def on_headers_complete(self) -> None:
+        self._have_head()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what isn't HTTP, or is too long, and closes the connection."""
+        status, message = self._refusal or (400, msg)
+        body = json_tensor.error(message)
+        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + head % len(body) + body)
+        self.transport.close()
+
+    def _expect_head(self) -> None:
+        if self._timer is None:
+            self._head = 0
+            self._timer = self.loop.call_later(_HEAD_SECONDS, self.transport.abort)
+
+    def _have_head(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class _Uvicorn(uvicorn.Server):
@@ -30,7 +104,7 @@ class HttpServer:
         """Takes the port on all addresses of a host; raises ServingError where it can't be had."""
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=_Connection,
             ws="none",
             lifespan="off",
             access_log=False,

@@ -1,6 +1,8 @@
 """The ports that a server listens on. Light to import."""
 
+import contextlib
 import errno
+import functools
 import socket
 
 from darkroom.serving.errors import Code, ServingError
@@ -8,6 +10,7 @@ from darkroom.serving.flags import Flags
 
 # The flag of a port, and what is spoken there.
 GRPC, REST = ("port", "gRPC"), ("rest_api_port", "HTTP")
+_MANY = 100_000  # connections
 
 
 def take(host: str, port: int, flag: str, protocol: str) -> list[socket.socket]:
@@ -29,6 +32,23 @@ def take(host: str, port: int, flag: str, protocol: str) -> list[socket.socket]:
         message = f"{protocol} can't listen on {host}:{port}: {error.strerror}. {remedy}"
         raise ServingError(Code.UNAVAILABLE, message) from error
     return taken
+
+
+@functools.cache
+def most_connections() -> int:
+    """How many connections each protocol may have open: half of the files that a process may.
+
+    It takes as many as it is allowed to. A quarter is left for all else, such as new versions.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return _MANY
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        limit = most
+    return _MANY if limit == resource.RLIM_INFINITY else max(8, min(_MANY, limit * 3 // 8))
 
 
 def require(flags: Flags) -> None:

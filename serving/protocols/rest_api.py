@@ -23,11 +23,13 @@ from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
 from darkroom.serving import signatures
 from darkroom.serving.codecs import json_tensor
-from darkroom.serving.codecs.json_tensor import Document, Json
+from darkroom.serving.codecs.json_codec import JsonCodec
+from darkroom.serving.codecs.json_tensor import Json
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.flags import Flags
-from darkroom.serving.protocols.access import Keys
+from darkroom.serving.protocols.access import Hosts, Keys
 from darkroom.serving.server import prometheus
+from darkroom.serving.server.manager import Servable
 from darkroom.serving.server.prediction_service import PredictionService
 
 _log = logging.getLogger(__name__)
@@ -36,7 +38,6 @@ LIVE_PATH, READY_PATH = "/healthz", "/readyz"
 _MODELS_PATH = "/models.json"  # for the page: each model's labels
 _JSON = "application/json"
 _TOO_LARGE = 413  # HTTP's Content Too Large
-_LARGE = 2**20  # larger bodies are read by a thread, so that others' requests don't wait
 _CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "POST, GET",
@@ -51,6 +52,7 @@ _PATHS = {
     }.items()
 }
 _MAX_VERSION = 2**63 - 1  # int64 on gRPC's wire
+_MAX_DIGITS = 1000  # of a version, with leading zeros
 
 _PAGE = Path(__file__).with_name("browser.html")
 _PAGE_POLICY = (
@@ -85,18 +87,32 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-class _TooLarge(ServingError):
+class _TooMuch(ServingError):
+    """What is still on its way of a body isn't read."""
+
+
+class _TooLarge(_TooMuch):
     """The body is larger than what is accepted."""
 
 
 class RestApp:
     """The application that the HTTP server calls."""
 
-    def __init__(self, service: PredictionService, keys: Keys, flags: Flags, metrics_path: str):
+    def __init__(
+        self,
+        service: PredictionService,
+        codec: JsonCodec,
+        keys: Keys,
+        flags: Flags,
+        metrics_path: str,
+    ):
         """Prometheus reads at ``metrics_path``, where there is one."""
-        self._service = service
+        self._service, self._codec = service, codec
         self._keys = keys  # that clients must have, but for health and the page
+        self._hosts = Hosts(flags.host, flags.allowed_hosts)
         self._max_bytes = flags.max_request_bytes  # of a body, unpacked
+        self._max_received = flags.max_enqueued_bytes  # of all bodies that have no answer yet
+        self._received = 0
         self._timeout = flags.rest_api_timeout_in_ms / 1000
         self._metrics_path = metrics_path
         self._cors = _CORS if flags.rest_api_enable_cors_support else {}
@@ -108,10 +124,10 @@ class RestApp:
         path = scope["raw_path"].decode("latin-1")
         try:
             answer = await self._answer(scope, path, receive)
-        except _TooLarge as error:
-            # What is still on its way is not read.
+        except _TooMuch as error:
+            status = _TOO_LARGE if isinstance(error, _TooLarge) else error.code.http_status
             closing = {"connection": "close"}
-            answer = _refusal(_TOO_LARGE, error.message)._replace(headers=closing)
+            answer = _refusal(status, error.message)._replace(headers=closing)
         except ServingError as error:
             answer = _refusal(error.code.http_status, error.message)
         except Exception:
@@ -128,6 +144,7 @@ class RestApp:
 
     async def _answer(self, scope: _Scope, path: str, receive: _Receive) -> Answer:
         method = scope["method"]
+        self._hosts.check(_header(scope, b"host"))
         if path[:4].lower() != "/v1/":
             return self._other(method, path, scope)
         if self._cors and method == "OPTIONS":
@@ -141,11 +158,7 @@ class RestApp:
             return await self._within_time(self._infer(target, scope, receive))
 
     def _check_key(self, scope: _Scope) -> None:
-        def read(name: str) -> str | None:
-            value = dict(scope["headers"]).get(name.encode())
-            return None if value is None else value.decode("latin-1")
-
-        self._keys.check(read)
+        self._keys.check(lambda name: _header(scope, name.encode()))
 
     def _other(self, method: str, path: str, scope: _Scope) -> Answer:
         service = self._service
@@ -165,31 +178,42 @@ class RestApp:
         return _refusal(404, f"Not found: {method} {path}")
 
     async def _body(self, scope: _Scope, receive: _Receive) -> bytes:
-        """The request's body, unpacked; refused before more than is accepted is in memory."""
-        packed = any(
-            name == b"content-encoding" and value.strip().lower() == b"gzip"
-            for name, value in scope["headers"]
-        )
+        """The request's body, unpacked; refused before more than is accepted is in memory.
+
+        It is among what is received until who asked for it says otherwise.
+        """
+        self._check_size(int(_header(scope, b"content-length") or 0))  # before 100 Continue
+        packed = (_header(scope, b"content-encoding") or "").strip().lower() == "gzip"
         unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed else None
         chunks, size, more = [], 0, True
-        while more:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                raise ServingError(Code.CANCELLED, "The client has gone.")
-            chunk, more = event.get("body", b""), event.get("more_body", False)
-            try:
-                chunk = unpack.decompress(chunk, self._max_bytes - size + 1) if unpack else chunk
-            except zlib.error as error:
-                message = f"The body isn't gzip, as content-encoding says: {error}"
-                raise invalid(message) from error
-            size += len(chunk)
-            if size > self._max_bytes:
-                message = f"The request is larger than the {self._max_bytes} bytes accepted."
-                raise _TooLarge(Code.RESOURCE_EXHAUSTED, message)
-            chunks.append(chunk)
-        if unpack and not unpack.eof:
-            raise invalid("The body's gzip is cut off.")
+        try:
+            while more:
+                event = await receive()
+                if event["type"] == "http.disconnect":
+                    raise ServingError(Code.CANCELLED, "The client has gone.")
+                chunk, more = event.get("body", b""), event.get("more_body", False)
+                if unpack:
+                    most = self._max_bytes - size + 1
+                    # In a thread: a little may become much.
+                    chunk = await asyncio.to_thread(_unpacked, unpack, chunk, most)
+                size += len(chunk)
+                self._received += len(chunk)
+                self._check_size(size)
+                if self._received > self._max_received:
+                    message = "The server receives as much as it accepts at a time."
+                    raise _TooMuch(Code.UNAVAILABLE, message)
+                chunks.append(chunk)
+            if unpack and not unpack.eof:
+                raise invalid("The body's gzip is cut off.")
+        except BaseException:
+            self._received -= size
+            raise
         return b"".join(chunks)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_bytes:
+            message = f"The request is larger than the {self._max_bytes} bytes accepted."
+            raise _TooLarge(Code.RESOURCE_EXHAUSTED, message)
 
     async def _within_time(self, work: Awaitable[Answer]) -> Answer:
         """Does what ``asyncio.timeout`` does, which Python 3.10 lacks."""
@@ -214,14 +238,18 @@ class RestApp:
             timer.cancel()
 
     async def _infer(self, target: "_Target", scope: _Scope, receive: _Receive) -> Answer:
+        self._find(target)  # a body that nobody can answer isn't read
         body = await self._body(scope, receive)
-        large = len(body) > _LARGE
-        parse = json_tensor.parse
-        document = await asyncio.to_thread(parse, body) if large else parse(body)
+        try:
+            return await self._answered(target, body)
+        finally:
+            self._received -= len(body)
+
+    async def _answered(self, target: "_Target", body: bytes) -> Answer:
         if target.verb == "predict":
-            return await self._predict(target, document, large)
-        name = json_tensor.signature_name(document)
-        service, examples = self._service, json_tensor.examples(document)
+            return await self._predict(target, body)
+        name, examples = await self._codec.examples(body)
+        service = self._service
         if target.verb == "classify":
             request, answer = ClassificationRequest(input=examples), service.classify
             write = json_tensor.classifications
@@ -232,17 +260,16 @@ class RestApp:
         response = await answer(request)
         return _answer(write(response.result), response.model_spec.version.value)
 
-    async def _predict(self, target: "_Target", document: Document, large: bool) -> Answer:
-        manager = self._service.manager
-        servable = manager.find(target.name, target.version, target.label)
-        name = json_tensor.signature_name(document) or signatures.SERVING
-        with manager.use(servable) as model:
-            if name not in model.signatures:
-                raise invalid(f'Serving signature name: "{name}" not found in signature def')
-            read = functools.partial(json_tensor.inputs, document, model.signatures[name].inputs)
-            inputs, form = await asyncio.to_thread(read) if large else read()
+    async def _predict(self, target: "_Target", body: bytes) -> Answer:
+        servable = self._find(target)
+        with self._service.manager.use(servable) as model:
+            name, inputs, form = await self._codec.inputs(body, model.signatures)
             outputs = await self._service.predict_arrays(servable, model, name, inputs)
-        return _answer(json_tensor.outputs(outputs, form), servable.version)
+            answer = await self._codec.outputs(outputs, form)
+        return _answer(answer, servable.version)
+
+    def _find(self, target: "_Target") -> Servable:
+        return self._service.manager.find(target.name, target.version, target.label)
 
     def _about(self, target: "_Target") -> dict[str, Json]:
         spec = ModelSpec()
@@ -257,6 +284,19 @@ class RestApp:
             "model_spec": _with_defaults(response.model_spec),
             "metadata": {"signature_def": _with_defaults(signature_map)},
         }
+
+
+def _header(scope: _Scope, name: bytes) -> str | None:
+    """The last of a request's headers of a name, in lower case."""
+    value = dict(scope["headers"]).get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _unpacked(unpack: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
+    try:
+        return unpack.decompress(chunk, most)
+    except zlib.error as error:
+        raise invalid(f"The body isn't gzip, as content-encoding says: {error}") from error
 
 
 def _refusal(status: int, message: str) -> Answer:
@@ -290,8 +330,9 @@ def _target(method: str, path: str) -> _Target:
     name, version, label, verb = match.groups()
     if name is None:
         raise invalid("Missing model name in request.")
-    if version is not None and int(version) > _MAX_VERSION:
-        raise invalid(f"Failed to convert version: {version} to numeric.")
+    # Python refuses to read thousands of digits.
+    if version is not None and (len(version) > _MAX_DIGITS or int(version) > _MAX_VERSION):
+        raise invalid(f"Failed to convert version: {version[:30]} to numeric.")
     return _Target(
         urllib.parse.unquote(name),
         None if version is None else int(version),

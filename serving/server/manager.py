@@ -8,6 +8,7 @@ import asyncio
 import dataclasses
 import enum
 import logging
+import os
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -178,6 +179,9 @@ class Manager:
         Raises Unavailable where a model doesn't answer then; other errors leave all as it was.
         """
         server_config.check(config)
+        if config.WhichOneof("config") is None:  # as of a file that is being written
+            _log.info("Taking no action for an empty config.")
+            return
         async with self._changing:
             models = {model.name: model for model in config.model_config_list.config}
             if not self._flags.allow_version_labels_for_unavailable_models:
@@ -317,11 +321,11 @@ class Manager:
 def version_folders(base_path: str) -> dict[int, str]:
     """The folders of a model's versions by number; raises OSError where they can't be listed."""
     try:
-        names = tf.io.gfile.listdir(base_path)
+        is_remote = "://" in base_path
+        # TensorFlow fails at one name that isn't UTF-8.
+        names = tf.io.gfile.listdir(base_path) if is_remote else os.listdir(base_path)
     except tf.errors.OpError as error:
         raise OSError(f"{base_path}: {error.message}") from error
-    except UnicodeDecodeError as error:
-        raise OSError(f"{base_path}: a name in it is not UTF-8") from error
     bare = (name.rstrip("/") for name in names)
     return {
         int(name): f"{base_path.rstrip('/')}/{name}"

@@ -194,5 +194,7 @@ class PredictionService:
         return response
 
     async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:
+        for model in request.config.model_config_list.config:
+            self._log.check(model, self.manager.config(model.name))
         await self.manager.reload(request.config)
         return ReloadConfigResponse()

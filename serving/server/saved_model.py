@@ -58,7 +58,19 @@ class SavedModel:
         self.function = functools.lru_cache(_FUNCTIONS)(self._function)
 
     def _function(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Function:
+        """Prepared by the thread that first runs it: it takes up to a second."""
+        prepared = functools.cache(functools.partial(self._prepare, feeds, fetches))
+        # A session gives bytes for a string without dimensions.
+        return lambda arrays: [
+            np.array(value, object) if isinstance(value, bytes) else value
+            for value in prepared()(*arrays)
+        ]
+
+    def _prepare(
+        self, feeds: tuple[str, ...], fetches: tuple[str, ...]
+    ) -> Callable[..., list[np.ndarray]]:
         try:
+            run: Callable[..., list[np.ndarray]]
             if set(feeds) & set(fetches):  # an input that is an output; only run() takes it
                 run = self._session.make_callable(list(fetches), list(feeds))
             else:
@@ -68,10 +80,7 @@ class SavedModel:
                 run = self._session._make_callable_from_options(options)
         except (tf.errors.OpError, RuntimeError) as error:
             raise ServingError(Code.FAILED_PRECONDITION, str(error)) from error
-        # A session gives bytes for a string without dimensions.
-        return lambda arrays: [
-            np.array(value, object) if isinstance(value, bytes) else value for value in run(*arrays)
-        ]
+        return run
 
     def close(self) -> None:
         self.function.cache_clear()
