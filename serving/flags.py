@@ -93,6 +93,12 @@ class Flags:
     allow_version_labels_for_unavailable_models: bool = _models(
         False, _bool, "let a new label name a version that isn't loaded yet"
     )
+    num_request_iterations_for_warmup: int = _models(
+        1, _count, "how often each warm-up request is replayed; 0: once"
+    )
+    enable_signature_method_name_check: bool = _models(
+        False, _bool, "answer Classify and Regress by signatures of that kind only"
+    )
     saved_model_tags: str = _models("serve", str, "separated by commas")
     prefer_tflite_model: bool = _models(False, _bool, "take model.tflite where a version has it")
     canary_share: float | None = _models(
@@ -105,6 +111,9 @@ class Flags:
 
     enable_batching: bool = _work(False, _bool, "run requests of several clients together")
     batching_parameters_file: str = _work("", str, "BatchingParameters as text")
+    tensorflow_session_config_file: str = _work(
+        "", str, "TensorFlow's ConfigProto as text, instead of the next three"
+    )
     tensorflow_session_parallelism: int = _work(0, _count, "threads; 0: all cores but one")
     tensorflow_intra_op_parallelism: int = _work(0, _count, "threads; 0: all cores but one")
     tensorflow_inter_op_parallelism: int = _work(0, _count, "threads; 0: all cores but one")
@@ -149,6 +158,21 @@ class Flags:
     )
     request_log_files: int = _log(10, _positive, "kept for each model; older go")
 
+    # Flags that were given and do nothing here, without a default of their own.
+    without_effect: tuple[str, ...] = dataclasses.field(default=(), metadata={})
+
+
+# Of TensorFlow Serving, of what it has and this server hasn't: its command lines start here too.
+_WITHOUT_EFFECT = (
+    "num_load_threads", "num_unload_threads", "flush_filesystem_caches", "platform_config_file",
+    "grpc_max_threads", "remove_unused_fields_from_bundle_metagraph", "num_tflite_pools",
+    "num_tflite_interpreters_per_pool", "xla_cpu_compilation_enabled",
+    "xla_gpu_compilation_enabled", "enable_profiler", "thread_pool_factory_config_file",
+    "enable_per_model_batching_parameters", "skip_initialize_tpu", "mixed_precision",
+    "enable_serialization_as_tensor_content", "enable_grpc_healthcheck_service",
+    "enforce_session_run_timeout", "use_alts_credentials",
+)  # fmt: skip
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -161,7 +185,8 @@ def _parser() -> _Parser:
         description="Serves SavedModels over gRPC and REST, as TensorFlow Serving does.",
         allow_abbrev=False,
     )
-    fields = dataclasses.fields(Flags)
+    parser.add_argument("--version", action="version", version=_version(), help="and nothing else")
+    fields = [field for field in dataclasses.fields(Flags) if field.metadata]
     titles = dict.fromkeys(field.metadata["group"] for field in fields)
     groups = {title: parser.add_argument_group(title) for title in titles}
     for field in fields:
@@ -170,13 +195,27 @@ def _parser() -> _Parser:
         if options["type"] is _bool:
             options |= {"nargs": "?", "const": True, "metavar": "BOOL"}
         group.add_argument(f"--{field.name}", default=field.default, **options)
+    for name in _WITHOUT_EFFECT:
+        parser.add_argument(
+            f"--{name}", nargs="?", const="true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
     return parser
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    return f"darkroom's model server {metadata.version('darkroom-tfx')}"
 
 
 def parse(arguments: Sequence[str] | None = None) -> Flags:
     """Reads the command line; where it is wrong, says so on standard error and exits with 2."""
     parser = _parser()
-    flags = Flags(**vars(parser.parse_args(arguments)))
+    given = vars(parser.parse_args(arguments))
+    others = {name: given.pop(name) for name in _WITHOUT_EFFECT if name in given}
+    if others.get("use_alts_credentials", "false").lower() not in ("false", "0"):
+        parser.error("--use_alts_credentials: there is no ALTS here; use --ssl_config_file")
+    flags = Flags(**given, without_effect=tuple(others))
     if not flags.model_config_file and not flags.model_base_path:
         parser.error("nothing to serve: give --model_base_path or --model_config_file")
     if flags.batching_parameters_file and not flags.enable_batching:

@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ports.require(flags)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         logs.begin(sys.stderr, one_line=True)
+        if flags.without_effect:
+            _log.warning("Without effect here: --%s.", ", --".join(flags.without_effect))
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         run: Callable[[Coroutine[object, object, None]], None] = asyncio.run
@@ -149,8 +151,13 @@ def _service(flags: Flags, files: _Files) -> "PredictionService":
     from darkroom.serving.server.request_log import RequestLog
 
     metrics = prometheus.Metrics()
-    limits = inference.Limits(flags.max_request_bytes, flags.max_image_pixels)
-    load = functools.partial(loading.load, flags=flags, limits=limits, metrics=metrics)
+    limits = inference.Limits(
+        flags.max_request_bytes, flags.max_image_pixels, flags.enable_signature_method_name_check
+    )
+    session = loading.session_config(flags)
+    load = functools.partial(
+        loading.load, flags=flags, session=session, limits=limits, metrics=metrics
+    )
     manager = Manager(load, flags)
     pixels = min(flags.max_image_pixels, batching.MAX_BATCH_PIXELS)
     batcher = batching.Batcher(files.batching, pixels)

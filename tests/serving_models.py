@@ -55,6 +55,8 @@ def half_plus_two(folder: Path, offset: float = 2.0, warmup: bool = False) -> Pa
                     of_examples, {"classes": info(names), "scores": info(both)}, classify
                 ),
                 "classify_names": signature(of_examples, {"classes": info(names)}, classify),
+                # As TensorFlow 2 saves every function.
+                "predict_scores": signature(of_examples, {"scores": info(y)}, predict),
                 "regress_flat": signature(of_examples, {"outputs": info(y[:, 0])}, regress),
                 "regress_wide": signature(of_examples, {"outputs": info(both)}, regress),
                 "regress_x_direct": signature({"inputs": info(x)}, {"outputs": info(y)}, regress),

@@ -133,10 +133,31 @@ def test_nothing_to_serve(capsys: pytest.CaptureFixture[str], arguments: list[st
     assert "nothing to serve: give --model_base_path or --model_config_file" in said
 
 
+def test_what_tensorflow_serving_has_besides_is_taken_and_told() -> None:
+    given = parsed("--num_load_threads=4", "--enable_profiler", "--mixed_precision", "bf16")
+    assert given.without_effect == ("num_load_threads", "enable_profiler", "mixed_precision")
+    assert given.port == 8500
+    assert parsed("--use_alts_credentials=false").without_effect == ("use_alts_credentials",)
+
+
+def test_encryption_that_is_not_there_is_not_passed_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = refused(capsys, "--model_base_path=/m", "--use_alts_credentials")
+    assert "there is no ALTS here; use --ssl_config_file" in said
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        flags.parse(["--version"])
+    assert raised.value.code == 0
+    assert capsys.readouterr().out.startswith("darkroom's model server ")
+
+
 def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         flags.parse(["--help"])
     assert raised.value.code == 0
     text = capsys.readouterr().out
-    for name in vars(parsed()):
+    for name in vars(parsed()).keys() - {"without_effect"}:
         assert f"--{name}" in text

@@ -170,10 +170,13 @@ def test_classify(server: Server) -> None:
     assert scores == [3.0, 4.0]
     assert response.model_spec.signature_name == "classify_x_to_y"
     assert response.model_spec.version.value == 123
+    request.model_spec.signature_name = "predict_scores"
+    of_tensorflow_2 = server.stub.Classify(request, SECONDS).result
+    assert of_tensorflow_2 == response.result
     request.model_spec.signature_name = "regress_x_to_y"
     code, message = failure(server.stub.Classify, request)
-    assert code is INVALID
-    assert "method_name to be tensorflow/serving/classify" in message
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert message.startswith("Expected classification signature outputs to contain at least one")
     request.model_spec.signature_name = "classify_x_to_y"
     request.ClearField("input")
     assert failure(server.stub.Classify, request) == (INVALID, "Input is empty.")

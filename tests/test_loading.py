@@ -40,7 +40,8 @@ def metrics() -> Metrics:
 def load(folder: Path, metrics: Metrics, *arguments: str, max_bytes: int = 2**20) -> Any:
     options = flags.parse(["--model_base_path=/m", *arguments])
     servable = Servable("half", 1, str(folder))
-    return loading.load(servable, options, Limits(max_bytes, 1000), metrics)
+    session = loading.session_config(options)
+    return loading.load(servable, options, session, Limits(max_bytes, 1000), metrics)
 
 
 def copied(half: Path, tmp_path: Path, records: Sequence[bytes]) -> Path:
@@ -51,6 +52,17 @@ def copied(half: Path, tmp_path: Path, records: Sequence[bytes]) -> Path:
         for record in records:
             writer.write(record)
     return folder
+
+
+def test_the_session_s_own_file(tmp_path: Path) -> None:
+    file = tmp_path / "session.config"
+    file.write_text("intra_op_parallelism_threads: 3 allow_soft_placement: true")
+    options = flags.parse(["--model_base_path=/m", f"--tensorflow_session_config_file={file}"])
+    made = loading.session_config(options)
+    assert (made.intra_op_parallelism_threads, made.allow_soft_placement) == (3, True)
+    file.write_text("threads: 3")
+    with pytest.raises(ServingError, match="Error parsing text-format tensorflow"):
+        loading.session_config(options)
 
 
 def predict(array: Any, signature: str = "", name: str = "x") -> PredictionLog:

@@ -88,7 +88,13 @@ def test_other_paths_and_methods(
 
 
 def test_gzip_bodies(server: Server) -> None:
-    body = gzip.compress(b'{"instances": [2.0]}')
+    whole = b'{"instances": [2.0]}'
+    members = gzip.compress(whole[:7]) + gzip.compress(b"") + gzip.compress(whole[7:])
+    for encoding, packed in (("x-gzip", gzip.compress(whole)), ("gzip", members)):
+        headers = {"Content-Encoding": encoding}
+        reply = server.ask(f"{HALF}:predict", body=packed, headers=headers)
+        assert reply.json == {"predictions": [3.0]}
+    body = gzip.compress(whole)
     reply = server.ask(f"{HALF}:predict", body=body, headers={"Content-Encoding": "gzip"})
     assert reply.json == {"predictions": [3.0]}
     for broken in (b"no gzip", body[:-9]):

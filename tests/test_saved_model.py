@@ -50,6 +50,7 @@ def test_a_model_of_tensorflow_1(folders: dict[str, Path]) -> None:
         "classify_x_to_y",
         "classify_both",
         "classify_names",
+        "predict_scores",
         "regress_flat",
         "regress_wide",
         "regress_x_direct",

@@ -111,6 +111,51 @@ def test_missing_values_are_as_tensorflow_has_them(array: np.ndarray, data: st.D
     same(tensors.to_array("x", filled, ROOM), tf.make_ndarray(filled))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        (tf.bfloat16, [1.5, -2.0, 0.0]),
+        (tf.complex64, [1 + 2j, -3j, 0]),
+        (tf.complex128, [1 + 2j, -3j, 0.1]),
+        (tf.half, [1.5, -2.0, 0.1]),
+    ],
+)
+@pytest.mark.parametrize("content", [False, True])
+def test_rare_types_are_read_as_tensorflow_writes_them(
+    dtype: tf.DType, values: list[complex], content: bool
+) -> None:
+    array = np.array(values).astype(dtype.as_numpy_dtype)
+    made = tf.make_tensor_proto(array)
+    if content:
+        made = TensorProto(dtype=dtype.as_datatype_enum, tensor_content=array.tobytes())
+        made.tensor_shape.dim.add().size = 3
+    same(tensors.to_array("x", made, ROOM), array)
+    filled = TensorProto()
+    tensors.fill(filled, array)
+    same(tensors.to_array("x", filled, ROOM), array)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=20))
+def test_texts_in_tensor_content(texts: list[bytes]) -> None:
+    made = TensorProto(dtype=types_pb2.DT_STRING)
+    made.tensor_shape.dim.add().size = len(texts)
+    made.tensor_content = b"".join(map(varint, map(len, texts))) + b"".join(texts)
+    array = np.empty(len(texts), object)
+    array[:] = texts
+    same(tensors.to_array("x", made, ROOM), array)
+
+
+@pytest.mark.parametrize("content", [b"a", b"\x01", b"\x05abc", b"\x01ab", b"\x00\x01a", b"\xff"])
+def test_content_that_is_no_texts(content: bytes) -> None:
+    made = TensorProto(dtype=types_pb2.DT_STRING, tensor_content=content)
+    assert "tensor_content that is not 1 strings" in refused(made)
+
+
+def varint(number: int) -> bytes:
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
+
+
 def test_missing_texts_are_the_last_one() -> None:
     given = proto(types_pb2.DT_STRING, [2, 2], string_val=[b"a", b"b"])
     assert tensors.to_array("x", given, ROOM).tolist() == [[b"a", b"b"], [b"b", b"b"]]
@@ -159,7 +204,7 @@ def test_a_few_bytes_can_not_claim_a_large_tensor(dtype: int) -> None:
             "has 7 bytes of content; its shape [2] and type float need 8",
         ),
         (proto(types_pb2.DT_FLOAT, [10**12], tensor_content=b"1234"), "has 4 bytes of content"),
-        (proto(types_pb2.DT_COMPLEX64, [1]), "has type complex64, which is not supported"),
+        (proto(types_pb2.DT_QINT8, [1]), "has type qint8, which is not supported"),
         (proto(types_pb2.DT_RESOURCE, [1]), "has type resource, which is not supported"),
         (proto(types_pb2.DT_INVALID, [1]), "has type invalid, which is not supported"),
         (proto(4711, [1]), "has type unknown type 4711, which is not supported"),

@@ -31,8 +31,9 @@ Document: TypeAlias = dict[str, Json]  # a request
 _SEVERAL = "as multiple input tensors required as per tensorinfo_map"
 _QUOTED = 200  # characters of a JSON value or name in a message
 
-# TensorFlow Serving's JSON has no uint16, and writes float16 only.
-_NUMBERS = {n: dtype for n, dtype in DTYPES.items() if dtype.name not in ("uint16", "float16")}
+# TensorFlow Serving's JSON has no other numbers, and writes float16 only.
+_UNKNOWN = ("uint16", "float16", "bfloat16", "complex64", "complex128")
+_NUMBERS = {n: dtype for n, dtype in DTYPES.items() if dtype.name not in _UNKNOWN}
 _WRITTEN = {*_NUMBERS.values(), np.dtype(np.float16)}  # what an output may be, besides text
 # What a JSON value must be, by the kind of dtype.
 _TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}

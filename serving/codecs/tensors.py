@@ -1,5 +1,6 @@
 """Tensors between the wire and NumPy."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
+from darkroom.serving.codecs import wire
 from darkroom.serving.errors import invalid
 
 STRING = types_pb2.DT_STRING
@@ -20,9 +22,13 @@ _LIST_FIELDS = {
     types_pb2.DT_UINT64: "uint64_val",
     types_pb2.DT_BOOL: "bool_val",
 }
+# 16 bits each, in the field half_val.
+_HALVES = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16)
+# Real and imaginary part by turns.
+_COMPLEX = {types_pb2.DT_COMPLEX64: "scomplex_val", types_pb2.DT_COMPLEX128: "dcomplex_val"}
 DTYPES: dict[int, np.dtype] = {
     number: np.dtype(tf.as_dtype(number).as_numpy_dtype)
-    for number in (*_RAW_FIELDS, *_LIST_FIELDS, types_pb2.DT_HALF)
+    for number in (*_RAW_FIELDS, *_LIST_FIELDS, *_HALVES, *_COMPLEX)
 }
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 _MOST_DIMENSIONS = 32  # of an array in NumPy 1
@@ -59,6 +65,8 @@ def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
         raise invalid(f'input "{name}" has a shape that is too large: {shape[:_MOST_DIMENSIONS]}')
     if proto.dtype == STRING:
         texts: list[bytes] = proto.string_val
+        if proto.tensor_content:
+            texts = _strings(name, proto.tensor_content, min(count, max_bytes))
         if len(texts) == 1 == count:  # by far the most frequent
             array = np.empty(1, dtype=object)
             array[0] = texts[0]
@@ -77,8 +85,11 @@ def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
                 f"{shape} and type {dtype_name(proto.dtype)} need {count * dtype.itemsize}"
             )
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
-    if proto.dtype == types_pb2.DT_HALF:
-        values = np.array(proto.half_val, np.int64).astype(np.uint16).view(np.float16)
+    if proto.dtype in _HALVES:
+        values = np.array(proto.half_val, np.int64).astype(np.uint16).view(dtype)
+    elif proto.dtype in _COMPLEX:
+        parts = np.array(getattr(proto, _COMPLEX[proto.dtype]), dtype.type(0).real.dtype)
+        values = parts[: len(parts) // 2 * 2].view(dtype)
     else:
         field = _RAW_FIELDS.get(proto.dtype) or _LIST_FIELDS[proto.dtype]
         # The wire's own type: without one, NumPy takes float64 for large and small uint64 together.
@@ -90,6 +101,21 @@ def to_array(name: str, proto: TensorProto, max_bytes: int) -> np.ndarray:
         last = values[-1] if len(values) else 0
         values = np.concatenate([values, np.full(count - len(values), last, dtype)])
     return values.reshape(shape)
+
+
+def _strings(name: str, content: bytes, count: int) -> list[bytes]:
+    """The strings in TensorFlow's ``tensor_content``: the length of each, then all of them."""
+    sizes, at = [], 0
+    try:
+        for _ in range(count):
+            size, at = wire.varint(content, at)
+            sizes.append(size)
+    except IndexError:
+        sizes.append(len(content) + 1)  # more than there are
+    if at + sum(sizes) != len(content):
+        raise invalid(f'input "{name}" has a tensor_content that is not {count} strings')
+    ends = list(itertools.accumulate(sizes, initial=at))
+    return [content[begin:end] for begin, end in itertools.pairwise(ends)]
 
 
 def _check_count(name: str, count: int, expected: int, item_size: int, max_bytes: int) -> None:
@@ -118,8 +144,8 @@ def fill(proto: TensorProto, array: np.ndarray) -> None:
     elif number in _LIST_FIELDS:
         proto.dtype = number
         getattr(proto, _LIST_FIELDS[number]).extend(array.ravel().tolist())
-    elif array.dtype == np.float16:
-        proto.dtype = types_pb2.DT_HALF
+    elif number in _HALVES:
+        proto.dtype = number
         proto.half_val.extend(array.view(np.uint16).ravel().tolist())
     else:
         del proto.tensor_shape.dim[:]

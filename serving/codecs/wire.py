@@ -32,14 +32,14 @@ def require_few(content: bytes, message: Descriptor) -> None:
                     f"{_MOST_NUMBERS:,} packed numbers; send large tensors as tensor_content."
                 )
             try:
-                tag, at = _varint(content, at)
+                tag, at = varint(content, at)
                 wire_type = tag & 7
                 if wire_type == _VARINT:
-                    _, at = _varint(content, at)
+                    _, at = varint(content, at)
                 elif wire_type in _FIXED:
                     at += _FIXED[wire_type]
                 elif wire_type == _BYTES:
-                    size, at = _varint(content, at)
+                    size, at = varint(content, at)
                     field = kind.fields_by_number.get(tag >> 3)
                     if field is not None and field.message_type is not None:
                         within.append((at, min(at + size, end), field.message_type))
@@ -52,7 +52,7 @@ def require_few(content: bytes, message: Descriptor) -> None:
                 return
 
 
-def _varint(content: bytes, at: int) -> tuple[int, int]:
+def varint(content: bytes, at: int) -> tuple[int, int]:
     """An integer of 7 bits a byte, and where it ends."""
     value = shift = 0
     while True:

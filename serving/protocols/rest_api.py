@@ -183,8 +183,8 @@ class RestApp:
         It is among what is received until who asked for it says otherwise.
         """
         self._check_size(int(_header(scope, b"content-length") or 0))  # before 100 Continue
-        packed = (_header(scope, b"content-encoding") or "").strip().lower() == "gzip"
-        unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed else None
+        encoding = (_header(scope, b"content-encoding") or "").strip().lower()
+        unpack = _Gzip() if encoding in ("gzip", "x-gzip") else None
         chunks, size, more = [], 0, True
         try:
             while more:
@@ -195,7 +195,7 @@ class RestApp:
                 if unpack:
                     most = self._max_bytes - size + 1
                     # In a thread: a little may become much.
-                    chunk = await asyncio.to_thread(_unpacked, unpack, chunk, most)
+                    chunk = await asyncio.to_thread(unpack.unpacked, chunk, most)
                 size += len(chunk)
                 self._received += len(chunk)
                 self._check_size(size)
@@ -203,7 +203,7 @@ class RestApp:
                     message = "The server receives as much as it accepts at a time."
                     raise _TooMuch(Code.UNAVAILABLE, message)
                 chunks.append(chunk)
-            if unpack and not unpack.eof:
+            if unpack and not unpack.is_whole:
                 raise invalid("The body's gzip is cut off.")
         except BaseException:
             self._received -= size
@@ -292,11 +292,26 @@ def _header(scope: _Scope, name: bytes) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def _unpacked(unpack: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
-    try:
-        return unpack.decompress(chunk, most)
-    except zlib.error as error:
-        raise invalid(f"The body isn't gzip, as content-encoding says: {error}") from error
+class _Gzip:
+    """A gzip file that comes in parts, of one member or several."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        self.is_whole = False
+
+    def unpacked(self, packed: bytes, most: int) -> bytes:
+        """What a part unpacks to, ``most`` bytes at most; raises ServingError."""
+        content = b""
+        try:
+            while packed and len(content) < most:
+                if self._member.eof:
+                    self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+                content += self._member.decompress(packed, most - len(content))
+                packed = self._member.unused_data
+        except zlib.error as error:
+            raise invalid(f"The body isn't gzip, as content-encoding says: {error}") from error
+        self.is_whole = self._member.eof
+        return content
 
 
 def _refusal(status: int, message: str) -> Answer:

@@ -36,6 +36,7 @@ class Limits(NamedTuple):
 
     max_bytes: int  # of its tensors
     max_pixels: int  # of an encoded image in it
+    check_method_names: bool = False  # whether Classify and Regress need signatures of that kind
 
     def count_pixels(self, arrays: Iterable[np.ndarray]) -> int:
         """Pixels of all encoded images, by their headers; raises ServingError at too large ones."""
@@ -151,7 +152,7 @@ def examples_call(
     fed, fetched = set(), set()
     for task in tasks:
         signature = signature_of(model, task.model_spec.signature_name)
-        feed, fetches = _feed_and_fetches(signature, task.method_name)
+        feed, fetches = _feed_and_fetches(signature, task.method_name, limits.check_method_names)
         fed.add(feed)
         fetched.update(fetches)
     if len(fed) > 1:
@@ -265,9 +266,12 @@ def write_spec(spec: ModelSpec, servable: Servable, signature_name: str) -> None
     spec.signature_name = signature_name or signatures.SERVING
 
 
-def _feed_and_fetches(signature: SignatureDef, method: str) -> tuple[str, list[str]]:
+def _feed_and_fetches(
+    signature: SignatureDef, method: str, check_name: bool
+) -> tuple[str, list[str]]:
     kind, outputs = _METHODS[method]
-    if signature.method_name != method:
+    # TensorFlow 2 saves every function as one that predicts.
+    if check_name and signature.method_name != method:
         names = f"{method}. Was: {signature.method_name}"
         raise invalid(f"Expected {kind} signature method_name to be {names}")
     if len(signature.inputs) != 1:

@@ -4,12 +4,13 @@ import os
 import time
 
 import tensorflow as tf
+from tensorflow.core.protobuf.config_pb2 import ConfigProto
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from darkroom.serving import signatures
 from darkroom.serving.errors import Code, ServingError
 from darkroom.serving.flags import Flags
-from darkroom.serving.server import inference, saved_model, tflite
+from darkroom.serving.server import inference, saved_model, server_config, tflite
 from darkroom.serving.server.inference import Limits
 from darkroom.serving.server.manager import Servable
 from darkroom.serving.server.prometheus import Metrics
@@ -18,24 +19,33 @@ from darkroom.serving.server.saved_model import Model
 _MOST_WARMUP_REQUESTS = 1000  # as TensorFlow Serving's
 
 
-def load(servable: Servable, flags: Flags, limits: Limits, metrics: Metrics) -> Model:
+def session_config(flags: Flags) -> ConfigProto:
+    """How TensorFlow's sessions use the machine; raises ServingError where a file isn't one."""
+    if flags.tensorflow_session_config_file:
+        return server_config.read(flags.tensorflow_session_config_file, ConfigProto)
+    threads = flags.tensorflow_session_parallelism
+    return saved_model.session_config(
+        flags.tensorflow_intra_op_parallelism or threads,
+        flags.tensorflow_inter_op_parallelism or threads,
+        flags.per_process_gpu_memory_fraction,
+    )
+
+
+def load(
+    servable: Servable, flags: Flags, session: ConfigProto, limits: Limits, metrics: Metrics
+) -> Model:
     """Loads a version and warms it up; raises ServingError where either fails."""
     lite = os.path.join(servable.path, tflite.FILE_NAME)
     model: Model
     if flags.prefer_tflite_model and tf.io.gfile.exists(lite):
         model = tflite.LiteModel(lite, os.cpu_count() or 1)
     else:
-        session = flags.tensorflow_session_parallelism
-        config = saved_model.session_config(
-            flags.tensorflow_intra_op_parallelism or session,
-            flags.tensorflow_inter_op_parallelism or session,
-            flags.per_process_gpu_memory_fraction,
-        )
-        model = saved_model.SavedModel(servable.path, flags.saved_model_tags.split(","), config)
+        model = saved_model.SavedModel(servable.path, flags.saved_model_tags.split(","), session)
     if flags.enable_model_warmup:
         start, status = time.perf_counter(), Code.OK
         try:
-            _warm_up(servable, model, limits)
+            for _ in range(max(1, flags.num_request_iterations_for_warmup)):
+                _warm_up(servable, model, limits)
         except ServingError as error:
             status = error.code
             model.close()
