@@ -13,30 +13,40 @@ import abc
 import base64
 import contextlib
 import dataclasses
+import functools
 import json
 import os
+import queue
 import random
 import ssl
+import threading
 import time
 import urllib.parse
-from collections.abc import Iterator, Sequence
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 import urllib3
 
-from darkroom.serving import signatures
+from darkroom.serving import image_files, signatures
 from darkroom.serving.errors import Code
 from darkroom.serving.predictor import ImageError, Prediction, PredictionError, predictions
+from darkroom.serving.protocols import hosts
 
-_TRIES = 5
-# Seconds before the second try; doubled for each after it, less a random part of it, so that
-# clients who failed together don't come back together.
-_BACK_OFF = 0.1
+# Seconds before the second try; doubled for each after it, up to a most, less a random part of
+# it, so that clients who failed together don't come back together.
+_BACK_OFF, _MOST_BACK_OFF = 0.1, 2.0
+_GRACE = 0.1  # seconds for urllib3 to say itself that it is late
 _BATCH_SIZE = 32  # images of a request
 _CODES = {code.http_status: code for code in Code if code is not Code.OK}
-_TOO_LARGE = 413  # HTTP's Content Too Large
-_CODES |= {400: Code.INVALID_ARGUMENT, _TOO_LARGE: Code.RESOURCE_EXHAUSTED}  # among others
+_TOO_LARGE, _TOO_MANY = 413, 429  # HTTP's Content Too Large, Too Many Requests
+_CODES |= {
+    400: Code.INVALID_ARGUMENT,
+    500: Code.INTERNAL,
+    _TOO_LARGE: Code.RESOURCE_EXHAUSTED,
+}  # among others
+_CODES |= {502: Code.UNAVAILABLE}  # of a proxy that doesn't reach the server
 # How messages begin that say what is wrong with a request whatever its images.
 _NO_IMAGE = ("Unrecognized servable version label", "Malformed request", "Serving signature name")
 _NO_GRPC_ADDRESS = (
@@ -44,9 +54,14 @@ _NO_GRPC_ADDRESS = (
 )
 _UNREACHED = ("failed to connect", "DNS resolution failed")  # gRPC's words
 _NO_ADDRESS = "{} is no address of a server: expected one such as http://localhost:8501."
-_NOT_REACHED = "{} can't be reached; is a server running there (darkroom serve)?"
+_NOT_REACHED = "{} can't be reached{}; is a server running there (darkroom serve)?"
+_TOO_FEW = "The model on the server gave {} answers for {} images."
 _LATE = "{} did not answer within {:g} s."
 _NOT_OURS = "The model {} on the server doesn't answer with classes and scores, as darkroom's do."
+
+
+Image = bytes | bytearray | memoryview | str | Path  # encoded; or the path of its file
+_T = TypeVar("_T")
 
 
 class RequestFailed(PredictionError):
@@ -82,10 +97,15 @@ class Client(abc.ABC):
     canary_share: float = 0.0  # share of requests that goes to the label canary, the rest to stable
     multi_label: bool = False  # an image has any number of the classes, those that score above 0.5
     timeout: float = 30.0  # seconds for a request, all tries together
+    # Of these for a server that has never answered; None: all, as it may be starting.
+    first_timeout: float | None = None
     api_key: str = dataclasses.field(default="", repr=False)  # that the server wants
     # The authority that signed the server's certificate; None: the system's authorities count.
     ca_file: str | Path | None = None
     client_certificate: tuple[str | Path, str | Path] | None = None  # files of certificate and key
+
+    def __post_init__(self) -> None:
+        self._has_answered = False
 
     def __enter__(self) -> "Client":
         return self
@@ -104,14 +124,16 @@ class Client(abc.ABC):
     def _authorization(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
-    def predict(self, images: Sequence[bytes], batch_size: int = _BATCH_SIZE) -> list[Prediction]:
+    def predict(self, images: Sequence[Image], batch_size: int = _BATCH_SIZE) -> list[Prediction]:
         """Scores encoded images (PNG, JPEG, GIF or BMP), at most ``batch_size`` in one request.
 
-        Raises ImageRefused of one that the server doesn't take, else RequestFailed.
+        An image is its bytes, or the path of its file. Raises ImageRefused of one that the server
+        doesn't take, ImageError of a file that can't be read, else RequestFailed.
         """
         answers: list[Prediction] = []
         for start in range(0, len(images), batch_size):
-            answers += self._batch(images[start : start + batch_size], start)
+            batch = [_content(image) for image in images[start : start + batch_size]]
+            answers += self._batch(batch, start)
         return answers
 
     def _batch(self, images: Sequence[bytes], start: int) -> list[Prediction]:
@@ -131,18 +153,24 @@ class Client(abc.ABC):
         if self.canary_share:
             to_canary = random.random() < self.canary_share
             label = signatures.CANARY if to_canary else signatures.STABLE
-        until = time.monotonic() + self.timeout
-        pause = _BACK_OFF
-        for tried in range(1, _TRIES + 1):
+        begin, pause = time.monotonic(), _BACK_OFF
+        while True:
             try:
-                return self._ask(images, label, max(until - time.monotonic(), 0.001))
+                left = begin + self.timeout - time.monotonic()
+                answers = self._ask(images, label, max(left, 0.001))
             except RequestFailed as error:
-                left = until - time.monotonic()
-                if error.code is not Code.UNAVAILABLE or tried == _TRIES or left < pause:
+                is_new = not self._has_answered and self.first_timeout is not None
+                seconds = self.first_timeout if is_new and self.first_timeout else self.timeout
+                if error.code is not Code.UNAVAILABLE or time.monotonic() + pause > begin + seconds:
                     raise
+            else:
+                self._has_answered = True
+                if len(answers) != len(images):
+                    message = _TOO_FEW.format(len(answers), len(images))
+                    raise RequestFailed(Code.INTERNAL, message)
+                return answers
             time.sleep(pause * random.uniform(0.5, 1.0))
-            pause *= 2
-        raise AssertionError("the last try raises")
+            pause = min(2 * pause, _MOST_BACK_OFF)
 
 
 @dataclasses.dataclass(eq=False)
@@ -153,6 +181,7 @@ class RestClient(Client):
     model: str  # its name on the server
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         parts = urllib.parse.urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RequestFailed(Code.INVALID_ARGUMENT, _NO_ADDRESS.format(self.url))
@@ -164,7 +193,11 @@ class RestClient(Client):
                 context = ssl.create_default_context(cafile=self.ca_file)
                 if self.client_certificate:
                     context.load_cert_chain(*self.client_certificate)
-        self._pool = urllib3.PoolManager(ssl_context=context, maxsize=4, retries=False)
+        self._proxy = _proxy(parts.scheme, parts.hostname)
+        manager: Callable[..., urllib3.PoolManager] = urllib3.PoolManager
+        if self._proxy:
+            manager = functools.partial(urllib3.ProxyManager, self._proxy)
+        self._pool = manager(ssl_context=context, maxsize=4, retries=False)
 
     def close(self) -> None:
         self._pool.clear()
@@ -179,9 +212,9 @@ class RestClient(Client):
         instances = [{"b64": base64.b64encode(image).decode("ascii")} for image in images]
         body = json.dumps({"instances": instances}).encode()
         response = self._send("POST", self._path(label) + ":predict", body, seconds)
-        document = response.json()
         header = response.headers.get(signatures.VERSION_HEADER)
         try:
+            document = response.json()
             version = int(header) if header else None  # TensorFlow Serving doesn't tell
             rows, names = document["predictions"], (signatures.CLASSES, signatures.SCORES)
             classes, scores = ([row[name] for row in rows] for name in names)
@@ -198,11 +231,17 @@ class RestClient(Client):
     def _send(
         self, method: str, path: str, body: bytes | None, seconds: float
     ) -> urllib3.BaseHTTPResponse:
+        send = functools.partial(
+            self._pool.request,
+            method,
+            self.url + path,
+            body=body,
+            headers=self._headers,
+            timeout=urllib3.Timeout(total=seconds),
+            redirect=False,
+        )
         try:
-            address, timeout = self.url + path, urllib3.Timeout(total=seconds)
-            response = self._pool.request(
-                method, address, body=body, headers=self._headers, timeout=timeout
-            )
+            response = _within(seconds, send)
         except urllib3.exceptions.SSLError as error:
             message = f"{self.url}: the certificate is not accepted: {error}"
             if "WRONG_VERSION_NUMBER" in str(error):
@@ -211,18 +250,32 @@ class RestClient(Client):
         except (urllib3.exceptions.HTTPError, OSError) as error:
             # A connection that is refused is one of urllib3's timeouts, too.
             refused = isinstance(error, urllib3.exceptions.NewConnectionError)
-            if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
+            late = isinstance(error, (urllib3.exceptions.TimeoutError, TimeoutError))
+            if late and not refused:
                 message = _LATE.format(self.url, self.timeout)
                 raise RequestFailed(Code.DEADLINE_EXCEEDED, message) from error
-            raise RequestFailed(Code.UNAVAILABLE, _NOT_REACHED.format(self.url)) from error
-        if response.status == 200:
+            message = _NOT_REACHED.format(self.url, _through(self._proxy))
+            raise RequestFailed(Code.UNAVAILABLE, message) from error
+        status, kind = response.status, response.headers.get("content-type", "no content type")
+        is_json = kind.partition(";")[0].strip() == "application/json"
+        if status == 200 and is_json:
             return response
-        message = f"{self.url} answered with HTTP status {response.status}."
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            message = str(response.json()["error"])
-        if response.status == _TOO_LARGE:
+        code, answered = _CODES.get(status, Code.UNKNOWN), f"{self.url} answered"
+        message = f"{answered} with HTTP status {status}{_through(self._proxy)}."
+        if status == 200:
+            code = Code.UNIMPLEMENTED
+            message = f"{answered} with {kind}, and no model server does; is it one?"
+        elif location := response.headers.get("location"):
+            message = f"{answered} that it is elsewhere (HTTP status {status}): ask {location}."
+        elif status == _TOO_LARGE:
             message = "The request is too large for the server."
-        raise RequestFailed(_CODES.get(response.status, Code.UNKNOWN), message)
+        elif is_json:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                message = str(response.json()["error"])
+        elif status == _TOO_MANY:
+            code = Code.UNAVAILABLE  # of a proxy, which takes them later
+            message = f"{answered} that there are too many requests (HTTP status {status})."
+        raise RequestFailed(code, message)
 
 
 @dataclasses.dataclass(eq=False)
@@ -235,6 +288,7 @@ class GrpcClient(Client):
     tls: bool = dataclasses.field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.address.startswith(("http://", "https://")):
             raise RequestFailed(Code.INVALID_ARGUMENT, _NO_GRPC_ADDRESS.format(self.address))
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -248,16 +302,27 @@ class GrpcClient(Client):
             ) from error
         self._grpc = grpc
         self._metadata = list(self._authorization().items())
-        unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        if self.tls or self.ca_file or self.client_certificate:
+        encrypted = bool(self.tls or self.ca_file or self.client_certificate)
+        host = self.address.rpartition(":")[0].strip("[]")
+        self._proxy = _proxy("https" if encrypted else "http", host)
+        options = [
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+            # Else it waits for up to two minutes before it looks whether a server is back.
+            ("grpc.initial_reconnect_backoff_ms", int(_BACK_OFF * 1000)),
+            ("grpc.min_reconnect_backoff_ms", int(_MOST_BACK_OFF * 1000)),
+            ("grpc.max_reconnect_backoff_ms", int(_MOST_BACK_OFF * 1000)),
+            ("grpc.http_proxy", self._proxy) if self._proxy else ("grpc.enable_http_proxy", 0),
+        ]
+        if encrypted:
             with _certificates():
                 authority = Path(self.ca_file).read_bytes() if self.ca_file else None
                 pair = [Path(file).read_bytes() for file in self.client_certificate or ()]
             certificate, key = pair or (None, None)
             credentials = grpc.ssl_channel_credentials(authority, key, certificate)
-            self._channel = grpc.secure_channel(self.address, credentials, unlimited)
+            self._channel = grpc.secure_channel(self.address, credentials, options)
         else:
-            self._channel = grpc.insecure_channel(self.address, unlimited)
+            self._channel = grpc.insecure_channel(self.address, options)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def close(self) -> None:
@@ -281,7 +346,7 @@ class GrpcClient(Client):
             code = Code(error.code().value[0])
             message = error.details() or code.name
             if message.startswith(_UNREACHED):
-                message = _NOT_REACHED.format(self.address)
+                message = _NOT_REACHED.format(self.address, _through(self._proxy))
             elif code is Code.DEADLINE_EXCEEDED:
                 message = _LATE.format(self.address, self.timeout)
             raise RequestFailed(code, message) from error
@@ -291,6 +356,41 @@ class GrpcClient(Client):
         classes, scores = (tf.make_ndarray(response.outputs[name]).tolist() for name in names)
         version = response.model_spec.version.value
         return predictions(classes, scores, self.multi_label, version)
+
+
+def _content(image: Image) -> bytes:
+    return image_files.read(str(image)) if isinstance(image, (str, Path)) else bytes(image)
+
+
+def _proxy(scheme: str, host: str) -> str:
+    """The proxy that the environment names, for REST and gRPC alike; none for this machine."""
+    if hosts.is_loopback(host) or urllib.request.proxy_bypass(host):
+        return ""
+    return urllib.request.getproxies().get(scheme, "")
+
+
+def _through(proxy: str) -> str:
+    return f" through the proxy {proxy}" if proxy else ""
+
+
+def _within(seconds: float, work: Callable[[], _T]) -> _T:
+    """Does some work in a thread: what answers a byte at a time keeps nobody longer."""
+    done: queue.SimpleQueue[_T | BaseException] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put(work())
+        except BaseException as error:
+            done.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result = done.get(timeout=seconds + _GRACE)
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 @contextlib.contextmanager

@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.serving.errors import Code, ServingError
-from darkroom.serving.protocols import access
-from darkroom.serving.protocols.access import Administrators, Hosts, Keys, tls_context
+from darkroom.serving.protocols.access import Administrators, Keys, tls_context
 from darkroom.serving.server.server_config import SSLConfig
 
 
@@ -126,42 +125,6 @@ def test_a_file_without_keys_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_key_that_no_client_could_send_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match="keys, line 3: expected a key of ASCII characters"):
         keys(tmp_path, "first\n# clé\nclé\n")
-
-
-@pytest.mark.parametrize(
-    ("host", "is_one"),
-    [
-        ("localhost", True), ("127.0.0.1", True), ("127.8.0.1", True), ("::1", True),
-        ("[::1]", True), ("0.0.0.0", False), ("::", False), ("example.com", False),
-    ],
-)  # fmt: skip
-def test_hosts_of_this_machine_alone(host: str, is_one: bool) -> None:
-    assert access.is_loopback(host) is is_one
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [
-        "localhost",
-        "LOCALHOST:8501",
-        "127.0.0.1:8501",
-        "[::1]:8501",
-        "10.0.0.7",
-        "models.lan:80",
-        None,
-    ],
-)
-def test_names_by_which_a_server_here_may_be_asked(asked: str | None) -> None:
-    Hosts("localhost", "models.lan, other.lan").check(asked)
-
-
-@pytest.mark.parametrize(
-    "asked", ["evil.example:8501", "localhost.evil.example", "", "127.0.0.1.x"]
-)
-def test_a_page_s_own_name_is_refused_here_and_taken_elsewhere(asked: str) -> None:
-    with pytest.raises(ServingError, match="is asked as localhost"):
-        Hosts("127.0.0.1", "").check(asked)
-    Hosts("0.0.0.0", "").check(asked)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from darkroom.pipeline import answers, command_line
 from darkroom.pipeline.command_line import ConfigOptions, as_json, configured
 from darkroom.serving.flags import GRPC_PORT, REST_PORT
 
+_FIRST_SECONDS = 1.0  # for a server that may not be there, before a person is told
+
 
 @click.command("versions")
 @configured
@@ -126,6 +128,7 @@ def predict(
             ca_file=ca,
             label=label,
             timeout=timeout,
+            first_timeout=min(timeout, _FIRST_SECONDS),
             multi_label=config.data.multi_label,
         )
     elif label:

@@ -2,8 +2,6 @@
 
 import hashlib
 import hmac
-import ipaddress
-import re
 import ssl
 import tempfile
 from collections.abc import Callable
@@ -12,6 +10,7 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from darkroom.serving.errors import Code, ServingError, invalid
+from darkroom.serving.protocols.hosts import is_loopback
 
 _BEARER = "bearer "
 
@@ -74,45 +73,6 @@ class Administrators:
                 "--admin_api_key_file, or edit its --model_config_file.",
             )
         self._keys.check(read)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host that is listened on is reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-class Hosts:
-    """The names by which a server on this machine alone is asked.
-
-    Else any page in this machine's browser could ask it, under a name of its own that it lets
-    point here (DNS rebinding).
-    """
-
-    def __init__(self, host: str, allowed: str):
-        """``host`` is what is listened on, ``allowed`` further names, separated by commas."""
-        self._all = not is_loopback(host)
-        self._names = {"localhost", host, *filter(None, re.split(r"[,\s]+", allowed))}
-
-    def check(self, header: str | None) -> None:
-        """Raises ServingError where a request's Host header is another's."""
-        if self._all or header is None:
-            return
-        name = header.rpartition(":")[0] if re.search(r":\d*$", header) else header
-        if name.lower() in self._names:
-            return
-        try:
-            ipaddress.ip_address(name.strip("[]"))  # which nobody can let point elsewhere
-        except ValueError:
-            raise ServingError(
-                Code.PERMISSION_DENIED,
-                f"This server is asked as localhost, not as {name[:100]!r}: name that in "
-                "--allowed_hosts if a proxy asks so.",
-            ) from None
 
 
 def _digest(key: str) -> bytes:

@@ -27,7 +27,8 @@ from darkroom.serving.codecs.json_codec import JsonCodec
 from darkroom.serving.codecs.json_tensor import Json
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.flags import Flags
-from darkroom.serving.protocols.access import Hosts, Keys
+from darkroom.serving.protocols.access import Keys
+from darkroom.serving.protocols.hosts import Hosts
 from darkroom.serving.server import prometheus
 from darkroom.serving.server.manager import Servable
 from darkroom.serving.server.prediction_service import PredictionService
