@@ -314,12 +314,27 @@ class Config(sections.Section):
             return None
         text = _read("data.class_names", self.data.class_names)
         # TensorFlow's own data sets write "0:name".
-        return [re.sub(r"^\d+:", "", line).strip() for line in text.splitlines() if line.strip()]
+        names = [re.sub(r"^\d+:", "", line).strip() for line in text.splitlines() if line.strip()]
+        if not names:
+            raise ConfigurationError(
+                f"data.class_names: {self.data.class_names} is empty, expected the name of a class "
+                "in each line."
+            )
+        return names
 
     def schema_text(self) -> str:
         """The user's schema; empty where there is none."""
         path = self.data.schema_path
-        return "" if path is None else _read("data.schema_path", path)
+        if path is None:
+            return ""
+        text = _read("data.schema_path", path)
+        if not re.sub(r"#.*", "", text).strip():
+            raise ConfigurationError(
+                f"data.schema_path: {path} is empty, expected a schema in protobuf's text format. "
+                "Write it again with darkroom schema, or leave data.schema_path empty for one that "
+                "is inferred."
+            )
+        return text
 
     @property
     def pipeline_root(self) -> str:

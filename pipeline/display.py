@@ -129,25 +129,36 @@ class Lines(Display):
 
 @contextlib.contextmanager
 def bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar of one job, on a terminal only: is told what is done, and how many of all."""
+    """Progress bars of one job after the other, on a terminal only.
+
+    Each is told what is done, how many, and of how many; then it is gone, so that the terminal is
+    free for a question.
+    """
     if not console.is_terminal:  # rich would leave an empty line
         yield lambda words, done, total: None
         return
-    tasks: dict[str, progress.TaskID] = {}
     columns = (
         progress.TextColumn("{task.description:<17}"),
         progress.BarColumn(bar_width=30),
         progress.MofNCompleteColumn(),
         progress.TimeElapsedColumn(),
     )
-    with progress.Progress(*columns, console=console, transient=True) as shown:
+    shown = progress.Progress(*columns, console=console, transient=True)
+    tasks: dict[str, progress.TaskID] = {}
 
-        def update(words: str, done: int, total: int) -> None:
-            if words not in tasks:
-                tasks[words] = shown.add_task(words, total=total)
-            shown.update(tasks[words], completed=done, total=total)
+    def update(words: str, done: int, total: int) -> None:
+        if words not in tasks:
+            shown.start()
+            tasks[words] = shown.add_task(words)
+        shown.update(tasks[words], completed=done, total=total)
+        if done >= total:
+            shown.remove_task(tasks[words])
+            shown.stop()
 
+    try:
         yield update
+    finally:
+        shown.stop()
 
 
 def print_node(console: Console, node: Node) -> None:

@@ -1,5 +1,6 @@
 """What a command says at its end: of a run, an ingest, a model, its versions."""
 
+import itertools
 import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -22,12 +23,14 @@ from darkroom.pipeline import tables
 from darkroom.serving.pushed_files import VersionNote
 
 if TYPE_CHECKING:
+    from darkroom.pipeline.ingest.changes import Change
     from darkroom.pipeline.ingest.records import Summary
     from darkroom.serving.description import Description
     from darkroom.serving.rollout import Version
 
 _CLASSES_SHOWN = 20  # that fit a screen; `darkroom status --json` has all
 _NAMED = 10  # of what was left out
+_FIRST = 3  # of the images that change in the same way
 _BEST_SHOWN = 5  # of a search's trials
 _SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy")  # of a scan of learning rates
 
@@ -174,6 +177,8 @@ def of_ingest(
     rows: Rows = [
         ("images", ", ".join(f"{split} {count:,}" for split, count in images.items())),
         ("added", f"{summary.added:,}{earlier}"),
+        *_changes(change for change in summary.changes if change.kind != "added"),
+        ("version", summary.version),
         ("left out", repeated and f"{repeated:,} files that show what another shows"),
         ("no images", _counts(summary.ignored.most_common(5))),
         ("refused", _counts(Counter(reason for _, reason in refused).most_common())),
@@ -183,6 +188,26 @@ def of_ingest(
         ("next", following),
     ]
     _print(console, rows)
+
+
+def of_changes(console: Console, changes: Iterable["Change"]) -> None:
+    """What an ingest would change."""
+    _print(console, _changes(changes))
+
+
+def _changes(changes: Iterable["Change"]) -> Rows:
+    """A row for each kind, in the order in which they come, with the first of it."""
+    rows: Rows = []
+    for kind, several in itertools.groupby(changes, lambda change: change.kind):
+        names: dict[str, list[str]] = {}  # by what changes
+        for change in several:
+            names.setdefault(change.words, []).append(change.name)
+        total = sum(map(len, names.values()))
+        first = ", ".join(names.pop("", [])[:_FIRST])
+        alike = sorted(names.items(), key=lambda item: -len(item[1]))
+        words = [f"{len(named):,} {what}, as {named[0]}" for what, named in alike]
+        rows.append((kind, f"{total:,}: {first}{'; '.join(words[:_FIRST])}"))
+    return rows
 
 
 def of_model(console: Console, model: "Description") -> None:

@@ -1,13 +1,16 @@
 """``darkroom ingest`` as a user calls it, on real image files."""
 
+import contextlib
 import csv
 import io
 import os
+import pty
 import signal
 import subprocess
 import time
 import zlib
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ import pytest
 from PIL import Image
 
 from darkroom.components.base import features, tfrecord
-from darkroom.pipeline.ingest.records import INDEX_FILE
+from darkroom.pipeline.ingest import corrections, index, versions
+from darkroom.pipeline.ingest.corrections import Correction
+from darkroom.pipeline.ingest.index import INDEX_FILE
 from tests.conftest import command, darkroom, encoded, environment
 
 
@@ -247,6 +252,254 @@ def test_a_killed_ingest_leaves_nothing_half_done(tmp_path: Path) -> None:
         "eval": 100,
         "test": 100,
     }
+    assert not (target / ".incoming").exists()
+
+
+def labels(target: Path) -> dict[str, str]:
+    """Label by file name, as the records and the index have it alike."""
+    found = {
+        values[features.FILENAME_KEY].decode(): values[features.LABEL_KEY].decode()
+        for values in chain(*records(target).values())
+    }
+    rows = index.read_entries(target / index.INDEX_FILE)
+    assert {entry.path: entry.label for entry in rows} == found
+    assert {entry.path: entry.split for entry in rows} == placed(target)
+    assert len(rows) == len(found)
+    return found
+
+
+def mix_up(source: Path) -> None:
+    """Five kinds of change in the folder of fruit."""
+    (source / "桃" / "000.jpg").rename(source / "fraise fraîche" / "moved.jpg")
+    (source / "桃" / "001.jpg").unlink()
+    (source / "桃" / "002.jpg").write_bytes(picture(12345))
+    (source / "桃" / "003.jpg").rename(source / "桃" / "renamed.jpg")
+    (source / "桃" / "added.jpg").write_bytes(picture(54321))
+
+
+def test_sync_takes_over_what_has_changed(fruit: Path) -> None:
+    target = fruit / "records"
+    first = ingest(fruit, "fruit", "records")
+    before, was = placed(target), labels(target)
+    mix_up(fruit / "fruit")
+
+    output = ingest(fruit, "fruit", "records")
+    assert "added        1; 58 were there" in output
+    told = "images of fruit have changed: 1 relabelled, 1 renamed, 1 replaced, 1 removed ("
+    assert told in output
+    assert "darkroom ingest --sync takes the changes over" in output
+    assert labels(target) == {**was, "桃/added.jpg": "桃"}
+
+    state = placed(target)
+    output = ingest(fruit, "fruit", "records", "--sync", code=1)  # nobody is there to agree
+    assert "nobody is at a terminal to agree. Say --yes" in output
+    assert placed(target) == state
+
+    output = ingest(fruit, "fruit", "records", "--sync", "--yes")
+    for row in (
+        "added        0; 59 were there",
+        "relabelled   1: 1 桃 → fraise fraîche, as fraise fraîche/moved.jpg",
+        "renamed      1: 桃/003.jpg → 桃/renamed.jpg",
+        "replaced     1: 桃/002.jpg",
+        "removed      1: 桃/001.jpg",
+    ):
+        assert row in output.splitlines()
+    after = placed(target)
+    files = {str(p.relative_to(fruit / "fruit")) for p in (fruit / "fruit").rglob("*.jpg")}
+    assert labels(target) == {name: name.split("/")[0] for name in files}
+    for values in chain(*records(target).values()):
+        name = values[features.FILENAME_KEY].decode()
+        assert values[features.IMAGE_KEY] == (fruit / "fruit" / name).read_bytes()
+    moved = {"fraise fraîche/moved.jpg": "桃/000.jpg", "桃/renamed.jpg": "桃/003.jpg"}
+    assert {n: s for n, s in after.items() if n not in ("桃/002.jpg", "桃/added.jpg")} == {
+        name: before[moved.get(name, name)] for name in files - {"桃/002.jpg", "桃/added.jpg"}
+    }
+    output = ingest(fruit, "fruit", "records", "--sync", "--yes")
+    assert "added        0; 60 were there" in output
+    assert placed(target) == after
+
+    # Every version is there, with its name.
+    names = sorted(path.name for path in (target / "versions").iterdir())
+    assert [name[:5] for name in names] == ["0001-", "0002-", "0003-"]
+    assert names[0] in first
+    assert names[2] in output
+    assert labels(target / "versions" / names[0]) == was
+    assert labels(target / "versions" / names[2]) == labels(target)
+    output = ingest(fruit, "fruit", f"records/versions/{names[0]}", code=1)
+    assert "is a version of" in output
+
+
+def test_a_class_that_is_renamed(fruit: Path) -> None:
+    ingest(fruit, "fruit", "records")
+    before = placed(fruit / "records")
+    (fruit / "fruit" / "桃").rename(fruit / "fruit" / "peach")
+    output = ingest(fruit, "fruit", "records", "--sync", "--yes")
+    assert "relabelled   20: 20 桃 → peach, as peach/" in output
+    after = placed(fruit / "records")
+    assert {name.replace("peach", "桃"): split for name, split in after.items()} == before
+    assert set(labels(fruit / "records").values()) == {"peach", "fraise fraîche"}
+
+
+def test_a_label_that_changes_in_a_manifest(fruit: Path) -> None:
+    photos = sorted(str(path.relative_to(fruit)) for path in fruit.rglob("*.jpg"))
+
+    def write(names: list[str], label: str) -> None:
+        with open(fruit / "list.csv", "w", encoding="utf-8", newline="") as file:
+            rows = [(name, label if name == photos[0] else "fruit") for name in names]
+            csv.writer(file).writerows([("path", "label"), *rows])
+
+    write(photos, "fruit")
+    ingest(fruit, "list.csv", "records")
+    write(photos[:-1], "stone")
+    output = ingest(fruit, "list.csv", "records")
+    assert "1 relabelled, 1 removed" in output
+    assert set(labels(fruit / "records").values()) == {"fruit"}
+    ingest(fruit, "list.csv", "records", "--sync", "--yes")
+    expected = {name: "stone" if name == photos[0] else "fruit" for name in photos[:-1]}
+    assert labels(fruit / "records") == expected
+
+
+def test_who_is_at_a_terminal_is_asked(fruit: Path) -> None:
+    ingest(fruit, "fruit", "records")
+    (fruit / "fruit" / "桃" / "000.jpg").unlink()
+    for answer, code, left in (("n", 1, 60), ("y", 0, 59)):
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            command("ingest", "fruit", "records", "--sync"),
+            cwd=fruit,
+            env=environment(),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while read := os.read(ours, 4096):
+                seen += read
+                if seen.endswith(b"[y/N]: "):
+                    os.write(ours, f"{answer}\n".encode())
+        os.close(ours)
+        assert process.wait() == code, seen.decode()
+        assert " 1: 桃/000.jpg" in seen.decode()
+        assert ("Nothing was changed in" in seen.decode()) is (answer == "n")
+        assert len(placed(fruit / "records")) == left
+
+
+def test_corrections_are_applied_by_every_ingest(fruit: Path) -> None:
+    target = fruit / "records"
+    ingest(fruit, "fruit", "records")
+    before, was = placed(target), labels(target)
+    by_split = {split: [n for n, s in before.items() if s == split] for split in before.values()}
+    [relabelled, dropped, *_], [held_out, *_] = by_split["train"], by_split["test"]
+    same = by_split["eval"][0]
+    made = [
+        Correction(relabelled, "relabel", "poire"),
+        Correction(dropped, "drop"),
+        Correction(same, "same", held_out),
+        Correction(held_out, "keep"),
+        Correction("no/where.jpg", "drop"),
+    ]
+    corrections.write(fruit / "mine.csv", made)
+    output = ingest(fruit, "fruit", "records", "--corrections", "mine.csv")
+    assert f"relabelled   1: 1 {was[relabelled]} → poire, as {relabelled}" in output
+    assert f"dropped      1: {dropped}" in output
+    assert f"joined       1: 1 eval → test, as {same}" in output
+    assert "1 corrections are of images that aren't there: no/where.jpg" in output
+    expected = {**was, relabelled: "poire"}
+    del expected[dropped]
+    assert labels(target) == expected
+    assert placed(target)[same] == "test"
+    assert corrections.read(target / "corrections.csv") == {row.path: row for row in made}
+
+    # They stay, also of files that have other names now.
+    (fruit / "fruit" / dropped).rename(fruit / "fruit" / "桃" / "again.jpg")
+    for options in ([], ["--sync", "--yes"]):
+        ingest(fruit, "fruit", "records", *options)
+        assert labels(target) == expected
+    assert corrections.read(target / "corrections.csv")["桃/again.jpg"].action == "drop"
+
+    # What is taken back comes back, to its split.
+    corrections.write(target / "corrections.csv", made[2:])
+    output = ingest(fruit, "fruit", "records")
+    assert placed(target)["桃/again.jpg"] == "train"
+    assert "1 relabelled" in output  # by the source, against the correction that is gone
+    ingest(fruit, "fruit", "records", "--sync", "--yes")
+    assert labels(target)[relabelled] == was[relabelled]
+    assert placed(target)[same] == "test"  # it never changes its split
+
+    (target / "corrections.csv").write_text("path,action,label\na.jpg,delete,\n")
+    output = ingest(fruit, "fruit", "records", code=1)
+    assert "corrections.csv, line 2: expected keep, relabel, drop, same" in output
+    output = ingest(fruit, "fruit", "records", "--corrections", "none.csv", code=2)
+    assert "none.csv" in output
+
+
+def test_a_second_source_adds_and_takes_nothing_for_a_change(fruit: Path) -> None:
+    ingest(fruit, "fruit", "records")
+    for label in ("fraise fraîche", "桃"):
+        fill(fruit / "more" / label, 10, first=1000)
+    for path in (fruit / "more").rglob("*.jpg"):  # cameras count from 0 again
+        path.rename(path.with_name(path.name[1:]))
+    output = ingest(fruit, "more", "records")
+    assert "added        20" in output
+    assert "have changed" not in output
+    assert "have changed" not in ingest(fruit, "fruit", "records")
+    assert sum(map(len, records(fruit / "records").values())) == 80
+    output = ingest(fruit, "fruit", "records", "--sync", "--yes")
+    assert "removed      20: " in output
+    assert sum(map(len, records(fruit / "records").values())) == 60
+
+
+def test_an_image_stays_whose_file_was_damaged_since(fruit: Path) -> None:
+    ingest(fruit, "fruit", "records")
+    (fruit / "fruit" / "桃" / "000.jpg").write_bytes(b"damaged since")
+    output = ingest(fruit, "fruit", "records", "--sync", "--yes")
+    assert "桃/000.jpg: not an image" in output
+    assert len(placed(fruit / "records")) == 60
+
+
+def test_a_touched_file_is_read_once_more_and_never_again(fruit: Path) -> None:
+    ingest(fruit, "fruit", "records")
+    version = sorted((fruit / "records" / "versions").iterdir())
+    path = fruit / "fruit" / "桃" / "000.jpg"
+    os.utime(path, (1, 1))
+    output = ingest(fruit, "fruit", "records")
+    assert "added        0; 60 were there" in output
+    assert "left out" not in output
+    [row] = [e for e in index.read_entries(fruit / "records/index.csv") if e.path == "桃/000.jpg"]
+    assert row.modified == 10**9
+    assert sorted((fruit / "records" / "versions").iterdir()) == version
+
+
+def test_a_killed_sync_leaves_one_version_or_the_other(tmp_path: Path) -> None:
+    target = tmp_path / "records"
+    for label in "abcd":
+        fill(tmp_path / "set" / label, 100)
+    ingest(tmp_path, "set", "records")
+    before = placed(target)
+    (tmp_path / "set" / "d").rename(tmp_path / "set" / "e")
+    for number in range(40):
+        (tmp_path / "set" / "a" / f"{number:03}.jpg").unlink()
+    fill(tmp_path / "set" / "b", 100, first=500)
+    after = {str(p.relative_to(tmp_path / "set")) for p in (tmp_path / "set").rglob("*.jpg")}
+    for moment in (0.5, 0.9, 1.3, 1.7, 2.1):
+        process = subprocess.Popen(
+            command("ingest", "set", "records", "--sync", "--yes"),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(moment)
+        process.kill()
+        process.wait()
+        versions.complete(target)  # as a run does
+        assert labels(target).keys() in (before.keys(), after)
+    ingest(tmp_path, "set", "records", "--sync", "--yes")
+    assert labels(target) == {name: name[0] for name in after}
+    old = {name.replace("e/", "d/"): split for name, split in placed(target).items()}
+    assert {name: split for name, split in old.items() if name in before}.items() <= before.items()
     assert not (target / ".incoming").exists()
 
 

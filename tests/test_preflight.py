@@ -8,6 +8,8 @@ import pytest
 from darkroom.components.base import tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.config import Config, load
+from darkroom.pipeline.ingest import versions
+from darkroom.pipeline.ingest.index import Settings, write_settings
 from darkroom.pipeline.running import preflight
 from tests.conftest import encoded
 
@@ -148,6 +150,30 @@ def test_files_that_the_configuration_names(config: Config, tmp_path: Path) -> N
     assert f"data.class_names: {missing} can't be read: No such file" in text
     text = complaint(configuration(config.data_path, f"data.schema_path={missing}"))
     assert f"data.schema_path: {missing} can't be read" in text
+
+
+@pytest.mark.parametrize("text", ["", " \n\t\n", "# a schema\n\n  # to come"])
+def test_an_empty_file_is_not_none(config: Config, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "file"  # such as a failed command > file leaves
+    path.write_text(text)
+    found = complaint(configuration(config.data_path, f"data.schema_path={path}"))
+    assert f"data.schema_path: {path} is empty, expected a schema in protobuf's text" in found
+    if not text.strip():
+        found = complaint(configuration(config.data_path, f"data.class_names={path}"))
+        assert f"data.class_names: {path} is empty, expected the name of a class" in found
+
+
+def test_what_a_killed_ingest_had_whole_is_put_in_place(config: Config) -> None:
+    data, settings = Path(config.data_path), Settings(eval_share=0.1, test_share=0)
+    incoming = versions.begin(data)
+    [shard, *_] = sorted((data / "train").iterdir())
+    (incoming / "train" / "2.tfrecord").write_bytes(shard.read_bytes())
+    preflight.check(config)
+    assert not (data / "train" / "2.tfrecord").exists()  # it wasn't whole
+    write_settings(incoming, settings)
+    preflight.check(config)
+    assert (data / "train" / "2.tfrecord").exists()
+    assert not incoming.exists()
 
 
 @pytest.mark.parametrize(

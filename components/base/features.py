@@ -6,6 +6,8 @@ from darkroom.serving import signatures
 IMAGE_KEY = "image/encoded"
 LABEL_KEY = "image/class/text"
 FILENAME_KEY = "image/filename"
+# Of the TFRecords that darkroom ingest writes: the file's pixels, as its index has their hash.
+FILE_HASH_KEY = "image/file_hash"
 
 # What ImportExampleGen saw in the image (components/ingestion/inspection.py says in which units).
 FORMAT_KEY = "image/format"

@@ -14,6 +14,7 @@ import click
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline import command_line
 from darkroom.pipeline.command_line import ConfigOptions, configured
+from darkroom.serving import imports
 
 _NOT_BLESSED = 3  # of --require-blessed; a wrong command line has 2
 _USUAL = "(default: 0.2 below 1,000 images, 0.1 below 10,000, else 0.05)"
@@ -170,24 +171,59 @@ def _check_share(ctx: click.Context, param: click.Parameter, share: float | None
     "--multi-label", is_flag=True,
     help="an image has any number of labels: a manifest's label is none, or several, as in a|b",
 )  # fmt: skip
-def ingest(source: Path, target: Path, **options: object) -> None:
+@click.option(
+    "--sync", is_flag=True,
+    help="make DST what SRC is now: labels, names, images that are gone or others; asks first",
+)  # fmt: skip
+@click.option("--yes", "agreed", is_flag=True, help="don't ask")
+@click.option(
+    "--corrections", "corrected", metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="take these corrections of images into DST/corrections.csv first",
+)  # fmt: skip
+def ingest(
+    source: Path,
+    target: Path,
+    sync: bool,
+    agreed: bool,
+    corrected: Path | None,
+    **options: object,
+) -> None:
     """Makes TFRecords of image files, in a train, an eval and a test split.
 
-    A second time it adds what is new; an image never changes its split.
+    A second time it adds what is new, and with --sync takes over whatever has changed; an image
+    never changes its split. The corrections in DST/corrections.csv are applied each time.
 
     SRC: folder with a folder for each class (or for each split, and in it for each class), or a
     CSV manifest with the columns path, label and, optionally, split.
 
     DST: folder for the TFRecords.
     """
-    from rich.console import Console
+    with imports.without_collections():
+        from rich.console import Console
 
-    from darkroom.pipeline import display, summaries
-    from darkroom.pipeline.ingest import records
+        from darkroom.pipeline import display, summaries
+        from darkroom.pipeline.ingest import records
+        from darkroom.pipeline.ingest.changes import Change
+
+    console = command_line.console()
+
+    def confirm(changes: list[Change]) -> bool:
+        if agreed:
+            return True
+        summaries.of_changes(console, changes)
+        if not sys.stdin.isatty():
+            raise DarkroomError(
+                f"Nothing was changed in {target}: above is what --sync would change, and nobody "
+                "is at a terminal to agree. Say --yes."
+            )
+        return click.confirm(f"Change {target} so?")
 
     with display.bar(Console(stderr=True)) as update:
-        summary = records.ingest(source, target, options, update)
-    summaries.of_ingest(command_line.console(), summary, target)
+        summary = records.ingest(
+            source, target, options, update, sync=sync, corrected=corrected, confirm=confirm
+        )
+    summaries.of_ingest(console, summary, target)
 
 
 def _prepare(

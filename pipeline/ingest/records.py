@@ -5,63 +5,32 @@ write the images in shuffled order. Nothing appears in the target before all of 
 """
 
 import contextlib
-import csv
-import itertools
 import multiprocessing
 import os
-import shutil
 import signal
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
-from pydantic import BaseModel
-
-from darkroom.components.base import features, processes, tfrecord
+from darkroom.components.base import features, processes
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.ingestion.image_formats import ImageError
-from darkroom.pipeline.ingest import pictures, splits
+from darkroom.pipeline.ingest import changes, corrections, index, pictures, shards, splits, versions
+from darkroom.pipeline.ingest.changes import Added, Change, Decisions, Looked, Plan
+from darkroom.pipeline.ingest.corrections import Correction
+from darkroom.pipeline.ingest.index import Entry, Records, Settings
+from darkroom.pipeline.ingest.shards import Progress
 from darkroom.pipeline.ingest.sources import SPLITS, Listing, Source, list_images
 from darkroom.serving import files
 
-INDEX_FILE = "index.csv"
-SETTINGS_FILE = "ingest.json"
-_INCOMING = ".incoming"
 _CHUNK = 64  # files that a worker is given at a time
-_SHARD_BYTES = 64 * 2**20  # what one Beam worker reads at a time
-_ANY_NAME = "surrogateescape"  # file names need not be UTF-8
+_NAMED = 3  # files, in a sentence
 
-Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 Options = Mapping[str, object]
-
-
-class Settings(BaseModel):
-    """How a target is divided, in ``ingest.json``: decided the first time, the same ever after."""
-
-    method: str = "stratified"  # or random
-    eval_share: float
-    test_share: float
-    seed: int = 0
-    multi_label: bool = False  # a label is any number of labels, as in a|b
-    runs: int = 1  # ingests that wrote something
-
-
-class Entry(NamedTuple):
-    """An image that is in the target: a row of the index."""
-
-    path: str
-    label: str
-    split: str
-    content: str  # hash of the pixels
-    size: int  # of the file, bytes
-    modified: int  # of the file, nanoseconds
-
-
-Added = tuple[Source, Entry]  # an image and its row
-Looked = tuple[Source, Entry | str]  # or the reason why it has none
+Confirm = Callable[[list[Change]], bool]  # whether these may be made
 
 
 @dataclass
@@ -71,19 +40,35 @@ class Summary:
     multi_label: bool
     images: dict[str, int] = field(default_factory=dict)  # of each split, all
     labels: dict[str, Counter[str]] = field(default_factory=dict)  # split → label → images
-    added: int = 0
+    changes: list[Change] = field(default_factory=list)
+    version: str = ""
     earlier: int = 0  # files that were ingested before
     duplicates: int = 0  # files whose picture is there already
     refused: list[tuple[str, str]] = field(default_factory=list)  # name and reason
     notes: list[str] = field(default_factory=list)  # sentences
     ignored: Counter[str] = field(default_factory=Counter)  # no images, by suffix
 
+    @property
+    def added(self) -> int:
+        return sum(change.kind == "added" for change in self.changes)
 
-def ingest(source: Path, target: Path, options: Options, progress: Progress) -> Summary:
+
+def ingest(
+    source: Path,
+    target: Path,
+    options: Options,
+    progress: Progress,
+    *,
+    sync: bool = False,
+    corrected: Path | None = None,
+    confirm: Confirm = lambda changes: True,
+) -> Summary:
     """Adds the images of a source to the TFRecords of a target, a folder with one per split.
 
-    ``options`` are keys of ``Settings``; None: as before, or the usual. Raises a DarkroomError
-    where there is nothing to ingest, or options contradict those of the first time.
+    ``options`` are keys of ``Settings``; None: as before, or the usual. ``sync`` makes the target
+    what the source is, if ``confirm`` agrees to what that changes of what is there; ``corrected``
+    is a file of corrections to be taken in first. Raises a DarkroomError where there is nothing to
+    ingest, options contradict those of the first time, or nobody agrees.
     """
     source, target = source.absolute(), target.absolute()
     if target.is_relative_to(source):
@@ -91,44 +76,174 @@ def ingest(source: Path, target: Path, options: Options, progress: Progress) -> 
             f"{target} is inside {source}, where its folders would be taken for classes. "
             "Choose a target elsewhere."
         )
-    before = _read_settings(target)
+    if target.parent.name == versions.VERSIONS_FOLDER and index.read_settings(target.parent.parent):
+        raise DarkroomError(
+            f"{target} is a version of {target.parent.parent}, and stays as it is. Ingest into "
+            f"{target.parent.parent}."
+        )
+    before = index.read_settings(target)
     multi_label = bool(options["multi_label"] or (before and before.multi_label))
     listing = list_images(source, multi_label)
+    own = corrections.read(corrected) if corrected else {}
     target.mkdir(parents=True, exist_ok=True)
     try:
-        with files.locked(target / ".lock", patience=0):
-            _finish(target)
-            return _ingest(listing, target, {**options, "multi_label": multi_label}, progress)
+        with files.locked(target / versions.LOCK_FILE, patience=0):
+            versions.finish(target)
+            ingestion = _Ingestion(source, target, listing, progress)
+            return ingestion.run({**options, "multi_label": multi_label}, own, sync, confirm)
     except files.Locked:
         raise DarkroomError(f"Another ingest into {target} is going on.") from None
 
 
-def _ingest(listing: Listing, target: Path, options: Options, progress: Progress) -> Summary:
-    index = _read_index(target)
-    is_multi = bool(options["multi_label"])
-    summary = Summary(is_multi, refused=listing.refused, ignored=listing.ignored)
-    by_path = {entry.path: entry for entry in index}
-    new = [file for file in listing.files if not _is_unchanged(file, by_path.get(file.name))]
-    summary.earlier = len(listing.files) - len(new)
-    looked_at: list[Looked] = []
-    with ProcessPoolExecutor(
-        os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
-    ) as workers:
-        for pair in zip(new, workers.map(_look_at, new, chunksize=_CHUNK), strict=True):
+class _Ingestion:
+    """One ingest, while the target is locked."""
+
+    def __init__(self, source: Path, target: Path, listing: Listing, progress: Progress):
+        self._source, self._target, self._listing = source, target, listing
+        self._progress, self._before = progress, index.read(target)
+
+    def run(
+        self, options: Options, own: Mapping[str, Correction], sync: bool, confirm: Confirm
+    ) -> Summary:
+        """Looks, plans, asks, writes; corrections of its ``own`` come to those that are there."""
+        with ProcessPoolExecutor(
+            os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
+        ) as workers:
+            looked_at = self._look(workers)
+            refused = [(file.name, e) for file, e in looked_at if isinstance(e, str)]
+            refused = [*self._listing.refused, *refused]
+            decisions = self._decisions(looked_at, own, bool(options["multi_label"]))
+            is_alone = self._is_alone(looked_at)
+            hidden = {name for name, _ in refused}
+            plan = Plan(looked_at, self._before, decisions, hidden, sync=sync, is_alone=is_alone)
+            settings = _settings(self._target, self._before.settings, options, plan)
+            added = plan.join(_divided(plan, settings))
+            entries = plan.entries(added)
+            if not entries:
+                first = "; ".join(f"{name}: {reason}" for name, reason in refused[:10])
+                raise DarkroomError(
+                    f"None of {len(self._listing.files):,} images can be used. {first}."
+                )
+            changed = plan.changes(added)
+            asks = sync and any(change.kind != "added" for change in changed)
+            if asks and not confirm(changed):
+                raise DarkroomError(f"Nothing was changed in {self._target}.")
+            settings = settings.model_copy(
+                update={"sources": self._sources(sync or is_alone, changed)}
+            )
+            if changed:
+                runs = settings.runs + (self._before.settings is not None)
+                update = {"runs": runs, "version": versions.name(runs, entries)}
+                settings = settings.model_copy(update=update)
+            self._write(workers, plan, added, changed, settings, own)
+        summary = Summary(settings.multi_label, changes=changed, version=settings.version)
+        summary.earlier, summary.duplicates = plan.earlier, plan.duplicates
+        summary.refused, summary.ignored = refused, self._listing.ignored
+        summary.notes = [*plan.notes, *self._notes(plan, decisions)]
+        _count(summary, entries)
+        return summary
+
+    def _look(self, workers: ProcessPoolExecutor) -> list[Looked]:
+        """What all files show: those that are as they were needn't be read."""
+        known: dict[tuple[str, int, int], Entry] = {
+            (entry.path, entry.size, entry.modified): entry
+            for entry in chain(self._before.left_out, self._before.entries)
+        }
+        looked_at: list[Looked] = []
+        new = []
+        for file in self._listing.files:
+            if (entry := _unchanged(file, known)) is None:
+                new.append(file)
+            else:
+                looked_at.append((file, entry))
+        found = workers.map(_look_at, new, chunksize=_CHUNK)
+        for done, pair in enumerate(zip(new, found, strict=True), 1):
             looked_at.append(pair)
-            progress("looking at images", len(looked_at), len(new))
-        unique = _unique(looked_at, index, summary)
-        settings = _settings(target, options, len(unique) + len(index))
-        added = _divided(unique, index, settings)
-        everything = [*index, *(entry for _, entry in added)]
+            self._progress("looking at images", done, len(new))
+        return looked_at
+
+    def _decisions(
+        self, looked_at: list[Looked], own: Mapping[str, Correction], multi_label: bool
+    ) -> Decisions:
+        seen = ((file.name, e.content) for file, e in looked_at if not isinstance(e, str))
+        there = chain(self._before.left_out, self._before.entries)
+        known = chain(seen, ((entry.path, entry.content) for entry in there))
+        return Decisions({**self._before.corrections, **own}, known, multi_label)
+
+    def _is_alone(self, looked_at: list[Looked]) -> bool:
+        """Whether nothing but this source is in the target."""
+        settings = self._before.settings
+        if settings is None or settings.sources:
+            return settings is None or settings.sources == [self._name()]
+        # An earlier darkroom doesn't say: if a file is there as it was.
+        paths = {(entry.path, entry.size, entry.modified) for entry in self._before.entries}
+        return any(
+            not isinstance(e, str) and (e.path, e.size, e.modified) in paths for _, e in looked_at
+        )
+
+    def _sources(self, is_alone: bool, changed: list[Change]) -> list[str]:
+        settings = self._before.settings
+        if is_alone or settings is None:
+            return [self._name()]
+        before = settings.sources or [""]  # of an earlier darkroom: unknown
+        is_new = bool(changed) and self._name() not in before
+        return [*before, self._name()] if is_new else before
+
+    def _name(self) -> str:
+        return str(self._source.resolve())
+
+    def _write(
+        self,
+        workers: ProcessPoolExecutor,
+        plan: Plan,
+        added: list[Added],
+        changed: list[Change],
+        settings: Settings,
+        own: Mapping[str, Correction],
+    ) -> None:
+        def corrected() -> dict[str, Correction]:
+            there = corrections.read(self._target / corrections.CORRECTIONS_FILE)
+            return changes.carried({**there, **own}, plan.renames, plan.stale)
+
+        after = Records(settings, plan.entries(added), plan.left_out, corrected())
+        if after == self._before:
+            return
+        incoming, replaced = versions.begin(self._target), []
         if added:
-            _write(workers, added, everything, settings, target, progress)
-    if not everything:
-        first = "; ".join(f"{name}: {reason}" for name, reason in summary.refused[:10])
-        raise DarkroomError(f"None of {len(listing.files):,} images can be used. {first}.")
-    summary.added = len(added)
-    _count(summary, everything)
-    return summary
+            shards.add(workers, added, incoming, settings, self._progress)
+        if mended := plan.mended():
+            replaced = shards.mend(
+                workers, mended, self._before.entries, self._target, incoming, settings,
+                self._progress,
+            )  # fmt: skip
+        # People may have decided more meanwhile.
+        after = after._replace(corrections=corrected())
+        versions.commit(
+            self._target, settings, self._before, after, changed, self._source, replaced
+        )
+
+    def _notes(self, plan: Plan, decisions: Decisions) -> Iterator[str]:
+        target = self._target.name
+        if decisions.unknown:
+            yield (
+                f"{len(decisions.unknown):,} corrections are of images that aren't there: "
+                f"{_first(decisions.unknown)}."
+            )
+        if plan.stale:
+            yield (
+                f"{len(plan.stale):,} corrections were of pictures that others have replaced, and "
+                f"are taken out: {_first(sorted(plan.stale))}."
+            )
+        if plan.pending:
+            counted = Counter(plan.pending.values())
+            words = ", ".join(
+                f"{counted[kind]:,} {kind}" for kind in changes.KINDS if counted[kind]
+            )
+            yield (
+                f"Since they were ingested images of {self._source.name} have changed: {words} "
+                f"({_first(list(plan.pending))}). {target} keeps them as they were; darkroom "
+                "ingest --sync takes the changes over."
+            )
 
 
 def _count(summary: Summary, entries: list[Entry]) -> None:
@@ -146,12 +261,12 @@ def _count(summary: Summary, entries: list[Entry]) -> None:
             )
 
 
-def _is_unchanged(file: Source, entry: Entry | None) -> bool:
+def _unchanged(file: Source, known: Mapping[tuple[str, int, int], Entry]) -> Entry | None:
+    """What is known of a file that is as it was, without opening it."""
     with contextlib.suppress(OSError):
-        if entry is not None and file.label == entry.label:
-            status = os.stat(file.path)
-            return (status.st_size, status.st_mtime_ns) == (entry.size, entry.modified)
-    return False
+        status = os.stat(file.path)
+        return known.get((file.name, status.st_size, status.st_mtime_ns))
+    return None
 
 
 def _look_at(file: Source) -> Entry | str:
@@ -167,146 +282,49 @@ def _look_at(file: Source) -> Entry | str:
     return Entry(file.name, file.label, split, picture.content(), size, modified)
 
 
-def _unique(looked_at: list[Looked], index: list[Entry], summary: Summary) -> list[Added]:
-    """The new pictures; of the same one in several splits that held out the most."""
-    labels = {entry.content: (entry.label, entry.path) for entry in index}
-    contents = set(labels)
-    unique: list[Added] = []
-    for file, entry in sorted(looked_at, key=lambda pair: -SPLITS.index(pair[0].split or "train")):
-        if isinstance(entry, str):
-            summary.refused.append((file.name, entry))
-            continue
-        label, path = labels.setdefault(entry.content, (file.label, file.name))
-        if entry.content in contents:
-            summary.duplicates += 1
-        else:
-            contents.add(entry.content)
-            unique.append((file, entry))
-        if label != file.label:
-            same = f"{file.name} shows the same as {path}, which is {label!r}"
-            summary.notes.append(f"{same}: left out.")
-    return unique
-
-
-def _settings(target: Path, options: Options, images: int) -> Settings:
+def _settings(target: Path, before: Settings | None, options: Options, plan: Plan) -> Settings:
     chosen = {key: value for key, value in options.items() if value is not None}
-    if before := _read_settings(target):
+    if before is not None:
         for key, value in chosen.items():
             if getattr(before, key) != value:
                 raise DarkroomError(
                     f"{target} was divided with {key} {getattr(before, key)}, and images keep "
                     f"their split: {value} needs another target."
                 )
-        return before.model_copy(update={"runs": before.runs + 1})
-    share = splits.default_share(images)
+        return before
+    share = splits.default_share(len(plan.new))
     settings = Settings.model_validate({"eval_share": share, "test_share": share, **chosen})
     if settings.eval_share + settings.test_share >= 1:
         raise DarkroomError("The shares of eval and test leave nothing to train on.")
     return settings
 
 
-def _read_settings(target: Path) -> Settings | None:
-    written = files.read_json(target / SETTINGS_FILE)
-    return Settings(**written) if written else None
-
-
-def _divided(unique: list[Added], index: list[Entry], settings: Settings) -> list[Added]:
+def _divided(plan: Plan, settings: Settings) -> list[Added]:
     # Splits that the source has stand; where it has none for eval, that is taken from train.
-    of_source = {file.split for file, _ in unique if file.split}
+    of_source = {file.split for file, _ in plan.new if file.split}
     test_share = 0 if of_source else settings.test_share
     eval_share = 0 if "eval" in of_source else settings.eval_share
+    standing = [after for _, after in plan.standing]
     free = [
         (entry.content, file.label)
-        for file, entry in unique
+        for file, entry in plan.new
         if file.split is None or (file.split == "train" and "eval" not in of_source)
+        if entry.content not in plan.fixed
     ]
-    labels = [label for _, label in free] + [entry.label for entry in index]
+    labels = [label for _, label in free] + [entry.label for entry in standing]
     strata = splits.strata(labels) if settings.multi_label else {label: label for label in labels}
-    divided = splits.assign(
+    divided = plan.fixed | splits.assign(
         [(content, strata[label]) for content, label in free],
-        [(strata[entry.label], entry.split) for entry in index],
+        [(strata[entry.label], entry.split) for entry in standing],
         {"test": test_share, "eval": eval_share},
         settings.seed,
         settings.method == "stratified",
     )
-    return [(file, e._replace(split=divided.get(e.content, e.split))) for file, e in unique]
+    return [(file, e._replace(split=divided.get(e.content, e.split))) for file, e in plan.new]
 
 
-def _write(
-    workers: ProcessPoolExecutor,
-    added: list[Added],
-    index: list[Entry],
-    settings: Settings,
-    target: Path,
-    progress: Progress,
-) -> None:
-    incoming = target / _INCOMING
-    shards: dict[Path, list[Added]] = {}
-    mixed = sorted(added, key=lambda pair: splits.draw(pair[1].content, settings.seed))
-    for split in SPLITS:
-        (incoming / split).mkdir(parents=True)
-        parts: dict[int, list[Added]] = defaultdict(list)
-        before = 0  # bytes
-        for pair in (pair for pair in mixed if pair[1].split == split):
-            parts[before // _SHARD_BYTES].append(pair)
-            before += pair[1].size
-        for number, part in enumerate(parts.values()):
-            name = f"{settings.runs:03}-{number:05}-of-{len(parts):05}.tfrecord"
-            shards[incoming / split / name] = part
-    for done in itertools.accumulate(workers.map(_write_shard, shards, shards.values())):
-        progress("writing TFRecords", done, len(added))
-    with open(incoming / INDEX_FILE, "w", newline="", encoding="utf-8", errors=_ANY_NAME) as file:
-        writer = csv.writer(file)
-        writer.writerow(Entry._fields)
-        writer.writerows(index)
-    # The settings come last: with them there, all is.
-    with files.replacing(incoming / SETTINGS_FILE) as unfinished:
-        unfinished.write_text(settings.model_dump_json(indent=2), encoding="utf-8")
-    _finish(target)
-
-
-def _finish(target: Path) -> None:
-    """Puts what is written in place, or removes what a killed run left half-written."""
-    incoming = target / _INCOMING
-    if (incoming / SETTINGS_FILE).exists():
-        for split in SPLITS:
-            (target / split).mkdir(exist_ok=True)
-            for shard in (incoming / split).glob("*.tfrecord"):
-                os.replace(shard, target / split / shard.name)
-        for name in (INDEX_FILE, SETTINGS_FILE):
-            if (incoming / name).exists():
-                os.replace(incoming / name, target / name)
-    shutil.rmtree(incoming, ignore_errors=True)
-
-
-def _write_shard(path: Path, part: list[Added]) -> int:
-    tfrecord.write(path, (_example(*pair) for pair in part))
-    return len(part)
-
-
-def _example(source: Source, entry: Entry) -> bytes:
-    return tfrecord.encode_example(
-        {
-            **{name: value.encode() for name, value in source.columns},
-            features.IMAGE_KEY: pictures.Picture(Path(source.path).read_bytes()).for_the_graph(),
-            features.LABEL_KEY: entry.label.encode(),
-            features.FILENAME_KEY: os.fsencode(entry.path),
-        }
-    )
-
-
-def _read_index(target: Path) -> list[Entry]:
-    path = target / INDEX_FILE
-    try:
-        with open(path, encoding="utf-8", newline="", errors=_ANY_NAME) as file:
-            rows = csv.reader(file)
-            next(rows)
-            return [Entry(p, lb, sp, c, int(size), int(at)) for p, lb, sp, c, size, at in rows]
-    except FileNotFoundError:
-        return []
-    except (ValueError, StopIteration) as error:
-        remedy = "Restore it, or ingest into another target."
-        raise DarkroomError(f"{path} is damaged. {remedy}") from error
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + ", …" * (len(names) > _NAMED)
 
 
 def _start_worker() -> None:

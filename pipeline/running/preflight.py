@@ -12,7 +12,7 @@ from darkroom.components.report import tracking
 from darkroom.components.training.distribution import cluster
 from darkroom.pipeline import data_files
 from darkroom.pipeline.config import Config
-from darkroom.pipeline.ingest import digits, sources
+from darkroom.pipeline.ingest import digits, sources, versions
 
 _ANY_KIND = ("bytes", "int64", "float")
 # What a feature with the image may hold.
@@ -63,6 +63,7 @@ def _check_folder(folder: Path) -> None:
         )
     if not folder.is_dir():
         raise DarkroomError(f"data.path: expected a folder of TFRecord files, {folder} is a file.")
+    versions.complete(folder)
 
 
 def rehearse(config: Config) -> None:
