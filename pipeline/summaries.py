@@ -174,6 +174,7 @@ def of_ingest(console: Console, summary: "Summary", target: Path) -> None:
         *(("", f"{name}: {reason}") for name, reason in refused[:_NAMED]),
         ("", refused[_NAMED:] and f"and {len(refused) - _NAMED:,} more"),
         *(("note", sentence) for sentence in summary.notes[:_NAMED]),
+        ("", summary.notes[_NAMED:] and f"and {len(summary.notes) - _NAMED:,} more notes"),
         ("next", f"darkroom run --config FILE --set data.path={folder}{test}{several}"),
     ]
     _print(console, rows)

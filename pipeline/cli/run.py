@@ -131,13 +131,18 @@ def _check_share(ctx: click.Context, param: click.Parameter, share: float | None
     "--multi-label", is_flag=True,
     help="an image has any number of labels: a manifest's label is none, or several, as in a|b",
 )  # fmt: skip
-def ingest(source: Path, target: Path, **options: object) -> None:
+@click.option(
+    "--root", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+    help="of a table: the folder that the images are in (its own)",
+)  # fmt: skip
+def ingest(source: Path, target: Path, root: Path | None, **options: object) -> None:
     """Makes TFRecords of image files, in a train, an eval and a test split.
 
     A second time it adds what is new; an image never changes its split.
 
-    SRC: folder with a folder for each class (or for each split, and in it for each class), or a
-    CSV manifest with the columns path, label and, optionally, split.
+    SRC: folder with a folder for each class (or for each split, and in it for each class), or with
+    labels in a table or in annotations; a zip or tar of one; or a table (CSV, JSON lines, Parquet)
+    with the columns path, label and, optionally, split.
 
     DST: folder for the TFRecords.
     """
@@ -147,7 +152,7 @@ def ingest(source: Path, target: Path, **options: object) -> None:
     from darkroom.pipeline.ingest import records
 
     with display.bar(Console(stderr=True)) as update:
-        summary = records.ingest(source, target, options, update)
+        summary = records.ingest(source, target, options, update, root)
     summaries.of_ingest(command_line.console(), summary, target)
 
 

@@ -23,8 +23,9 @@ from pydantic import BaseModel
 from darkroom.components.base import features, processes, tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.ingestion.image_formats import ImageError
-from darkroom.pipeline.ingest import pictures, splits
-from darkroom.pipeline.ingest.sources import SPLITS, Listing, Source, list_images
+from darkroom.pipeline.ingest import archives, pictures, splits
+from darkroom.pipeline.ingest.listing import SPLITS, Listing, Source
+from darkroom.pipeline.ingest.sources import list_images
 from darkroom.serving import files
 
 INDEX_FILE = "index.csv"
@@ -79,10 +80,13 @@ class Summary:
     ignored: Counter[str] = field(default_factory=Counter)  # no images, by suffix
 
 
-def ingest(source: Path, target: Path, options: Options, progress: Progress) -> Summary:
+def ingest(
+    source: Path, target: Path, options: Options, progress: Progress, root: Path | None = None
+) -> Summary:
     """Adds the images of a source to the TFRecords of a target, a folder with one per split.
 
-    ``options`` are keys of ``Settings``; None: as before, or the usual. Raises a DarkroomError
+    ``options`` are keys of ``Settings``; None: as before, or the usual. ``root`` is where the paths
+    of a table may be, by default the table's folder. Raises a DarkroomError
     where there is nothing to ingest, or options contradict those of the first time.
     """
     source, target = source.absolute(), target.absolute()
@@ -93,20 +97,27 @@ def ingest(source: Path, target: Path, options: Options, progress: Progress) -> 
         )
     before = _read_settings(target)
     multi_label = bool(options["multi_label"] or (before and before.multi_label))
-    listing = list_images(source, multi_label)
-    target.mkdir(parents=True, exist_ok=True)
-    try:
-        with files.locked(target / ".lock", patience=0):
-            _finish(target)
-            return _ingest(listing, target, {**options, "multi_label": multi_label}, progress)
-    except files.Locked:
-        raise DarkroomError(f"Another ingest into {target} is going on.") from None
+    with archives.opened(source, target) as opened:
+        listing = list_images(opened, multi_label, root, lambda: _classes(target))
+        target.mkdir(parents=True, exist_ok=True)
+        try:
+            with files.locked(target / ".lock", patience=0):
+                _finish(target)
+                return _ingest(listing, target, {**options, "multi_label": multi_label}, progress)
+        except files.Locked:
+            raise DarkroomError(f"Another ingest into {target} is going on.") from None
+
+
+def _classes(target: Path) -> set[str]:
+    return {entry.label for entry in _read_index(target)}
 
 
 def _ingest(listing: Listing, target: Path, options: Options, progress: Progress) -> Summary:
     index = _read_index(target)
     is_multi = bool(options["multi_label"])
-    summary = Summary(is_multi, refused=listing.refused, ignored=listing.ignored)
+    summary = Summary(is_multi)
+    summary.refused, summary.ignored = listing.refused, listing.ignored
+    summary.notes = listing.notes
     by_path = {entry.path: entry for entry in index}
     new = [file for file in listing.files if not _is_unchanged(file, by_path.get(file.name))]
     summary.earlier = len(listing.files) - len(new)
