@@ -10,8 +10,10 @@ from typing import NamedTuple
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.config import load
 from darkroom.pipeline.ingest import records
-from darkroom.pipeline.ingest.records import Progress, Summary
-from darkroom.pipeline.ingest.sources import Listing, list_images
+from darkroom.pipeline.ingest.listing import Listing
+from darkroom.pipeline.ingest.records import Summary
+from darkroom.pipeline.ingest.shards import Progress
+from darkroom.pipeline.ingest.sources import list_images
 from darkroom.serving import files
 
 _RECORDS = "records"  # folder of the TFRecords, beside the configuration

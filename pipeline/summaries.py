@@ -185,6 +185,7 @@ def of_ingest(
         *(("", f"{name}: {reason}") for name, reason in refused[:_NAMED]),
         ("", refused[_NAMED:] and f"and {len(refused) - _NAMED:,} more"),
         *(("note", sentence) for sentence in summary.notes[:_NAMED]),
+        ("", summary.notes[_NAMED:] and f"and {len(summary.notes) - _NAMED:,} more notes"),
         ("next", following),
     ]
     _print(console, rows)

@@ -10,7 +10,7 @@ from darkroom.pipeline.ingest import changes
 from darkroom.pipeline.ingest.changes import Decisions, Plan
 from darkroom.pipeline.ingest.corrections import Correction
 from darkroom.pipeline.ingest.index import Entry, Records
-from darkroom.pipeline.ingest.sources import SPLITS, Source
+from darkroom.pipeline.ingest.listing import SPLITS, Source
 
 NAMES = st.sampled_from(["a/1", "a/2", "b/1", "b/2", "b/sub/3"])
 FOLDER = st.dictionaries(NAMES, st.sampled_from("uvwxyz"), min_size=1)  # content by name

@@ -5,6 +5,7 @@ import csv
 import io
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import time
@@ -218,13 +219,36 @@ def test_a_file_without_permission(fruit: Path) -> None:
 
 
 def test_nothing_to_ingest(fruit: Path) -> None:
-    (fruit / "bad" / "a").mkdir(parents=True)
-    (fruit / "bad" / "a" / "1.jpg").write_text("no image")
+    for label in "ab":
+        (fruit / "bad" / label).mkdir(parents=True)
+        (fruit / "bad" / label / "1.jpg").write_text("no image")
     output = ingest(fruit, "bad", "records", code=1)
-    assert "None of 1 images can be used. a/1.jpg: not an image" in output
+    assert "None of 2 images can be used. a/1.jpg: not an image" in output
     assert "is inside" in ingest(fruit, "fruit", "fruit/records", code=1)
     assert "no images found" in ingest(fruit, "records", "other", code=1)
     assert "expected a share" in ingest(fruit, "fruit", "x", "--eval-share", "2", code=2)
+
+
+def test_what_was_understood_and_left_aside(fruit: Path) -> None:
+    (fruit / "fruit").rename(fruit / "train")
+    (fruit / "all" / "unlabeled").mkdir(parents=True)
+    (fruit / "train").rename(fruit / "all" / "train")
+    (fruit / "all" / "unlabeled" / "x.jpg").write_bytes(picture(7))
+    shutil.make_archive(str(fruit / "packed"), "zip", fruit, "all")
+    output = ingest(fruit, "packed.zip", "records")
+    assert "note         all/unlabeled is no class: 1 image left out." in output
+    assert "images       train 48, eval 12" in output
+    assert "added        0; 60 were there" in ingest(fruit, "packed.zip", "records")
+    assert {path.name for path in fruit.iterdir()} == {"all", "packed.zip", "records"}
+
+
+def test_a_table_elsewhere_with_root(fruit: Path) -> None:
+    (fruit / "lists").mkdir()
+    names = [f"{label}/{n:03}" for label in ("fraise fraîche", "桃") for n in range(20)]
+    rows = ["id;breed", *(f"{name};{name[0]}" for name in names)]
+    (fruit / "lists" / "x.csv").write_text("\n".join(rows), encoding="utf-8")
+    ingest(fruit, "lists/x.csv", "records", "--root", "fruit")
+    assert sum(counts(fruit / "records").values(), Counter()) == {"f": 20, "桃": 20}
 
 
 def test_a_killed_ingest_leaves_nothing_half_done(tmp_path: Path) -> None:
@@ -345,7 +369,8 @@ def test_a_label_that_changes_in_a_manifest(fruit: Path) -> None:
 
     def write(names: list[str], label: str) -> None:
         with open(fruit / "list.csv", "w", encoding="utf-8", newline="") as file:
-            rows = [(name, label if name == photos[0] else "fruit") for name in names]
+            others = {photos[0]: label, photos[1]: "leaf"}
+            rows = [(name, others.get(name, "fruit")) for name in names]
             csv.writer(file).writerows([("path", "label"), *rows])
 
     write(photos, "fruit")
@@ -353,9 +378,9 @@ def test_a_label_that_changes_in_a_manifest(fruit: Path) -> None:
     write(photos[:-1], "stone")
     output = ingest(fruit, "list.csv", "records")
     assert "1 relabelled, 1 removed" in output
-    assert set(labels(fruit / "records").values()) == {"fruit"}
+    assert set(labels(fruit / "records").values()) == {"fruit", "leaf"}
     ingest(fruit, "list.csv", "records", "--sync", "--yes")
-    expected = {name: "stone" if name == photos[0] else "fruit" for name in photos[:-1]}
+    expected = dict.fromkeys(photos[:-1], "fruit") | {photos[0]: "stone", photos[1]: "leaf"}
     assert labels(fruit / "records") == expected
 
 
@@ -506,9 +531,9 @@ def test_a_killed_sync_leaves_one_version_or_the_other(tmp_path: Path) -> None:
 def test_photos_of_other_kinds_can_be_read_by_the_graph(tmp_path: Path) -> None:
     from darkroom.components.ingestion.decoding import decode
 
-    folder = tmp_path / "set" / "a"
-    folder.mkdir(parents=True)
     for number, file_format in enumerate(("WEBP", "TIFF", "BMP", "GIF", "PNG", "JPEG")):
+        folder = tmp_path / "set" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{number}.{file_format.lower()}").write_bytes(picture(number, file_format))
     ingest(tmp_path, "set", "records", "--test-share", "0", "--eval-share", "0")
     values = records(tmp_path / "records")["train"]

@@ -1,3 +1,4 @@
+import base64
 import io
 
 import numpy as np
@@ -116,3 +117,33 @@ def test_the_same_picture_has_the_same_content() -> None:
 def test_what_can_not_be_read(content: bytes, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
         Picture(content)
+
+
+# 24 by 16 pixels, the left half black and the right half white, as pillow-heif writes them.
+HEIC = (
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAWltZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAA"
+    "AAAAAAAAAAAA5waXRtAAAAAAABAAAAImlsb2MAAAAAREAAAQABAAAAAAGNAAEAAAAAAAAAKwAAACNpaW5mAAAAAAAB"
+    "AAAAFWluZmUCAAAAAAEAAGh2YzEAAAAA6WlwcnAAAADKaXBjbwAAAHZodmNDAQNwAAAAAAAAAAAAHvAA/P34+AAADw"
+    "MgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQCEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqrprm4CGgwIAA"
+    "AAMAgAAAAwCEIgABAAZEAcFzwYkAAAAUaXNwZQAAAAAAAABAAAAAQAAAAChjbGFwAAAAGAAAAAEAAAAQAAAAAf///9"
+    "gAAAAC////0AAAAAIAAAAQcGl4aQAAAAADCAgIAAAAF2lwbWEAAAAAAAAAAQABBIECgwQAAAAzbWRhdAAAACcoAa8Z"
+    "IWJBwPcBqzfhiymhLuJOKkVipdQGUvQUUHkQtmLAq7BWmWQ="
+)
+AVIF = (
+    "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAADrbWV0YQAAAAAAAAAhaGRscgAAAAAAAAAAcGljdAAAAA"
+    "AAAAAAAAAAAAAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAETAAAAJAAAAChpaW5mAAAAAAAB"
+    "AAAAGmluZmUCAAAAAAEAAGF2MDFDb2xvcgAAAABqaXBycAAAAEtpcGNvAAAAFGlzcGUAAAAAAAAAGAAAABAAAAAQcG"
+    "l4aQAAAAADCAgIAAAADGF2MUOBAAwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAAA"
+    "LG1kYXQSAAoJGBDv7RAQ0GhAMhVHEeHhd3TTTTCwACCusc6oz9yy3OA="
+)
+
+
+@pytest.mark.parametrize(("library", "file"), [("pi_heif", HEIC), ("pillow_avif", AVIF)])
+def test_formats_of_phones_by_the_libraries_of_an_extra(library: str, file: str) -> None:
+    pytest.importorskip(library)
+    picture = Picture(base64.b64decode(file))
+    image = Image.open(io.BytesIO(picture.for_the_graph()))
+    assert (image.format, image.size) == ("PNG", (24, 16))
+    left, right = image.convert("L").getpixel((2, 8)), image.convert("L").getpixel((21, 8))
+    assert left < 8
+    assert right > 247

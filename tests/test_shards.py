@@ -6,7 +6,7 @@ import pytest
 from darkroom.components.base import features, tfrecord
 from darkroom.pipeline.ingest import pictures, shards
 from darkroom.pipeline.ingest.index import Entry, Settings
-from darkroom.pipeline.ingest.sources import Source
+from darkroom.pipeline.ingest.listing import Source
 from tests.test_ingest import picture
 
 SETTINGS = Settings(eval_share=0.1, test_share=0.1, runs=2)

@@ -181,12 +181,17 @@ def _check_share(ctx: click.Context, param: click.Parameter, share: float | None
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="take these corrections of images into DST/corrections.csv first",
 )  # fmt: skip
+@click.option(
+    "--root", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+    help="of a table: the folder that the images are in (its own)",
+)  # fmt: skip
 def ingest(
     source: Path,
     target: Path,
     sync: bool,
     agreed: bool,
     corrected: Path | None,
+    root: Path | None,
     **options: object,
 ) -> None:
     """Makes TFRecords of image files, in a train, an eval and a test split.
@@ -194,8 +199,9 @@ def ingest(
     A second time it adds what is new, and with --sync takes over whatever has changed; an image
     never changes its split. The corrections in DST/corrections.csv are applied each time.
 
-    SRC: folder with a folder for each class (or for each split, and in it for each class), or a
-    CSV manifest with the columns path, label and, optionally, split.
+    SRC: folder with a folder for each class (or for each split, and in it for each class), or with
+    labels in a table or in annotations; a zip or tar of one; or a table (CSV, JSON lines, Parquet)
+    with the columns path, label and, optionally, split.
 
     DST: folder for the TFRecords.
     """
@@ -221,7 +227,14 @@ def ingest(
 
     with display.bar(Console(stderr=True)) as update:
         summary = records.ingest(
-            source, target, options, update, sync=sync, corrected=corrected, confirm=confirm
+            source,
+            target,
+            options,
+            update,
+            root=root,
+            sync=sync,
+            corrected=corrected,
+            confirm=confirm,
         )
     summaries.of_ingest(console, summary, target)
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 from darkroom.components.base import features
 from darkroom.pipeline.ingest.corrections import Correction
 from darkroom.pipeline.ingest.index import Entry, Records
-from darkroom.pipeline.ingest.sources import SPLITS, Source
+from darkroom.pipeline.ingest.listing import SPLITS, Source
 from darkroom.serving import signatures
 
 Kind = Literal["added", "relabelled", "renamed", "replaced", "removed", "dropped", "joined"]

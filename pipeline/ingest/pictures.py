@@ -1,5 +1,7 @@
 """An image file of any kind, as ``darkroom ingest`` takes it in."""
 
+import contextlib
+import functools
 import hashlib
 import io
 
@@ -17,6 +19,8 @@ _READABLE = (
     TiffImagePlugin.TiffImageFile.format,
     WebPImagePlugin.WebPImageFile.format,
 )
+# Phones' formats, of which Pillow learns by the libraries of an extra.
+_HEIF = ("HEIF", "AVIF")
 _JPEG = ("JPEG", "MPO")  # with several pictures in it, as some phones write
 
 
@@ -25,7 +29,10 @@ class Picture:
 
     def __init__(self, encoded: bytes):
         self._encoded = encoded
-        self._image = image_formats.open_image(encoded, _READABLE)
+        is_heif = encoded[4:8] == b"ftyp"
+        if is_heif:
+            _register_heif()
+        self._image = image_formats.open_image(encoded, _HEIF if is_heif else _READABLE)
         try:
             self._image.load()
         except Exception as error:  # whatever a damaged file makes Pillow raise
@@ -66,6 +73,16 @@ class Picture:
 
     def _upright(self) -> Image.Image:
         return ImageOps.exif_transpose(self._image) or self._image
+
+
+@functools.cache
+def _register_heif() -> None:
+    with contextlib.suppress(ImportError):
+        import pi_heif
+
+        pi_heif.register_heif_opener()
+    with contextlib.suppress(ImportError):  # newer Pillows read AVIF themselves
+        import pillow_avif  # noqa: F401
 
 
 def _plain(image: Image.Image) -> Image.Image:

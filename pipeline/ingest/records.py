@@ -18,12 +18,22 @@ from pathlib import Path
 from darkroom.components.base import features, processes
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.ingestion.image_formats import ImageError
-from darkroom.pipeline.ingest import changes, corrections, index, pictures, shards, splits, versions
+from darkroom.pipeline.ingest import (
+    archives,
+    changes,
+    corrections,
+    index,
+    pictures,
+    shards,
+    splits,
+    versions,
+)  # fmt: skip
 from darkroom.pipeline.ingest.changes import Added, Change, Decisions, Looked, Plan
 from darkroom.pipeline.ingest.corrections import Correction
 from darkroom.pipeline.ingest.index import Entry, Records, Settings
+from darkroom.pipeline.ingest.listing import SPLITS, Listing, Source
 from darkroom.pipeline.ingest.shards import Progress
-from darkroom.pipeline.ingest.sources import SPLITS, Listing, Source, list_images
+from darkroom.pipeline.ingest.sources import list_images
 from darkroom.serving import files
 
 _CHUNK = 64  # files that a worker is given at a time
@@ -59,13 +69,15 @@ def ingest(
     options: Options,
     progress: Progress,
     *,
+    root: Path | None = None,
     sync: bool = False,
     corrected: Path | None = None,
     confirm: Confirm = lambda changes: True,
 ) -> Summary:
     """Adds the images of a source to the TFRecords of a target, a folder with one per split.
 
-    ``options`` are keys of ``Settings``; None: as before, or the usual. ``sync`` makes the target
+    ``options`` are keys of ``Settings``; None: as before, or the usual. ``root`` is where the paths
+    of a table may be, by default the table's folder. ``sync`` makes the target
     what the source is, if ``confirm`` agrees to what that changes of what is there; ``corrected``
     is a file of corrections to be taken in first. Raises a DarkroomError where there is nothing to
     ingest, options contradict those of the first time, or nobody agrees.
@@ -83,16 +95,21 @@ def ingest(
         )
     before = index.read_settings(target)
     multi_label = bool(options["multi_label"] or (before and before.multi_label))
-    listing = list_images(source, multi_label)
     own = corrections.read(corrected) if corrected else {}
-    target.mkdir(parents=True, exist_ok=True)
-    try:
-        with files.locked(target / versions.LOCK_FILE, patience=0):
-            versions.finish(target)
-            ingestion = _Ingestion(source, target, listing, progress)
-            return ingestion.run({**options, "multi_label": multi_label}, own, sync, confirm)
-    except files.Locked:
-        raise DarkroomError(f"Another ingest into {target} is going on.") from None
+    with archives.opened(source, target) as opened:
+        listing = list_images(opened, multi_label, root, lambda: _classes(target))
+        target.mkdir(parents=True, exist_ok=True)
+        try:
+            with files.locked(target / versions.LOCK_FILE, patience=0):
+                versions.finish(target)
+                ingestion = _Ingestion(source, target, listing, progress)
+                return ingestion.run({**options, "multi_label": multi_label}, own, sync, confirm)
+        except files.Locked:
+            raise DarkroomError(f"Another ingest into {target} is going on.") from None
+
+
+def _classes(target: Path) -> set[str]:
+    return {entry.label for entry in index.read_entries(target / index.INDEX_FILE)}
 
 
 class _Ingestion:
@@ -139,7 +156,7 @@ class _Ingestion:
         summary = Summary(settings.multi_label, changes=changed, version=settings.version)
         summary.earlier, summary.duplicates = plan.earlier, plan.duplicates
         summary.refused, summary.ignored = refused, self._listing.ignored
-        summary.notes = [*plan.notes, *self._notes(plan, decisions)]
+        summary.notes = [*self._listing.notes, *plan.notes, *self._notes(plan, decisions)]
         _count(summary, entries)
         return summary
 

@@ -17,7 +17,7 @@ from darkroom.components.base import features, tfrecord
 from darkroom.pipeline.ingest import pictures, splits
 from darkroom.pipeline.ingest.changes import Added
 from darkroom.pipeline.ingest.index import Entry, Settings
-from darkroom.pipeline.ingest.sources import SPLITS, Source
+from darkroom.pipeline.ingest.listing import SPLITS, Source
 
 _SHARD_BYTES = 64 * 2**20  # what one Beam worker reads at a time
 _MENDS_FILE = "mends.pickle"

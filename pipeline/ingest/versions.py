@@ -18,7 +18,7 @@ from darkroom.pipeline.ingest import corrections, index
 from darkroom.pipeline.ingest.changes import Change
 from darkroom.pipeline.ingest.corrections import CORRECTIONS_FILE
 from darkroom.pipeline.ingest.index import Entry, Records, Settings
-from darkroom.pipeline.ingest.sources import SPLITS
+from darkroom.pipeline.ingest.listing import SPLITS
 from darkroom.serving import files
 
 VERSIONS_FOLDER = "versions"

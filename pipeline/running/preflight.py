@@ -12,7 +12,7 @@ from darkroom.components.report import tracking
 from darkroom.components.training.distribution import cluster
 from darkroom.pipeline import data_files
 from darkroom.pipeline.config import Config
-from darkroom.pipeline.ingest import digits, sources, versions
+from darkroom.pipeline.ingest import digits, tree, versions
 
 _ANY_KIND = ("bytes", "int64", "float")
 # What a feature with the image may hold.
@@ -158,7 +158,7 @@ def _check_split(config: Config, split: str, pattern: str) -> int:
 
 def _images(base: str) -> str:
     """What to do with a folder of images where TFRecords are expected; else nothing."""
-    if remote.is_remote(base) or not sources.holds_images(Path(base)):
+    if remote.is_remote(base) or not tree.holds_images(Path(base)):
         return ""
     return (
         " These are image files: darkroom ingest makes TFRecords of them, as in "
