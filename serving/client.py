@@ -26,6 +26,7 @@ from typing import TypedDict
 import urllib3
 
 from darkroom.serving import signatures
+from darkroom.serving.codecs import image_header
 from darkroom.serving.errors import Code
 from darkroom.serving.predictor import ImageError, Prediction, PredictionError, predictions
 
@@ -105,10 +106,11 @@ class Client(abc.ABC):
         return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
     def predict(self, images: Sequence[bytes], batch_size: int = _BATCH_SIZE) -> list[Prediction]:
-        """Scores encoded images (PNG, JPEG, GIF or BMP), at most ``batch_size`` in one request.
+        """Scores image files of any kind that ingest takes, ``batch_size`` at most in a request.
 
-        Raises ImageRefused of one that the server doesn't take, else RequestFailed.
+        Raises ImageRefused of one that can't be decoded, else RequestFailed.
         """
+        images = [_for_the_graph(image, place) for place, image in enumerate(images)]
         answers: list[Prediction] = []
         for start in range(0, len(images), batch_size):
             answers += self._batch(images[start : start + batch_size], start)
@@ -291,6 +293,18 @@ class GrpcClient(Client):
         classes, scores = (tf.make_ndarray(response.outputs[name]).tolist() for name in names)
         version = response.model_spec.version.value
         return predictions(classes, scores, self.multi_label, version)
+
+
+def _for_the_graph(image: bytes, place: int) -> bytes:
+    """What TensorFlow Serving reads as it is meant; darkroom's server would see to it itself."""
+    if image_header.is_plain(image):
+        return image
+    from darkroom.serving.codecs import pictures
+
+    try:
+        return pictures.for_the_graph(image)
+    except pictures.ImageError as error:
+        raise ImageRefused(f"The image can't be decoded: {error}.", place) from error
 
 
 @contextlib.contextmanager

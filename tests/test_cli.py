@@ -271,7 +271,7 @@ def test_serve_answers_with_the_pushed_model(
             "predict", *small.options, bad, image, "--grpc", f"localhost:{port}", cwd=small.folder
         )
         assert result.returncode == 1
-        assert "bad.png: Unknown image file format" in result.stdout
+        assert "bad.png: The image can't be decoded: not an image." in result.stdout
         assert "a.png: " in result.stdout
         result = darkroom(*asked, *where, "--labels", "canary", cwd=small.folder)
         assert result.returncode == 1

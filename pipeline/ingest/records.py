@@ -6,13 +6,14 @@ write the images in shuffled order. Nothing appears in the target before all of 
 
 import contextlib
 import csv
+import functools
 import itertools
 import multiprocessing
 import os
 import shutil
 import signal
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +23,15 @@ from pydantic import BaseModel
 
 from darkroom.components.base import features, processes, tfrecord
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.ingestion.image_formats import ImageError
-from darkroom.pipeline.ingest import pictures, splits
+from darkroom.pipeline.ingest import splits
 from darkroom.pipeline.ingest.sources import SPLITS, Listing, Source, list_images
 from darkroom.serving import files
+from darkroom.serving.codecs import pictures
+from darkroom.serving.codecs.pictures import ImageError
 
 INDEX_FILE = "index.csv"
 SETTINGS_FILE = "ingest.json"
-_INCOMING = ".incoming"
+_INCOMING, _SMALLER = ".incoming", ".smaller"
 _CHUNK = 64  # files that a worker is given at a time
 _SHARD_BYTES = 64 * 2**20  # what one Beam worker reads at a time
 _ANY_NAME = "surrogateescape"  # file names need not be UTF-8
@@ -46,6 +48,7 @@ class Settings(BaseModel):
     test_share: float
     seed: int = 0
     multi_label: bool = False  # a label is any number of labels, as in a|b
+    max_side: int | None = None  # pixels of an image's longer side; None: however many it has
     runs: int = 1  # ingests that wrote something
 
 
@@ -58,6 +61,13 @@ class Entry(NamedTuple):
     content: str  # hash of the pixels
     size: int  # of the file, bytes
     modified: int  # of the file, nanoseconds
+
+
+class _Smaller(NamedTuple):
+    """What images become that have more pixels."""
+
+    max_side: int
+    folder: Path  # for their files, until they are in TFRecords
 
 
 Added = tuple[Source, Entry]  # an image and its row
@@ -111,11 +121,20 @@ def _ingest(listing: Listing, target: Path, options: Options, progress: Progress
     new = [file for file in listing.files if not _is_unchanged(file, by_path.get(file.name))]
     summary.earlier = len(listing.files) - len(new)
     looked_at: list[Looked] = []
-    with ProcessPoolExecutor(
-        os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
-    ) as workers:
-        for pair in zip(new, workers.map(_look_at, new, chunksize=_CHUNK), strict=True):
-            looked_at.append(pair)
+    before = _read_settings(target)
+    max_side = before.max_side if before else options["max_side"]
+    with (
+        _emptied(target / _SMALLER) as folder,
+        ProcessPoolExecutor(
+            os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
+        ) as workers,
+    ):
+        smaller = _Smaller(max_side, folder) if isinstance(max_side, int) else None
+        look_at = functools.partial(_look_at, smaller=smaller)
+        # Of few photographs each worker gets some.
+        chunk = min(_CHUNK, 1 + len(new) // (4 * (os.cpu_count() or 1)))
+        for looked in workers.map(look_at, new, chunksize=chunk):
+            looked_at.append(looked)
             progress("looking at images", len(looked_at), len(new))
         unique = _unique(looked_at, index, summary)
         settings = _settings(target, options, len(unique) + len(index))
@@ -129,6 +148,17 @@ def _ingest(listing: Listing, target: Path, options: Options, progress: Progress
     summary.added = len(added)
     _count(summary, everything)
     return summary
+
+
+@contextlib.contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """A folder without what a killed run left in it, and gone at the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _count(summary: Summary, entries: list[Entry]) -> None:
@@ -154,17 +184,24 @@ def _is_unchanged(file: Source, entry: Entry | None) -> bool:
     return False
 
 
-def _look_at(file: Source) -> Entry | str:
+def _look_at(file: Source, smaller: _Smaller | None) -> Looked:
+    """The image's row, and where its file is to be read: a smaller one is written here."""
     try:
         with open(file.path, "rb") as opened:
             status = os.fstat(opened.fileno())
-            picture = pictures.Picture(opened.read())
+            picture = pictures.Picture(opened.read(), smaller.max_side if smaller else None)
     except OSError as error:
-        return error.strerror or "can't be read"
+        return file, error.strerror or "can't be read"
     except ImageError as error:
-        return str(error)
+        return file, str(error)
+    content = picture.content()
     split, size, modified = file.split or "train", status.st_size, status.st_mtime_ns
-    return Entry(file.name, file.label, split, picture.content(), size, modified)
+    entry = Entry(file.name, file.label, split, content, size, modified)
+    if smaller and picture.is_smaller:
+        path = smaller.folder / content
+        path.write_bytes(picture.for_the_graph())
+        file = file._replace(path=str(path))
+    return file, entry
 
 
 def _unique(looked_at: list[Looked], index: list[Entry], summary: Summary) -> list[Added]:
@@ -194,8 +231,8 @@ def _settings(target: Path, options: Options, images: int) -> Settings:
         for key, value in chosen.items():
             if getattr(before, key) != value:
                 raise DarkroomError(
-                    f"{target} was divided with {key} {getattr(before, key)}, and images keep "
-                    f"their split: {value} needs another target."
+                    f"{target} was made with {key} {getattr(before, key)}, and its images stay as "
+                    f"they are, and in their split: {value} needs another target."
                 )
         return before.model_copy(update={"runs": before.runs + 1})
     share = splits.default_share(images)
@@ -249,7 +286,7 @@ def _write(
         before = 0  # bytes
         for pair in (pair for pair in mixed if pair[1].split == split):
             parts[before // _SHARD_BYTES].append(pair)
-            before += pair[1].size
+            before += os.path.getsize(pair[0].path)
         for number, part in enumerate(parts.values()):
             name = f"{settings.runs:03}-{number:05}-of-{len(parts):05}.tfrecord"
             shards[incoming / split / name] = part
@@ -288,7 +325,7 @@ def _example(source: Source, entry: Entry) -> bytes:
     return tfrecord.encode_example(
         {
             **{name: value.encode() for name, value in source.columns},
-            features.IMAGE_KEY: pictures.Picture(Path(source.path).read_bytes()).for_the_graph(),
+            features.IMAGE_KEY: pictures.for_the_graph(Path(source.path).read_bytes()),
             features.LABEL_KEY: entry.label.encode(),
             features.FILENAME_KEY: os.fsencode(entry.path),
         }

@@ -11,9 +11,8 @@ from typing import NamedTuple
 from darkroom.components.base import features
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.serving import signatures
+from darkroom.serving.image_files import SUFFIXES
 
-_SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm"
-SUFFIXES = frozenset(_SUFFIXES.split(" "))
 # Splits by what people call their folders, which are no classes.
 _SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "train"),
