@@ -65,7 +65,7 @@ setup(
         "google-crc32c",
         "jinja2",  # the page of a run's report, Kubernetes' manifests
         "numpy",
-        "pillow",  # looks at the images that become records
+        "pillow>=10.1",  # looks at images that become records, and reads what the graph can't
         "protobuf",
         "pydantic>=2.7",
         "pyyaml",

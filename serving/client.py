@@ -30,6 +30,7 @@ from typing import TypedDict, TypeVar
 import urllib3
 
 from darkroom.serving import image_files, signatures
+from darkroom.serving.codecs import image_header
 from darkroom.serving.errors import Code
 from darkroom.serving.predictor import ImageError, Prediction, PredictionError, predictions
 from darkroom.serving.protocols import hosts
@@ -125,15 +126,15 @@ class Client(abc.ABC):
         return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
     def predict(self, images: Sequence[Image], batch_size: int = _BATCH_SIZE) -> list[Prediction]:
-        """Scores encoded images (PNG, JPEG, GIF or BMP), at most ``batch_size`` in one request.
+        """Scores image files of any kind that ingest takes, ``batch_size`` at most in a request.
 
-        An image is its bytes, or the path of its file. Raises ImageRefused of one that the server
-        doesn't take, ImageError of a file that can't be read, else RequestFailed.
+        An image is its bytes, or the path of its file. Raises ImageRefused of one that can't be
+        decoded, ImageError of a file that can't be read, else RequestFailed.
         """
         answers: list[Prediction] = []
         for start in range(0, len(images), batch_size):
-            batch = [_content(image) for image in images[start : start + batch_size]]
-            answers += self._batch(batch, start)
+            batch = enumerate(images[start : start + batch_size], start)
+            answers += self._batch([_content(image, place) for place, image in batch], start)
         return answers
 
     def _batch(self, images: Sequence[bytes], start: int) -> list[Prediction]:
@@ -358,8 +359,17 @@ class GrpcClient(Client):
         return predictions(classes, scores, self.multi_label, version)
 
 
-def _content(image: Image) -> bytes:
-    return image_files.read(str(image)) if isinstance(image, (str, Path)) else bytes(image)
+def _content(image: Image, place: int) -> bytes:
+    """What TensorFlow Serving reads as it is meant; darkroom's server would see to it itself."""
+    content = image_files.read(str(image)) if isinstance(image, (str, Path)) else bytes(image)
+    if image_header.is_plain(content):
+        return content
+    from darkroom.serving.codecs import pictures
+
+    try:
+        return pictures.for_the_graph(content)
+    except pictures.ImageError as error:
+        raise ImageRefused(f"The image can't be decoded: {error}.", place) from error
 
 
 def _proxy(scheme: str, host: str) -> str:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from darkroom.serving.predictor import ImageError, PredictionError
 
-# Of the formats that a model decodes, as files are named.
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib")
+_SUFFIXES = ".jpg .jpeg .jpe .jfif .mpo .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pfm"
+HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif", ".avif"))  # an extra's libraries read them
+SUFFIXES = frozenset(_SUFFIXES.split(" ")) | HEIF_SUFFIXES  # of image files, whatever they are for
 
 
 class ImageFiles(NamedTuple):
@@ -28,9 +29,11 @@ def find(words: Sequence[str]) -> ImageFiles:
     for word in words:
         if os.path.isdir(word):
             files = list(_below(word))
-            images = [path for path in files if path.lower().endswith(_SUFFIXES)]
+            images = [path for path in files if os.path.splitext(path)[1].lower() in SUFFIXES]
             if not images:
-                raise PredictionError(f"{word}: there is no PNG, JPEG, GIF or BMP file below it.")
+                raise PredictionError(
+                    f"{word}: no file below it is named as images are, such as a.jpg."
+                )
             paths, left_out = paths + images, left_out + len(files) - len(images)
         elif glob.has_magic(word) and not os.path.exists(word):
             matches = [path for path in glob.glob(word, recursive=True) if os.path.isfile(path)]

@@ -69,16 +69,23 @@ class Predictor:
         self.multi_label = Contract.read(version_folder).multi_label
 
     def predict(self, name: str, image: bytes) -> Prediction:
-        """Scores an encoded PNG, JPEG, GIF or BMP; raises ImageError, with its name, of others."""
+        """Scores an image file of any kind that ingest takes; raises ImageError, with its name."""
+        from darkroom.serving.codecs import pictures
+
         try:
             return self.predict_all([image])[0]
+        except pictures.ImageError as error:
+            raise ImageError(f"{name}: can't be decoded: {error}.") from error
         except self._tf.errors.InvalidArgumentError as error:
-            message = f"{name}: can't be decoded; expected a PNG, JPEG, GIF or BMP image."
-            raise ImageError(message) from error
+            reason = pictures.why_not_decoded(image)
+            raise ImageError(f"{name}: can't be decoded: {reason}.") from error
 
     def predict_all(self, images: Sequence[bytes]) -> list[Prediction]:
-        """Scores encoded images at once; raises TensorFlow's errors."""
-        answer = self._serve(**{signatures.IMAGE_BYTES: self._tf.constant(list(images))})
+        """Scores image files at once; raises pictures.ImageError, or TensorFlow's errors."""
+        from darkroom.serving.codecs import pictures
+
+        readable = [pictures.for_the_graph(image) for image in images]
+        answer = self._serve(**{signatures.IMAGE_BYTES: self._tf.constant(readable)})
         classes = answer[signatures.CLASSES].numpy().tolist()
         scores = answer[signatures.SCORES].numpy().tolist()
         return predictions(classes, scores, self.multi_label, self.version)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
@@ -78,10 +79,21 @@ def test_pictures_are_classified_with_names_bars_version_and_time(
     assert severe == []
 
 
+def test_what_ingest_takes_the_page_takes(page: webdriver.Chrome, tmp_path: Path) -> None:
+    Select(page.find_element(By.ID, "model")).select_by_visible_text("images")
+    grey = Image.new("L", (8, 8), 51).quantize(2)
+    names = ["a.bmp", "b.webp", "c.tif"]
+    for name in names:
+        (grey.convert("L") if name == "b.webp" else grey).save(tmp_path / name, lossless=True)
+    choose(page, *(tmp_path / name for name in names))
+    for words in results(page)[:3]:
+        assert "dark 80.0 %" in words.replace("\n", " ")
+
+
 def test_what_is_no_picture_is_told(page: webdriver.Chrome, pictures: Path) -> None:
     Select(page.find_element(By.ID, "model")).select_by_visible_text("images")
     choose(page, pictures / "none.png")
-    assert "Unknown image file format" in results(page)[0]
+    assert "an image can't be decoded: not an image" in results(page)[0]
     Select(page.find_element(By.ID, "model")).select_by_visible_text("half_plus_two")
     choose(page, pictures / "light.png")
     assert page.find_elements(By.CSS_SELECTOR, "#results li:first-child .wrong")

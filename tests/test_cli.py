@@ -8,15 +8,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import model_servers
-from tests.conftest import Project, command, darkroom, environment, python
+from tests.conftest import Project, command, darkroom, encoded, environment, python
 
 # For which a command line's own work needs no more than the standard library and click.
 LIGHT = (
     "darkroom.pipeline.cli", "darkroom.pipeline.command_line", "darkroom.kubeflow.commands",
     "darkroom.pipeline.answers", "darkroom.serving.flags", "darkroom.serving.codecs.image_header",
+    "darkroom.serving.imports",
     "darkroom.components.base.errors",
 )  # fmt: skip
 
@@ -134,7 +136,7 @@ def test_the_api_key_may_be_in_the_environment(tmp_path: Path) -> None:
             keys.append(self.headers["authorization"])
             self.send_error(403)
 
-    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "a.png").write_bytes(encoded(np.zeros((4, 4, 3), np.uint8)))
     with ThreadingHTTPServer(("localhost", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://localhost:{server.server_port}"
@@ -271,7 +273,7 @@ def test_serve_answers_with_the_pushed_model(
             "predict", *small.options, bad, image, "--grpc", f"localhost:{port}", cwd=small.folder
         )
         assert result.returncode == 1
-        assert "bad.png: Unknown image file format" in result.stdout
+        assert "bad.png: The image can't be decoded: not an image." in result.stdout
         assert "a.png: " in result.stdout
         result = darkroom(*asked, *where, "--labels", "canary", cwd=small.folder)
         assert result.returncode == 1

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from darkroom.components.ingestion.decoding import decode
+from darkroom.components.ingestion.decoding import decode, upright_size
 from tests.conftest import encoded
 
 RGB = np.asarray(
@@ -88,3 +88,47 @@ def test_short_contents_raise_as_undecodable(length: int) -> None:
     content = with_exif(Image.Exif())[:length]
     with pytest.raises(tf.errors.OpError):
         DECODE(content)
+
+
+@pytest.mark.parametrize(
+    ("least_side", "height"),
+    [(50, 100), (100, 100), (101, 200), (400, 400), (401, 800), (900, 800)],
+)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_large_jpeg_comes_at_the_part_that_is_needed(
+    least_side: int, height: int, mode: str
+) -> None:
+    noise = np.random.default_rng(1).normal(0, 20, (800, 1200, 3))
+    smooth = np.asarray(Image.fromarray(RGB).resize((1200, 800)))
+    pixels = Image.fromarray(np.clip(smooth + noise, 0, 255).astype(np.uint8)).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    pixels.save(buffer, "JPEG", quality=95, exif=exif)
+    content = buffer.getvalue()
+    assert len(content) > 2**17
+    part = decode(content, least_side=least_side)
+    assert part.shape == (height * 3 // 2, height, len(mode))
+    expected = ImageOps.exif_transpose(Image.open(buffer)).reduce(800 // height)
+    assert np.abs(part.numpy().squeeze() - np.asarray(expected, np.float32)).mean() < 4
+    np.testing.assert_array_equal(upright_size(content, part), [1200, 800])
+    assert decode(content).shape[:2] == (1200, 800)
+
+
+def test_a_small_file_is_decoded_in_full() -> None:
+    content = with_exif(Image.Exif())
+    part = decode(content, least_side=1)
+    assert part.shape == RGB.shape
+    np.testing.assert_array_equal(upright_size(content, part), RGB.shape[:2])
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+@pytest.mark.parametrize("background", ["#ffffff", "#102030"])
+def test_what_is_transparent_shows_the_background(mode: str, background: str) -> None:
+    image = Image.fromarray(RGB)
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image = image.convert(mode)
+    behind = Image.new("RGBA", image.size, background)
+    expected = np.asarray(Image.alpha_composite(behind, image.convert("RGBA")).convert("RGB"))
+    decoded = decode(encoded(np.asarray(image)), background).numpy()
+    np.testing.assert_allclose(decoded, expected, atol=1)

@@ -118,7 +118,7 @@ ACTS: list[tuple[str, int, str]] = [
     (f"predict {C} {PICTURE} --format xml", 2, "'xml' is not one of"),
     (f"predict {C}", 2, "Missing argument 'IMAGE...'"),
     (f"predict {C} nothere.png", 1, "nothere.png: can't be read: No such file or directory"),
-    (f"predict {C} config.yaml", 1, "can't be decoded; expected a PNG, JPEG, GIF or BMP image"),
+    (f"predict {C} config.yaml", 1, "config.yaml: can't be decoded: not an image"),
     (f"predict {C} empty.png", 1, "can't be decoded"),
     (f"predict {C} cut.png", 1, "cut.png: can't be decoded"),
     (f"predict {C} nothing", 1, "nothing"),

@@ -141,9 +141,9 @@ JPEG = picture(0)
 PNG = encoded(GENERATOR.integers(0, 256, (30, 40, 3), dtype=np.uint8))
 
 
-def _webp() -> bytes:
+def _icon() -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (9, 9)).save(buffer, "WEBP")
+    Image.new("RGB", (32, 32)).save(buffer, "ICO")
     return buffer.getvalue()
 
 
@@ -159,7 +159,7 @@ DAMAGE: list[tuple[Callable[[bytes], bytes], set[str]]] = [
     (lambda image: PNG[: len(PNG) // 2], {"cut off"}),
     (lambda image: PNG[:60] + bytes(200) + PNG[260:], {"damaged"}),
     (lambda image: claiming(60_000, 60_000), {"too many pixels"}),
-    (lambda image: _webp(), {"format not supported (WEBP)"}),
+    (lambda image: _icon(), {"format not supported (ICO)"}),
     (lambda image: image[2:], {"not an image"}),
 ]
 

@@ -9,7 +9,16 @@ from darkroom.serving.predictor import ImageError, PredictionError
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("b/2.jpg", "b/10.JPEG", "a.png", "c.txt", ".hidden/d.png", ".e.png", "b/f.bmp"):
+    for name in (
+        "b/2.jpg",
+        "b/10.JPEG",
+        "a.png",
+        "c.txt",
+        ".hidden/d.png",
+        ".e.png",
+        "b/f.bmp",
+        "g.Webp",
+    ):
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())
@@ -18,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_all_images_below_a_folder(folder: Path) -> None:
-    names = ["a.png", "b/10.JPEG", "b/2.jpg", "b/f.bmp"]
+    names = ["a.png", "g.Webp", "b/10.JPEG", "b/2.jpg", "b/f.bmp"]
     found = image_files.find(["photos"])
     assert found.paths == [os.path.join("photos", name) for name in names]
     assert found.left_out == 1
@@ -50,5 +59,5 @@ def test_words_that_name_nothing(folder: Path) -> None:
         image_files.find(["*.png"])
     (folder / "empty").mkdir()
     (folder / "empty" / "notes.txt").write_text("")
-    with pytest.raises(PredictionError, match=r"^empty: there is no PNG, JPEG, GIF or BMP file"):
+    with pytest.raises(PredictionError, match=r"^empty: no file below it is named as images are"):
         image_files.find(["empty"])

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from darkroom.components.ingestion import image_formats
-from darkroom.components.ingestion.image_formats import Header, ImageError
+from darkroom.components.ingestion.image_formats import Header
 from darkroom.serving import flags
+from darkroom.serving.codecs import pictures
+from darkroom.serving.codecs.pictures import ImageError
 from darkroom.serving.errors import ServingError
 from darkroom.serving.server.inference import Limits
 from tests.conftest import encoded
@@ -107,7 +109,7 @@ def test_pillows_own_guard_is_left_to_the_users_code() -> None:
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
 def test_a_cut_file_is_called_so(file_format: str) -> None:
     content = encoded(RGB, file_format)
-    assert image_formats.why_not_decoded(content[: len(content) * 3 // 4]) == "cut off"
+    assert pictures.why_not_decoded(content[: len(content) * 3 // 4]) == "cut off"
 
 
 @given(
@@ -128,4 +130,4 @@ def test_orientations_that_there_are_not_count_as_upright(orientation: int) -> N
     buffer = io.BytesIO()
     Image.fromarray(RGB).save(buffer, "JPEG", exif=exif)
     expected = orientation if 1 <= orientation <= 8 else 1
-    assert image_formats.orientation(Image.open(buffer)) == expected
+    assert pictures.orientation(Image.open(buffer)) == expected

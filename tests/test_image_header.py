@@ -153,31 +153,53 @@ def test_the_bit_depth_of_a_png(mode: str, bits: int) -> None:
     assert image_header.bit_depth(encoded((3, 2), "PNG", mode)) == bits
 
 
-def test_exif_where_the_graph_looks_for_it() -> None:
-    assert image_header.has_exif(SMALL["progressive"])
-    assert not image_header.has_exif(SMALL["jpeg"])
+def moved(jpeg: bytes) -> bytes:
+    """With a comment before all else."""
+    return jpeg[:2] + b"\xff\xfe\0\6abcd" + jpeg[2:]
 
 
-@pytest.mark.parametrize(("mode", "plain"), [("RGB", True), ("L", False), ("P", False)])
-def test_bmps_with_a_palette_are_not_plain(mode: str, plain: bool) -> None:
-    assert image_header.is_plain_bmp(encoded((3, 2), "BMP", mode)) is plain
+XMP = b'http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation="6">'
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_cut_off_images(name: str) -> None:
-    whole = SMALL[name]
-    found = {image_header.pixels(whole[:end]) for end in range(len(whole))}
-    assert found == {0, 31 * 17}
-
-
-@given(
-    st.sampled_from(
-        [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBPVP8"]
-    ),
-    st.binary(max_size=500),
+@pytest.mark.parametrize(
+    ("content", "plain"),
+    [
+        (SMALL["jpeg"], True),
+        (SMALL["progressive"], True),  # with an EXIF block where the graph looks for it
+        (moved(SMALL["jpeg"]), True),
+        (moved(SMALL["progressive"]), False),
+        (b"\xff\xd8\xff\xe1" + struct.pack(">H", len(XMP) + 2) + XMP + SMALL["jpeg"][2:], False),
+        (SMALL["png"], True),
+        (encoded((31, 17), "PNG", "P", transparency=b"\0\1"), True),
+        (encoded((31, 17), "PNG", "L", transparency=1), False),
+        (encoded((31, 17), "PNG", transparency=(1, 2, 3)), False),
+        (encoded((31, 17), "PNG", exif=exif()), False),
+        (SMALL["gif"], False),
+        (SMALL["webp"], False),
+        (encoded((31, 17), "BMP"), False),
+        (encoded((31, 17), "TIFF"), False),
+        (b"", False),
+    ],
 )
-def test_arbitrary_bytes(start: bytes, rest: bytes) -> None:
-    assert image_header.pixels(start + rest) >= 0
+def test_what_the_graph_reads_as_it_is_meant(content: bytes, plain: bool) -> None:
+    assert image_header.is_plain(content) == plain
+
+
+@given(st.sampled_from([SMALL["png"], SMALL["jpeg"], SMALL["progressive"]]), st.data())
+def test_any_bytes_are_plain_or_not(content: bytes, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(content)))
+    spoilt = content[:at] + data.draw(st.binary(max_size=9))
+    assert image_header.is_plain(spoilt) in (True, False)
+
+
+@given(st.integers(8, len(SMALL["png"]) - 1), st.integers(1, 255))
+def test_a_png_is_damaged_wherever_its_pixels_are(at: int, change: int) -> None:
+    content = bytearray(SMALL["png"])
+    content[at] ^= change
+    assert image_header.is_damaged_png(bytes(content)) or content[at] >> 5 & 1
+    assert not image_header.is_damaged_png(SMALL["png"])
+    assert not image_header.is_damaged_png(SMALL["jpeg"])
+    assert image_header.is_damaged_png(SMALL["png"][:at])
 
 
 @given(st.sampled_from(list(SMALL)), st.data())

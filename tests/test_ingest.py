@@ -122,7 +122,7 @@ def test_the_first_division_stands(fruit: Path) -> None:
     assert counts(fruit / "records")["eval"] == {"fraise fraîche": 12, "桃": 6}
     assert not counts(fruit / "records")["test"]
     output = ingest(fruit, "fruit", "records", "--eval-share", "0.1", code=1)
-    assert "was divided with eval_share 0.3, and images keep their split" in output
+    assert "was made with eval_share 0.3, and its images stay as they are" in output
     ingest(fruit, "fruit", "records", "--eval-share", "0.3")
 
 
@@ -156,7 +156,7 @@ def test_a_manifest_of_several_labels(fruit: Path) -> None:
     assert "added        0; 60 were there" in ingest(fruit, "list.csv", "records")
     ingest(fruit, "fruit", "classes")
     output = ingest(fruit, "list.csv", "classes", "--multi-label", code=1)
-    assert "was divided with multi_label False" in output
+    assert "was made with multi_label False" in output
 
 
 def test_a_manifest_and_random_shares(fruit: Path) -> None:
@@ -543,3 +543,46 @@ def test_photos_of_other_kinds_can_be_read_by_the_graph(tmp_path: Path) -> None:
         original = Image.open(io.BytesIO((tmp_path / "set" / name).read_bytes())).convert("RGB")
         decoded = decode(value[features.IMAGE_KEY]).numpy()
         assert np.abs(decoded - np.asarray(original)).mean() < 3
+
+
+def test_photographs_are_made_smaller(tmp_path: Path) -> None:
+    folder = tmp_path / "set" / "a"
+    folder.mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large = Image.radial_gradient("L").resize((300, 200)).convert("RGB")
+    large.save(folder / "turned.jpg", exif=exif, quality=95)
+    large.save(folder / "large.png")
+    large.save(folder / "again.bmp")
+    other = tmp_path / "set" / "b"
+    other.mkdir()
+    large.crop((0, 0, 40, 20)).save(other / "small.jpg")
+    before = {path: path.read_bytes() for path in (tmp_path / "set").rglob("*.*")}
+    arguments = ("set", "records", "--test-share", "0", "--eval-share", "0")
+    output = ingest(tmp_path, *arguments, "--max-side", "60")
+    assert "1 files that show what another shows" in output  # PNG and BMP
+    values = records(tmp_path / "records")["train"]
+    by_name = {Path(v[features.FILENAME_KEY].decode()).name: v[features.IMAGE_KEY] for v in values}
+    opened = {name: Image.open(io.BytesIO(content)) for name, content in by_name.items()}
+    [lossless] = set(opened) - {"turned.jpg", "small.jpg"}
+    found = {name: (image.format, image.size) for name, image in opened.items()}
+    assert found == {
+        "turned.jpg": ("JPEG", (40, 60)),
+        lossless: ("PNG", (60, 40)),
+        "small.jpg": ("JPEG", (40, 20)),
+    }
+    assert by_name["small.jpg"] == before[other / "small.jpg"]
+    expected = np.asarray(large.resize((60, 40), Image.Resampling.BOX), float)
+    assert np.abs(np.asarray(opened[lossless], float) - expected).mean() < 1
+    turned = np.asarray(opened["turned.jpg"].rotate(90, expand=True), float)
+    assert np.abs(turned - expected).mean() < 3
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert sorted(p.name for p in (tmp_path / "records").iterdir() if p.name[0] == ".") == [".lock"]
+
+    assert "added        0; 3 were there" in ingest(tmp_path, *arguments)
+    large.rotate(180).save(folder / "new.png")
+    ingest(tmp_path, *arguments)  # as before
+    values = records(tmp_path / "records")["train"]
+    assert max(max(Image.open(io.BytesIO(v[features.IMAGE_KEY])).size) for v in values) == 60
+    output = ingest(tmp_path, *arguments, "--max-side", "90", code=1)
+    assert "was made with max_side 60, and its images stay as they are" in output

@@ -49,6 +49,17 @@ def test_an_upright_size() -> None:
     assert (result.header.height, result.header.width) == (12, 20)
 
 
+def test_a_large_photograph_is_seen_at_its_full_size() -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (1100, 600, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "JPEG", exif=exif)
+    result = seen(buffer.getvalue())
+    assert (result.height, result.width) == (600, 1100)
+    assert np.isclose(result.brightness, 0.5, atol=0.01)
+
+
 def test_bad_images_among_good_ones_keep_their_places() -> None:
     good = [encoded(RGB[: number + 1]) for number in range(10)]
     bad = {

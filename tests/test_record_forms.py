@@ -13,8 +13,8 @@ from darkroom.components.base import tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import IngestionSettings
 from darkroom.components.ingestion import record_forms
-from darkroom.components.ingestion.image_formats import ImageError
 from darkroom.pipeline.config import load
+from darkroom.serving.codecs.pictures import ImageError
 from tests.settings import configured
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from darkroom.components.base import features, tfrecord
-from darkroom.pipeline.ingest import pictures, shards
+from darkroom.pipeline.ingest import shards
 from darkroom.pipeline.ingest.index import Entry, Settings
 from darkroom.pipeline.ingest.listing import Source
+from darkroom.serving.codecs import pictures
 from tests.test_ingest import picture
 
 SETTINGS = Settings(eval_share=0.1, test_share=0.1, runs=2)

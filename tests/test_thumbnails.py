@@ -7,8 +7,8 @@ from PIL import Image
 
 from darkroom.components.base import features, tfrecord
 from darkroom.components.base.tfrecord import encode_example, write
-from darkroom.components.ingestion import image_formats
 from darkroom.components.report import thumbnails
+from darkroom.serving.codecs.pictures import ImageError
 from tests.conftest import encoded
 
 
@@ -55,7 +55,7 @@ def test_every_kind_of_image(tmp_path: Path) -> None:
 def test_a_damaged_image_is_refused(tmp_path: Path) -> None:
     whole = encoded(np.zeros((64, 64, 3), np.uint8), "JPEG")
     for damaged in (whole[:200], b"nothing", b""):
-        with pytest.raises(image_formats.ImageError):
+        with pytest.raises(ImageError):
             written(tmp_path, damaged)
 
 

@@ -4,8 +4,12 @@ import tensorflow as tf
 
 from darkroom.serving.codecs.image_header import EXIF_AT, PNG_BIT_DEPTH_AT
 
+WHITE = "#ffffff"
 _EXIF_SEARCHED = 4096  # bytes; the orientation is among a camera's first entries
 _ORIENTATION_TAG = 0x0112  # EXIF's number for it
+# Bytes of a JPEG, from which on it is worth to look how much of it is needed: about a megapixel.
+_LARGE = 2**17
+_MOST_RATIO = 8  # in which its decoder shrinks
 _HEAD = 32  # bytes that tell which decoder is needed
 
 # What few images need stays a call in the graph. Inlined, each of its operations would cost every
@@ -13,22 +17,98 @@ _HEAD = 32  # bytes that tell which decoder is needed
 rare = tf.function(autograph=False, experimental_attributes={"_noinline": True})
 
 
-def decode(encoded: tf.Tensor) -> tf.Tensor:
+def decode(encoded: tf.Tensor, background: str = WHITE, least_side: int | None = None) -> tf.Tensor:
     """Decodes one PNG, JPEG, GIF (its first frame) or BMP, a string [].
 
-    Gives float32 [height, width, 1 or 3] in [0, 255]: 16-bit images keep their precision, alpha is
-    dropped, a JPEG is turned upright as its EXIF orientation says.
+    Gives float32 [height, width, 1 or 3] in [0, 255]: 16-bit images keep their precision, what is
+    transparent shows the ``background`` (#rrggbb), a JPEG is turned upright as its EXIF orientation
+    says. A large JPEG comes at a half, a quarter or an eighth of its size, as long as that has
+    ``least_side`` pixels in height and width.
     """
-    head = tf.strings.join([tf.strings.substr(encoded, 0, _HEAD), " " * _HEAD])  # never too short
+    return composite(decode_layers(encoded, least_side), background)
+
+
+def composite(image: tf.Tensor, background: str = WHITE) -> tf.Tensor:
+    """What a viewer sees of an image of ``decode_layers`` in front of a colour, #rrggbb."""
+    transparent = tf.equal(tf.shape(image)[2] % 2, 0)
+    return tf.cond(transparent, lambda: _composite(image, background), lambda: image)
+
+
+def decode_layers(encoded: tf.Tensor, least_side: int | None = None) -> tf.Tensor:
+    """The same with 1 to 4 channels: what is transparent in places keeps its alpha, the last."""
+    head = _head(encoded)
     image = tf.cond(
         tf.equal(tf.strings.substr(head, 1, 3), "PNG")
         & tf.equal(tf.strings.substr(head, PNG_BIT_DEPTH_AT, 1), "\x10"),
         lambda: _deep_png(encoded),
-        # With the file's own channels: the decoders of GIF and BMP can't convert.
-        lambda: tf.cast(tf.io.decode_image(encoded, expand_animations=False), tf.float32),
+        lambda: tf.cond(
+            _is_large_jpeg(encoded, head) if least_side else tf.constant(False),
+            lambda: _part_of_jpeg(encoded, least_side or 0),
+            # With the file's own channels: the decoders of GIF and BMP can't convert.
+            lambda: tf.cast(tf.io.decode_image(encoded, expand_animations=False), tf.float32),
+        ),
     )
-    image = image[..., : 1 + 2 * tf.cast(tf.shape(image)[2] >= 3, tf.int32)]
+    with_alpha = tf.equal(tf.shape(image)[2] % 2, 0)
+    image = tf.cond(with_alpha, lambda: _without_idle_alpha(image, head), lambda: image)
     return tf.cond(_has_exif(head), lambda: _upright(image, encoded), lambda: image)
+
+
+def upright_size(encoded: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Height and width, int32 [2], of the file that an image of ``decode_layers`` is of."""
+    head = _head(encoded)
+    return tf.cond(
+        _is_large_jpeg(encoded, head),
+        lambda: _upright_size(encoded, head),
+        lambda: tf.shape(image)[:2],
+    )
+
+
+def _head(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.strings.join([tf.strings.substr(encoded, 0, _HEAD), " " * _HEAD])  # never too short
+
+
+def _is_large_jpeg(encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+    is_jpeg = tf.equal(tf.strings.substr(head, 0, 2), b"\xff\xd8")
+    return is_jpeg & (tf.strings.length(encoded) >= _LARGE)
+
+
+@rare
+def _part_of_jpeg(encoded: tf.Tensor, least_side: int) -> tf.Tensor:
+    """A JPEG at a part of its size: its decoder leaves out what isn't needed for that."""
+    short_side = tf.reduce_min(tf.image.extract_jpeg_shape(encoded)[:2])
+
+    def part(ratio: int) -> tf.Tensor:  # TensorFlow Transform takes tf.cond, but no switch_case
+        if ratio == 1:
+            return tf.io.decode_jpeg(encoded)
+        fits = short_side >= least_side * ratio
+        return tf.cond(
+            fits, lambda: tf.io.decode_jpeg(encoded, ratio=ratio), lambda: part(ratio // 2)
+        )
+
+    return tf.cast(part(_MOST_RATIO), tf.float32)
+
+
+@rare
+def _upright_size(encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+    size = tf.image.extract_jpeg_shape(encoded)[:2]
+    is_turned = tf.cond(_has_exif(head), lambda: _orientation(encoded) >= 5, lambda: False)
+    return tf.where(is_turned, size[::-1], size)
+
+
+@rare
+def _without_idle_alpha(image: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+    """Without an alpha that hides nothing; in a BMP the fourth octet isn't one, but unused."""
+    is_bmp = tf.equal(tf.strings.substr(head, 0, 2), "BM")
+    is_idle = is_bmp | tf.reduce_all(image[..., -1] == 255.0)
+    return tf.cond(is_idle, lambda: image[..., :-1], lambda: image)
+
+
+@rare
+def _composite(image: tf.Tensor, background: str) -> tf.Tensor:
+    """What shows of colours, or grey, with an alpha [height, width, 2 or 4]: RGB."""
+    behind = tf.constant([*bytes.fromhex(background[1:])], tf.float32)
+    alpha = image[..., -1:] / 255.0
+    return image[..., :-1] * alpha + behind * (1.0 - alpha)
 
 
 def _has_exif(head: tf.Tensor) -> tf.Tensor:

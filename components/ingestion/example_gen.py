@@ -23,11 +23,11 @@ from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.sections import Splits
 from darkroom.components.base.settings import IngestionSettings, Settings
 from darkroom.components.ingestion import input_files, record_forms
-from darkroom.components.ingestion.image_formats import ImageError
 from darkroom.components.ingestion.inspection import Inspection, inspect
 from darkroom.components.ingestion.inspection_counts import InspectionCounts, total
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.serving import signatures
+from darkroom.serving.codecs.pictures import ImageError
 
 # Images that are inspected together: enough for TensorFlow's threads, little to hold.
 _BATCH_IMAGES = 256
@@ -221,7 +221,7 @@ def _batches(records: Iterable[_Record]) -> Iterator[list[_Record]]:
 def _example(image: record_forms.LabelledImage, inspection: Inspection) -> bytes:
     return tfrecord.encode_example(
         {
-            features.IMAGE_KEY: image.encoded,
+            features.IMAGE_KEY: inspection.encoded,
             features.LABEL_KEY: image.labels,
             features.FILENAME_KEY: image.filename,
             features.FORMAT_KEY: inspection.header.format.encode(),
@@ -232,7 +232,7 @@ def _example(image: record_forms.LabelledImage, inspection: Inspection) -> bytes
             features.ASPECT_RATIO_KEY: inspection.width / inspection.height,
             features.BRIGHTNESS_KEY: inspection.brightness,
             features.CONTRAST_KEY: inspection.contrast,
-            features.ENCODED_SIZE_KEY: len(image.encoded),
+            features.ENCODED_SIZE_KEY: len(inspection.encoded),
             features.CONTENT_KEY: inspection.content,
             **image.kept,
         }

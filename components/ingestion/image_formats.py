@@ -3,26 +3,15 @@
 Of pixels without a header the configuration or the example says it.
 """
 
-import io
-import threading
-import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
-
-from PIL import ExifTags, Image
 
 from darkroom.components.base.sections import Records
 from darkroom.components.base.tfrecord import NO_FEATURE, Feature
 from darkroom.serving.codecs import image_header
+from darkroom.serving.codecs.pictures import DECODABLE, ImageError, open_image
 
-# What TensorFlow's decode_image reads, and with it the transform graph.
-DECODABLE = ("JPEG", "PNG", "GIF", "BMP")
 _CHANNELS = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1, "P": 3, "PA": 4}
-_FILTERS = threading.Lock()  # of warnings, which are the whole process's
-
-
-class ImageError(ValueError):
-    """The image can't be used; the message is the reason, in a few words."""
 
 
 class Header(NamedTuple):
@@ -61,55 +50,3 @@ def stated_shape(values: Mapping[str, Feature], data: Records) -> list[int]:
     if len(shape) != 3 or min(shape) < 1 or shape[2] > 4:
         raise ImageError(f"shape {shape}, expected height, width and 1 to 4 channels")
     return list(shape)
-
-
-def open_image(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:
-    """Pillow's image, not decoded yet; raises an ImageError where it has none of the formats."""
-    if not encoded:
-        raise ImageError("empty")
-    try:
-        image = _open(encoded, formats)
-    except Image.DecompressionBombError:
-        raise ImageError("too many pixels") from None
-    except Exception:  # Pillow's plugins raise whatever a damaged header makes them
-        raise ImageError(_why_not_opened(encoded)) from None
-    width, height = image.size
-    if width * height > image_header.MAX_PIXELS:
-        raise ImageError("too many pixels")
-    if width * height == 0:
-        raise ImageError("damaged")
-    return image
-
-
-def why_not_decoded(encoded: bytes) -> str:
-    """The reason why an image with a good header doesn't decode."""
-    try:
-        open_image(encoded, DECODABLE).load()
-    except ImageError as error:
-        return str(error)
-    except Exception as error:
-        return "cut off" if "truncated" in str(error) else "damaged"
-    return "damaged"
-
-
-def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of an open image, 1 (upright) to 8."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a damaged EXIF block says nothing about the picture
-        return 1
-    return value if value in range(1, 9) else 1
-
-
-def _open(encoded: bytes, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """Opens an image without Pillow's limit, which stays as it is for the user's code."""
-    with _FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(encoded), formats=formats)
-
-
-def _why_not_opened(encoded: bytes) -> str:
-    try:
-        return f"format not supported ({_open(encoded).format})"
-    except Exception:
-        return "damaged" if image_header.is_image(encoded) else "not an image"

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from darkroom.components.ingestion import image_formats
-from darkroom.components.ingestion.decoding import decode
+from darkroom.components.ingestion import decoding, image_formats
+from darkroom.serving.codecs import pictures
 
+_LEAST_SIDE = 256  # pixels that brightness, contrast and content of a large JPEG are of
 _PARALLEL = 4  # images decoded at the same time; each is held as float32 meanwhile
 # Types of height, width, brightness, contrast and content hash.
 _DTYPES = (tf.int32, tf.int32, tf.float32, tf.float32, tf.int64)
@@ -17,6 +18,7 @@ _DTYPES = (tf.int32, tf.int32, tf.float32, tf.float32, tf.int64)
 class Inspection(NamedTuple):
     """What was seen in one image."""
 
+    encoded: bytes  # the file, or another of the same picture where the graph can't read it
     header: image_formats.Header
     height: int  # pixels, upright
     width: int  # pixels, upright
@@ -25,29 +27,29 @@ class Inspection(NamedTuple):
     content: int  # 63-bit hash of the pixels: the same for the same picture in another file
 
 
-_Measures = tuple[int, int, float, float, int]  # an Inspection's, behind the header
+_Measures = tuple[int, int, float, float, int]  # an Inspection's, behind file and header
 
 
 def inspect(encoded: Sequence[bytes]) -> list[Inspection | str]:
     """What the transform graph's decoder sees in each image file, or why it can't be used."""
-    headers = [_header_or_reason(file) for file in encoded]
-    good = [f for f, header in zip(encoded, headers, strict=True) if not isinstance(header, str)]
-    measured = iter(_measure(good))
+    read = [_read_or_reason(file) for file in encoded]
+    measured = iter(_measure([one[0] for one in read if not isinstance(one, str)]))
     results: list[Inspection | str] = []
-    for file, header in zip(encoded, headers, strict=True):
-        if isinstance(header, str):
-            results.append(header)
+    for one in read:
+        if isinstance(one, str):
+            results.append(one)
         elif (measures := next(measured)) is None:
-            results.append(image_formats.why_not_decoded(file))
+            results.append(pictures.why_not_decoded(one[0]))
         else:
-            results.append(Inspection(header, *measures))
+            results.append(Inspection(one[0], one[1], *measures))
     return results
 
 
-def _header_or_reason(file: bytes) -> image_formats.Header | str:
+def _read_or_reason(file: bytes) -> tuple[bytes, image_formats.Header] | str:
     try:
-        return image_formats.read_header(file)
-    except image_formats.ImageError as error:
+        readable = pictures.for_the_graph(file)
+        return readable, image_formats.read_header(readable)
+    except pictures.ImageError as error:
         return str(error)
 
 
@@ -70,11 +72,12 @@ def _graph() -> Callable[[tf.Tensor], tuple[tf.Tensor, ...]]:
     """The graph of ``_measure``, traced once in each process that inspects."""
 
     def measure_one(encoded: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        image = decode(encoded)
-        height, width, channels = tf.unstack(tf.shape(image))
-        pixels = tf.reshape(image, [-1]) / 255.0
+        # Of two white icons the alpha tells them apart.
+        image = decoding.decode_layers(encoded, _LEAST_SIDE)
+        height, width = tf.unstack(decoding.upright_size(encoded, image))
+        pixels = tf.reshape(decoding.composite(image), [-1]) / 255.0
         # The shape belongs to the picture: a row of pixels is not a column of them.
-        shape = tf.cast(tf.stack([height, width, channels]), tf.float32)
+        shape = tf.cast(tf.shape(image), tf.float32)
         octets = tf.bitcast(tf.concat([shape, tf.reshape(image, [-1])], axis=0), tf.uint8)
         content = tf.bitcast(tf.fingerprint(tf.reshape(octets, [1, -1]))[0], tf.int64)
         content = tf.bitwise.bitwise_and(content, tf.int64.max)

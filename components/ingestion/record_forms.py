@@ -11,8 +11,9 @@ from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.settings import IngestionSettings
 from darkroom.components.base.tfrecord import NO_FEATURE, Feature
-from darkroom.components.ingestion.image_formats import ImageError, stated_shape
+from darkroom.components.ingestion.image_formats import stated_shape
 from darkroom.serving import signatures
+from darkroom.serving.codecs.pictures import ImageError
 
 _UINT16 = 65535
 # How near to a level of grey floats must be to have been 8 bits once: float32 keeps 7 digits.

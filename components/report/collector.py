@@ -16,7 +16,6 @@ from darkroom.components.base import features, results
 from darkroom.components.base.status import Status
 from darkroom.components.evaluation import cost
 from darkroom.components.evaluation.artifacts import Verdict
-from darkroom.components.ingestion import image_formats
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
 from darkroom.components.pushing.artifacts import ServingValidation
@@ -28,6 +27,7 @@ from darkroom.components.validation import artifacts as validation_artifacts
 from darkroom.components.validation import outcome as validation
 from darkroom.components.validation.statistics import SplitStatistics
 from darkroom.serving import description
+from darkroom.serving.codecs.pictures import ImageError
 
 if TYPE_CHECKING:
     from ml_metadata.proto.metadata_store_pb2 import Artifact
@@ -89,7 +89,7 @@ class _Sections:
         path = f"{results.PICTURES_FOLDER}/{name}.png"
         try:
             write(content, self._folder / path)
-        except image_formats.ImageError:  # which TensorFlow decodes, and Pillow doesn't
+        except ImageError:  # which TensorFlow decodes, and Pillow doesn't
             return None
         return path
 

@@ -68,11 +68,15 @@ def _decoder(preprocessing: sections.Preprocessing) -> Callable[[tf.Tensor], tf.
     A function of its own is traced once for the ten times that TensorFlow Transform traces all.
     """
     shape = (preprocessing.height, preprocessing.width, preprocessing.channels)
+    least_side = 2 * max(shape[:2])  # of which each pixel is an average, however it is turned
+
+    def fitted(image: tf.Tensor) -> tf.Tensor:
+        return fit(decode(image, preprocessing.background, least_side), preprocessing)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
     def decoded(encoded: tf.Tensor) -> tf.Tensor:
         return tf.map_fn(
-            lambda image: fit(decode(image), preprocessing),
+            fitted,
             encoded,
             fn_output_signature=tf.TensorSpec(shape, tf.float32),
         )

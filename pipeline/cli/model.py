@@ -108,8 +108,8 @@ def predict(
 ) -> int:
     """Classify images with the stable version.
 
-    IMAGE: PNG, JPEG, GIF or BMP file, a folder for all that are below it, or a pattern such as
-    'photos/*.jpg'.
+    IMAGE: file of any format that ingest takes, a folder for all that are below it, or a pattern
+    such as 'photos/*.jpg'.
     """
     command_line.exclude_each_other(url=url, grpc=grpc)
     config = options.load()

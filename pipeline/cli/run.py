@@ -17,6 +17,7 @@ from darkroom.pipeline.command_line import ConfigOptions, configured
 from darkroom.serving import imports
 
 _NOT_BLESSED = 3  # of --require-blessed; a wrong command line has 2
+_LEAST_SIDE = 8  # pixels; smaller pictures show nothing
 _USUAL = "(default: 0.2 below 1,000 images, 0.1 below 10,000, else 0.05)"
 
 
@@ -170,6 +171,10 @@ def _check_share(ctx: click.Context, param: click.Parameter, share: float | None
 @click.option(
     "--multi-label", is_flag=True,
     help="an image has any number of labels: a manifest's label is none, or several, as in a|b",
+)  # fmt: skip
+@click.option(
+    "--max-side", type=click.IntRange(min=_LEAST_SIDE), metavar="N",
+    help="make larger images so many pixels wide or high, whichever is more (as they are)",
 )  # fmt: skip
 @click.option(
     "--sync", is_flag=True,

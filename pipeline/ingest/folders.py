@@ -14,7 +14,6 @@ from typing import NamedTuple
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.ingest import annotations, tables, tree
 from darkroom.pipeline.ingest.listing import (
-    SUFFIXES,
     Listing,
     Source,
     plural,
@@ -27,6 +26,7 @@ from darkroom.pipeline.ingest.listing import (
 from darkroom.pipeline.ingest.locator import Locator
 from darkroom.pipeline.ingest.tree import Folder
 from darkroom.serving import signatures
+from darkroom.serving.image_files import SUFFIXES
 
 # Never a class: what systems leave behind, and images that nobody has labelled.
 _NO_CLASSES = frozenset(words("__macosx @eadir $recycle.bin lost+found unlabeled unlabelled"))

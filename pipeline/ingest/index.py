@@ -27,6 +27,7 @@ class Settings(BaseModel):
     test_share: float
     seed: int = 0
     multi_label: bool = False  # a label is any number of labels, as in a|b
+    max_side: int | None = None  # pixels of an image's longer side; None: however many it has
     runs: int = 1  # ingests that changed something
     version: str = ""  # of the images: their number and what they are, as in 0002-3f9a1c52
     sources: list[str] = []  # whose images are there, absolute

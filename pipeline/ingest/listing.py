@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from darkroom.components.base import features
+from darkroom.serving.image_files import SUFFIXES
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -16,9 +17,6 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif", ".avif"))  # an extra's libraries read them
-_RASTER = words(".jpg .jpeg .jpe .jfif .mpo .png .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm")
-SUFFIXES = frozenset(_RASTER) | HEIF_SUFFIXES
 SPLITS = ("train", "eval", "test")
 # Splits by what people call them.
 _SPLIT_WORDS = {

@@ -5,8 +5,10 @@ write the images in shuffled order. Nothing appears in the target before all of 
 """
 
 import contextlib
+import functools
 import multiprocessing
 import os
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -14,20 +16,19 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from darkroom.components.base import features, processes
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.ingestion.image_formats import ImageError
 from darkroom.pipeline.ingest import (
     archives,
     changes,
     corrections,
     index,
-    pictures,
     shards,
     splits,
     versions,
-)  # fmt: skip
+)
 from darkroom.pipeline.ingest.changes import Added, Change, Decisions, Looked, Plan
 from darkroom.pipeline.ingest.corrections import Correction
 from darkroom.pipeline.ingest.index import Entry, Records, Settings
@@ -35,12 +36,22 @@ from darkroom.pipeline.ingest.listing import SPLITS, Listing, Source
 from darkroom.pipeline.ingest.shards import Progress
 from darkroom.pipeline.ingest.sources import list_images
 from darkroom.serving import files
+from darkroom.serving.codecs import pictures
+from darkroom.serving.codecs.pictures import ImageError
 
 _CHUNK = 64  # files that a worker is given at a time
+_SMALLER = ".smaller"  # folder of what was made smaller, until it is in TFRecords
 _NAMED = 3  # files, in a sentence
 
 Options = Mapping[str, object]
 Confirm = Callable[[list[Change]], bool]  # whether these may be made
+
+
+class _Smaller(NamedTuple):
+    """What images become that have more pixels."""
+
+    max_side: int
+    folder: Path  # for their files, until they are in TFRecords
 
 
 @dataclass
@@ -123,10 +134,16 @@ class _Ingestion:
         self, options: Options, own: Mapping[str, Correction], sync: bool, confirm: Confirm
     ) -> Summary:
         """Looks, plans, asks, writes; corrections of its ``own`` come to those that are there."""
-        with ProcessPoolExecutor(
-            os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
-        ) as workers:
-            looked_at = self._look(workers)
+        before = self._before.settings
+        max_side = before.max_side if before else options.get("max_side")
+        with (
+            _emptied(self._target / _SMALLER) as folder,
+            ProcessPoolExecutor(
+                os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
+            ) as workers,
+        ):
+            smaller = _Smaller(max_side, folder) if isinstance(max_side, int) else None
+            looked_at = self._look(workers, smaller)
             refused = [(file.name, e) for file, e in looked_at if isinstance(e, str)]
             refused = [*self._listing.refused, *refused]
             decisions = self._decisions(looked_at, own, bool(options["multi_label"]))
@@ -160,7 +177,7 @@ class _Ingestion:
         _count(summary, entries)
         return summary
 
-    def _look(self, workers: ProcessPoolExecutor) -> list[Looked]:
+    def _look(self, workers: ProcessPoolExecutor, smaller: _Smaller | None) -> list[Looked]:
         """What all files show: those that are as they were needn't be read."""
         known: dict[tuple[str, int, int], Entry] = {
             (entry.path, entry.size, entry.modified): entry
@@ -173,8 +190,10 @@ class _Ingestion:
                 new.append(file)
             else:
                 looked_at.append((file, entry))
-        found = workers.map(_look_at, new, chunksize=_CHUNK)
-        for done, pair in enumerate(zip(new, found, strict=True), 1):
+        look_at = functools.partial(_look_at, smaller=smaller)
+        # Of few photographs each worker gets some.
+        chunk = min(_CHUNK, 1 + len(new) // (4 * (os.cpu_count() or 1)))
+        for done, pair in enumerate(workers.map(look_at, new, chunksize=chunk), 1):
             looked_at.append(pair)
             self._progress("looking at images", done, len(new))
         return looked_at
@@ -286,17 +305,35 @@ def _unchanged(file: Source, known: Mapping[tuple[str, int, int], Entry]) -> Ent
     return None
 
 
-def _look_at(file: Source) -> Entry | str:
+def _look_at(file: Source, smaller: _Smaller | None) -> Looked:
+    """The image's row, and where its file is to be read: a smaller one is written here."""
     try:
         with open(file.path, "rb") as opened:
             status = os.fstat(opened.fileno())
-            picture = pictures.Picture(opened.read())
+            picture = pictures.Picture(opened.read(), smaller.max_side if smaller else None)
     except OSError as error:
-        return error.strerror or "can't be read"
+        return file, error.strerror or "can't be read"
     except ImageError as error:
-        return str(error)
+        return file, str(error)
+    content = picture.content()
     split, size, modified = file.split or "train", status.st_size, status.st_mtime_ns
-    return Entry(file.name, file.label, split, picture.content(), size, modified)
+    entry = Entry(file.name, file.label, split, content, size, modified)
+    if smaller and picture.is_smaller:
+        path = smaller.folder / content
+        path.write_bytes(picture.for_the_graph())
+        file = file._replace(path=str(path))
+    return file, entry
+
+
+@contextlib.contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """A folder without what a killed run left in it, and gone at the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _settings(target: Path, before: Settings | None, options: Options, plan: Plan) -> Settings:
@@ -305,8 +342,8 @@ def _settings(target: Path, before: Settings | None, options: Options, plan: Pla
         for key, value in chosen.items():
             if getattr(before, key) != value:
                 raise DarkroomError(
-                    f"{target} was divided with {key} {getattr(before, key)}, and images keep "
-                    f"their split: {value} needs another target."
+                    f"{target} was made with {key} {getattr(before, key)}, and its images stay as "
+                    f"they are, and in their split: {value} needs another target."
                 )
         return before
     share = splits.default_share(len(plan.new))

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from darkroom.components.base import features, tfrecord
-from darkroom.pipeline.ingest import pictures, splits
+from darkroom.pipeline.ingest import splits
 from darkroom.pipeline.ingest.changes import Added
 from darkroom.pipeline.ingest.index import Entry, Settings
 from darkroom.pipeline.ingest.listing import SPLITS, Source
+from darkroom.serving.codecs import pictures
 
 _SHARD_BYTES = 64 * 2**20  # what one Beam worker reads at a time
 _MENDS_FILE = "mends.pickle"
@@ -36,7 +37,7 @@ def add(
         before = 0  # bytes
         for pair in (pair for pair in mixed if pair[1].split == split):
             parts[before // _SHARD_BYTES].append(pair)
-            before += pair[1].size
+            before += os.path.getsize(pair[0].path)
         for number, part in enumerate(parts.values()):
             name = f"{settings.runs:03}-{number:05}-of-{len(parts):05}.tfrecord"
             shards[folder / split / name] = part
@@ -89,7 +90,7 @@ def _write_shard(path: Path, part: list[Added]) -> int:
 
 
 def _example(source: Source, entry: Entry) -> bytes:
-    picture = pictures.Picture(Path(source.path).read_bytes()).for_the_graph()
+    picture = pictures.for_the_graph(Path(source.path).read_bytes())
     return tfrecord.encode_example(
         {
             **{name: value.encode() for name, value in source.columns},

@@ -9,9 +9,10 @@ from pathlib import Path
 from darkroom.components.base import features
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.ingest import archives, folders, tables
-from darkroom.pipeline.ingest.listing import HEIF_SUFFIXES, Listing, Source, plural, some
+from darkroom.pipeline.ingest.listing import Listing, Source, plural, some
 from darkroom.pipeline.ingest.locator import Locator
 from darkroom.serving import signatures
+from darkroom.serving.image_files import HEIF_SUFFIXES
 
 _INSTALL_HEIF = "pip install 'darkroom-tfx[heif]'"
 

@@ -17,6 +17,7 @@ from darkroom.components.ingestion import image_formats
 from darkroom.components.networks import architectures
 from darkroom.pipeline import data_files
 from darkroom.pipeline.config import Config
+from darkroom.serving.codecs.pictures import ImageError
 
 _SIZES_OF = 500  # images whose headers are looked at
 
@@ -118,6 +119,6 @@ def _size(config: Config, example: Mapping[str, Feature]) -> tuple[int, int, int
             return height, width, channels
         values = example.get(data.image_key, tfrecord.NO_FEATURE).values
         header = image_formats.read_header(bytes(next(islice(values, 1), b"")))
-    except image_formats.ImageError:
+    except ImageError:
         return None
     return header.height, header.width, header.channels

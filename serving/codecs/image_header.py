@@ -3,6 +3,8 @@
 import contextlib
 import struct
 import sys
+import zlib
+from collections.abc import Iterator
 
 # Pixels that an image may claim, to be decoded: in training and in serving alike, so that a photo
 # that trains can be served. One of 100 megapixels, as the largest cameras make them, takes 1.5 GB
@@ -11,12 +13,15 @@ MAX_PIXELS = 100_000_000
 # In a JPEG an EXIF block comes first, or right after the 18 bytes of the JFIF block.
 EXIF_AT = (6, 24)
 PNG_BIT_DEPTH_AT = 24  # in the header chunk, which always is the first
-_BMP_DEPTH_AT, _BMP_COMPRESSION_AT = 28, 30
+_PNG_COLOUR_TYPE_AT = 25
+# Chunks in which an orientation may stand: EXIF itself, and texts.
+_PNG_TURNS = frozenset([b"eXIf", b"tEXt", b"zTXt", b"iTXt", b""])
 
 # Frame headers of JPEG (SOF0 to SOF15); the three between are tables, extensions and arithmetic
 # coding conditions.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
+_JPEG_APP1, _JPEG_SCAN = 0xE1, 0xDA
 _GIF_FRAME, _GIF_EXTENSION = 0x2C, 0x21
 # Segments of a JPEG, or blocks of a GIF, that are looked at: some tens of milliseconds. A
 # photograph has tens, an animation has thousands for each megabyte.
@@ -50,14 +55,85 @@ def bit_depth(content: bytes) -> int:
     return content[PNG_BIT_DEPTH_AT] if content.startswith(_PNG) else 8
 
 
-def has_exif(content: bytes) -> bool:
+def is_plain(content: bytes) -> bool:
+    """Whether the transform graph reads a file as it is meant, as far as the header can tell.
+
+    Takes some microseconds. Plain is a JPEG or a PNG, unless it may be turned where the graph
+    doesn't look for it, or has a transparent colour. Of a BMP the graph takes a palette's indices
+    for grey, of a GIF it sees no transparency, and from both it wants more order than others do.
+    """
+    try:
+        if content.startswith(_JPEG):
+            return _has_exif(content) or not _may_be_turned(content)
+        if content.startswith(_PNG):
+            turns = any(kind in _PNG_TURNS for kind, _, _ in _chunks(content))
+            return not turns and not has_colour_key(content)
+    except (struct.error, IndexError):
+        return True  # cut off: it can't be read at all
+    return False
+
+
+def has_colour_key(content: bytes) -> bool:
+    """Whether in a PNG without a palette one colour is transparent, which the graph passes over."""
+    has_palette = content[_PNG_COLOUR_TYPE_AT] == 3
+    return not has_palette and any(kind == b"tRNS" for kind, _, _ in _chunks(content))
+
+
+def is_damaged_png(content: bytes) -> bool:
+    """Whether it is a PNG with a wrong checksum, or cut off; not all decoders look at all of it."""
+    if not content.startswith(_PNG):
+        return False
+    view = memoryview(content)
+    for kind, at, size in _chunks(content):
+        checksum = int.from_bytes(view[at + size : at + size + 4], "big")
+        # What isn't needed for the pixels has a small letter first.
+        if not kind.isalpha():  # not a PNG's any more
+            return True
+        if kind[:1].isupper() and zlib.crc32(view[at - 4 : at + size]) != checksum:
+            return True
+        if kind == b"IEND":
+            return False
+    return True
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Of a PNG each chunk's kind, where its data begin, and their size in bytes."""
+    at = len(_PNG)
+    for _ in range(_MOST_STEPS):
+        if len(content) < at + 8:
+            return
+        size, kind = struct.unpack_from(">I4s", content, at)
+        yield kind, at + 8, size
+        at += 12 + size
+    yield b"", at, 0  # more than any picture has
+
+
+def _has_exif(content: bytes) -> bool:
     """Whether a JPEG has an EXIF block where the transform graph looks for its orientation."""
-    return any(content[at : at + 4] == b"Exif" for at in EXIF_AT)
+    return any(content.startswith(b"Exif", at) for at in EXIF_AT)
 
 
-def is_plain_bmp(content: bytes) -> bool:
-    """Whether a BMP has neither a palette, whose indices TensorFlow takes for grey, nor packing."""
-    return content[_BMP_DEPTH_AT] in (24, 32) and content[_BMP_COMPRESSION_AT] == 0
+def _may_be_turned(content: bytes) -> bool:
+    """Whether a JPEG has an EXIF or XMP block that may say so, before its pixels."""
+    at = 2
+    for _ in range(_MOST_STEPS):
+        at = content.find(b"\xff", at)
+        marker = content[at + 1]
+        if at < 0 or marker == _JPEG_SCAN:
+            return False
+        if marker in (0x00, 0xFF):
+            at += 1
+        elif marker in _JPEG_WITHOUT_LENGTH:
+            at += 2
+        else:
+            end = at + 2 + max(2, int(struct.unpack_from(">H", content, at + 2)[0]))
+            if marker == _JPEG_APP1 and (
+                content.startswith(b"Exif", at + 4)
+                or content.find(b"tiff:Orientation", at, end) >= 0
+            ):
+                return True
+            at = end
+    return True
 
 
 def _png(content: bytes) -> int:
@@ -129,5 +205,5 @@ def _webp(content: bytes) -> int:
     return 0
 
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_READERS = ((b"\xff\xd8\xff", _jpeg), (_PNG, _png), (b"GIF8", _gif), (b"RIFF", _webp))
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_READERS = ((_JPEG, _jpeg), (_PNG, _png), (b"GIF8", _gif), (b"RIFF", _webp))

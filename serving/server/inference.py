@@ -19,7 +19,7 @@ from darkroom.serving.codecs import image_header, tensors
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.server.batching import Call
 from darkroom.serving.server.manager import Servable
-from darkroom.serving.server.saved_model import Model
+from darkroom.serving.server.saved_model import Function, Model
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
@@ -95,8 +95,39 @@ def predict_call(
     values = [arrays[name] for name in order]
     infos = [signature.inputs[name] for name in order]
     infos += [signature.outputs[name] for name in names]
+    if _takes_pictures(signature) and not all(map(image_header.is_plain, _values(values[0]))):
+        # Alone, as nobody has counted the pixels yet.
+        return Call(_after_reading(function, limits.max_pixels), values, alone=True, names=names)
     alone = any(map(_is_fixed, infos))
     return Call(function, values, limits.count_pixels(values), alone, names)
+
+
+def _takes_pictures(signature: SignatureDef) -> bool:
+    """Whether it is of darkroom's contract: from image files to classes and scores."""
+    outputs = signature.outputs
+    is_ours = signatures.CLASSES in outputs and signatures.SCORES in outputs
+    return is_ours and list(signature.inputs) == [signatures.IMAGE_BYTES]
+
+
+def _after_reading(function: Function, max_pixels: int) -> Function:
+    """A function of image files of any kind that ``darkroom ingest`` takes."""
+
+    def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        from darkroom.serving.codecs import pictures  # Pillow; most servers never need it
+
+        [images] = arrays
+        try:
+            read = [pictures.for_the_graph(image, max_pixels) for image in _values(images)]
+        except pictures.ImageError as error:
+            raise invalid(f"an image can't be decoded: {error}") from error
+        return function([np.array(read, object).reshape(images.shape)])
+
+    return run
+
+
+def _values(array: np.ndarray) -> list[bytes]:
+    values: list[bytes] = array.ravel().tolist()
+    return values
 
 
 def _is_fixed(info: TensorInfo) -> bool:

@@ -61,7 +61,7 @@ class Records(Section):
     multi_label: bool = False
     """Images have any number of labels, joined by | in the label feature."""
     form: Literal["encoded", "uint8", "float32"] = "encoded"
-    """encoded: PNG, JPEG, GIF or BMP files; uint8, float32: pixels, row by row."""
+    """encoded: image files; uint8, float32: pixels, row by row."""
     shape: list[int] | None = Field(None, min_length=2, max_length=3)
     """uint8 and float32: height, width and channels (1 if left out) of all images."""
     shape_keys: list[str] = []
@@ -116,7 +116,9 @@ class Preprocessing(Section):
     width: int = Field(32, ge=1)
     """Pixels; every image is resized to height × width."""
     channels: Literal[1, 3] = 3
-    """1: grey, 3: RGB. Images of another kind are converted, alpha is dropped."""
+    """1: grey, 3: RGB. Images of another kind are converted."""
+    background: str = Field("#ffffff", pattern="^#[0-9a-fA-F]{6}$")
+    """The colour behind what is transparent, as in HTML; white is what viewers show."""
     resize: Literal["stretch", "pad"] = "stretch"
     """stretch: to the target size; pad: keep the proportions and fill with black."""
     normalization: Literal["standardize", "rescale"] = "standardize"
