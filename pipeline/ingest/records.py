@@ -122,7 +122,7 @@ def _ingest(listing: Listing, target: Path, options: Options, progress: Progress
     summary.earlier = len(listing.files) - len(new)
     looked_at: list[Looked] = []
     before = _read_settings(target)
-    max_side = before.max_side if before else options["max_side"]
+    max_side = before.max_side if before else options.get("max_side")
     with (
         _emptied(target / _SMALLER) as folder,
         ProcessPoolExecutor(
