@@ -576,7 +576,7 @@ def test_photographs_are_made_smaller(tmp_path: Path) -> None:
     assert np.abs(np.asarray(opened[lossless], float) - expected).mean() < 1
     turned = np.asarray(opened["turned.jpg"].rotate(90, expand=True), float)
     assert np.abs(turned - expected).mean() < 3
-    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path: path.read_bytes() for path in before} == before
     assert sorted(p.name for p in (tmp_path / "records").iterdir() if p.name[0] == ".") == [".lock"]
 
     assert "added        0; 3 were there" in ingest(tmp_path, *arguments)
