@@ -98,6 +98,8 @@ def read(root: Path, multi_label: bool) -> Listing:
         images = plural(count, "image")
         where = "the folder itself" if place == folder.path else _relative(place, folder.path)
         listing.notes.append(f"{images} in {where} without a class left out.")
+    if labels.loose:
+        listing.notes += labels.reasons
     return listing
 
 
@@ -127,10 +129,10 @@ class _Layout:
 
     def divide(self, folder: Folder, split: str | None) -> Iterator[_Part]:
         """The classes of a folder that is the whole set, or a split of it."""
-        folder = self._inner(folder, split, tell=True)
-        children = self._children(folder, tell=True)
+        for outer in self._chain(folder, split):
+            folder, children = outer, self._children(outer, tell=True)
+            yield _Part(outer, None, split)
         splits = {} if split else self._splits(folder, children)
-        yield _Part(folder, None, split)
         if splits:
             for child in children:
                 if child.path in splits:
@@ -139,6 +141,7 @@ class _Layout:
                     self._aside(child, "neither a split nor in one")
         elif not split and self._have_splits(folder, children):
             for child in children:  # class/train, class/test
+                yield _Part(child, None, None)
                 for part in self._children(child, tell=True):
                     if own := split_of(part.name):
                         yield _Part(part, child.name, own)
@@ -161,17 +164,23 @@ class _Layout:
                     f"Folders inside a class belong to it, as {inner} to {deep[0].name}: {names}."
                 )
 
-    def _inner(self, folder: Folder, split: str | None = None, tell: bool = False) -> Folder:
-        """The folder below wrappers: folders with nothing but one folder, which is no class."""
-        while not folder.images and len(children := self._children(folder)) == 1:
+    def _inner(self, folder: Folder) -> Folder:
+        return self._chain(folder, None)[-1]
+
+    def _chain(self, folder: Folder, split: str | None) -> list[Folder]:
+        """Wrappers, which have nothing but one folder that is no class, and what is in the last."""
+        chain = [folder]
+        while len(children := self._children(folder)) == 1:
             child = children[0]
-            is_leaf = not any(below.total for below in child.folders)
+            is_leaf = not _classes(child)
             is_container = child.name.lower() in _CONTAINERS or child.name == folder.name
-            if (not split and split_of(child.name)) or (is_leaf and split and not is_container):
+            if not split and split_of(child.name):
                 break
-            self._children(folder, tell)
+            if is_leaf and (folder.images or (split and not is_container)):
+                break
             folder = child
-        return folder
+            chain.append(folder)
+        return chain
 
     def _children(self, folder: Folder, tell: bool = False) -> list[Folder]:
         """Folders that may be splits or classes."""
@@ -202,12 +211,11 @@ class _Layout:
             if len(set(group.values())) > 1:
                 splits |= group
         others = [child for child in children if child.path not in splits]
-        if not others:
-            return splits
-        if len(set(splits.values())) > 1:
+        if not others or len(set(splits.values())) > 1:
             return splits
         own = [child for child in children if child.path in splits]
-        if own and _classes(own[0]) and not any(map(_classes, others)):
+        is_train = "train" in splits.values() and len(_classes(own[0])) > 1
+        if is_train and not any(map(_classes, others)):
             return splits
         like = [child for child in others if own and _is_alike(child, own[0])]
         if like:
@@ -225,7 +233,7 @@ class _Layout:
         divided = [c for c, own in zip(children, splits, strict=True) if _differ(own)]
         if not divided:
             return False
-        direct = all(split_of(f.name) for c in children for f in self._children(c)[:1])
+        direct = all(any(split_of(f.name) for f in self._children(c)) for c in children)
         firsts = [own[0] for own in splits if own]
         if direct and len(firsts) == len(children) and not _is_alike(firsts[0], firsts[-1]):
             return True
