@@ -45,7 +45,17 @@ def test_archives_that_can_not_be_unpacked(tmp_path: Path) -> None:
             archives.opened(tmp_path / name, tmp_path / "x"),
         ):
             pass
-    make(tmp_path, "1.jpg")
+    make(tmp_path, "1.jpg", {"2.jpg": "2" * 10_000})
+    with zipfile.ZipFile(tmp_path / "cut.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.write(tmp_path / "2.jpg", "2.jpg")
+    damaged = bytearray((tmp_path / "cut.zip").read_bytes())
+    damaged[38:42] = b"\xff" * 4
+    (tmp_path / "cut.zip").write_bytes(damaged)
+    with (
+        pytest.raises(DarkroomError, match=r"cut\.zip: can't be unpacked"),
+        archives.opened(tmp_path / "cut.zip", tmp_path / "x"),
+    ):
+        pass
     with tarfile.open(tmp_path / "out.tar", "w") as archive:
         archive.add(tmp_path / "1.jpg", "../1.jpg")
     with (

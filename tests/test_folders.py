@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.ingest.sources import list_images
@@ -198,6 +200,22 @@ READ = [
         "broken 1, good 3; test 2, train 2",
         ("bottle/ground_truth is neither a split nor in one: 1 image left out",),
     ),
+    Layout(
+        "MVTec, several categories",
+        "{bottle,cable}/train/good/#2.png bottle/test/{good,broken}/#1.png "
+        "cable/test/{good,bent}/#1.png {bottle,cable}/ground_truth/x/#1_mask.png",
+        "bottle 4, cable 4; test 4, train 4",
+        ("bottle/ground_truth is neither", "cable/ground_truth is neither"),
+    ),
+    Layout("a picture beside a wrapper", "preview.jpg flowers/{rose,tulip}/#2.jpg",
+           "rose 2, tulip 2", ("1 image in the folder itself without a class left out",)),
+    Layout("splits in classes, with others", "{cat,dog}/{train,test}/#2.jpg {cat,dog}/9.jpg",
+           "cat 4, dog 4; test 4, train 4", ("1 image in cat without", "1 image in dog without")),
+    Layout("a class test with folders", "test/{x,y}/#2.jpg control/#2.jpg", "control 2, test 4",
+           ("Folders inside a class belong to it, as x to test: test",)),
+    Layout("a table that does not help", "train/{a,b}/#2.jpg test/#3.jpg", "a 2, b 2; train 4",
+           ("3 images in test without a class left out", "test.csv names none of the images"),
+           {"test.csv": "path,label\n8.jpg,a\n"}),
     Layout("flat test", "train/{a,b}/#2.jpg test/#3.jpg", "a 2, b 2; train 4",
            ("3 images in test without a class left out",)),
     Layout("train and one more", "train/{a,b}/#2.jpg demo/#3.jpg", "a 2, b 2; train 4",
@@ -241,6 +259,9 @@ READ = [
     Layout("MNIST_SAMPLE of fastai", "{train,valid}/{3,7}/#1.png", "3 2, 7 2; eval 2, train 2",
            ("labels.csv says what the folders say",),
            {"labels.csv": "name,label\ntrain/3/1.png,0\ntrain/7/1.png,1\nvalid/3/1.png,0\n"}),
+    Layout("a table of all that says otherwise", "{x,y}/#2.jpg", "cat 2, dog 2",
+           ("labels.csv says otherwise than the folders, and is right",),
+           {"labels.csv": "path,label\nx/1.jpg,cat\nx/2.jpg,dog\ny/1.jpg,cat\ny/2.jpg,dog\n"}),
     Layout("a table of something else", "{a,b}/#3.jpg", "a 3, b 3",
            ("days.csv says otherwise than the folders",),
            {"days.csv": "path,label\na/1.jpg,monday\na/2.jpg,tuesday\n"}),
@@ -315,6 +336,12 @@ REFUSED = [
            error="2 images by the labels in x.csv, all of one class, 'a'"),
     Layout("splits and classes side by side", "{train,test,cat,dog}/#2.jpg",
            error=r"\(2 in test, 2 in train\)"),
+    Layout("classes named as splits", "#2.jpg",
+           texts={"x.csv": "path,label\n1.jpg,train\n2.jpg,test\n"},
+           error="the classes test, train have the names of splits"),
+    Layout("nothing but unlabeled", "unlabeled/#2.jpg", error="2 images are in folders that are no "
+           "classes.*unlabeled is no class"),
+    Layout("archives in a folder", "{train,test}.zip", error="2 .zip.; an archive is read where"),
     Layout("one split unknown", "{train,final}/{a,b}/#1.jpg",
            error="train, final have the same folders in them.*Rename them"),
     Layout("folds of splits", "fold{1,2}/{train,test}/{a,b}/#1.jpg",
@@ -373,3 +400,44 @@ def test_layouts_that_are_refused(tmp_path: Path, layout: Layout) -> None:
     with pytest.raises(DarkroomError) as caught:
         list_images(tmp_path)
     assert re.search(layout.error, str(caught.value)), caught.value
+
+
+SEVERAL = [
+    Layout("COCO", "a#3.jpg", "cat 1, cat|dog 1", texts={"x.json": coco(a1="dog cat", a2="cat")},
+           refused=1),
+    Layout("Roboflow", "train/#2.jpg", "cat|dog 1, dog 1; train 2",
+           texts={"train/_classes.csv": "filename, cat, dog\n1.jpg, 1, 1\n2.jpg, 0, 1\n"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", SEVERAL, ids=[layout.name for layout in SEVERAL])
+def test_several_labels_of_an_image(tmp_path: Path, layout: Layout) -> None:
+    make(tmp_path, layout.files, layout.texts)
+    listing = list_images(tmp_path, multi_label=True)
+    assert counted(listing) == layout.expected
+    assert len(listing.refused) == layout.refused
+
+
+NAMES = (
+    "train test val Train_images cat dog bird images labels unlabeled docs __MACOSX part_1 part_2"
+)
+PATHS = st.lists(st.sampled_from(NAMES.split()), max_size=3).map("/".join)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(PATHS, st.integers(0, 3), min_size=1, max_size=8))
+def test_no_image_is_left_out_without_a_line(
+    tmp_path_factory: pytest.TempPathFactory, folders: dict[str, int]
+) -> None:
+    root = tmp_path_factory.mktemp("set")
+    for folder, count in folders.items():
+        make(root, f"./{folder}/ ./{folder}/{count}_#{count}.jpg")
+    try:
+        listing = list_images(root)
+    except DarkroomError:
+        return
+    told = [re.search(r"(\d+) images? .*left out", note) for note in listing.notes]
+    aside = sum(int(match[1]) for match in told if match)
+    assert len(listing.files) + aside == sum(folders.values())
+    assert len({file.path for file in listing.files}) == len(listing.files)
+    assert len(listing.classes()) > 1

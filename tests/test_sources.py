@@ -139,6 +139,4 @@ def test_a_link_out_of_the_manifests_folder_is_outside(tmp_path: Path) -> None:
     (tmp_path / "set" / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     (tmp_path / "set" / "away").symlink_to(tmp_path)
     path = manifest(tmp_path / "set", "path,label", "link.jpg,cat", "away/secret.jpg,dog")
-    listed = sources.list_images(path)
-    assert listed.files == []
-    assert [reason.split()[0] for _, reason in listed.refused] == ["outside", "outside"]
+    assert complaint(path).count(": outside") == 2

@@ -156,3 +156,15 @@ def test_a_scan_ends_with_the_rate_to_take() -> None:
     ]
     assert lines[4:6] == [["scan", "Take", "0.001."], ["/scan.png"]]
     assert lines[6:] == [["next", "darkroom", "run", "--set", "training.learning_rate=0.001"]]
+
+
+def test_notes_of_an_ingest_are_shown_or_counted() -> None:
+    from darkroom.pipeline.ingest.records import Summary
+
+    console = Console(file=io.StringIO(), soft_wrap=True)
+    notes = [f"No images in bird-{number}." for number in range(12)]
+    summaries.of_ingest(console, Summary(False, notes=notes), Path("records"))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "note         No images in bird-0." in text
+    assert "bird-9" in text
+    assert "             and 2 more notes" in text

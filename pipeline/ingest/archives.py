@@ -1,16 +1,23 @@
 """Archives of images: unpacked for as long as they are read."""
 
 import contextlib
+import lzma
 import os
 import tarfile
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from darkroom.components.base.errors import DarkroomError
 
+# What a damaged archive, one with a password or a full disk makes the libraries raise.
+_BROKEN = (
+    *(OSError, EOFError, RuntimeError, zlib.error, lzma.LZMAError),
+    *(zipfile.BadZipFile, tarfile.TarError),
+)
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
@@ -32,7 +39,7 @@ def opened(source: Path, beside: Path) -> Iterator[Path]:
             else:
                 with tarfile.open(source) as archive:
                     archive.extractall(unpacked, filter="data")
-        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, RuntimeError) as error:
+        except _BROKEN as error:
             raise DarkroomError(
                 f"{source}: can't be unpacked in {folder.parent}: {error}."
             ) from error

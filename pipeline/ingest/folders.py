@@ -7,12 +7,12 @@ class; what is in none has what a table, annotations or the names of the files s
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.pipeline.ingest import annotations, tables, tree
+from darkroom.pipeline.ingest import annotations, archives, tables, tree
 from darkroom.pipeline.ingest.listing import (
     Listing,
     Source,
@@ -92,20 +92,23 @@ def read(root: Path, multi_label: bool) -> Listing:
     if not listing.files and not listing.refused:
         _take_only_class(listing, labels, folder)
     if not listing.files:
-        raise DarkroomError(_unknown(root, folder, labels))
+        reasons = [*labels.reasons, *listing.notes]
+        raise DarkroomError(_unknown(root, folder, reasons, labels.loose))
     for place, count in sorted(Counter(map(os.path.dirname, labels.loose)).items()):
         images = plural(count, "image")
         where = "the folder itself" if place == folder.path else _relative(place, folder.path)
         listing.notes.append(f"{images} in {where} without a class left out.")
+    if labels.loose:
+        listing.notes += labels.reasons
     return listing
 
 
 def _take_only_class(listing: Listing, labels: "_Labels", root: Folder) -> None:
     """All images are in one folder, which is their class where nothing says otherwise."""
     places = {os.path.dirname(path) for path in labels.loose}
-    place = places.pop()
+    place = next(iter(places), root.path)
     name = os.path.basename(place)
-    if not places and place != root.path and not _is_no_class(name):
+    if len(places) == 1 and place != root.path and not _is_no_class(name):
         listing.layout = "a folder for each class"
         for path, split in labels.loose.items():
             relative = _relative(path, root.path)
@@ -126,10 +129,10 @@ class _Layout:
 
     def divide(self, folder: Folder, split: str | None) -> Iterator[_Part]:
         """The classes of a folder that is the whole set, or a split of it."""
-        folder = self._inner(folder, split)
-        children = self._children(folder)
+        for outer in self._chain(folder, split):
+            folder, children = outer, self._children(outer, tell=True)
+            yield _Part(outer, None, split)
         splits = {} if split else self._splits(folder, children)
-        yield _Part(folder, None, split)
         if splits:
             for child in children:
                 if child.path in splits:
@@ -138,7 +141,8 @@ class _Layout:
                     self._aside(child, "neither a split nor in one")
         elif not split and self._have_splits(folder, children):
             for child in children:  # class/train, class/test
-                for part in self._children(child):
+                yield _Part(child, None, None)
+                for part in self._children(child, tell=True):
                     if own := split_of(part.name):
                         yield _Part(part, child.name, own)
                     else:
@@ -160,29 +164,35 @@ class _Layout:
                     f"Folders inside a class belong to it, as {inner} to {deep[0].name}: {names}."
                 )
 
-    def _inner(self, folder: Folder, split: str | None) -> Folder:
-        """The folder below wrappers: folders with nothing but one folder, which is no class."""
-        while not folder.images and len(children := self._children(folder, tell=False)) == 1:
-            child = children[0]
-            is_leaf = not any(below.total for below in child.folders)
-            is_container = child.name.lower() in _CONTAINERS or child.name == folder.name
-            if (not split and split_of(child.name)) or (is_leaf and split and not is_container):
-                break
-            self._children(folder)  # tells what is left aside
-            folder = child
-        return folder
+    def _inner(self, folder: Folder) -> Folder:
+        return self._chain(folder, None)[-1]
 
-    def _children(self, folder: Folder, tell: bool = True) -> list[Folder]:
+    def _chain(self, folder: Folder, split: str | None) -> list[Folder]:
+        """Wrappers, which have nothing but one folder that is no class, and what is in the last."""
+        chain = [folder]
+        while len(children := self._children(folder)) == 1:
+            child = children[0]
+            is_leaf = not _classes(child)
+            is_container = child.name.lower() in _CONTAINERS or child.name == folder.name
+            if not split and split_of(child.name):
+                break
+            if is_leaf and (folder.images or (split and not is_container)):
+                break
+            folder = child
+            chain.append(folder)
+        return chain
+
+    def _children(self, folder: Folder, tell: bool = False) -> list[Folder]:
         """Folders that may be splits or classes."""
-        with_images = [f for f in folder.folders if f.total and f.name.lower() not in _NO_CLASSES]
-        aside = [f for f in folder.folders if f.total and f not in with_images]
-        if any(f.name.lower() in _CONTAINERS for f in with_images):
-            aside += [f for f in with_images if f.name.lower() in _BESIDE_IMAGES]
-        children = [f for f in with_images if f not in aside]
+        with_images = [below for below in folder.folders if below.total]
+        is_beside = any(below.name.lower() in _CONTAINERS for below in with_images)
+        no_classes = _NO_CLASSES | _BESIDE_IMAGES if is_beside else _NO_CLASSES
+        children = [below for below in with_images if below.name.lower() not in no_classes]
         copies = _copies(children)
         if tell:
-            for child in aside:
-                self._aside(child, "no class")
+            for child in with_images:
+                if child.name.lower() in no_classes:
+                    self._aside(child, "no class")
             for child in copies:
                 self._aside(child, "a copy of what is beside it")
             empty = [_relative(f.path, self._root.path) for f in folder.folders if not f.total]
@@ -201,12 +211,11 @@ class _Layout:
             if len(set(group.values())) > 1:
                 splits |= group
         others = [child for child in children if child.path not in splits]
-        if not others:
-            return splits
-        if len(set(splits.values())) > 1:
+        if not others or len(set(splits.values())) > 1:
             return splits
         own = [child for child in children if child.path in splits]
-        if own and _classes(own[0]) and not any(map(_classes, others)):
+        is_train = "train" in splits.values() and len(_classes(own[0])) > 1
+        if is_train and not any(map(_classes, others)):
             return splits
         like = [child for child in others if own and _is_alike(child, own[0])]
         if like:
@@ -219,12 +228,12 @@ class _Layout:
 
     def _have_splits(self, folder: Folder, children: list[Folder]) -> bool:
         """Whether each class has splits in it; raises a DarkroomError where some folders have."""
-        inner = [self._children(self._inner(child, None), tell=False) for child in children]
+        inner = [self._children(self._inner(child)) for child in children]
         splits = [[f for f in below if split_of(f.name)] for below in inner]
         divided = [c for c, own in zip(children, splits, strict=True) if _differ(own)]
         if not divided:
             return False
-        direct = all(split_of(f.name) for c in children for f in self._children(c, tell=False)[:1])
+        direct = all(any(split_of(f.name) for f in self._children(c)) for c in children)
         firsts = [own[0] for own in splits if own]
         if direct and len(firsts) == len(children) and not _is_alike(firsts[0], firsts[-1]):
             return True
@@ -236,7 +245,7 @@ class _Layout:
 
     def _check_versions(self, folder: Folder, children: list[Folder]) -> None:
         """Raises a DarkroomError where folders hold the same images, as in colour and in grey."""
-        first, *others = [self._inner(child, None) for child in children] or [folder]
+        first, *others = [self._inner(child) for child in children] or [folder]
         for other in others:
             if _is_alike(first, other):
                 stems = _stems(first)
@@ -260,14 +269,15 @@ def _differ(folders: list[Folder]) -> bool:
 def _copies(children: list[Folder]) -> list[Folder]:
     """Folders in which everything is that is beside them, as archives are unpacked by accident."""
     copies: list[Folder] = []
+    names = {child.name for child in children}
     for child in children:
         inner = child
         while len(below := [f for f in inner.folders if f.total]) == 1 and not inner.images:
             inner = below[0]
-        others = [f for f in children if f is not child and f not in copies]
-        if len(others) > 1 and _classes(inner) == {f.name for f in others}:
-            outside = {name for f in others for name in _names(f, os.path.dirname(f.path))}
-            if set(_names(inner, inner.path)) <= outside:
+        others = (f for f in children if f is not child)
+        if 1 < len(below) == len(names) - 1 and _classes(inner) == names - {child.name}:
+            beside = {name for f in others for name in _names(f, os.path.dirname(f.path))}
+            if beside.issuperset(_names(inner, inner.path)):
                 copies.append(child)
         elif inner is not child and any(_repeats(inner, other) for other in others):
             copies.append(child)
@@ -364,6 +374,8 @@ class _Labels:
                 why = "says what the folders say" if agree else "says otherwise than the folders"
                 self._listing.notes.append(f"{name} {why}: the folders' names are the classes.")
                 rows = [row for row in rows if row.path not in folders]
+            elif same and not self._multi_label:
+                self._listing.notes.append(f"{name} says otherwise than the folders, and is right.")
             if not rows:
                 continue
             used.append(name)
@@ -471,6 +483,8 @@ def _nothing(root: Path, folder: Folder) -> str:
     there = f" (there are {some(counted)})" if counted else ""
     if ".tfrecord" in listing.ignored:
         there += "; TFRecords are read in place: set data.path to the folder"
+    if any(name.lower().endswith(archives.SUFFIXES) for name in folder.others):
+        there += "; an archive is read where it is the source itself"
     return (
         f"{root}: no images found{there}. Expected a folder for each class, with "
         f"{', '.join(sorted(SUFFIXES)[:4])}… files in it, or split folders such as TRAIN and "
@@ -478,13 +492,16 @@ def _nothing(root: Path, folder: Folder) -> str:
     )
 
 
-def _unknown(root: Path, folder: Folder, labels: _Labels) -> str:
-    places = Counter(_relative(os.path.dirname(path), folder.path) for path in labels.loose)
+def _unknown(root: Path, folder: Folder, reasons: list[str], loose: Collection[str]) -> str:
+    places = Counter(_relative(os.path.dirname(path), folder.path) for path in loose)
     named = some([f"{count:,} in {place}" for place, count in sorted(places.items())])
     where = "the folder itself" if set(places) == {"."} else f"no folder of a class ({named})"
-    said = "".join(f" {reason}" for reason in labels.reasons[:3])
+    if not loose:
+        where = "folders that are no classes"
+    said = "".join(f" {reason}" for reason in reasons[:3])
+    images = plural(len(loose) or folder.total, "image")
     return (
-        f"{root}: {plural(len(labels.loose), 'image')} are in {where}, so that their classes are "
+        f"{root}: {images} are in {where}, so that their classes are "
         "not known. Move them into a folder for each class, or write a CSV manifest with the "
         f"columns path and label.{said}"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from darkroom.components.base import features
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.ingest import archives, folders, tables
-from darkroom.pipeline.ingest.listing import Listing, Source, plural, some
+from darkroom.pipeline.ingest.listing import Listing, Source, plural, some, split_of
 from darkroom.pipeline.ingest.locator import Locator
 from darkroom.serving import signatures
 from darkroom.serving.image_files import HEIF_SUFFIXES
@@ -49,6 +49,9 @@ def list_images(
         expected = f"a folder, or a manifest whose name ends with .csv ({suffixes} are read too)"
         raise DarkroomError(f"{source}: expected {expected}.")
     listing.files = _once(listing, multi_label)
+    if not listing.files:
+        first = some([f"{name}: {reason}" for name, reason in listing.refused])
+        raise DarkroomError(f"{source}: none of its images can be used. {first}.")
     _check_classes(source, listing, multi_label, known)
     _check_heif(source, listing)
     return listing
@@ -101,8 +104,13 @@ def _check_classes(
                 f"{source}: the labels {counted} differ in case or spaces only. Write all of them "
                 f"as {first!r}."
             )
-    if multi_label or not classes:
+    if multi_label:
         return
+    if all(map(split_of, classes)):
+        raise DarkroomError(
+            f"{source}: the classes {some(sorted(classes))} have the names of splits, by "
+            f"{listing.layout}. Expected folders or labels that say what is in the images."
+        )
     if len(classes) == 1 and len({*classes, *known()}) == 1:
         (label,) = classes
         raise DarkroomError(
@@ -136,4 +144,6 @@ def _can_read(suffix: str) -> bool:
         return importlib.util.find_spec("pi_heif") is not None
     from PIL import features as pillow
 
-    return bool(pillow.check("avif")) or importlib.util.find_spec("pillow_avif") is not None
+    if "avif" in pillow.modules and pillow.check("avif"):
+        return True
+    return importlib.util.find_spec("pillow_avif") is not None

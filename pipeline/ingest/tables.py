@@ -91,7 +91,8 @@ class Table:
                 try:
                     file, was_searched = self._source(cells, name, locator, multi_label)
                 except NotUsable as reason:
-                    refused.append((f"line {line}, {name or 'no path'}", str(reason)))
+                    named = "" if isinstance(cells, str) else f", {name or 'no path'}"
+                    refused.append((f"line {line}{named}", str(reason)))
                     continue
                 files.append(file)
                 if was_searched:
