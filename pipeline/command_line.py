@@ -117,7 +117,7 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
             help_of = f"{name} {words[0]}"  # which click 8.1 doesn't tell of an option's value
         print(f"darkroom: {_sentence(error)} {help_of} --help tells more.", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):  # Abort: at a question
         print("darkroom: interrupted.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has enough

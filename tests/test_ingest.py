@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
+import fcntl
 import io
 import os
 import pty
 import signal
 import subprocess
+import termios
 import time
 import zlib
 from collections import Counter
@@ -365,7 +367,8 @@ def test_a_label_that_changes_in_a_manifest(fruit: Path) -> None:
 def test_who_is_at_a_terminal_is_asked(fruit: Path) -> None:
     ingest(fruit, "fruit", "records")
     (fruit / "fruit" / "桃" / "000.jpg").unlink()
-    for answer, code, left in (("n", 1, 60), ("y", 0, 59)):
+    interrupt = "\x03"
+    for answer, code, left in ((interrupt, 130, 60), ("n\n", 1, 60), ("y\n", 0, 59)):
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
             command("ingest", "fruit", "records", "--sync"),
@@ -374,6 +377,9 @@ def test_who_is_at_a_terminal_is_asked(fruit: Path) -> None:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
+            # Its own terminal, from which Ctrl-C comes.
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(theirs)
         seen = b""
@@ -381,11 +387,12 @@ def test_who_is_at_a_terminal_is_asked(fruit: Path) -> None:
             while read := os.read(ours, 4096):
                 seen += read
                 if seen.endswith(b"[y/N]: "):
-                    os.write(ours, f"{answer}\n".encode())
+                    os.write(ours, answer.encode())
         os.close(ours)
         assert process.wait() == code, seen.decode()
         assert " 1: 桃/000.jpg" in seen.decode()
-        assert ("Nothing was changed in" in seen.decode()) is (answer == "n")
+        assert ("Nothing was changed in" in seen.decode()) is (answer == "n\n")
+        assert ("darkroom: interrupted." in seen.decode()) is (answer == interrupt)
         assert len(placed(fruit / "records")) == left
 
 

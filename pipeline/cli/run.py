@@ -13,7 +13,6 @@ import click
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline import command_line
 from darkroom.pipeline.command_line import ConfigOptions, configured
-from darkroom.serving import imports
 
 _NOT_BLESSED = 3  # of --require-blessed; a wrong command line has 2
 _USUAL = "(default: 0.2 below 1,000 images, 0.1 below 10,000, else 0.05)"
@@ -160,6 +159,8 @@ def ingest(
 
     DST: folder for the TFRecords.
     """
+    from darkroom.serving import imports
+
     with imports.without_collections():
         from rich.console import Console
 

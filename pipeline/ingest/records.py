@@ -129,13 +129,10 @@ class _Ingestion:
             asks = sync and any(change.kind != "added" for change in changed)
             if asks and not confirm(changed):
                 raise DarkroomError(f"Nothing was changed in {self._target}.")
-            settings = settings.model_copy(
-                update={"sources": self._sources(sync or is_alone, changed)}
-            )
+            sources = self._sources(sync or is_alone, changed)
+            settings = settings.model_copy(update={"sources": sources})
             if changed:
-                runs = settings.runs + (self._before.settings is not None)
-                update = {"runs": runs, "version": versions.name(runs, entries)}
-                settings = settings.model_copy(update=update)
+                settings = self._next(settings, entries)
             self._write(workers, plan, added, changed, settings, own)
         summary = Summary(settings.multi_label, changes=changed, version=settings.version)
         summary.earlier, summary.duplicates = plan.earlier, plan.duplicates
@@ -189,6 +186,11 @@ class _Ingestion:
         before = settings.sources or [""]  # of an earlier darkroom: unknown
         is_new = bool(changed) and self._name() not in before
         return [*before, self._name()] if is_new else before
+
+    def _next(self, settings: Settings, entries: list[Entry]) -> Settings:
+        runs = settings.runs + (self._before.settings is not None)
+        name = versions.name(runs, entries)
+        return settings.model_copy(update={"runs": runs, "version": name})
 
     def _name(self) -> str:
         return str(self._source.resolve())
