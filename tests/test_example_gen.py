@@ -19,7 +19,7 @@ from tfx.utils import proto_utils
 from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import IngestionSettings
-from darkroom.components.ingestion import example_gen
+from darkroom.components.ingestion import data_version, example_gen
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.pipeline.config import load
 from darkroom.pipeline.running import preflight
@@ -135,6 +135,19 @@ def test_every_good_image_is_kept_untouched_and_described(
         "quarantined": {},
         "emptied": {},
     }
+
+
+def test_the_version_that_ingest_made_is_noted(folder: Path) -> None:
+    assert not Run(folder).artifact.has_custom_property(data_version.PROPERTY)
+    for text, expected in (
+        ('{"version": "0002-3f9a1c52", "runs": 2}', "0002-3f9a1c52"),
+        ('{"runs": 2}', ""),  # of an earlier darkroom
+        ("[]", ""),
+        ("somebody's own", ""),
+    ):
+        (folder / data_version.FILE).write_text(text)
+        artifact = Run(folder).artifact
+        assert artifact.get_string_custom_property(data_version.PROPERTY) == expected
 
 
 JPEG = picture(0)

@@ -2,12 +2,14 @@
 
 import contextlib
 import csv
+import fcntl
 import io
 import os
 import pty
 import shutil
 import signal
 import subprocess
+import termios
 import time
 import zlib
 from collections import Counter
@@ -23,6 +25,7 @@ from darkroom.components.base import features, tfrecord
 from darkroom.pipeline.ingest import corrections, index, versions
 from darkroom.pipeline.ingest.corrections import Correction
 from darkroom.pipeline.ingest.index import INDEX_FILE
+from darkroom.serving import files
 from tests.conftest import command, darkroom, encoded, environment
 
 
@@ -103,10 +106,10 @@ def test_folders_of_classes(fruit: Path) -> None:
 def test_a_second_run_adds_what_is_new_and_moves_nothing(fruit: Path) -> None:
     ingest(fruit, "fruit", "records")
     before = placed(fruit / "records")
-    files = {p: p.stat().st_mtime_ns for p in (fruit / "records").rglob("*.tfrecord")}
+    times = {p: p.stat().st_mtime_ns for p in (fruit / "records").rglob("*.tfrecord")}
     output = ingest(fruit, "fruit", "records")
     assert "added        0; 60 were there" in output
-    assert {p: p.stat().st_mtime_ns for p in (fruit / "records").rglob("*.tfrecord")} == files
+    assert {p: p.stat().st_mtime_ns for p in (fruit / "records").rglob("*.tfrecord")} == times
     fill(fruit / "fruit" / "桃", 20, first=100)
     fill(fruit / "fruit" / "poire", 10)
     output = ingest(fruit, "fruit", "records")
@@ -309,9 +312,9 @@ def test_sync_takes_over_what_has_changed(fruit: Path) -> None:
 
     output = ingest(fruit, "fruit", "records")
     assert "added        1; 58 were there" in output
-    told = "images of fruit have changed: 1 relabelled, 1 renamed, 1 replaced, 1 removed ("
+    told = "fruit has changed since: 1 relabelled, 1 renamed, 1 replaced, 1 removed ("
     assert told in output
-    assert "darkroom ingest --sync takes the changes over" in output
+    assert "darkroom ingest --sync takes that over" in output
     assert labels(target) == {**was, "桃/added.jpg": "桃"}
 
     state = placed(target)
@@ -329,27 +332,27 @@ def test_sync_takes_over_what_has_changed(fruit: Path) -> None:
     ):
         assert row in output.splitlines()
     after = placed(target)
-    files = {str(p.relative_to(fruit / "fruit")) for p in (fruit / "fruit").rglob("*.jpg")}
-    assert labels(target) == {name: name.split("/")[0] for name in files}
+    names = {str(p.relative_to(fruit / "fruit")) for p in (fruit / "fruit").rglob("*.jpg")}
+    assert labels(target) == {name: name.split("/")[0] for name in names}
     for values in chain(*records(target).values()):
         name = values[features.FILENAME_KEY].decode()
         assert values[features.IMAGE_KEY] == (fruit / "fruit" / name).read_bytes()
     moved = {"fraise fraîche/moved.jpg": "桃/000.jpg", "桃/renamed.jpg": "桃/003.jpg"}
     assert {n: s for n, s in after.items() if n not in ("桃/002.jpg", "桃/added.jpg")} == {
-        name: before[moved.get(name, name)] for name in files - {"桃/002.jpg", "桃/added.jpg"}
+        name: before[moved.get(name, name)] for name in names - {"桃/002.jpg", "桃/added.jpg"}
     }
     output = ingest(fruit, "fruit", "records", "--sync", "--yes")
     assert "added        0; 60 were there" in output
     assert placed(target) == after
 
     # Every version is there, with its name.
-    names = sorted(path.name for path in (target / "versions").iterdir())
-    assert [name[:5] for name in names] == ["0001-", "0002-", "0003-"]
-    assert names[0] in first
-    assert names[2] in output
-    assert labels(target / "versions" / names[0]) == was
-    assert labels(target / "versions" / names[2]) == labels(target)
-    output = ingest(fruit, "fruit", f"records/versions/{names[0]}", code=1)
+    made = sorted(path.name for path in (target / "versions").iterdir())
+    assert [name[:5] for name in made] == ["0001-", "0002-", "0003-"]
+    assert made[0] in first
+    assert made[2] in output
+    assert labels(target / "versions" / made[0]) == was
+    assert labels(target / "versions" / made[2]) == labels(target)
+    output = ingest(fruit, "fruit", f"records/versions/{made[0]}", code=1)
     assert "is a version of" in output
 
 
@@ -376,18 +379,20 @@ def test_a_label_that_changes_in_a_manifest(fruit: Path) -> None:
     write(photos, "fruit")
     ingest(fruit, "list.csv", "records")
     write(photos[:-1], "stone")
+    (fruit / photos[2]).unlink()  # still listed
     output = ingest(fruit, "list.csv", "records")
-    assert "1 relabelled, 1 removed" in output
+    assert "1 relabelled, 2 removed" in output
     assert set(labels(fruit / "records").values()) == {"fruit", "leaf"}
     ingest(fruit, "list.csv", "records", "--sync", "--yes")
-    expected = dict.fromkeys(photos[:-1], "fruit") | {photos[0]: "stone", photos[1]: "leaf"}
+    expected = dict.fromkeys(photos[3:-1], "fruit") | {photos[0]: "stone", photos[1]: "leaf"}
     assert labels(fruit / "records") == expected
 
 
 def test_who_is_at_a_terminal_is_asked(fruit: Path) -> None:
     ingest(fruit, "fruit", "records")
     (fruit / "fruit" / "桃" / "000.jpg").unlink()
-    for answer, code, left in (("n", 1, 60), ("y", 0, 59)):
+    interrupt = "\x03"
+    for answer, code, left in ((interrupt, 130, 60), ("n\n", 1, 60), ("y\n", 0, 59)):
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
             command("ingest", "fruit", "records", "--sync"),
@@ -396,6 +401,9 @@ def test_who_is_at_a_terminal_is_asked(fruit: Path) -> None:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
+            # Its own terminal, from which Ctrl-C comes.
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(theirs)
         seen = b""
@@ -403,11 +411,12 @@ def test_who_is_at_a_terminal_is_asked(fruit: Path) -> None:
             while read := os.read(ours, 4096):
                 seen += read
                 if seen.endswith(b"[y/N]: "):
-                    os.write(ours, f"{answer}\n".encode())
+                    os.write(ours, answer.encode())
         os.close(ours)
         assert process.wait() == code, seen.decode()
         assert " 1: 桃/000.jpg" in seen.decode()
-        assert ("Nothing was changed in" in seen.decode()) is (answer == "n")
+        assert ("Nothing was changed in" in seen.decode()) is (answer == "n\n")
+        assert ("darkroom: interrupted." in seen.decode()) is (answer == interrupt)
         assert len(placed(fruit / "records")) == left
 
 
@@ -430,7 +439,7 @@ def test_corrections_are_applied_by_every_ingest(fruit: Path) -> None:
     assert f"relabelled   1: 1 {was[relabelled]} → poire, as {relabelled}" in output
     assert f"dropped      1: {dropped}" in output
     assert f"joined       1: 1 eval → test, as {same}" in output
-    assert "1 corrections are of images that aren't there: no/where.jpg" in output
+    assert "corrections.csv names images that aren't there: no/where.jpg." in output
     expected = {**was, relabelled: "poire"}
     del expected[dropped]
     assert labels(target) == expected
@@ -468,12 +477,19 @@ def test_a_second_source_adds_and_takes_nothing_for_a_change(fruit: Path) -> Non
         path.rename(path.with_name(path.name[1:]))
     output = ingest(fruit, "more", "records")
     assert "added        20" in output
-    assert "have changed" not in output
-    assert "have changed" not in ingest(fruit, "fruit", "records")
+    assert "has changed" not in output
+    assert "has changed" not in ingest(fruit, "fruit", "records")
     assert sum(map(len, records(fruit / "records").values())) == 80
     output = ingest(fruit, "fruit", "records", "--sync", "--yes")
     assert "removed      20: " in output
     assert sum(map(len, records(fruit / "records").values())) == 60
+
+
+def test_two_at_once(fruit: Path) -> None:
+    (fruit / "records").mkdir()
+    with files.locked(fruit / "records" / ".lock"):
+        output = ingest(fruit, "fruit", "records", "--sync", "--yes", code=1)
+    assert "Another ingest into" in output
 
 
 def test_an_image_stays_whose_file_was_damaged_since(fruit: Path) -> None:

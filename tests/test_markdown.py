@@ -27,7 +27,7 @@ def test_a_comment_says_the_verdict_first(tmp_path: Path) -> None:
     )
     assert "| 0 | 0.611 | 0.611 | 0.611 | 18 |" in text
     assert "| macro average | 0.970 | 0.960 | 0.959 | 180 |" in text
-    assert "- train: 1,600 images, 10 classes of 160 to 160\n" in text
+    assert "- version 0002-3f9a1c52\n- train: 1,600 images, 10 classes of 160 to 160\n" in text
     assert "- epoch 3 of 4 was exported: loss 0.5000, val\\_loss 0.6000" in text
     assert "- cnn, 12,345 parameters, 1.20 MiB, 1.9 ms per request in the median" in text
     assert "- served by darkroom's model server: ready after 4.2 s; memory 413 MiB;" in text

@@ -87,14 +87,15 @@ def test_a_second_version_is_not_made_of_the_baseline(tmp_path: Path) -> None:
     store = Store(config.store.open(), config.name)
     models: list[int] = []
     for run in ("one", "two"):
-        examples = store.artifact("Examples", span=len(models))
+        version = {"data_version": "0002-3f9a1c52"} if run == "two" else {}
+        examples = store.artifact("Examples", span=len(models), **version)
         model = store.artifact("Model")
         blessing = store.artifact("ModelBlessing")
-        version = config.push_path / str(len(models) + 1)
-        version.mkdir(parents=True)
-        (version / "saved_model.pb").write_text("")
+        place = config.push_path / str(len(models) + 1)
+        place.mkdir(parents=True)
+        (place / "saved_model.pb").write_text("")
         pushed = store.artifact(
-            "PushedModel", pushed=1, pushed_version=version.name, pushed_destination=str(version)
+            "PushedModel", pushed=1, pushed_version=place.name, pushed_destination=str(place)
         )
         store.node("ImportExampleGen", run, {}, {"examples": examples}, input_base=f"/data/{run}")
         store.node("Trainer", run, {"examples": examples}, {"model": model})
@@ -115,4 +116,9 @@ def test_a_second_version_is_not_made_of_the_baseline(tmp_path: Path) -> None:
     ]
     evaluator = found["nodes"][1]["inputs"]
     assert {"baseline_model": models[0]}.items() <= {i["key"]: i["id"] for i in evaluator}.items()
-    assert provenance.trace(config, "1")["data"]["read_from"] == "/data/one"
+    assert found["data"]["version"] == "0002-3f9a1c52"
+    console = Console(width=300, file=io.StringIO())
+    console.print(provenance.tree(found))
+    assert "── version 0002-3f9a1c52" in console.file.getvalue()  # type: ignore[attr-defined]
+    first = provenance.trace(config, "1")["data"]
+    assert (first["read_from"], first["version"]) == ("/data/one", None)

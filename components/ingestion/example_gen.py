@@ -22,7 +22,7 @@ from darkroom.components.base import features, progress, tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.sections import Splits
 from darkroom.components.base.settings import IngestionSettings, Settings
-from darkroom.components.ingestion import input_files, record_forms
+from darkroom.components.ingestion import data_version, input_files, record_forms
 from darkroom.components.ingestion.inspection import Inspection, inspect
 from darkroom.components.ingestion.inspection_counts import InspectionCounts, total
 from darkroom.components.ingestion.inspection_report import InspectionReport
@@ -63,6 +63,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         patterns = _patterns(examples, properties)
         output = _proto(properties["output_config"], example_gen_pb2.Output())
         buckets = {split.name: split.hash_buckets for split in output.split_config.splits}
+        if version := data_version.read(properties["input_base"]):
+            examples.set_string_custom_property(data_version.PROPERTY, version)
         splits = [split for split in _SPLITS if split in {**patterns, **buckets}]
         examples.split_names = artifact_utils.encode_split_names(splits)
         with self._make_beam_pipeline() as pipeline:

@@ -16,6 +16,7 @@ from darkroom.components.base import features, results
 from darkroom.components.base.status import Status
 from darkroom.components.evaluation import cost
 from darkroom.components.evaluation.artifacts import Verdict
+from darkroom.components.ingestion import data_version
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
 from darkroom.components.pushing.artifacts import ServingValidation
@@ -118,7 +119,10 @@ class _Sections:
             )
             for number, (label, image) in enumerate(self._examples)
         ]
+        properties = self._artifacts["examples"].custom_properties
+        version = properties.get(data_version.PROPERTY)
         return {
+            "version": version.string_value if version else None,
             "splits": {
                 name: {"images": split.images, "classes": split.classes}
                 for name, split in splits.items()

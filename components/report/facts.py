@@ -57,6 +57,7 @@ class Feature(TypedDict):
 class Data(TypedDict):
     """What ImportExampleGen, StatisticsGen and ExampleValidator say of the data."""
 
+    version: str | None  # of the images, where darkroom ingest made them
     splits: dict[str, Split]
     inspection: dict[str, object]
     anomalies: list[str]

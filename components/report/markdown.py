@@ -77,7 +77,8 @@ def _evaluation(evaluation: Evaluation | None) -> list[str]:
 def _data(data: Data | None) -> list[str]:
     if data is None:
         return []
-    splits = []
+    version = data.get("version")  # which earlier reports lack
+    splits = [f"version {version}"] if version else []
     for name, split in data["splits"].items():
         counts = split["classes"].values()
         smallest, largest = min(counts, default=0), max(counts, default=0)

@@ -14,7 +14,6 @@ import click
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline import command_line
 from darkroom.pipeline.command_line import ConfigOptions, configured
-from darkroom.serving import imports
 
 _NOT_BLESSED = 3  # of --require-blessed; a wrong command line has 2
 _LEAST_SIDE = 8  # pixels; smaller pictures show nothing
@@ -210,6 +209,8 @@ def ingest(
 
     DST: folder for the TFRecords.
     """
+    from darkroom.serving import imports
+
     with imports.without_collections():
         from rich.console import Console
 

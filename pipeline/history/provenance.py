@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.ingestion import data_version
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
 from darkroom.components.pushing import version_folder
@@ -35,6 +36,7 @@ class Data(TypedDict):
     """The examples that a model is made of."""
 
     read_from: str  # the folder
+    version: str | None  # of the images, where darkroom ingest made them
     examples: str  # their artifact's folder
     span: int
     images: dict[str, int]  # of each split
@@ -106,6 +108,8 @@ def tree(trace: Trace) -> Tree:
         root.add(_headed("versions", ", ".join(versions)))
     if (data := trace["data"]) is not None:
         branch = root.add(_headed("data", data["read_from"]))
+        if data["version"]:
+            branch.add(escape(f"version {data['version']}"))
         for split, count in data["images"].items():
             fingerprint = data["fingerprints"].get(split, "")
             branch.add(escape(f"{split}  {count:,} images  {fingerprint}".rstrip()))
@@ -178,6 +182,7 @@ def _data(nodes: list[lineage.Node], examples: "Artifact") -> Data:
     splits = inspection.splits if inspection else {}
     return {
         "read_from": _text(reader.execution, "input_base"),
+        "version": _text(examples, data_version.PROPERTY) or None,
         "examples": examples.uri,
         "span": examples.custom_properties["span"].int_value,
         "images": {name: split.images for name, split in splits.items()},

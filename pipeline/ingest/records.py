@@ -5,6 +5,7 @@ write the images in shuffled order. Nothing appears in the target before all of 
 """
 
 import contextlib
+import errno
 import functools
 import multiprocessing
 import os
@@ -148,7 +149,7 @@ class _Ingestion:
             refused = [*self._listing.refused, *refused]
             decisions = self._decisions(looked_at, own, bool(options["multi_label"]))
             is_alone = self._is_alone(looked_at)
-            hidden = {name for name, _ in refused}
+            hidden = {name for name, reason in refused if reason != os.strerror(errno.ENOENT)}
             plan = Plan(looked_at, self._before, decisions, hidden, sync=sync, is_alone=is_alone)
             settings = _settings(self._target, self._before.settings, options, plan)
             added = plan.join(_divided(plan, settings))
@@ -162,13 +163,10 @@ class _Ingestion:
             asks = sync and any(change.kind != "added" for change in changed)
             if asks and not confirm(changed):
                 raise DarkroomError(f"Nothing was changed in {self._target}.")
-            settings = settings.model_copy(
-                update={"sources": self._sources(sync or is_alone, changed)}
-            )
+            sources = self._sources(sync or is_alone, changed)
+            settings = settings.model_copy(update={"sources": sources})
             if changed:
-                runs = settings.runs + (self._before.settings is not None)
-                update = {"runs": runs, "version": versions.name(runs, entries)}
-                settings = settings.model_copy(update=update)
+                settings = self._next(settings, entries)
             self._write(workers, plan, added, changed, settings, own)
         summary = Summary(settings.multi_label, changes=changed, version=settings.version)
         summary.earlier, summary.duplicates = plan.earlier, plan.duplicates
@@ -225,6 +223,11 @@ class _Ingestion:
         is_new = bool(changed) and self._name() not in before
         return [*before, self._name()] if is_new else before
 
+    def _next(self, settings: Settings, entries: list[Entry]) -> Settings:
+        runs = settings.runs + (self._before.settings is not None)
+        name = versions.name(runs, entries)
+        return settings.model_copy(update={"runs": runs, "version": name})
+
     def _name(self) -> str:
         return str(self._source.resolve())
 
@@ -262,13 +265,13 @@ class _Ingestion:
         target = self._target.name
         if decisions.unknown:
             yield (
-                f"{len(decisions.unknown):,} corrections are of images that aren't there: "
+                f"{corrections.CORRECTIONS_FILE} names images that aren't there: "
                 f"{_first(decisions.unknown)}."
             )
         if plan.stale:
             yield (
-                f"{len(plan.stale):,} corrections were of pictures that others have replaced, and "
-                f"are taken out: {_first(sorted(plan.stale))}."
+                "Corrections of pictures that others have replaced are taken out: "
+                f"{_first(sorted(plan.stale))}."
             )
         if plan.pending:
             counted = Counter(plan.pending.values())
@@ -276,9 +279,8 @@ class _Ingestion:
                 f"{counted[kind]:,} {kind}" for kind in changes.KINDS if counted[kind]
             )
             yield (
-                f"Since they were ingested images of {self._source.name} have changed: {words} "
-                f"({_first(list(plan.pending))}). {target} keeps them as they were; darkroom "
-                "ingest --sync takes the changes over."
+                f"{self._source.name} has changed since: {words} ({_first(list(plan.pending))}). "
+                f"{target} keeps its images as they were; darkroom ingest --sync takes that over."
             )
 
 
