@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkroom.serving import imports, logs
+from darkroom.serving import imports, logs, telemetry
 from darkroom.serving.errors import ServingError
 from darkroom.serving.flags import METRICS_PATH, Flags, parse
 from darkroom.serving.protocols import ports
@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ports.require(flags)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         logs.begin(sys.stderr)
+        telemetry.begin("darkroom-model-server")
+        telemetry.send()
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         run: Callable[[Coroutine[object, object, None]], None] = asyncio.run
@@ -98,6 +100,7 @@ async def _serve(flags: Flags, files: _Files) -> None:
         await _answer(flags, files, service, stopping)
     finally:
         await service.close()
+        telemetry.end()
     _log.info("Stopped.")
 
 
