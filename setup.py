@@ -78,6 +78,11 @@ setup(
         "mlflow": ["mlflow-skinny>=2.10"],  # runs and versions in MLflow: its client alone
         # HEIC and AVIF of phones; the wheels of pillow-heif hold x265, which is under the GPL.
         "heif": ["pi-heif", "pillow-avif-plugin"],
+        # Spans of requests and runs. 1.27 is the last that TFX 1.16's protobuf allows.
+        "opentelemetry": [
+            "opentelemetry-sdk>=1.27",
+            "opentelemetry-exporter-otlp-proto-http>=1.27",
+        ],
         "serving": SERVING,
         # From 2.13 beside urllib3 2; below 2.14 beside TFX 1.16's protobuf.
         "kubeflow": [*TFX, *SERVING, "kfp>=2.13,<3"],

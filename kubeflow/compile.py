@@ -5,6 +5,7 @@ TFX compiles the graph; names, commands, resources and caching are mended on the
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,8 @@ def compiled(config: Config) -> Specification:
 
 def _compiled_by_tfx(config: Config) -> "tuple[protocol.PipelineSpec, list[BaseNode]]":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Of which day Google's libraries stop to support this Python.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.api_core")
     try:
         with imports.without_collections():
             from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as tfx_runner

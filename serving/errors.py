@@ -13,6 +13,11 @@ class Code(enum.IntEnum):
         code._value_, code.http_status = number, http_status
         return code
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether it is the server's, and no mistake of the client's."""
+        return self.http_status >= 500
+
     OK = 0, 200
     CANCELLED = 1, 499
     UNKNOWN = 2, 500

@@ -4,6 +4,7 @@ import logging
 import os
 from typing import IO
 
+from darkroom.serving import telemetry
 from darkroom.serving.errors import invalid
 
 VARIABLE = "DARKROOM_LOG_FORMAT"  # of the environment, so that all processes of a run have it
@@ -19,8 +20,8 @@ def begin(
 
     ``one_line``: a message is a line, whatever others' words in it.
 
-    JSON has timestamp (ISO 8601, UTC), level, logger, message and, of an error, exc_info. Raises a
-    ServingError where the variable has another value.
+    JSON has timestamp (ISO 8601, UTC), level, logger, message, of an error exc_info, and within a
+    span trace_id and span_id. Raises a ServingError where the variable has another value.
     """
     form = os.environ.get(VARIABLE) or "text"
     if form not in _FORMATS:
@@ -46,7 +47,12 @@ def _json() -> logging.Formatter:
         raise invalid(
             f"{VARIABLE}: json needs python-json-logger: pip install python-json-logger."
         ) from error
-    formatter: logging.Formatter = JsonFormatter(
+
+    class Formatter(JsonFormatter):
+        def process_log_record(self, log_record: dict[str, object]) -> dict[str, object]:
+            return {**log_record, **telemetry.ids()}
+
+    formatter: logging.Formatter = Formatter(
         "%(levelname)s %(name)s %(message)s",
         rename_fields={"levelname": "level", "name": "logger"},
         timestamp=True,

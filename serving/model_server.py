@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkroom.serving import imports, logs
+from darkroom.serving import imports, logs, telemetry
 from darkroom.serving.errors import ServingError
 from darkroom.serving.flags import METRICS_PATH, Flags, parse
 from darkroom.serving.protocols import ports
@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logs.begin(sys.stderr, one_line=True)
         if flags.without_effect:
             _log.warning("Without effect here: --%s.", ", --".join(flags.without_effect))
+        telemetry.begin("darkroom-model-server")
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         run: Callable[[Coroutine[object, object, None]], None] = asyncio.run
@@ -101,11 +102,13 @@ async def _serve(flags: Flags, files: _Files) -> None:
         from darkroom.serving.codecs.json_codec import JsonCodec
 
         codec = JsonCodec()  # before all that doesn't go with a fork
+        telemetry.send()
         service = _service(flags, files)
     try:
         await _answer(flags, files, service, codec, stopping)
     finally:
         await service.close()
+        telemetry.end()
     _log.info("Stopped.")
 
 

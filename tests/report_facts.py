@@ -215,7 +215,9 @@ def _evaluation(classes: list[str], pictures: list[str]) -> Any:
         "mistakes": shown, "uncertain": shown[:2],
         "latency": {"p50_ms": 1.9, "p99_ms": 3.0, "batch_size": 1, "requests": 50},
         "size_mib": 0.4,
-        "baseline": {"model": 12, "uri": "/runs/digits/12", "other_classes": []},
+        "baseline": {
+            "model": 12, "uri": "/runs/digits/12", "version": "1795700000", "other_classes": [],
+        },
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
+from darkroom.components.base import results
 from darkroom.components.base.component import existing
 from darkroom.components.base.settings import FolderSettings
 from darkroom.components.pushing.version_folder import fingerprint_of
@@ -75,6 +76,10 @@ def models(tmp_path: Path, store: MetadataStore) -> Models:
     return Models(tmp_path, store)
 
 
+def version_of(model: standard_artifacts.Model) -> str:
+    return str(model.get_string_custom_property(results.VERSION_PROPERTY))
+
+
 def test_a_first_model_has_no_baseline(models: Models) -> None:
     assert models.resolve(models.train("first")) == []
 
@@ -85,7 +90,9 @@ def test_the_candidate_is_never_its_own_baseline(models: Models) -> None:
     models.push(one, 1)
     assert models.resolve(one) == []
     two = models.train("two")
-    assert models.resolve(two) == [one]
+    [baseline] = models.resolve(two)
+    assert baseline == one
+    assert version_of(baseline) == "1"
     models.push(two, 2)
     assert models.resolve(two) == [one]
     assert models.resolve(one) == [two]
@@ -112,6 +119,7 @@ def test_a_version_whose_model_is_lost_is_the_baseline_by_itself(models: Models)
     [found] = models.resolve(model)
     assert found.uri == str(models.folder / "artifacts" / "pushed" / "1")
     assert (Path(found.uri) / "Format-Serving" / "saved_model.pb").read_text() == "lost"
+    assert version_of(found) == "1"
     assert models.resolve(model)[0].id == found.id  # or nothing after it would be cached
     shutil.rmtree(model.uri)
     assert models.resolve(models.train("candidate"))[0].id == found.id
@@ -141,3 +149,4 @@ def test_what_a_container_gets_is_a_copy(models: Models, tmp_path: Path) -> None
     assert (Path(found.uri) / "Format-Serving" / "saved_model.pb").read_text() == "one"
     note = json.loads((Path(found.uri) / "found.json").read_text())
     assert note == {"from": str(models.pushed / "1")}
+    assert version_of(found) == "1"

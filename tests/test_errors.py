@@ -50,3 +50,10 @@ def test_known_causes_and_others() -> None:
     assert explain(OSError("[Errno 28] No space left on device")).startswith("The disk is full.")
     assert explain(MemoryError()).startswith("Out of memory.")
     assert explain(KeyError("x")) == "KeyError: 'x'"
+
+
+def test_an_interruption_is_one_and_hides_no_cause() -> None:
+    assert explain(KeyboardInterrupt()) == "The run was interrupted."
+    error = DarkroomError("The disk is full.")
+    error.__context__ = KeyboardInterrupt()
+    assert explain(error) == "The disk is full."

@@ -32,6 +32,7 @@ def test_a_comment_says_the_verdict_first(tmp_path: Path) -> None:
     assert "- cnn, 12,345 parameters, 1.20 MiB, 1.9 ms per request in the median" in text
     assert "- served by darkroom's model server: ready after 4.2 s; memory 413 MiB;" in text
     assert "git commit 0123456789 on main" in text
+    assert " examples of the eval split, against version 1795700000\n" in text
     assert "### Intended use\n\nDigits of forms.\n" in text
     assert "### Limits" not in text  # nothing was written there
     assert len(text) < 60_000  # of 65,536 characters that GitHub takes

@@ -160,6 +160,7 @@ def test_a_page_has_what_was_found(tmp_path: Path) -> None:
     for part in (
         "✗ Not blessed",
         "recall of &#39;0&#39; is 0.61, must be at least 0.80",
+        "against the baseline, version 1795700000.",
         "✗ missed Recall of 0 at least 0.8 0.6100 0.360 to 0.830 0.8300 18",
         "Accuracy 0.9600 – 0.9000 +0.0600 better",
         "Loss 0.2000 – 0.9000 −0.7000 better",

@@ -79,6 +79,8 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 def explain(error: BaseException) -> str:
     """Says in one sentence why a node failed: ours as they are, known causes, else the error."""
+    if isinstance(error, KeyboardInterrupt):
+        return "The run was interrupted."
     chain = _chain(error)
     for link in chain:
         if isinstance(link, DarkroomError):

@@ -5,6 +5,8 @@ import json
 
 # Custom property of what LastStatistics and Baseline make: 0 if they found nothing.
 FOUND_PROPERTY = "found"
+# Another, of the model that Baseline finds: the version as which it was pushed.
+VERSION_PROPERTY = "pushed_version"
 # Below the pipeline's folder of artifacts: searches that outlive their runs, and in it the
 # preprocessed examples that all trials and Trainer share.
 SEARCHES_FOLDER = "Tuner/searches"

@@ -103,7 +103,12 @@ class Baseline(_Record):
 
     model: int | None = None  # in ML Metadata
     uri: str = ""
+    version: str = ""  # as which it was pushed; of older evaluations empty
     other_classes: list[str] = []  # that only one of both models knows
+
+    @property
+    def name(self) -> str:
+        return f"version {self.version}" if self.version else f"model {self.model}"
 
 
 class Evaluation(_Record):

@@ -9,7 +9,7 @@ from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from darkroom.components.base import remote
+from darkroom.components.base import remote, results
 from darkroom.components.base.component import Artifacts, BeamComponent, Properties, existing
 from darkroom.components.base.settings import EvaluatorSettings
 from darkroom.components.evaluation.artifacts import Baseline, Verdict
@@ -44,7 +44,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             remarks = [*evaluation.remarks, remark]
             evaluation = evaluation.model_copy(update={"remarks": remarks})
         for baseline in baselines:
-            source = {"model": baseline.id, "uri": remote.origin(baseline.uri)}
+            version = baseline.get_string_custom_property(results.VERSION_PROPERTY)
+            uri = remote.origin(baseline.uri)
+            source = {"model": baseline.id, "uri": uri, "version": version}
             compared = (evaluation.baseline or Baseline()).model_copy(update=source)
             evaluation = evaluation.model_copy(update={"baseline": compared})
         evaluation.write(artifact.uri)

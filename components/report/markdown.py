@@ -59,6 +59,7 @@ def _evaluation(evaluation: Evaluation | None) -> list[str]:
         for row in [*views.class_rows(evaluation), *averages]
     ]
     examples = f"{views.count(evaluation.examples)} examples of the {evaluation.split} split"
+    examples += f", against {evaluation.baseline.name}" if evaluation.baseline else ""
     percent = f"{views.short(evaluation.confidence * 100)} % interval"
     return [
         f"### Evaluation on {text(examples)}",

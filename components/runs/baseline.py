@@ -13,7 +13,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from darkroom.components.base import remote
+from darkroom.components.base import remote, results
 from darkroom.components.base.component import Artifacts, Component, Properties, note_source
 from darkroom.components.base.settings import FolderSettings
 from darkroom.components.pushing import version_folder
@@ -66,6 +66,7 @@ class StableVersion(resolver.ResolverStrategy):
         if version is not None:
             trained = self._trained(folder, version, input_dict["model"])
             model = [trained or self._imported(store, version)]
+            model[0].set_string_custom_property(results.VERSION_PROPERTY, version)
         elif not folder.versions():
             model = _latest_blessed(store, candidate, input_dict)
         return {"model": model, "model_blessing": [], "candidate": [candidate]}
@@ -94,7 +95,6 @@ class StableVersion(resolver.ResolverStrategy):
             source = os.path.join(self._pushed, version)
             io_utils.copy_dir(source, path_utils.serving_model_dir(uri))
             record = Artifact(type_id=kind.id, uri=uri, state=Artifact.LIVE)
-            record.custom_properties["pushed_version"].string_value = version
             known = store.get_artifacts_by_id(store.put_artifacts([record]))
         return artifact_utils.deserialize_artifact(kind, known[0])
 
@@ -117,8 +117,9 @@ class BaselineExecutor(base_executor.BaseExecutor):
         base = FolderSettings.unpack(properties["custom_config"]).folder
         version = _to_beat(version_folder.at(base), candidate)
         source = None if version is None else os.path.join(base, version)
-        if source is not None:
+        if version is not None and source is not None:
             io_utils.copy_dir(source, path_utils.serving_model_dir(model.uri))
+            model.set_string_custom_property(results.VERSION_PROPERTY, version)
         note_source(model, source)
 
 

@@ -290,12 +290,14 @@ def _run(
     config = options.load()
     from darkroom.pipeline import display, summaries
     from darkroom.pipeline.running import runner, smoke
+    from darkroom.serving import telemetry
 
     if is_smoke:
         options.overrides.append(f"name={smoke.name(config)}")
         config = options.load()
 
     runner.heed_signals()
+    telemetry.begin("darkroom")
     log, terminal = runner.log_to_file(config)
     shown = display.Display(terminal)
 

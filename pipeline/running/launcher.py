@@ -1,5 +1,6 @@
 """Launches the nodes of a run, and tells the display and ML Metadata what became of each."""
 
+import contextvars
 import datetime
 import time
 
@@ -12,13 +13,14 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from darkroom.components import nodes
 from darkroom.components.base import remote
-from darkroom.components.base.errors import was_interrupted
+from darkroom.components.base.errors import explain, was_interrupted
 from darkroom.components.base.status import Status
 from darkroom.components.compat.tfx import Launch
 from darkroom.components.runs import environment, inventory, lineage, staging
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
 from darkroom.pipeline.node_settings import NodeSettings
+from darkroom.serving import telemetry
 
 
 class NodeLauncher:
@@ -28,20 +30,34 @@ class NodeLauncher:
         self._config, self._display = config, display
         self._node_ids = [node.id for node in pipeline.components]
         self._is_noted = False
+        self._context = contextvars.copy_context()  # the run's span: Beam launches in threads
+        self.run = ""  # its name, once a node was launched
         # The first node that failed, and its error, which a runner may wrap.
         self.failure: tuple[str, BaseException] | None = None
 
     def launch(self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> None:
+        self._context.copy().run(self._show, pipeline, node)
+
+    def _show(self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> None:
         node_id = node.node_info.id
+        self.run = pipeline.runtime_spec.pipeline_run_id.field_value.string_value
+        names = {"pipeline": self._config.name, "run": self.run, "node": node_id}
         self._display.started(node_id)
-        try:
-            self._display.ended(node_id, *self._launch(pipeline, node))
-        except BaseException as error:
-            if self.failure is None:
+        with telemetry.span(node_id, {f"darkroom.{key}": name for key, name in names.items()}):
+            try:
+                state, result = self._launch(pipeline, node)
+                telemetry.note({"darkroom.state": state, "darkroom.result": result})
+                self._display.ended(node_id, state, result)
+            except BaseException as error:
                 interrupted = was_interrupted(error)
-                self.failure = (node_id, KeyboardInterrupt() if interrupted else error)
-                self._display.ended(node_id, "interrupted" if interrupted else "failed")
-            raise
+                cause = KeyboardInterrupt() if interrupted else error
+                state = "interrupted" if interrupted else "failed"
+                telemetry.note({"darkroom.state": state})
+                telemetry.fail(explain(cause))
+                if self.failure is None:
+                    self.failure = (node_id, cause)
+                    self._display.ended(node_id, state)
+                raise
 
     def _launch(
         self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode

@@ -24,7 +24,7 @@ from darkroom.pipeline.display import Display
 from darkroom.pipeline.history import reports, status
 from darkroom.pipeline.recipe import apply as recipe
 from darkroom.pipeline.running import lock, preflight, recovery, smoke
-from darkroom.serving import imports, logs
+from darkroom.serving import imports, logs, telemetry
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -54,7 +54,7 @@ def run(config: Config, display: Display, scan: bool = False, is_smoke: bool = F
     run_time.begin()
     if importlib.util.find_spec("tfx") is None:
         raise not_installed(_NEEDS_TFX, ModuleNotFoundError(name="tfx"), "pipeline")
-    with lock.alone(config), temporary_folder(config.home / "tmp"):
+    with traced(config, display), lock.alone(config), temporary_folder(config.home / "tmp"):
         size = preflight.check(config)
         config = recipe.applied(config, display.say)
         if is_smoke:
@@ -68,6 +68,7 @@ def run(config: Config, display: Display, scan: bool = False, is_smoke: bool = F
         pipeline = create(config, size, scan)
         run_time.loaded(time.monotonic() - began)
         prepare(config, pipeline)
+        telemetry.send()
         preflight.rehearse(config)
         display.ended("loading TFX", "complete")
         if scan:  # which has a summary, and nothing to report
@@ -77,6 +78,25 @@ def run(config: Config, display: Display, scan: bool = False, is_smoke: bool = F
         with reported(config, display, lambda run: run.create_time_since_epoch >= began):
             launch(config, pipeline, display)
         return status.latest(config)
+
+
+@contextlib.contextmanager
+def traced(config: Config, display: Display) -> Iterator[None]:
+    """Makes the run a trace, however it ends, where telemetry has begun."""
+    told = logging.getLogger(telemetry.LOGGER)
+    told.addHandler(display)
+    try:
+        with telemetry.span("darkroom run", {"darkroom.pipeline": config.name}):
+            try:
+                yield
+            except BaseException as error:
+                telemetry.fail(explain(error))
+                raise
+            finally:
+                telemetry.send()
+    finally:
+        telemetry.end()
+        told.removeHandler(display)
 
 
 class _Terminal(io.FileIO):
@@ -158,7 +178,7 @@ def reported(
     except (RunFailed, KeyboardInterrupt) as error:
         ended = error
     # Not in the except block: an error of the report's would seem to come of the node's.
-    interrupted = RunFailed(display.node, "The run was interrupted.")
+    interrupted = RunFailed(display.node, explain(ended))
     failed = ended if isinstance(ended, RunFailed) else interrupted
     failure: Failure = {"node": failed.node, "sentence": failed.sentence}
     report = reports.write_unfinished(config, failure, is_this)
@@ -191,6 +211,7 @@ def launch(
         raise RunFailed(failed, explain(cause)) from error
     finally:
         progress_log.removeHandler(display)
+        telemetry.note({"darkroom.run": launcher.run})
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from darkroom.serving import telemetry
 from darkroom.serving.codecs import wire
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.flags import Flags
@@ -120,44 +121,58 @@ class GrpcServer:
         }
         return [
             grpc.method_handlers_generic_handler(
-                name, {method: self._handler(method, answer) for method, answer in own.items()}
+                name,
+                {method: self._handler(name, method, answer) for method, answer in own.items()},
             )
             for name, own in methods.items()
         ]
 
-    def _handler(self, method: str, answer: _Answer) -> grpc.RpcMethodHandler:
+    def _handler(self, service: str, method: str, answer: _Answer) -> grpc.RpcMethodHandler:
         kind: type[Message] = typing.get_type_hints(answer)["request"]
+        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
 
         async def handle(content: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            try:
-                checker = self._admins if method == _RELOAD else self._keys
-                checker.check(lambda name: dict(context.invocation_metadata() or ()).get(name))
-                if len(content) > _SMALL:
-                    await asyncio.to_thread(wire.require_few, content, kind.DESCRIPTOR)
-                # Parsed here and not by gRPC, which would answer INTERNAL to what isn't a message.
+            sent = dict(context.invocation_metadata() or ())
+            with telemetry.span(f"{service}/{method}", attributes, sent.items()):
+                code, message = Code.CANCELLED, ""
                 try:
-                    request = kind.FromString(content)
-                except Exception as error:
-                    raise invalid(f"The request is no {kind.DESCRIPTOR.name}.") from error
-                if method in _COUNTED:
-                    tasks = getattr(request, "tasks", [request])  # MultiInference's
-                    name = tasks[0].model_spec.name if tasks else ""
-                    with self._service.counted(name, method, "GRPC"):
-                        response = await answer(request)
-                else:
-                    response = answer(request)
-                    if inspect.isawaitable(response):
-                        response = await response
-                return bytes(response.SerializeToString())
-            except ServingError as error:
-                code, message = error.code, error.message
-            except Exception:
-                _log.exception("A %s failed.", kind.DESCRIPTOR.name)
-                code, message = Code.INTERNAL, "Internal error; the server's log has more."
-            await context.abort(_STATUS[code], message)
-            raise AssertionError("abort raises")
+                    (self._admins if method == _RELOAD else self._keys).check(sent.get)
+                    if len(content) > _SMALL:
+                        await asyncio.to_thread(wire.require_few, content, kind.DESCRIPTOR)
+                    # Parsed here and not by gRPC, which would answer INTERNAL to what isn't a
+                    # message.
+                    try:
+                        request = kind.FromString(content)
+                    except Exception as error:
+                        raise invalid(f"The request is no {kind.DESCRIPTOR.name}.") from error
+                    response = await self._answer(method, answer, request)
+                    code = Code.OK
+                    return response
+                except ServingError as error:
+                    code, message = error.code, error.message
+                except Exception:
+                    _log.exception("A %s failed.", kind.DESCRIPTOR.name)
+                    code, message = Code.INTERNAL, "Internal error; the server's log has more."
+                finally:
+                    telemetry.note({"rpc.grpc.status_code": code})
+                    if code.is_fault:
+                        telemetry.fail(message)
+                await context.abort(_STATUS[code], message)
+                raise AssertionError("abort raises")
 
         return grpc.unary_unary_rpc_method_handler(handle)
+
+    async def _answer(self, method: str, answer: _Answer, request: Any) -> bytes:
+        if method in _COUNTED:
+            tasks = getattr(request, "tasks", [request])  # MultiInference's
+            name = tasks[0].model_spec.name if tasks else ""
+            with self._service.counted(name, method, "GRPC"):
+                response = await answer(request)
+        else:
+            response = answer(request)
+            if inspect.isawaitable(response):
+                response = await response
+        return bytes(response.SerializeToString())
 
 
 def _arguments(text: str) -> dict[str, int | str]:

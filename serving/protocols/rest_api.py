@@ -21,7 +21,7 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
-from darkroom.serving import signatures
+from darkroom.serving import signatures, telemetry
 from darkroom.serving.codecs import json_tensor
 from darkroom.serving.codecs.json_codec import JsonCodec
 from darkroom.serving.codecs.json_tensor import Json
@@ -35,6 +35,7 @@ from darkroom.serving.server.prediction_service import PredictionService
 
 _log = logging.getLogger(__name__)
 
+_API = "/v1/"
 LIVE_PATH, READY_PATH = "/healthz", "/readyz"
 _MODELS_PATH = "/models.json"  # for the page: each model's labels
 _JSON = "application/json"
@@ -123,17 +124,10 @@ class RestApp:
         if scope["type"] != "http":
             return
         path = scope["raw_path"].decode("latin-1")
-        try:
-            answer = await self._answer(scope, path, receive)
-        except _TooMuch as error:
-            status = _TOO_LARGE if isinstance(error, _TooLarge) else error.code.http_status
-            closing = {"connection": "close"}
-            answer = _refusal(status, error.message)._replace(headers=closing)
-        except ServingError as error:
-            answer = _refusal(error.code.http_status, error.message)
-        except Exception:
-            _log.exception("%s %s failed.", scope["method"], path)
-            answer = _refusal(500, "Internal error; the server's log has more.")
+        if path[:4].lower() == _API:
+            answer = await self._traced(scope, path, receive)
+        else:  # health, metrics and the page, which would drown the others
+            answer = await self._told(scope, path, receive)
         headers = [
             (b"content-type", answer.content_type.encode()),
             (b"content-length", b"%d" % len(answer.body)),
@@ -143,15 +137,42 @@ class RestApp:
         body = b"" if scope["method"] == "HEAD" else answer.body
         await send({"type": "http.response.body", "body": body})
 
+    async def _traced(self, scope: _Scope, path: str, receive: _Receive) -> Answer:
+        method = scope["method"]
+        attributes = {"http.request.method": method, "url.path": path}
+        with telemetry.span(method, attributes, scope["headers"]):
+            answer = await self._told(scope, path, receive)
+            telemetry.note({"http.response.status_code": answer.status})
+            return answer
+
+    async def _told(self, scope: _Scope, path: str, receive: _Receive) -> Answer:
+        """The answer, or what the client is told of an error."""
+        try:
+            return await self._answer(scope, path, receive)
+        except _TooMuch as error:
+            status = _TOO_LARGE if isinstance(error, _TooLarge) else error.code.http_status
+            closing = {"connection": "close"}
+            return _refusal(status, error.message)._replace(headers=closing)
+        except ServingError as error:
+            if error.code.is_fault:
+                telemetry.fail(error.message)
+            return _refusal(error.code.http_status, error.message)
+        except Exception:
+            _log.exception("%s %s failed.", scope["method"], path)
+            message = "Internal error; the server's log has more."
+            telemetry.fail(message)
+            return _refusal(Code.INTERNAL.http_status, message)
+
     async def _answer(self, scope: _Scope, path: str, receive: _Receive) -> Answer:
         method = scope["method"]
         self._hosts.check(_header(scope, b"host"))
-        if path[:4].lower() != "/v1/":
+        if path[:4].lower() != _API:
             return self._other(method, path, scope)
         if self._cors and method == "OPTIONS":
             return Answer(200, b"")
         self._check_key(scope)
         target = _target(method, path)
+        telemetry.note({"http.route": target.route}, f"{method} {target.route}")
         if method == "GET":
             return Answer(200, orjson.dumps(self._about(target)))
         with self._service.counted(target.name, target.verb, "REST"):
@@ -328,6 +349,7 @@ class _Target(NamedTuple):
     version: int | None
     label: str
     verb: str  # predict, classify, regress; metadata, or empty for the status
+    route: str  # its form, the same for all models
 
     def write(self, spec: ModelSpec, signature_name: str) -> None:
         spec.name = self.name
@@ -354,7 +376,15 @@ def _target(method: str, path: str) -> _Target:
         None if version is None else int(version),
         urllib.parse.unquote(label or ""),
         (verb or "").lower(),
+        _route(match),
     )
+
+
+def _route(match: re.Match[str]) -> str:
+    _, version, label, verb = match.groups()
+    part = "/versions/{version}" if version else "/labels/{label}" if label else ""
+    end = f"{match.string[match.start(4) - 1]}{verb}".lower() if verb else ""
+    return f"/v1/models/{{model}}{part}{end}"
 
 
 def _with_defaults(message: Message) -> dict[str, Json]:

@@ -18,7 +18,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest, RegressionResponse
 
-from darkroom.serving import signatures
+from darkroom.serving import signatures, telemetry
 from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.server import inference
 from darkroom.serving.server.batching import Batcher, Call
@@ -87,7 +87,7 @@ class PredictionService:
             inputs = inference.arrays_of(request, signature, self.limits)
             wanted = request.output_filter
             call = inference.predict_call(model, signature, inputs, self.limits, wanted)
-            outputs = await self._run(call)
+            outputs = await self._run(servable, name, call)
             response = inference.predict_response(servable, name, outputs)
         self._sample("predict_log", response.model_spec, lambda: (request, response))
         return response
@@ -97,7 +97,8 @@ class PredictionService:
     ) -> Arrays:
         """Answers Predict on arrays, of a servable in use; errors as of ``predict``."""
         signature = model.signatures[signature_name]
-        outputs = await self._run(inference.predict_call(model, signature, inputs, self.limits, ()))
+        call = inference.predict_call(model, signature, inputs, self.limits, ())
+        outputs = await self._run(servable, signature_name, call)
         spec = ModelSpec()
         inference.write_spec(spec, servable, signature_name)
         self._sample(
@@ -110,7 +111,15 @@ class PredictionService:
         )
         return outputs
 
-    async def _run(self, call: Call) -> Arrays:
+    async def _run(self, servable: Servable, signature_name: str, call: Call) -> Arrays:
+        telemetry.note(
+            {
+                "darkroom.model.name": servable.name,
+                "darkroom.model.version": servable.version,
+                "darkroom.model.signature": signature_name,
+                "darkroom.examples": None if call.alone else len(call.inputs[0]),
+            }
+        )
         return dict(zip(call.names, await self._batcher.run(call), strict=True))
 
     def _sample(
@@ -154,7 +163,8 @@ class PredictionService:
         servable = self.find(tasks[0].model_spec)
         with self.manager.use(servable) as model:
             call = inference.examples_call(model, tasks, examples, self.limits)
-            outputs = await self._run(call)
+            names = [task.model_spec.signature_name or signatures.SERVING for task in tasks]
+            outputs = await self._run(servable, ",".join(names), call)
             count = len(call.inputs[0])
             self.metrics.examples.add(servable.name, count=count)
             return [inference.result(servable, model, task, outputs, count) for task in tasks]
