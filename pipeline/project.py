@@ -3,21 +3,21 @@
 import re
 import shlex
 import unicodedata
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.config import load
-from darkroom.pipeline.ingest import records
+from darkroom.pipeline.ingest import archives, records
 from darkroom.pipeline.ingest.listing import Listing
-from darkroom.pipeline.ingest.records import Summary
+from darkroom.pipeline.ingest.records import Confirm, Summary
 from darkroom.pipeline.ingest.shards import Progress
 from darkroom.pipeline.ingest.sources import list_images
 from darkroom.serving import files
 
 _RECORDS = "records"  # folder of the TFRecords, beside the configuration
-_CLASSES_SHOWN = 20
+# Pixels; three times what the largest network of the recipe takes. Larger ones only take time.
+_MAX_SIDE = 640
 _LONGEST_NAME = 40  # characters that a folder gives to its pipeline
 
 
@@ -41,34 +41,23 @@ class Project(NamedTuple):
             )
         is_new = not file.exists()
         target = home / _RECORDS if is_new else Path(load(file).data_path)
-        return cls(source, list_images(source), file, target, is_new)
+        with archives.opened(source, target) as opened:
+            return cls(source, list_images(opened), file, target, is_new)
 
-    def ingest(self, minutes: float | None, progress: Progress) -> Summary:
-        """Ingests the images, and writes the configuration, with ``minutes``, if there is none."""
-        summary = records.ingest(self.source, self.target, {"multi_label": False}, progress)
+    def ingest(self, minutes: float | None, progress: Progress, confirm: Confirm) -> Summary:
+        """Makes the records what the images are, if ``confirm`` agrees to what that changes.
+
+        Writes the configuration, with ``minutes``, if there is none.
+        """
+        options = {"multi_label": False, "max_side": _MAX_SIDE if self.is_new else None}
+        summary = records.ingest(
+            self.source, self.target, options, progress, sync=True, confirm=confirm
+        )
         if self.is_new:
             with files.replacing(self.file) as unfinished:
                 text = _configuration(self.source, summary, minutes)
                 unfinished.write_text(text, encoding="utf-8")
         return summary
-
-
-def understood(project: Project) -> list[str]:
-    """What a source was taken for, a line each."""
-    listing = project.listing
-    classes = Counter(file.label for file in listing.files).most_common()
-    named = ", ".join(f"{label} {count:,}" for label, count in classes[:_CLASSES_SHOWN])
-    more = f", and {len(classes) - _CLASSES_SHOWN:,} more" * (len(classes) > _CLASSES_SHOWN)
-    splits = Counter(file.split or "not said: drawn from each class" for file in listing.files)
-    lines = [
-        f"source     {project.source}: {len(listing.files):,} images of {len(classes):,} classes",
-        f"classes    {named}{more}",
-        f"splits     {', '.join(f'{name} {count:,}' for name, count in splits.items())}",
-    ]
-    if listing.ignored:
-        others = ", ".join(f"{suffix} {count:,}" for suffix, count in listing.ignored.most_common())
-        lines.append(f"no images  {others}")
-    return lines
 
 
 def _configuration(source: Path, summary: Summary, minutes: float | None) -> str:
@@ -81,7 +70,7 @@ def _configuration(source: Path, summary: Summary, minutes: float | None) -> str
         "# shows it, and docs/configuration.md tells of every key.",
         f"name: {_name(source)}  # of the pipeline and of the served model; here the folder's",
         "data:",
-        f"  path: {_RECORDS}  # made by darkroom ingest, which adds what is new in the source",
+        f"  path: {_RECORDS}  # of the images, at most {_MAX_SIDE} pixels a side",
         *([f"  splits: {splits}"] if summary.images["test"] else []),
     ]
     if minutes is not None:

@@ -7,14 +7,19 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.pipeline import project
 from darkroom.pipeline.config import load
+from darkroom.pipeline.ingest.changes import Change
+from darkroom.pipeline.ingest.listing import describe
 from darkroom.pipeline.project import Project
 from tests.conftest import darkroom
 
 
 def quiet(words: str, done: int, total: int) -> None:
     pass
+
+
+def agree(changes: list[Change]) -> bool:
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,7 @@ def test_the_pipeline_is_named_after_the_folder(
 ) -> None:
     (tmp_path / folder).symlink_to(scans)
     file = tmp_path / "darkroom.yaml"
-    Project.of(tmp_path / folder, file).ingest(None, quiet)
+    Project.of(tmp_path / folder, file).ingest(None, quiet, agree)
     assert load(file).name == name
 
 
@@ -55,13 +60,12 @@ def test_what_is_written(tmp_path: Path, scans: Path) -> None:
     file = tmp_path / "darkroom.yaml"
     made = Project.of(scans, file)
     assert made.is_new
-    assert project.understood(made) == [
-        f"source     {scans}: 180 images of 3 classes",
-        "classes    class 0 61, class 2 60, class 1 59",
-        "splits     not said: drawn from each class 180",
-        "no images  .txt 1",
+    assert describe(made.listing) == [
+        "180 images by a folder for each class.",
+        "3 classes: class 0 61, class 2 60, class 1 59.",
+        "No images: 1 .txt.",
     ]
-    summary = made.ingest(7.5, quiet)
+    summary = made.ingest(7.5, quiet, agree)
     assert summary.images == {"train": 108, "eval": 36, "test": 36}
     config = load(file)
     assert config.data_path == str(tmp_path / "records")
@@ -71,7 +75,7 @@ def test_what_is_written(tmp_path: Path, scans: Path) -> None:
     again = Project.of(scans, file)
     file.write_text(file.read_text() + "root: elsewhere\n")
     assert not again.is_new
-    assert again.ingest(3, quiet).added == 0
+    assert again.ingest(3, quiet, agree).added == 0
     assert load(file).root == str(tmp_path / "elsewhere")  # the user's edits stay
 
 
@@ -129,6 +133,11 @@ def test_images_become_an_answer_with_one_command(tmp_path: Path, scans: Path) -
     words = command.split()[2:]
     assert words[0] == "predict"
     assert "class " in darkroom(*words, cwd=home).stdout
+    (images / "class 0" / "0.png").rename(images / "class 1" / "0.png")
+    asked = darkroom("run", str(images), "--minutes", "2", cwd=home)
+    assert asked.returncode == 1
+    assert "relabelled" in asked.stdout
+    (images / "class 1" / "0.png").rename(images / "class 0" / "0.png")
     second = darkroom("run", str(images), "--minutes", "2", cwd=home)
     assert second.returncode == 0, second.stdout
     nodes = json.loads(darkroom("status", "--json", cwd=home).stdout)["nodes"]

@@ -8,12 +8,16 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline import command_line
 from darkroom.pipeline.command_line import ConfigOptions, configured
+
+if TYPE_CHECKING:
+    from darkroom.pipeline.ingest.changes import Change
 
 _NOT_BLESSED = 3  # of --require-blessed; a wrong command line has 2
 _LEAST_SIDE = 8  # pixels; smaller pictures show nothing
@@ -216,21 +220,8 @@ def ingest(
 
         from darkroom.pipeline import display, summaries
         from darkroom.pipeline.ingest import records
-        from darkroom.pipeline.ingest.changes import Change
 
-    console = command_line.console()
-
-    def confirm(changes: list[Change]) -> bool:
-        if agreed:
-            return True
-        summaries.of_changes(console, changes)
-        if not sys.stdin.isatty():
-            raise DarkroomError(
-                f"Nothing was changed in {target}: above is what --sync would change, and nobody "
-                "is at a terminal to agree. Say --yes."
-            )
-        return click.confirm(f"Change {target} so?")
-
+    confirm = _changes_confirmed(target, agreed)
     with display.bar(Console(stderr=True)) as update:
         summary = records.ingest(
             source,
@@ -242,7 +233,7 @@ def ingest(
             corrected=corrected,
             confirm=confirm,
         )
-    summaries.of_ingest(console, summary, target)
+    summaries.of_ingest(command_line.console(), summary, target)
 
 
 def _prepare(
@@ -259,17 +250,37 @@ def _prepare(
     from rich.console import Console
 
     from darkroom.pipeline import display, project, summaries
+    from darkroom.pipeline.ingest.listing import describe
 
     made = project.Project.of(source, Path(options.config))
     if made.is_new:
-        words = f"writes     {made.file} and {made.target.name}/"
-        command_line.aside("\n".join([*project.understood(made), words]))
+        words = f"Writes {made.file} and {made.target.name}/."
+        command_line.aside("\n".join([f"{source}:", *describe(made.listing), words]))
         _confirm(yes)
     with display.bar(Console(stderr=True)) as update:
-        summary = made.ingest(minutes, update)
+        summary = made.ingest(minutes, update, _changes_confirmed(made.target, yes))
     following = following.format(options.again())
     summaries.of_ingest(command_line.console(), summary, made.target, following)
     return options
+
+
+def _changes_confirmed(target: Path, yes: bool) -> Callable[["list[Change]"], bool]:
+    """What a person says to changes of what is in a target; ``yes`` speaks for them."""
+
+    def confirm(changes: "list[Change]") -> bool:
+        if yes:
+            return True
+        from darkroom.pipeline import summaries
+
+        summaries.of_changes(command_line.console(), changes)
+        if not sys.stdin.isatty():
+            raise DarkroomError(
+                f"Nothing was changed in {target}: above is what would change, and nobody is at a "
+                "terminal to agree. Say --yes."
+            )
+        return click.confirm(f"Change {target} so?")
+
+    return confirm
 
 
 def _confirm(yes: bool) -> None:
