@@ -51,6 +51,9 @@ class Display(logging.Handler):
             progress.TextColumn("{task.fields[words]}"),
             console=self.console,
             transient=True,
+            # Else what libraries print would be shown here, and not go to the log.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._task: progress.TaskID | None = None
         self.node, self._started = "", 0.0  # of the one that runs, or ran last

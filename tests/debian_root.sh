@@ -8,7 +8,7 @@ set -euo pipefail
 suite=$1 folder=$(realpath -m "$2")
 shift 2
 here=$(realpath "$(dirname "$0")/..")
-mirror=$(grep -rhoPm1 '^(URIs:|deb) +\Khttps?://\S+' /etc/apt/sources.list* | head -1)
+mirror=$(grep -rhoP '^(URIs:|deb) .*?\Khttps?://\S+/debian/?(?=\s|$)' /etc/apt/sources.list* | head -1)
 
 [ -e "$folder/etc/debian_version" ] ||
   debootstrap --variant=minbase --include=git,make,python3,ca-certificates "$suite" "$folder" "$mirror"

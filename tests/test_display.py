@@ -3,6 +3,7 @@ import logging
 import os
 import pty
 import re
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -149,6 +150,20 @@ def test_a_file_gets_a_line_per_trial_when_it_has_ended() -> None:
 def plain(text: str) -> str:
     """Without colours and movements."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def test_what_libraries_print_goes_where_it_went(capsys: pytest.CaptureFixture[str]) -> None:
+    def run(display: Display) -> None:
+        with display:
+            print("Reloading Tuner")
+            print("UserWarning: Distutils", file=sys.stderr)
+
+    shown = on_a_terminal(run)
+    assert "Tuner" not in shown
+    assert "Distutils" not in shown
+    said = capsys.readouterr()
+    assert "Reloading Tuner" in said.out
+    assert "Distutils" in said.err
 
 
 def test_on_a_terminal_a_search_has_a_table_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
