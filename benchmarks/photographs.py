@@ -17,7 +17,7 @@ from sklearn.datasets import load_sample_images
 # What looks at images, or at what was found in them, before a network is trained.
 _NODES = ("ImportExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 _OVERRIDES = (
-    "preprocessing.height=224", "preprocessing.width=224", "training.batch_size=4",
+    "preprocessing.height=224", "preprocessing.width=224", "training.batch_size=2",
     *measure.SMOKE_OVERRIDES,
 )  # fmt: skip
 _NOISE, _QUALITY = 6, 90  # standard deviation of each value; of the JPEG
@@ -29,7 +29,7 @@ def main() -> None:
     """Makes the photographs, runs both ways on both sets, and reports."""
     parser = measure.Parser(__doc__)
     parser.add_size("--images", 16, 24, "photographs of the larger set")
-    parser.add_size("--fewer", 6, 12, "photographs of the smaller set")
+    parser.add_size("--fewer", 8, 12, "photographs of the smaller set")
     parser.add_size("--width", 6000, 900, "pixels; two thirds of them high")
     parser.add_size("--max-side", 512, 448, "pixels of the smaller copies")
     options = parser.parse_args()
