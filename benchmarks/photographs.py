@@ -5,6 +5,7 @@ seconds of nodes are of the larger set; what a thousand photographs take follows
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sklearn.datasets import load_sample_images
 # What looks at images, or at what was found in them, before a network is trained.
 _NODES = ("ImportExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
 _OVERRIDES = (
-    "preprocessing.height=224", "preprocessing.width=224", "training.batch_size=4",
+    "preprocessing.height=224", "preprocessing.width=224", "training.batch_size=2",
     *measure.SMOKE_OVERRIDES,
 )  # fmt: skip
 _NOISE, _QUALITY = 6, 90  # standard deviation of each value; of the JPEG
@@ -27,14 +28,19 @@ _THOUSAND = 1000
 def main() -> None:
     """Makes the photographs, runs both ways on both sets, and reports."""
     parser = measure.Parser(__doc__)
-    parser.add_size("--images", 40, 24, "photographs of the larger set")
-    parser.add_size("--fewer", 16, 12, "photographs of the smaller set")
+    parser.add_size("--images", 16, 24, "photographs of the larger set")
+    parser.add_size("--fewer", 8, 12, "photographs of the smaller set")
     parser.add_size("--width", 6000, 900, "pixels; two thirds of them high")
     parser.add_size("--max-side", 512, 448, "pixels of the smaller copies")
     options = parser.parse_args()
     with measure.folder() as folder:
-        for count in (options.fewer, options.images):
-            _write(folder / f"{count}", count, options.width)
+        for number, photo in enumerate(_photographs(options.images, options.width)):
+            name = Path(("china", "flower")[number % 2], f"{number}.jpg")
+            for count in (options.fewer, options.images):
+                if number < count:
+                    path = folder / f"{count}" / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    photo.save(path, quality=_QUALITY)
         rows = []
         for side, flags in (
             ("as they are", []),
@@ -51,7 +57,7 @@ def main() -> None:
     measure.report(options, rows, images=options.images)
 
 
-def _write(folder: Path, count: int, width: int) -> None:
+def _photographs(count: int, width: int) -> Iterator[Image.Image]:
     generator = np.random.default_rng(0)
     size = (width, width * 2 // 3)
     for number in range(count):
@@ -63,10 +69,7 @@ def _write(folder: Path, count: int, width: int) -> None:
         box = (x, y, x + _CROP[0], y + _CROP[1])
         smooth = np.asarray(photo.resize(size, Image.Resampling.BICUBIC, box), np.float32)
         noise = generator.standard_normal(smooth.shape, np.float32) * _NOISE
-        path = folder / ("china", "flower")[number % 2] / f"{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.clip(smooth + noise, 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(path, quality=_QUALITY)
+        yield Image.fromarray(np.clip(smooth + noise, 0, 255).astype(np.uint8))
 
 
 def _run(source: Path, target: Path, flags: list[str]) -> dict[str, Any]:
