@@ -23,6 +23,7 @@ from darkroom.serving.pushed_files import VersionNote
 
 if TYPE_CHECKING:
     from darkroom.pipeline.ingest.records import Summary
+    from darkroom.pipeline.review.review import Review
     from darkroom.serving.description import Description
     from darkroom.serving.rollout import Version
 
@@ -176,6 +177,20 @@ def of_ingest(console: Console, summary: "Summary", target: Path) -> None:
         *(("note", sentence) for sentence in summary.notes[:_NAMED]),
         ("next", f"darkroom run --config FILE --set data.path={folder}{test}{several}"),
     ]
+    _print(console, rows)
+
+
+def of_review(console: Console, review: "Review", table: Path) -> None:
+    """How many faults of each kind were found, and where they are listed."""
+    counts = Counter(fault.fault for fault in review.faults)
+    images = len(review.images.paths) + len(review.images.damaged)
+    rows: Rows = [
+        ("images", f"{images:,}"),
+        *(("faults" if not n else "", f"{count:,} {fault}") for n, (fault, count) in
+          enumerate(counts.items())),
+        *(("note", sentence) for sentence in review.notes),
+        ("table", str(table)),
+    ]  # fmt: skip
     _print(console, rows)
 
 
