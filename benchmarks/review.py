@@ -287,6 +287,7 @@ def _near(folder: Path, count: int) -> dict[str, Any]:
     return {
         "images": len(seen.paths[:count]),
         "seconds": usual.result()["seconds"],
+        "processor_seconds": usual.result()["processor_seconds"],
         "peak_gib": usual.peak_gib,
         "pairs": len(pairs),
         "seconds_of_every_pair": every.result()["seconds"],

@@ -169,3 +169,13 @@ def test_a_broken_file_is_told(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(DarkroomError, match="the file is cut off"):
         images.look(Source(folder), lambda *_: None)
+
+
+def test_what_is_nothing_of_the_kind_is_an_outlier() -> None:
+    """Twenty alike, whose own distances would make them usual."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(1000) % 4
+    points = generator.normal(size=(1000, 16)) + 5 * np.eye(16)[labels]
+    points[:20] = generator.normal(size=(20, 16)) * 0.3 + 12 * np.eye(16)[8]
+    far = np.flatnonzero(review._distances(points.astype(np.float32), labels) > review._FAR)
+    assert far.tolist() == list(range(20))

@@ -18,8 +18,9 @@ TABLE = "review.csv"  # in the folder of the records
 SUSPECT, OUTLIER = "suspect label", "outlier"
 _TRIED = 5000  # images by which features are chosen
 _FEWEST = 5  # images of a class whose labels are judged: one for each fold
-_FAR = 6.0  # deviations, of the logarithms of distances
-_DIMENSIONS = 64  # components in which distances are measured
+_FAR = 5.0  # deviations, of the logarithms of distances
+_FAR_SHARE, _ROUNDS = 0.1, 4  # of images that don't count, found in so many rounds
+_DIMENSIONS = 16  # components in which distances are measured: the others are mostly noise
 
 
 class Review(NamedTuple):
@@ -77,7 +78,7 @@ def _judged(seen: Images, progress: Progress) -> tuple[list[Fault], list[str]]:
     found = []
     for place in np.flatnonzero(suspect)[np.argsort(own[suspect], kind="stable")]:
         alike = np.flatnonzero(labels == fitting[place])
-        near = alike[np.argmax(points[alike] @ points[place] - _halves(points[alike]))]
+        near = alike[np.argmax(points[alike] @ points[place] - _squares(points[alike]) / 2)]
         suggestion = f"relabel {classes[fitting[place]]}"
         value = float(own[place])
         found.append(faults.of(seen, rows[place], SUSPECT, value, suggestion, int(rows[near])))
@@ -110,22 +111,26 @@ def _agreement(points: np.ndarray, labels: np.ndarray) -> float:
     return float((suspects.scores(points, labels).argmax(axis=1) == labels).mean())
 
 
-def _halves(points: np.ndarray) -> np.ndarray:
-    halves: np.ndarray = np.einsum("ij,ij->i", points, points) / 2
-    return halves
-
-
 def _distances(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How far each image is from all classes, in deviations of the logarithms."""
-    means = np.stack([points[labels == number].mean(axis=0) for number in range(labels.max() + 1)])
-    inner = points - means[labels]
-    values, axes = np.linalg.eigh(np.cov(inner.T) + 1e-6 * np.eye(points.shape[1]))
-    white = axes / np.sqrt(np.maximum(values, 1e-6))
-    points, means = points @ white, means @ white
-    squared = np.min(
-        [np.einsum("ij,ij->i", points - mean, points - mean) for mean in means], axis=0
-    )
+    """How far each image is from all classes, in deviations of the logarithms.
+
+    Means and covariance are those of the nearer images: outliers would make themselves usual.
+    """
+    kept = np.ones(len(points), bool)
+    for _ in range(_ROUNDS):
+        classes = [points[kept & (labels == number)] for number in np.unique(labels[kept])]
+        means = np.stack([own.mean(axis=0) for own in classes])
+        inner = np.concatenate([own - mean for own, mean in zip(classes, means, strict=True)])
+        values, axes = np.linalg.eigh(np.cov(inner.T) + 1e-6 * np.eye(points.shape[1]))
+        white = axes / np.sqrt(np.maximum(values, 1e-6))
+        squared = np.min([_squares((points - mean) @ white) for mean in means], axis=0)
+        kept = squared <= np.quantile(squared, 1 - _FAR_SHARE)
     logs = np.log(np.maximum(squared, 1e-6)) / 2
     middle = np.median(logs)
     deviation: np.ndarray = (logs - middle) / max(1.4826 * np.median(abs(logs - middle)), 1e-6)
     return deviation
+
+
+def _squares(points: np.ndarray) -> np.ndarray:
+    squares: np.ndarray = np.einsum("ij,ij->i", points, points)
+    return squares
