@@ -139,6 +139,13 @@ def _doubles(images: Images, progress: Progress) -> Iterator[Fault]:
         partners[second].setdefault(first, cosine)
 
     heads = _heads(images, partners)
+    for row, head in heads.items():  # of many copies only one has a pair with each of the others
+        if images.measured[row].content == images.measured[head].content and row != head:
+            partners[row][head] = 2.0
+        elif row != head and head not in partners[row]:
+            one, other = near_duplicates.units(images.vectors([row, head]))
+            if float(one @ other) >= near_duplicates.LEAST_COSINE:
+                partners[row][head] = float(one @ other)
     doubles = [_double(images, row, partners[row]) for row in partners if heads[row] != row]
     yield from sorted(doubles, key=lambda f: (-_gravity(f), f.fault, f.path))
 
