@@ -185,3 +185,9 @@ def test_a_prefix_of_all_of_a_class_is_no_group(tmp_path: Path) -> None:
         for n, p in enumerate(reviewed.photos())
     ]
     assert found(tmp_path, photos).faults == []
+
+
+def test_digits_of_eight_pixels_are_no_noise(digit_records: Path) -> None:
+    seen = images.look(Source(digit_records), lambda *_: None)
+    kinds = {fault.fault for fault in faults.find(seen, lambda *_: None).faults}
+    assert kinds == {"near duplicate", "near duplicate in another split"}

@@ -19,6 +19,7 @@ _FEW_BITS = 3.0
 _GREY, _COLOURED = 0.004, 0.05  # mean distance of the channels
 _BLURRED, _NOISE = 0.015, 12.0  # sharpness
 _SIDE, _LEAST_COSINE = 32, 0.95  # by which doubles are compared once more, in colour
+_JUDGED = 24  # pixels of the short side: in smaller ones every edge is as sharp as noise
 _TINY = 1 / 4  # of the set's median side
 _LONG = 3.0  # times the short side, and twice the set's median
 _RARE = 10  # images of a class that has less than a tenth of the median class's
@@ -109,8 +110,10 @@ def _rules(images: Images) -> Iterator[Rule]:
     yield Rule("too dark", light, dark & ~flat)
     yield Rule("too bright", -shadow, bright & ~flat)
     sharpness = column("sharpness")
-    yield Rule("blurred", sharpness, (sharpness < _BLURRED) & ~flat)
-    yield Rule("noise", -sharpness, sharpness > _NOISE)
+    height, width = column("height"), column("width")
+    judged = (np.minimum(height, width) >= _JUDGED) & ~flat
+    yield Rule("blurred", sharpness, (sharpness < _BLURRED) & judged)
+    yield Rule("noise", -sharpness, (sharpness > _NOISE) & judged)
     entropy = column("entropy")
     yield Rule("low in information", entropy, (entropy < _FEW_BITS) & ~(flat | dark | bright))
     colour = column("colour")
@@ -118,7 +121,6 @@ def _rules(images: Images) -> Iterator[Rule]:
         yield Rule("grey among coloured", colour, (colour < _GREY) & ~flat)
     else:
         yield Rule("coloured among grey", -colour, colour > _COLOURED)
-    height, width = column("height"), column("width")
     side = np.sqrt(height * width)
     yield Rule("tiny", side, side < np.median(side) * _TINY)
     ratio = np.maximum(height, width) / np.minimum(height, width)
