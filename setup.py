@@ -55,6 +55,7 @@ setup(
     package_data={
         "darkroom": ["locks/*.txt"],
         "darkroom.pipeline": ["configs/*.yaml", "manifests/*.jinja"],
+        "darkroom.pipeline.review": ["review.html"],
         "darkroom.components.report": ["*.jinja"],
         "darkroom.serving.deployment": ["*.jinja"],
         "darkroom.serving.protocols": ["browser.html"],

@@ -25,6 +25,7 @@ from darkroom.serving.pushed_files import VersionNote
 if TYPE_CHECKING:
     from darkroom.pipeline.ingest.changes import Change
     from darkroom.pipeline.ingest.records import Summary
+    from darkroom.pipeline.review.review import Review
     from darkroom.serving.description import Description
     from darkroom.serving.rollout import Version
 
@@ -209,6 +210,20 @@ def _changes(changes: Iterable["Change"]) -> Rows:
         words = [f"{len(named):,} {what}, as {named[0]}" for what, named in alike]
         rows.append((kind, f"{total:,}: {first}{'; '.join(words[:_FIRST])}"))
     return rows
+
+
+def of_review(console: Console, review: "Review", table: Path) -> None:
+    """How many faults of each kind were found, and where they are listed."""
+    counts = Counter(fault.fault for fault in review.faults)
+    images = len(review.images.paths) + len(review.images.damaged)
+    rows: Rows = [
+        ("images", f"{images:,}"),
+        *(("faults" if not n else "", f"{count:,} {fault}") for n, (fault, count) in
+          enumerate(counts.items())),
+        *(("note", sentence) for sentence in review.notes),
+        ("table", str(table)),
+    ]  # fmt: skip
+    _print(console, rows)
 
 
 def of_model(console: Console, model: "Description") -> None:

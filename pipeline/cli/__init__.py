@@ -13,10 +13,11 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class, shell_complete
 
-from darkroom.pipeline.cli import history, model, platforms, run
+from darkroom.pipeline.cli import history, model, platforms, review, run
 from darkroom.pipeline.command_line import Group, obey
 
-_OF_ALL = (value for family in (run, history, model, platforms) for value in vars(family).values())
+_FAMILIES = (run, review, history, model, platforms)
+_OF_ALL = (value for family in _FAMILIES for value in vars(family).values())
 COMMANDS = [value for value in _OF_ALL if isinstance(value, click.Command)]
 _PROGRAM = "darkroom"
 

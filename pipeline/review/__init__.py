@@ -1,0 +1,1 @@
+"""``darkroom review``: what is wrong with the images and their labels, and what people decide."""
