@@ -42,7 +42,7 @@ def test_the_commands_of_the_readme_exist(tmp_path: Path) -> None:
     assert names == {
         "run", "init", "status", "predict", "config", "ingest", "schema", "inspect", "lr-scan",
         "tensorboard", "report", "compare", "lineage", "versions", "promote", "rollback",
-        "serve", "deploy", "airflow", "compile", "submit", "worker",
+        "serve", "deploy", "airflow", "compile", "submit", "worker", "review",
     }  # fmt: skip
     for name in names:
         assert darkroom(name, "--help", cwd=tmp_path).returncode == 0
