@@ -389,6 +389,12 @@ def test_a_label_that_changes_in_a_manifest(fruit: Path) -> None:
     assert labels(fruit / "records") == expected
 
 
+def take_terminal() -> None:
+    """Has a process its own terminal, from which Ctrl-C comes; it isn't ignored as in a job."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_who_is_at_a_terminal_is_asked(fruit: Path) -> None:
     ingest(fruit, "fruit", "records")
     (fruit / "fruit" / "桃" / "000.jpg").unlink()
@@ -402,9 +408,8 @@ def test_who_is_at_a_terminal_is_asked(fruit: Path) -> None:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            # Its own terminal, from which Ctrl-C comes.
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=take_terminal,
         )
         os.close(theirs)
         seen = b""

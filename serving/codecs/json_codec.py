@@ -67,11 +67,11 @@ class JsonCodec:
             return
         context = multiprocessing.get_context("fork")
         self._connection, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self._connection), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, self._connection), daemon=True)
         with warnings.catch_warnings():
             # Python warns of threads; those of TensorFlow's import know of forks.
             warnings.simplefilter("ignore", DeprecationWarning)
-            process.start()
+            self._process.start()
         theirs.close()
 
     async def inputs(self, body: bytes, signature_defs: Mapping[str, SignatureDef]) -> Inputs:

@@ -44,7 +44,7 @@ def require_few(content: bytes, message: Descriptor) -> None:
                     if field is not None and field.message_type is not None:
                         within.append((at, min(at + size, end), field.message_type))
                     elif field is not None and field.cpp_type in _NUMBERS:
-                        numbers += size
+                        numbers += min(size, end - at)
                     at += size
                 else:
                     return
