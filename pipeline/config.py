@@ -391,12 +391,14 @@ class Config(sections.Section):
         return f"{self.base}/pushed/{self.name}"
 
 
-def load(path: str | Path, overrides: list[str] | None = None) -> Config:
+def load(
+    path: str | Path, overrides: list[str] | None = None, current: Path | None = None
+) -> Config:
     """Reads a configuration file, or a shipped one by its name, and applies ``KEY=VALUE``.
 
     Their values are YAML. Relative paths begin in the file's folder; of a shipped file, and of
-    ``KEY=VALUE``, in the current one. Raises a ConfigurationError with a sentence for each of all
-    problems.
+    ``KEY=VALUE``, in the ``current`` one, by default the process's. Raises a ConfigurationError
+    with a sentence for each of all problems.
     """
     path = find(path)
     try:
@@ -413,7 +415,7 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Config:
         kind = "a list" if isinstance(tree, list) else repr(tree)
         raise ConfigurationError(f"{path}: expected keys and values, found {kind}.")
     if path.parent != CONFIGS:
-        _place(tree, path.parent)
+        _place(tree, path.parent.resolve(), (current or Path.cwd()).resolve())
     origins: dict[str, str] = {}
     for override in overrides or []:
         _override(tree, override, origins)
@@ -477,9 +479,9 @@ def find(path: str | Path) -> Path:
     return Path(path)
 
 
-def _place(tree: dict[str, Any], folder: Path) -> None:
+def _place(tree: dict[str, Any], folder: Path, current: Path) -> None:
     """Has relative paths begin in a folder, where that isn't the current one."""
-    if folder.resolve() == Path.cwd():
+    if folder == current:
         return
     for key in _PATHS:
         section, _, name = key.rpartition(".")
@@ -489,7 +491,7 @@ def _place(tree: dict[str, Any], folder: Path) -> None:
         value = branch.get(name, None if section else Config.model_fields[name].default)
         is_word = key == "model.weights" and value == "imagenet"
         if isinstance(value, str) and not is_word and not remote.is_remote(value):
-            branch[name] = os.path.join(folder, os.path.expanduser(value))
+            branch[name] = str(folder / os.path.expanduser(value))
 
 
 def _override(tree: dict[str, Any], override: str, origins: dict[str, str]) -> None:

@@ -55,8 +55,8 @@ def create_dag(
 
     ``overrides`` are as ``darkroom run --set`` takes them; but for ``name`` and ``root`` they may
     use Airflow's templates, as in ``data.path=/data/{{ ds }}``. In ``folder``, by default that of
-    the configuration file, relative paths begin, and the user's own modules are. ``default_args``
-    are Airflow's for every task, such as ``on_failure_callback``. Raises a DarkroomError where the
+    the configuration file, their relative paths begin, and the user's own modules are.
+    ``default_args`` are Airflow's for every task, such as ``on_failure_callback``. Raises a DarkroomError where the
     configuration can't be used, or there is no TFX to make the graph with.
     """
     path = find(config).absolute()
@@ -66,7 +66,7 @@ def create_dag(
             "be, as folder of create_dag, or in DARKROOM_FOLDER."
         )
     where = Path(folder or path.parent)
-    loaded = load(path, list(overrides))
+    loaded = load(path, list(overrides), where)
     settings = loaded.airflow
     python = settings.python or sys.executable
     arguments = ["--config", str(path), *(word for o in overrides for word in ("--set", o))]

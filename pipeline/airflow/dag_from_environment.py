@@ -1,7 +1,7 @@
 """A DAG file for Airflow's folder of DAGs; its environment says what to run.
 
 DARKROOM_CONFIG is the configuration file; DARKROOM_SET the keys that are set otherwise, as in
-``training.epochs=3 data.path=/data/mnist``; DARKROOM_FOLDER where relative paths begin.
+``training.epochs=3 data.path=/data/mnist``; DARKROOM_FOLDER where their relative paths begin.
 """
 
 import os
