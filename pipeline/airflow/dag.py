@@ -56,8 +56,8 @@ def create_dag(
     ``overrides`` are as ``darkroom run --set`` takes them; but for ``name`` and ``root`` they may
     use Airflow's templates, as in ``data.path=/data/{{ ds }}``. In ``folder``, by default that of
     the configuration file, their relative paths begin, and the user's own modules are.
-    ``default_args`` are Airflow's for every task, such as ``on_failure_callback``. Raises a DarkroomError where the
-    configuration can't be used, or there is no TFX to make the graph with.
+    ``default_args`` are Airflow's for every task, such as ``on_failure_callback``. Raises a
+    DarkroomError where the configuration can't be used, or there is no TFX to make the graph with.
     """
     path = find(config).absolute()
     if folder is None and path.parent == CONFIGS:
