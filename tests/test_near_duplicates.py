@@ -83,3 +83,13 @@ def test_pairs_are_real_and_the_same_for_any_order(seed: int, count: int) -> Non
     assert groups(near_duplicates.Pairs(first, second, cosine), np.arange(2 * count)) == groups(
         again, order
     )
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 40])
+def test_few_pictures_are_enough_for_pivots(count: int) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (count, 256), dtype=np.uint8)
+    both = np.concatenate([pictures, np.clip(pictures, 1, 254)])
+    found = near_duplicates.pairs(both, exact=0)
+    assert set(zip(found.first.tolist(), found.second.tolist(), strict=True)) == {
+        (place, place + count) for place in range(count)
+    }

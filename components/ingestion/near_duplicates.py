@@ -111,10 +111,11 @@ def _cells(
     count = len(points) // _OF_CELL + _PROBES
     pivots = points[generator.permutation(len(points))[:count]].T
     halves = np.einsum("ij,ij->j", pivots, pivots) / 2
-    probes = np.empty((len(points), _PROBES), np.int32)
+    near = min(_PROBES, len(halves))
+    probes = np.empty((len(points), near), np.int32)
     for begin in range(0, len(points), _BLOCK):
         nearness = points[begin : begin + _BLOCK] @ pivots - halves
-        order = np.argpartition(-nearness, _PROBES, axis=1)[:, :_PROBES]
+        order = np.argpartition(-nearness, near - 1, axis=1)[:, :near]
         nearest = np.argsort(-np.take_along_axis(nearness, order, axis=1), axis=1)
         probes[begin : begin + _BLOCK] = np.take_along_axis(order, nearest, axis=1)
     visitors, residents = np.argsort(probes.ravel(), kind="stable"), np.argsort(probes[:, 0])
@@ -126,7 +127,7 @@ def _cells(
         for begin in range(visits[cell], visits[cell + 1], _BLOCK):
             end = min(begin + _BLOCK, visits[cell + 1])
             for other in range(0, len(at_home), _BLOCK):
-                yield visitors[begin:end] // _PROBES, at_home[other : other + _BLOCK]
+                yield visitors[begin:end] // near, at_home[other : other + _BLOCK]
 
 
 def _candidates(
