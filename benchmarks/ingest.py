@@ -59,7 +59,7 @@ def _darkroom(source: Path, count: int) -> dict[str, float]:
     with measure.folder() as folder:
         command = [sys.executable, "-m", "darkroom", "ingest", str(source), "records"]
         run = measure.run(command, folder)
-        written = sum(1 for f in folder.glob("records/*/*") for _ in tfrecord.read(f))
+        written = sum(1 for f in folder.glob("records/*/*.tfrecord") for _ in tfrecord.read(f))
         if written != count:
             raise SystemExit(f"darkroom wrote {written} of {count} images")
     return _figures(run.seconds, run.seconds, count)
