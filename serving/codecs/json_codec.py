@@ -7,6 +7,7 @@ nobody else's request would be answered meanwhile.
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import multiprocessing
 import os
@@ -32,6 +33,8 @@ _FEW, _SMALL = 30_000, 2**20
 _MOST_CONTAINERS = 4_000_000
 # Strings of one request, each of which is an object of Python's in this process.
 _MOST_STRINGS = 100_000
+
+_MOST_SECONDS = 300  # of a document, which takes seconds
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +111,8 @@ class JsonCodec:
         try:
             with self._turn:
                 self._connection.send(work)
+                if not self._connection.poll(_MOST_SECONDS):
+                    self._process.kill()  # and the next line says that it has ended
                 answer: T | ServingError = self._connection.recv()
         except (OSError, EOFError):
             # Of this request it may have died, as where memory has run out.
@@ -143,6 +148,7 @@ def _examples(body: bytes) -> Examples:
 
 
 def _work(requests: Connection, parents: Connection) -> None:
+    gc.freeze()  # what the parent left to be collected may wait for threads that aren't here
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parents.close()  # so that its end shows here
