@@ -22,7 +22,7 @@ import numpy as np
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis.input_pb2 import Input
 
-from darkroom.serving import signatures
+from darkroom.serving import imports, signatures
 from darkroom.serving.codecs import json_tensor
 from darkroom.serving.codecs.json_tensor import Format
 from darkroom.serving.errors import Code, ServingError, invalid
@@ -71,7 +71,8 @@ class JsonCodec:
         context = multiprocessing.get_context("fork")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, self._connection), daemon=True)
-        with warnings.catch_warnings():
+        # What the parent left to be collected may wait for threads that the child hasn't.
+        with imports.without_collections(), warnings.catch_warnings():
             # Python warns of threads; those of TensorFlow's import know of forks.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._process.start()
@@ -148,7 +149,8 @@ def _examples(body: bytes) -> Examples:
 
 
 def _work(requests: Connection, parents: Connection) -> None:
-    gc.freeze()  # what the parent left to be collected may wait for threads that aren't here
+    gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parents.close()  # so that its end shows here
