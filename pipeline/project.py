@@ -24,15 +24,14 @@ _LONGEST_NAME = 40  # characters that a folder gives to its pipeline
 class Project(NamedTuple):
     """Images, and what is made of them."""
 
-    source: Path  # folder, or manifest
-    listing: Listing  # of its images
+    source: Path  # folder, manifest or archive
     file: Path  # the configuration
     target: Path  # folder of the TFRecords
     is_new: bool  # whether there is no configuration yet
 
     @classmethod
     def of(cls, source: Path, file: Path) -> "Project":
-        """Looks at a source; raises DarkroomError where it can't be taken."""
+        """Raises DarkroomError where one can't be made there."""
         home, source = file.absolute().parent, source.absolute()
         if home.resolve().is_relative_to(source.resolve()):
             raise DarkroomError(
@@ -41,8 +40,12 @@ class Project(NamedTuple):
             )
         is_new = not file.exists()
         target = home / _RECORDS if is_new else Path(load(file).data_path)
-        with archives.opened(source, target) as opened:
-            return cls(source, list_images(opened), file, target, is_new)
+        return cls(source, file, target, is_new)
+
+    def look(self) -> Listing:
+        """The images that the source has; raises DarkroomError where it can't be taken."""
+        with archives.opened(self.source, self.target) as opened:
+            return list_images(opened)
 
     def ingest(self, minutes: float | None, progress: Progress, confirm: Confirm) -> Summary:
         """Makes the records what the images are, if ``confirm`` agrees to what that changes.

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from darkroom.serving import imports
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 Attributes = Mapping[str, str | int | None]  # None: left out
-_Headers = Iterable[tuple[str | bytes, str | bytes]]
+_Headers = Callable[[], Iterable[tuple[str | bytes, str | bytes]]]
 
 LOGGER = __name__  # which warns of what could not be sent
 _log = logging.getLogger(LOGGER)
@@ -110,7 +110,7 @@ def span(name: str, attributes: Attributes, caller: _Headers | None = None) -> I
 
     kind, parent = SpanKind.INTERNAL, None
     if caller is not None:
-        carrier = {_text(key).lower(): _text(value) for key, value in caller}
+        carrier = {_text(key).lower(): _text(value) for key, value in caller()}
         kind, parent = SpanKind.SERVER, propagate.extract(carrier, Context())
     tracer = _provider.get_tracer("darkroom")
     with tracer.start_as_current_span(

@@ -83,6 +83,14 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def show_as(page: webdriver.Chrome, width: int, scheme: str) -> None:
+    """Has a page in a window of so many pixels, where the system's colours are light or dark."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "darkroom", *arguments]
 

@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.conftest import encoded
+from tests.conftest import encoded, show_as
 from tests.model_servers import Server, running
 
 PATIENCE = 60
@@ -122,10 +122,7 @@ def test_labels_can_be_chosen_and_all_of_it_by_keyboard(
 def test_it_fits_wide_and_narrow_windows(
     page: webdriver.Chrome, pictures: Path, width: int, scheme: str
 ) -> None:
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    show_as(page, width, scheme)
     Select(page.find_element(By.ID, "model")).select_by_visible_text("images")
     choose(page, pictures / "light.png")
     assert page.execute_script("return document.documentElement.scrollWidth") <= width

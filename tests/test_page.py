@@ -13,6 +13,7 @@ from selenium import webdriver
 
 from darkroom.components.evaluation.artifacts import MetricRow
 from darkroom.components.report.files import page
+from tests.conftest import show_as
 from tests.report_facts import (
     DIGITS,
     HOSTILE,
@@ -31,10 +32,7 @@ def look(browser: webdriver.Chrome, tmp_path: Path) -> Callable[..., np.ndarray]
 
     def opened(content: str, width: int, scheme: str = "light") -> np.ndarray:
         (tmp_path / "report.html").write_text(content, encoding="utf-8")
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        show_as(browser, width, scheme)
         browser.get("about:blank")
         for log in ("browser", "performance"):  # of whatever page was there before
             browser.get_log(log)

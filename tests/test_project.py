@@ -60,7 +60,7 @@ def test_what_is_written(tmp_path: Path, scans: Path) -> None:
     file = tmp_path / "darkroom.yaml"
     made = Project.of(scans, file)
     assert made.is_new
-    assert describe(made.listing) == [
+    assert describe(made.look()) == [
         "180 images by a folder for each class.",
         "3 classes: class 0 61, class 2 60, class 1 59.",
         "No images: 1 .txt.",

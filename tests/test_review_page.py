@@ -20,6 +20,7 @@ from darkroom.pipeline.ingest.corrections import Correction
 from darkroom.pipeline.review.faults import Fault
 from darkroom.pipeline.review.server import Server
 from tests import reviewed
+from tests.conftest import show_as
 
 PATIENCE = 120
 NAMES = [f"flower/{letter}.jpg" for letter in "abcd"]
@@ -228,10 +229,7 @@ def test_what_is_not_saved_is_told(page: webdriver.Chrome, served: Server) -> No
 def test_it_fits_wide_and_narrow_windows(
     page: webdriver.Chrome, width: int, scheme: str, tmp_path: Path
 ) -> None:
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    show_as(page, width, scheme)
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
     ground = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(250, 249, 247)", "dark": "rgb(23, 23, 22)"}[scheme]

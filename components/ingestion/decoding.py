@@ -2,9 +2,10 @@
 
 import tensorflow as tf
 
+from darkroom.components.base.sections import Preprocessing
 from darkroom.serving.codecs.image_header import EXIF_AT, PNG_BIT_DEPTH_AT
 
-WHITE = "#ffffff"
+_BACKGROUND = Preprocessing().background
 _EXIF_SEARCHED = 4096  # bytes; the orientation is among a camera's first entries
 _ORIENTATION_TAG = 0x0112  # EXIF's number for it
 # Bytes of a JPEG, from which on it is worth to look how much of it is needed: about a megapixel.
@@ -17,7 +18,9 @@ _HEAD = 32  # bytes that tell which decoder is needed
 rare = tf.function(autograph=False, experimental_attributes={"_noinline": True})
 
 
-def decode(encoded: tf.Tensor, background: str = WHITE, least_side: int | None = None) -> tf.Tensor:
+def decode(
+    encoded: tf.Tensor, background: str = _BACKGROUND, least_side: int | None = None
+) -> tf.Tensor:
     """Decodes one PNG, JPEG, GIF (its first frame) or BMP, a string [].
 
     Gives float32 [height, width, 1 or 3] in [0, 255]: 16-bit images keep their precision, what is
@@ -28,7 +31,7 @@ def decode(encoded: tf.Tensor, background: str = WHITE, least_side: int | None =
     return composite(decode_layers(encoded, least_side), background)
 
 
-def composite(image: tf.Tensor, background: str = WHITE) -> tf.Tensor:
+def composite(image: tf.Tensor, background: str = _BACKGROUND) -> tf.Tensor:
     """What a viewer sees of an image of ``decode_layers`` in front of a colour, #rrggbb."""
     transparent = tf.equal(tf.shape(image)[2] % 2, 0)
     return tf.cond(transparent, lambda: _composite(image, background), lambda: image)

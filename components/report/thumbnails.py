@@ -11,7 +11,6 @@ from PIL import Image, ImageOps
 from darkroom.components.base import features, tfrecord
 from darkroom.serving import signatures
 from darkroom.serving.codecs import pictures
-from darkroom.serving.codecs.pictures import ImageError
 
 # Pixels of the long side, at most and at least.
 _MOST, _LEAST = 128, 64
@@ -21,21 +20,8 @@ _SEARCHED = 4096
 
 def of_file(encoded: bytes, path: Path) -> None:
     """Writes the thumbnail of an image file; raises ImageError where that doesn't decode."""
-    image = pictures.open_image(encoded, pictures.DECODABLE)
-    try:
-        image.draft("RGB", (2 * _MOST, 2 * _MOST))  # a large JPEG is decoded at a part of its size
-        image.load()
-        if image.format in ("JPEG", "MPO") and pictures.orientation(image) != 1:
-            image = ImageOps.exif_transpose(image)
-    except Exception:  # Pillow's plugins raise whatever a damaged file makes them
-        raise ImageError(pictures.why_not_decoded(encoded)) from None
-    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the lower 8
-        image = Image.fromarray((np.asarray(image) / 257).astype(np.uint8))
-    is_grey = image.mode in ("1", "L", "LA")
-    if image.has_transparency_data:
-        behind = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(behind, image.convert("RGBA"))
-    _save(image.convert("L" if is_grey else "RGB"), path)
+    image, _ = pictures.small(encoded, 2 * _MOST)
+    _save(image, path)
 
 
 def of_pixels(pixels: np.ndarray, path: Path) -> None:

@@ -36,26 +36,22 @@ class _Minutes(click.ParamType):
         return minutes
 
 
-def _with_yes(function: Callable[..., int | None]) -> Callable[..., int | None]:
-    words = "don't ask whether what was understood is right"
-    return click.option("--yes", is_flag=True, help=words)(function)
-
-
 _SOURCE = click.Path(path_type=Path)
+_yes = click.option("--yes", is_flag=True, help="don't ask whether what was understood is right")
+_minutes = click.option(
+    "--minutes", type=_Minutes(), metavar="N", help="how long a run may take: training.minutes"
+)
 
 
 @click.command("run")
 @configured
 @click.argument("source", metavar="[SOURCE]", required=False, type=_SOURCE)
-@_with_yes
+@_yes
 @click.option(
     "--require-blessed", is_flag=True,
     help=f"exit with {_NOT_BLESSED} where the run worked and the model was not blessed",
 )  # fmt: skip
-@click.option(
-    "--minutes", type=_Minutes(), metavar="N",
-    help="how long the run may take: training.minutes",
-)  # fmt: skip
+@_minutes
 @click.option(
     "--smoke", "is_smoke", is_flag=True,
     help="try the whole graph on some images, for one epoch, beside the real runs",
@@ -71,8 +67,8 @@ def run_pipeline(
     """Run the whole pipeline.
 
     SOURCE: images, as ingest takes them. The first time they are ingested into records/, and
-    darkroom.yaml is written, which all commands in this folder take from then on; later on what is
-    new in them is added.
+    darkroom.yaml is written, which all commands in this folder take from then on; later on what
+    has changed in them is taken over.
     """
     command_line.exclude_each_other(require_blessed=require_blessed, smoke=is_smoke)
     if source is not None:
@@ -85,11 +81,8 @@ def run_pipeline(
 @click.command("init")
 @configured
 @click.argument("source", metavar="SOURCE", type=_SOURCE)
-@_with_yes
-@click.option(
-    "--minutes", type=_Minutes(), metavar="N",
-    help="how long a run may take: training.minutes",
-)  # fmt: skip
+@_yes
+@_minutes
 def begin_project(options: ConfigOptions, source: Path, minutes: float | None, yes: bool) -> None:
     """Make records and a configuration of images, and run nothing yet.
 
@@ -162,7 +155,7 @@ def _check_share(ctx: click.Context, param: click.Parameter, share: float | None
 
 
 @click.command("ingest", short_help="Make TFRecords of image files")
-@click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
+@click.argument("source", metavar="SRC", type=_SOURCE)
 @click.argument("target", metavar="DST", type=click.Path(path_type=Path))
 @click.option(
     "--method", type=click.Choice(["stratified", "random"]),
@@ -255,7 +248,7 @@ def _prepare(
     made = project.Project.of(source, Path(options.config))
     if made.is_new:
         words = f"Writes {made.file} and {made.target.name}/."
-        command_line.aside("\n".join([f"{source}:", *describe(made.listing), words]))
+        command_line.aside("\n".join([f"{source}:", *describe(made.look()), words]))
         _confirm(yes)
     with display.bar(Console(stderr=True)) as update:
         summary = made.ingest(minutes, update, _changes_confirmed(made.target, yes))

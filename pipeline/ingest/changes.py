@@ -287,7 +287,7 @@ class Plan:
         if other:
             self.notes.append(
                 f"The source has {len(other):,} images in another split than that in which they "
-                f"are, and stay: {_first(other)}."
+                f"are, and stay: {first(other)}."
             )
 
 
@@ -332,5 +332,6 @@ def carried(
     return moved
 
 
-def _first(names: list[str], most: int = 3) -> str:
+def first(names: list[str], most: int = 3) -> str:
+    """The first names, for a sentence."""
     return ", ".join(names[:most]) + ", …" * (len(names) > most)

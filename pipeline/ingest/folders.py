@@ -96,7 +96,7 @@ def read(root: Path, multi_label: bool) -> Listing:
         raise DarkroomError(_unknown(root, folder, reasons, labels.loose))
     for place, count in sorted(Counter(map(os.path.dirname, labels.loose)).items()):
         images = plural(count, "image")
-        where = "the folder itself" if place == folder.path else _relative(place, folder.path)
+        where = "the folder itself" if place == folder.path else os.path.relpath(place, folder.path)
         listing.notes.append(f"{images} in {where} without a class left out.")
     if labels.loose:
         listing.notes += labels.reasons
@@ -111,7 +111,7 @@ def _take_only_class(listing: Listing, labels: "_Labels", root: Folder) -> None:
     if len(places) == 1 and place != root.path and not _is_no_class(name):
         listing.layout = "a folder for each class"
         for path, split in labels.loose.items():
-            relative = _relative(path, root.path)
+            relative = os.path.relpath(path, root.path)
             listing.files.append(Source(path, relative, text(name), split))
         labels.loose = {}
 
@@ -195,7 +195,9 @@ class _Layout:
                     self._aside(child, "no class")
             for child in copies:
                 self._aside(child, "a copy of what is beside it")
-            empty = [_relative(f.path, self._root.path) for f in folder.folders if not f.total]
+            empty = [
+                os.path.relpath(f.path, self._root.path) for f in folder.folders if not f.total
+            ]
             if empty:
                 self._notes.append(f"No images in {some(empty)}.")
         return [child for child in children if child not in copies]
@@ -257,7 +259,7 @@ class _Layout:
                     )
 
     def _aside(self, folder: Folder, why: str) -> None:
-        where = _relative(folder.path, self._root.path)
+        where = os.path.relpath(folder.path, self._root.path)
         self._notes.append(f"{where} is {why}: {plural(folder.total, 'image')} left out.")
 
 
@@ -352,7 +354,7 @@ class _Labels:
         used: list[str] = []
         found: list[Source] = []
         for path in self._tables():
-            name = _relative(path, self._root.path)
+            name = os.path.relpath(path, self._root.path)
             try:
                 table = tables.Table(Path(path))
             except DarkroomError as error:
@@ -410,7 +412,10 @@ class _Labels:
         refused: list[tuple[str, str]] = []
         files: list[Source] = []
         for path, split in self.loose.items():
-            name, labels = _relative(path, self._root.path), sorted(found.classes.get(path, ()))
+            name, labels = (
+                os.path.relpath(path, self._root.path),
+                sorted(found.classes.get(path, ())),
+            )
             if path not in found.classes:
                 refused.append((name, f"not in the {found.form} annotations"))
             elif not labels and not self._multi_label:
@@ -452,7 +457,7 @@ class _Labels:
             f"{os.path.basename(first)}."
         )
         for path, label in named.items():
-            name = _relative(path, self._root.path)
+            name = os.path.relpath(path, self._root.path)
             self._listing.files.append(Source(path, name, text(label), self.loose.pop(path)))
 
 
@@ -472,10 +477,6 @@ def _count_ignored(listing: Listing, folder: Folder) -> None:
     listing.ignored.update(os.path.splitext(name)[1].lower() or "no suffix" for name in names)
 
 
-def _relative(path: str, root: str) -> str:
-    return os.path.relpath(path, root)
-
-
 def _nothing(root: Path, folder: Folder) -> str:
     listing = Listing()
     _count_ignored(listing, folder)
@@ -493,7 +494,7 @@ def _nothing(root: Path, folder: Folder) -> str:
 
 
 def _unknown(root: Path, folder: Folder, reasons: list[str], loose: Collection[str]) -> str:
-    places = Counter(_relative(os.path.dirname(path), folder.path) for path in loose)
+    places = Counter(os.path.relpath(os.path.dirname(path), folder.path) for path in loose)
     named = some([f"{count:,} in {place}" for place, count in sorted(places.items())])
     where = "the folder itself" if set(places) == {"."} else f"no folder of a class ({named})"
     if not loose:

@@ -42,7 +42,6 @@ from darkroom.serving.codecs.pictures import ImageError
 
 _CHUNK = 64  # files that a worker is given at a time
 _SMALLER = ".smaller"  # folder of what was made smaller, until it is in TFRecords
-_NAMED = 3  # files, in a sentence
 
 Options = Mapping[str, object]
 Confirm = Callable[[list[Change]], bool]  # whether these may be made
@@ -266,20 +265,21 @@ class _Ingestion:
         if decisions.unknown:
             yield (
                 f"{corrections.CORRECTIONS_FILE} names images that aren't there: "
-                f"{_first(decisions.unknown)}."
+                f"{changes.first(decisions.unknown)}."
             )
         if plan.stale:
             yield (
                 "Corrections of pictures that others have replaced are taken out: "
-                f"{_first(sorted(plan.stale))}."
+                f"{changes.first(sorted(plan.stale))}."
             )
         if plan.pending:
             counted = Counter(plan.pending.values())
             words = ", ".join(
                 f"{counted[kind]:,} {kind}" for kind in changes.KINDS if counted[kind]
             )
+            named = changes.first(list(plan.pending))
             yield (
-                f"{self._source.name} has changed since: {words} ({_first(list(plan.pending))}). "
+                f"{self._source.name} has changed since: {words} ({named}). "
                 f"{target} keeps its images as they were; darkroom ingest --sync takes that over."
             )
 
@@ -377,10 +377,6 @@ def _divided(plan: Plan, settings: Settings) -> list[Added]:
         settings.method == "stratified",
     )
     return [(file, e._replace(split=divided.get(e.content, e.split))) for file, e in plan.new]
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + ", …" * (len(names) > _NAMED)
 
 
 def _start_worker() -> None:

@@ -5,7 +5,7 @@ import signal
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, ImageStat
+from PIL import Image, ImageStat
 
 from darkroom.components.base import processes
 from darkroom.components.ingestion import near_duplicates
@@ -37,32 +37,6 @@ def start_worker() -> None:
     processes.end_with_parent()
 
 
-def opened(encoded: bytes, side: int) -> tuple[Image.Image, tuple[int, int]]:
-    """A decoded image, upright, grey or RGB, and its full size as width and height.
-
-    A large JPEG is decoded at a part of its size, with ``side`` pixels at least. Raises an
-    ImageError with the reason where it doesn't decode.
-    """
-    image = pictures.open_image(encoded, pictures.DECODABLE)
-    size = image.size
-    try:
-        image.draft(None, (side, side))
-        image.load()
-        # The graph turns JPEGs alone.
-        if image.format in ("JPEG", "MPO") and pictures.orientation(image) != 1:
-            if pictures.orientation(image) > 4:
-                size = size[::-1]
-            image = ImageOps.exif_transpose(image)
-    except Exception:  # Pillow's plugins raise whatever a damaged file makes them
-        raise ImageError(pictures.why_not_decoded(encoded)) from None
-    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the lower 8
-        image = Image.fromarray((np.asarray(image) / 257).astype(np.uint8))
-    if image.has_transparency_data:  # as preprocessing.background has it
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"), size
-
-
 def measure(images: list[bytes]) -> list[Measures | str]:
     """What is seen in each image file, or why it doesn't decode."""
     results: list[Measures | str] = []
@@ -78,14 +52,14 @@ def resized(images: list[bytes], side: int, mode: str) -> np.ndarray:
     """Image files, which decode, as uint8 [images, side, side, 1 or 3]; mode is L or RGB."""
     arrays = []
     for encoded in images:
-        image, _ = opened(encoded, side)
+        image, _ = pictures.small(encoded, side)
         small = image.convert(mode).resize((side, side), Image.Resampling.BILINEAR)
         arrays.append(np.asarray(small).reshape(side, side, -1))
     return np.stack(arrays)
 
 
 def _measured(encoded: bytes) -> Measures:
-    image, (width, height) = opened(encoded, _SIDE)
+    image, (width, height) = pictures.small(encoded, _SIDE)
     content = hashlib.blake2b(f"{width} {height} ".encode(), digest_size=12)
     image.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
     # A grey picture is the same in three channels.

@@ -8,7 +8,7 @@ import threading
 import warnings
 
 import numpy as np
-from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from darkroom.serving.codecs import image_header
 
@@ -139,7 +139,7 @@ def _register_heif() -> None:
 
         pi_heif.register_heif_opener()
     with contextlib.suppress(ImportError):  # newer Pillows read AVIF themselves
-        import pillow_avif  # noqa: F401
+        import pillow_avif  # noqa: F401 - it registers itself
 
 
 def open_image(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:
@@ -158,6 +158,32 @@ def open_image(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:
     if width * height == 0:
         raise ImageError("damaged")
     return image
+
+
+def small(encoded: bytes, side: int) -> tuple[Image.Image, tuple[int, int]]:
+    """An image as the graph shows it, on white, as L or RGB, and its full width and height.
+
+    A large JPEG is decoded at a part of its size, with ``side`` pixels at least. Raises an
+    ImageError with the reason where it doesn't decode.
+    """
+    image = open_image(encoded, DECODABLE)
+    size = image.size
+    try:
+        image.draft(None, (side, side))
+        image.load()
+        # The graph turns JPEGs alone.
+        if image.format in _JPEG and (turn := orientation(image)) != 1:
+            size = size[::-1] if turn > 4 else size
+            image = ImageOps.exif_transpose(image)
+    except Exception:  # Pillow's plugins raise whatever a damaged file makes them
+        raise ImageError(why_not_decoded(encoded)) from None
+    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the lower 8
+        image = Image.fromarray((np.asarray(image) / 257).astype(np.uint8))
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    if image.has_transparency_data:  # as preprocessing.background has it
+        behind = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(behind, image.convert("RGBA"))
+    return image.convert(mode), size
 
 
 def why_not_decoded(encoded: bytes) -> str:

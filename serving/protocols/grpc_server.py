@@ -132,11 +132,14 @@ class GrpcServer:
         attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
 
         async def handle(content: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            sent = dict(context.invocation_metadata() or ())
-            with telemetry.span(f"{service}/{method}", attributes, sent.items()):
+            def sent() -> dict[str, str]:  # only where somebody asks: it takes a while
+                return dict(context.invocation_metadata() or ())
+
+            with telemetry.span(f"{service}/{method}", attributes, lambda: sent().items()):
                 code, message = Code.CANCELLED, ""
                 try:
-                    (self._admins if method == _RELOAD else self._keys).check(sent.get)
+                    checker = self._admins if method == _RELOAD else self._keys
+                    checker.check(lambda name: sent().get(name))
                     if len(content) > _SMALL:
                         await asyncio.to_thread(wire.require_few, content, kind.DESCRIPTOR)
                     # Parsed here and not by gRPC, which would answer INTERNAL to what isn't a

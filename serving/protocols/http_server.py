@@ -30,6 +30,7 @@ class _Connection(HttpToolsProtocol):
     _refusal: tuple[int, str] | None = None
     _timer: asyncio.TimerHandle | None = None
 
+    # asyncio's own declares any transport; a server's is one that is written to.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > ports.most_connections():

@@ -36,7 +36,7 @@ def take(host: str, port: int, flag: str, protocol: str) -> list[socket.socket]:
 
 @functools.cache
 def most_connections() -> int:
-    """How many connections each protocol may have open: half of the files that a process may.
+    """How many connections each protocol may have open: 3/8 of the files that a process may.
 
     It takes as many as it is allowed to. A quarter is left for all else, such as new versions.
     """

@@ -140,7 +140,7 @@ class RestApp:
     async def _traced(self, scope: _Scope, path: str, receive: _Receive) -> Answer:
         method = scope["method"]
         attributes = {"http.request.method": method, "url.path": path}
-        with telemetry.span(method, attributes, scope["headers"]):
+        with telemetry.span(method, attributes, lambda: scope["headers"]):
             answer = await self._told(scope, path, receive)
             telemetry.note({"http.response.status_code": answer.status})
             return answer
@@ -310,8 +310,10 @@ class RestApp:
 
 def _header(scope: _Scope, name: bytes) -> str | None:
     """The last of a request's headers of a name, in lower case."""
-    value = dict(scope["headers"]).get(name)
-    return None if value is None else value.decode("latin-1")
+    for key, value in reversed(scope["headers"]):
+        if key == name:
+            return value.decode("latin-1")
+    return None
 
 
 class _Gzip:
