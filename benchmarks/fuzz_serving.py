@@ -22,7 +22,7 @@ from PIL import Image
 from processes import serve_load
 
 # What docs/serving.md and TensorFlow Serving's mapping name; 500 is not among them.
-_HTTP = {200, 400, 404, 413, 429, 501, 503, 504}
+_HTTP = {200, 400, 403, 404, 413, 414, 429, 431, 501, 503, 504}
 _GRPC = {
     "OK",
     "INVALID_ARGUMENT",

@@ -12,6 +12,10 @@ _ORIENTATION_TAG = 0x0112  # EXIF's number for it
 _LARGE = 2**17
 _MOST_RATIO = 8  # in which its decoder shrinks
 _HEAD = 32  # bytes that tell which decoder is needed
+# What these bytes are like where an image may be a JPEG with an EXIF block, or a PNG of 16 bits.
+_MAY_BE_SPECIAL = "|".join(
+    [rf"\CPNG\C{{{PNG_BIT_DEPTH_AT - 4}}}\x10\C*", *(rf"\C{{{at}}}Exif\C*" for at in EXIF_AT)]
+)
 
 # What few images need stays a call in the graph. Inlined, each of its operations would cost every
 # image the time to pass over it: for small images more than decoding does.
@@ -39,43 +43,53 @@ def composite(image: tf.Tensor, background: str = _BACKGROUND) -> tf.Tensor:
 
 def decode_layers(encoded: tf.Tensor, least_side: int | None = None) -> tf.Tensor:
     """The same with 1 to 4 channels: what is transparent in places keeps its alpha, the last."""
-    head = _head(encoded)
+    # One operation finds the few that the exact, longer look is worth.
+    may_be_special = tf.strings.regex_full_match(
+        tf.strings.substr(encoded, 0, _HEAD), _MAY_BE_SPECIAL
+    )
+    if least_side:
+        may_be_special |= tf.strings.length(encoded) >= _LARGE
     image = tf.cond(
-        tf.equal(tf.strings.substr(head, 1, 3), "PNG")
-        & tf.equal(tf.strings.substr(head, PNG_BIT_DEPTH_AT, 1), "\x10"),
-        lambda: _deep_png(encoded),
-        lambda: tf.cond(
-            _is_large_jpeg(encoded, head) if least_side else tf.constant(False),
-            lambda: _part_of_jpeg(encoded, least_side or 0),
-            # With the file's own channels: the decoders of GIF and BMP can't convert.
-            lambda: tf.cast(tf.io.decode_image(encoded, expand_animations=False), tf.float32),
-        ),
+        may_be_special, lambda: _special(encoded, least_side), lambda: _decode_image(encoded)
     )
     with_alpha = tf.equal(tf.shape(image)[2] % 2, 0)
-    image = tf.cond(with_alpha, lambda: _without_idle_alpha(image, head), lambda: image)
-    return tf.cond(_has_exif(head), lambda: _upright(image, encoded), lambda: image)
+    return tf.cond(with_alpha, lambda: _without_idle_alpha(image, encoded), lambda: image)
 
 
 def upright_size(encoded: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """Height and width, int32 [2], of the file that an image of ``decode_layers`` is of."""
-    head = _head(encoded)
     return tf.cond(
-        _is_large_jpeg(encoded, head),
-        lambda: _upright_size(encoded, head),
-        lambda: tf.shape(image)[:2],
+        _is_large_jpeg(encoded), lambda: _upright_size(encoded), lambda: tf.shape(image)[:2]
     )
 
 
-def _head(encoded: tf.Tensor) -> tf.Tensor:
-    return tf.strings.join([tf.strings.substr(encoded, 0, _HEAD), " " * _HEAD])  # never too short
+def _decode_image(encoded: tf.Tensor) -> tf.Tensor:
+    # With the file's own channels: the decoders of GIF and BMP can't convert.
+    return tf.cast(tf.io.decode_image(encoded, expand_animations=False), tf.float32)
 
 
-def _is_large_jpeg(encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
-    is_jpeg = tf.equal(tf.strings.substr(head, 0, 2), b"\xff\xd8")
+def _is_large_jpeg(encoded: tf.Tensor) -> tf.Tensor:
+    is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 2), b"\xff\xd8")
     return is_jpeg & (tf.strings.length(encoded) >= _LARGE)
 
 
 @rare
+def _special(encoded: tf.Tensor, least_side: int | None) -> tf.Tensor:
+    """A PNG of 16 bits, a JPEG that may be turned, a large one; or what looked like one."""
+    head = _head(encoded)
+    is_png = tf.equal(tf.strings.substr(head, 1, 3), "PNG")
+    image = tf.cond(
+        is_png & tf.equal(tf.strings.substr(head, PNG_BIT_DEPTH_AT, 1), "\x10"),
+        lambda: tf.cast(tf.io.decode_png(encoded, dtype=tf.uint16), tf.float32) / 257.0,
+        lambda: tf.cond(
+            _is_large_jpeg(encoded) if least_side else tf.constant(False),
+            lambda: _part_of_jpeg(encoded, least_side or 0),
+            lambda: _decode_image(encoded),
+        ),
+    )
+    return tf.cond(_has_exif(head), lambda: _upright(image, encoded), lambda: image)
+
+
 def _part_of_jpeg(encoded: tf.Tensor, least_side: int) -> tf.Tensor:
     """A JPEG at a part of its size: its decoder leaves out what isn't needed for that."""
     short_side = tf.reduce_min(tf.image.extract_jpeg_shape(encoded)[:2])
@@ -91,17 +105,23 @@ def _part_of_jpeg(encoded: tf.Tensor, least_side: int) -> tf.Tensor:
     return tf.cast(part(_MOST_RATIO), tf.float32)
 
 
+def _head(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.strings.join([tf.strings.substr(encoded, 0, _HEAD), " " * _HEAD])  # never too short
+
+
 @rare
-def _upright_size(encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+def _upright_size(encoded: tf.Tensor) -> tf.Tensor:
     size = tf.image.extract_jpeg_shape(encoded)[:2]
-    is_turned = tf.cond(_has_exif(head), lambda: _orientation(encoded) >= 5, lambda: False)
+    is_turned = tf.cond(
+        _has_exif(_head(encoded)), lambda: _orientation(encoded) >= 5, lambda: False
+    )
     return tf.where(is_turned, size[::-1], size)
 
 
 @rare
-def _without_idle_alpha(image: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+def _without_idle_alpha(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
     """Without an alpha that hides nothing; in a BMP the fourth octet isn't one, but unused."""
-    is_bmp = tf.equal(tf.strings.substr(head, 0, 2), "BM")
+    is_bmp = tf.equal(tf.strings.substr(encoded, 0, 2), "BM")
     is_idle = is_bmp | tf.reduce_all(image[..., -1] == 255.0)
     return tf.cond(is_idle, lambda: image[..., :-1], lambda: image)
 
@@ -119,12 +139,6 @@ def _has_exif(head: tf.Tensor) -> tf.Tensor:
     return tf.equal(tf.strings.substr(head, 0, 2), b"\xff\xd8") & (first | second)
 
 
-@rare
-def _deep_png(encoded: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.io.decode_png(encoded, dtype=tf.uint16), tf.float32) / 257.0
-
-
-@rare
 def _upright(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
     orientation = _orientation(encoded)
     image = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
