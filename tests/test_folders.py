@@ -13,6 +13,11 @@ from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.ingest.sources import list_images
 from tests.layouts import counted, make
 
+IMAGENET = (
+    "ILSVRC/Data/CLS-LOC/train/n1/n1_#2.JPEG ILSVRC/Data/CLS-LOC/train/n2/n2_#2.JPEG "
+    "ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_#2.JPEG "
+    "ILSVRC/Data/CLS-LOC/test/ILSVRC2012_test_#2.JPEG"
+)
 YAML = "names: [cat, dog]"
 
 
@@ -92,9 +97,12 @@ READ = [
     Layout("hidden folders", "{a,b}/#1.jpg .ipynb_checkpoints/#3.jpg", "a 1, b 1"),
     Layout(
         "Food-101",
-        "food-101/images/{pie,soup}/#2.jpg food-101/meta/{train,test}.txt food-101/README.txt",
-        "pie 2, soup 2",
-        ("No images in food-101/meta",),
+        "food-101/images/{pie,soup}/#2.jpg food-101/README.txt",
+        "pie 2, soup 2; test 2, train 2",
+        ("No images in food-101/meta", "Splits are those of food-101/meta/test.txt, "
+         "food-101/meta/train.txt.$"),
+        {"food-101/meta/train.txt": "pie/1\nsoup/1\n", "food-101/meta/test.txt": "pie/2\nsoup/2\n",
+         "food-101/meta/classes.txt": "pie\nsoup\n"},
     ),
     Layout(
         "Caltech-101", "101_ObjectCategories/{ant,bass,BACKGROUND_Google}/image_#2.jpg",
@@ -148,7 +156,8 @@ READ = [
         "ImageNet, val flat",
         "train/{n01440764,n01443537}/n_#2.JPEG val/ILSVRC2012_val_#3.JPEG",
         "n01440764 2, n01443537 2; train 4",
-        ("3 images in val without a class left out",),
+        ("3 images in val without a class left out",
+         "classes of ILSVRC2012_val_… stand in ImageNet's LOC_val_solution.csv, or in its Ann"),
     ),
     Layout(
         "Tiny ImageNet",
@@ -309,6 +318,52 @@ READ = [
 ]  # fmt: skip
 
 READ += [
+    Layout("Food-101, some classes of it", "images/{pie,soup}/#3.jpg", "pie 3, soup 3; "
+           "test 2, train 2",
+           ("No images in meta", "meta/train.txt has 1 line of no image here",
+            "Splits are those of meta/test.txt, meta/train.txt. 2 images in none of them"),
+           {"meta/train.txt": "pie/1\nsoup/1\nwaffles/1\n",
+            "meta/test.txt": "pie/2\nsoup/2\n"}),
+    Layout("MIT indoor scenes", "Images/bar/#2.jpg", "bar 2, child room 2; "
+           "test 2, train 2", ("Splits are those of TestImages.txt, TrainImages.txt",),
+           {"Images/child room/1.jpg": "", "Images/child room/2.jpg": "",
+            "TrainImages.txt": "bar/1.jpg\nchild room/1.jpg", "TestImages.txt":
+            "bar/2.jpg 0\r\nchild room/2.jpg 1\r\n\r\n"}),
+    Layout("DTD, ten folds", "dtd/images/{dotted,woven}/d_#2.jpg", "dotted 2, woven 2",
+           ("No images in dtd/labels", "dtd/images/dotted/d_1.jpg is in several splits by "
+            "dtd/labels/test2.txt, dtd/labels/train1.txt: what they say is left aside"),
+           {"dtd/labels/train1.txt": "dotted/d_1.jpg\nwoven/d_1.jpg\n",
+            "dtd/labels/test2.txt": "dotted/d_1.jpg\n"}),
+    Layout("a text that is no list", "{a,b}/#2.jpg", "a 2, b 2", (), {"test.txt": "a test, 3\n"}),
+    Layout("folders of splits and lists", "{train,test}/{a,b}/#1.jpg", "a 2, b 2; test 2, train 2",
+           (), {"train.txt": "test/a/1.jpg\n"}),
+    Layout("Tiny ImageNet with the classes of val", "train/{n1,n2}/images/#2.JPEG "
+           "val/images/val_#3.JPEG test/images/test_#2.JPEG", "n1 4, n2 2; eval 2, train 4",
+           ("Folders inside a class", "1 image in val/images without", "2 images in test/images"),
+           {"train/n1/n1_boxes.txt": "1.JPEG\t0\t0\t9\t9\n", "val/val_annotations.txt":
+            "val_1.JPEG\tn1\t0\t0\t9\t9\nval_2.JPEG\tn1\t0\t0\t9\t9\n"}),
+    Layout("ILSVRC of Kaggle", IMAGENET, "n1 3, n2 3; eval 2, train 4",
+           ("No images in ILSVRC/Annotations", "LOC_train_solution.csv says what the folders say",
+            "LOC_val_solution.csv names 2 files that were found by their names",
+            "2 images in ILSVRC/Data/CLS-LOC/test without a class left out"),
+           {"ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_1.xml": voc("n2"),
+            "ILSVRC/ImageSets/CLS-LOC/val.txt": "ILSVRC2012_val_1 1\nILSVRC2012_val_2 2\n",
+            "LOC_synset_mapping.txt": "n1 tench, Tinca tinca\nn2 goldfish\n",
+            "LOC_train_solution.csv": "ImageId,PredictionString\n"
+            "n1_1,n1 0 0 9 9 \nn2_1,n2 1 2 3 4 n2 5 6 7 8 \n",
+            "LOC_val_solution.csv": "ImageId,PredictionString\n"
+            "ILSVRC2012_val_1,n1 0 0 9 9 n1 1 1 2 2 \nILSVRC2012_val_2,n2 0 0 9 9 \n",
+            "LOC_sample_submission.csv": "ImageId,PredictionString\n"
+            "ILSVRC2012_test_1,n1 0 0 9 9\n"}),
+    Layout("ILSVRC by its annotations", IMAGENET, "n1 3, n2 3; eval 2, train 4",
+           ("No images in ILSVRC/Annotations", "2 images in ILSVRC/Data/CLS-LOC/test without"),
+           {"ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_1.xml": voc("n1", "n1"),
+            "ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_2.xml": voc("n2"),
+            "ILSVRC/Annotations/CLS-LOC/train/n1/n1_1.xml": voc("n1")}),
+    Layout("ILSVRC without either", IMAGENET, "n1 2, n2 2; train 4",
+           ("2 images in ILSVRC/Data/CLS-LOC/val without", "2 images in ILSVRC/Data/CLS-LOC/test",
+            "classes of ILSVRC2012_val_… stand in", "No images in ILSVRC/devkit"),
+           {"ILSVRC/devkit/data/ILSVRC2012_validation_ground_truth.txt": "490\n361\n"}),
     Layout("folds", "fold_{1,2}/{a,b}/#1.jpg", "a 2, b 2",
            ("Taken for pieces of one set, not for classes: fold_1, fold_2",)),
     Layout("NIH chest X-rays", "images_001/images/1_#2.png images_002/images/2_#2.png",
@@ -320,6 +375,10 @@ READ += [
 ]  # fmt: skip
 
 REFUSED = [
+    Layout("boxes that are none", "#2.jpg", error="line 2, 1: 'n1 0 0' isn't a class and four",
+           texts={"x.csv": "ImageId,PredictionString\n1,n1 0 0\n2,14 1 0 0 1 1\n"}),
+    Layout("boxes of several classes in a table", "#1.jpg", error="2 classes; --multi-label takes",
+           texts={"x.csv": "ImageId,PredictionString\n1,n1 0 0 1 1 n2 0 0 1 1\n"}),
     Layout("nothing", "", error="no images found. Expected a folder for each class"),
     Layout("no images", "a/#2.txt b/1.csv", error=r"there are 2 .txt, 1 .csv"),
     Layout("TFRecords", "train-1.tfrecord", error="TFRecords are read in place: set data.path"),

@@ -389,6 +389,23 @@ def test_a_label_that_changes_in_a_manifest(fruit: Path) -> None:
     assert labels(fruit / "records") == expected
 
 
+def test_sync_says_that_further_columns_stay(fruit: Path) -> None:
+    photos = sorted(str(path.relative_to(fruit)) for path in fruit.rglob("*.jpg"))
+
+    def write(photos: list[str], camera: str) -> None:
+        with open(fruit / "list.csv", "w", encoding="utf-8", newline="") as file:
+            rows = [(name, name.split("/")[-2], camera) for name in photos]
+            csv.writer(file).writerows([("path", "label", "camera"), *rows])
+
+    words = f"camera: of {len(photos) - 1} images that records had already, what further columns"
+    write(photos[:-1], "old")
+    assert words not in ingest(fruit, "list.csv", "records", "--sync", "--yes")
+    write(photos, "new")
+    assert words in ingest(fruit, "list.csv", "records", "--sync", "--yes")
+    examples = chain.from_iterable(records(fruit / "records").values())
+    assert Counter(e["camera"] for e in examples) == {b"old": len(photos) - 1, b"new": 1}
+
+
 def take_terminal() -> None:
     """Has a process its own terminal, from which Ctrl-C comes; it isn't ignored as in a job."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

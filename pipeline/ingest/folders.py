@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.pipeline.ingest import annotations, archives, tables, tree
+from darkroom.pipeline.ingest import annotations, archives, lists, tables, tree
 from darkroom.pipeline.ingest.listing import (
     Listing,
     Source,
@@ -49,6 +49,7 @@ _NOT_SEEN = frozenset(
         "screenshot wa vid gopr sample example train test val untitled"
     )
 )
+_IMAGENET_VAL = "ILSVRC2012_val_"
 
 
 class _Part(NamedTuple):
@@ -100,6 +101,12 @@ def read(root: Path, multi_label: bool) -> Listing:
         listing.notes.append(f"{images} in {where} without a class left out.")
     if labels.loose:
         listing.notes += labels.reasons
+    if any(os.path.basename(path).startswith(_IMAGENET_VAL) for path in labels.loose):
+        listing.notes.append(
+            f"The classes of {_IMAGENET_VAL}… stand in ImageNet's LOC_val_solution.csv, or in its "
+            "Annotations/CLS-LOC/val, which aren't here; the devkit's numbers of classes aren't "
+            "read."
+        )
     return listing
 
 
@@ -334,6 +341,8 @@ class _Labels:
         listed = self._from_tables(splits)
         said = ["a folder for each class"] * any(map(self.is_classed, self._listing.files))
         said += [f"the labels in {listed}"] * bool(listed)
+        if self.loose and (listed := self._from_lists()):
+            said.append(f"the labels in {listed}")
         if self.loose:
             found = annotations.read(self._root, list(self.loose))
             named = {} if self._multi_label or self._listing.files else self._named()
@@ -343,6 +352,7 @@ class _Labels:
                 self._from_names(named)
                 said.append("the beginnings of the files' names")
         self._listing.layout = " and ".join(said)
+        self._split_by_lists()
 
     def is_classed(self, file: Source) -> bool:
         """Whether a file has the class of its folder."""
@@ -353,7 +363,7 @@ class _Labels:
         folders = {file.path: file.label for file in self._listing.files}
         used: list[str] = []
         found: list[Source] = []
-        for path in self._tables():
+        for path in self._outside_classes(*tables.SUFFIXES):
             name = os.path.relpath(path, self._root.path)
             try:
                 table = tables.Table(Path(path))
@@ -395,13 +405,36 @@ class _Labels:
         self.loose = {path: split for path, split in self.loose.items() if path not in labelled}
         return some(used)
 
-    def _tables(self) -> Iterator[str]:
-        """Tables that may list the images; those inside of classes don't."""
+    def _from_lists(self) -> str:
+        """Takes the labels of text files that name classes of folders; gives the files' names."""
+        known = {file.label for file in self._listing.files}
+        found = lists.classes(self._root, self._outside_classes(lists.SUFFIX), known)
+        used: set[str] = set()
+        for path in sorted(found.keys() & self.loose.keys()):
+            label, listed = found[path]
+            name = os.path.relpath(path, self._root.path)
+            self._listing.files.append(Source(path, name, label, self.loose.pop(path)))
+            used.add(listed)
+        return some(sorted(used))
+
+    def _split_by_lists(self) -> None:
+        """Takes the splits of lists such as train.txt for images in no folder of a split."""
+        free = {file.path for file in self._listing.files if file.split is None}
+        if free:
+            paths = self._outside_classes(lists.SUFFIX)
+            splits = lists.splits(self._root, paths, free, self._listing.notes)
+            self._listing.files = [
+                file._replace(split=file.split or splits.get(file.path))
+                for file in self._listing.files
+            ]
+
+    def _outside_classes(self, *suffixes: str) -> Iterator[str]:
+        """Files that may list the images; those inside of classes don't."""
 
         def below(folder: Folder) -> Iterator[str]:
             if folder.path not in self._classed:
                 for name in folder.others:
-                    if name.lower().endswith(tables.SUFFIXES) and "submission" not in name.lower():
+                    if name.lower().endswith(suffixes) and "submission" not in name.lower():
                         yield os.path.join(folder.path, name)
                 for child in folder.folders:
                     yield from below(child)
@@ -411,7 +444,9 @@ class _Labels:
     def _from_annotations(self, found: annotations.Annotations) -> bool:
         refused: list[tuple[str, str]] = []
         files: list[Source] = []
-        for path, split in self.loose.items():
+        places = set(map(os.path.dirname, found.classes))
+        annotated = {p: split for p, split in self.loose.items() if os.path.dirname(p) in places}
+        for path, split in annotated.items():
             name, labels = (
                 os.path.relpath(path, self._root.path),
                 sorted(found.classes.get(path, ())),
@@ -432,7 +467,7 @@ class _Labels:
             return False
         self._listing.files += files
         self._listing.refused += refused
-        self.loose = {}
+        self.loose = {path: s for path, s in self.loose.items() if path not in annotated}
         return True
 
     def _named(self) -> dict[str, str]:

@@ -33,7 +33,7 @@ from darkroom.pipeline.ingest import (
 from darkroom.pipeline.ingest.changes import Added, Change, Decisions, Looked, Plan
 from darkroom.pipeline.ingest.corrections import Correction
 from darkroom.pipeline.ingest.index import Entry, Records, Settings
-from darkroom.pipeline.ingest.listing import SPLITS, Listing, Source
+from darkroom.pipeline.ingest.listing import SPLITS, Listing, Source, plural, some
 from darkroom.pipeline.ingest.shards import Progress
 from darkroom.pipeline.ingest.sources import list_images
 from darkroom.serving import files
@@ -170,7 +170,7 @@ class _Ingestion:
         summary = Summary(settings.multi_label, changes=changed, version=settings.version)
         summary.earlier, summary.duplicates = plan.earlier, plan.duplicates
         summary.refused, summary.ignored = refused, self._listing.ignored
-        summary.notes = [*self._listing.notes, *plan.notes, *self._notes(plan, decisions)]
+        summary.notes = [*self._listing.notes, *plan.notes, *self._notes(plan, decisions, sync)]
         _count(summary, entries)
         return summary
 
@@ -260,8 +260,15 @@ class _Ingestion:
             self._target, settings, self._before, after, changed, self._source, replaced
         )
 
-    def _notes(self, plan: Plan, decisions: Decisions) -> Iterator[str]:
+    def _notes(self, plan: Plan, decisions: Decisions, sync: bool) -> Iterator[str]:
         target = self._target.name
+        columns = dict.fromkeys(name for file in self._listing.files for name, _ in file.columns)
+        if sync and plan.earlier and columns:
+            yield (
+                f"{some(columns)}: of {plural(plan.earlier, 'image')} that {target} had already, "
+                "what further columns say stays as it was when each came. Ingest into another "
+                "target where that has changed."
+            )
         if decisions.unknown:
             yield (
                 f"{corrections.CORRECTIONS_FILE} names images that aren't there: "

@@ -28,8 +28,9 @@ _PATHS = words(
 )
 _LABELS = words(
     "label labelname class classname category categoryname target y labels classes species breed "
-    "variety diagnosis dx findinglabels labelid classid categoryid targets"
+    "variety diagnosis dx findinglabels labelid classid categoryid targets predictionstring"
 )
+_BOXES = "predictionstring"  # Kaggle's: a class and four numbers of its box, any number of times
 _SPLITS = ("split", "subset", "partition", "usage")
 _IS_EVAL = "isvalid"  # fastai's
 _ONE = ("1", "1.0", "true")
@@ -120,6 +121,8 @@ class Table:
 
     def _label(self, cells: Cells, multi_label: bool) -> str:
         labels = [cells.get(self.columns.label, "").strip()]
+        if _plain(self.columns.label) == _BOXES:
+            labels = _of_boxes(labels[0])
         if self.columns.classes:
             labels = [
                 name for name in self.columns.classes if cells.get(name, "").strip().lower() in _ONE
@@ -274,6 +277,13 @@ def _cell(value: object) -> str:
     if isinstance(value, list):
         return signatures.LABEL_SEPARATOR.join(map(_cell, value))
     return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def _of_boxes(cell: str) -> list[str]:
+    """The classes of boxes."""
+    if not re.fullmatch(r"(\S+( [-\d.]+){4}( |$))*", cell):
+        raise NotUsable(f"{cell[:40]!r} isn't a class and four numbers of each box")
+    return sorted(set(cell.split()[::5]))
 
 
 def _plain(name: str) -> str:
