@@ -14,9 +14,9 @@ import tables
 # What measures on another one's finished run comes behind it.
 ORDER = (
     "stock_mnist", "plain_keras", "examples", "beam_processes", "ingest", "photographs", "review",
-    "evaluation", "feeding", "streaming", "batch_normalization", "precision", "fine_tuning",
-    "minutes", "frozen_backbone", "serve", "batching", "fuzz_serving", "search", "several_machines",
-    "containers", "dags", "pipelines", "transfer", "killed_search",
+    "evaluation", "calibration", "feeding", "streaming", "batch_normalization", "precision",
+    "fine_tuning", "minutes", "frozen_backbone", "serve", "batching", "fuzz_serving", "search",
+    "several_machines", "containers", "dags", "pipelines", "transfer", "killed_search",
 )  # fmt: skip
 
 

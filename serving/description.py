@@ -45,6 +45,7 @@ class TrainingFacts(TypedDict, total=False):
     epochs: int
     policy: str  # Keras's dtype policy that it was trained in
     exported_epoch: int  # from 1
+    temperature: float  # that its logits are divided by
     metrics: dict[str, float]  # of that epoch
     settings: dict[str, object]  # the section training, and hyperparameters
 

@@ -19,12 +19,12 @@ def a_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_left_of_the_minutes(a_run: None) -> None:
-    alone = clock.of_training(2, forward=0.1, evaluated=100)
+    alone = clock.of_training(2, forward=0.1, evaluated=95, calibrated=10)
     assert alone.seconds == pytest.approx(120 - 2 * 10)
     run_time.begin()
     run_time.loaded(5.0)
     time.sleep(0.05)
-    whole = clock.of_training(2, forward=0.1, evaluated=100)
+    whole = clock.of_training(2, forward=0.1, evaluated=95, calibrated=10)
     assert alone.seconds - 20 - 1 < whole.seconds <= alone.seconds - 20 - 0.05
     assert 0.45 * whole.seconds < whole.part(0.5).seconds <= 0.5 * whole.seconds
     assert clock.Clock(0).share == clock.Clock(-1).share == 1.0

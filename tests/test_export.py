@@ -186,18 +186,35 @@ def test_a_model_that_ends_in_softmax_is_exported_as_it_is(
     np.testing.assert_array_equal(serving_model._predict(batch)["scores"], model(batch))
 
 
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_a_temperature_divides_the_logits(small: Project, activation: str | None) -> None:
+    images = np.random.default_rng(0).normal(0, 5, (50, 8, 8, 1)).astype("float32")
+    logits = images.reshape(50, 64)
+    last = [keras.layers.Flatten(), keras.layers.Activation(activation)]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *last])
+    classes = [str(number) for number in range(64)]
+    made = export.ServingModel(model, transform_of(small), classes, "softmax", 2.0)
+    expected = tf.nn.softmax(logits / 2)
+    np.testing.assert_allclose(made._predict(images)["scores"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
 @pytest.mark.parametrize("activation", [None, "sigmoid"])
-def test_scores_of_the_other_heads(small: Project, activation: str | None) -> None:
+def test_scores_of_the_other_heads(
+    small: Project, activation: str | None, temperature: float
+) -> None:
     transform = transform_of(small)
     images = np.random.default_rng(0).normal(size=(5, 8, 8, 1)).astype("float32")
 
     def scores(head: str, classes: list[str], outputs: int) -> tuple[np.ndarray, np.ndarray]:
         layers = [keras.layers.Flatten(), keras.layers.Dense(outputs, activation)]
         model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
-        made = export.ServingModel(model, transform, classes, head)
+        made = export.ServingModel(model, transform, classes, head, temperature)
         assert made.contract.multi_label == (head == "multi-label")
-        outputs = model(images) if activation else tf.sigmoid(model(images))
-        return made._predict(images)["scores"].numpy(), outputs.numpy()
+        found = made._predict(images)["scores"].numpy()
+        layers[-1].activation = keras.activations.linear
+        logits = keras.Sequential([keras.Input((8, 8, 1)), *layers])(images)
+        return found, tf.sigmoid(logits / temperature).numpy()
 
     found, expected = scores("binary", ["no", "yes"], 1)
     np.testing.assert_allclose(found, np.hstack([1 - expected, expected]), atol=1e-6)

@@ -28,6 +28,7 @@ CONFIGURATION = {
     "preprocessing.height=9": {"Transform", "Rehearsal", "Tuner", "Trainer", "Report"},
     "model.dropout=0.5": {"Tuner", "Trainer", "Report"},
     "training.examples=streamed": {"Tuner", "Trainer", "Report"},
+    "training.calibration=none": {"Tuner", "Trainer", "Report"},
     "training.batch_size=8": {"Rehearsal", "Tuner", "Trainer", "Report"},
     "model.head=binary": {"Rehearsal", "Tuner", "Trainer", "Report"},
     "augmentation.flip=horizontal": {"Tuner", "Trainer", "Report"},

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -27,8 +28,14 @@ class ServingModel(tf.Module):
     """A trained network with its preprocessing graph and class names; ``head``: ``model.head``."""
 
     def __init__(
-        self, model: keras.Model, transform: tft.TFTransformOutput, classes: list[str], head: str
+        self,
+        model: keras.Model,
+        transform: tft.TFTransformOutput,
+        classes: list[str],
+        head: str,
+        temperature: float = 1.0,
     ):
+        """``temperature``: what logits are divided by, as ``training.calibration`` fitted it."""
         super().__init__()
         # A Keras variable that is tracked is saved beside the tf.Variable that it wraps, and
         # TensorFlow Serving restores only the first while the signatures read the second.
@@ -48,7 +55,7 @@ class ServingModel(tf.Module):
         self._classes = tf.constant(classes)
         spec = transform.raw_feature_spec()
         self._raw_spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
-        self._head = head
+        self._head, self._temperature = head, temperature
         self._gives_scores = gives_scores(model, head)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
@@ -80,14 +87,33 @@ class ServingModel(tf.Module):
         return {features.LABEL: preprocessing.target(self.preprocess(raw), len(self._classes))}
 
     def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = self._network(images)
-        if self._head == "binary":  # the first class has what the second hasn't
-            first = 1.0 - outputs if self._gives_scores else tf.zeros_like(outputs)
-            outputs = tf.concat([first, outputs], axis=1)
-        activation = tf.sigmoid if self._head == "multi-label" else tf.nn.softmax
-        scores = outputs if self._gives_scores else activation(outputs)
+        outputs = columns(self._network(images), self._head, self._gives_scores)
+        if self._gives_scores and self._temperature == 1.0:
+            scores = outputs
+        else:
+            found = logits(outputs, self._head) if self._gives_scores else outputs
+            activation = tf.sigmoid if self._head == "multi-label" else tf.nn.softmax
+            scores = activation(found / self._temperature)
         classes = tf.repeat(self._classes[tf.newaxis], tf.shape(scores)[0], axis=0)
         return {signatures.CLASSES: classes, signatures.SCORES: tf.cast(scores, tf.float32)}
+
+
+def columns(outputs: tf.Tensor, head: str, are_scores: bool) -> tf.Tensor:
+    """What a network gives, scores or logits, as [batch, num_classes]."""
+    if head != "binary":
+        return outputs
+    # The first class has what the second hasn't.
+    first = 1.0 - outputs if are_scores else tf.zeros_like(outputs)
+    return tf.concat([first, outputs], axis=1)
+
+
+def logits(scores: tf.Tensor, head: str) -> tf.Tensor:
+    """What softmax, or sigmoid where multi-label, makes scores of; [batch, num_classes]."""
+    tiny = scores.dtype.as_numpy_dtype(np.finfo(scores.dtype.as_numpy_dtype).tiny)
+    logarithm = tf.math.log(tf.maximum(scores, tiny))
+    if head != "multi-label":
+        return logarithm
+    return logarithm - tf.math.log(tf.maximum(1.0 - scores, tiny))
 
 
 def save(

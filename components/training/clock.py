@@ -47,13 +47,14 @@ class Clock:
             )
 
 
-def of_training(minutes: float, forward: float, evaluated: int) -> Clock:
-    """What is left of a run's minutes, without what the nodes after Trainer take.
+def of_training(minutes: float, forward: float, evaluated: int, calibrated: int) -> Clock:
+    """What is left of a run's minutes, without what comes after the last epoch.
 
-    ``forward`` are the seconds that an image takes, of which these nodes see ``evaluated``.
+    ``forward`` are the seconds that an image takes, of which Trainer's calibration sees
+    ``calibrated``, and the nodes behind it ``evaluated``.
     """
     # Evaluator sees them with this model, and with the one to beat.
-    after = run_time.to_come() + 2 * forward * evaluated
+    after = run_time.to_come() + forward * (2 * evaluated + calibrated)
     return Clock(minutes * 60 - run_time.passed() - after)
 
 

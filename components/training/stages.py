@@ -15,6 +15,7 @@ from darkroom.components.base.settings import NetworkSettings, TrainerSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import (
     aside,
+    calibration,
     checkpoint,
     clock,
     dataset,
@@ -113,7 +114,10 @@ class Training:
         if training.minutes is None:
             return None, 0.0
         forward = clock.forward_seconds(self.model, self._splits[1], training.batch_size)
-        return clock.of_training(training.minutes, forward, self._job.evaluated), forward
+        calibrated = calibration.images(training, len(self._splits[1]))
+        return clock.of_training(
+            training.minutes, forward, self._job.evaluated, calibrated
+        ), forward
 
     def done(self) -> int | None:
         """Number of epochs that the checkpoint has, over all stages; None where there is none."""

@@ -13,6 +13,7 @@ from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import export
 from darkroom.components.training import (
     aside,
+    calibration,
     dataset,
     multi_worker,
     precision,
@@ -63,6 +64,7 @@ def run_fn(fn_args: FnArgs) -> None:
     training, course = _train(job, splits, chief, os.path.join(root, multi_worker.FILE))
     course.write(job.run_folder)
     model = training.exported()
+    temperature = calibration.temperature(model, splits[1], config)
     facts = {
         "network": model.name,
         "head": config.model.head,
@@ -71,10 +73,11 @@ def run_fn(fn_args: FnArgs) -> None:
         "epochs": course.epochs,
         "exported_epoch": course.exported_epoch + 1,
         "policy": policy,
+        "temperature": temperature,
         "metrics": {name: values[course.exported_epoch] for name, values in course.history.items()},
         "settings": {**config.training.model_dump(), **best.named},
     }
-    serving_model = export.ServingModel(model, transform, classes, config.model.head)
+    serving_model = export.ServingModel(model, transform, classes, config.model.head, temperature)
     samples = dataset.sample_images(fn_args.eval_files, count=8)
     export.save(serving_model, fn_args.serving_model_dir, samples, facts)
     training.forget()

@@ -52,6 +52,9 @@ class Training(Section):
     """What the best epoch is best at."""
     export_epoch: Literal["best", "last"] = "best"
     """The epoch whose weights are exported."""
+    calibration: Literal["temperature", "none"] = "temperature"
+    """temperature: divide the exported network's logits by the number that makes its scores as
+    often right on the eval split as they say; no image gets another class by it."""
     keep_every: int | None = Field(None, ge=1)
     """Keep the weights of every n-th epoch as .weights.h5 files beside the history."""
     starts: int = Field(1, ge=1)
