@@ -165,7 +165,10 @@ def every(folder: Path) -> Path:
 
 
 def images(folder: Path) -> Path:
-    """Encoded images to the mean of their pixels, one by one, as darkroom's own exports."""
+    """Encoded images to the mean of their pixels, one by one, as darkroom's own exports.
+
+    ``serving_examples`` takes them in tf.Examples, ``frames`` with all of an animation.
+    """
     module = tf.Module()
 
     def mean(image: tf.Tensor) -> tf.Tensor:
@@ -179,8 +182,21 @@ def images(folder: Path) -> Path:
         classes = tf.repeat(tf.constant([["dark", "light"]]), tf.shape(means)[0], axis=0)
         return {"classes": classes, "scores": tf.stack([255.0 - means, means], 1) / 255.0}
 
-    module.serve = serve
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    def of_examples(examples: tf.Tensor) -> dict:
+        features = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+        return serve(tf.io.parse_example(examples, features)["image/encoded"])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "files")])
+    def frames(files: tf.Tensor) -> dict:
+        def count(file: tf.Tensor) -> tf.Tensor:
+            return tf.size(tf.io.decode_image(file, 3)) // 3
+
+        return {"pixels": tf.map_fn(count, files, fn_output_signature=tf.int32)}
+
+    module.functions = [serve, of_examples, frames]
+    own = {"serving_default": serve, "serving_examples": of_examples, "frames": frames}
+    tf.saved_model.save(module, str(folder), signatures=own)
     return folder
 
 

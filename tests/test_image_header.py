@@ -1,5 +1,6 @@
 import io
 import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from darkroom.serving.codecs import image_header
+from tests import much_work as work
 
 SIZES = st.tuples(st.integers(1, 300), st.integers(1, 300))
 
@@ -104,6 +106,45 @@ def test_all_frames_of_an_animation_count() -> None:
     assert image_header.pixels(content[:-20]) == 3 * 31 * 17
 
 
+def test_all_frames_are_as_large_as_the_largest() -> None:
+    content = work.animation((150, 100), 40)
+    assert tf.io.decode_image(content).shape == (40, 100, 150, 3)
+    assert image_header.pixels(content) == 40 * 150 * 100
+
+
+@pytest.mark.parametrize("count", [10, 20, 21, 5000])
+def test_scans_beyond_the_usual_count_as_more_pixels(count: int) -> None:
+    content = work.scans((40, 32), count)
+    expected = 40 * 32 * max(20, count) // 20
+    assert image_header.pixels(content) == expected
+    # What follows the end isn't decoded, such as a camera's second picture, or a film.
+    assert image_header.pixels(content + content * 3) == expected
+    assert image_header.pixels(content[:-2] + b"\xff\xe0\xff") == expected
+
+
+def test_scans_are_not_hidden_by_what_decoders_pass_over() -> None:
+    content = work.scans((40, 32), 10)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    for marker in (b"\xff\x02", b"\xff\xbf", b"\xff\xd3", b"\xff\xff", b"\xff\0"):
+        hidden = content[:-2] + marker + b"\x7f\xf0" + scan * 990
+        assert image_header.pixels(hidden) == 40 * 32 * 1000 // 20
+
+
+def test_a_photograph_of_the_largest_size_may_be_progressive() -> None:
+    content = bytearray(work.scans((40, 32), 10))
+    at = content.index(b"\xff\xc2")
+    content[at + 5 : at + 9] = struct.pack(">HH", 10_000, 10_000)
+    assert image_header.pixels(bytes(content)) == image_header.MAX_PIXELS
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_packed_chunks_count_where_they_are_many(kind: bytes) -> None:
+    text = work.chunk(kind, zlib.compress(bytes(7_000_000)))
+    assert image_header.pixels(work.png(5, 4, *[text] * 3)) == 20
+    assert image_header.pixels(work.png(5, 4, *[text] * 40)) > image_header.MAX_PIXELS
+    assert image_header.pixels(work.png(5, 4, *[work.chunk(b"tEXt", bytes(9))] * 400)) == 20
+
+
 def test_a_frame_may_be_larger_than_the_screen_of_its_gif() -> None:
     content = SMALL["gif"]
     content = content[:6] + struct.pack("<HH", 1, 1) + content[10:]
@@ -123,10 +164,8 @@ def test_decoders_pass_over_what_is_between_segments(between: bytes) -> None:
 @pytest.mark.parametrize(
     ("start", "repeated"),
     [
-        (b"\xff\xd8", b"\xff"),
-        (b"\xff\xd8\xff", b"\0\xff"),
-        (b"\xff\xd8", b"\xff\xd0"),
         (b"\xff\xd8", b"\xff\xfe\0\2"),
+        (b"\x89PNG\r\n\x1a\n", bytes(4) + b"IDAT" + bytes(4)),
         (b"GIF89a\1\0\1\0\0\0\0", b"!\xfe\0"),
         (b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2", b"\1\1"),
     ],
@@ -140,6 +179,53 @@ def test_a_header_without_an_end_claims_too_much(start: bytes, repeated: bytes) 
 )
 def test_other_bytes_are_no_image(content: bytes) -> None:
     assert image_header.pixels(content) == 0
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A string or message on protobuf's wire."""
+    length, rest = [len(content) & 0x7F], len(content) >> 7
+    while rest:
+        length[-1] |= 0x80
+        length.append(rest & 0x7F)
+        rest >>= 7
+    return bytes([number << 3 | 2, *length]) + content
+
+
+# An image in a feature, behind and before what a tf.Example doesn't have, and another kind of list.
+NOISE = st.lists(
+    st.one_of(
+        st.builds(field, st.integers(4, 15), st.binary(max_size=200)),
+        st.sampled_from([b"\x89PNG\r\n\x1a\n##", b"\x80\x01\x05", b"\x25abcd"]),
+    ),
+    max_size=3,
+).map(b"".join)
+
+
+@given(st.sampled_from(list(SMALL.values())), NOISE, NOISE, st.booleans())
+def test_images_within_examples(image: bytes, before: bytes, after: bytes, other: bool) -> None:
+    values = field(1, field(1, image)) + (field(2, b"") if other else b"")
+    entry = field(1, b"image") + field(2, values)
+    message = before + field(1, field(1, entry)) + after
+    feature = {"image": tf.io.FixedLenFeature([], tf.string)}
+    assert tf.io.parse_single_example(message, feature)["image"].numpy() == image
+    assert image_header.pixels_within(message) == 31 * 17
+    assert image_header.pixels_within(message * 3) == 3 * 31 * 17
+
+
+def test_messages_of_much_else() -> None:
+    hidden = field(1, work.png(20_000, 20_000))
+    assert image_header.pixels_within(b"\n" * 3 * 2**20 + hidden) == 400_000_000
+    for start in range(2**20 - 90, 2**20 + 9):  # wherever one search ends and the next begins
+        assert image_header.pixels_within(bytes(start) + hidden) == 400_000_000
+    nested = b"\n\xff\xff\x7fGIF8" * 300_000
+    assert image_header.pixels_within(nested) > image_header.MAX_PIXELS
+    for content in (b"", b"\n", b"\n\x04GIF8", b"\n\xff\xff\xff\xff\x0fRIFF", SMALL["jpeg"]):
+        assert image_header.pixels_within(content) == 0
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_have_images_within_or_not(content: bytes) -> None:
+    assert image_header.pixels_within(content) >= 0
 
 
 def test_what_begins_as_an_image() -> None:

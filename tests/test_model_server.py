@@ -23,6 +23,7 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2, prediction_log_pb2
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
 from darkroom.serving import signatures
 from tests import model_servers, serving_models
@@ -372,7 +373,16 @@ HOLD_UPS = {
     "a header": lambda: (b"", {"a": "b" * LARGE}),
     "tensor of strings": lambda: b"\x08\x01" + b"\x42\x00" * (LARGE // 2),
     "tensor of dimensions": lambda: b"\x08\x01\x12" + size(LARGE) + b"\x12\x00" * (LARGE // 2),
+    "images in an example": lambda: _regression(b"\n\x04GIF8" * (LARGE // 6)),
+    "parts of a GIF": lambda: _regression((b"GIF8" + bytes(7) + b"!\xfe\0" * 2**16) * 100),
 }
+
+
+def _regression(content: bytes) -> RegressionRequest:
+    request = RegressionRequest(model_spec={"name": "half", "signature_name": "regress_x_to_y"})
+    features = request.input.example_list.examples.add().features.feature
+    features["x"].bytes_list.value.append(content)
+    return request
 
 
 def size(number: int) -> bytes:
@@ -391,7 +401,10 @@ def test_no_request_holds_up_the_others(half: Server, name: str) -> None:
     )
     assert watch.stdout is not None
     watch.stdout.readline()
-    if isinstance(attack, bytes):
+    if isinstance(attack, RegressionRequest):
+        with pytest.raises(grpc.RpcError):
+            half.stub.Regress(attack, SECONDS)
+    elif isinstance(attack, bytes):
         entry = b"\x0a\x01x\x12" + size(len(attack)) + attack
         message = b"\x0a\x06\x0a\x04half\x12" + size(len(entry)) + entry
         with pytest.raises(grpc.RpcError):

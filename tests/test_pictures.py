@@ -16,6 +16,7 @@ from darkroom.serving.codecs import pictures
 from darkroom.serving.codecs.pictures import ImageError, Picture
 from darkroom.serving.predictor import Predictor
 from darkroom.serving.rollout import served_version
+from tests import much_work as work
 from tests.conftest import Project
 from tests.model_servers import Server, running
 
@@ -301,3 +302,19 @@ def test_a_limit_of_pixels_holds_before_they_are_decoded() -> None:
     assert pictures.for_the_graph(tiff, 1500) == Picture(tiff).for_the_graph()
     with pytest.raises(ImageError, match="1500 pixels; at most 1499 are decoded"):
         pictures.for_the_graph(tiff, 1499)
+    png = file(PHOTO, "PNG")  # which the graph reads by itself
+    assert pictures.for_the_graph(png, 1500) == png
+    with pytest.raises(ImageError, match="1500 pixels; at most 1499 are decoded"):
+        pictures.for_the_graph(png, 1499)
+
+
+def test_small_files_that_are_much_work() -> None:
+    for content in (work.scans((800, 800), 10_000), work.png_texts([bytes(8_000_000)] * 40)):
+        for read in (pictures.for_the_graph, Picture):
+            with pytest.raises(ImageError, match="too many pixels"):
+                read(content)
+        assert inspect([content]) == ["too many pixels"]
+    # Of an animation only the first frame is taken.
+    assert Image.open(io.BytesIO(pictures.for_the_graph(work.animation((800, 800), 300)))).size == (
+        800, 800,
+    )  # fmt: skip

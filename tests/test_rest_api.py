@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from tests import much_work as work
 from tests.conftest import encoded
 from tests.model_servers import Server
 
@@ -357,6 +359,35 @@ def test_an_image_that_claims_too_many_pixels_is_not_decoded(server: Server) -> 
     reply = server.ask("/v1/models/images:predict", {"instances": [b64(bytes(image))]})
     assert reply.status == 400
     assert "claims 3600000000 pixels" in reply.json["error"]
+    # Neither beside one that the graph doesn't read by itself, nor within an example.
+    instances = [b64(bytes(image)), b64(encoded(np.zeros((8, 8, 3), np.uint8), "GIF"))]
+    reply = server.ask("/v1/models/images:predict", {"instances": instances})
+    assert (reply.status, reply.json["error"]) == (
+        400, "an image can't be decoded: too many pixels",
+    )  # fmt: skip
+    example = tf.train.Example()
+    example.features.feature["image/encoded"].bytes_list.value.append(bytes(image))
+    for unknown in (b"", b"\x12\0", b"RIFF" + bytes(71)):  # the last looks like a WebP
+        content = {"b64": base64.b64encode(unknown + example.SerializeToString()).decode()}
+        document = {"signature_name": "serving_examples", "instances": [content]}
+        reply = server.ask("/v1/models/images:predict", document)
+        assert reply.status == 400
+        assert "claims 3600000000 pixels" in reply.json["error"]
+
+
+def test_small_files_that_are_much_work_are_not_decoded(server: Server) -> None:
+    def ask(signature: str, content: bytes) -> Any:
+        document = {"signature_name": signature, "instances": [b64(content)]}
+        reply = server.ask("/v1/models/images:predict", document)
+        return reply.json.get("error") or reply.json["predictions"]
+
+    assert ask("frames", work.animation((150, 100), 40)) == [40 * 150 * 100]
+    assert "claims 900000000 pixels" in ask("frames", work.animation((1500, 1500), 400))
+    [scored] = ask("serving_default", work.scans((80, 80), 10))
+    assert scored["classes"] == ["dark", "light"]
+    assert "claims 320000000 pixels" in ask("serving_default", work.scans((800, 800), 10_000))
+    texts = work.png_texts(40 * [bytes(8_000_000)])
+    assert "an image can't be decoded: too many pixels" in ask("serving_default", texts)
 
 
 def test_metrics(server: Server) -> None:

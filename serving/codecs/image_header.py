@@ -1,6 +1,7 @@
 """What an image file says of itself in its header; nothing is decoded here. Light to import."""
 
 import contextlib
+import re
 import struct
 import sys
 import zlib
@@ -17,24 +18,44 @@ _PNG_COLOUR_TYPE_AT = 25
 # Chunks in which an orientation may stand: EXIF itself, and texts.
 _PNG_TURNS = frozenset([b"eXIf", b"tEXt", b"zTXt", b"iTXt", b""])
 
+# Chunks that decoders unpack though nobody reads them. A byte of them takes as long as a pixel;
+# deflate makes at most so many of one, and libpng so many of a chunk.
+_PNG_PACKED = frozenset([b"zTXt", b"iTXt", b"iCCP"])
+_PNG_RATIO, _MOST_UNPACKED = 1032, 8_000_000
+_USUAL_UNPACKED = 4 * _MOST_UNPACKED  # a colour profile, EXIF and XMP, say
+
 # Frame headers of JPEG (SOF0 to SOF15); the three between are tables, extensions and arithmetic
 # coding conditions.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
-_JPEG_APP1, _JPEG_SCAN = 0xE1, 0xDA
+_JPEG_APP1, _JPEG_SCAN, _JPEG_END = 0xE1, 0xDA, 0xD9
+# The beginning of what has a length. Others are pixels, stand alone, or end a decoder.
+_JPEG_SEGMENT = re.compile(rb"\xff[^\x00-\xbf\xd0-\xd8\xff]")
+# Each goes over all pixels, however few bytes it has. Encoders make 10, of CMYK 18.
+_USUAL_SCANS = 20
 _GIF_FRAME, _GIF_EXTENSION = 0x2C, 0x21
 # Segments of a JPEG, or blocks of a GIF, that are looked at: some tens of milliseconds. A
 # photograph has tens, an animation has thousands for each megabyte.
 _MOST_STEPS = 300_000
 _TOO_MANY = sys.maxsize
 
+# Bytes that a regular expression searches at a time, in which no other thread runs, and those of
+# the longest match.
+_WINDOW, _LONGEST = 2**20, 32
+# The tag and the length of a string in a tf.Example, before what begins as an image does.
+_FIELD = re.compile(rb"\n([\x80-\xff]{0,9}[\x00-\x7f])(?=\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|RIFF)")
+_NO_MESSAGE = (b"\xff\xd8\xff", b"GIF8")  # with such a start, as no field has that type
+_SMALLEST = 20  # bytes; no image has fewer
+
 
 def pixels(content: bytes) -> int:
     """Width × height that a JPEG, PNG, GIF or WebP claims; 0 of anything else.
 
     A small file can claim gigabytes of pixels, which a decoder allocates before it finds out; a BMP
-    isn't packed. (Pillow takes ten times as long.) Of an animation it is the sum of its frames. A
-    file that is too long-winded to tell claims more than any limit.
+    isn't packed. (Pillow takes ten times as long.) It is more where decoders have more to do: of an
+    animation for all frames, as large as the largest; of a JPEG with more scans than encoders
+    make; of a PNG with much packed text. A file that is too long-winded to tell claims more than
+    any limit.
     """
     for signature, read in _READERS:
         if content.startswith(signature):
@@ -43,6 +64,27 @@ def pixels(content: bytes) -> int:
             except (struct.error, IndexError):
                 return 0
     return 0
+
+
+def pixels_within(message: bytes) -> int:
+    """``pixels`` of all images in a serialised message, such as a tf.Example.
+
+    They are found by their first bytes behind the tag of a string: what a decoder of the message
+    would find, and what several decoders find differently, as in unknown or repeated fields.
+    """
+    if message.startswith(_NO_MESSAGE):
+        return 0
+    total = at = seen = 0
+    while found := _find(_FIELD, message, at):
+        at = found.end()
+        size = sum((byte & 0x7F) << 7 * n for n, byte in enumerate(found[1]))
+        if size < _SMALLEST:
+            continue
+        seen += min(size, len(message) - at)
+        if seen > 2 * len(message):  # one in the other, many times
+            return _TOO_MANY
+        total += pixels(message[at : at + size])
+    return total
 
 
 def is_image(content: bytes) -> bool:
@@ -136,14 +178,27 @@ def _may_be_turned(content: bytes) -> bool:
     return True
 
 
+def _find(pattern: re.Pattern[bytes], content: bytes, at: int) -> re.Match[bytes] | None:
+    """The first match from there on."""
+    end = at + _WINDOW
+    while not (found := pattern.search(content, at, end)) and end < len(content):
+        at, end = end - _LONGEST, end + _WINDOW - _LONGEST
+    return found
+
+
 def _png(content: bytes) -> int:
     width, height = struct.unpack_from(">II", content, 16)
-    return int(width * height)
+    unpacked = 0
+    for kind, _, size in _chunks(content):
+        if kind in _PNG_PACKED:
+            unpacked += min(size * _PNG_RATIO, _MOST_UNPACKED)
+        elif not kind:
+            return _TOO_MANY
+    return max(int(width * height), unpacked - _USUAL_UNPACKED)
 
 
 def _gif(content: bytes) -> int:
     width, height, flags = struct.unpack_from("<HHB", content, 6)
-    screen = int(width * height)
     frames = 0
     at = 13 + _gif_colours(flags)
     in_data = False
@@ -154,17 +209,19 @@ def _gif(content: bytes) -> int:
                 at += 1 + block
                 in_data = block > 0
             elif block == _GIF_FRAME:
-                width, height, flags = struct.unpack_from("<HHB", content, at + 5)
-                frames += int(width * height)
+                wide, high, flags = struct.unpack_from("<HHB", content, at + 5)
+                width, height = max(width, wide), max(height, high)
+                frames += 1
                 at += 11 + _gif_colours(flags)  # with the first byte of the packed pixels
                 in_data = True
             elif block == _GIF_EXTENSION:
                 at += 2
                 in_data = True
             else:  # the file's end, or what decoders stop at
-                return max(screen, frames)
-        return _TOO_MANY
-    return max(screen, frames)
+                break
+        else:
+            return _TOO_MANY
+    return int(width * height) * max(1, frames)
 
 
 def _gif_colours(flags: int) -> int:
@@ -173,22 +230,22 @@ def _gif_colours(flags: int) -> int:
 
 
 def _jpeg(content: bytes) -> int:
-    at = 2
+    at, size, scans = 2, 0, 0
     for _ in range(_MOST_STEPS):
-        at = content.find(b"\xff", at)  # decoders pass over what is between segments
-        if at < 0:
-            return 0
-        marker = content[at + 1]
-        if marker in (0x00, 0xFF):  # no marker, or padding before one
-            at += 1
-        elif marker in _JPEG_WITHOUT_LENGTH:
-            at += 2
-        elif marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", content, at + 5)
-            return int(width * height)
-        else:
-            at += 2 + max(2, int(struct.unpack_from(">H", content, at + 2)[0]))
-    return _TOO_MANY
+        found = _find(_JPEG_SEGMENT, content, at)  # decoders pass over what is between segments
+        if not found:
+            break
+        at, marker = found.end(), content[found.end() - 1]
+        if marker == _JPEG_END and size:
+            break
+        if marker in _JPEG_FRAMES and not size:
+            height, width = struct.unpack_from(">HH", content, at + 3)
+            size = int(width * height)
+        scans += marker == _JPEG_SCAN
+        at += max(2, int.from_bytes(content[at : at + 2], "big"))
+    else:
+        return _TOO_MANY
+    return size * max(scans, _USUAL_SCANS) // _USUAL_SCANS
 
 
 def _webp(content: bytes) -> int:

@@ -25,6 +25,7 @@ READABLE = (
 # Phones' formats, of which Pillow learns by the libraries of an extra.
 _HEIF = ("HEIF", "AVIF")
 _JPEG = ("JPEG", "MPO")  # with several pictures in it, as some phones write
+_ANIMATED = (b"GIF8", b"RIFF")
 _JPEG_QUALITY = 95  # of one that was made smaller; what is lost is less than the shrinking took
 # White, where it is of floats, or whole numbers of 32 bits, and the file doesn't say.
 _WHITES = {"F": (1, 255, 65535), "I": (255, 65535)}
@@ -47,10 +48,18 @@ class ImageError(ValueError):
 class Picture:
     """A decoded image file; raises ImageError with the reason where it can't be used."""
 
-    def __init__(self, encoded: bytes, max_side: int | None = None):
-        """Has the same proportions, but at most ``max_side`` pixels in width and height."""
+    def __init__(
+        self,
+        encoded: bytes,
+        max_side: int | None = None,
+        max_pixels: int = image_header.MAX_PIXELS,
+    ):
+        """Has the same proportions, but at most ``max_side`` pixels in width and height.
+
+        Of a file that claims more than ``max_pixels`` nothing is decoded.
+        """
         self._encoded = encoded
-        self._opened = open_image(encoded, readable(encoded))
+        self._opened = open_image(encoded, readable(encoded), max_pixels)
         size = self._opened.size
         share = 1.0 if max_side is None else max_side / max(size)
         self.is_smaller = share < 1  # than the file says
@@ -117,11 +126,9 @@ def for_the_graph(encoded: bytes, max_pixels: int = image_header.MAX_PIXELS) -> 
     Raises ImageError where that can't be decoded, or has too many pixels.
     """
     if image_header.is_plain(encoded):
+        _require_few(image_header.pixels(encoded), max_pixels)
         return encoded
-    width, height = open_image(encoded, readable(encoded)).size
-    if width * height > max_pixels:
-        raise ImageError(f"{width * height} pixels; at most {max_pixels} are decoded")
-    return Picture(encoded).for_the_graph()
+    return Picture(encoded, max_pixels=max_pixels).for_the_graph()
 
 
 def readable(encoded: bytes) -> tuple[str, ...]:
@@ -142,10 +149,14 @@ def _register_heif() -> None:
         import pillow_avif  # noqa: F401 - it registers itself
 
 
-def open_image(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:
+def open_image(
+    encoded: bytes, formats: tuple[str, ...], max_pixels: int = image_header.MAX_PIXELS
+) -> Image.Image:
     """Pillow's image, not decoded yet; raises an ImageError where it has none of the formats."""
     if not encoded:
         raise ImageError("empty")
+    if not encoded.startswith(_ANIMATED):  # of which Pillow decodes the first frame alone
+        _require_few(image_header.pixels(encoded), max_pixels)
     try:
         image = _open(encoded, formats)
     except Image.DecompressionBombError:
@@ -153,11 +164,17 @@ def open_image(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:
     except Exception:  # Pillow's plugins raise whatever a damaged header makes them
         raise ImageError(_why_not_opened(encoded)) from None
     width, height = image.size
-    if width * height > image_header.MAX_PIXELS:
-        raise ImageError("too many pixels")
+    _require_few(width * height, max_pixels)
     if width * height == 0:
         raise ImageError("damaged")
     return image
+
+
+def _require_few(pixels: int, most: int) -> None:
+    if pixels > image_header.MAX_PIXELS:
+        raise ImageError("too many pixels")
+    if pixels > most:
+        raise ImageError(f"{pixels} pixels; at most {most} are decoded")
 
 
 def small(encoded: bytes, side: int) -> tuple[Image.Image, tuple[int, int]]:

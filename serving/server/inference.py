@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest, ClassificationResult
 from tensorflow_serving.apis.inference_pb2 import InferenceResult, InferenceTask
@@ -26,7 +25,6 @@ REGRESS = "tensorflow/serving/regress"
 _INPUTS, _CLASSES, _SCORES, _OUTPUTS = "inputs", "classes", "scores", "outputs"
 # What TensorFlow Serving calls a method, and the outputs that its signature may have.
 _METHODS = {CLASSIFY: ("classification", (_CLASSES, _SCORES)), REGRESS: ("regression", (_OUTPUTS,))}
-_FIRST_BYTE_OF_EXAMPLE = b"\n"  # the tag of its only field, ``features``
 
 Arrays = Mapping[str, np.ndarray]  # by their names in the signature, or by tensor names
 
@@ -44,8 +42,8 @@ class Limits(NamedTuple):
         for array in arrays:
             if array.dtype != object:
                 continue
-            for value in array.ravel().tolist():
-                pixels = sum(map(image_header.pixels, _images_in(value)))
+            for value in _values(array):
+                pixels = image_header.pixels(value) + image_header.pixels_within(value)
                 if pixels > self.max_pixels:
                     most = f"at most {self.max_pixels} are decoded"
                     raise invalid(f"an image claims {pixels} pixels; {most}")
@@ -53,15 +51,9 @@ class Limits(NamedTuple):
         return total
 
 
-def _images_in(value: bytes) -> Iterable[bytes]:
-    """The value itself, or what is in it where it is a serialised tf.Example."""
-    if not value.startswith(_FIRST_BYTE_OF_EXAMPLE):
-        return [value]
-    try:
-        features = tf.train.Example.FromString(value).features.feature
-    except DecodeError:
-        return [value]
-    return [image for feature in features.values() for image in feature.bytes_list.value]
+def string_bytes(arrays: Iterable[np.ndarray]) -> int:
+    """Bytes of all strings, in which there may be images."""
+    return sum(len(v) for array in arrays if array.dtype == object for v in _values(array))
 
 
 # Predict.

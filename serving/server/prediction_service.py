@@ -4,8 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import ParamSpec
 
 from google.protobuf.message import Message
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis import get_model_metadata_pb2 as metadata_pb2
 from tensorflow_serving.apis import get_model_status_pb2 as status_pb2
 from tensorflow_serving.apis import inference_pb2
@@ -29,6 +31,9 @@ from darkroom.serving.server.request_log import RequestLog
 from darkroom.serving.server.saved_model import Model
 
 _METADATA_FIELD = "signature_def"
+_SMALL = 2**18  # bytes in which images are looked at in some milliseconds, whatever they are
+
+_P = ParamSpec("_P")
 
 
 class PredictionService:
@@ -86,7 +91,7 @@ class PredictionService:
                 raise ServingError(Code.FAILED_PRECONDITION, message)
             inputs = inference.arrays_of(request, signature, self.limits)
             wanted = request.output_filter
-            call = inference.predict_call(model, signature, inputs, self.limits, wanted)
+            call = await self._predict_call(model, signature, inputs, wanted)
             outputs = await self._run(servable, name, call)
             response = inference.predict_response(servable, name, outputs)
         self._sample("predict_log", response.model_spec, lambda: (request, response))
@@ -97,7 +102,7 @@ class PredictionService:
     ) -> Arrays:
         """Answers Predict on arrays, of a servable in use; errors as of ``predict``."""
         signature = model.signatures[signature_name]
-        call = inference.predict_call(model, signature, inputs, self.limits, ())
+        call = await self._predict_call(model, signature, inputs, ())
         outputs = await self._run(servable, signature_name, call)
         spec = ModelSpec()
         inference.write_spec(spec, servable, signature_name)
@@ -110,6 +115,14 @@ class PredictionService:
             ),
         )
         return outputs
+
+    async def _predict_call(
+        self, model: Model, signature: SignatureDef, inputs: Arrays, wanted: Sequence[str]
+    ) -> Call:
+        options = model, signature, inputs, self.limits, wanted
+        return await _looked_at(
+            inference.string_bytes(inputs.values()), inference.predict_call, *options
+        )
 
     async def _run(self, servable: Servable, signature_name: str, call: Call) -> Arrays:
         telemetry.note(
@@ -162,7 +175,8 @@ class PredictionService:
     ) -> list[InferenceResult]:
         servable = self.find(tasks[0].model_spec)
         with self.manager.use(servable) as model:
-            call = inference.examples_call(model, tasks, examples, self.limits)
+            options = model, tasks, examples, self.limits
+            call = await _looked_at(examples.ByteSize(), inference.examples_call, *options)
             names = [task.model_spec.signature_name or signatures.SERVING for task in tasks]
             outputs = await self._run(servable, ",".join(names), call)
             count = len(call.inputs[0])
@@ -208,3 +222,12 @@ class PredictionService:
             self._log.check(model, self.manager.config(model.name))
         await self.manager.reload(request.config)
         return ReloadConfigResponse()
+
+
+async def _looked_at(
+    size: int, make: Callable[_P, Call], *args: _P.args, **kwargs: _P.kwargs
+) -> Call:
+    """The call that ``make`` gives, with others answered meanwhile where it looks at much."""
+    if size <= _SMALL:
+        return make(*args, **kwargs)
+    return await asyncio.to_thread(make, *args, **kwargs)
