@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,15 @@ class Project:
         self.store = MetadataStore(config)
         self._hand = Store(self.store, "small")
 
-    def run(self, node: str, kind: str, **properties: str | int) -> int:
-        """Has a node make an artifact of two files; returns its number."""
+    def run(self, node: str, kind: str, empty: bool = False, **properties: str | int) -> int:
+        """Has a node make an artifact of two files, or of none; returns its number."""
         number = self._hand.artifact(kind, **properties)
         artifact = self.artifact(number)
         folder = self.home / "artifacts" / node / kind / str(number)
         (folder / "inner").mkdir(parents=True)
-        (folder / "file").write_text("a")
-        (folder / "inner" / "file").write_text("b")
+        if not empty:
+            (folder / "file").write_text("a")
+            (folder / "inner" / "file").write_text("b")
         artifact.uri, artifact.state = str(folder), artifact.LIVE
         self.store.put_artifacts([artifact])
         self._hand.node(node, "a run", {}, {kind: number})
@@ -104,6 +106,15 @@ def test_what_is_not_whole_counts_as_none_until_it_is_again(project: Project) ->
     version.with_name("8").mkdir()  # it had to go when this came
     assert inventory.mark_gone(project.store, "small") == []
     assert [project.state(number) for number in (in_part, pushed)] == ["LIVE", "LIVE"]
+
+
+def test_what_was_made_of_no_file_is_there_while_its_folder_is(project: Project) -> None:
+    cache = project.run("Transform", "TransformCache", empty=True)
+    assert inventory.mark_gone(project.store, "small") == []
+    assert project.state(cache) == "LIVE"
+    shutil.rmtree(project.artifact(cache).uri)
+    assert [one.id for one in inventory.mark_gone(project.store, "small")] == [cache]
+    assert project.state(cache) == "DELETED"
 
 
 def test_folders_of_executions_to_come_are_set_aside(project: Project) -> None:

@@ -100,7 +100,9 @@ def _is_here(artifact: "Artifact") -> bool:
 
 def _is_whole(artifact: "Artifact") -> bool:
     noted = artifact.custom_properties.get(_FILES)
-    if _files(artifact.uri) < max(1, noted.int_value if noted else 0):
+    # Some are made of none, such as a Transform's cache where it has nothing to analyse.
+    least = noted.int_value if noted else 1
+    if not os.path.exists(artifact.uri) or _files(artifact.uri) < least:
         return False
     version = pushing.pushed(artifact) if "pushed" in artifact.custom_properties else None
     return version is None or remote.is_remote(version) or _is_there_or_replaced(Path(version))
