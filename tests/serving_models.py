@@ -212,3 +212,23 @@ def lite(folder: Path, signature: bool) -> Path:
     folder.mkdir(exist_ok=True, parents=True)
     (folder / "model.tflite").write_bytes(converter.convert())
     return folder
+
+
+class _Two(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+    def double(self, x: tf.Tensor) -> dict:
+        return {"y": 2.0 * x}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+    def next(self, x: tf.Tensor) -> dict:
+        return {"y": x + 1.0}
+
+
+def lite_of_two(folder: Path) -> Path:
+    """2 x, and as ``next`` x + 1, in one file for TensorFlow Lite."""
+    module = _Two()
+    both = {"serving_default": module.double, "next": module.next}
+    tf.saved_model.save(module, str(folder / "source"), both)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "source"))
+    (folder / "model.tflite").write_bytes(converter.convert())
+    return folder

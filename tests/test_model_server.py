@@ -600,6 +600,20 @@ def test_tensorflow_lite(tmp_path: Path, signature: bool) -> None:
             assert reply.json == {"predictions": [[row[0] / 2 + 2] for row in rows]}
 
 
+def test_each_signature_of_tensorflow_lite(tmp_path: Path) -> None:
+    base = tmp_path / "lite"
+    serving_models.lite_of_two(base / "1")
+    with running(tmp_path, *one_model(base), "--prefer_tflite_model=true") as server:
+        metadata = server.ask(f"{HALF}/metadata").json["metadata"]["signature_def"]
+        assert set(metadata["signature_def"]) == {"serving_default", "next"}
+        for name, expected in (("serving_default", [10.0, 4.0]), ("next", [6.0, 3.0])):
+            request = predict_request("half", name, x=[5.0, 2.0])
+            [output] = server.stub.Predict(request, SECONDS).outputs.values()
+            assert output.float_val == expected
+            document = {"signature_name": name, "instances": [5.0, 2.0]}
+            assert server.ask(f"{HALF}:predict", document).json == {"predictions": expected}
+
+
 def test_what_the_batching_file_says_and_how_long_rest_waits(
     served_models: Path, tmp_path: Path
 ) -> None:

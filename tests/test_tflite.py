@@ -5,22 +5,16 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from flatbuffers import flexbuffers
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow.lite.tools import flatbuffer_utils
+from tensorflow.lite.tools.flatbuffer_utils import schema_fb
 
 from darkroom.serving import signatures
 from darkroom.serving.errors import Code, ServingError
 from darkroom.serving.server import tflite
 from darkroom.serving.server.tflite import LiteModel
 from tests import serving_models
-
-
-class _Two(tf.Module):
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
-    def double(self, x: tf.Tensor) -> dict:
-        return {"y": 2.0 * x}
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
-    def next(self, x: tf.Tensor) -> dict:
-        return {"y": x + 1.0}
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["signature", "no signature"])
@@ -92,17 +86,79 @@ def test_a_wrong_tensor_is_the_client_s_mistake(model: LiteModel) -> None:
         assert half(model, [[1]]).tolist() == [[2.5]]
 
 
-def test_only_the_first_graph_of_a_file_is_offered(tmp_path: Path) -> None:
-    module = _Two()
-    both = {"serving_default": module.double, "next": module.next}
-    tf.saved_model.save(module, str(tmp_path), both)
-    content = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path)).convert()
-    (tmp_path / tflite.FILE_NAME).write_bytes(content)
-    model = LiteModel(str(tmp_path / tflite.FILE_NAME), 1)
-    [signature] = model.signatures.values()
+def ask(model: LiteModel, key: str, array: Any) -> list[Any]:
+    signature = model.signatures[key]
     [feed], [fetch] = signature.inputs.values(), signature.outputs.values()
-    [found] = model.function((feed.name,), (fetch.name,))([np.array([5], np.float32)])
-    assert found in ([10], [6])
+    [found] = model.function((feed.name,), (fetch.name,))([array])
+    return found.tolist()
+
+
+def test_each_signature_is_a_graph(tmp_path: Path) -> None:
+    model = LiteModel(str(serving_models.lite_of_two(tmp_path) / tflite.FILE_NAME), 1)
+    both = {"serving_default", "next"}
+    assert set(model.signatures) == both
+    names = [info.name for own in model.signatures.values() for info in own.inputs.values()]
+    assert len(set(names)) == 2
+    for values in ([5.0], [1.0, 2.0], [5.0]):
+        array = np.array(values, np.float32)
+        assert ask(model, "serving_default", array) == (array * 2).tolist()
+        assert ask(model, "next", array) == (array + 1).tolist()
+    for array in (np.zeros((1, 1), np.float32), np.zeros(1), np.zeros((), np.float32)):
+        for key in both:
+            with pytest.raises(ServingError) as raised:
+                ask(model, key, array)
+            assert raised.value.code is Code.INVALID_ARGUMENT
+    assert ask(model, "next", np.ones(1, np.float32)) == [2.0]
+
+
+class _Raw(bytes):
+    """What isn't UTF-8, for a builder of strings."""
+
+    def encode(self, _: str) -> bytes:
+        return bytes(self)
+
+
+def with_metadata(file: Path, *keys: str, output: str = "", size: int | None = None) -> None:
+    """Writes into a file, beside its own signatures, some as signature_def_util does."""
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file.read_bytes()))
+    graph = model.subgraphs[0]
+    signature = SignatureDef(method_name="tensorflow/serving/regress")
+    signature.inputs["inputs"].name = graph.tensors[graph.inputs[0]].name.decode() + ":0"
+    signature.inputs["inputs"].tensor_shape.dim.add().size = -1
+    signature.outputs["outputs"].name = output or graph.tensors[graph.outputs[0]].name.decode()
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        for key in keys:
+            builder.Key(key)
+            builder.String(_Raw(signature.SerializeToString()))
+    buffer, entry = schema_fb.BufferT(), schema_fb.MetadataT()
+    buffer.data = list(builder.Finish()[:size])
+    model.buffers.append(buffer)
+    entry.name, entry.buffer = "signature_defs_metadata", len(model.buffers) - 1
+    model.metadata = [*(model.metadata or ()), entry]
+    file.write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def test_signatures_in_metadata(tmp_path: Path) -> None:
+    file = serving_models.lite(tmp_path, signature=False) / tflite.FILE_NAME
+    with_metadata(file, "serving_default", "regress")
+    model = LiteModel(str(file), 1)
+    assert set(model.signatures) == {"serving_default", "regress"}
+    for key, signature in model.signatures.items():
+        assert signature.method_name == "tensorflow/serving/regress"
+        assert (list(signature.inputs), list(signature.outputs)) == (["inputs"], ["outputs"])
+        assert ask(model, key, np.ones((1, 1), np.float32)) == [[2.5]]
+
+
+def test_metadata_that_does_not_fit_its_graph(tmp_path: Path) -> None:
+    file = serving_models.lite(tmp_path, signature=True) / tflite.FILE_NAME
+    with_metadata(file, "regress", output="another")
+    with pytest.raises(ServingError, match="its metadata's signature regress lacks the tensor "):
+        LiteModel(str(file), 1)
+    file = serving_models.lite(tmp_path / "damaged", signature=True) / tflite.FILE_NAME
+    with_metadata(file, "regress", size=9)
+    with pytest.raises(ServingError, match="its signature_defs_metadata are damaged"):
+        LiteModel(str(file), 1)
 
 
 def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
