@@ -32,7 +32,8 @@ def main() -> None:
     parser.add_size("--minutes", 15, 4, "of the run on them")
     options = parser.parse_args()
     with measure.folder() as folder:
-        epochs = [f"training.epochs={options.epochs}", "training.warmup_epochs=1"]
+        rise = options.epochs // 10
+        epochs = [f"training.epochs={options.epochs}", f"training.warmup_epochs={rise}"]
         path = f"data.path={options.data / 'cifar10'}"
         overrides = [*options.smaller, path, *_SPLITS, *_OPEN, *epochs]
         config = "cifar10" if options.smoke else "cifar10_quick"
