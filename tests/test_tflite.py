@@ -104,7 +104,7 @@ def test_each_signature_is_a_graph(tmp_path: Path) -> None:
         assert ask(model, "serving_default", array) == (array * 2).tolist()
         assert ask(model, "next", array) == (array + 1).tolist()
     for array in (np.zeros((1, 1), np.float32), np.zeros(1), np.zeros((), np.float32)):
-        for key in both:
+        for key in ("next", "serving_default"):  # the last refusal is of another graph
             with pytest.raises(ServingError) as raised:
                 ask(model, key, array)
             assert raised.value.code is Code.INVALID_ARGUMENT

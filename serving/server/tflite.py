@@ -62,7 +62,8 @@ class LiteModel:
                 outputs = _run_other(interpreter, key, named)
                 return [outputs[graph.outputs[name]] for name in fetches]
             except (ValueError, RuntimeError) as error:
-                raise invalid(str(error)) from error
+                # Its frames hold the signature's runner, with which the interpreter refuses to run.
+                raise invalid(str(error)) from error.with_traceback(None)
             finally:
                 self._idle.put(interpreter)
 
