@@ -9,7 +9,7 @@ from typing import NamedTuple
 from darkroom.components.base.sections import Records
 from darkroom.components.base.tfrecord import NO_FEATURE, Feature
 from darkroom.serving.codecs import image_header
-from darkroom.serving.codecs.pictures import DECODABLE, ImageError, open_image
+from darkroom.serving.codecs.pictures import ANIMATED, DECODABLE, ImageError, open_image
 
 _CHANNELS = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1, "P": 3, "PA": 4}
 
@@ -26,7 +26,9 @@ class Header(NamedTuple):
 
 def read_header(encoded: bytes) -> Header:
     """The header of an image; raises an ImageError where the transform graph can't decode it."""
-    if image_header.pixels(encoded) > image_header.MAX_PIXELS:  # of an animation all frames
+    # Of an animation all frames count here; of others open_image counts.
+    is_animated = encoded.startswith(ANIMATED)
+    if is_animated and image_header.pixels(encoded) > image_header.MAX_PIXELS:
         raise ImageError("too many pixels")
     image = open_image(encoded, DECODABLE)
     width, height = image.size

@@ -87,33 +87,38 @@ class ServingModel(tf.Module):
         return {features.LABEL: preprocessing.target(self.preprocess(raw), len(self._classes))}
 
     def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = columns(self._network(images), self._head, self._gives_scores)
+        outputs = self._network(images)
         if self._gives_scores and self._temperature == 1.0:
-            scores = outputs
+            scores = _columns(outputs, self._head, self._gives_scores)
         else:
-            found = logits(outputs, self._head) if self._gives_scores else outputs
             activation = tf.sigmoid if self._head == "multi-label" else tf.nn.softmax
+            found = logits(outputs, self._head, self._gives_scores)
             scores = activation(found / self._temperature)
         classes = tf.repeat(self._classes[tf.newaxis], tf.shape(scores)[0], axis=0)
         return {signatures.CLASSES: classes, signatures.SCORES: tf.cast(scores, tf.float32)}
 
 
-def columns(outputs: tf.Tensor, head: str, are_scores: bool) -> tf.Tensor:
-    """What a network gives, scores or logits, as [batch, num_classes]."""
+def logits(outputs: tf.Tensor, head: str, are_scores: bool) -> tf.Tensor:
+    """What softmax, or sigmoid where multi-label, makes scores of; [batch, num_classes].
+
+    ``outputs`` are a network's, scores or logits.
+    """
+    outputs = _columns(outputs, head, are_scores)
+    if not are_scores:
+        return outputs
+    tiny = outputs.dtype.as_numpy_dtype(np.finfo(outputs.dtype.as_numpy_dtype).tiny)
+    logarithm = tf.math.log(tf.maximum(outputs, tiny))
+    if head != "multi-label":
+        return logarithm
+    return logarithm - tf.math.log(tf.maximum(1.0 - outputs, tiny))
+
+
+def _columns(outputs: tf.Tensor, head: str, are_scores: bool) -> tf.Tensor:
     if head != "binary":
         return outputs
     # The first class has what the second hasn't.
     first = 1.0 - outputs if are_scores else tf.zeros_like(outputs)
     return tf.concat([first, outputs], axis=1)
-
-
-def logits(scores: tf.Tensor, head: str) -> tf.Tensor:
-    """What softmax, or sigmoid where multi-label, makes scores of; [batch, num_classes]."""
-    tiny = scores.dtype.as_numpy_dtype(np.finfo(scores.dtype.as_numpy_dtype).tiny)
-    logarithm = tf.math.log(tf.maximum(scores, tiny))
-    if head != "multi-label":
-        return logarithm
-    return logarithm - tf.math.log(tf.maximum(1.0 - scores, tiny))
 
 
 def save(

@@ -39,10 +39,8 @@ def temperature(model: keras.Model, validation: dataset.Examples, config: Networ
 
     @tf.function(autograph=False, reduce_retracing=True)
     def logits(inputs: tf.Tensor) -> tf.Tensor:
-        outputs = export.columns(
-            tf.cast(model(inputs, training=False), tf.float32), head, are_scores
-        )
-        return export.logits(outputs, head) if are_scores else outputs
+        outputs = tf.cast(model(inputs, training=False), tf.float32)
+        return export.logits(outputs, head, are_scores)
 
     batches = dataset.batches(chosen, config.training.batch_size)
     found = np.concatenate([logits(inputs).numpy() for inputs, _ in batches]).astype(float)

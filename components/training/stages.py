@@ -115,9 +115,8 @@ class Training:
             return None, 0.0
         forward = clock.forward_seconds(self.model, self._splits[1], training.batch_size)
         calibrated = calibration.images(training, len(self._splits[1]))
-        return clock.of_training(
-            training.minutes, forward, self._job.evaluated, calibrated
-        ), forward
+        evaluated = self._job.evaluated
+        return clock.of_training(training.minutes, forward, evaluated, calibrated), forward
 
     def done(self) -> int | None:
         """Number of epochs that the checkpoint has, over all stages; None where there is none."""

@@ -447,10 +447,8 @@ class _Labels:
         places = set(map(os.path.dirname, found.classes))
         annotated = {p: split for p, split in self.loose.items() if os.path.dirname(p) in places}
         for path, split in annotated.items():
-            name, labels = (
-                os.path.relpath(path, self._root.path),
-                sorted(found.classes.get(path, ())),
-            )
+            name = os.path.relpath(path, self._root.path)
+            labels = sorted(found.classes.get(path, ()))
             if path not in found.classes:
                 refused.append((name, f"not in the {found.form} annotations"))
             elif not labels and not self._multi_label:

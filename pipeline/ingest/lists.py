@@ -27,10 +27,8 @@ def splits(
         split = split_of(os.path.splitext(os.path.basename(path))[0])
         if not split:
             continue
-        name, locator = (
-            os.path.relpath(path, root.path),
-            Locator(root.path, os.path.dirname(path), root),
-        )
+        name = os.path.relpath(path, root.path)
+        locator = Locator(root.path, os.path.dirname(path), root)
         lines = list(_lines(path))
         listed = [image for line in lines if (image := _image(line, locator))]
         for image in listed:

@@ -12,6 +12,8 @@ from PIL import ExifTags, Image, ImageOps, JpegImagePlugin, TiffImagePlugin, Web
 
 from darkroom.serving.codecs import image_header
 
+# How formats begin that may have many frames.
+ANIMATED = (b"GIF8", b"RIFF")
 # What TensorFlow's decode_image reads, and with it the transform graph.
 DECODABLE = ("JPEG", "PNG", "GIF", "BMP")
 # Formats that Pillow reads by itself, without outside programs.
@@ -25,7 +27,6 @@ READABLE = (
 # Phones' formats, of which Pillow learns by the libraries of an extra.
 _HEIF = ("HEIF", "AVIF")
 _JPEG = ("JPEG", "MPO")  # with several pictures in it, as some phones write
-_ANIMATED = (b"GIF8", b"RIFF")
 _JPEG_QUALITY = 95  # of one that was made smaller; what is lost is less than the shrinking took
 # White, where it is of floats, or whole numbers of 32 bits, and the file doesn't say.
 _WHITES = {"F": (1, 255, 65535), "I": (255, 65535)}
@@ -155,7 +156,7 @@ def open_image(
     """Pillow's image, not decoded yet; raises an ImageError where it has none of the formats."""
     if not encoded:
         raise ImageError("empty")
-    if not encoded.startswith(_ANIMATED):  # of which Pillow decodes the first frame alone
+    if not encoded.startswith(ANIMATED):  # of which Pillow decodes the first frame alone
         _require_few(image_header.pixels(encoded), max_pixels)
     try:
         image = _open(encoded, formats)

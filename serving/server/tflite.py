@@ -137,29 +137,28 @@ def _signatures(
     for own in model.signatureDefs or ():
         key = own.signatureKey.decode()
         runner = interpreter.get_signature_runner(key)
-        signature = _signature(runner.get_input_details(), runner.get_output_details())
+        details = runner.get_input_details(), runner.get_output_details()
+        signature = _signature(*details)
         if own.subgraphIndex:
-            for info in (*signature.inputs.values(), *signature.outputs.values()):
-                info.name = f"{key}/{info.name}"  # other graphs may have the same names
-            graphs[key] = _Graph(
-                {signature.inputs[_alias(name)].name: name for name in runner.get_input_details()},
-                {
-                    signature.outputs[_alias(name)].name: name
-                    for name in runner.get_output_details()
-                },
-            )
+            aliases = []
+            infos_of_both = (signature.inputs, signature.outputs)
+            for infos, names in zip(infos_of_both, details, strict=True):
+                for info in infos.values():
+                    info.name = f"{key}/{info.name}"  # other graphs may have the same names
+                aliases.append({infos[_alias(name)].name: name for name in names})
+            graphs[key] = _Graph(*aliases)
         found[key] = signature
     for key, signature in _in_metadata(model).items():
-        aliases = {
+        by_tensor = {
             _alias(info.name): alias
             for infos in (signature.inputs, signature.outputs)
             for alias, info in infos.items()
         }
-        if missing := {_alias(name) for name in (*inputs, *outputs)} - set(aliases):
+        if missing := {_alias(name) for name in (*inputs, *outputs)} - set(by_tensor):
             raise ValueError(f"its metadata's signature {key} lacks the tensor {min(missing)}")
         found[key] = _signature(
-            {aliases[_alias(name)]: detail for name, detail in inputs.items()},
-            {aliases[_alias(name)]: detail for name, detail in outputs.items()},
+            {by_tensor[_alias(name)]: detail for name, detail in inputs.items()},
+            {by_tensor[_alias(name)]: detail for name, detail in outputs.items()},
         )
         found[key].method_name = signature.method_name
         graphs.pop(key, None)
