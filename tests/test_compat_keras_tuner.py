@@ -111,7 +111,9 @@ def test_the_environment_names_the_chief(monkeypatch: pytest.MonkeyPatch) -> Non
         assert compat.is_chief() is expected
 
 
-def test_a_server_answers_kerastuners_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_answers_kerastuners_clients(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
     searched = oracle()
     compat.serve(searched, server)
@@ -121,7 +123,8 @@ def test_a_server_answers_kerastuners_clients(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "far-0")
     try:
-        client = keras_tuner.engine.base_tuner.BaseTuner(oracle()).oracle
+        tuner = keras_tuner.engine.base_tuner.BaseTuner(oracle(), directory=str(tmp_path))
+        client = tuner.oracle
         trial = client.create_trial("far-0")
     finally:
         server.stop(grace=None)

@@ -145,23 +145,6 @@ def test_a_rare_class_is_named(tmp_path: Path) -> None:
     assert [(fault.path, fault.value) for fault in rare] == [("r0", "2 images"), ("r1", "2 images")]
 
 
-@pytest.mark.parametrize(
-    ("path", "group"),
-    [
-        ("cat/patient12_03.png", "patient12"),
-        ("train/cat/patient12/03.png", "patient12"),
-        ("cat/IMG_20240131_0007.jpg", "IMG_20240131"),
-        ("scan-7-slice-12.png", "scan-7"),
-        ("cat/cat.12.jpg", ""),
-        ("cat/0012.jpg", ""),
-        ("cat/d7ed1d64-2c65-427f-9ae4-eb4aaa3e2389.jpg", "d7ed1d64-2c65-427f-9ae4-eb4aaa3"),
-        ("eval/a.tfrecord#3", ""),
-    ],
-)
-def test_names_that_say_a_group(path: str, group: str) -> None:
-    assert faults._group(path, "cat") == group
-
-
 def test_a_patient_in_two_splits_is_named(tmp_path: Path) -> None:
     photos = [
         photo._replace(

@@ -36,6 +36,7 @@ def test_counts_add_up_in_any_order() -> None:
                     "duplicates": 2,
                     "with_two_labels": 1,
                     "in_two_splits": 1,
+                    "in_trained_groups": 0,
                     "quarantined": {"cut off": 1},
                     "emptied": {"gone": 2},
                 },
@@ -44,6 +45,7 @@ def test_counts_add_up_in_any_order() -> None:
                     "duplicates": 0,
                     "with_two_labels": 0,
                     "in_two_splits": 0,
+                    "in_trained_groups": 0,
                     "quarantined": {},
                     "emptied": {},
                 },
@@ -51,6 +53,7 @@ def test_counts_add_up_in_any_order() -> None:
             "lost": 5,
             "first_quarantined": ["x, record 3: cut off"],
             "first_in_two_splits": ["y, record 0"],
+            "first_shared_groups": [],
             "first_broken_files": ["z is cut off."],
         }
 

@@ -13,6 +13,8 @@ import pytest
 
 from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError
+from darkroom.pipeline.ingest import corrections
+from darkroom.pipeline.ingest.corrections import Correction
 from darkroom.pipeline.review import images, review
 from darkroom.pipeline.review.images import Source
 from tests import reviewed
@@ -75,6 +77,16 @@ def test_limits_end_it_with_a_code_of_their_own(flipped: Path) -> None:
     assert re.search(r"darkroom: 0\.\d\d% images in two splits, at most 0\.00% may", result.stdout)
     result = darkroom("review", str(flipped), "--max-suspect-labels=0.5", cwd=flipped)
     assert result.returncode == 0
+    # What people have found to be right is no fault.
+    leaked = {row["path"] for row in rows(flipped) if row["fault"].endswith("in another split")}
+    decided = flipped / corrections.CORRECTIONS_FILE
+    corrections.write(decided, [Correction(path, "keep") for path in leaked])
+    try:
+        result = darkroom("review", str(flipped), "--max-near-duplicates=0", cwd=flipped)
+    finally:
+        decided.unlink()
+    assert result.returncode == 0
+    assert leaked == {row["path"] for row in rows(flipped) if "in another" in row["fault"]}
 
 
 def test_the_page_is_served_until_it_is_stopped(flipped: Path) -> None:

@@ -1,10 +1,11 @@
+import random
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.pipeline.ingest.splits import assign, default_share, strata
+from darkroom.pipeline.ingest.splits import Grouped, assign, assign_groups, default_share, strata
 
 Shares = dict[str, float]
 LABELS = st.lists(st.sampled_from("abc"), max_size=60)
@@ -70,3 +71,64 @@ def test_random_meets_the_share_of_all_but_not_of_each() -> None:
 def test_several_labels_are_stratified_by_the_rarest() -> None:
     labels = ["a"] * 5 + ["a|b"] * 3 + ["b|c"] * 2 + [""]
     assert strata(labels) == {"a": "a", "a|b": "b", "b|c": "c", "": ""}
+
+
+GROUPS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), max_size=80)
+
+
+def grouped(pairs: list[tuple[str, int]], start: int = 0) -> list[Grouped]:
+    return [
+        Grouped(label, f"g{group}", f"{number:024x}")
+        for number, (label, group) in enumerate(pairs, start)
+    ]
+
+
+@given(GROUPS, GROUPS, SHARES, st.integers(0, 5), st.booleans())
+def test_a_group_is_in_one_split_whatever_is_added(
+    first: list[tuple[str, int]],
+    second: list[tuple[str, int]],
+    shares: Shares,
+    seed: int,
+    stratified: bool,
+) -> None:
+    old, new = grouped(first), grouped(second, len(first))
+    before = assign_groups(old, [], shares, seed, stratified)
+    assert before.keys() == {image.content for image in old}
+    standing = [image._replace(split=before[image.content]) for image in old]
+    after = before | assign_groups(new, standing, shares, seed, stratified)
+    assert after.keys() == {image.content for image in (*old, *new)}
+    splits: dict[str, set[str]] = {}
+    for image in (*old, *new):
+        splits.setdefault(image.group, set()).add(after[image.content])
+    assert all(len(of_group) == 1 for of_group in splits.values())
+
+
+def test_groups_come_near_the_shares_of_every_class() -> None:
+    generator = random.Random(0)
+    images = grouped(
+        [
+            (label, patient)
+            for patient in range(150)
+            for label in "a" * generator.randrange(8) + "b" * generator.randrange(4)
+        ]
+    )
+    for seed in range(5):
+        splits = assign_groups(images, [], {"eval": 0.2, "test": 0.1}, seed, stratified=True)
+        for label in "ab":
+            counts = Counter(splits[image.content] for image in images if image.label == label)
+            assert counts["eval"] / counts.total() == pytest.approx(0.2, abs=0.015)
+            assert counts["test"] / counts.total() == pytest.approx(0.1, abs=0.015)
+
+
+def test_a_few_large_groups_leave_no_split_empty() -> None:
+    images = grouped([("a", group) for group in range(3) for _ in range(40)])
+    splits = assign_groups(images, [], {"eval": 0.1, "test": 0.1}, 0, stratified=True)
+    assert Counter(splits.values()) == {"train": 40, "eval": 40, "test": 40}
+
+
+def test_a_groups_draw_does_not_depend_on_the_order() -> None:
+    images = grouped([("ab"[n % 2], n // 5) for n in range(200)])
+    shares = {"eval": 0.2, "test": 0.1}
+    once = assign_groups(images, [], shares, 0, stratified=True)
+    assert assign_groups(reversed(images), [], shares, 0, stratified=True) == once
+    assert assign_groups(images, [], shares, 1, stratified=True) != once

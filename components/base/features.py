@@ -8,6 +8,7 @@ LABEL_KEY = "image/class/text"
 FILENAME_KEY = "image/filename"
 # Of the TFRecords that darkroom ingest writes: the file's pixels, as its index has their hash.
 FILE_HASH_KEY = "image/file_hash"
+GROUP_KEY = "image/group"
 
 # What ImportExampleGen saw in the image (components/ingestion/inspection.py says in which units).
 FORMAT_KEY = "image/format"

@@ -182,7 +182,7 @@ class _Inspect(beam.DoFn):
                     counts.drop(self._source, label)
                     continue
             split = self._split(inspection.content)
-            counts.keep(split, inspection.content, label)
+            counts.keep(split, inspection.content, label, image.group)
             yield split, _example(image, inspection)
         for record, reason, filename in refused:
             counts.quarantine(self._source, reason, _name(path, record.number, filename))

@@ -17,6 +17,7 @@ class SplitReport(BaseModel):
     duplicates: int  # of these, as often as a picture comes again
     with_two_labels: int  # pictures that come again with another label
     in_two_splits: int  # pictures that a split further down has too
+    in_trained_groups: int = 0  # images of a patient, burst or the like that train has, too
     quarantined: dict[str, int]  # images by reason, the most frequent first
     emptied: dict[str, int] = {}  # labels of which no image is kept, and how many were dropped
 
@@ -32,6 +33,7 @@ class InspectionReport(BaseModel):
     first_broken_files: list[str] = []
     first_in_two_splits: list[str] = []
     first_quarantined: list[str] = []
+    first_shared_groups: list[str] = []
 
     @property
     def quarantined(self) -> dict[str, int]:

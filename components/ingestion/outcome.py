@@ -30,6 +30,14 @@ def sentences(report: InspectionReport) -> list[str]:
                 f"{split.in_two_splits:,} images of the {name} split are in another split "
                 f"too: {'; '.join(report.first_in_two_splits[:3])}."
             )
+        if split.in_trained_groups:
+            words.append(
+                f"{split.in_trained_groups:,} of {split.images:,} images of the {name} split "
+                "belong, by their names, with images of the train split "
+                f"({', '.join(report.first_shared_groups[:3])}). If each such name is one "
+                "patient, object or burst, the figures are too good: darkroom ingest "
+                "--group-pattern keeps its images in one split."
+            )
         if split.duplicates:
             words.append(f"{split.duplicates:,} images of the {name} split are there twice.")
         if split.with_two_labels:

@@ -11,6 +11,7 @@ from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.settings import IngestionSettings
 from darkroom.components.base.tfrecord import NO_FEATURE, Feature
+from darkroom.components.ingestion import groups
 from darkroom.components.ingestion.image_formats import stated_shape
 from darkroom.serving import signatures
 from darkroom.serving.codecs.pictures import ImageError
@@ -27,6 +28,7 @@ class LabelledImage(NamedTuple):
     labels: tuple[bytes, ...]  # names of its classes: one, or any number where data are multi-label
     filename: bytes  # where it came from; may be empty
     kept: dict[str, bytes]  # text of `data.keep_features`; empty where an example has none
+    group: str = ""  # what it belongs to, as the example says or its filename suggests
 
 
 def read(record: bytes, data: IngestionSettings) -> LabelledImage:
@@ -52,7 +54,11 @@ def read(record: bytes, data: IngestionSettings) -> LabelledImage:
         pixels = _pixels(image, stated_shape(values, data), data)
         encoded = tf.io.encode_png(pixels, compression=1).numpy()
     kept = {key: _as_text(values.get(key, NO_FEATURE)) for key in data.keep_features}
-    return LabelledImage(encoded, labels, _filename(values), kept)
+    filename = _filename(values)
+    group = _as_text(values.get(features.GROUP_KEY, NO_FEATURE)).decode("utf-8", "replace")
+    if not group and filename:
+        group = groups.of_name(os.fsdecode(filename), os.fsdecode(labels[0]) if labels else "")
+    return LabelledImage(encoded, labels, filename, kept, group)
 
 
 def _labels(values: dict[str, Feature], data: IngestionSettings) -> tuple[bytes, ...]:

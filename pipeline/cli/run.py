@@ -169,6 +169,14 @@ def _check_share(ctx: click.Context, param: click.Parameter, share: float | None
     help="an image has any number of labels: a manifest's label is none, or several, as in a|b",
 )  # fmt: skip
 @click.option(
+    "--group", metavar="COLUMN",
+    help="of a table: images with the same value here stay in one split, as those of a patient",
+)  # fmt: skip
+@click.option(
+    "--group-pattern", metavar="REGEX",
+    help="the same by a part of the files' paths, as 'patient\\d+'",
+)  # fmt: skip
+@click.option(
     "--max-side", type=click.IntRange(min=_LEAST_SIDE), metavar="N",
     help="make larger images so many pixels wide or high, whichever is more (as they are)",
 )  # fmt: skip

@@ -27,6 +27,8 @@ class Settings(BaseModel):
     test_share: float
     seed: int = 0
     multi_label: bool = False  # a label is any number of labels, as in a|b
+    group: str | None = None  # column of the table that says which images belong together
+    group_pattern: str | None = None  # regular expression that finds that in a file's name
     max_side: int | None = None  # pixels of an image's longer side; None: however many it has
     runs: int = 1  # ingests that changed something
     version: str = ""  # of the images: their number and what they are, as in 0002-3f9a1c52
@@ -42,6 +44,7 @@ class Entry(NamedTuple):
     content: str  # hash of the pixels
     size: int  # of the file, bytes
     modified: int  # of the file, nanoseconds
+    group: str = ""  # what it stays in one split with; nothing: itself alone
 
 
 class Records(NamedTuple):
@@ -81,17 +84,23 @@ def read_entries(path: Path) -> list[Entry]:
         with open(path, encoding="utf-8", newline="", errors=_ANY_NAME) as file:
             rows = csv.reader(file)
             next(rows)
-            return [Entry(p, lb, sp, c, int(size), int(at)) for p, lb, sp, c, size, at in rows]
+            # Those of an earlier darkroom have no groups.
+            return [
+                Entry(p, lb, sp, c, int(size), int(at), *group)
+                for p, lb, sp, c, size, at, *group in rows
+            ]
     except FileNotFoundError:
         return []
-    except (ValueError, StopIteration) as error:
+    except (ValueError, TypeError, StopIteration) as error:
         remedy = "Restore it, or ingest into another target."
         raise DarkroomError(f"{path} is damaged. {remedy}") from error
 
 
 def write_entries(path: Path, entries: Iterable[Entry]) -> None:
-    """A row each, below a header."""
+    """A row each, below a header; with a column of groups where there are any."""
+    rows = list(entries)
+    columns = len(Entry._fields) - (not any(entry.group for entry in rows))
     with open(path, "w", newline="", encoding="utf-8", errors=_ANY_NAME) as file:
         writer = csv.writer(file)
-        writer.writerow(Entry._fields)
-        writer.writerows(entries)
+        writer.writerow(Entry._fields[:columns])
+        writer.writerows(entry[:columns] for entry in rows)

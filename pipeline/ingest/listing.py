@@ -37,6 +37,7 @@ class Source(NamedTuple):
     label: str  # of several, as in a|b: sorted
     split: str | None  # where the source says it
     columns: tuple[tuple[str, str], ...] = ()  # of a manifest, beside these
+    group: str = ""  # what it stays in one split with; nothing: itself alone
 
 
 @dataclass

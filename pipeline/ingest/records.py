@@ -25,6 +25,7 @@ from darkroom.pipeline.ingest import (
     archives,
     changes,
     corrections,
+    groups,
     index,
     shards,
     splits,
@@ -36,11 +37,13 @@ from darkroom.pipeline.ingest.index import Entry, Records, Settings
 from darkroom.pipeline.ingest.listing import SPLITS, Listing, Source, plural, some
 from darkroom.pipeline.ingest.shards import Progress
 from darkroom.pipeline.ingest.sources import list_images
+from darkroom.pipeline.ingest.splits import Grouped
 from darkroom.serving import files
 from darkroom.serving.codecs import pictures
 from darkroom.serving.codecs.pictures import ImageError
 
 _CHUNK = 64  # files that a worker is given at a time
+_GROUPED = ("group", "group_pattern")  # settings that say which images belong together
 _SMALLER = ".smaller"  # folder of what was made smaller, until it is in TFRecords
 
 Options = Mapping[str, object]
@@ -109,6 +112,10 @@ def ingest(
     own = corrections.read(corrected) if corrected else {}
     with archives.opened(source, target) as opened:
         listing = list_images(opened, multi_label, root, lambda: _classes(target))
+        column, pattern = (
+            options.get(key) or (before and getattr(before, key)) for key in _GROUPED
+        )
+        groups.name(source, listing, column, pattern)
         target.mkdir(parents=True, exist_ok=True)
         try:
             with files.locked(target / versions.LOCK_FILE, patience=0):
@@ -153,6 +160,8 @@ class _Ingestion:
             settings = _settings(self._target, self._before.settings, options, plan)
             added = plan.join(_divided(plan, settings))
             entries = plan.entries(added)
+            if self._before.settings is None and _is_grouped(settings):
+                groups.check_shares(entries, _shares(plan, settings))
             if not entries:
                 first = "; ".join(f"{name}: {reason}" for name, reason in refused[:10])
                 raise DarkroomError(
@@ -171,6 +180,12 @@ class _Ingestion:
         summary.earlier, summary.duplicates = plan.earlier, plan.duplicates
         summary.refused, summary.ignored = refused, self._listing.ignored
         summary.notes = [*self._listing.notes, *plan.notes, *self._notes(plan, decisions, sync)]
+        if several := groups.divided(entries):
+            named = some([f"{name} ({' and '.join(of)})" for name, of in several.items()], 3)
+            summary.notes.append(
+                f"{plural(len(several), 'group')} in several splits, as they stand in the source: "
+                f"{named}."
+            )
         _count(summary, entries)
         return summary
 
@@ -326,7 +341,7 @@ def _look_at(file: Source, smaller: _Smaller | None) -> Looked:
         return file, str(error)
     content = picture.content()
     split, size, modified = file.split or "train", status.st_size, status.st_mtime_ns
-    entry = Entry(file.name, file.label, split, content, size, modified)
+    entry = Entry(file.name, file.label, split, content, size, modified, file.group)
     if smaller and picture.is_smaller:
         path = smaller.folder / content
         path.write_bytes(picture.for_the_graph())
@@ -362,27 +377,51 @@ def _settings(target: Path, before: Settings | None, options: Options, plan: Pla
     return settings
 
 
-def _divided(plan: Plan, settings: Settings) -> list[Added]:
-    # Splits that the source has stand; where it has none for eval, that is taken from train.
+def _is_grouped(settings: Settings) -> bool:
+    return any(getattr(settings, key) is not None for key in _GROUPED)
+
+
+def _shares(plan: Plan, settings: Settings) -> dict[str, float]:
+    """Of eval and test, as far as they aren't divided already.
+
+    Splits that the source has stand; where it has none for eval, that is taken from train.
+    """
     of_source = {file.split for file, _ in plan.new if file.split}
-    test_share = 0 if of_source else settings.test_share
-    eval_share = 0 if "eval" in of_source else settings.eval_share
+    return {
+        "test": 0 if of_source else settings.test_share,
+        "eval": 0 if "eval" in of_source else settings.eval_share,
+    }
+
+
+def _divided(plan: Plan, settings: Settings) -> list[Added]:
+    shares = _shares(plan, settings)
     standing = [after for _, after in plan.standing]
     free = [
-        (entry.content, file.label)
+        (file, entry)
         for file, entry in plan.new
-        if file.split is None or (file.split == "train" and "eval" not in of_source)
+        if file.split is None or (file.split == "train" and shares["eval"])
         if entry.content not in plan.fixed
     ]
-    labels = [label for _, label in free] + [entry.label for entry in standing]
+    labels = [file.label for file, _ in free] + [entry.label for entry in standing]
     strata = splits.strata(labels) if settings.multi_label else {label: label for label in labels}
-    divided = plan.fixed | splits.assign(
-        [(content, strata[label]) for content, label in free],
-        [(strata[entry.label], entry.split) for entry in standing],
-        {"test": test_share, "eval": eval_share},
-        settings.seed,
-        settings.method == "stratified",
-    )
+    drawn = shares, settings.seed, settings.method == "stratified"
+    if _is_grouped(settings):
+        of_free = (
+            Grouped(strata[file.label], entry.group or entry.content, entry.content)
+            for file, entry in free
+        )
+        of_standing = (
+            Grouped(strata[entry.label], entry.group or entry.content, split=entry.split)
+            for entry in standing
+        )
+        divided = splits.assign_groups(of_free, of_standing, *drawn)
+    else:
+        divided = splits.assign(
+            [(entry.content, strata[file.label]) for file, entry in free],
+            [(strata[entry.label], entry.split) for entry in standing],
+            *drawn,
+        )
+    divided = plan.fixed | divided
     return [(file, e._replace(split=divided.get(e.content, e.split))) for file, e in plan.new]
 
 

@@ -105,6 +105,7 @@ def _named(entry: Entry) -> dict[str, bytes]:
         features.LABEL_KEY: entry.label.encode(),
         features.FILENAME_KEY: os.fsencode(entry.path),
         features.FILE_HASH_KEY: entry.content.encode(),
+        **({features.GROUP_KEY: entry.group.encode()} if entry.group else {}),
     }
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from darkroom.components.base import features
 
@@ -12,6 +13,77 @@ def default_share(images: int) -> float:
     if images < 1_000:
         return 0.2
     return 0.1 if images < 10_000 else 0.05
+
+
+class Grouped(NamedTuple):
+    """An image that stays in one split with the others of its group."""
+
+    label: str
+    group: str
+    content: str = ""  # hash of its pixels
+    split: str = ""  # of an image whose split stands
+
+
+def assign_groups(
+    new: Iterable[Grouped],
+    existing: Iterable[Grouped],
+    shares: Mapping[str, float],
+    seed: int,
+    stratified: bool,
+) -> dict[str, str]:
+    """Divides new images as ``assign`` does, but whole groups, which can't meet shares exactly.
+
+    Groups are drawn one after the other, and come to test or eval where that brings the numbers of
+    their labels nearer to its share. What is of a group that stands comes to that.
+    """
+    splits: dict[str, str] = {}
+    missing = {split: Counter[str]() for split in shares}  # images, by label
+    standing: dict[str, str] = {}
+    total: Counter[str] = Counter()
+
+    def label_of(image: Grouped) -> str:
+        return image.label if stratified else ""
+
+    for image in existing:
+        total[label_of(image)] += 1
+        standing[image.group] = image.split
+        if image.split in shares:
+            missing[image.split][label_of(image)] -= 1
+    groups: dict[str, list[Grouped]] = defaultdict(list)
+    for image in new:
+        total[label_of(image)] += 1
+        groups[image.group].append(image)
+    for name in groups.keys() & standing.keys():
+        of_group = groups.pop(name)
+        splits |= dict.fromkeys((image.content for image in of_group), standing[name])
+        if standing[name] in shares:
+            missing[standing[name]].subtract(map(label_of, of_group))
+    left = sorted(groups, key=lambda name: draw(name, seed))
+    for split in ("test", "eval"):
+        for label, count in total.items():
+            missing[split][label] += int(shares[split] * count + 0.5)
+        if not shares[split] or missing[split].total() <= 0:
+            continue
+        taken = []
+        for name in left:
+            counts = Counter(map(label_of, groups[name]))
+            if _nearer(missing[split], counts) > 0:
+                missing[split].subtract(counts)
+                taken.append(name)
+        if not taken and len(left) > 1 and split not in standing.values():
+            smallest = min(left, key=lambda name: len(groups[name]))
+            taken.append(smallest)
+        left = [name for name in left if name not in set(taken)]
+        for name in taken:
+            splits |= dict.fromkeys((image.content for image in groups[name]), split)
+    for name in left:
+        splits |= dict.fromkeys((image.content for image in groups[name]), "train")
+    return splits
+
+
+def _nearer(missing: Counter[str], counts: Counter[str]) -> int:
+    """By how many images the numbers that are missing come nearer to none."""
+    return sum(abs(missing[label]) - abs(missing[label] - count) for label, count in counts.items())
 
 
 def assign(

@@ -1,14 +1,12 @@
 """Faults of images that show without a model."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
 
-from darkroom.components.ingestion import near_duplicates
+from darkroom.components.ingestion import groups, near_duplicates
 from darkroom.components.ingestion.near_duplicates import Pairs
 from darkroom.pipeline.review.images import SPLITS, Images, Progress
 
@@ -215,36 +213,19 @@ def _rare(images: Images) -> Iterator[Fault]:
 
 def _groups(images: Images) -> Iterator[Fault]:
     """Images whose names say that they belong to one of a split that is held out more."""
-    groups: dict[str, list[int]] = defaultdict(list)
+    found: dict[str, list[int]] = defaultdict(list)
     for row, (path, label) in enumerate(zip(images.paths, images.labels, strict=True)):
-        if key := _group(path, label):
-            groups[key].append(row)
-    # A prefix that every image of a class has is the class's name, as ImageNet's n01440764_1.
-    of_label: dict[str, set[str]] = defaultdict(set)
-    for key, rows in groups.items():
-        for row in rows:
-            of_label[images.labels[row]].add(key)
-    if sum(len(keys) > 1 for keys in of_label.values()) * 2 < len(set(images.labels)):
+        if key := groups.of_name(path, label):
+            found[key].append(row)
+    of_all, labels = [], []
+    for key, rows in found.items():
+        of_all += [key] * len(rows)
+        labels += [images.labels[row] for row in rows]
+    classes = len(set(images.labels))
+    if not groups.are_plausible(np.array(of_all), np.array(labels), classes):
         return
-    for key, rows in sorted(groups.items()):
+    for key, rows in sorted(found.items()):
         held_out = max(rows, key=lambda row: _rank(images, row))
         for row in rows:
             if images.splits[row] != images.splits[held_out]:
                 yield of(images, row, "group in two splits", key, "same", held_out)
-
-
-_LAST_NUMBER = re.compile(r"[^0-9A-Za-z]*[A-Za-z]*[^0-9A-Za-z]*\d+$")
-
-
-def _group(path: str, label: str) -> str:
-    """What a name says of its patient, burst or object: all before its last number, if a number.
-
-    ``patient12_03.png`` and ``patient12/03.png`` belong to ``patient12``; ``cat.3.jpg`` to nothing.
-    """
-    own = {label.lower(), *SPLITS, "validation", "valid", "val", "testing", "training"}
-    pure = PurePath(path)
-    parts = [part for part in pure.parent.parts if part.lower() not in own]
-    *numbered, name = [*parts, pure.stem]
-    before = _LAST_NUMBER.sub("", name, count=1)
-    key = "/".join([*numbered, before]) if before else "/".join(numbered)
-    return key if before != name and re.search(r"\d", key) else ""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from darkroom.components.base.errors import DarkroomError
+from darkroom.pipeline.ingest import corrections
 from darkroom.pipeline.review import faults, features, images, suspects
 from darkroom.pipeline.review.faults import Fault
 from darkroom.pipeline.review.features import Space
@@ -29,10 +30,15 @@ class Review(NamedTuple):
     images: Images
     faults: list[Fault]
     notes: list[str]  # sentences
+    kept: frozenset[str] = frozenset()  # paths of images that people have found to be right
 
     def share(self, *kinds: str) -> float:
-        """Of all images, those that have a fault whose name begins with one of these."""
+        """Of all images, those that have a fault whose name begins with one of these.
+
+        Images that people have kept as they are have none.
+        """
         faulty = {(f.split, f.path) for f in self.faults if f.fault.startswith(kinds)}
+        faulty = {(split, path) for split, path in faulty if path not in self.kept}
         return len(faulty) / (len(self.images.paths) + len(self.images.damaged))
 
 
@@ -41,7 +47,9 @@ def review(source: Source, progress: Progress) -> Review:
     seen = images.look(source, progress)
     found, notes = faults.find(seen, progress)
     judged, more = _judged(seen, progress)
-    return Review(seen, [*judged, *found], [*notes, *more])
+    decided = corrections.read(source.folder / corrections.CORRECTIONS_FILE).values()
+    kept = frozenset(correction.path for correction in decided if correction.action == "keep")
+    return Review(seen, [*judged, *found], [*notes, *more], kept)
 
 
 def write(review: Review) -> Path:
