@@ -323,6 +323,26 @@ class Config(sections.Section):
         return names
 
     def schema_text(self) -> str:
+    @property
+    def judged(self) -> sections.Evaluation:
+        """The section ``evaluation``, with the split that models are judged by."""
+        if self.evaluation.split != "auto":
+            return self.evaluation
+        split = "eval" if self.data.splits.test is None else "test"
+        return self.evaluation.model_copy(update={"split": split})
+
+    @property
+    def judges_chose(self) -> list[str]:
+        """What the images that judge a model chose of it before, in words."""
+        training, tuner = self.training, self.tuner
+        on_eval = tuner.folds is None and tuner.objective.startswith("val_")
+        choices = {
+            "start": training.starts > 1,
+            "epoch": training.export_epoch == "best" or training.patience is not None,
+            "trial": tuner.enabled and on_eval,
+        }
+        return [name for name, made in choices.items() if made and self.judged.split == "eval"]
+
         """The user's schema; empty where there is none."""
         path = self.data.schema_path
         if path is None:

@@ -20,7 +20,7 @@ class NodeSettings:
         assert node.settings is not None
         keys = node.settings.model_fields.keys()
         # Keys of one of these, or whole sections.
-        owners = (config.serving, config.evaluation, config.network, config.data, config)
+        owners = (config.serving, config.judged, config.network, config.data, config)
         values = {k: getattr(o, k) for o in owners for k in keys & type(o).model_fields.keys()}
         # Files are read for the nodes alone that get what is in them.
         made: dict[str, Callable[[], object]] = {
@@ -28,6 +28,8 @@ class NodeSettings:
             "class_names": config.class_names,
             "schema_text": config.schema_text,
             "model": lambda: config.network,
+            "evaluation": lambda: config.judged,
+            "judges_chose": lambda: config.judges_chose,
             # Values make a node, whoever chose them.
             "training": lambda: config.training.model_copy(update={"recipe": "none"}),
             "weights": self._weights,

@@ -11,12 +11,14 @@ S = TypeVar("S", bound=Settings)
 def configured(kind: type[S], *overrides: str, config: str | Config = "digits") -> S:
     """What a node gets of a configuration, without a fingerprint of its code."""
     tree = load(config, list(overrides)) if isinstance(config, str) else config
-    sections = (tree, tree.data, tree.network, tree.evaluation, tree.serving)
+    sections = (tree, tree.data, tree.network, tree.judged, tree.serving)
     values: dict[str, object] = {"source": ""} if "source" in kind.model_fields else {}
     for name in kind.model_fields:
         for section in sections:
             if name in type(section).model_fields and name not in values:
                 values[name] = getattr(section, name)
+    if "evaluation" in kind.model_fields:
+        values["evaluation"] = tree.judged
     if "batch_size" in kind.model_fields:
         values["batch_size"] = tree.training.batch_size
     if "model" in values:

@@ -276,7 +276,7 @@ def test_the_scheduler_tries_a_killed_training_again(
         return path.read_text(encoding="utf-8")
 
     assert re.search(
-        r"INFO - ✓ ImportExampleGen .* train 1,617, eval 180 images", said("ImportExampleGen")
+        r"INFO - ✓ ImportExampleGen .* train 1,437, eval 180 images", said("ImportExampleGen")
     )
     assert "INFO -   epoch 1/40" in said("Trainer")
     assert "Trainer was killed by signal 9; the lines above say more." in said("Trainer")

@@ -52,16 +52,16 @@ def test_the_run_and_its_verdict(small: Project, found: dict[str, Any]) -> None:
 def test_the_data(small: Project, found: dict[str, Any]) -> None:
     data = found["data"]
     assert data["version"] is None  # darkroom ingest made none of them
-    assert data["splits"]["train"]["images"] == 1617
+    assert data["splits"]["train"]["images"] == 1437
     assert data["splits"]["train"]["classes"]["3"] == 165
     assert data["inspection"]["splits"]["eval"]["images"] == 180
     assert data["anomalies"] == []
     by_name = {feature["name"]: feature["splits"] for feature in data["features"]}
     assert features.LABEL_KEY not in by_name
-    assert by_name[features.FORMAT_KEY]["train"] == {"values": {"PNG": 1617}}
+    assert by_name[features.FORMAT_KEY]["train"] == {"values": {"PNG": 1437}}
     brightness = by_name[features.BRIGHTNESS_KEY]["train"]
     assert 0 < brightness["min"] < brightness["mean"] < brightness["max"] < 1
-    assert sum(count for _, _, count in brightness["histogram"]) == pytest.approx(1617)
+    assert sum(count for _, _, count in brightness["histogram"]) == pytest.approx(1437)
     labels = [example["label"] for example in data["examples"]]
     assert labels == sorted([*"0123456789"] * 2)
 

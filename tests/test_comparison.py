@@ -89,6 +89,13 @@ def test_differences() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
+def test_figures_of_two_splits_are_said_to_be_so() -> None:
+    tested = facts()
+    tested["evaluation"] = tested["evaluation"].model_copy(update={"split": "test"})
+    [row] = comparison.compare(facts(), tested)["settings"]
+    assert row == {"name": "evaluation.split", "values": ["eval", "test"]}
+
+
 def shown(found: dict[str, Any]) -> str:
     console = Console(file=io.StringIO(), width=120)
     comparison.show(console, found)

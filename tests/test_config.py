@@ -325,7 +325,7 @@ def evaluation(**changes: object) -> str:
 )
 def test_a_gate_that_can_not_be_is_refused_on_load(changes: dict, expected: str) -> None:
     with pytest.raises(DarkroomError) as caught:
-        load("digits", [evaluation(**changes)])
+        load("digits", ["data.splits.test=null", evaluation(**changes)])
     assert expected in str(caught.value)
     assert ".." not in str(caught.value).replace("...", "")
 
@@ -367,3 +367,28 @@ def test_a_root_in_a_bucket_leaves_a_local_home(tmp_path: Path) -> None:
     here = load("digits", [f"root={tmp_path}"])
     assert here.pipeline_root == str(tmp_path / "digits" / "artifacts")
     assert here.push_uri == str(here.push_path)
+
+
+def test_a_test_split_judges_where_there_is_one() -> None:
+    without, with_one = "data.splits.test=null", "data.splits.test=test/*"
+    assert load("digits", [without]).judged.split == "eval"
+    assert load("digits", [with_one]).judged.split == "test"
+    assert load("digits", [with_one, "evaluation.split=eval"]).judged.split == "eval"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "chosen"),
+    [
+        ([], ["epoch", "trial"]),
+        (["tuner.enabled=false", "training.starts=2"], ["start", "epoch"]),
+        (["tuner.folds=3"], ["epoch"]),  # the trial by the train split
+        (["tuner.objective=accuracy", "tuner.direction=max"], ["epoch"]),
+        (["training.export_epoch=last"], ["trial"]),
+        (["training.export_epoch=last", "training.patience=2"], ["epoch", "trial"]),
+        (["training.export_epoch=last", "tuner.enabled=false"], []),
+        (["data.splits.test=test/*"], []),
+        (["data.splits.test=test/*", "evaluation.split=eval"], ["epoch", "trial"]),
+    ],
+)
+def test_what_the_images_that_judge_chose_before(overrides: list[str], chosen: list[str]) -> None:
+    assert load("digits", ["data.splits.test=null", *overrides]).judges_chose == chosen

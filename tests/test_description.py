@@ -29,7 +29,7 @@ def test_a_pushed_model(small: Project) -> None:
     expected = 3 * 3 * 16 + 4 * 16 + (4 * 4 * 16 * 32 + 32) + (32 * 10 + 10)
     assert found.parameters == expected
     assert found.facts["network"] == "cnn"
-    assert found.facts["examples"] == 1617
+    assert found.facts["examples"] == 1437
     assert found.facts["epochs"] == 4
     assert 0.5 < found.facts["metrics"]["val_accuracy"] <= 1
 
@@ -39,7 +39,7 @@ def test_the_command(small: Project, capsys: pytest.CaptureFixture[str]) -> None
     assert result.returncode == 0, result.stdout
     for words in ("serving_default", "image_bytes   string   [any]", "scores        float32"):
         assert words in result.stdout
-    assert "4 epochs on 1,617 examples" in result.stdout
+    assert "4 epochs on 1,437 examples" in result.stdout
     assert cli.main(["inspect", str(pushed(small)), "--json"]) == 0
     as_json = json.loads(capsys.readouterr().out)
     assert as_json["parameters"] == describe(pushed(small)).parameters

@@ -24,12 +24,13 @@ from darkroom.components.evaluation import predictions, tfma_metrics
 from darkroom.components.evaluation.artifacts import Evaluation, MetricRow
 from darkroom.components.evaluation.candidate import Candidate
 from darkroom.components.evaluation.evaluator import Executor
+from darkroom.components.evaluation.faults import Trained
 from darkroom.components.networks import export
 from darkroom.components.training import dataset
 from darkroom.components.training.transform_graph import TransformGraph
 from darkroom.components.transform import vocabulary
 from darkroom.pipeline.config import load
-from darkroom.serving import signatures
+from darkroom.serving import description, signatures
 from darkroom.serving.contract import Contract
 from tests.conftest import Project
 
@@ -83,7 +84,8 @@ def fitted(digits: Digits) -> Any:
 
 
 def section(**changes: Any) -> sections.Evaluation:
-    return load("digits", [f"evaluation={json.dumps({'min_accuracy': 0.9, **changes})}"]).evaluation
+    values = {"split": "eval", "min_accuracy": 0.9, **changes}
+    return load("digits", [f"evaluation={json.dumps(values)}"]).evaluation
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,10 @@ def judge(digits: Digits, fitted: Any, exported: str, tmp_path: Path) -> "Judge"
         )
         with beam.Pipeline() as pipeline:
             candidate.evaluate(pipeline)
-        return candidate.judge(trained)
+        measured = candidate.measurements
+        assert measured is not None
+        known = None if trained is None else Trained(trained, measured, are_all=True)
+        return candidate.judge(known)
 
     return judged
 
@@ -242,43 +247,79 @@ def test_a_worse_model_is_refused_only_where_that_is_no_noise(
     assert accuracy.low < accuracy.value < accuracy.high
 
 
+def executed(
+    folder: Path, examples: standard_artifacts.Examples, settings: EvaluatorSettings, *models: str
+) -> Evaluation:
+    """What the node says of a model, perhaps beside a baseline."""
+    inputs = {"examples": [examples]}
+    for name, exported in zip(("model", "baseline_model"), models, strict=False):
+        artifact = standard_artifacts.Model()
+        artifact.uri = str(folder / name)
+        os.makedirs(artifact.uri)
+        os.symlink(exported, path_utils.serving_model_dir(artifact.uri))
+        inputs[name] = [artifact]
+    evaluation = standard_artifacts.ModelEvaluation()
+    blessing = standard_artifacts.ModelBlessing()
+    evaluation.uri, blessing.uri = str(folder / "evaluation"), str(folder / "blessing")
+    outputs = {"evaluation": [evaluation], "blessing": [blessing]}
+    context = Executor.Context(tmp_dir=str(folder / "tmp"), unique_id="1")
+    Executor(context).Do(inputs, outputs, {"custom_config": settings.model_dump_json()})
+    [said] = (path.name for path in Path(blessing.uri).iterdir())
+    made = Evaluation.read(evaluation)
+    assert made is not None
+    assert made.blessed == (said == "BLESSED")
+    return made
+
+
 def test_what_cant_be_compared_with_the_stable_version_is_not_blessed(
     digits: Digits, exported: str, tmp_path: Path
 ) -> None:
-    def judged(name: str, baseline: str) -> Evaluation:
-        models = []
-        for number, folder in enumerate((exported, baseline)):
-            artifact = standard_artifacts.Model()
-            artifact.uri = str(tmp_path / f"{name}-{number}")
-            os.makedirs(artifact.uri)
-            os.symlink(folder, path_utils.serving_model_dir(artifact.uri))
-            models.append([artifact])
-        [model, beside] = models
-        inputs = {"examples": [digits.examples], "model": model, "baseline_model": beside}
-        evaluation = standard_artifacts.ModelEvaluation()
-        blessing = standard_artifacts.ModelBlessing()
-        evaluation.uri, blessing.uri = str(tmp_path / name), str(tmp_path / f"{name}-blessing")
-        outputs = {"evaluation": [evaluation], "blessing": [blessing]}
-        settings = EvaluatorSettings(evaluation=section(baseline=name))
-        Executor().Do(inputs, outputs, {"custom_config": settings.model_dump_json()})
-        [said] = (path.name for path in Path(blessing.uri).iterdir())
-        made = Evaluation.read(evaluation)
-        assert made is not None
-        assert made.blessed == (said == "BLESSED")
-        return made
-
     other = tmp_path / "other"
     shutil.copytree(exported, other)
     (other / Contract.FILE).write_text('{"classes": ["cat", "dog"]}')
-    found = judged("stable", str(other))
+
+    def judged(baseline: str) -> Evaluation:
+        settings = EvaluatorSettings(
+            evaluation=section(baseline=baseline), judges_chose=["start", "epoch", "trial"]
+        )
+        return executed(tmp_path / baseline, digits.examples, settings, exported, str(other))
+
+    found = judged("stable")
     assert found.reasons == [
         "the stable version can't be compared with this model: they have fewer than two classes in "
         "common. Where it is to be replaced all the same, set evaluation.baseline: none"
     ]
     assert found.metrics  # what it is worth is said all the same
-    found = judged("none", str(other))
+    found = judged("none")
     assert found.blessed
-    assert found.remarks == ["compared with no other model, as evaluation.baseline is none"]
+    assert found.remarks == [
+        "the images of the eval split, which judge the model, also chose its start, epoch and "
+        "trial: others may be answered worse. Those of a test split (data.splits.test) choose "
+        "nothing",
+        "compared with no other model, as evaluation.baseline is none",
+    ]
+
+
+@pytest.mark.parametrize(("measured", "blessed"), [(SKEWED, True), (0.7, False)])
+def test_a_model_judged_on_a_test_split_is_still_held_to_what_trainer_measured(
+    digits: Digits, exported: str, tmp_path: Path, measured: float, blessed: bool
+) -> None:
+    examples = standard_artifacts.Examples()
+    examples.uri = str(tmp_path / "examples")
+    shutil.copytree(digits.examples.uri, examples.uri)
+    shutil.copytree(Path(examples.uri, "Split-train"), Path(examples.uri, "Split-test"))
+    examples.split_names = artifact_utils.encode_split_names(["train", "eval", "test"])
+    model = tmp_path / "exported"
+    shutil.copytree(exported, model)
+    facts = model / description.FACTS_PATH
+    facts.parent.mkdir(exist_ok=True)
+    facts.write_text(json.dumps({"metrics": {"val_accuracy": measured}}))
+    settings = EvaluatorSettings(evaluation=section(split="test"))
+    found = executed(tmp_path / "node", examples, settings, str(model))
+    assert (found.split, found.blessed) == ("test", blessed), found.reasons
+    if not blessed:
+        [reason] = found.reasons
+        assert reason.startswith("the exported model's accuracy on the eval split is 0.9")
 
 
 def test_a_baseline_of_other_classes_is_compared_on_the_common_ones(
@@ -340,7 +381,7 @@ def test_without_predictions_nothing_is_blessed(
     digits: Digits, exported: str, tmp_path: Path
 ) -> None:
     out = str(tmp_path / "out")
-    found = Candidate(exported, [], digits.examples, section(), out).judge(trained_accuracy=None)
+    found = Candidate(exported, [], digits.examples, section(), out).judge(trained=None)
     assert found.reasons == ["the eval split gave no predictions"]
     assert (found.metrics, found.mistakes, found.latency) == ([], [], None)
 

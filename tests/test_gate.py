@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.evaluation.faults import Trained
 from darkroom.components.evaluation.gate import Gate, Judgement
 from darkroom.components.evaluation.measurements import Difference, Measured, Measurements
 from darkroom.components.evaluation.metric_names import Group
@@ -52,11 +53,19 @@ class NoOthers:
         raise LookupError(name)
 
 
-def judge(made: Predictions, trained: float | None = None, **evaluation: Any) -> Judgement:
-    quiet = {"min_accuracy": 0.0, "min_class_recall": 0.0, "max_accuracy_drop": 1.0}
+def judge(
+    made: Predictions, trained: float | None = None, are_all: bool = True, **evaluation: Any
+) -> Judgement:
+    quiet = {
+        "split": "eval",
+        "min_accuracy": 0.0,
+        "min_class_recall": 0.0,
+        "max_accuracy_drop": 1.0,
+    }
     config = load("digits", [f"evaluation={json.dumps({**quiet, **evaluation})}"]).evaluation
     measurements = Measurements(made, config.confidence)
-    return Gate(config, measurements, NoOthers(), COSTS).judge(trained)  # type: ignore[arg-type]
+    known = None if trained is None else Trained(trained, measurements, are_all)
+    return Gate(config, measurements, NoOthers(), COSTS).judge(known)  # type: ignore[arg-type]
 
 
 def gate(made: Predictions, *thresholds: dict[str, Any], **evaluation: Any) -> Judgement:
@@ -206,7 +215,16 @@ def test_what_trainer_measured_must_be_found_again() -> None:
     made = predictions(LABELS, PREDICTED)
     assert judge(made, trained=0.92).blessed
     [reason] = judge(made, trained=0.99).reasons
-    assert reason.startswith("the exported model's accuracy is 0.9167, and Trainer measured 0.99")
+    assert reason == (
+        "the exported model's accuracy on the eval split is 0.9167, and Trainer measured 0.99: "
+        "preprocessing or weights are not those of the training"
+    )
+    # Of a part of those images the accuracy may be another.
+    assert not judge(made, trained=0.96).blessed
+    assert judge(made, trained=0.96, are_all=False).blessed
+    [reason] = judge(made, trained=0.99, are_all=False).reasons
+    assert "on the first 120 images of the eval split is 0.9167" in reason
+    assert "Trainer measured 0.99 on all of it: preprocessing" in reason
 
 
 def test_a_baseline_without_a_class_is_not_asked_about_it() -> None:

@@ -22,6 +22,9 @@ CONFIGURATION = {
     "data.label_key=other": {"ImportExampleGen", "Report"},
     "data.max_corrupt_fraction=0.5": {"ImportExampleGen", "Report"},
     "data.splits.train=other/*": {"ImportExampleGen", "Report"},
+    "data.splits.test=null": {
+        *("ImportExampleGen", "Rehearsal", "Evaluator", "ServingValidator", "Report"),
+    },
     "data.multi_label=true": {
         *("ImportExampleGen", "SchemaGen", "Rehearsal", "Tuner", "Trainer", "Report"),
     },

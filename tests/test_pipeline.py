@@ -81,7 +81,7 @@ def test_a_first_run_ends_in_a_pushed_model(small: Project) -> None:
     assert sorted(node["id"] for node in status["nodes"]) == sorted(NODES)
     assert {node["state"] for node in status["nodes"]} == {"complete"}
     assert {s: sum(c.values()) for s, c in status["examples"].items()} == {
-        "train": 1617,
+        "train": 1437,
         "eval": 180,
     }
     assert len(status["examples"]["train"]) == 10
@@ -105,11 +105,13 @@ def test_its_output_is_a_line_per_node_and_a_summary(small: Project) -> None:
     assert ["3", "165", "18"] in [line.split() for line in lines]
     status = small.status()
     for words in (
-        "train split  1,617 examples, 10 classes of 156 to 165",
+        "train split  1,437 examples, 10 classes of 156 to 165",
         "eval split   180 examples, 10 classes of 18 to 18",
         "best trial   ",
         f"metrics      accuracy {status['metrics']['accuracy']:.4g}",
         "blessed      yes",
+        "remark       the images of the eval split, which judge the model, also chose its epoch "
+        "and trial: ",
         f"pushed       version {status['pushed_version']}",
         f"log          {status['log']}",
         "next         darkroom predict --config config.yaml runs/small/artifacts/Report/report/",

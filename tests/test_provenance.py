@@ -18,7 +18,7 @@ def test_a_pushed_version_is_traced_to_its_data(small: Project, small_config: Co
     found = provenance.trace(small_config)
     assert found["version"] == status["pushed_version"]
     assert found["run"] == status["run"]
-    assert found["data"]["images"] == {"train": 1617, "eval": 180}
+    assert found["data"]["images"] == {"train": 1437, "eval": 180}
     assert found["data"]["read_from"] == str(small_config.data_path)
     assert sorted(found["data"]["fingerprints"]) == ["eval", "train"]
     assert sorted(found["hyperparameters"]) == ["training.batch_size", "training.learning_rate"]
@@ -73,7 +73,7 @@ def test_the_command(small: Project, small_config: Config) -> None:
     for words in (
         f"version {found['version']}",
         f"run  {found['run']}",
-        "train  1,617 images",
+        "train  1,437 images",
         "training.batch_size  ",
         "epochs=4",
         f"of model {found['model']}  ",

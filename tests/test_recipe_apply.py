@@ -22,7 +22,7 @@ def test_each_value_is_said_and_reported(tmp_path: Path) -> None:
     digits.write(tmp_path / "digits")
     said: list[str] = []
     config = applied(configured(tmp_path / "digits", training={"epochs": 3}), said.append)
-    assert said[0].startswith("recipe  1,617 images of 10 classes, 8×8; ")
+    assert said[0].startswith("recipe  1,437 images of 10 classes, 8×8; ")
     assert config.training.epochs == 3
     assert config.preprocessing.height == 8
     assert config.preprocessing.channels == 1

@@ -66,7 +66,7 @@ def test_a_compiled_pipeline_pushes_a_model(folder: Path, digit_images: list[byt
     first = lines(folder, "first")
     assert list(first)[:2] == ["images", "import-example-gen"]
     assert list(first)[-1] == "report"
-    assert first["import-example-gen"] == "train 1,617, eval 180 images"
+    assert first["import-example-gen"] == "train 1,437, eval 180 images"
     assert first["last-statistics"] == "none"
     assert first["baseline"] == "no baseline"
     assert "blessed" in first["evaluator"]

@@ -112,7 +112,7 @@ def test_another_machine_goes_on(stored: Stored) -> None:
     assert states["Trainer"] == states["Tuner"] == "cached"
     assert states["Evaluator"] == states["Report"] == "complete"
     assert after.metrics == before.metrics
-    assert after.images == {"train": 1617, "eval": 180}
+    assert after.images == {"train": 1437, "eval": 180}
     assert after.trials == before.trials
     assert after.versions == before.versions
 

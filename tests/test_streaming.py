@@ -347,4 +347,4 @@ def test_all_nodes_that_train_take_streamed_examples(tmp_path: Path) -> None:
     assert "gives the best val_loss" in result.stdout
     # Nothing was written but where the records stand.
     kept = (tmp_path / "runs").rglob("inputs")
-    assert 0 < max(os.path.getsize(path) for path in kept) < 9 * 1617
+    assert 0 < max(os.path.getsize(path) for path in kept) < 9 * 1437

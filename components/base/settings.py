@@ -146,6 +146,8 @@ class RehearsalSettings(TransformSettings):
 
 class EvaluatorSettings(Settings):
     evaluation: sections.Evaluation
+    judges_chose: list[str] = []
+    """What the images that judge the model chose of it before."""
 
 
 class ServingValidatorSettings(Settings):

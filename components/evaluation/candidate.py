@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import apache_beam as beam
 import tensorflow_model_analysis as tfma
@@ -12,7 +13,14 @@ from tfx.utils import io_utils
 
 from darkroom.components.base import examples as base_examples
 from darkroom.components.base import remote, sections
-from darkroom.components.evaluation import cost, metric_names, metrics, predictions, tfma_metrics
+from darkroom.components.evaluation import (
+    cost,
+    faults,
+    metric_names,
+    metrics,
+    predictions,
+    tfma_metrics,
+)
 from darkroom.components.evaluation.artifacts import Baseline, Evaluation, Latency, MetricRow
 from darkroom.components.evaluation.gate import Gate
 from darkroom.components.evaluation.measurements import Measurements, row
@@ -83,14 +91,21 @@ class Candidate:
             output_path=self._folder,
         )
 
-    def judge(self, trained_accuracy: float | None) -> Evaluation:
+    @cached_property
+    def measurements(self) -> Measurements | None:
+        """What the predictions that the pipeline wrote come to; None where there are none."""
+        slices = list(self._evaluation.slices)
+        read = predictions.read(self._predictions_path, self._multi_label, slices)
+        return None if read is None else Measurements(read, self._evaluation.confidence)
+
+    def judge(self, trained: faults.Trained | None) -> Evaluation:
         """Reads what the pipeline wrote, and has the gate judge it, by Trainer's accuracy if known.
 
         Raises a DarkroomError where a threshold's class doesn't exist, or a metric is no number.
         """
         evaluation, size = self._evaluation, cost.size_mib(self._model)
-        read = predictions.read(self._predictions_path, self._multi_label, list(evaluation.slices))
-        if read is None:
+        measurements = self.measurements
+        if measurements is None:
             return Evaluation(
                 split=evaluation.split,
                 multi_label=self._multi_label,
@@ -98,13 +113,13 @@ class Candidate:
                 confidence=evaluation.confidence,
                 size_mib=size,
             )
+        read = measurements.predictions
         images = base_examples.sample_images(self._files, TIMED_IMAGES)
         latency = Latency(**cost.latency(self._model, images)._asdict())
-        measurements = Measurements(read, evaluation.confidence)
         others = TfmaMetrics(self._folder, read.classes, evaluation.confidence)
         others.require(evaluation.metrics)
         costs = dict(zip(cost.METRICS, (latency.p50_ms, latency.p99_ms, size), strict=True))
-        judgement = Gate(evaluation, measurements, others, costs).judge(trained_accuracy)
+        judgement = Gate(evaluation, measurements, others, costs).judge(trained)
         baseline = None
         if read.baseline is not None:
             apart = set(read.classes) ^ set(read.baseline_classes)

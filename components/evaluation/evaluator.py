@@ -4,18 +4,24 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
+from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from darkroom.components.base import remote, results
+from darkroom.components.base import remote, results, sections
 from darkroom.components.base.component import Artifacts, BeamComponent, Properties, existing
 from darkroom.components.base.settings import EvaluatorSettings
+from darkroom.components.evaluation import faults
 from darkroom.components.evaluation.artifacts import Baseline, Verdict
 from darkroom.components.evaluation.candidate import Candidate
 from darkroom.serving import description
 from darkroom.serving.contract import Contract
+
+# Images of the eval split that show whether the exported model is the one that was trained, where
+# another split judges it.
+_COMPARED = 1000
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -23,7 +29,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     def Do(self, inputs: Artifacts, outputs: Artifacts, properties: Properties) -> None:
         self._log_startup(inputs, outputs, properties)
-        section = EvaluatorSettings.unpack(properties["custom_config"]).evaluation
+        settings = EvaluatorSettings.unpack(properties["custom_config"])
+        section = settings.evaluation
         [examples], [model] = inputs["examples"], inputs["model"]
         baselines = existing(inputs.get("baseline_model"))
         [artifact], [blessing] = outputs["evaluation"], outputs["blessing"]
@@ -35,14 +42,17 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         candidate = Candidate(folder, others, examples, section, artifact.uri)
         with self._make_beam_pipeline() as pipeline:
             candidate.evaluate(pipeline)
-        evaluation = candidate.judge(_trained_accuracy(folder, section.split))
+        evaluation = candidate.judge(self._trained(folder, examples, section, candidate))
         if obstacle:
             reasons = [obstacle, *evaluation.reasons]
             evaluation = evaluation.model_copy(update={"blessed": False, "reasons": reasons})
+        remarks = [
+            *evaluation.remarks,
+            *faults.judged_by_what_chose(section, settings.judges_chose),
+        ]
         if unwanted:
-            remark = "compared with no other model, as evaluation.baseline is none"
-            remarks = [*evaluation.remarks, remark]
-            evaluation = evaluation.model_copy(update={"remarks": remarks})
+            remarks.append("compared with no other model, as evaluation.baseline is none")
+        evaluation = evaluation.model_copy(update={"remarks": remarks})
         for baseline in baselines:
             version = baseline.get_string_custom_property(results.VERSION_PROPERTY)
             uri = remote.origin(baseline.uri)
@@ -66,6 +76,31 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         number(constants.ARTIFACT_PROPERTY_BLESSED_KEY, blessed)
         text(Verdict.PROPERTY, verdict.text())
 
+    def _trained(
+        self,
+        model: str,
+        examples: types.Artifact,
+        section: sections.Evaluation,
+        judged: Candidate,
+    ) -> faults.Trained | None:
+        """What Trainer measured on the eval split, and the exported model does on that; if known.
+
+        A model that is judged on another split is evaluated on some of its images as well.
+        """
+        accuracy = description.read_facts(Path(model)).get("metrics", {}).get("val_accuracy")
+        of_eval = section.split == "eval"
+        if accuracy is not None and not of_eval:
+            section = sections.Evaluation(split="eval", confidence=section.confidence)
+            folder = os.path.join(self._get_tmp_dir(), "as_trained")
+            judged = Candidate(model, [], examples, section, folder)
+            with self._make_beam_pipeline() as pipeline:
+                judged.evaluate(pipeline, most=_COMPARED)
+        measured = judged.measurements
+        if accuracy is None or measured is None:
+            return None
+        are_all = of_eval or len(measured.predictions.outcome) < _COMPARED
+        return faults.Trained(accuracy, measured, are_all)
+
 
 def _obstacle(model: str, baselines: list[str]) -> str:
     """Why a model can't be compared with the one to beat; empty where it can, or there is none."""
@@ -85,13 +120,6 @@ def _obstacle(model: str, baselines: list[str]) -> str:
 def _contract(model: str) -> Contract:
     path = os.path.join(model, Contract.FILE)
     return Contract.parse(remote.read(path)) if remote.exists(path) else Contract()
-
-
-def _trained_accuracy(model: str, split: str) -> float | None:
-    """The accuracy that Trainer measured after the exported epoch, if on the same examples."""
-    if split != "eval":
-        return None
-    return description.read_facts(Path(model)).get("metrics", {}).get("val_accuracy")
 
 
 class Evaluator(BeamComponent):

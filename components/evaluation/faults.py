@@ -1,6 +1,8 @@
 """What speaks against a model whatever the thresholds, in sentences."""
 
+import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -12,12 +14,21 @@ from darkroom.components.evaluation.metric_names import Group, quoted
 # How far the exported model's accuracy may be from what Trainer measured on the same examples:
 # kernels of other batch sizes round otherwise, which turns an example or two.
 _PARITY, _PARITY_EXAMPLES = 0.02, 2
+_DEVIATIONS = 4  # more than that a sample's accuracy is off in 1 of 16,000
 _SOME = 5  # a class with this many examples or more that is never predicted was forgotten
 # A model is called no better than chance where it is better by less than this share of the rest:
 # so far comes about every network of random weights, 97 of 100 on 180 digits.
 _CHANCE = 0.1
 # Classes are called mixed up where another order of them raises the accuracy by more than this.
 _MIXED_UP = 0.3
+
+
+class Trained(NamedTuple):
+    """What Trainer measured of a model after the exported epoch."""
+
+    accuracy: float  # on the whole eval split
+    exported: Measurements  # of the exported model on that split, or on its first images
+    are_all: bool
 
 
 def no_numbers(evaluation: sections.Evaluation, measurements: Measurements) -> Iterator[str]:
@@ -43,17 +54,23 @@ def never_predicted(measurements: Measurements, below: int) -> Iterator[str]:
             yield f"the model never says {quoted(name)}, of which there are {examples} images"
 
 
-def not_as_trained(measurements: Measurements, trained_accuracy: float | None) -> Iterator[str]:
+def not_as_trained(trained: Trained | None) -> Iterator[str]:
     """An accuracy that is not the one that Trainer measured, where that is known."""
-    examples = len(measurements.predictions.outcome)
-    if trained_accuracy is None or not examples:
+    if trained is None:
         return
-    accuracy = measurements.measure("accuracy", Group(), with_interval=False).value
-    if abs(accuracy - trained_accuracy) > max(_PARITY, _PARITY_EXAMPLES / examples):
-        ours, theirs = told_apart(accuracy, trained_accuracy)
+    accuracy = trained.exported.measure("accuracy", Group(), with_interval=False).value
+    examples = len(trained.exported.predictions.outcome)
+    allowed = max(_PARITY, _PARITY_EXAMPLES / examples)
+    if not trained.are_all:
+        allowed += _DEVIATIONS * math.sqrt(trained.accuracy * (1 - trained.accuracy) / examples)
+    if abs(accuracy - trained.accuracy) > allowed:
+        ours, theirs = told_apart(accuracy, trained.accuracy)
+        part, of_all = "", ""
+        if not trained.are_all:
+            part, of_all = f"the first {examples:,} images of ", " on all of it"
         yield (
-            f"the exported model's accuracy is {ours}, and Trainer measured {theirs} on the "
-            "same examples: preprocessing or weights are not those of the training"
+            f"the exported model's accuracy on {part}the eval split is {ours}, and Trainer "
+            f"measured {theirs}{of_all}: preprocessing or weights are not those of the training"
         )
 
 
@@ -84,6 +101,18 @@ def symptoms(measurements: Measurements) -> Iterator[str]:
             f"the classes seem mixed up: with their names in another order {reordered:.4g} "
             f"would be right; most images of {quoted(classes[moved])} are taken for "
             f"{quoted(classes[columns[moved]])}"
+        )
+
+
+def judged_by_what_chose(evaluation: sections.Evaluation, chosen: list[str]) -> Iterator[str]:
+    """That a model is judged by the images that chose its epoch, trial or start, if any did."""
+    if chosen:
+        *others, last = chosen
+        named = f"{', '.join(others)} and {last}" if others else last
+        yield (
+            f"the images of the {evaluation.split} split, which judge the model, also chose its "
+            f"{named}: others may be answered worse. Those of a test split (data.splits.test) "
+            "choose nothing"
         )
 
 

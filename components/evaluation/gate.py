@@ -107,7 +107,7 @@ class Gate:
         self._same_classes = set(predictions.classes) == set(predictions.baseline_classes)
         self._multi_label = predictions.outcome.multi_label
 
-    def judge(self, trained_accuracy: float | None) -> Judgement:
+    def judge(self, trained: faults.Trained | None) -> Judgement:
         """Holds the model against all thresholds, faults, and Trainer's accuracy where known.
 
         Raises a DarkroomError where a threshold's class or metric doesn't exist for this model.
@@ -120,7 +120,7 @@ class Gate:
         judgement.add(list(self._not_forgotten()))
         if evaluation.min_class_recall > 0:
             judgement.reasons += faults.never_predicted(measurements, below=_ENOUGH)
-        judgement.reasons += faults.not_as_trained(measurements, trained_accuracy)
+        judgement.reasons += faults.not_as_trained(trained)
         if judgement.reasons:
             judgement.reasons += faults.symptoms(measurements)
         return judgement

@@ -51,7 +51,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         try:
             with self._make_beam_pipeline() as pipeline:
                 candidate.evaluate(pipeline, most=_EXAMPLES)
-            candidate.judge(trained_accuracy=None).write(artifact.uri)
+            candidate.judge(trained=None).write(artifact.uri)
         except DarkroomError:
             raise
         except Exception as error:

@@ -79,6 +79,9 @@ def _values(facts: Facts) -> dict[str, Mapping[str, object]]:
     if git is not None:
         versions |= {"commit": git["commit"], "branch": git["branch"]}
         versions["uncommitted changes"] = git["changed"]
+    settings = flat(facts["config"])
+    if evaluation is not None:
+        settings["evaluation.split"] = evaluation.split  # which auto chose, too
     seconds = {"cached": "cached"}  # instead of those of a node in this state
     return {
         "metrics": {row.metric: row.value for row in metrics if row.class_name is None},
@@ -88,7 +91,7 @@ def _values(facts: Facts) -> dict[str, Mapping[str, object]]:
             if row.metric == "recall" and row.class_name is not None
         },
         "data": images,
-        "settings": flat(facts["config"]),
+        "settings": settings,
         "versions": versions,
         "seconds": {n["node"]: seconds.get(n["state"], n["seconds"]) for n in facts["lineage"]},
     }

@@ -66,8 +66,9 @@ class Threshold(Section):
 
 
 class Evaluation(Section):
-    split: Literal["eval", "test"] = "eval"
-    """The examples that a model is judged by."""
+    split: Literal["auto", "eval", "test"] = "auto"
+    """The examples that a model is judged by; auto: the test split where `data.splits.test` names
+    one, as its images chose nothing, else eval."""
     min_accuracy: float = Field(0.8, ge=0, le=1)
     """A model with a lower accuracy is not blessed."""
     min_class_recall: float = Field(0.1, ge=0, le=1)
