@@ -61,19 +61,20 @@ NODES = (
     ),
     Node(
         "LearningRateScan", settings.ScanSettings,
-        ("components.training.lr_scan",), ("model",), training.read_scan,
+        ("components.training.lr_scan",), ("model", "training"), training.read_scan,
     ),
     Node(
         "Rehearsal", settings.RehearsalSettings,
         ("components.evaluation.rehearsal",), ("evaluation",),
     ),
     Node(
-        "Tuner", settings.TunerSettings, ("components.tuning.tuner",), ("model",), tuning.read,
+        "Tuner", settings.TunerSettings,
+        ("components.tuning.tuner",), ("model", "training"), tuning.read,
         resume_modules=("components.tuning.trial_process",),
     ),
     Node(
         "Trainer", settings.TrainerSettings,
-        ("components.training.trainer",), ("model",), training.read_training,
+        ("components.training.trainer",), ("model", "training"), training.read_training,
         resume_modules=("components.training.trainer",),
     ),
     Node(

@@ -17,6 +17,7 @@ from pydantic import PrivateAttr, ValidationError, field_validator, model_valida
 
 from darkroom.components.base import features, remote, results, sections
 from darkroom.components.base.errors import ConfigurationError, DarkroomError, closest
+from darkroom.components.base.sections.training import LOSSES
 from darkroom.components.evaluation import thresholds
 from darkroom.components.networks.architectures import ARCHITECTURES
 from darkroom.components.runs.metadata import Store
@@ -133,6 +134,9 @@ class Config(sections.Section):
             "instead"
         )
         of_user = model.backbone_fn is not None
+        yield (model.stem != "none" and (own or of_user or model.name != "cnn")) and (
+            f"model.stem is {model.stem}, which is for model.name cnn: set it to none"
+        )
         yield (model.weights == "imagenet" and (architecture is None or of_user)) and (
             "model.weights: imagenet is for EfficientNetLite0 to 2 and the architectures of "
             "keras.applications, found "
@@ -164,6 +168,21 @@ class Config(sections.Section):
         yield (own and self.model.image_size is not None) and (
             "model.image_size is for the networks of model.name and backbone_fn; resize in "
             "model.build_fn instead"
+        )
+        yield (own and training.loss != "crossentropy") and (
+            "training.loss is for the networks of model.name and backbone_fn; give compile() the "
+            "loss in model.build_fn instead"
+        )
+        wanted, head = LOSSES.get(training.loss), self.network.head
+        yield (wanted is not None and wanted != (head == "softmax")) and (
+            f"training.loss: {training.loss} is for model.head "
+            f"{'softmax' if wanted else 'binary and multi-label'}, found {head}: crossentropy, "
+            "focal and hinge are for every head"
+        )
+        incomparable = {"training.loss", "training.focal_gamma"} & self.tuner.searched
+        yield (bool(incomparable) and self.tuner.objective.endswith("loss")) and (
+            f"tuner.objective is {self.tuner.objective}, and {min(incomparable)} is searched: "
+            "losses of different kinds can't be compared. Set it to val_accuracy"
         )
         yield training.warmup_epochs >= training.epochs and (
             f"training.warmup_epochs is {training.warmup_epochs}, which leaves none of the "
@@ -301,6 +320,8 @@ class Config(sections.Section):
         of_model = [f"model.{name}" for name in ("build_fn", "backbone_fn", "input_layer")]
         keys = ["preprocessing.image_fn", *of_model]
         paths = {key: operator.attrgetter(key)(self) for key in keys}
+        if "." in self.training.loss:
+            paths["training.loss"] = self.training.loss
         return {key: path for key, path in paths.items() if path is not None}
 
     @property
@@ -309,20 +330,6 @@ class Config(sections.Section):
         head = "multi-label" if self.data.multi_label else self.model.head
         return self.model.model_copy(update={"head": head})
 
-    def class_names(self) -> list[str] | None:
-        if self.data.class_names is None:
-            return None
-        text = _read("data.class_names", self.data.class_names)
-        # TensorFlow's own data sets write "0:name".
-        names = [re.sub(r"^\d+:", "", line).strip() for line in text.splitlines() if line.strip()]
-        if not names:
-            raise ConfigurationError(
-                f"data.class_names: {self.data.class_names} is empty, expected the name of a class "
-                "in each line."
-            )
-        return names
-
-    def schema_text(self) -> str:
     @property
     def judged(self) -> sections.Evaluation:
         """The section ``evaluation``, with the split that models are judged by."""
@@ -343,6 +350,20 @@ class Config(sections.Section):
         }
         return [name for name, made in choices.items() if made and self.judged.split == "eval"]
 
+    def class_names(self) -> list[str] | None:
+        if self.data.class_names is None:
+            return None
+        text = _read("data.class_names", self.data.class_names)
+        # TensorFlow's own data sets write "0:name".
+        names = [re.sub(r"^\d+:", "", line).strip() for line in text.splitlines() if line.strip()]
+        if not names:
+            raise ConfigurationError(
+                f"data.class_names: {self.data.class_names} is empty, expected the name of a class "
+                "in each line."
+            )
+        return names
+
+    def schema_text(self) -> str:
         """The user's schema; empty where there is none."""
         path = self.data.schema_path
         if path is None:

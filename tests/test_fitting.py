@@ -1,10 +1,11 @@
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings
-from darkroom.components.networks import models
+from darkroom.components.networks import layers, models, parts
 from darkroom.components.training import dataset, fitting
 from tests.arrays import of_arrays
 from tests.settings import configured
@@ -117,6 +118,23 @@ def test_classes_of_few_images_weigh_more() -> None:
     fit(examples, "training.epochs=1", "training.class_weights=balanced")
 
 
+def test_classes_have_the_weights_that_are_named() -> None:
+    labels = np.array([0] * 60 + [1] * 30 + [2] * 6)
+    examples, classes = of_arrays(np.zeros((96, 6), "float32"), labels), ["ant", "bee", "cat"]
+    weigh = fitting._weights(examples, {"cat": 4.0, "ant": 0.5}, classes)
+    assert weigh is not None
+    np.testing.assert_allclose(weigh(labels).numpy()[[0, 60, 90]], [0.5, 1, 4])
+    several = of_arrays(np.zeros((2, 6), "float32"), np.array([[0.0, 1, 1], [1, 0, 0]]))
+    weigh = fitting._weights(several, {"cat": 4.0}, classes)
+    assert weigh is not None
+    np.testing.assert_allclose(weigh(several.labels), [[1, 1, 4], [1, 1, 4]])
+    config = settings_of("training.class_weights={cow: 2}", "training.epochs=1")
+    with pytest.raises(DarkroomError, match="no class 'cow'; the train split has ant, bee, cat"):
+        fitting.fit(network(config), config, examples, examples, [], classes=classes)
+    config = settings_of("training.class_weights={bee: 2}", "training.epochs=1")
+    fitting.fit(network(config), config, examples, examples, [], classes=classes)
+
+
 def test_of_several_labels_yes_and_no_weigh_the_same() -> None:
     generator = np.random.default_rng(0)
     labels = (generator.uniform(size=(96, 3)) < [0.5, 0.1, 0.02]).astype("float32")
@@ -185,3 +203,20 @@ def test_mixed_images_train_every_head(head: str, balanced: str) -> None:
     history = fitting.fit(model, config, examples, examples, []).history
     assert max(history["val_accuracy"]) > 0.8
     assert 0 < history["accuracy"][-1] <= 1
+
+
+def test_a_whitened_stem_is_made_of_the_training_images() -> None:
+    images = np.random.default_rng(0).normal(2, 3, (64, 8, 8, 3)).astype("float32")
+    examples = of_arrays(images, np.arange(64) % 3)
+    config = configured(
+        NetworkSettings,
+        *("model.name=cnn", "model.stem=whitened", "model.filters=[4]", "model.units=[]"),
+        *("preprocessing.channels=3", "training.batch_size=32", "training.epochs=1"),
+    )
+    model = models.build_model(keras_tuner.HyperParameters(), config, "abc")
+    fitting.fit(model, config, examples, examples, [])
+    [stem] = [layer for layer in parts.leaves(model) if isinstance(layer, layers.Whitening)]
+    filters = stem.get_weights()[0].reshape(12, 24)
+    spread = np.asarray(stem(images)).reshape(-1, 24).std(axis=0)
+    np.testing.assert_allclose(spread, 1, rtol=0.05)
+    np.testing.assert_array_equal(filters[:, :12], -filters[:, 12:])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from darkroom.components.networks.layers import BatchNormalization
+from darkroom.components.networks.layers import BatchNormalization, Dirac, Whitening
 
 IMAGES = np.random.default_rng(0).normal(3, 2, (16, 6, 5, 4)).astype(np.float32)
 VALUES = 16 * 6 * 5  # in a channel
@@ -92,3 +92,56 @@ def test_a_saved_model_with_it_loads(tmp_path: Path) -> None:
     theirs = keras.Model(image, keras.layers.BatchNormalization()(image))
     theirs.save_weights(tmp_path / "model.weights.h5")
     model.load_weights(tmp_path / "model.weights.h5")
+
+
+def photographs(count: int, channels: int = 3) -> np.ndarray:
+    """Images whose neighbouring pixels, and channels, are alike."""
+    coarse = np.random.default_rng(1).normal(size=(count, 4, 4, 1)).astype(np.float32)
+    smooth = np.asarray(keras.ops.image.resize(coarse, (16, 16)))
+    own = np.random.default_rng(2).normal(0, 0.2, (count, 16, 16, channels)).astype(np.float32)
+    return smooth + own
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_a_whitened_stem_gives_is_uncorrelated(channels: int) -> None:
+    images, layer = photographs(200, channels), Whitening()
+    outputs = layer(images)
+    assert outputs.shape == layer.compute_output_shape(images.shape) == (200, 15, 15, 8 * channels)
+    assert not np.any(outputs)
+    layer.adapt(images)
+    values = np.asarray(layer(images)).reshape(-1, 8 * channels).astype(np.float64)
+    first, negatives = np.split(values, 2, axis=1)
+    np.testing.assert_allclose(negatives, -first, atol=1e-4)
+    covariance = np.cov(first, rowvar=False)
+    # 1 but for the little that keeps noise from being blown up.
+    np.testing.assert_allclose(covariance, np.eye(4 * channels), atol=0.02)
+    assert layer.trainable_weights == []
+
+
+def test_a_whitened_stem_keeps_the_filters_that_it_has() -> None:
+    layer = Whitening()
+    layer(photographs(8))
+    layer.adapt(photographs(8))
+    [before] = layer.get_weights()
+    layer.adapt(photographs(100) ** 3)
+    np.testing.assert_array_equal(layer.get_weights()[0], before)
+
+
+def test_a_flat_images_stem_is_finite() -> None:
+    layer = Whitening()
+    layer(np.zeros((4, 8, 8, 3), np.float32))
+    layer.adapt(np.zeros((4, 8, 8, 3), np.float32))
+    assert np.all(np.isfinite(layer.get_weights()[0]))
+
+
+def test_dirac_passes_on_what_a_convolution_gets() -> None:
+    keras.utils.set_random_seed(0)
+    images = photographs(2)
+    wide = keras.layers.Conv2D(7, 3, padding="same", kernel_initializer=Dirac())(images)
+    np.testing.assert_allclose(wide[..., :3], images, atol=1e-6)
+    assert np.std(wide[..., 3:]) > 0.1
+    narrow = keras.layers.Conv2D(2, 3, padding="same", kernel_initializer=Dirac())(images)
+    np.testing.assert_allclose(narrow, images[..., :2], atol=1e-6)
+    dense = keras.layers.Dense(40, kernel_initializer=Dirac())
+    dense.build((None, 60))
+    assert np.std(dense.get_weights()[0]) == pytest.approx((2 / 100) ** 0.5, rel=0.1)  # Glorot's

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import get_args
 
 import keras
 import keras_tuner
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.sections.network import Initializer
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.networks.architectures import ARCHITECTURES
@@ -104,6 +106,94 @@ def test_each_convolution_is_normalised_after_its_blocks_pooling() -> None:
     pooled = ["Conv2D", "MaxPooling2D", "BatchNormalization", "Activation"]
     assert kinds == [*first, *pooled, *pooled, "Flatten"]
     assert backbone.output_shape == (None, 8 * 8 * 32)
+
+
+def test_a_whitened_stem_comes_before_the_first_block() -> None:
+    model = build("model.stem=whitened", "model.filters=[[8], 16]", "model.activation=gelu")
+    kinds = [type(layer).__name__ for layer in model.get_layer(parts.BACKBONE).layers[1:5]]
+    assert kinds == ["Whitening", "Activation", "Conv2D", "BatchNormalization"]
+    assert layers(model, keras.layers.Conv2D)[0].kernel.shape == (3, 3, 24, 8)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "values"), [("auto", 16 * 16 * 6), ("flatten", 16 * 16 * 6), ("max", 6)]
+)
+def test_what_the_classifier_of_a_cnn_sees(pooling: str, values: int) -> None:
+    model = build("model.filters=[6]", f"model.pooling={pooling}")
+    assert model.get_layer(parts.BACKBONE).output_shape == (None, values)
+
+
+def test_a_residual_networks_places_can_be_pooled_otherwise() -> None:
+    shared = ("model.name=residual", "model.filters=[4, 6]", "model.blocks=1")
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    outputs = []
+    for pooling in ("auto", "average", "max"):
+        keras.utils.set_random_seed(0)
+        backbone = build(*shared, f"model.pooling={pooling}").get_layer(parts.BACKBONE)
+        outputs.append(np.asarray(backbone(images)))
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert np.all(outputs[2] > outputs[1])
+
+
+@pytest.mark.parametrize("name", get_args(Initializer))
+def test_every_initializer_begins_a_network(name: str) -> None:
+    keras.utils.set_random_seed(0)
+    model = build(f"model.initializer={name}", "model.filters=[4]", "model.units=[5]")
+    kernels = [layer.kernel.numpy() for layer in layers(model, keras.layers.Conv2D)]
+    kernels.append(layers(model, keras.layers.Dense)[0].kernel.numpy())
+    for kernel in kernels:
+        assert np.std(kernel) > 0 or np.all(kernel == {"zeros": 0, "ones": 1}[name])
+
+
+def test_no_unit_has_longer_weights_than_max_norm() -> None:
+    model = build("model.filters=[4]", "model.units=[5]", "model.max_norm=0.5",
+                  "training.learning_rate=1.0", "training.optimizer=sgd")  # fmt: skip
+    images = np.random.default_rng(0).normal(size=(64, 32, 32, 3)).astype("float32")
+    model.fit(images, np.arange(64) % 5, epochs=2, verbose=0)
+    [convolution], [hidden, _] = (
+        layers(model, keras.layers.Conv2D),
+        layers(model, keras.layers.Dense),
+    )
+    of_filters = np.linalg.norm(convolution.kernel.numpy().reshape(-1, 4), axis=0)
+    of_units = np.linalg.norm(hidden.kernel.numpy(), axis=0)
+    assert max(of_filters.max(), of_units.max()) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_scaled_logits_are_so_much_smaller() -> None:
+    images = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype("float32")
+    outputs = []
+    for scale in (1, 0.25):
+        keras.utils.set_random_seed(0)
+        outputs.append(build("model.filters=[4]", f"model.logit_scale={scale}")(images))
+    np.testing.assert_allclose(outputs[1], 0.25 * np.asarray(outputs[0]), rtol=1e-5, atol=1e-7)
+
+
+def test_weight_decay_leaves_biases_and_normalisation_alone() -> None:
+    model = build("training.weight_decay=0.5", "training.learning_rate=0.1")
+    before = [variable.numpy() for variable in model.trainable_variables]
+    nothing = [keras.ops.zeros_like(variable) for variable in model.trainable_variables]
+    model.optimizer.apply(nothing, model.trainable_variables)
+    for variable, value in zip(model.trainable_variables, before, strict=True):
+        share = 0.95 if variable.name == "kernel" else 1.0
+        np.testing.assert_allclose(variable.numpy(), share * value, rtol=1e-5)
+
+
+def test_a_long_gradient_is_shortened() -> None:
+    sgd = ("training.optimizer=sgd", "training.learning_rate=1", "training.momentum=0")
+    model = build(*sgd, "training.clip_norm=0.1")
+    before = [variable.numpy() for variable in model.trainable_variables]
+    steep = [100 * keras.ops.ones_like(variable) for variable in model.trainable_variables]
+    model.optimizer.apply(steep, model.trainable_variables)
+    steps = [
+        variable.numpy() - value
+        for variable, value in zip(model.trainable_variables, before, strict=True)
+    ]
+    assert np.sqrt(sum(np.sum(step**2) for step in steps)) == pytest.approx(0.1, rel=1e-2)
+
+
+def test_nesterovs_momentum_is_a_key() -> None:
+    assert build("training.optimizer=sgd", "training.nesterov=true").optimizer.nesterov
+    assert not build("training.optimizer=sgd").optimizer.nesterov
 
 
 def test_the_blood_cells_network_is_expressible() -> None:
@@ -221,33 +311,6 @@ def test_a_backbone_without_places_is_a_sentence(name: str, words: str) -> None:
         DarkroomError, match=f"^model.backbone_fn: tests.users_code.{name}.*{words}"
     ):
         build(f"model.backbone_fn=tests.users_code.{name}")
-
-
-def test_label_smoothing_is_kerass() -> None:
-    generator = np.random.default_rng(0)
-    logits = generator.normal(size=(20, 5)).astype("float32")
-    labels = generator.integers(0, 5, 20)
-    for smoothing in (0.0, 0.1, 0.5):
-        expected = keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=smoothing
-        )(keras.ops.one_hot(labels, 5), logits)
-        found = models.SmoothedCrossentropy(smoothing)(labels, logits)
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_cross_entropy_of_yes_and_no_is_kerass(smoothing: float) -> None:
-    generator = np.random.default_rng(0)
-    logits = generator.normal(size=(20, 5)).astype("float32")
-    several = generator.integers(0, 2, (20, 5)).astype("float32")
-    of_keras = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
-    mine = models.SmoothedBinaryCrossentropy(smoothing)
-    np.testing.assert_allclose(mine(several, logits), of_keras(several, logits), rtol=1e-5)
-    one, logit = several[:, 0].astype("int64"), logits[:, :1]
-    np.testing.assert_allclose(mine(one, logit), of_keras(one, logit), rtol=1e-5)
-    weights = generator.uniform(size=20).astype("float32")
-    found, expected = mine(one, logit, weights), of_keras(one, logit, weights)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_two_classes_need_one_output() -> None:

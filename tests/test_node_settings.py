@@ -30,6 +30,8 @@ CONFIGURATION = {
     },
     "preprocessing.height=9": {"Transform", "Rehearsal", "Tuner", "Trainer", "Report"},
     "model.dropout=0.5": {"Tuner", "Trainer", "Report"},
+    "model.stem=whitened": {"Tuner", "Trainer", "Report"},
+    "training.loss=focal": {"Tuner", "Trainer", "Report"},
     "training.examples=streamed": {"Tuner", "Trainer", "Report"},
     "training.calibration=none": {"Tuner", "Trainer", "Report"},
     "training.batch_size=8": {"Rehearsal", "Tuner", "Trainer", "Report"},

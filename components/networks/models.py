@@ -24,11 +24,12 @@ from darkroom.components.base import remote, sections, tracing, user_code
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import NetworkSettings
 from darkroom.components.compat.keras import discriminative
-from darkroom.components.networks import efficientnet_lite, layers, parts, weights
+from darkroom.components.networks import efficientnet_lite, layers, losses, parts, weights
 from darkroom.components.networks.architectures import ARCHITECTURES
 
 # Input values: 20 batches of 64 CIFAR-10 images, one of 32 images of 224 by 224.
 _VALUES_PER_EXECUTION = 2**22
+_NOT_DECAYED = ["bias", "beta", "gamma"]  # they turn or stretch nothing that could overfit
 _OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
     "adagrad": keras.optimizers.Adagrad,
@@ -124,6 +125,8 @@ def cnn(config: NetworkSettings, num_classes: int) -> keras.Model:
     """Blocks of convolutions, batch normalisation and pooling, then dense layers."""
     images, hidden = begin(config)
     model = config.model
+    if model.stem == "whitened":
+        hidden = keras.layers.Activation(model.activation)(layers.Whitening()(hidden))
     for number, block in enumerate(map(_listed, model.filters)):
         pooled = model.pooled_blocks is None or number < model.pooled_blocks
         for place, filters in enumerate(block):
@@ -131,7 +134,7 @@ def cnn(config: NetworkSettings, num_classes: int) -> keras.Model:
             last = place == len(block) - 1
             # Batch normalisation of it comes right after it, with a bias of its own.
             before = model.normalize == "each" or (last and model.normalize == "before")
-            options = {"padding": model.padding, "kernel_initializer": model.initializer}
+            options = {"padding": model.padding, **_kernel(model, axes=3)}
             convolution = keras.layers.Conv2D(filters, size, use_bias=not before, **options)
             hidden = convolution(hidden)
             if last and pooled and model.normalize == "each":
@@ -143,7 +146,7 @@ def cnn(config: NetworkSettings, num_classes: int) -> keras.Model:
                 hidden = layers.BatchNormalization()(hidden)
         if pooled and model.normalize != "each":
             hidden = _max_pooled(hidden, model)
-    return _whole("cnn", images, keras.layers.Flatten()(hidden), config, num_classes)
+    return _whole("cnn", images, _pooled(hidden, model, "flatten"), config, num_classes)
 
 
 def _max_pooled(hidden: keras.KerasTensor, model: sections.Model) -> keras.KerasTensor:
@@ -160,7 +163,7 @@ def residual(config: NetworkSettings, num_classes: int) -> keras.Model:
         for block in range(config.model.blocks):
             stride = 2 if stage and not block else 1
             hidden = _residual_block(hidden, width, stride, config.model)
-    hidden = keras.layers.GlobalAveragePooling2D()(_activated(hidden, config.model))
+    hidden = _pooled(_activated(hidden, config.model), config.model)
     return _whole("residual", images, hidden, config, num_classes)
 
 
@@ -190,7 +193,7 @@ def _convolution(
     hidden: keras.KerasTensor, width: int, size: int, stride: int, model: sections.Model
 ) -> keras.KerasTensor:
     # Without a bias: batch normalisation, which has one, follows somewhere.
-    options = {"padding": "same", "use_bias": False, "kernel_initializer": model.initializer}
+    options = {"padding": "same", "use_bias": False, **_kernel(model, axes=3)}
     return keras.layers.Conv2D(width, size, stride, **options)(hidden)
 
 
@@ -246,10 +249,22 @@ def own_backbone(config: NetworkSettings, num_classes: int) -> keras.Model:
     return _whole("own", images, _pooled(hidden, config.model), config, num_classes)
 
 
-def _pooled(hidden: keras.KerasTensor, model: sections.Model) -> keras.KerasTensor:
-    average = model.pooling == "average"
-    pooling = keras.layers.GlobalAveragePooling2D if average else keras.layers.Flatten
-    return pooling()(hidden)
+def _pooled(
+    hidden: keras.KerasTensor, model: sections.Model, usual: str = "average"
+) -> keras.KerasTensor:
+    kinds = {
+        "average": keras.layers.GlobalAveragePooling2D,
+        "max": keras.layers.GlobalMaxPooling2D,
+        "flatten": keras.layers.Flatten,
+    }
+    return kinds[usual if model.pooling == "auto" else model.pooling]()(hidden)
+
+
+def _kernel(model: sections.Model, axes: int = 1) -> dict[str, object]:
+    """How a layer's weights begin and are bounded; one unit's are along the first ``axes``."""
+    initializer = layers.Dirac() if model.initializer == "dirac" else model.initializer
+    bounded = model.max_norm and keras.constraints.MaxNorm(model.max_norm, list(range(axes)))
+    return {"kernel_initializer": initializer, "kernel_constraint": bounded}
 
 
 @keras.saving.register_keras_serializable("darkroom")
@@ -292,16 +307,22 @@ def compiled(
     ``rates``: shares of the learning rate, by the paths of variables that don't have all of it.
     """
     training = config.training
-    loss, accuracy = SmoothedCrossentropy(training.label_smoothing), _accuracy
-    if config.model.head != "softmax":
-        loss, accuracy = SmoothedBinaryCrossentropy(training.label_smoothing), _binary_accuracy
-    options = {"momentum": training.momentum} if training.optimizer == "sgd" else {}
-    optimizer = _OPTIMIZERS[training.optimizer]
+    accuracy = _accuracy if config.model.head == "softmax" else _binary_accuracy
+    options: dict[str, object] = {}
+    if training.optimizer == "sgd":
+        options = {"momentum": training.momentum, "nesterov": training.nesterov}
+    kind = _OPTIMIZERS[training.optimizer]
+    optimizer = (discriminative(kind, rates) if rates else kind)(
+        training.learning_rate,
+        weight_decay=training.weight_decay or None,
+        global_clipnorm=training.clip_norm,
+        **options,
+    )
+    if training.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     model.compile(
-        optimizer=(discriminative(optimizer, rates) if rates else optimizer)(
-            training.learning_rate, weight_decay=training.weight_decay or None, **options
-        ),
-        loss=loss,
+        optimizer=optimizer,
+        loss=losses.of(training, config.model.head),
         metrics=[keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")],
         jit_compile=bool(training.jit_compile),
         steps_per_execution=_steps_per_execution(model, training),
@@ -309,55 +330,10 @@ def compiled(
     return model
 
 
-class _Smoothed(keras.losses.Loss):
-    def __init__(self, label_smoothing: float = 0.0, **options: object):
-        super().__init__(**options)
-        self.label_smoothing = label_smoothing
-
-    def get_config(self) -> dict[str, object]:
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
-
-
-@keras.saving.register_keras_serializable("darkroom")
-class SmoothedCrossentropy(_Smoothed):
-    """Cross-entropy of integer labels and logits with label smoothing, which Keras's lacks."""
-
-    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """From labels and logits float32 [batch, num_classes] to float32 [batch].
-
-        Labels are int [batch], or shares of classes float32 [batch, num_classes].
-        """
-        if _are_shares(y_true, y_pred):
-            exact = keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
-        else:
-            exact = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
-        if not self.label_smoothing:
-            return exact
-        # The smoothed label is a mixture, and so is its cross-entropy.
-        spread = -keras.ops.mean(keras.ops.log_softmax(y_pred), axis=-1)
-        return (1 - self.label_smoothing) * exact + self.label_smoothing * spread
-
-
-@keras.saving.register_keras_serializable("darkroom")
-class SmoothedBinaryCrossentropy(_Smoothed):
-    """Cross-entropy of yes or no to each class, which weights can tell apart; Keras's is a mean."""
-
-    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """From labels 0 or 1, [batch, outputs] or [batch], and logits to the logits' shape."""
-        y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))
-        y_true = y_true * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
-        return keras.ops.softplus(y_pred) - y_true * y_pred
-
-
-def _are_shares(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> bool:
-    """Whether labels say of each class how much of it there is, as mixed images have it."""
-    return len(y_true.shape) == 2 and y_true.shape[-1] == y_pred.shape[-1] != 1
-
-
 @keras.saving.register_keras_serializable("darkroom")
 def _accuracy(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
     """Whether the best class is right; of a mixed image, that which it has most of."""
-    if _are_shares(y_true, y_pred):
+    if losses.are_shares(y_true, y_pred):
         return keras.metrics.categorical_accuracy(y_true, y_pred)
     return keras.metrics.sparse_categorical_accuracy(y_true, y_pred)
 
@@ -413,9 +389,11 @@ def classifier(shape: tuple[int, ...], config: NetworkSettings, num_classes: int
     if model.backbone_fn is not None or model.name != "dense":  # which would drop pixels
         hidden = keras.layers.Dropout(model.dropout)(hidden)
     for units in filter(None, model.units):
-        hidden = dense(units, model.activation, kernel_initializer=model.initializer)(hidden)
+        hidden = dense(units, model.activation, **_kernel(model))(hidden)
         hidden = keras.layers.Dropout(model.dropout)(hidden)
     # In float32 also where the rest computes with 16 bits, which a softmax is too fine for.
     outputs = _outputs(config, num_classes)
     logits = dense(outputs, name="logits", dtype="float32")(hidden)
+    if model.logit_scale != 1:
+        logits = keras.layers.Rescaling(model.logit_scale, dtype="float32")(logits)
     return keras.Model(inputs, logits, name=parts.CLASSIFIER)

@@ -1,7 +1,7 @@
 """Fitting a model: the same in the Trainer node and in every trial of the Tuner."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -10,14 +10,16 @@ import tensorflow as tf
 
 from darkroom.components.base import examples as base_examples
 from darkroom.components.base import sections
-from darkroom.components.base.errors import DarkroomError
+from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.settings import NetworkSettings
+from darkroom.components.networks import layers
 from darkroom.components.training import augmentation, checkpoint, dataset
 from darkroom.components.training.batch_normalization import AverageAnew
 from darkroom.components.training.clock import Clock, KeepTime
 from darkroom.components.training.distribution import replicas
 from darkroom.components.training.weight_average import AverageWeights
 
+_WHITENED = 5000 * 32**2  # pixels of images of which a stem's filters are made
 # Values of the configuration that keep the learning rate of a short fit constant.
 CONSTANT_RATE = {"training.schedule": "constant", "training.warmup_epochs": 0}
 
@@ -39,15 +41,18 @@ def fit(
     keep: Callable[[keras.callbacks.EarlyStopping], checkpoint.Keep] | None = None,
     until: int | None = None,
     clock: Clock | None = None,
+    classes: Sequence[str] = (),
 ) -> Fitted:
     """Fits a compiled model on preprocessed examples, with early stopping.
 
     ``callbacks`` are added to those of any fit, ``keep`` makes its ``checkpoint.Keep``; it stops
     after ``until`` epochs, and in the time of ``clock``, by which the learning rate falls, too.
+    ``classes`` are those of the labels, by which ``training.class_weights`` may name them.
     Raises Diverged, or DarkroomError where batch, schedule or time don't fit.
     """
     training = config.training
     _check(model, training, len(train))
+    _adapt(model, train)
     shares = replicas.shares(model.distribute_strategy)
     options = train, training.batch_size, training.seed, training.steps_per_epoch
     feeds = [dataset.Feed(*options, share) for share in shares]
@@ -84,9 +89,10 @@ def fit(
         begins = state is None and not (kept and kept.goes_on)
         before.insert(0, KeepTime(clock, feeds[0].steps, validation_steps, at_least_one=begins))
     changes = config.augmentation if augmented else None
+    weigh = _weights(train, training.class_weights, classes)
     history = replicas.fit(
         model,
-        [_changed(feed, train, changes, config, model.output_shape[-1]) for feed in feeds],
+        [_changed(feed, weigh, changes, config, model.output_shape[-1]) for feed in feeds],
         [dataset.batches(validation, max(training.batch_size, 256), share) for share in shares],
         range(first, first if state and state.over else until or training.epochs),
         training.steps_per_epoch,
@@ -107,6 +113,16 @@ def _check(model: keras.Model, training: sections.Training, examples: int) -> No
             "schedule of its own. Set schedule to constant and warmup_epochs to 0, or give the "
             "optimizer a number as its learning rate."
         )
+
+
+def _adapt(model: keras.Model, train: dataset.Examples) -> None:
+    """Makes the filters of a network that begins with some that aren't learnt."""
+    for part in (model, *(layer for layer in model.layers if isinstance(layer, keras.Model))):
+        for layer in part.layers:
+            if isinstance(layer, layers.Whitening):
+                pixels = math.prod(train.first(1).shape[1:3])
+                first = train.first(math.ceil(_WHITENED / pixels))
+                layer.adapt(keras.Model(part.inputs, layer.input)(first).numpy())
 
 
 def as_loss(fitted: Fitted, training: sections.Training) -> float:
@@ -140,28 +156,46 @@ def learning_rate(training: sections.Training, epoch: float) -> float:
 
 def _changed(
     feed: dataset.Feed,
-    train: dataset.Examples,
+    weigh: Callable[[tf.Tensor], tf.Tensor] | None,
     changes: sections.Augmentation | None,
     config: NetworkSettings,
     outputs: int,
 ) -> tf.data.Dataset:
     share, training = feed.share, config.training
     options = changes, training.seed, config.model.image_size, outputs
-    balanced = _balanced(train) if training.class_weights == "balanced" else None
-    if balanced is None and share.of == 1:
+    if weigh is None and share.of == 1:
         return augmentation.augment(feed.batches(), *options)
 
     def prepare(step: tf.Tensor, inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # Each replica changes its images otherwise, as if they were of another step.
         step = step * share.of + share.number
-        return step, inputs, labels if balanced is None else (labels, balanced(labels))
+        return step, inputs, labels if weigh is None else (labels, weigh(labels))
 
     changed = augmentation.augment(feed.batches().map(prepare), *options)
-    return changed.map(lambda inputs, weighed: (inputs, *weighed)) if balanced else changed
+    return changed.map(lambda inputs, weighed: (inputs, *weighed)) if weigh else changed
+
+
+def _weights(
+    train: dataset.Examples, of: str | dict[str, float], classes: Sequence[str]
+) -> Callable[[tf.Tensor], tf.Tensor] | None:
+    """Makes float32 weights of labels; None: all weigh the same."""
+    if of == "none":
+        return None
+    if isinstance(of, str):
+        return _balanced(train)
+    if unknown := sorted(of.keys() - set(classes)):
+        raise DarkroomError(
+            f"training.class_weights: there is no class {unknown[0]!r}; the train split has "
+            f"{', '.join(classes)}.{closest(unknown[0], list(classes))}"
+        )
+    of_class = tf.constant([of.get(name, 1.0) for name in classes], tf.float32)
+    if train.labels.ndim == 1:
+        return lambda labels: tf.gather(of_class, labels)
+    return lambda labels: tf.broadcast_to(of_class, tf.shape(labels))
 
 
 def _balanced(train: dataset.Examples) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Makes float32 weights of labels: classes, or a label's yes and no, weigh the same in all."""
+    """Of classes, or of a label's yes and no, which weigh the same in all then."""
     counts = np.array([count for _, count in sorted(train.counts().items())])
     if train.labels.ndim == 1:
         of_class = np.zeros(max(train.counts()) + 1, np.float32)

@@ -88,7 +88,12 @@ def scan(config: ScanSettings, classes: Sequence[str], splits: dataset.Splits) -
         )
         try:
             fitted = fitting.fit(
-                model, at_rate, *(frozen or splits), [reporter], augmented=frozen is None
+                model,
+                at_rate,
+                *(frozen or splits),
+                [reporter],
+                augmented=frozen is None,
+                classes=classes,
             )
             metrics = {name: values[-1] for name, values in fitted.history.items()}
             points.append(ScannedRate(rate=rate, metrics=metrics))

@@ -226,6 +226,7 @@ class Training:
             augmented=not frozen,
             keep=lambda stopping: checkpoint.Keep(self._checkpoint, stopping, number, earlier),
             clock=part,
+            classes=self._job.classes,
         )
         joined = _joined(earlier, fitted, stage)
         if number == 0 and config.transfer.scratch_epochs:
@@ -265,6 +266,7 @@ class Training:
                 [ReportEpochs("Trainer", f"start {number + 1}, ")],
                 keep=partial(checkpoint.Keep, mine),
                 until=config.training.start_epochs,
+                classes=self._job.classes,
             )
             losses[mine] = fitting.as_loss(fitted, config.training)
         if best := min(losses, key=lambda start: losses[start]).read():
@@ -281,7 +283,8 @@ class Training:
         config = self._config.with_values({**values, **fitting.CONSTANT_RATE})
         warm = self._built(config)
         warm.set_weights(model.get_weights())
-        fitting.fit(warm, config, *self._splits, [ReportEpochs("Trainer", "warm start, ")])
+        reporter = ReportEpochs("Trainer", "warm start, ")
+        fitting.fit(warm, config, *self._splits, [reporter], classes=self._job.classes)
         model.set_weights(warm.get_weights())
 
     def _compared_with_scratch(self, fitted: fitting.Fitted) -> Comparison:
@@ -289,7 +292,9 @@ class Training:
         shorter = {"training.epochs": epochs, "training.export_epoch": "last"}
         config = self._config.with_values({"model.weights": None, **shorter})
         reporter = ReportEpochs("Trainer", "from scratch, ")
-        scratch = fitting.fit(self._built(config), config, *self._splits, [reporter])
+        scratch = fitting.fit(
+            self._built(config), config, *self._splits, [reporter], classes=self._job.classes
+        )
         return transfer.compared(fitted.history, scratch.history, epochs)
 
 

@@ -16,8 +16,8 @@ from darkroom.components.training.model_run import Comparison, History
 from darkroom.components.training.rows import Rows, free_bytes
 
 # Keys that decide nothing but what becomes of a frozen backbone's outputs.
-_OF_CLASSIFIER = ("training.", "model.units", "model.dropout")
-_OF_CLASSIFIER_ALONE = ("model.activation", "model.initializer")
+_OF_CLASSIFIER = ("training.", "model.units", "model.dropout", "model.logit_scale")
+_OF_CLASSIFIER_ALONE = ("model.activation", "model.initializer", "model.max_norm")
 
 
 def is_shared(config: TunerSettings) -> bool:

@@ -195,6 +195,7 @@ class Trials:
             augmented=config.transfer.mode == "none",
             keep=lambda stopping: checkpoint.Keep(kept, stopping),
             until=hp.values.get("tuner/epochs"),
+            classes=self._candidate.classes,
         ).history
         best = best_epoch(history, self._tuner.objective, self._maximize)
         metrics = {name: values[best] for name, values in history.items()}

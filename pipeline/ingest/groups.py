@@ -12,18 +12,18 @@ from darkroom.pipeline.ingest.listing import SPLITS, Listing, Source, plural, so
 _TWICE = 2  # a split of more than so many times its share isn't what was asked for
 
 
-def name(source: Path, listing: Listing, column: str | None, pattern: str | None) -> None:
+def name(source: Path, listing: Listing, group: str | None, group_pattern: str | None) -> None:
     """Gives each file of a listing its group, by a table's column or a regular expression.
 
     What has none stands for itself, and is counted in a note. Raises a DarkroomError where the
     column or the expression finds nothing.
     """
-    if column is not None and pattern is not None:
+    if group is not None and group_pattern is not None:
         raise DarkroomError("--group and --group-pattern both say what belongs together: give one.")
-    if column is not None:
-        group_of, what = _of_column(source, listing, column), f"the column {column}"
-    elif pattern is not None:
-        group_of, what = _of_name(pattern), f"the pattern {pattern}"
+    if group is not None:
+        group_of, what = _of_column(source, listing, group), f"the column {group}"
+    elif group_pattern is not None:
+        group_of, what = _of_name(group_pattern), f"the pattern {group_pattern}"
     else:
         return
     listing.files = [file._replace(group=group_of(file)) for file in listing.files]
@@ -43,7 +43,7 @@ def name(source: Path, listing: Listing, column: str | None, pattern: str | None
 
 
 def _of_column(source: Path, listing: Listing, column: str) -> Callable[[Source], str]:
-    names = dict.fromkeys(name for file in listing.files for name, _ in file.columns)
+    names = list(dict.fromkeys(name for file in listing.files for name, _ in file.columns))
     if column not in names:
         has = f"it has the columns {some(names, 20)}" if names else "it is no table with columns"
         raise DarkroomError(

@@ -112,10 +112,7 @@ def ingest(
     own = corrections.read(corrected) if corrected else {}
     with archives.opened(source, target) as opened:
         listing = list_images(opened, multi_label, root, lambda: _classes(target))
-        column, pattern = (
-            options.get(key) or (before and getattr(before, key)) for key in _GROUPED
-        )
-        groups.name(source, listing, column, pattern)
+        groups.name(source, listing, *(_grouped_by(key, options, before) for key in _GROUPED))
         target.mkdir(parents=True, exist_ok=True)
         try:
             with files.locked(target / versions.LOCK_FILE, patience=0):
@@ -375,6 +372,11 @@ def _settings(target: Path, before: Settings | None, options: Options, plan: Pla
     if settings.eval_share + settings.test_share >= 1:
         raise DarkroomError("The shares of eval and test leave nothing to train on.")
     return settings
+
+
+def _grouped_by(key: str, options: Options, before: Settings | None) -> str | None:
+    value = options.get(key) or getattr(before, key, None)
+    return value if isinstance(value, str) else None
 
 
 def _is_grouped(settings: Settings) -> bool:

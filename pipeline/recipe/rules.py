@@ -39,7 +39,7 @@ _IMBALANCE = 3.0
 # Keys that go with any network; another one of `model` says that the network is the user's choice.
 _OF_ANY_NETWORK = {
     *("model.units", "model.dropout", "model.activation", "model.initializer", "model.head"),
-    *("model.pooling", "model.image_size"),
+    *("model.pooling", "model.image_size", "model.max_norm", "model.logit_scale"),
 }
 
 

@@ -8,6 +8,12 @@ from pydantic import Field, field_validator
 from darkroom.components.base.remote import is_remote
 from darkroom.components.base.sections.section import Section
 
+Initializer = Literal[
+    "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",
+    "random_uniform", "random_normal", "truncated_normal", "variance_scaling", "orthogonal",
+    "zeros", "ones", "dirac",
+]  # fmt: skip
+
 
 class Model(Section):
     name: str = "cnn"
@@ -40,18 +46,25 @@ class Model(Section):
     image_size: list[Annotated[int, Field(ge=1)]] | None = Field(None, min_length=2, max_length=2)
     """Height and width at which the network sees the images, which are kept larger for
     `augmentation.crop`; empty: as they are kept."""
-    pooling: Literal["average", "flatten"] = "average"
-    """Architectures and `backbone_fn`: the classifier sees the mean over all places, or each."""
+    stem: Literal["none", "whitened"] = "none"
+    """cnn: whitened begins with fixed filters, made of the first training images, that leave
+    neighbouring pixels uncorrelated: deep networks learn quicker (Jordan 2024)."""
+    pooling: Literal["auto", "average", "max", "flatten"] = "auto"
+    """What the classifier sees of all places: their mean, their maximum, or each; auto: each of a
+    cnn's, else the mean."""
     units: list[Annotated[int, Field(ge=0)]] = [128]
     """Units of each dense layer before the classifier; 0 leaves a layer out."""
     activation: Literal["relu", "tanh", "sigmoid", "gelu"] = "relu"
     """Activation of the convolutions and dense layers."""
     dropout: float = Field(0.25, ge=0, lt=1)
     """Share of values dropped after the convolutions and after each dense layer."""
-    initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"] = (
-        "glorot_uniform"
-    )
-    """Initial weights of the convolutions and dense layers."""
+    initializer: Initializer = "glorot_uniform"
+    """Initial weights of the convolutions and dense layers, by Keras's names; dirac: convolutions
+    pass on what they get, in as many of their filters as it has channels."""
+    max_norm: float | None = Field(None, gt=0)
+    """Longest vector of weights that one unit or filter may have; empty: any."""
+    logit_scale: float = Field(1.0, gt=0)
+    """What the last layer's outputs are multiplied with; below 1 it learns slower than the rest."""
     weights: str | None = None
     """Start from: imagenet, a .weights.h5 or .keras file, or the folder of a pushed version."""
 

@@ -1,10 +1,24 @@
 """How a network is trained, from random weights or from another task's."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from darkroom.components.base.errors import closest
 from darkroom.components.base.sections.section import Section
+
+# Losses by name, all but the first three of Keras: for one of several classes (True), for yes or no
+# to each of them (False), or for both (None).
+LOSSES: dict[str, bool | None] = {
+    **dict.fromkeys(("crossentropy", "focal", "hinge")),
+    **dict.fromkeys(("MeanSquaredError", "MeanAbsoluteError", "MeanSquaredLogarithmicError")),
+    **dict.fromkeys(("Huber", "LogCosh", "Poisson")),
+    **dict.fromkeys(("CategoricalCrossentropy", "CategoricalFocalCrossentropy"), True),
+    **dict.fromkeys(("CategoricalHinge", "KLDivergence", "CosineSimilarity"), True),
+    **dict.fromkeys(("BinaryCrossentropy", "BinaryFocalCrossentropy"), False),
+    **dict.fromkeys(("Hinge", "SquaredHinge"), False),
+}
+Weight = Annotated[float, Field(ge=0)]
 
 
 class Training(Section):
@@ -26,12 +40,23 @@ class Training(Section):
     """Step size of the optimizer."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """sgd: share of the last step that goes into the next."""
+    nesterov: bool = False
+    """sgd: look ahead by the momentum (Nesterov)."""
     weight_decay: float = Field(0.0, ge=0)
-    """Share of each weight taken off in each step, in units of the learning rate."""
+    """Share of each weight taken off in each step, in units of the learning rate; biases, and what
+    batch normalisation learns, keep theirs."""
+    clip_norm: float | None = Field(None, gt=0)
+    """Longest gradient of all weights together; what is longer is scaled down; empty: any."""
+    loss: str = "crossentropy"
+    """crossentropy, focal, hinge, a loss of Keras by its class's name, or your own of labels and
+    logits by dotted path: a function, or a class of Keras's losses."""
+    focal_gamma: float = Field(2.0, ge=0)
+    """focal: how much less what is right anyway counts; 0: cross-entropy."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    """Share of the label that is spread over all classes."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """balanced: an image weighs the more, the fewer its class has."""
+    """crossentropy, focal: share of the label that is spread over all classes."""
+    class_weights: Literal["none", "balanced"] | dict[str, Weight] = "none"
+    """balanced: an image weighs the more, the fewer its class has; or weights by class, as in
+    {cat: 3}; classes that aren't named weigh 1."""
     schedule: Literal["constant", "step", "exponential", "cosine", "one_cycle"] = "constant"
     """How the learning rate falls from epoch to epoch; cosine: to almost 0 in the last one;
     one_cycle: it rises for the first quarter, or for `warmup_epochs`, and falls evenly to 0, from
@@ -87,6 +112,37 @@ class Training(Section):
     several devices train, it is never compiled."""
     steps_per_execution: int = Field(32, ge=1)
     """Batches that run in one call of the graph: less overhead for small models."""
+
+    @field_validator("loss")
+    @classmethod
+    def _is_a_loss(cls, name: str) -> str:
+        if name not in LOSSES and "." not in name:
+            raise ValueError(
+                f"expected {', '.join(LOSSES)}, or your own by dotted path, found {name!r}."
+                f"{closest(name, list(LOSSES))}"
+            )
+        return name
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _are_weights(cls, weights: object) -> object:
+        """Says what both kinds may be, in one sentence."""
+        named = weights.values() if isinstance(weights, dict) else []
+        are_numbers = all(isinstance(value, int | float) and value >= 0 for value in named)
+        if weights not in ("none", "balanced") and not (named and are_numbers):
+            raise ValueError(
+                "expected none, balanced, or weights from 0 up by class, as in {cat: 3}, "
+                f"found {weights}"
+            )
+        return weights
+
+    @model_validator(mode="after")
+    def _smooths_what_can_be(self) -> "Training":
+        if self.label_smoothing and self.loss not in ("crossentropy", "focal"):
+            raise ValueError(
+                f"expected loss crossentropy or focal with label_smoothing, found {self.loss}"
+            )
+        return self
 
     @property
     def cache_bytes(self) -> int:
