@@ -53,7 +53,7 @@ def test_the_data(small: Project, found: dict[str, Any]) -> None:
     data = found["data"]
     assert data["version"] is None  # darkroom ingest made none of them
     assert data["splits"]["train"]["images"] == 1437
-    assert data["splits"]["train"]["classes"]["3"] == 165
+    assert data["splits"]["train"]["classes"]["3"] == 146
     assert data["inspection"]["splits"]["eval"]["images"] == 180
     assert data["anomalies"] == []
     by_name = {feature["name"]: feature["splits"] for feature in data["features"]}

@@ -24,7 +24,9 @@ SCORES, OF_ANSWERS = special.softmax(LOGITS, axis=1), special.expit(LOGITS)
 
 
 def of(name: str, head: str = "softmax", *overrides: str) -> Callable[..., tf.Tensor]:
-    section = configured(NetworkSettings, f"training.loss={name}", *overrides).training
+    of_head = {"binary": "model.head=binary", "multi-label": "data.multi_label=true"}
+    heads = [of_head[head]] if head in of_head else []
+    section = configured(NetworkSettings, f"training.loss={name}", *heads, *overrides).training
     return losses.of(section, head)
 
 
@@ -136,8 +138,6 @@ def test_a_loss_is_saved_by_what_it_was_made_of() -> None:
 @pytest.mark.parametrize(
     ("name", "head", "words"),
     [
-        ("Hinge", "softmax", "Hinge is for model.head binary and multi-label"),
-        ("KLDivergence", "binary", "KLDivergence is for model.head softmax"),
         ("tests.users_code.no_such", "softmax", "has no function or class 'no_such'"),
         ("tests.test_losses.of_nothing", "softmax", "expected finite numbers .*received None"),
     ],
@@ -145,6 +145,12 @@ def test_a_loss_is_saved_by_what_it_was_made_of() -> None:
 def test_a_loss_that_does_not_fit_is_a_sentence(name: str, head: str, words: str) -> None:
     with pytest.raises(DarkroomError, match=f"^training.loss: .*{words}"):
         of(name, head)
+
+
+def test_a_loss_of_another_head_is_refused_in_a_trial_too() -> None:
+    section = configured(NetworkSettings, "training.loss=KLDivergence").training
+    with pytest.raises(DarkroomError, match=r"KLDivergence is for model\.head softmax"):
+        losses.of(section, "binary")
 
 
 def of_nothing(y_true: tf.Tensor, y_pred: tf.Tensor) -> None:

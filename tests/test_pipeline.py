@@ -102,10 +102,10 @@ def test_its_output_is_a_line_per_node_and_a_summary(small: Project) -> None:
     starts = [line.split()[1] for line in lines[1 : 1 + len(NODES)]]
     assert sorted(starts) == sorted(NODES)
     assert ["class", "train", "eval"] in [line.split() for line in lines]
-    assert ["3", "165", "18"] in [line.split() for line in lines]
+    assert ["3", "146", "18"] in [line.split() for line in lines]
     status = small.status()
     for words in (
-        "train split  1,437 examples, 10 classes of 156 to 165",
+        "train split  1,437 examples, 10 classes of 139 to 146",
         "eval split   180 examples, 10 classes of 18 to 18",
         "best trial   ",
         f"metrics      accuracy {status['metrics']['accuracy']:.4g}",

@@ -52,7 +52,7 @@ def reason(record: bytes, config: IngestionSettings) -> str:
 
 def test_an_encoded_image_stays_untouched() -> None:
     read = record_forms.read(example(i=b"\xff\xd8 whatever", l=b"cat"), data())
-    assert read == (b"\xff\xd8 whatever", (b"cat",), b"", {})
+    assert read == (b"\xff\xd8 whatever", (b"cat",), b"", {}, "")
     record = example(**{"i": b"x", "l": b"cat", "image/filename": b"a b.jpg"})
     assert record_forms.read(record, data()).filename == b"a b.jpg"
 

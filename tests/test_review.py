@@ -52,7 +52,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def test_the_table_has_all_faults(flipped: Path) -> None:
     result = darkroom("review", str(flipped), "--csv-only", cwd=flipped)
     assert result.returncode == 0, result.stdout
-    assert "images       1,798" in result.stdout
+    assert "images       1,618" in result.stdout
     assert "Labels were judged by pixels, which agree with 9" in result.stdout
     found = rows(flipped)
     suspects = [row["path"] for row in found if row["fault"] == review.SUSPECT]
@@ -78,7 +78,7 @@ def test_limits_end_it_with_a_code_of_their_own(flipped: Path) -> None:
     result = darkroom("review", str(flipped), "--max-suspect-labels=0.5", cwd=flipped)
     assert result.returncode == 0
     # What people have found to be right is no fault.
-    leaked = {row["path"] for row in rows(flipped) if row["fault"].endswith("in another split")}
+    leaked = {row["path"] for row in rows(flipped) if "in another split" in row["fault"]}
     decided = flipped / corrections.CORRECTIONS_FILE
     corrections.write(decided, [Correction(path, "keep") for path in leaked])
     try:
@@ -86,7 +86,7 @@ def test_limits_end_it_with_a_code_of_their_own(flipped: Path) -> None:
     finally:
         decided.unlink()
     assert result.returncode == 0
-    assert leaked == {row["path"] for row in rows(flipped) if "in another" in row["fault"]}
+    assert leaked == {row["path"] for row in rows(flipped) if "in another split" in row["fault"]}
 
 
 def test_the_page_is_served_until_it_is_stopped(flipped: Path) -> None:

@@ -116,8 +116,8 @@ def test_groups_come_near_the_shares_of_every_class() -> None:
         splits = assign_groups(images, [], {"eval": 0.2, "test": 0.1}, seed, stratified=True)
         for label in "ab":
             counts = Counter(splits[image.content] for image in images if image.label == label)
-            assert counts["eval"] / counts.total() == pytest.approx(0.2, abs=0.015)
-            assert counts["test"] / counts.total() == pytest.approx(0.1, abs=0.015)
+            assert counts["eval"] / counts.total() == pytest.approx(0.2, abs=0.05)
+            assert counts["test"] / counts.total() == pytest.approx(0.1, abs=0.05)
 
 
 def test_a_few_large_groups_leave_no_split_empty() -> None:

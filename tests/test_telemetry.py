@@ -305,15 +305,16 @@ def test_a_run_is_a_trace(
 def test_so_is_one_that_fails(
     collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values = {"image/encoded": b"no image", "image/class/text": b"cat"}
+    example = {"image/encoded": b"no image", "image/class/text": b"cat"}
     for split in ("train", "eval"):
         (tmp_path / split).mkdir()
-        records = [tfrecord.encode_example(values)] * 20
+        records = [tfrecord.encode_example(example)] * 20
         tfrecord.write(tmp_path / split / "a.tfrecord", records)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     for data, failed in ((".", "ImportExampleGen"), ("nowhere", "")):
         before = len(collector.spans)
-        overrides = ("--set", f"data.path={data}", "--set", "data.bundled=null")
+        values = (f"data.path={data}", "data.bundled=null", "data.splits.test=null")
+        overrides = [word for value in values for word in ("--set", value)]
         result = darkroom("run", "--set", "training.recipe=none", *overrides, cwd=tmp_path)
         assert result.returncode == 1
         whole, nodes = run_spans(collector, before)

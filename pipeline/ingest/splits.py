@@ -1,6 +1,7 @@
 """Which image goes to which split: seeded, in exact shares, and once and for all."""
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
@@ -64,16 +65,16 @@ def assign_groups(
             missing[split][label] += int(shares[split] * count + 0.5)
         if not shares[split] or missing[split].total() <= 0:
             continue
-        taken = []
-        for name in left:
-            counts = Counter(map(label_of, groups[name]))
-            if _nearer(missing[split], counts) > 0:
-                missing[split].subtract(counts)
-                taken.append(name)
+        taken: dict[str, None] = {}
+        for least in ((1, -math.inf), (0, 1)):  # labels first, then the number in all
+            for name in left:
+                counts = Counter(map(label_of, groups[name]))
+                if name not in taken and _nearer(missing[split], counts) >= least:
+                    missing[split].subtract(counts)
+                    taken[name] = None
         if not taken and len(left) > 1 and split not in standing.values():
-            smallest = min(left, key=lambda name: len(groups[name]))
-            taken.append(smallest)
-        left = [name for name in left if name not in set(taken)]
+            taken[min(left, key=lambda name: len(groups[name]))] = None
+        left = [name for name in left if name not in taken]
         for name in taken:
             splits |= dict.fromkeys((image.content for image in groups[name]), split)
     for name in left:
@@ -81,9 +82,11 @@ def assign_groups(
     return splits
 
 
-def _nearer(missing: Counter[str], counts: Counter[str]) -> int:
-    """By how many images the numbers that are missing come nearer to none."""
-    return sum(abs(missing[label]) - abs(missing[label] - count) for label, count in counts.items())
+def _nearer(missing: Counter[str], counts: Counter[str]) -> tuple[int, int]:
+    """By how much the squares of what is missing get less: label by label, and in all."""
+    total = missing.total()
+    of_labels = sum(missing[label] ** 2 - (missing[label] - n) ** 2 for label, n in counts.items())
+    return of_labels, total**2 - (total - counts.total()) ** 2
 
 
 def assign(
