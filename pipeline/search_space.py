@@ -73,6 +73,11 @@ def _value(sections: Mapping[str, Section], key: str, where: str) -> object:
 
 def _check(sections: Mapping[str, Section], where: str, key: str, value: object) -> None:
     _value(sections, key, where)
+    if key == "training.loss" and "." in str(value):
+        raise ValueError(
+            f"{where}: your own loss is checked before anything runs, and can't be searched; name "
+            "it in training.loss"
+        )
     name, _, path = key.partition(".")
     section = sections[name]
     try:

@@ -103,6 +103,7 @@ def test_a_date_of_yaml_is_kept_as_text() -> None:
          "tuner.space.training.focal_gamma={min: 1.0, max: 4.0}",
          ["focal_gamma is searched: losses of different kinds can't be compared"]),
         ("training={loss: hinge, label_smoothing: 0.1}", ["found hinge"]),
+        ("tuner.space.training.loss={choices: [focal, a.b]}", ["name it in training.loss"]),
         ("training.loss=Meansquarederror", ["your own by dotted path", "Did you mean 'MeanSqu"]),
         ("training.loss=SquaredHinge", ["SquaredHinge is for model.head binary and multi-label"]),
         ("training.class_weights=balancd", ["weights from 0 up by class", "found balancd"]),

@@ -361,10 +361,11 @@ def _settings(target: Path, before: Settings | None, options: Options, plan: Pla
     chosen = {key: value for key, value in options.items() if value is not None}
     if before is not None:
         for key, value in chosen.items():
-            if getattr(before, key) != value:
+            if (then := getattr(before, key)) != value:
+                made = f"{key} {then}" if then is not None else f"no {key}"
                 raise DarkroomError(
-                    f"{target} was made with {key} {getattr(before, key)}, and its images stay as "
-                    f"they are, and in their split: {value} needs another target."
+                    f"{target} was made with {made}, and its images stay as they are, and in their "
+                    f"split: {value} needs another target."
                 )
         return before
     share = splits.default_share(len(plan.new))
