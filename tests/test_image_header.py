@@ -192,9 +192,11 @@ def field(number: int, content: bytes) -> bytes:
 
 
 # An image in a feature, behind and before what a tf.Example doesn't have, and another kind of list.
+# Without what begins a field 1: before the bytes of a PNG it is an image, wherever it stands.
+CONTENTS = st.binary(max_size=200).map(lambda content: content.replace(b"\n", b"\0"))
 NOISE = st.lists(
     st.one_of(
-        st.builds(field, st.integers(4, 15), st.binary(max_size=200)),
+        st.builds(field, st.integers(4, 15), CONTENTS),
         st.sampled_from([b"\x89PNG\r\n\x1a\n##", b"\x80\x01\x05", b"\x25abcd"]),
     ),
     max_size=3,
@@ -210,6 +212,12 @@ def test_images_within_examples(image: bytes, before: bytes, after: bytes, other
     assert tf.io.parse_single_example(message, feature)["image"].numpy() == image
     assert image_header.pixels_within(message) == 31 * 17
     assert image_header.pixels_within(message * 3) == 3 * 31 * 17
+
+
+def test_what_begins_as_an_image_within_a_field_counts() -> None:
+    before = field(4, b"\n\x18") + b"\x89PNG\r\n\x1a\n##"
+    message = before + field(1, field(1, field(1, SMALL["jpeg"])))
+    assert image_header.pixels_within(message) > 31 * 17
 
 
 def test_messages_of_much_else() -> None:
