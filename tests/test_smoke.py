@@ -72,7 +72,7 @@ def test_the_whole_graph_beside_the_real_runs(tmp_path: Path) -> None:
     result = darkroom("run", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert "smoke   some images and one epoch, in " in result.stdout
-    assert "train 160, eval 160 images" in result.stdout
+    assert "train 160, eval 160, test 160 images" in result.stdout
     assert "next         darkroom predict --set root=runs --set name=digits-smoke" in result.stdout
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["digits-smoke"]
     again = darkroom("run", *words, cwd=tmp_path)
