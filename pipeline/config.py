@@ -17,7 +17,7 @@ from pydantic import PrivateAttr, ValidationError, field_validator, model_valida
 
 from darkroom.components.base import features, remote, results, sections
 from darkroom.components.base.errors import ConfigurationError, DarkroomError, closest
-from darkroom.components.base.sections.training import LOSSES
+from darkroom.components.base.sections.training import of_other_heads
 from darkroom.components.evaluation import thresholds
 from darkroom.components.networks.architectures import ARCHITECTURES
 from darkroom.components.runs.metadata import Store
@@ -173,12 +173,7 @@ class Config(sections.Section):
             "training.loss is for the networks of model.name and backbone_fn; give compile() the "
             "loss in model.build_fn instead"
         )
-        wanted, head = LOSSES.get(training.loss), self.network.head
-        yield (wanted is not None and wanted != (head == "softmax")) and (
-            f"training.loss: {training.loss} is for model.head "
-            f"{'softmax' if wanted else 'binary and multi-label'}, found {head}: crossentropy, "
-            "focal and hinge are for every head"
-        )
+        yield of_other_heads(training.loss, self.network.head)
         incomparable = {"training.loss", "training.focal_gamma"} & self.tuner.searched
         yield (bool(incomparable) and self.tuner.objective.endswith("loss")) and (
             f"tuner.objective is {self.tuner.objective}, and {min(incomparable)} is searched: "

@@ -174,3 +174,11 @@ def test_what_the_examples_say_counts_and_else_their_names(tmp_path: Path) -> No
     assert record_forms.read(tfrecord.encode_example(values), data).group == "Müller"
     del values[features.GROUP_KEY], values[features.FILENAME_KEY]
     assert record_forms.read(tfrecord.encode_example(values), data).group == ""
+
+
+def test_groups_of_damaged_images_alone_are_a_sentence(tmp_path: Path) -> None:
+    for name in ("a/p1_1.jpg", "a/p1_2.jpg", "b/p2_1.jpg"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(b"no image")
+    output = ingest(tmp_path, "photos", "records", "--group-pattern", r"p\d", code=1)
+    assert "None of 3 images can be used." in output

@@ -56,10 +56,10 @@ def never_predicted(measurements: Measurements, below: int) -> Iterator[str]:
 
 def not_as_trained(trained: Trained | None) -> Iterator[str]:
     """An accuracy that is not the one that Trainer measured, where that is known."""
-    if trained is None:
+    examples = len(trained.exported.predictions.outcome) if trained else 0
+    if trained is None or not examples:
         return
     accuracy = trained.exported.measure("accuracy", Group(), with_interval=False).value
-    examples = len(trained.exported.predictions.outcome)
     allowed = max(_PARITY, _PARITY_EXAMPLES / examples)
     if not trained.are_all:
         allowed += _DEVIATIONS * math.sqrt(trained.accuracy * (1 - trained.accuracy) / examples)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from darkroom.components.base import sections, user_code
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.base.sections.training import LOSSES
+from darkroom.components.base.sections.training import of_other_heads
 
 
 def of(
@@ -30,7 +30,9 @@ def of(
         return Hinge(of_one_class)
     if "." in name:
         return _own(name, of_one_class)
-    return _of_keras(name, of_one_class)
+    if misfit := of_other_heads(name, head):
+        raise DarkroomError(f"{misfit}.")
+    return OfKeras(name, of_one_class)
 
 
 class _Smoothed(keras.losses.Loss):
@@ -152,17 +154,6 @@ class OfKeras(keras.losses.Loss):
 
     def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "kind": self.kind, "of_one_class": self.of_one_class}
-
-
-def _of_keras(name: str, of_one_class: bool) -> keras.losses.Loss:
-    wanted = LOSSES[name]
-    if wanted is not None and wanted != of_one_class:
-        heads = "softmax" if wanted else "binary and multi-label"
-        raise DarkroomError(
-            f"training.loss: {name} is for model.head {heads}. crossentropy, focal and hinge are "
-            "for every head."
-        )
-    return OfKeras(name, of_one_class)
 
 
 def _own(path: str, of_one_class: bool) -> keras.losses.Loss | Callable[..., keras.KerasTensor]:

@@ -157,13 +157,13 @@ class _Ingestion:
             settings = _settings(self._target, self._before.settings, options, plan)
             added = plan.join(_divided(plan, settings))
             entries = plan.entries(added)
-            if self._before.settings is None and _is_grouped(settings):
-                groups.check_shares(entries, _shares(plan, settings))
             if not entries:
                 first = "; ".join(f"{name}: {reason}" for name, reason in refused[:10])
                 raise DarkroomError(
                     f"None of {len(self._listing.files):,} images can be used. {first}."
                 )
+            if self._before.settings is None and _is_grouped(settings):
+                groups.check_shares(entries, _shares(plan, settings))
             changed = plan.changes(added)
             asks = sync and any(change.kind != "added" for change in changed)
             if asks and not confirm(changed):

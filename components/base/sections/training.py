@@ -1,6 +1,6 @@
 """How a network is trained, from random weights or from another task's."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,7 +18,18 @@ LOSSES: dict[str, bool | None] = {
     **dict.fromkeys(("BinaryCrossentropy", "BinaryFocalCrossentropy"), False),
     **dict.fromkeys(("Hinge", "SquaredHinge"), False),
 }
-Weight = Annotated[float, Field(ge=0)]
+
+
+def of_other_heads(loss: str, head: str) -> str:
+    """Says that a loss is for other heads than ``head``; nothing where it is for that."""
+    wanted = LOSSES.get(loss)
+    if wanted is None or wanted == (head == "softmax"):
+        return ""
+    heads = "softmax" if wanted else "binary and multi-label"
+    return (
+        f"training.loss: {loss} is for model.head {heads}, found {head}: crossentropy, focal and "
+        "hinge are for every head"
+    )
 
 
 class Training(Section):
@@ -54,7 +65,7 @@ class Training(Section):
     """focal: how much less what is right anyway counts; 0: cross-entropy."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """crossentropy, focal: share of the label that is spread over all classes."""
-    class_weights: Literal["none", "balanced"] | dict[str, Weight] = "none"
+    class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
     """balanced: an image weighs the more, the fewer its class has; or weights by class, as in
     {cat: 3}; classes that aren't named weigh 1."""
     schedule: Literal["constant", "step", "exponential", "cosine", "one_cycle"] = "constant"
