@@ -78,6 +78,7 @@ def test_every_picture_is_there(small: Project, found: dict[str, Any]) -> None:
     others = [found["search"]["picture"]]
     answers = [*found["evaluation"]["mistakes"], *found["evaluation"]["uncertain"]]
     others += [answer["picture"] for answer in answers]
+    others += [answer["heat_map"] for answer in found["evaluation"]["mistakes"]]
     assert all((folder / relative).exists() for relative in others)
     assert len(list((folder / results.PICTURES_FOLDER).iterdir())) == len(shown + others)
 

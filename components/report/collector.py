@@ -20,14 +20,14 @@ from darkroom.components.ingestion import data_version
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
 from darkroom.components.pushing.artifacts import ServingValidation
-from darkroom.components.report import facts, thumbnails
+from darkroom.components.report import facts, heat_maps, thumbnails
 from darkroom.components.runs import environment, lineage
 from darkroom.components.training import outcome as training
 from darkroom.components.tuning import outcome as tuning
 from darkroom.components.validation import artifacts as validation_artifacts
 from darkroom.components.validation import outcome as validation
 from darkroom.components.validation.statistics import SplitStatistics
-from darkroom.serving import description
+from darkroom.serving import description, signatures
 from darkroom.serving.codecs.pictures import ImageError
 
 if TYPE_CHECKING:
@@ -101,6 +101,10 @@ class _Sections:
     @cached_property
     def _statistics(self) -> dict[str, SplitStatistics]:
         return validation.statistics(self._artifacts["statistics"])
+
+    @property
+    def _model_folder(self) -> Path:
+        return Path(path_utils.serving_model_path(self._artifacts["model"].uri))
 
     @cached_property
     def _examples(self) -> list[tuple[str, bytes]]:
@@ -192,11 +196,29 @@ class _Sections:
             for number, answer in enumerate(answers):
                 image, path = images.get(answer.content_hash), f"{name}-{number}"
                 answer.picture = self._picture(path, thumbnails.of_file, image) if image else None
+        if "model" in self._artifacts:
+            self._draw_heat_maps(evaluation, images)
         return evaluation
 
+    def _draw_heat_maps(self, evaluation: facts.Evaluation, images: dict[int, bytes]) -> None:
+        """Of the mistakes whose images are there, for the first class that was seen in each."""
+        named = [
+            (number, answer, images[answer.content_hash])
+            for number, answer in enumerate(evaluation.mistakes)
+            if answer.content_hash in images and answer.predicted
+        ]
+        if not named:
+            return
+        size = self._config["preprocessing"]["height"], self._config["preprocessing"]["width"]
+        maps = heat_maps.HeatMaps(self._model_folder, max(size))
+        for number, answer, image in named:
+            seen = answer.predicted
+            if evaluation.multi_label:
+                seen, *_ = seen.split(signatures.LABEL_SEPARATOR)
+            answer.heat_map = self._picture(f"mistake-{number}-heat", maps.draw, (image, seen))
+
     def model(self) -> facts.Model:
-        folder = Path(path_utils.serving_model_path(self._artifacts["model"].uri))
-        model = description.describe(folder)
+        model = description.describe(self._model_folder)
 
         def tensors(named: list[description.Tensor]) -> list[dict[str, object]]:
             return [{"name": t.name, "type": t.dtype, "shape": t.shape} for t in named]
@@ -209,7 +231,7 @@ class _Sections:
                 {"name": s.name, "inputs": tensors(s.inputs), "outputs": tensors(s.outputs)}
                 for s in model.signatures
             ],
-            "size_mib": cost.size_mib(str(folder)),
+            "size_mib": cost.size_mib(str(self._model_folder)),
             "facts": cast("dict[str, object]", model.facts),
         }
 

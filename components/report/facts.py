@@ -102,9 +102,10 @@ class Model(TypedDict):
 
 
 class Answer(artifacts.Answer, frozen=False):
-    """One of Evaluator's answers, with a picture of the image."""
+    """One of Evaluator's answers, with a picture of the image, and of what spoke for it."""
 
     picture: str | None = None
+    heat_map: str | None = None
 
 
 class Evaluation(artifacts.Evaluation):

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterator, Set
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -69,9 +68,13 @@ def _examples(paths: list[Path]) -> Iterator[dict[str, tfrecord.Feature]]:
     return map(tfrecord.decode_example, records)
 
 
-def _save(image: Any, path: Path) -> None:
+def sized(image: Image.Image) -> Image.Image:
+    """An image in the size of a thumbnail."""
     image.thumbnail((_MOST, _MOST))
     scale = -(-_LEAST // max(image.size))
-    if scale > 1:
-        image = ImageOps.scale(image, scale, Image.Resampling.NEAREST)  # its own pixels, no blur
-    image.save(path, format="PNG")
+    # Enlarged it keeps its own pixels, without a blur.
+    return ImageOps.scale(image, scale, Image.Resampling.NEAREST) if scale > 1 else image
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    sized(image).save(path, format="PNG")
