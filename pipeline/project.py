@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.config import load
-from darkroom.pipeline.ingest import archives, records
+from darkroom.pipeline.ingest import archives, groups, records
 from darkroom.pipeline.ingest.listing import Listing
-from darkroom.pipeline.ingest.records import Confirm, Summary
+from darkroom.pipeline.ingest.records import Confirm, Options, Summary
 from darkroom.pipeline.ingest.shards import Progress
 from darkroom.pipeline.ingest.sources import list_images
 from darkroom.serving import files
@@ -42,17 +42,22 @@ class Project(NamedTuple):
         target = home / _RECORDS if is_new else Path(load(file).data_path)
         return cls(source, file, target, is_new)
 
-    def look(self) -> Listing:
+    def look(self, group: str | None, group_pattern: str | None) -> Listing:
         """The images that the source has; raises DarkroomError where it can't be taken."""
         with archives.opened(self.source, self.target) as opened:
-            return list_images(opened)
+            listing = list_images(opened)
+            groups.name(opened, listing, group, group_pattern)
+            return listing
 
-    def ingest(self, minutes: float | None, progress: Progress, confirm: Confirm) -> Summary:
+    def ingest(
+        self, minutes: float | None, grouped: Options, progress: Progress, confirm: Confirm
+    ) -> Summary:
         """Makes the records what the images are, if ``confirm`` agrees to what that changes.
 
-        Writes the configuration, with ``minutes``, if there is none.
+        Writes the configuration, with ``minutes``, if there is none. ``grouped`` are the options
+        that say which images stay in one split.
         """
-        options = {"multi_label": False, "max_side": _MAX_SIDE if self.is_new else None}
+        options = {"multi_label": False, "max_side": _MAX_SIDE if self.is_new else None, **grouped}
         summary = records.ingest(
             self.source, self.target, options, progress, sync=True, confirm=confirm
         )

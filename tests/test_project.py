@@ -1,17 +1,20 @@
 import json
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.config import load
+from darkroom.pipeline.ingest import index
 from darkroom.pipeline.ingest.changes import Change
 from darkroom.pipeline.ingest.listing import describe
 from darkroom.pipeline.project import Project
-from tests.conftest import darkroom
+from tests.conftest import darkroom, encoded
 
 
 def quiet(words: str, done: int, total: int) -> None:
@@ -52,7 +55,7 @@ def test_the_pipeline_is_named_after_the_folder(
 ) -> None:
     (tmp_path / folder).symlink_to(scans)
     file = tmp_path / "darkroom.yaml"
-    Project.of(tmp_path / folder, file).ingest(None, quiet, agree)
+    Project.of(tmp_path / folder, file).ingest(None, {}, quiet, agree)
     assert load(file).name == name
 
 
@@ -60,12 +63,12 @@ def test_what_is_written(tmp_path: Path, scans: Path) -> None:
     file = tmp_path / "darkroom.yaml"
     made = Project.of(scans, file)
     assert made.is_new
-    assert describe(made.look()) == [
+    assert describe(made.look(None, None)) == [
         "180 images by a folder for each class.",
         "3 classes: class 0 61, class 2 60, class 1 59.",
         "No images: 1 .txt.",
     ]
-    summary = made.ingest(7.5, quiet, agree)
+    summary = made.ingest(7.5, {}, quiet, agree)
     assert summary.images == {"train": 108, "eval": 36, "test": 36}
     config = load(file)
     assert config.data_path == str(tmp_path / "records")
@@ -75,7 +78,7 @@ def test_what_is_written(tmp_path: Path, scans: Path) -> None:
     again = Project.of(scans, file)
     file.write_text(file.read_text() + "root: elsewhere\n")
     assert not again.is_new
-    assert again.ingest(3, quiet, agree).added == 0
+    assert again.ingest(3, {}, quiet, agree).added == 0
     assert load(file).root == str(tmp_path / "elsewhere")  # the user's edits stay
 
 
@@ -98,6 +101,29 @@ def test_commands_in_the_folder_need_no_configuration(tmp_path: Path, scans: Pat
     assert "name: my-scans" in shown.stdout
     mistaken = darkroom("run", "mnist", cwd=tmp_path)
     assert "mnist is a configuration: darkroom run --config mnist." in mistaken.stdout
+
+
+def test_images_of_a_group_stay_in_one_split(tmp_path: Path) -> None:
+    folder = tmp_path / "patients"
+    for number in range(60):
+        path = folder / f"class {number % 2}" / f"patient{number // 4}-{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(np.full((8, 8), number, np.uint8)))
+    command = "init", str(folder), "--yes", "--group-pattern"
+    refused = darkroom(*command, r"person\d+", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert r"the pattern person\d+ finds no group in any of 60 images" in refused.stdout
+    assert not (tmp_path / "darkroom.yaml").exists()
+    done = darkroom(*command, r"patient\d+", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert r"15 groups by the pattern patient\d+, each in one split" in done.stdout
+    splits = defaultdict(set)
+    for entry in index.read(tmp_path / "records").entries:
+        splits[entry.group].add(entry.split)
+    assert len(splits) == 15
+    assert all(len(of_group) == 1 for of_group in splits.values())
+    assert set().union(*splits.values()) == {"train", "eval", "test"}
+    assert "Groups are of images" in darkroom("run", "--group", "patient", cwd=tmp_path).stdout
 
 
 def test_paths_begin_at_the_file(tmp_path: Path) -> None:

@@ -43,9 +43,22 @@ _minutes = click.option(
 )
 
 
+def _grouped(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    column = click.option(
+        "--group", metavar="COLUMN",
+        help="of a table: images with the same value here stay in one split, as those of a patient",
+    )  # fmt: skip
+    pattern = click.option(
+        "--group-pattern", metavar="REGEX",
+        help="the same by a part of the files' paths, as 'patient\\d+'",
+    )  # fmt: skip
+    return column(pattern(command))
+
+
 @click.command("run")
 @configured
 @click.argument("source", metavar="[SOURCE]", required=False, type=_SOURCE)
+@_grouped
 @_yes
 @click.option(
     "--require-blessed", is_flag=True,
@@ -63,6 +76,7 @@ def run_pipeline(
     require_blessed: bool,
     minutes: float | None,
     is_smoke: bool,
+    **groups: str | None,
 ) -> int:
     """Run the whole pipeline.
 
@@ -72,7 +86,9 @@ def run_pipeline(
     """
     command_line.exclude_each_other(require_blessed=require_blessed, smoke=is_smoke)
     if source is not None:
-        options = _prepare(options, source, minutes, yes)
+        options = _prepare(options, source, minutes, yes, groups)
+    elif any(groups.values()):
+        click.get_current_context().fail("Groups are of images: say in which SOURCE they are.")
     if minutes is not None:
         options.overrides.append(f"training.minutes={minutes}")
     return _run(options, require_blessed=require_blessed, is_smoke=is_smoke)
@@ -81,14 +97,21 @@ def run_pipeline(
 @click.command("init")
 @configured
 @click.argument("source", metavar="SOURCE", type=_SOURCE)
+@_grouped
 @_yes
 @_minutes
-def begin_project(options: ConfigOptions, source: Path, minutes: float | None, yes: bool) -> None:
+def begin_project(
+    options: ConfigOptions,
+    source: Path,
+    minutes: float | None,
+    yes: bool,
+    **groups: str | None,
+) -> None:
     """Make records and a configuration of images, and run nothing yet.
 
     SOURCE: images, as ingest takes them.
     """
-    _prepare(options, source, minutes, yes, following="darkroom run{}")
+    _prepare(options, source, minutes, yes, groups, following="darkroom run{}")
 
 
 @click.command("worker", short_help="Help another machine's run to train, or to search")
@@ -168,14 +191,7 @@ def _check_share(ctx: click.Context, param: click.Parameter, share: float | None
     "--multi-label", is_flag=True,
     help="an image has any number of labels: a manifest's label is none, or several, as in a|b",
 )  # fmt: skip
-@click.option(
-    "--group", metavar="COLUMN",
-    help="of a table: images with the same value here stay in one split, as those of a patient",
-)  # fmt: skip
-@click.option(
-    "--group-pattern", metavar="REGEX",
-    help="the same by a part of the files' paths, as 'patient\\d+'",
-)  # fmt: skip
+@_grouped
 @click.option(
     "--max-side", type=click.IntRange(min=_LEAST_SIDE), metavar="N",
     help="make larger images so many pixels wide or high, whichever is more (as they are)",
@@ -238,11 +254,17 @@ def ingest(
 
 
 def _prepare(
-    options: ConfigOptions, source: Path, minutes: float | None, yes: bool, following: str = ""
+    options: ConfigOptions,
+    source: Path,
+    minutes: float | None,
+    yes: bool,
+    groups: dict[str, str | None],
+    following: str = "",
 ) -> ConfigOptions:
     """Makes the project of a source, as far as it isn't there; returns its configuration.
 
-    ``following`` is the command that comes next, with a place for what names the configuration.
+    ``groups`` are ingest's options of them; ``following`` is the command that comes next, with a
+    place for what names the configuration.
     """
     if str(source) in command_line.SHIPPED and not source.exists():
         raise DarkroomError(f"{source} is a configuration: darkroom run --config {source}.")
@@ -256,10 +278,10 @@ def _prepare(
     made = project.Project.of(source, Path(options.config))
     if made.is_new:
         words = f"Writes {made.file} and {made.target.name}/."
-        command_line.aside("\n".join([f"{source}:", *describe(made.look()), words]))
+        command_line.aside("\n".join([f"{source}:", *describe(made.look(**groups)), words]))
         _confirm(yes)
     with display.bar(Console(stderr=True)) as update:
-        summary = made.ingest(minutes, update, _changes_confirmed(made.target, yes))
+        summary = made.ingest(minutes, groups, update, _changes_confirmed(made.target, yes))
     following = following.format(options.again())
     summaries.of_ingest(command_line.console(), summary, made.target, following)
     return options
