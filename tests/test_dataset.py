@@ -202,6 +202,24 @@ def test_kept_examples_are_what_they_were_and_not_decoded_again(
                     np.testing.assert_array_equal(one, other)
 
 
+def test_kept_examples_have_their_groups(files: list[str], tmp_path: Path) -> None:
+    place = str(tmp_path / "kept" / "here")
+    dataset.keep((of_numbers(5), of_numbers(2)), place)
+    dataset.keep_groups(place, files)  # which say nothing
+    assert dataset.kept(place, GIB)[0].groups is None
+    of_groups = str(tmp_path / "grouped.tfrecord")
+    texts = [b"b", b"", b"a", b"b", b""]
+    features_of = [{features.GROUP_KEY: text} if text else {} for text in texts]
+    tfrecord.write(Path(of_groups), map(tfrecord.encode_example, features_of))
+    dataset.keep_groups(place, [of_groups])
+    train, evaluation = dataset.kept(place, GIB)
+    assert train.groups is not None
+    one, alone, other, same, also_alone = train.groups.tolist()
+    assert one == same
+    assert len({one, alone, other, also_alone}) == 4
+    assert evaluation.groups is None
+
+
 def test_other_files_and_other_ways_have_another_place(tmp_path: Path) -> None:
     places = {
         dataset.place_for(str(tmp_path), *files, Kept(), Training(examples=examples))

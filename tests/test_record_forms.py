@@ -64,6 +64,15 @@ def test_further_features_are_kept_as_text() -> None:
     assert kept == {"camera": b"a7", "year": b"20230102", "gain": b"0.5", "lens": b""}
 
 
+def test_a_stated_group_is_kept_and_one_of_a_name_is_not() -> None:
+    record = example(**{"i": b"x", "l": b"cat", "image/group": b"anna"})
+    read = record_forms.read(record, data())
+    assert (read.group, read.kept) == ("anna", {"image/group": b"anna"})
+    record = example(**{"i": b"x", "l": b"cat", "image/filename": b"patient12_03.png"})
+    read = record_forms.read(record, data())
+    assert (read.group, read.kept) == ("patient12", {})
+
+
 @pytest.mark.parametrize("stored", [PIXELS.tobytes(), PIXELS.ravel().astype(np.int64)])
 def test_uint8_pixels(stored: Any) -> None:
     config = data("data.form=uint8", "data.shape=[5, 7, 3]")

@@ -1,5 +1,6 @@
 """The examples of a split as they were written, read with TensorFlow."""
 
+import numpy as np
 import tensorflow as tf
 
 from darkroom.components.base import features
@@ -16,6 +17,24 @@ def records(file_patterns: list[str]) -> tf.data.Dataset:
     names = files(file_patterns)
     compression = "GZIP" if names and names[0].endswith(".gz") else ""
     return tf.data.TFRecordDataset(names, compression)
+
+
+def groups(file_patterns: list[str]) -> np.ndarray | None:
+    """Numbers of what each example belongs to, int64 [count]; None where none says.
+
+    One that says nothing has a number of its own.
+    """
+    spec = {features.GROUP_KEY: tf.io.FixedLenFeature([], tf.string, "")}
+    parsed = records(file_patterns).batch(1024).map(lambda batch: tf.io.parse_example(batch, spec))
+    texts = [batch[features.GROUP_KEY] for batch in parsed.as_numpy_iterator()]
+    named = np.concatenate(texts) if texts else np.empty(0, object)
+    alone = named == b""
+    if alone.all():
+        return None
+    _, found = np.unique(named, return_inverse=True)
+    numbers: np.ndarray = found.astype(np.int64)
+    numbers[alone] = numbers.max() + 1 + np.arange(alone.sum())
+    return numbers
 
 
 def most_evaluated(eval_files: list[str], count: int) -> int:

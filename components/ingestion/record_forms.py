@@ -27,7 +27,8 @@ class LabelledImage(NamedTuple):
     encoded: bytes  # an image file
     labels: tuple[bytes, ...]  # names of its classes: one, or any number where data are multi-label
     filename: bytes  # where it came from; may be empty
-    kept: dict[str, bytes]  # text of `data.keep_features`; empty where an example has none
+    # Text of `data.keep_features`, empty where an example has none; and its group, if it has one.
+    kept: dict[str, bytes]
     group: str = ""  # what it belongs to, as the example says or its filename suggests
 
 
@@ -55,7 +56,10 @@ def read(record: bytes, data: IngestionSettings) -> LabelledImage:
         encoded = tf.io.encode_png(pixels, compression=1).numpy()
     kept = {key: _as_text(values.get(key, NO_FEATURE)) for key in data.keep_features}
     filename = _filename(values)
-    group = _as_text(values.get(features.GROUP_KEY, NO_FEATURE)).decode("utf-8", "replace")
+    stated = _as_text(values.get(features.GROUP_KEY, NO_FEATURE))
+    if stated:
+        kept[features.GROUP_KEY] = stated
+    group = stated.decode("utf-8", "replace")
     if not group and filename:
         group = groups.of_name(os.fsdecode(filename), os.fsdecode(labels[0]) if labels else "")
     return LabelledImage(encoded, labels, filename, kept, group)

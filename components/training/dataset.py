@@ -5,12 +5,14 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from darkroom.components.base import examples as base_examples
 from darkroom.components.base import results, sections
 from darkroom.components.base.examples import records
 from darkroom.components.base.examples import sample_images as sample_images
@@ -18,6 +20,7 @@ from darkroom.components.training import streaming
 from darkroom.components.training.rows import Coding, Rows
 from darkroom.components.training.streaming import Records
 from darkroom.components.training.transform_graph import TransformGraph
+from darkroom.serving import files
 
 # Examples that are parsed and preprocessed together, before the batches of training are made.
 _CHUNK = 256
@@ -31,6 +34,7 @@ OPTIONS.experimental_optimization.apply_default_optimizations = False
 # Batches that are taken out of memory in one go, and how large they may be together.
 _CHUNK_BATCHES, _CHUNK_BYTES = 32, 4 * 2**20
 _FLOATS = Coding()
+_GROUPS = "groups.npy"  # beside kept examples
 
 
 class Examples:
@@ -54,6 +58,8 @@ class Examples:
           rows: int [count], the numbers of the examples' inputs; None: one after the other.
         """
         self.inputs, self.labels, self.coding, self.copies = inputs, labels, coding, copies
+        # Numbers of what each belongs to, int [count]; None: each to itself, or nobody asked.
+        self.groups: np.ndarray | None = None
         self._rows = rows
 
     def __len__(self) -> int:
@@ -78,10 +84,14 @@ class Examples:
             facts = dict(file)
         path, labels, copies = os.path.join(folder, "inputs"), facts["labels"], int(facts["copies"])
         if "transform" in facts:
-            return cls(Records.saved(path, facts), labels, TransformGraph.saved(facts))
-        shape, dtype = tuple(facts["shape"].tolist()), str(facts["dtype"])
-        inputs = Rows.of_file(path, shape, dtype, len(labels) * copies, budget)
-        return cls(inputs, labels, Coding(*facts["ends"]), copies)
+            examples = cls(Records.saved(path, facts), labels, TransformGraph.saved(facts))
+        else:
+            shape, dtype = tuple(facts["shape"].tolist()), str(facts["dtype"])
+            inputs = Rows.of_file(path, shape, dtype, len(labels) * copies, budget)
+            examples = cls(inputs, labels, Coding(*facts["ends"]), copies)
+        if os.path.exists(groups := os.path.join(folder, _GROUPS)):
+            examples.groups = np.load(groups)
+        return examples
 
     def counts(self) -> Counter[int]:
         if self.labels.ndim == 1:
@@ -194,6 +204,15 @@ def keep(examples: Splits, place: str) -> None:
     for name, split in zip(("train", "eval"), examples, strict=True):
         split.save(os.path.join(unfinished, name))
     os.rename(unfinished, place)
+
+
+def keep_groups(place: str, train_files: list[str]) -> None:
+    """Writes what the examples of train belong to beside those kept in a place, if to anything."""
+    path = os.path.join(place, "train", _GROUPS)
+    groups = base_examples.groups(train_files)
+    if groups is not None and not os.path.exists(path):
+        with files.replacing(Path(path)) as unfinished, open(unfinished, "wb") as file:
+            np.save(file, groups)
 
 
 def kept(place: str, budget: int) -> Splits:

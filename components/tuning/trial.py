@@ -217,9 +217,17 @@ class Trials:
 
 
 def check_folds(train: dataset.Examples, count: int | None) -> None:
-    """Raises a DarkroomError where a part can't have some of each class."""
+    """Raises a DarkroomError where a part can't have some of each class, or a group of its own."""
+    if count is None:
+        return
     least = min(train.counts().values()) if train.labels.ndim == 1 else len(train)
-    if count is not None and least < count:
+    groups = len(train) if train.groups is None else len(np.unique(train.groups))
+    if groups < count:
+        raise DarkroomError(
+            f"tuner.folds is {count}, and the train split has {groups} groups of images that stay "
+            f"together. Set it to {groups} or less."
+        )
+    if least < count:
         raise DarkroomError(
             f"tuner.folds is {count}, and the smallest class has {least} examples in the train "
             f"split. Set it to {least} or less."
@@ -227,15 +235,24 @@ def check_folds(train: dataset.Examples, count: int | None) -> None:
 
 
 def folds(train: dataset.Examples, count: int | None, seed: int) -> Iterator[dataset.Splits | None]:
-    """Splits train into ``count`` parts, and holds out each once; yields None without ``count``."""
+    """Splits train into ``count`` parts, and holds out each once; yields None without ``count``.
+
+    Each class is shared out evenly, as far as groups, which stay in one part, let it be.
+    """
     if count is None:
         yield None
         return
-    from sklearn.model_selection import KFold, StratifiedKFold  # half a second, for those who ask
+    from sklearn import model_selection  # half a second, for those who ask
 
-    kind = StratifiedKFold if train.labels.ndim == 1 else KFold
-    rows = np.arange(len(train))
-    for fitted, held_out in kind(count, shuffle=True, random_state=seed).split(rows, train.labels):
+    of_one_label, drawn = train.labels.ndim == 1, {"shuffle": True, "random_state": seed}
+    if train.groups is None:
+        kind = model_selection.StratifiedKFold if of_one_label else model_selection.KFold
+        folded = kind(count, **drawn)
+    elif of_one_label:
+        folded = model_selection.StratifiedGroupKFold(count, **drawn)
+    else:
+        folded = model_selection.GroupKFold(count)
+    for fitted, held_out in folded.split(np.arange(len(train)), train.labels, train.groups):
         yield train.part(fitted), train.part(held_out)
 
 

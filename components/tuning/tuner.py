@@ -34,6 +34,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     candidate = Candidate(config, vocabulary.class_names(transform))
     budget, frozen = config.training.cache_bytes, transfer.is_shared(config)
     outputs = os.path.join(fn_args.working_dir, results.OUTPUTS_FOLDER, _named(config, place))
+    kept = outputs if frozen else place
 
     def prepare() -> None:
         if not os.path.exists(place):
@@ -42,9 +43,10 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
             model = candidate.build(keras_tuner.HyperParameters())
             backbone, splits = model.get_layer(parts.BACKBONE), dataset.kept(place, budget)
             dataset.keep(transfer.frozen_splits(backbone, splits, config, "Tuner"), outputs)
+        if config.tuner.folds is not None:
+            dataset.keep_groups(kept, fn_args.train_files)
 
     source = Source([*fn_args.train_files, *fn_args.eval_files], fn_args.transform_graph_path)
-    kept = outputs if frozen else place
     search = Search(candidate, fn_args.working_dir, source, kept, prepare, frozen)
     return TunerFnResult(tuner=search, fit_kwargs={})
 
