@@ -82,6 +82,12 @@ NODES = (
         read=runs.read_baseline, determined=False, earlier_id="Resolver",
     ),
     Node(
+        "CrossValidation", settings.CrossValidationSettings,
+        ("components.evaluation.cross_validation",), ("model", "training"),
+        evaluation.read_cross_validation,
+        resume_modules=("components.evaluation.cross_validation",),
+    ),
+    Node(
         "Evaluator", settings.EvaluatorSettings,
         ("components.evaluation.evaluator",), ("evaluation",), evaluation.read,
     ),

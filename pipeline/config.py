@@ -233,6 +233,14 @@ class Config(sections.Section):
         yield (self.evaluation.split == "test" and self.data.splits.test is None) and (
             "evaluation.split is test: set data.splits.test to its files"
         )
+        if self.evaluation.folds is not None:
+            of_folds = f"evaluation.folds trains {self.evaluation.folds} models more"
+            yield self.training.minutes is not None and (
+                f"{of_folds}, for which training.minutes leaves no time: take one of them out"
+            )
+            yield self.training.strategy != "mirrored" and (
+                f"{of_folds}, on one machine: set training.strategy to mirrored, or take it out"
+            )
         sliceable = [*features.INSPECTED, *self.data.keep_features]
         for key in self.evaluation.slices:
             yield key not in sliceable and (

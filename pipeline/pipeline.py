@@ -10,6 +10,7 @@ from tfx.proto.pusher_pb2 import PushDestination
 from tfx.proto.trainer_pb2 import EvalArgs, TrainArgs
 
 from darkroom.components.base import remote
+from darkroom.components.evaluation.cross_validation import CrossValidation
 from darkroom.components.evaluation.evaluator import Evaluator
 from darkroom.components.evaluation.rehearsal import Rehearsal
 from darkroom.components.ingestion.example_gen import ImportExampleGen
@@ -99,11 +100,22 @@ def create_pipeline(
         node.add_upstream_node(rehearsal)
     model = trainer.outputs["model"]
 
+    # Train as many more models as there are folds, where that is asked for.
+    cross_validation = CrossValidation(
+        settings.of("CrossValidation"),
+        hyperparameters=searched.get("best_hyperparameters"),
+        **data,
+    )
+    folded = cross_validation.outputs if config.evaluation.folds else {}
+    if folded:
+        cross_validation.add_upstream_node(trainer)  # not both at once
+        trained.append(cross_validation)
+
     # Compare with the thresholds and with the stable version.
     looking = settings.folder("Baseline", config.push_uri)
     to_beat = baseline(model, config.push_uri, config.pipeline_root, looking)
     compared = {"model": model, "baseline_model": to_beat.outputs["model"]}
-    evaluator = Evaluator(settings.of("Evaluator"), examples=examples, **compared)
+    evaluator = Evaluator(settings.of("Evaluator"), examples=examples, **compared, **folded)
     blessing = evaluator.outputs["blessing"]
 
     # Try it on a real server, where that isn't switched off.

@@ -115,6 +115,7 @@ def _training(status: Status) -> Rows:
     names = [name for name in (results.ACCURACY, results.LOSS) if name in status.metrics]
     rows: Rows = [("training", sentence) for sentence in status.diagnosis]
     rows.append(("metrics", _values(((n, status.metrics[n]) for n in names), " ")))
+    rows.append(("folds", status.cross_validation and f"accuracy {status.cross_validation}"))
     if status.blessed is not None:
         rows.append(("blessed", "yes" if status.blessed else f"no: {status.reasons[0]}"))
         rows += [("", reason) for reason in status.reasons[1:]]

@@ -331,6 +331,7 @@ def evaluation(**changes: object) -> str:
             },
             "evaluation.metrics.mine.per_class is True: set class_name",
         ),
+        ({"folds": 1}, "greater than or equal to 2"),
         ({"split": "test"}, "evaluation.split is test: set data.splits.test to its files"),
     ],
 )
@@ -339,6 +340,16 @@ def test_a_gate_that_can_not_be_is_refused_on_load(changes: dict, expected: str)
         load("digits", ["data.splits.test=null", evaluation(**changes)])
     assert expected in str(caught.value)
     assert ".." not in str(caught.value).replace("...", "")
+
+
+def test_folds_need_one_machine_and_time() -> None:
+    for other, expected in (
+        ("training.minutes=5", "for which training.minutes leaves no time"),
+        ("training.strategy=multi_worker", "set training.strategy to mirrored"),
+    ):
+        with pytest.raises(DarkroomError, match=r"evaluation.folds trains 3 models more") as caught:
+            load("digits", ["evaluation.folds=3", "tuner.enabled=false", other])
+        assert expected in str(caught.value)
 
 
 def test_kept_features_can_slice() -> None:

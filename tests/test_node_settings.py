@@ -72,6 +72,20 @@ def before() -> dict[str, str]:
     return keys()
 
 
+def test_folds_are_trained_anew_for_what_trains_them_alone() -> None:
+    folds = "evaluation.folds=3"
+    before = keys(folds)
+    assert before.keys() == keys().keys() | {"CrossValidation"}
+
+    def changed(*overrides: str) -> set[str]:
+        after = keys(folds, *overrides)
+        return {name for name, key in after.items() if key != before[name]}
+
+    assert changed("evaluation.min_accuracy=0.5") == {"Rehearsal", "Evaluator", "Report"}
+    assert "CrossValidation" in changed("training.epochs=21")
+    assert "Trainer" not in changed("evaluation.folds=4")
+
+
 @pytest.mark.parametrize("override", CONFIGURATION)
 def test_a_key_of_the_configuration_changes_those_that_use_it(
     before: dict[str, str], override: str
@@ -108,7 +122,7 @@ def code(source: str) -> str:
 
 
 ALL = {node.id for node in nodes.NODES if node.modules}
-FITTING = {"LearningRateScan", "Tuner", "Trainer"}
+FITTING = {"LearningRateScan", "Tuner", "Trainer", "CrossValidation"}
 # The file, what is done to it, and the nodes whose code that changes.
 EDITS: list[tuple[str, Callable[[str], str], set[str]]] = [
     *(
@@ -126,12 +140,15 @@ EDITS: list[tuple[str, Callable[[str], str], set[str]]] = [
     ("components/validation/example_validator.py", code, {"ExampleValidator"}),
     ("components/training/lr_scan.py", code, {"LearningRateScan"}),
     ("components/training/streaming.py", code, FITTING),
-    ("components/training/transfer.py", code, {"LearningRateScan", "Tuner", "Trainer"}),
+    ("components/training/transfer.py", code, FITTING),
     ("components/training/fitting.py", code, FITTING),
     ("components/networks/models.py", code, FITTING),
     ("components/training/trainer.py", code, {"Trainer"}),
     ("components/tuning/search.py", code, {"Tuner"}),
     ("components/tuning/trial.py", code, {"Tuner"}),
+    ("components/training/folds.py", code, {"Tuner", "CrossValidation"}),
+    ("components/evaluation/cross_validation.py", code, {"CrossValidation"}),
+    ("components/evaluation/metrics.py", code, {"Rehearsal", "CrossValidation", "Evaluator"}),
     ("components/evaluation/rehearsal.py", code, {"Rehearsal"}),
     ("components/evaluation/gate.py", code, {"Rehearsal", "Evaluator"}),
     ("components/pushing/serving_validator.py", code, {"ServingValidator"}),

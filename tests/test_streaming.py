@@ -20,11 +20,18 @@ from darkroom.components.base import tfrecord
 from darkroom.components.base.errors import DarkroomError, explain
 from darkroom.components.base.sections import Training
 from darkroom.components.base.settings import NetworkSettings, TrainerSettings
-from darkroom.components.training import checkpoint, dataset, stages, streaming, trainer, transfer
+from darkroom.components.training import (
+    checkpoint,
+    dataset,
+    folds,
+    stages,
+    streaming,
+    trainer,
+    transfer,
+)
 from darkroom.components.training.model_run import TrainingHistory
 from darkroom.components.training.streaming import Records
 from darkroom.components.training.transform_graph import TransformGraph
-from darkroom.components.tuning import trial
 from darkroom.pipeline.config import load
 from tests.conftest import SMALL_CONFIG, Project, darkroom
 from tests.settings import configured
@@ -256,7 +263,7 @@ def test_trials_take_what_was_kept_for_them(files: list[str], tmp_path: Path, bo
         train, _ = dataset.kept(place, 0)
     assert_alike(dataset.batches(train, 64), dataset.batches(both[1], 64))
     part = train.part(np.arange(100))
-    for fold, (fitted, held_out) in enumerate(trial.folds(_of_two(part), 2, seed=0)):
+    for fold, (fitted, held_out) in enumerate(folds.pairs(_of_two(part), 2, seed=0)):
         assert sorted([*_rows(fitted), *_rows(held_out)]) == list(range(100)), fold
 
 

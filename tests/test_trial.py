@@ -134,46 +134,6 @@ def test_a_loss_that_is_no_number_is_a_failed_trial(tmp_path: Path) -> None:
     assert "learning rate" in str(result.message)
 
 
-def test_folds_hold_out_every_example_once_and_keep_the_shares() -> None:
-    examples = patterns(90)
-    held_out: list[float] = []
-    for pair in trial.folds(examples, 5, seed=0):
-        assert pair is not None
-        fitted, rest = pair
-        assert (len(fitted), len(rest)) == (72, 18)
-        assert set(rest.counts().values()) == {6}
-        held_out += rest.first(18).sum(axis=(1, 2, 3)).tolist()
-    whole = examples.first(90).sum(axis=(1, 2, 3)).tolist()
-    assert sorted(held_out) == pytest.approx(sorted(whole))
-    assert list(trial.folds(examples, None, seed=0)) == [None]
-
-
-def test_groups_stay_in_one_fold() -> None:
-    examples = of_arrays(np.arange(90, dtype="float32"), np.arange(90) % 3)
-    examples.groups = np.arange(90) // 6  # 15 patients
-    seen: list[float] = []
-    for pair in trial.folds(examples, 5, seed=0):
-        assert pair is not None
-        fitted, rest = (set((part.first(len(part)) // 6).tolist()) for part in pair)
-        assert not fitted & rest
-        assert len(rest) == 3
-        assert set(pair[1].counts().values()) == {6}  # each class evenly, as the groups allow it
-        seen += rest
-    assert sorted(seen) == [*range(15)]
-    trial.check_folds(examples, 15)
-    with pytest.raises(
-        DarkroomError, match=r"tuner.folds is 16, and the train split has 15 groups"
-    ):
-        trial.check_folds(examples, 16)
-
-
-def test_more_folds_than_a_class_has_examples() -> None:
-    trial.check_folds(patterns(12), 4)
-    trial.check_folds(patterns(12), None)
-    with pytest.raises(DarkroomError, match=r"tuner.folds is 5, and the smallest class has 4"):
-        trial.check_folds(patterns(12), 5)
-
-
 def test_a_cross_validated_score_is_the_mean_of_the_parts(tmp_path: Path) -> None:
     result = trials(tmp_path, "tuner.folds=3", "tuner.epochs=1").run("0", values())
     assert [fit.fold for fit in result.fits] == [0, 1, 2]

@@ -137,6 +137,19 @@ class TrainerSettings(LongSettings):
     """All that it needs, others that go on need too."""
 
 
+class CrossValidationSettings(TrainerSettings):
+    folds: int | None
+    confidence: float
+    """Of its intervals."""
+
+    @property
+    def of_training(self) -> TrainerSettings:
+        """Those of one of its trainings."""
+        return TrainerSettings.model_validate(
+            self.model_dump(include=set(TrainerSettings.model_fields))
+        )
+
+
 class RehearsalSettings(TransformSettings):
     head: Literal["softmax", "binary", "multi-label"]
     batch_size: int

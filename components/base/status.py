@@ -51,6 +51,7 @@ class Status:
     diagnosis: list[str] = field(default_factory=list)  # of the training, in words
     augmentation: str | None = None  # a picture of augmented training images
     metrics: dict[str, int | float | None] = field(default_factory=dict)
+    cross_validation: str | None = None  # the accuracy, in words
     blessed: bool | None = None  # None: not evaluated
     reasons: list[str] = field(default_factory=list)  # why not blessed
     serving_reasons: list[str] = field(default_factory=list)  # why not blessed for serving

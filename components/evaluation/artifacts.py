@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import Self
 
 from darkroom.components.base import remote
+from darkroom.components.base.artifact_file import ArtifactFile
 from darkroom.serving import files
 
 if TYPE_CHECKING:
@@ -111,6 +112,29 @@ class Baseline(_Record):
         return f"version {self.version}" if self.version else f"model {self.model}"
 
 
+class CrossValidation(ArtifactFile):
+    """What models answered of train images that they hadn't seen."""
+
+    FILE: ClassVar = "cross_validation.json"
+
+    folds: list[Number]  # the accuracy on each
+    examples: int  # of the train split, each of which was held out once
+    metrics: list[MetricRow]  # of all, and the recall of each class
+
+    @property
+    def accuracy(self) -> MetricRow:
+        return next(row for row in self.metrics if row.metric == "accuracy")
+
+    @property
+    def words(self) -> str:
+        """The accuracy and its interval."""
+        row = self.accuracy
+        return (
+            f"{row.value or 0:.4f} ({row.low or 0:.4f} to {row.high or 0:.4f}) on "
+            f"{self.examples:,} images in {len(self.folds)} folds"
+        )
+
+
 class Evaluation(_Record):
     """All that Evaluator measured."""
 
@@ -133,6 +157,7 @@ class Evaluation(_Record):
     latency: Latency | None = None
     size_mib: float | None = None
     baseline: Baseline | None = None
+    cross_validation: CrossValidation | None = None
 
     @property
     def whole(self) -> dict[str, MetricRow]:

@@ -14,7 +14,7 @@ from darkroom.components.base import remote, results, sections
 from darkroom.components.base.component import Artifacts, BeamComponent, Properties, existing
 from darkroom.components.base.settings import EvaluatorSettings
 from darkroom.components.evaluation import faults
-from darkroom.components.evaluation.artifacts import Baseline, Verdict
+from darkroom.components.evaluation.artifacts import Baseline, CrossValidation, Verdict
 from darkroom.components.evaluation.candidate import Candidate
 from darkroom.serving import description
 from darkroom.serving.contract import Contract
@@ -50,6 +50,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             *evaluation.remarks,
             *faults.judged_by_what_chose(section, settings.judges_chose),
         ]
+        if validated := existing(inputs.get("cross_validation")):
+            cross = CrossValidation.read(validated[0].uri)
+            evaluation = evaluation.model_copy(update={"cross_validation": cross})
+            if missed := faults.missed_in_folds(section, cross):
+                reasons = [*evaluation.reasons, missed]
+                evaluation = evaluation.model_copy(update={"blessed": False, "reasons": reasons})
         if unwanted:
             remarks.append("compared with no other model, as evaluation.baseline is none")
         evaluation = evaluation.model_copy(update={"remarks": remarks})
@@ -127,7 +133,10 @@ class Evaluator(BeamComponent):
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
     INPUTS: ClassVar = {"examples": standard_artifacts.Examples, "model": standard_artifacts.Model}
-    OPTIONAL: ClassVar = {"baseline_model": standard_artifacts.Model}
+    OPTIONAL: ClassVar = {
+        "baseline_model": standard_artifacts.Model,
+        "cross_validation": standard_artifacts.ModelEvaluation,
+    }
     OUTPUTS: ClassVar = {
         "evaluation": standard_artifacts.ModelEvaluation,
         "blessing": standard_artifacts.ModelBlessing,

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from darkroom.components.base import sections
+from darkroom.components.evaluation.artifacts import CrossValidation
 from darkroom.components.evaluation.measurements import Measurements, told_apart
 from darkroom.components.evaluation.metric_names import Group, quoted
 
@@ -102,6 +103,17 @@ def symptoms(measurements: Measurements) -> Iterator[str]:
             f"would be right; most images of {quoted(classes[moved])} are taken for "
             f"{quoted(classes[columns[moved]])}"
         )
+
+
+def missed_in_folds(evaluation: sections.Evaluation, folds: CrossValidation) -> str | None:
+    """That models trained alike don't reach ``min_accuracy`` on images that they haven't seen."""
+    accuracy = folds.accuracy.value
+    if accuracy is not None and accuracy >= evaluation.min_accuracy:
+        return None
+    return (
+        f"the accuracy of cross-validation, {folds.words}, is below evaluation.min_accuracy, "
+        f"{evaluation.min_accuracy:g}: as many images as these tell more than those of one split"
+    )
 
 
 def judged_by_what_chose(evaluation: sections.Evaluation, chosen: list[str]) -> Iterator[str]:

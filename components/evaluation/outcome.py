@@ -2,7 +2,13 @@
 
 from darkroom.components.base import results
 from darkroom.components.base.status import Outputs, Status
-from darkroom.components.evaluation.artifacts import Verdict
+from darkroom.components.evaluation.artifacts import CrossValidation, Verdict
+
+
+def read_cross_validation(status: Status, outputs: Outputs) -> str:
+    """Adds the accuracy to ``status``; returns it in words."""
+    status.cross_validation = CrossValidation.read(outputs["cross_validation"].uri).words
+    return f"accuracy {status.cross_validation}"
 
 
 def read(status: Status, outputs: Outputs) -> str:

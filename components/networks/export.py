@@ -87,15 +87,17 @@ class ServingModel(tf.Module):
         return {features.LABEL: preprocessing.target(self.preprocess(raw), len(self._classes))}
 
     def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = self._network(images)
-        if self._gives_scores and self._temperature == 1.0:
-            scores = _columns(outputs, self._head, self._gives_scores)
-        else:
-            activation = tf.sigmoid if self._head == "multi-label" else tf.nn.softmax
-            found = logits(outputs, self._head, self._gives_scores)
-            scores = activation(found / self._temperature)
-        classes = tf.repeat(self._classes[tf.newaxis], tf.shape(scores)[0], axis=0)
-        return {signatures.CLASSES: classes, signatures.SCORES: tf.cast(scores, tf.float32)}
+        found = scores(self._network(images), self._head, self._gives_scores, self._temperature)
+        classes = tf.repeat(self._classes[tf.newaxis], tf.shape(found)[0], axis=0)
+        return {signatures.CLASSES: classes, signatures.SCORES: tf.cast(found, tf.float32)}
+
+
+def scores(outputs: tf.Tensor, head: str, are_scores: bool, temperature: float = 1.0) -> tf.Tensor:
+    """What clients get of a network's outputs, [batch, num_classes]."""
+    if are_scores and temperature == 1.0:
+        return _columns(outputs, head, are_scores)
+    activation = tf.sigmoid if head == "multi-label" else tf.nn.softmax
+    return activation(logits(outputs, head, are_scores) / temperature)
 
 
 def logits(outputs: tf.Tensor, head: str, are_scores: bool) -> tf.Tensor:

@@ -50,6 +50,10 @@ class TrainingJob(BaseModel):
     """Where ``dataset.keep`` puts the preprocessed examples for other processes."""
     files: list[str] = Field([])
     """What the examples were made of."""
+    node: str = "Trainer"
+    """The node that reports."""
+    words: str = ""
+    """What its reports begin with, where this isn't its only training."""
     evaluated: int = 0
     """How many images Evaluator will see, for ``training.minutes``."""
     transform: str = ""
@@ -198,7 +202,9 @@ class Training:
                 images = len(splits[0]) * config.augmentation.copies + len(splits[1])
                 work = f"a pass of {images:,} images through the backbone"
                 self._clock.check(images * self._forward, work)
-            splits = transfer.frozen_splits(model.get_layer(parts.BACKBONE), splits, config)
+            splits = transfer.frozen_splits(
+                model.get_layer(parts.BACKBONE), splits, config, self._job.node
+            )
         if stage.unfrozen is not None:
             transfer.unfreeze(self.model, stage.unfrozen)
             with self._strategy.scope():
@@ -211,8 +217,8 @@ class Training:
         diagnose = aside.module("training.diagnosis").diagnose
         accuracy = self._splits[0].constant_accuracy()
         callbacks = [
-            ReportEpochs("Trainer", f"{stage.name}, " if stage.name else "", clock=part),
-            Diagnose("Trainer", partial(diagnose, constant_accuracy=accuracy)),
+            self._reporter(f"{stage.name}, " if stage.name else "", part),
+            Diagnose(self._job.node, partial(diagnose, constant_accuracy=accuracy)),
             curves,
         ]
         if (every := config.training.keep_every) is not None:
@@ -233,6 +239,9 @@ class Training:
             comparison = self._compared_with_scratch(fitted)
             joined = joined.model_copy(update={"comparison": comparison})
         return joined
+
+    def _reporter(self, words: str, part: clock.Clock | None = None) -> ReportEpochs:
+        return ReportEpochs(self._job.node, f"{self._job.words}{words}", clock=part)
 
     def _built(self, config: TrainerSettings) -> keras.Model:
         with self._strategy.scope(), precision.computing(self._job.policy):
@@ -263,7 +272,7 @@ class Training:
                 model,
                 config,
                 *self._splits,
-                [ReportEpochs("Trainer", f"start {number + 1}, ")],
+                [self._reporter(f"start {number + 1}, ")],
                 keep=partial(checkpoint.Keep, mine),
                 until=config.training.start_epochs,
                 classes=self._job.classes,
@@ -283,7 +292,7 @@ class Training:
         config = self._config.with_values({**values, **fitting.CONSTANT_RATE})
         warm = self._built(config)
         warm.set_weights(model.get_weights())
-        reporter = ReportEpochs("Trainer", "warm start, ")
+        reporter = self._reporter("warm start, ")
         fitting.fit(warm, config, *self._splits, [reporter], classes=self._job.classes)
         model.set_weights(warm.get_weights())
 
@@ -291,7 +300,7 @@ class Training:
         epochs = self._config.transfer.scratch_epochs
         shorter = {"training.epochs": epochs, "training.export_epoch": "last"}
         config = self._config.with_values({"model.weights": None, **shorter})
-        reporter = ReportEpochs("Trainer", "from scratch, ")
+        reporter = self._reporter("from scratch, ")
         scratch = fitting.fit(
             self._built(config), config, *self._splits, [reporter], classes=self._job.classes
         )

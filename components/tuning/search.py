@@ -19,12 +19,12 @@ from darkroom.components.base import progress, results
 from darkroom.components.base.errors import DarkroomError, closest
 from darkroom.components.base.settings import NetworkSettings, TunerSettings
 from darkroom.components.networks import models
-from darkroom.components.training import aside, dataset, precision
+from darkroom.components.training import aside, dataset, folds, precision
 from darkroom.components.training.hand_over import without_notes
 from darkroom.components.tuning import hparams, oracles, remote_trials
 from darkroom.components.tuning.messages import SearchFile
 from darkroom.components.tuning.process_pool import ProcessPool
-from darkroom.components.tuning.trial import Candidate, Folder, check_folds
+from darkroom.components.tuning.trial import Candidate, Folder
 from darkroom.components.tuning.tuner_results import FIELDS, TrialRow, TunerResults
 from darkroom.serving import files
 
@@ -159,7 +159,8 @@ class Search(keras_tuner.Tuner):
         if self.config.model.build_fn is not None:
             metrics = self._metrics()
         train, _ = dataset.kept(self._examples, budget=0)
-        check_folds(train, self.config.tuner.folds)
+        if self.config.tuner.folds is not None:
+            folds.check(train, self.config.tuner.folds, "tuner.folds")
         objective = self.config.tuner.objective
         if objective not in metrics:
             raise DarkroomError(

@@ -4,7 +4,6 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from darkroom.components.training import (
     dataset,
     devices,
     fitting,
+    folds,
     precision,
     transfer,
 )
@@ -140,7 +140,8 @@ class Trials:
         self._frozen = frozen
         self._splits, config = splits, candidate.settings
         self._tuner, self._seed = config.tuner, config.training.seed
-        self._folds = list(folds(splits[0], self._tuner.folds, self._seed))
+        count = self._tuner.folds
+        self._folds = [None] if count is None else [*folds.pairs(splits[0], count, self._seed)]
 
     def run(self, trial_id: str, hp: keras_tuner.HyperParameters) -> Result:
         """Runs a trial to its end, from wherever an earlier process had come."""
@@ -214,46 +215,6 @@ class Trials:
             return model, splits
         splits = transfer.frozen_splits(model.get_layer(parts.BACKBONE), splits, config, "Tuner")
         return transfer.classifier(model.get_layer(parts.CLASSIFIER), config), splits
-
-
-def check_folds(train: dataset.Examples, count: int | None) -> None:
-    """Raises a DarkroomError where a part can't have some of each class, or a group of its own."""
-    if count is None:
-        return
-    least = min(train.counts().values()) if train.labels.ndim == 1 else len(train)
-    groups = len(train) if train.groups is None else len(np.unique(train.groups))
-    if groups < count:
-        raise DarkroomError(
-            f"tuner.folds is {count}, and the train split has {groups} groups of images that stay "
-            f"together. Set it to {groups} or less."
-        )
-    if least < count:
-        raise DarkroomError(
-            f"tuner.folds is {count}, and the smallest class has {least} examples in the train "
-            f"split. Set it to {least} or less."
-        )
-
-
-def folds(train: dataset.Examples, count: int | None, seed: int) -> Iterator[dataset.Splits | None]:
-    """Splits train into ``count`` parts, and holds out each once; yields None without ``count``.
-
-    Each class is shared out evenly, as far as groups, which stay in one part, let it be.
-    """
-    if count is None:
-        yield None
-        return
-    from sklearn import model_selection  # half a second, for those who ask
-
-    of_one_label, drawn = train.labels.ndim == 1, {"shuffle": True, "random_state": seed}
-    if train.groups is None:
-        kind = model_selection.StratifiedKFold if of_one_label else model_selection.KFold
-        folded = kind(count, **drawn)
-    elif of_one_label:
-        folded = model_selection.StratifiedGroupKFold(count, **drawn)
-    else:
-        folded = model_selection.GroupKFold(count)
-    for fitted, held_out in folded.split(np.arange(len(train)), train.labels, train.groups):
-        yield train.part(fitted), train.part(held_out)
 
 
 def best_epoch(history: dict[str, list[float]], objective: str, maximize: bool) -> int:

@@ -84,6 +84,9 @@ class Evaluation(Section):
     """Features whose values divide the examples; of a number: the edges of its ranges."""
     metrics: dict[str, TfmaMetric] = {}
     """Metrics of TFMA or Keras beside those of every evaluation, by a name for them."""
+    folds: int | None = Field(None, ge=2)
+    """Parts of the train split, each of which is held out once: so many models more are trained,
+    and min_accuracy holds for what they answer together, too."""
     confidence: float = Field(0.95, gt=0, le=0.99)
     """Share of the bootstrap's draws between the ends of an interval."""
 
