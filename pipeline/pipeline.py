@@ -1,5 +1,6 @@
 """The whole graph, from top to bottom in the order in which it runs."""
 
+import itertools
 from collections.abc import Sequence
 
 # These don't come from tfx.v1, which imports Google Cloud's client for nothing, in 1.5 s.
@@ -87,49 +88,40 @@ def create_pipeline(
         custom_config=settings.of("Tuner").pack(),
     )
     searched = tuner.outputs if config.tuner.enabled else {}
+    best = {"hyperparameters": searched.get("best_hyperparameters")}
 
     # Train and export.
     trainer = Trainer(
         **fitted,
-        hyperparameters=searched.get("best_hyperparameters"),
+        **best,
         run_fn=f"{_COMPONENTS}.training.trainer.run_fn",
         custom_config=settings.of("Trainer").pack(),
     )
-    trained = [tuner, trainer] if config.tuner.enabled else [trainer]
-    for node in trained:
-        node.add_upstream_node(rehearsal)
     model = trainer.outputs["model"]
 
     # Train as many more models as there are folds, where that is asked for.
-    cross_validation = CrossValidation(
-        settings.of("CrossValidation"),
-        hyperparameters=searched.get("best_hyperparameters"),
-        **data,
-    )
-    folded = cross_validation.outputs if config.evaluation.folds else {}
-    if folded:
-        cross_validation.add_upstream_node(trainer)  # not both at once
-        trained.append(cross_validation)
+    folds = CrossValidation(settings.of("CrossValidation"), **data, **best)
+    folded = folds.outputs if config.evaluation.folds else {}
+    training = [rehearsal, *([tuner] if searched else []), trainer, *([folds] if folded else [])]
+    for before, node in itertools.pairwise(training):
+        node.add_upstream_node(before)  # each of them takes the whole machine
 
     # Compare with the thresholds and with the stable version.
     looking = settings.folder("Baseline", config.push_uri)
     to_beat = baseline(model, config.push_uri, config.pipeline_root, looking)
     compared = {"model": model, "baseline_model": to_beat.outputs["model"]}
     evaluator = Evaluator(settings.of("Evaluator"), examples=examples, **compared, **folded)
-    blessing = evaluator.outputs["blessing"]
+    judged = {"model": model, "model_blessing": evaluator.outputs["blessing"]}
 
     # Try it on a real server, where that isn't switched off.
-    serving_validator = ServingValidator(
-        settings.of("ServingValidator"), model=model, examples=examples, model_blessing=blessing
-    )
+    validator = ServingValidator(settings.of("ServingValidator"), examples=examples, **judged)
     validated = config.serving.validation.enabled
-    infra_blessing = serving_validator.outputs["blessing"] if validated else None
+    infra_blessing = validator.outputs["blessing"] if validated else None
 
     # Hand what is blessed to the model server.
     folder = PushDestination.Filesystem(base_directory=config.push_uri)
     pusher = Pusher(
-        model=model,
-        model_blessing=blessing,
+        **judged,
         infra_blessing=infra_blessing,
         push_destination=PushDestination(filesystem=folder),
         custom_config=settings.of("Pusher").pack(),
@@ -140,18 +132,15 @@ def create_pipeline(
         settings.of("Report"),
         statistics=counts,
         anomalies=example_validator.outputs["anomalies"],
-        model=model,
-        model_run=trainer.outputs["model_run"],
-        evaluation=evaluator.outputs["evaluation"],
-        blessing=blessing,
+        **{key: trainer.outputs[key] for key in ("model", "model_run")},
+        **{key: evaluator.outputs[key] for key in ("evaluation", "blessing")},
         infra_blessing=infra_blessing,
         pushed_model=pusher.outputs["pushed_model"],
         **data,
         **{key: searched[key] for key in ("best_hyperparameters", "tuner_results") if searched},
     )
-    gated = [to_beat, evaluator, *([serving_validator] if validated else []), pusher, report]
-    nodes = [*prepared, rehearsal, *trained, *gated]
-    return _pipeline(config, nodes, beam_options, in_containers)
+    gated = [to_beat, evaluator, *([validator] if validated else []), pusher, report]
+    return _pipeline(config, [*prepared, *training, *gated], beam_options, in_containers)
 
 
 def _pipeline(
