@@ -2,12 +2,12 @@
 
 import re
 from collections import Counter
-from pathlib import PurePath
 
 import numpy as np
 
 # Names of folders that are splits', not groups'.
 _SPLITS = {"train", "training", "eval", "validation", "valid", "val", "test", "testing"}
+_NUMBER = re.compile(r"\d")
 _LAST_NUMBER = re.compile(r"[^0-9A-Za-z]*[A-Za-z]*[^0-9A-Za-z]*\d+$")
 
 
@@ -16,13 +16,15 @@ def of_name(path: str, label: str) -> str:
 
     ``patient12_03.png`` and ``patient12/03.png`` belong to ``patient12``; ``cat.3.jpg`` to nothing.
     """
-    own = {label.lower(), *_SPLITS}
-    pure = PurePath(path)
-    parts = [part for part in pure.parent.parts if part.lower() not in own]
-    *numbered, name = [*parts, pure.stem]
-    before = _LAST_NUMBER.sub("", name, count=1)
-    key = "/".join([*numbered, before]) if before else "/".join(numbered)
-    return key if before != name and re.search(r"\d", key) else ""
+    *folders, file = path.split("/")
+    stem = file.rpartition(".")[0] or file
+    before = _LAST_NUMBER.sub("", stem, count=1)
+    if before == stem:
+        return ""
+    own = (label.lower(), *_SPLITS)
+    parts = [part for part in folders if part and part.lower() not in own]
+    key = "/".join([*parts, before] if before else parts)
+    return key if _NUMBER.search(key) else ""
 
 
 def are_plausible(groups: np.ndarray, labels: np.ndarray, classes: int) -> bool:
