@@ -42,6 +42,10 @@ LABEL = "label"
 LABEL_VOCABULARY = "labels"  # file name of the label vocabulary in the transform graph
 
 
+# How near to a level of grey floats must be to have been 8 bits once: float32 keeps 7 digits.
+LEVEL_TOLERANCE = 1e-3
+
+
 def split_labels(text: str) -> list[str]:
     """The labels of a multi-label text such as ``a|b``, sorted, each once; none of an empty one."""
     return sorted({label.strip() for label in text.split(signatures.LABEL_SEPARATOR)} - {""})

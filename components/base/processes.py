@@ -1,9 +1,9 @@
 """Processes that need slow imports: a fork server has done them once, and forks each process.
 
-A forked process is as good as a new one as long as nothing but imports came before: then no
-TensorFlow operation has run, no device was looked for, no gRPC channel is open; the threads of
-OpenBLAS and jemalloc know of forks. ``multiprocessing`` has one fork server for all of a process,
-with its environment and its output, and what it forked outlives its user.
+A forked process is as good as a new one where only imports came before the fork: no TensorFlow
+operation, no device, no gRPC channel. OpenBLAS's and jemalloc's threads bear a fork.
+``multiprocessing`` won't do: it has one fork server for the whole process, with the environment
+and the output of the first user, and what it forks outlives its user.
 """
 
 import contextlib
@@ -39,6 +39,12 @@ _SERVER = (
 def end_with_parent() -> None:
     """Has Linux kill this process when its parent ends, however that comes; for ``preexec_fn``."""
     _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def start_worker() -> None:
+    """What a pool's process begins with: it ends with its parent, and leaves Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 class Forked:

@@ -18,6 +18,13 @@ from darkroom.components.base.sections import Section
 Value = bool | int | float | str  # a hyperparameter's value, as KerasTuner and YAML have it
 
 
+# Keys of the training section that no trial of a search reads.
+_OF_TRAINER = (
+    *("minutes", "calibration", "keep_every", "starts", "start_epochs"),
+    *("warm_start_epochs", "warm_start_dropout", "warm_start_weight_decay"),
+)
+
+
 class Code(Section):
     """The code that decides what a node makes."""
 
@@ -131,6 +138,13 @@ class TunerSettings(LongSettings):
     def _first_stage(cls, transfer: sections.Transfer) -> sections.Transfer:
         """Trials have the first stage of a transfer alone."""
         return sections.Transfer(mode=transfer.mode)
+
+    @field_validator("training")
+    @classmethod
+    def _of_trials(cls, training: sections.Training) -> sections.Training:
+        """What only Trainer reads begins no search anew."""
+        usual = sections.Training()
+        return training.model_copy(update={key: getattr(usual, key) for key in _OF_TRAINER})
 
 
 class TrainerSettings(LongSettings):

@@ -1,8 +1,8 @@
 """The CrossValidation node: how well models do on train images that they haven't seen.
 
-Where few images are held out, a score says little. Here each image of the train split is held out
-once: as many models as there are folds are trained as Trainer's was, their epoch chosen by the eval
-split as its was, and each answers for the fold that it hasn't seen.
+A score of few held-out images says little. So the train split is divided into folds, and for each
+fold a model is trained as Trainer's was, without that fold, and answers for it: each image of the
+train split is held out once. The eval split chooses the epoch, as it chose Trainer's.
 """
 
 import os

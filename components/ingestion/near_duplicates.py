@@ -1,8 +1,8 @@
-"""Pictures that show the same: small grey pictures whose cosine is near 1.
+"""Pictures that show the same, found by small grey copies of them.
 
-Two pictures show the same where the cosine of their 16×16 grey values, each without its mean, is at
-least 0.98, and where they are by half nearer to each other than pictures of this set that merely
-look alike: handwritten ones of two people may have 0.99.
+Two pictures show the same if two things hold. The cosine of their 16×16 grey values, each less its
+mean, is at least 0.98. And they are twice as near to each other as pictures of this set that only
+look alike: a 7 of one writer and a 7 of another may have a cosine of 0.99.
 """
 
 from collections.abc import Iterator
@@ -38,9 +38,9 @@ class Pairs(NamedTuple):
 def pairs(vectors: np.ndarray, exact: int = _EXACT) -> Pairs:
     """All pairs of small pictures, grey values uint8 [pictures, 256], that show the same.
 
-    Above ``exact`` pictures only pairs are looked at that are near the same of many pivots, drawn
-    from the pictures: of 60,000 none was missed (docs/benchmarks.md), and the work grows with the
-    pictures and the pivots, not with all pairs.
+    Of more than ``exact`` pictures not every pair is looked at. Some pictures are drawn as pivots,
+    and only pairs near the same pivot are compared: of 60,000 pictures no pair was missed
+    (docs/benchmarks.md).
     """
     shown = np.flatnonzero(vectors.std(axis=1) >= _FLAT) if len(vectors) else np.empty(0, np.int64)
     octets = np.ascontiguousarray(vectors[shown]).view(f"V{vectors.shape[1]}")[:, 0]

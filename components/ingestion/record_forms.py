@@ -17,8 +17,6 @@ from darkroom.serving import signatures
 from darkroom.serving.codecs.pictures import ImageError
 
 _UINT16 = 65535
-# How near to a level of grey floats must be to have been 8 bits once: float32 keeps 7 digits.
-_LEVEL_TOLERANCE = 1e-3
 
 
 class LabelledImage(NamedTuple):
@@ -118,7 +116,7 @@ def _pixels(image: Feature, shape: list[int], data: IngestionSettings) -> np.nda
     if not (np.isfinite(flat).all() and flat.min() >= low and flat.max() <= high):
         raise ImageError(f"values outside {low} to {high}")
     levels = (flat.astype(np.float64) - low) / (high - low)
-    if np.abs(levels * 255 - np.rint(levels * 255)).max() < _LEVEL_TOLERANCE:
+    if np.abs(levels * 255 - np.rint(levels * 255)).max() < features.LEVEL_TOLERANCE:
         pixels: np.ndarray = np.rint(levels * 255).astype(np.uint8)
     else:
         pixels = np.rint(levels * _UINT16).astype(np.uint16)

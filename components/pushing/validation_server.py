@@ -76,7 +76,7 @@ def running(folder: str, batching: str, seconds: float) -> Iterator[ValidationSe
                 ],
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                # Its trial requests are nobody's.
+                # Its requests are nobody's.
                 env={**os.environ, "OTEL_SDK_DISABLED": "true"},
                 preexec_fn=end_with_parent if sys.platform == "linux" else None,
             )

@@ -9,10 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import DTypeLike
 
+from darkroom.components.base import features
 from darkroom.components.base.errors import DarkroomError
-
-# How far from a whole level, of 255, a value may be that is kept as uint8.
-_LEVEL_TOLERANCE = 1e-3
 
 
 def free_bytes() -> int:
@@ -128,7 +126,9 @@ class Coding:
         levels = (images - black) * (255.0 / (white - black))
         whole = np.rint(levels)
         fits = whole.min() >= 0 and whole.max() <= 255
-        exact = fits and abs(levels - whole).max() <= _LEVEL_TOLERANCE  # not so if no numbers
+        exact = (
+            fits and abs(levels - whole).max() <= features.LEVEL_TOLERANCE
+        )  # not so if no numbers
         return whole.astype(np.uint8) if exact else None
 
     def decode(self, kept: tf.Tensor) -> tf.Tensor:

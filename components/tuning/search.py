@@ -34,7 +34,7 @@ _BUDGET = {
     *("keep_checkpoints", "carry_over", "carry_epochs"),
 }
 # Keys of the training section that don't change what a trial comes to.
-_NO_MATTER = {"keep_every", "examples", "cache_budget", "strategy"}
+_NO_MATTER = {"examples", "cache_budget", "strategy"}
 _SHOWN_CHANGES = 3
 _SECONDS_BETWEEN_TABLES = 1
 

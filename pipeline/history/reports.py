@@ -28,8 +28,8 @@ _KEYS = {"ServingValidator": {"blessing": "infra_blessing"}}
 def find(config: Config, run: str | None = None) -> Path:
     """The folder of a run's report; raises DarkroomError where there is no such run or report.
 
-    ``run``: the beginning of its name, or how many reports back it is, so that a scan, which has
-    none, doesn't count; None: the newest.
+    ``run``: the beginning of its name, or how many reports back it is; None: the newest. Runs
+    without a report, such as scans of learning rates, don't count.
     """
     store = status.open_store(config)
     contexts = status.runs(config, store)

@@ -10,7 +10,7 @@ from darkroom.serving import files
 
 CORRECTIONS_FILE = "corrections.csv"  # in the folder of the records
 Action = Literal["keep", "relabel", "drop", "same"]
-_ANY_NAME = "surrogateescape"  # file names need not be UTF-8
+ANY_NAME = "surrogateescape"  # file names need not be UTF-8
 
 
 class Correction(NamedTuple):
@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, Correction]:
     """
     corrections: dict[str, Correction] = {}
     try:
-        with open(path, encoding="utf-8", newline="", errors=_ANY_NAME) as file:
+        with open(path, encoding="utf-8", newline="", errors=ANY_NAME) as file:
             rows = csv.reader(file)
             header = next(rows, [])
             if header != list(Correction._fields):
@@ -64,7 +64,7 @@ def write(path: Path, corrections: Iterable[Correction]) -> None:
     """Replaces the file, whole or not at all, sorted by path."""
     with (
         files.replacing(path) as unfinished,
-        open(unfinished, "w", encoding="utf-8", newline="", errors=_ANY_NAME) as file,
+        open(unfinished, "w", encoding="utf-8", newline="", errors=ANY_NAME) as file,
     ):
         writer = csv.writer(file)
         writer.writerow(Correction._fields)

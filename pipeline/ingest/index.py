@@ -16,7 +16,6 @@ from darkroom.serving import files
 INDEX_FILE = "index.csv"
 LEFT_OUT_FILE = "left_out.csv"
 SETTINGS_FILE = data_version.FILE
-_ANY_NAME = "surrogateescape"  # file names need not be UTF-8
 
 
 class Settings(BaseModel):
@@ -81,7 +80,7 @@ def write_settings(folder: Path, settings: Settings) -> None:
 def read_entries(path: Path) -> list[Entry]:
     """None where there is no file; raises a DarkroomError where it is damaged."""
     try:
-        with open(path, encoding="utf-8", newline="", errors=_ANY_NAME) as file:
+        with open(path, encoding="utf-8", newline="", errors=corrections.ANY_NAME) as file:
             rows = csv.reader(file)
             next(rows)
             # Those of an earlier darkroom have no groups.
@@ -100,7 +99,7 @@ def write_entries(path: Path, entries: Iterable[Entry]) -> None:
     """A row each, below a header; with a column of groups where there are any."""
     rows = list(entries)
     columns = len(Entry._fields) - (not any(entry.group for entry in rows))
-    with open(path, "w", newline="", encoding="utf-8", errors=_ANY_NAME) as file:
+    with open(path, "w", newline="", encoding="utf-8", errors=corrections.ANY_NAME) as file:
         writer = csv.writer(file)
         writer.writerow(Entry._fields[:columns])
         writer.writerows(entry[:columns] for entry in rows)

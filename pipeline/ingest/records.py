@@ -10,7 +10,6 @@ import functools
 import multiprocessing
 import os
 import shutil
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -143,7 +142,9 @@ class _Ingestion:
         with (
             _emptied(self._target / _SMALLER) as folder,
             ProcessPoolExecutor(
-                os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_start_worker
+                os.cpu_count(),
+                multiprocessing.get_context("spawn"),
+                initializer=processes.start_worker,
             ) as workers,
         ):
             smaller = _Smaller(max_side, folder) if isinstance(max_side, int) else None
@@ -426,9 +427,3 @@ def _divided(plan: Plan, settings: Settings) -> list[Added]:
         )
     divided = plan.fixed | divided
     return [(file, e._replace(split=divided.get(e.content, e.split))) for file, e in plan.new]
-
-
-def _start_worker() -> None:
-    """Ends with the parent, not by Ctrl-C: the parent tells."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    processes.end_with_parent()

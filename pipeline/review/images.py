@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from darkroom.components.base import features, tfrecord
+from darkroom.components.base import features, processes, tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.tfrecord import NO_FEATURE
 from darkroom.pipeline.review import measures
@@ -131,7 +131,7 @@ def look(source: Source, progress: Progress) -> Images:
 def _mapped(work: Callable[[list[bytes]], _Result], files: Iterable[bytes]) -> Iterator[_Result]:
     """What processes make of batches, in order; only so many are read as they can do soon."""
     context, count = multiprocessing.get_context("spawn"), os.cpu_count() or 1
-    with ProcessPoolExecutor(count, context, initializer=measures.start_worker) as workers:
+    with ProcessPoolExecutor(count, context, initializer=processes.start_worker) as workers:
         waiting: deque[Future[_Result]] = deque()
         files = iter(files)
         while batch := list(itertools.islice(files, _BATCH)):

@@ -1,13 +1,11 @@
 """What is measured in one image; in processes of their own, so nothing heavy is imported here."""
 
 import hashlib
-import signal
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageStat
 
-from darkroom.components.base import processes
 from darkroom.components.ingestion import near_duplicates
 from darkroom.serving.codecs import pictures
 from darkroom.serving.codecs.pictures import ImageError
@@ -29,12 +27,6 @@ class Measures(NamedTuple):
     colour: float  # mean distance of a pixel's highest channel from its lowest
     content: bytes  # hash of the pixels; of those at 256 pixels where the image is larger
     vector: bytes  # the small grey picture of near_duplicates
-
-
-def start_worker() -> None:
-    """Ends with the parent, not by Ctrl-C: the parent tells."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    processes.end_with_parent()
 
 
 def measure(images: list[bytes]) -> list[Measures | str]:
