@@ -544,6 +544,11 @@ def test_both_ports_are_encrypted_and_ask_for_a_certificate_and_a_key(
                     message, timeout=SECONDS, metadata=metadata
                 )
                 assert call.code() is code
+                method = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+                asked = channel.stream_stream(method)(iter([b""]), SECONDS, metadata=metadata)
+                with contextlib.suppress(grpc.RpcError):
+                    list(asked)
+                assert asked.code() is code
     finally:
         process.kill()
         process.wait()

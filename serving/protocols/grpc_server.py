@@ -1,4 +1,4 @@
-"""The gRPC side: PredictionService, ModelService and the standard health service."""
+"""The gRPC side: PredictionService, ModelService, and gRPC's own of health and reflection."""
 
 import asyncio
 import contextlib
@@ -18,6 +18,7 @@ from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.flags import Flags
 from darkroom.serving.protocols import ports
 from darkroom.serving.protocols.access import Administrators, Keys
+from darkroom.serving.protocols.reflection import Reflection, describe
 from darkroom.serving.server.prediction_service import PredictionService
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class GrpcServer:
         self._server = grpc.aio.server(options=list(options.items()))
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        Reflection((*SERVICES, health.SERVICE_NAME), keys).add_to(self._server)
         self._server.add_generic_rpc_handlers(self._handlers())
         if flags.port:
             self._listen(f"{flags.host}:{flags.port}", tls)
@@ -119,6 +121,8 @@ class GrpcServer:
                 _RELOAD: service.reload,
             },
         }
+        for name, own in methods.items():
+            describe(name, own)
         return [
             grpc.method_handlers_generic_handler(
                 name,
