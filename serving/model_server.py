@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darkroom.serving import imports, logs, telemetry
-from darkroom.serving.errors import ServingError
+from darkroom.serving.errors import ServingError, invalid
 from darkroom.serving.flags import METRICS_PATH, Flags, parse
 from darkroom.serving.protocols import ports
 from darkroom.serving.protocols.access import Administrators, Keys, tls_context
@@ -75,6 +75,10 @@ class _Files:
         self.models = _models(flags)
         self.monitoring = read(flags.monitoring_config_file, server_config.MonitoringConfig)
         self.batching = server_config.batching(flags)
+        self.op_libraries = [path for path in flags.op_libraries.split(",") if path]
+        for path in self.op_libraries:
+            if not os.path.exists(path):
+                raise invalid(f"--op_libraries: there is no {path}")
         path = flags.ssl_config_file
         self.tls = read(path, server_config.SSLConfig) if path else None
         self.http_tls = tls_context(self.tls) if self.tls is not None else None
@@ -153,6 +157,7 @@ def _service(flags: Flags, files: _Files) -> "PredictionService":
     from darkroom.serving.server.manager import Manager
     from darkroom.serving.server.request_log import RequestLog
 
+    loading.load_op_libraries(files.op_libraries)
     metrics = prometheus.Metrics()
     limits = inference.Limits(
         flags.max_request_bytes, flags.max_image_pixels, flags.enable_signature_method_name_check
