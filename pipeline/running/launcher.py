@@ -20,7 +20,7 @@ from darkroom.components.runs import environment, inventory, lineage, staging
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
 from darkroom.pipeline.node_settings import NodeSettings
-from darkroom.serving import telemetry
+from darkroom.serving import interrupts, telemetry
 
 
 class NodeLauncher:
@@ -45,6 +45,7 @@ class NodeLauncher:
         self._display.started(node_id)
         with telemetry.span(node_id, {f"darkroom.{key}": name for key, name in names.items()}):
             try:
+                interrupts.go_on()
                 state, result = self._launch(pipeline, node)
                 telemetry.note({"darkroom.state": state, "darkroom.result": result})
                 self._display.ended(node_id, state, result)
