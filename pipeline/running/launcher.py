@@ -42,9 +42,9 @@ class NodeLauncher:
         node_id = node.node_info.id
         self.run = pipeline.runtime_spec.pipeline_run_id.field_value.string_value
         names = {"pipeline": self._config.name, "run": self.run, "node": node_id}
-        self._display.started(node_id)
         with telemetry.span(node_id, {f"darkroom.{key}": name for key, name in names.items()}):
             try:
+                self._display.started(node_id)
                 interrupts.go_on()
                 state, result = self._launch(pipeline, node)
                 telemetry.note({"darkroom.state": state, "darkroom.result": result})

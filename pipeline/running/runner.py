@@ -211,8 +211,8 @@ def launch(
             tfx.beam_runner(launcher.launch).run(pipeline)
     except Exception as error:
         failed, cause = launcher.failure or (node or "the runner", error)
-        if isinstance(cause, KeyboardInterrupt):  # Beam wraps what comes out of a node
-            raise cause from None
+        if was_interrupted(cause):  # Beam wraps what comes out of a node
+            raise KeyboardInterrupt from None
         logging.getLogger("darkroom").exception("%s failed", failed)
         raise RunFailed(failed, explain(cause)) from error
     finally:
