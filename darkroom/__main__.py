@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from darkroom.serving import interrupts
+
 # Objects that come to be between two looks for those that refer to each other: with Python's own,
 # 700, a command that only imports spends a tenth of its time looking.
 _COLLECT_AFTER = 50_000
@@ -21,11 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     gc.set_threshold(_COLLECT_AFTER)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")  # looks through all distributions
-    try:  # Ctrl-C comes while they are imported, too
-        from darkroom.kubeflow import commands
-        from darkroom.pipeline import cli
-    except KeyboardInterrupt:
-        return 130  # errors.INTERRUPTED, which is perhaps not imported yet
+    interrupts.heed_at_once()
+    from darkroom.kubeflow import commands
+    from darkroom.pipeline import cli
+
     return cli.main(arguments, further=commands.COMMANDS)
 
 

@@ -23,10 +23,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from darkroom.components.base.errors import INTERRUPTED, DarkroomError
+from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.processes import Forked, ForkServer, end_with_parent
 from darkroom.kubeflow import protocol, spec
 from darkroom.kubeflow.task import DONE, FAILED
+from darkroom.serving.interrupts import INTERRUPTED
 
 _PYTHON = ("python", "python3")  # in the image; here it is the one that runs this
 # Modules whose commands are forked, and what is imported once for them.
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"run_local: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("run_local: interrupted. The next run begins anew.", file=sys.stderr)
         return INTERRUPTED
     return 0
 

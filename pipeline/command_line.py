@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
-from darkroom.components.base.errors import INTERRUPTED, DarkroomError, closest, explain
+from darkroom.components.base.errors import DarkroomError, closest, explain
+from darkroom.serving import interrupts
+from darkroom.serving.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,6 +109,7 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
     What is the user's to mend is a sentence on stderr. A command's function may return a code.
     """
     _open_streams()
+    interrupts.heed()
     sys.path.append(os.getcwd())  # the user's own functions; last, so as to shadow nothing
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -124,18 +127,24 @@ def obey(command: click.Command, name: str, arguments: Sequence[str] | None = No
         print(f"darkroom: {_sentence(error)} {help_of} --help tells more.", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):  # Abort: at a question
-        print("darkroom: interrupted.", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:  # the reader, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if interrupts.came():
+            return _interrupted()
         from darkroom.serving.errors import ServingError
         from darkroom.serving.predictor import PredictionError
 
         is_ours = isinstance(error, (DarkroomError, PredictionError, ServingError))
         print(f"darkroom: {error if is_ours else explain(error)}", file=sys.stderr)
         return getattr(error, "exit_code", 1) if is_ours else 1
+
+
+def _interrupted() -> int:
+    print("darkroom: interrupted.", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _open_streams() -> None:

@@ -8,24 +8,16 @@ from typing import IO
 
 from rich import progress
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from darkroom.components.base.status import Node
 from darkroom.components.tuning import trial_table
 from darkroom.components.tuning.trial_table import SearchProgress
-from darkroom.pipeline import tables
+from darkroom.pipeline import summaries, tables
 
 # Rows of a search's table, and how many of them running trials may take.
 _TRIALS_SHOWN, _RUNNING_SHOWN = 10, 7
 _SECONDS_BETWEEN_LINES = 1.0  # of progress, in a log
-_MARKS = {
-    "complete": "[green]✓[/]",
-    "cached": "[cyan]=[/]",
-    "failed": "[red]✗[/]",
-    "interrupted": "[yellow]![/]",
-    "running": "…",
-}
 
 
 class _Moving(progress.Progress):
@@ -75,7 +67,7 @@ class Display(logging.Handler):
 
     def ended(self, node: str, state: str, result: str = "") -> None:
         self._remove()
-        print_node(self.console, Node(node, state, time.monotonic() - self._started, result))
+        summaries.of_node(self.console, Node(node, state, time.monotonic() - self._started, result))
 
     def say(self, sentence: str) -> None:
         self.console.print(sentence, markup=False)
@@ -162,15 +154,6 @@ def bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         yield update
     finally:
         shown.stop()
-
-
-def print_node(console: Console, node: Node) -> None:
-    """The line of a node that is done, or of one that will not be."""
-    took = "cached" if node.state == "cached" else f"{node.seconds:.1f} s"
-    is_done = node.state in ("complete", "cached")
-    words = node.result if is_done else ": ".join(filter(None, (node.state, node.result)))
-    mark = _MARKS.get(node.state, "?")
-    console.print(f"{mark} {node.id:<17} {took:>8}  {escape(words)}".rstrip())
 
 
 def _search(table: SearchProgress, width: int) -> Table:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from darkroom.components.base import remote, results
-from darkroom.components.base.status import Status
+from darkroom.components.base.status import Node, Status
 from darkroom.components.ingestion import outcome as ingestion
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.training.model_run import LearningRates, ScannedRate
@@ -34,6 +34,14 @@ _NAMED = 10  # of what was left out
 _FIRST = 3  # of the images that change in the same way
 _BEST_SHOWN = 5  # of a search's trials
 _SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy")  # of a scan of learning rates
+
+_MARKS = {
+    "complete": "[green]✓[/]",
+    "cached": "[cyan]=[/]",
+    "failed": "[red]✗[/]",
+    "interrupted": "[yellow]![/]",
+    "running": "…",
+}
 
 Rows = list[tuple[str, object]]  # a bold word and what there is to say; nothing: no such row
 
@@ -282,3 +290,12 @@ def _print(console: Console, rows: Rows) -> None:
     for name, words in rows:
         if words:
             console.print(f"[bold]{name:<12}[/] {escape(str(words))}")
+
+
+def of_node(console: Console, node: Node) -> None:
+    """The line of a node that is done, or of one that will not be."""
+    took = "cached" if node.state == "cached" else f"{node.seconds:.1f} s"
+    is_done = node.state in ("complete", "cached")
+    words = node.result if is_done else ": ".join(filter(None, (node.state, node.result)))
+    mark = _MARKS.get(node.state, "?")
+    console.print(f"{mark} {node.id:<17} {took:>8}  {escape(words)}".rstrip())

@@ -100,6 +100,9 @@ class Flags:
         False, _bool, "answer Classify and Regress by signatures of that kind only"
     )
     saved_model_tags: str = _models("serve", str, "separated by commas")
+    op_libraries: str = _models(
+        "", str, "shared libraries of ops that aren't TensorFlow's, or folders, separated by commas"
+    )
     prefer_tflite_model: bool = _models(False, _bool, "take model.tflite where a version has it")
     canary_share: float | None = _models(
         None,
@@ -118,6 +121,9 @@ class Flags:
     tensorflow_intra_op_parallelism: int = _work(0, _count, "threads; 0: all cores but one")
     tensorflow_inter_op_parallelism: int = _work(0, _count, "threads; 0: all cores but one")
     per_process_gpu_memory_fraction: float = _work(0.0, _share, "0: automatic")
+    enable_profiler: bool = _work(
+        False, _bool, "let administrators take profiles of it over gRPC (TensorFlow Serving: true)"
+    )
     monitoring_config_file: str = _work("", str, "MonitoringConfig as text")
 
     max_request_bytes: int = _limit(
@@ -138,8 +144,8 @@ class Flags:
     admin_api_key_file: str = _limit(
         "",
         str,
-        "keys of who may reload the configuration over gRPC; without one that is off where there "
-        "are API keys, or --host isn't this machine alone",
+        "keys of who may reload the configuration over gRPC, and take profiles; without one that "
+        "is off where there are API keys, or --host isn't this machine alone",
     )
     allowed_hosts: str = _limit(
         "",
@@ -167,7 +173,7 @@ _WITHOUT_EFFECT = (
     "num_load_threads", "num_unload_threads", "flush_filesystem_caches", "platform_config_file",
     "grpc_max_threads", "remove_unused_fields_from_bundle_metagraph", "num_tflite_pools",
     "num_tflite_interpreters_per_pool", "xla_cpu_compilation_enabled",
-    "xla_gpu_compilation_enabled", "enable_profiler", "thread_pool_factory_config_file",
+    "xla_gpu_compilation_enabled", "thread_pool_factory_config_file",
     "enable_per_model_batching_parameters", "skip_initialize_tpu", "mixed_precision",
     "enable_serialization_as_tensor_content", "enable_grpc_healthcheck_service",
     "enforce_session_run_timeout", "use_alts_credentials",

@@ -16,11 +16,18 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
+from darkroom.serving import interrupts
+
+if __name__ == "__main__":
+    interrupts.heed_at_once()  # while the rest is imported, too
+
 from darkroom.serving import imports, logs, telemetry
-from darkroom.serving.errors import ServingError
+from darkroom.serving.errors import ServingError, invalid
 from darkroom.serving.flags import METRICS_PATH, Flags, parse
+from darkroom.serving.interrupts import INTERRUPTED
 from darkroom.serving.protocols import ports
 from darkroom.serving.protocols.access import Administrators, Keys, tls_context
 from darkroom.serving.server import server_config
@@ -57,16 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         telemetry.begin("darkroom-model-server")
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        run: Callable[[Coroutine[object, object, None]], None] = asyncio.run
+        run: Callable[[Coroutine[object, object, int]], int] = asyncio.run
         with contextlib.suppress(ImportError):  # it takes a sixth less of a core; not on Windows
             import uvloop
 
             run = uvloop.run
-        run(_serve(flags, files))
+        return run(_serve(flags, files))
     except ServingError as error:
         print(f"model_server: {error.message}", file=sys.stderr)
-        return 1
-    return 0
+    return 1
 
 
 class _Files:
@@ -75,6 +81,10 @@ class _Files:
         self.models = _models(flags)
         self.monitoring = read(flags.monitoring_config_file, server_config.MonitoringConfig)
         self.batching = server_config.batching(flags)
+        self.op_libraries = [path for path in flags.op_libraries.split(",") if path]
+        for path in self.op_libraries:
+            if not os.path.exists(path):
+                raise invalid(f"--op_libraries: there is no {path}")
         path = flags.ssl_config_file
         self.tls = read(path, server_config.SSLConfig) if path else None
         self.http_tls = tls_context(self.tls) if self.tls is not None else None
@@ -93,11 +103,20 @@ def _models(flags: Flags) -> ModelServerConfig:
     return config
 
 
-async def _serve(flags: Flags, files: _Files) -> None:
+async def _serve(flags: Flags, files: _Files) -> int:
+    """Serves until a signal comes; returns the exit code."""
     stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    code = 0
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal code
+        if number == signal.SIGINT:
+            interrupts.end_import(frame)
+            code = INTERRUPTED
+        loop.call_soon_threadsafe(stopping.set)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        # The loop's own add_signal_handler is not on Windows.
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
+        signal.signal(number, stop)  # the loop's own add_signal_handler is not on Windows
     with imports.without_collections():
         from darkroom.serving.codecs.json_codec import JsonCodec
 
@@ -110,6 +129,7 @@ async def _serve(flags: Flags, files: _Files) -> None:
         await service.close()
         telemetry.end()
     _log.info("Stopped.")
+    return code
 
 
 async def _answer(
@@ -153,6 +173,7 @@ def _service(flags: Flags, files: _Files) -> "PredictionService":
     from darkroom.serving.server.manager import Manager
     from darkroom.serving.server.request_log import RequestLog
 
+    loading.load_op_libraries(files.op_libraries)
     metrics = prometheus.Metrics()
     limits = inference.Limits(
         flags.max_request_bytes, flags.max_image_pixels, flags.enable_signature_method_name_check

@@ -1,6 +1,10 @@
+import ast
 import contextlib
+import inspect
+import itertools
 import json
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -34,9 +38,15 @@ def test_every_key_has_a_sentence() -> None:
         return [section, *below]
 
     for section in [*sections(Config), Range]:
-        for key, field in section.model_fields.items():  # type: ignore[attr-defined]
-            if key != "name":
-                assert field.description, f"{section.__name__}.{key}"
+        [tree] = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+        assert isinstance(tree, ast.ClassDef)
+        for key, sentence in itertools.pairwise(tree.body):
+            if isinstance(key, ast.AnnAssign) and ast.unparse(key.target) not in (
+                "name",
+                "_chosen",
+            ):
+                assert isinstance(sentence, ast.Expr), f"{section.__name__}.{ast.unparse(key)}"
+                assert isinstance(ast.literal_eval(sentence.value), str)
 
 
 def test_overrides_are_yaml() -> None:

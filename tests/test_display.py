@@ -11,14 +11,11 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from rich.console import Console
 
 from darkroom.components.base import progress
-from darkroom.components.base.status import Node
 from darkroom.components.training.callbacks import ReportEpochs
 from darkroom.components.tuning import trial_table
 from darkroom.components.tuning.tuner_results import TrialRow
-from darkroom.pipeline import display
 from darkroom.pipeline.display import Display, Lines
 
 
@@ -201,17 +198,6 @@ def test_trials_of_several_lengths_say_theirs() -> None:
     assert re.search(r"^ *2 .* 8 +0\.5000 +31 s", several, re.MULTILINE)
     alike = plain(on_a_terminal(run_search(table(rungs[:2], rungs[0]))))
     assert "epochs" not in alike
-
-
-def test_a_node_that_is_not_done_says_why() -> None:
-    printed = io.StringIO()
-    console = Console(file=printed, soft_wrap=True)
-    for state, result in (("failed", "The disk is full."), ("interrupted", ""), ("complete", "3")):
-        display.print_node(console, Node("Trainer", state, 2.0, result))
-    lines = printed.getvalue().splitlines()
-    assert [line.split("2.0 s", 1)[1].strip() for line in lines] == [
-        "failed: The disk is full.", "interrupted", "3"
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("columns", "left_out"), [(300, 0), (100, 14), (80, 15), (60, 17)])

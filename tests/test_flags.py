@@ -134,8 +134,8 @@ def test_nothing_to_serve(capsys: pytest.CaptureFixture[str], arguments: list[st
 
 
 def test_what_tensorflow_serving_has_besides_is_taken_and_told() -> None:
-    given = parsed("--num_load_threads=4", "--enable_profiler", "--mixed_precision", "bf16")
-    assert given.without_effect == ("num_load_threads", "enable_profiler", "mixed_precision")
+    given = parsed("--num_load_threads=4", "--skip_initialize_tpu", "--mixed_precision", "bf16")
+    assert given.without_effect == ("num_load_threads", "skip_initialize_tpu", "mixed_precision")
     assert given.port == 8500
     assert parsed("--use_alts_credentials=false").without_effect == ("use_alts_credentials",)
 

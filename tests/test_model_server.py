@@ -438,10 +438,10 @@ def test_told_to_stop_it_finishes_what_is_under_way(served_models: Path, tmp_pat
     assert "Traceback" not in server.log.read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_while_it_loads_or_idles_end_it(base: Path, tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_signals_while_it_idles_end_it(base: Path, tmp_path: Path, number: int, code: int) -> None:
     with running(tmp_path, *one_model(base)) as server:
-        assert server.stop(number) == 0
+        assert server.stop(number) == code
     assert "Traceback" not in server.log.read_text()
 
 
@@ -544,6 +544,11 @@ def test_both_ports_are_encrypted_and_ask_for_a_certificate_and_a_key(
                     message, timeout=SECONDS, metadata=metadata
                 )
                 assert call.code() is code
+                method = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+                asked = channel.stream_stream(method)(iter([b""]), SECONDS, metadata=metadata)
+                with contextlib.suppress(grpc.RpcError):
+                    list(asked)
+                assert asked.code() is code
     finally:
         process.kill()
         process.wait()
@@ -704,3 +709,49 @@ def test_a_full_queue_is_told_at_once(served_models: Path, tmp_path: Path) -> No
         assert codes.count(grpc.StatusCode.OK) >= 3
         assert codes.count(grpc.StatusCode.UNAVAILABLE) >= 2
         assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+
+
+OP_LIBRARY = """
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+REGISTER_OP("DarkroomDoubled").Input("x: float").Output("y: float");
+class Doubled : public tensorflow::OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(tensorflow::OpKernelContext* context) override {
+    const tensorflow::Tensor& x = context->input(0);
+    tensorflow::Tensor* y = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &y));
+    y->flat<float>() = x.flat<float>() * 2.0f;
+  }
+};
+REGISTER_KERNEL_BUILDER(Name("DarkroomDoubled").Device(tensorflow::DEVICE_CPU), Doubled);
+"""
+
+
+def test_ops_of_a_library_and_the_one_that_is_missing(tmp_path: Path) -> None:
+    library, base = tmp_path / "ops" / "doubled.so", tmp_path / "half"
+    library.parent.mkdir()
+    (tmp_path / "doubled.cc").write_text(OP_LIBRARY)
+    flags = [*tf.sysconfig.get_compile_flags(), *tf.sysconfig.get_link_flags()]
+    compiled = ["g++", "-shared", "-fPIC", str(tmp_path / "doubled.cc"), "-o", str(library)]
+    subprocess.run([*compiled, *flags], check=True)
+    doubled = tf.load_op_library(str(library)).darkroom_doubled
+    model = tf.Module()
+    model.serve = tf.function(doubled, [tf.TensorSpec([None], tf.float32, "x")])
+    tf.saved_model.save(model, str(base / "1"), {"serving_default": model.serve})
+
+    with running(tmp_path, *one_model(base), ready=False) as server:
+        eventually(lambda: "half version 1 failed" in server.log.read_text())
+        [version] = server.ask(HALF).json["model_version_status"]
+        assert "it needs the op DarkroomDoubled" in version["status"]["error_message"]
+        assert "--op_libraries" in version["status"]["error_message"]
+    for given in (library, library.parent):
+        with running(tmp_path, *one_model(base), f"--op_libraries={given}") as server:
+            answer = server.ask(f"{HALF}:predict", {"instances": [1.0, 2.5]})
+            assert answer.json == {"predictions": [2.0, 5.0]}
+
+    no_library = tmp_path / "doubled.cc"
+    broken = refused(*one_model(base), f"--op_libraries={no_library}")
+    assert f"--op_libraries: {no_library} can't be loaded: invalid ELF header" in broken
+    assert "there is no /nowhere.so" in refused(*one_model(base), "--op_libraries=/nowhere.so")

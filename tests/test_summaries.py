@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from darkroom.components.base.status import Status
+from darkroom.components.base.status import Node, Status
 from darkroom.components.nodes import read_outputs
 from darkroom.components.training.model_run import LearningRates, ScannedRate
 from darkroom.components.tuning.tuner_results import TunerResults
@@ -168,3 +168,14 @@ def test_notes_of_an_ingest_are_shown_or_counted() -> None:
     assert "note         No images in bird-0." in text
     assert "bird-9" in text
     assert "             and 2 more notes" in text
+
+
+def test_a_node_that_is_not_done_says_why() -> None:
+    printed = io.StringIO()
+    console = Console(file=printed, soft_wrap=True)
+    for state, result in (("failed", "The disk is full."), ("interrupted", ""), ("complete", "3")):
+        summaries.of_node(console, Node("Trainer", state, 2.0, result))
+    lines = printed.getvalue().splitlines()
+    assert [line.split("2.0 s", 1)[1].strip() for line in lines] == [
+        "failed: The disk is full.", "interrupted", "3"
+    ]  # fmt: skip

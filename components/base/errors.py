@@ -5,7 +5,8 @@ import re
 import sys
 import traceback
 
-INTERRUPTED = 130  # the exit code that shells give a command that Ctrl-C ended
+from darkroom.serving import interrupts
+
 # What Beam adds to the message of an error that comes out of a step.
 _BEAMS_PLACE = re.compile(r" \[while running .*")
 # Files whose lines say nothing to a user about the user's own code.
@@ -62,9 +63,11 @@ def closest(word: str, choices: list[str]) -> str:
 
 
 def was_interrupted(error: BaseException) -> bool:
-    """Whether an error is Ctrl-C, or what Beam made of it."""
+    """Whether an error is Ctrl-C, or what Beam made of it, or came after it."""
     beams = f"{KeyboardInterrupt.__name__} [while running "
-    return any(isinstance(e, KeyboardInterrupt) or str(e).startswith(beams) for e in _chain(error))
+    return interrupts.came() or any(
+        isinstance(link, KeyboardInterrupt) or str(link).startswith(beams) for link in _chain(error)
+    )
 
 
 def _chain(error: BaseException) -> list[BaseException]:

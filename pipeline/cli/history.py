@@ -36,12 +36,12 @@ def show_status(options: ConfigOptions, as_json: bool) -> None:
     if as_json:
         command_line.print_json(latest.as_dict())
         return
-    from darkroom.pipeline import display, summaries
+    from darkroom.pipeline import summaries
 
     shown = command_line.console()
     shown.print(f"{latest.pipeline}, run {latest.run}{', going on' if alive else ''}")
     for node in latest.nodes:
-        display.print_node(shown, node)
+        summaries.of_node(shown, node)
     summaries.of_run(shown, latest, options.again(), config.tuner.ranges)
 
 

@@ -1,6 +1,5 @@
 """The pushed versions of a model: which are served, what they answer, what is in them."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,7 +174,7 @@ def serve(options: ConfigOptions, host: str, port: int, rest: int, flags: tuple[
     """
     config = options.load()
     from darkroom.serving import flags as server_flags
-    from darkroom.serving import pushed_files, rollout
+    from darkroom.serving import interrupts, pushed_files, rollout
     from darkroom.serving.protocols import ports
 
     rollout.readdress(config.push_path)
@@ -196,8 +195,7 @@ def serve(options: ConfigOptions, host: str, port: int, rest: int, flags: tuple[
         "ready. Stop with Ctrl-C.",
         flush=True,
     )
-    module = [sys.executable, "-m", "darkroom.serving.model_server"]
-    os.execv(sys.executable, [*module, *own, *flags])
+    interrupts.become("darkroom.serving.model_server", [*own, *flags])
 
 
 @click.command("inspect")

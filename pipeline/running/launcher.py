@@ -20,7 +20,7 @@ from darkroom.components.runs import environment, inventory, lineage, staging
 from darkroom.pipeline.config import Config
 from darkroom.pipeline.display import Display
 from darkroom.pipeline.node_settings import NodeSettings
-from darkroom.serving import telemetry
+from darkroom.serving import interrupts, telemetry
 
 
 class NodeLauncher:
@@ -42,9 +42,10 @@ class NodeLauncher:
         node_id = node.node_info.id
         self.run = pipeline.runtime_spec.pipeline_run_id.field_value.string_value
         names = {"pipeline": self._config.name, "run": self.run, "node": node_id}
-        self._display.started(node_id)
         with telemetry.span(node_id, {f"darkroom.{key}": name for key, name in names.items()}):
             try:
+                self._display.started(node_id)
+                interrupts.go_on()
                 state, result = self._launch(pipeline, node)
                 telemetry.note({"darkroom.state": state, "darkroom.result": result})
                 self._display.ended(node_id, state, result)

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 
 from darkroom.components.base import processes, run_time
-from darkroom.components.base.errors import INTERRUPTED, DarkroomError, explain, not_installed
+from darkroom.components.base.errors import (
+    DarkroomError,
+    explain,
+    not_installed,
+    was_interrupted,
+)
 from darkroom.components.base.status import Status
 from darkroom.components.report.facts import Failure
 from darkroom.pipeline import beam
@@ -24,7 +29,8 @@ from darkroom.pipeline.display import Display
 from darkroom.pipeline.history import reports, status
 from darkroom.pipeline.recipe import apply as recipe
 from darkroom.pipeline.running import lock, preflight, recovery, smoke
-from darkroom.serving import imports, logs, telemetry
+from darkroom.serving import imports, interrupts, logs, telemetry
+from darkroom.serving.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -205,8 +211,8 @@ def launch(
             tfx.beam_runner(launcher.launch).run(pipeline)
     except Exception as error:
         failed, cause = launcher.failure or (node or "the runner", error)
-        if isinstance(cause, KeyboardInterrupt):  # Beam wraps what comes out of a node
-            raise cause from None
+        if was_interrupted(cause):  # Beam wraps what comes out of a node
+            raise KeyboardInterrupt from None
         logging.getLogger("darkroom").exception("%s failed", failed)
         raise RunFailed(failed, explain(cause)) from error
     finally:
@@ -229,8 +235,7 @@ def temporary_folder(folder: Path) -> Iterator[None]:
 
 def heed_signals() -> None:
     """SIGTERM ends a run as Ctrl-C does; a terminal that is closed ends none."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)
+    interrupts.heed_in_work((signal.SIGTERM, signal.SIGINT))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which processes that it starts inherit
 
 
@@ -238,17 +243,16 @@ def attempt(work: Callable[[], int], display: Display, log: Path) -> int:
     """Does work whose output goes to a log; the exit code. What ends it otherwise is said."""
     try:
         return work()
-    except RunFailed as error:
-        display.say(f"darkroom: {error}\nThe log is {log}")
-    except DarkroomError as error:
-        display.say(f"darkroom: {error}")
-        log.unlink(missing_ok=True)  # nothing ran
-        return error.exit_code
-    except KeyboardInterrupt:
-        display.say("darkroom: interrupted. The next run goes on from the nodes that are done.")
-        return INTERRUPTED
-    except Exception as error:
-        logging.getLogger("darkroom").exception("the run failed")
+    except BaseException as error:
+        if was_interrupted(error):
+            display.say("darkroom: interrupted. The next run goes on from the nodes that are done.")
+            return INTERRUPTED
+        if isinstance(error, DarkroomError) and not isinstance(error, RunFailed):
+            display.say(f"darkroom: {error}")
+            log.unlink(missing_ok=True)  # nothing ran
+            return error.exit_code
+        if not isinstance(error, RunFailed):
+            logging.getLogger("darkroom").exception("the run failed")
         display.say(f"darkroom: {explain(error)}\nThe log is {log}")
     return 1
 

@@ -57,7 +57,7 @@ class Keys:
 
 
 class Administrators:
-    """Who may change what a server serves."""
+    """Who may change what a server serves, and look into it."""
 
     def __init__(self, keys: Keys, admin_keys: Keys, host: str):
         """``keys`` are all clients', ``host`` is where the server listens."""
@@ -69,8 +69,8 @@ class Administrators:
         if not self._keys and not self._anybody:
             raise ServingError(
                 Code.PERMISSION_DENIED,
-                "This server takes no configuration from clients: start it with "
-                "--admin_api_key_file, or edit its --model_config_file.",
+                "This is for administrators, and this server has none: start it with "
+                "--admin_api_key_file. Its configuration is in its --model_config_file, too.",
             )
         self._keys.check(read)
 

@@ -1,4 +1,4 @@
-"""The gRPC side: PredictionService, ModelService and the standard health service."""
+"""The gRPC side: PredictionService, ModelService, and gRPC's own of health and reflection."""
 
 import asyncio
 import contextlib
@@ -18,6 +18,7 @@ from darkroom.serving.errors import Code, ServingError, invalid
 from darkroom.serving.flags import Flags
 from darkroom.serving.protocols import ports
 from darkroom.serving.protocols.access import Administrators, Keys
+from darkroom.serving.protocols.reflection import Reflection, describe
 from darkroom.serving.server.prediction_service import PredictionService
 
 _log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ SERVICES = (_PREDICTION_SERVICE, _MODEL_SERVICE)
 _SMALL = 2**18  # bytes that are parsed in some milliseconds, whatever is in them
 _HANDSHAKE_SECONDS = 20  # for a connection's first words, and for an answer to a ping
 _KEEP_ALIVE_SECONDS = 75  # without a word, until a client is asked whether it is there
-_RELOAD = "HandleReloadConfigRequest"
+_RELOAD, _PROFILE = _ADMINISTRATION = ("HandleReloadConfigRequest", "Profile")
 _COUNTED = ("Predict", "Classify", "Regress", "MultiInference")  # as requests, in the metrics
 
 _Answer = Callable[[Any], Any]  # a request's response, or what is awaited for it
@@ -49,7 +50,7 @@ class GrpcServer:
     ):
         """Takes its ports, encrypted by an SSLConfig; raises ServingError where it can't."""
         self._service, self._keys = service, keys  # that clients must have
-        self._admins = admins
+        self._admins, self._has_profiler = admins, flags.enable_profiler
         options = {
             "grpc.max_receive_message_length": flags.max_request_bytes,
             "grpc.max_send_message_length": -1,
@@ -67,7 +68,11 @@ class GrpcServer:
         self._server = grpc.aio.server(options=list(options.items()))
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        self._server.add_generic_rpc_handlers(self._handlers())
+        methods = self._methods()
+        for name, own in methods.items():
+            describe(name, own)
+        Reflection((*methods, health.SERVICE_NAME), keys).add_to(self._server)
+        self._server.add_generic_rpc_handlers(self._handlers(methods))
         if flags.port:
             self._listen(f"{flags.host}:{flags.port}", tls)
         if flags.grpc_socket_path:
@@ -104,7 +109,7 @@ class GrpcServer:
         await self.health.enter_graceful_shutdown()
         await self._server.stop(grace_seconds)
 
-    def _handlers(self) -> list[grpc.GenericRpcHandler]:
+    def _methods(self) -> dict[str, dict[str, _Answer]]:
         service = self._service
         methods: dict[str, dict[str, _Answer]] = {
             _PREDICTION_SERVICE: {
@@ -119,6 +124,13 @@ class GrpcServer:
                 _RELOAD: service.reload,
             },
         }
+        if self._has_profiler:
+            from darkroom.serving.protocols import profiler
+
+            methods[profiler.SERVICE] = {_PROFILE: profiler.profile}
+        return methods
+
+    def _handlers(self, methods: dict[str, dict[str, _Answer]]) -> list[grpc.GenericRpcHandler]:
         return [
             grpc.method_handlers_generic_handler(
                 name,
@@ -138,7 +150,7 @@ class GrpcServer:
             with telemetry.span(f"{service}/{method}", attributes, lambda: sent().items()):
                 code, message = Code.CANCELLED, ""
                 try:
-                    checker = self._admins if method == _RELOAD else self._keys
+                    checker = self._admins if method in _ADMINISTRATION else self._keys
                     checker.check(lambda name: sent().get(name))
                     if len(content) > _SMALL:
                         await asyncio.to_thread(wire.require_few, content, kind.DESCRIPTOR)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 
 import tensorflow as tf
 from tensorflow.core.protobuf.config_pb2 import ConfigProto
@@ -29,6 +30,17 @@ def session_config(flags: Flags) -> ConfigProto:
         flags.tensorflow_inter_op_parallelism or threads,
         flags.per_process_gpu_memory_fraction,
     )
+
+
+def load_op_libraries(paths: Sequence[str]) -> None:
+    """Loads the ops of libraries, or of all in a folder; raises ServingError where it can't."""
+    for path in paths:
+        try:
+            tf.load_library(path)
+        except (tf.errors.OpError, OSError, RuntimeError) as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            message = f"--op_libraries: {path} can't be loaded: {reason}"
+            raise ServingError(Code.FAILED_PRECONDITION, message) from error
 
 
 def load(

@@ -17,6 +17,7 @@ _FUNCTIONS = 64  # combinations of inputs and outputs that are kept ready; clien
 
 # Where in the graph TensorFlow's message comes from, which says nothing to a client.
 _NODES = re.compile(r"\{\{\w+ [^}]*\}\} *")
+_MISSING_OP = re.compile("Op type not registered '([^']+)'")
 
 
 # Arrays in the order of the feeds to arrays in the order of the fetches.
@@ -52,7 +53,13 @@ class SavedModel:
                 meta_graph = tf.compat.v1.saved_model.loader.load(self._session, list(tags), folder)
         except (tf.errors.OpError, OSError, RuntimeError, ValueError, KeyError) as error:
             self._session.close()
-            raise ServingError(Code.UNKNOWN, f"{folder} can't be loaded: {error}") from error
+            reason = str(error)
+            if missing := _MISSING_OP.search(reason):
+                reason = (
+                    f"it needs the op {missing.group(1)}, which TensorFlow {tf.__version__} lacks. "
+                    "Start the server with --op_libraries and the library that has it"
+                )
+            raise ServingError(Code.UNKNOWN, f"{folder} can't be loaded: {reason}") from error
         graph.finalize()
         self.signatures: Mapping[str, SignatureDef] = dict(meta_graph.signature_def)
         self.function = functools.lru_cache(_FUNCTIONS)(self._function)

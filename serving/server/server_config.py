@@ -46,7 +46,7 @@ _DECLARED: dict[str, dict[str, str]] = {
 }
 
 
-def _declare() -> dict[str, type[Message]]:
+def _declared() -> descriptor_pb2.FileDescriptorProto:
     file = descriptor_pb2.FileDescriptorProto(
         name="darkroom/serving.proto",
         package=_PACKAGE,
@@ -63,15 +63,21 @@ def _declare() -> dict[str, type[Message]]:
                 entry.type, entry.type_name = _Field.TYPE_MESSAGE, f".{kind}"
             else:
                 entry.type = _Field.Type.Value(f"TYPE_{kind.upper()}")
+    return file
+
+
+def declare(file: descriptor_pb2.FileDescriptorProto) -> dict[str, type[Message]]:
+    """The classes of a file's messages, by name."""
     pool = descriptor_pool.Default()
     pool.AddSerializedFile(file.SerializeToString())
     # The second is protobuf 3's, which TFX 1.16 has on Python 3.10.
     to_class = getattr(message_factory, "GetMessageClass", None)
     to_class = to_class or message_factory.MessageFactory(pool).GetPrototype
-    return {name: to_class(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _DECLARED}
+    names = [message.name for message in file.message_type]
+    return {name: to_class(pool.FindMessageTypeByName(f"{file.package}.{name}")) for name in names}
 
 
-_classes = _declare()
+_classes = declare(_declared())
 BatchingParameters, SSLConfig = _classes["BatchingParameters"], _classes["SSLConfig"]
 MonitoringConfig = _classes["MonitoringConfig"]
 

@@ -12,7 +12,6 @@ class Section(BaseModel):
         extra="forbid",
         frozen=True,
         strict=True,
-        use_attribute_docstrings=True,
     )
 
     def changed(self, path: str, value: object) -> Self:
