@@ -279,10 +279,10 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
 
 def _near(folder: Path, count: int) -> dict[str, Any]:
     seen = images.look(images.Source(folder / "records"), lambda *_: None)
-    np.save(folder / "vectors.npy", seen.vectors()[:count])
-    every = measure.side("near_duplicates", folder / "vectors.npy", 10**9)
-    pivots = measure.side("near_duplicates", folder / "vectors.npy", 0)
-    usual = measure.side("near_duplicates", folder / "vectors.npy", 20_000)
+    np.save(folder / "small.npy", seen.small()[:count])
+    every = measure.side("near_duplicates", folder / "small.npy", 10**9)
+    pivots = measure.side("near_duplicates", folder / "small.npy", 0)
+    usual = measure.side("near_duplicates", folder / "small.npy", 20_000)
     pairs, by_pivots = ({tuple(p) for p in run.result()["pairs"]} for run in (every, pivots))
     return {
         "images": len(seen.paths[:count]),

@@ -57,7 +57,8 @@ def facts(folder: Path, classes: Sequence[str] = DIGITS, reached: int = len(SECT
             "inspection": {
                 "splits": {
                     split: {"images": count * len(classes), "duplicates": 1, "with_two_labels": 0,
-                            "in_two_splits": 0, "quarantined": {"does not decode": 2}}
+                            "in_two_splits": 0, "near_in_two_splits": 1,
+                            "quarantined": {"does not decode": 2}}
                     for split, count in counts.items()
                 },
                 "lost": 0,

@@ -19,7 +19,7 @@ from tfx.utils import proto_utils
 from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import IngestionSettings
-from darkroom.components.ingestion import data_version, example_gen
+from darkroom.components.ingestion import data_version, example_gen, leaks
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.pipeline.config import load
 from darkroom.pipeline.running import preflight
@@ -132,6 +132,7 @@ def test_every_good_image_is_kept_untouched_and_described(
         "duplicates": 0,
         "with_two_labels": 0,
         "in_two_splits": 0,
+        "near_in_two_splits": 0,
         "quarantined": {},
         "emptied": {},
     }
@@ -283,6 +284,55 @@ def test_the_same_image_in_two_splits(folder: Path) -> None:
     with pytest.raises(DarkroomError, match="3 images of one split are in another split too"):
         Run(folder, "data.leaks=fail")
     assert train.exists()
+
+
+def nearly(number: int) -> bytes:
+    """A picture as somebody else saved it: smaller, lighter, another file."""
+    image = Image.open(io.BytesIO(picture(number))).resize((42, 30))
+    return encoded(np.asarray(image.point(lambda value: value * 0.8 + 30)), "JPEG")
+
+
+def test_near_duplicates_in_two_splits_are_counted_and_named(folder: Path) -> None:
+    held_out = folder / "eval" / "a.tfrecord"
+    planted = [example(nearly(number), b"a", b"near-%d.jpg" % number) for number in (4, 9)]
+    records = [*tfrecord.read(held_out), *planted, example(picture(7), b"b", b"same.jpg")]
+    tfrecord.write(held_out, records)
+    run = Run(folder)
+    # All but the exact copy are kept: whether two show the same is for people to say.
+    assert images(run.examples("train")) == [picture(n) for n in range(40) if n != 7]
+    assert run.report["splits"]["train"]["near_in_two_splits"] == 2
+    assert run.report["splits"]["eval"]["near_in_two_splits"] == 0
+    named = [
+        f"a.tfrecord, record {number} ({number}.jpg) like a.tfrecord, record {place} "
+        f"(near-{number}.jpg)"
+        for number, place in ((4, 10), (9, 11))
+    ]
+    assert run.report["first_near_in_two_splits"] == named
+    assert {path.name for path in run.uri.iterdir()} >= {"Split-train", "inspection.json"}
+    assert not (run.uri / leaks.FOLDER).exists()
+    # An exact copy that is kept is no near one.
+    report = Run(folder, "data.leaks=report").report["splits"]["train"]
+    assert (report["in_two_splits"], report["near_in_two_splits"]) == (1, 2)
+    sentence = r"2 images \(3\.85%\) show nearly the same as one of another split, {}.*near-4\.jpg"
+    more = sentence.format(r"more than data\.max_near_duplicates allows \(3\.00%\)")
+    with pytest.raises(DarkroomError, match=more):
+        Run(folder, "data.max_near_duplicates=0.03")
+    Run(folder, "data.max_near_duplicates=0.04")
+    (folder / "eval" / "a.tfrecord").write_bytes(b"".join(map(tfrecord.frame, records[:-1])))
+    with pytest.raises(DarkroomError, match=r"2 images .* and data\.leaks is fail"):
+        Run(folder, "data.leaks=fail")
+
+
+def test_near_duplicates_are_found_where_one_set_of_files_is_divided(folder: Path) -> None:
+    path = folder / "train" / "a.tfrecord"
+    numbers = range(60)
+    records = [example(make(n), b"a") for n in numbers for make in (picture, nearly)]
+    tfrecord.write(path, records)
+    run = Run(folder, "data.splits.eval=null", "data.splits.eval_share=0.3")
+    held_out = set(images(run.examples("eval")))
+    apart = sum((picture(n) in held_out) != (nearly(n) in held_out) for n in numbers)
+    assert apart > 10
+    assert run.report["splits"]["train"]["near_in_two_splits"] == apart
 
 
 def test_the_test_split_is_kept_whole(folder: Path) -> None:

@@ -15,7 +15,7 @@ from tests.reviewed import SIDE, Photo
 
 
 def found(folder: Path, taken: list[Photo]) -> Found:
-    return faults.find(reviewed.looked_at(folder, taken), lambda *_: None)
+    return faults.find(reviewed.looked_at(folder, taken))
 
 
 def named(folder: Path, taken: list[Photo]) -> list[tuple[str, str]]:
@@ -75,7 +75,7 @@ def test_what_does_not_decode_is_named_with_its_reason(tmp_path: Path) -> None:
     (folder / "eval").mkdir()
     tfrecord.write(folder / "eval" / "a.tfrecord", records)
     seen = images.look(Source(folder), lambda *_: None)
-    assert faults.find(seen, lambda *_: None).faults == [
+    assert faults.find(seen).faults == [
         Fault("eval/a.tfrecord#0", "eval", "x", "damaged", "not an image", "drop"),
         Fault("eval/a.tfrecord#1", "eval", "", "damaged", "empty", "drop"),
     ]
@@ -172,5 +172,5 @@ def test_a_prefix_of_all_of_a_class_is_no_group(tmp_path: Path) -> None:
 
 def test_digits_of_eight_pixels_are_no_noise(digit_records: Path) -> None:
     seen = images.look(Source(digit_records), lambda *_: None)
-    kinds = {fault.fault for fault in faults.find(seen, lambda *_: None).faults}
+    kinds = {fault.fault for fault in faults.find(seen).faults}
     assert kinds == {"near duplicate", "near duplicate in another split"}

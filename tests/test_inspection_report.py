@@ -38,3 +38,17 @@ def test_what_is_worth_saying() -> None:
         "1 images of the train split are there with different labels.",
         "In quarantine from the eval split: 2 empty.",
     ]
+
+
+def test_near_duplicates_are_told_with_what_to_do() -> None:
+    report = InspectionReport.model_validate(REPORT)
+    report.compared = 10
+    report.splits["train"].near_in_two_splits = 2
+    report.first_near_in_two_splits = ["a, record 3 like b, record 5"]
+    told = outcome.sentences(report)
+    assert told[0] == "Near duplicates were looked for among 10 images alone."
+    assert told[3] == (
+        "2 images of the train split show nearly the same as one of another split: "
+        "a, record 3 like b, record 5. If they are the same, the figures are too good: "
+        "darkroom review shows them side by side."
+    )

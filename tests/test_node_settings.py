@@ -21,6 +21,7 @@ from tests.conftest import REPOSITORY, python
 CONFIGURATION = {
     "data.label_key=other": {"ImportExampleGen", "Report"},
     "data.max_corrupt_fraction=0.5": {"ImportExampleGen", "Report"},
+    "data.max_near_duplicates=0.5": {"ImportExampleGen", "Report"},
     "data.splits.train=other/*": {"ImportExampleGen", "Report"},
     "data.splits.test=null": {
         *("ImportExampleGen", "Rehearsal", "Evaluator", "ServingValidator", "Report"),

@@ -12,9 +12,9 @@ from darkroom.components.ingestion import near_duplicates
 
 def main(path: Path, exact: int) -> None:
     """Prints how long the search takes, looking at every pair up to ``exact`` pictures."""
-    vectors = np.load(path)
+    small = np.load(path)
     begin, used = time.monotonic(), time.process_time()
-    first, second, _ = near_duplicates.pairs(vectors, exact)
+    first, second, _ = near_duplicates.pairs(small, exact)
     seconds, used = time.monotonic() - begin, time.process_time() - used
     pairs = sorted(zip(first.tolist(), second.tolist(), strict=True))
     print(json.dumps({"seconds": seconds, "processor_seconds": used, "pairs": pairs}), flush=True)

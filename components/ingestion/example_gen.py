@@ -22,7 +22,7 @@ from darkroom.components.base import features, progress, tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.sections import Splits
 from darkroom.components.base.settings import IngestionSettings, Settings
-from darkroom.components.ingestion import data_version, input_files, record_forms
+from darkroom.components.ingestion import data_version, input_files, leaks, record_forms
 from darkroom.components.ingestion.inspection import Inspection, inspect
 from darkroom.components.ingestion.inspection_counts import InspectionCounts, total
 from darkroom.components.ingestion.inspection_report import InspectionReport
@@ -32,12 +32,10 @@ from darkroom.serving.codecs.pictures import ImageError
 # Images that are inspected together: enough for TensorFlow's threads, little to hold.
 _BATCH_IMAGES = 256
 _BATCH_BYTES = 16 * 2**20
-# An image that is in two splits is wanted in the later one, which measures the model.
-_SPLITS = ("train", "eval", "test")
 _HASH_BUCKETS = 10_000  # so a split's share is exact to a ten-thousandth
 _SEPARATOR = signatures.LABEL_SEPARATOR.encode()
 # Tags of outputs beside the splits.
-_QUARANTINE, _COUNTS = "quarantine", "counts"
+_QUARANTINE, _SMALL, _COUNTS = "quarantine", "small", "counts"
 
 _Artifacts = dict[str, list[types.Artifact]]
 
@@ -55,7 +53,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Inspects all splits in one pass.
 
         Raises a DarkroomError where more than ``data.max_corrupt_fraction`` can't be used, or where
-        images are in two splits and ``data.leaks`` is ``fail``.
+        images, or near duplicates, are in two splits and ``data.leaks`` is ``fail``.
         """
         self._log_startup(inputs, outputs, properties)
         [examples] = outputs["examples"]
@@ -65,11 +63,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         buckets = {split.name: split.hash_buckets for split in output.split_config.splits}
         if version := data_version.read(properties["input_base"]):
             examples.set_string_custom_property(data_version.PROPERTY, version)
-        splits = [split for split in _SPLITS if split in {**patterns, **buckets}]
+        splits = [split for split in leaks.SPLITS if split in {**patterns, **buckets}]
         examples.split_names = artifact_utils.encode_split_names(splits)
         with self._make_beam_pipeline() as pipeline:
             _inspect_all(pipeline, examples, patterns, buckets, data)
-        _check(InspectionReport.read(examples.uri), data)
+        report = InspectionReport.read(examples.uri, anew=True)
+        leaks.find(report, examples.uri)
+        report.write(examples.uri)
+        _check(report, data)
 
 
 def _patterns(examples: types.Artifact, properties: Mapping[str, str]) -> dict[str, str]:
@@ -94,7 +95,7 @@ def _inspect_all(
 ) -> None:
     held_out = pipeline | "Nothing" >> beam.Create([np.empty(0, np.int64)])
     all_counts = []
-    for source in [split for split in reversed(_SPLITS) if split in patterns]:
+    for source in [split for split in reversed(leaks.SPLITS) if split in patterns]:
         into = buckets if buckets and source == "train" else {source: 1}
         inspected = (
             pipeline
@@ -102,7 +103,7 @@ def _inspect_all(
             | f"Inspect[{source}]"
             >> beam.ParDo(
                 _Inspect(source, into, data), held_out=beam.pvalue.AsSingleton(held_out)
-            ).with_outputs(_QUARANTINE, _COUNTS, *into)
+            ).with_outputs(_QUARANTINE, _SMALL, _COUNTS, *into)
         )
         # No shuffle: Beam would hold all images for it. Trainer shuffles in each epoch.
         for split in into:
@@ -111,6 +112,8 @@ def _inspect_all(
         quarantine = os.path.join(examples.uri, InspectionReport.QUARANTINE_FOLDER, source)
         # Beam fails to write an empty file to S3.
         _write(inspected[_QUARANTINE], f"Quarantine[{source}]", quarantine, skip_if_empty=True)
+        small = os.path.join(examples.uri, leaks.FOLDER, source)
+        _write(inspected[_SMALL], f"Small[{source}]", small, skip_if_empty=True)
         counts = inspected[_COUNTS]
         all_counts.append(counts)
         contents = counts | f"Contents[{source}]" >> beam.Map(InspectionCounts.contents)
@@ -137,7 +140,7 @@ class _Inspect(beam.DoFn):
     def process(
         self, file: tuple[str, int, float, float], held_out: np.ndarray
     ) -> Iterator[beam.pvalue.TaggedOutput]:
-        """Yields examples tagged with their split, quarantined records and, last, the counts.
+        """Yields examples tagged with their split, quarantined records, small pictures and counts.
 
         A batch's examples of a split are one element, framed as in a file: a way of its own through
         Beam would cost an image as much as its inspection.
@@ -170,20 +173,25 @@ class _Inspect(beam.DoFn):
             except ImageError as error:
                 refused.append((record, str(error), b""))
         inspections = inspect([image.encoded for _, image in readable])
+        small: dict[str, list[leaks.Picture]] = defaultdict(list)
         for (record, image), inspection in zip(readable, inspections, strict=True):
             label = _SEPARATOR.join(image.labels)
             if isinstance(inspection, str):
                 refused.append((record, inspection, image.filename))
                 counts.drop(self._source, label)
                 continue
+            name = _name(path, record.number, image.filename)
             if _contains(held_out, inspection.content):
-                counts.leak(self._source, _name(path, record.number, image.filename))
+                counts.leak(self._source, name)
                 if self._data.leaks == "drop":
                     counts.drop(self._source, label)
                     continue
             split = self._split(inspection.content)
             counts.keep(split, inspection.content, label, image.group)
+            small[split].append(leaks.Picture(name, inspection.content, inspection.small))
             yield split, _example(image, inspection)
+        for split, seen in small.items():
+            yield _SMALL, leaks.record(split, seen)
         for record, reason, filename in refused:
             counts.quarantine(self._source, reason, _name(path, record.number, filename))
             yield _QUARANTINE, _quarantined(record, reason, path)
@@ -271,6 +279,7 @@ def _check(report: InspectionReport, data: IngestionSettings) -> None:
             "Remove them, or set data.leaks to drop. The first are: "
             f"{'; '.join(report.first_in_two_splits)}."
         )
+    _check_near(report, data)
     for name, split in report.splits.items():
         why = f"{sum(split.quarantined.values()):,} can't be used"
         if data.leaks == "drop":
@@ -286,6 +295,22 @@ def _check(report: InspectionReport, data: IngestionSettings) -> None:
                 f"The {name} split has no image left of {classes}: of its images {why}. Mend or "
                 "add images of that class, or take it out of all splits."
             )
+
+
+def _check_near(report: InspectionReport, data: IngestionSettings) -> None:
+    near = sum(split.near_in_two_splits or 0 for split in report.splits.values())
+    share = near / max(1, sum(split.images for split in report.splits.values()))
+    why = ""
+    if near and data.leaks == "fail":
+        why = ", and data.leaks is fail"
+    elif data.max_near_duplicates is not None and share > data.max_near_duplicates:
+        why = f", more than data.max_near_duplicates allows ({data.max_near_duplicates:.2%})"
+    if why:
+        raise DarkroomError(
+            f"{near:,} images ({share:.2%}) show nearly the same as one of another split{why}. "
+            "darkroom review shows them side by side, to decide about. The first are: "
+            f"{'; '.join(report.first_near_in_two_splits)}."
+        )
 
 
 def _files(pattern: str) -> list[tuple[str, int, float, float]]:

@@ -10,7 +10,7 @@ from darkroom.components.ingestion import groups
 from darkroom.components.ingestion.inspection_report import InspectionReport, SplitReport
 
 _KNOWN_GROUPS = 1000  # names of groups that are kept, to name some
-_NAMED = 10  # faults named of each kind; all images that can't be used are in quarantine
+NAMED = 10  # faults named of each kind; all images that can't be used are in quarantine
 
 
 class InspectionCounts:
@@ -104,8 +104,8 @@ class InspectionCounts:
             if shared:
                 report.in_trained_groups = len(shared)
                 found = (self._groups[group] for group in shared if group in self._groups)
-                names += list(dict.fromkeys(found))[:_NAMED]
-        return list(dict.fromkeys(names))[:_NAMED]
+                names += list(dict.fromkeys(found))[:NAMED]
+        return list(dict.fromkeys(names))[:NAMED]
 
     def _rows_of(self, split: str) -> np.ndarray:
         return np.concatenate([np.empty((0, 3), np.int64), *self._arrays[split]])
@@ -128,7 +128,7 @@ class InspectionCounts:
         )
 
     def _note(self, key: str, name: str) -> None:
-        if len(self._first[key]) < _NAMED:
+        if len(self._first[key]) < NAMED:
             self._first[key].append(name)
 
 

@@ -17,6 +17,7 @@ class SplitReport(BaseModel):
     duplicates: int  # of these, as often as a picture comes again
     with_two_labels: int  # pictures that come again with another label
     in_two_splits: int  # pictures that a split further down has too
+    near_in_two_splits: int | None = None  # that one further down shows, too; None: not looked for
     in_trained_groups: int = 0  # images of a patient, burst or the like that train has, too
     quarantined: dict[str, int]  # images by reason, the most frequent first
     emptied: dict[str, int] = {}  # labels of which no image is kept, and how many were dropped
@@ -29,9 +30,11 @@ class InspectionReport(BaseModel):
     QUARANTINE_FOLDER: ClassVar = "quarantine"  # beside it: the records that are set aside
 
     splits: dict[str, SplitReport]
+    compared: int | None = None  # images among which near ones were looked for; None: all
     lost: int = 0  # records in broken files, about
     first_broken_files: list[str] = []
     first_in_two_splits: list[str] = []
+    first_near_in_two_splits: list[str] = []
     first_quarantined: list[str] = []
     first_shared_groups: list[str] = []
 
@@ -50,5 +53,8 @@ class InspectionReport(BaseModel):
             file.write(json.dumps(self.model_dump(exclude_unset=True)).encode())
 
     @classmethod
-    def read(cls, uri: str) -> Self:
+    def read(cls, uri: str, anew: bool = False) -> Self:
+        """Reads the file of the examples' folder; ``anew``: not from a copy of a bucket's."""
+        if anew:
+            return cls.model_validate_json(remote.read(f"{uri}/{cls.FILE}"))
         return cls.model_validate_json(remote.file(uri, cls.FILE).read_bytes())

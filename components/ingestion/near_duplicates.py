@@ -1,8 +1,9 @@
-"""Pictures that show the same, found by small grey copies of them.
+"""Pictures that show the same, found by small copies of them.
 
-Two pictures show the same if two things hold. The cosine of their 16×16 grey values, each less its
-mean, is at least 0.98. And they are twice as near to each other as pictures of this set that only
-look alike: a 7 of one writer and a 7 of another may have a cosine of 0.99.
+Two pictures show the same if three things hold. The cosine of their 16×16 grey values, each less
+its mean, is at least 0.98. They are twice as near to each other as pictures of this set that only
+look alike: a 7 of one writer and a 7 of another may have a cosine of 0.99. And of coloured ones the
+8×8 colours have a cosine of 0.96, too: a yellow and a grey shirt may be the same in grey.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,10 @@ import numpy as np
 
 SIDE = 16  # pixels of the small picture
 LEAST_COSINE = 0.98
+_GREY = SIDE * SIDE  # values of a row, before its colours
+_COLOUR_SIDE, _LEAST_OF_COLOURS = SIDE // 2, 0.96
+_COLOURLESS = 0.004  # mean distance of a pixel's highest channel from its lowest, 1 is white
+_LUMA = (0.299, 0.587, 0.114)
 _NEARER = 0.25  # of the squared distance to what merely looks alike
 _RANK = 30  # of the neighbour that merely looks alike; a picture may have nearly as many doubles
 _SAMPLE = 2048  # pictures among which that neighbour is looked for
@@ -35,24 +40,62 @@ class Pairs(NamedTuple):
     cosine: np.ndarray  # float32 [pairs]
 
 
-def pairs(vectors: np.ndarray, exact: int = _EXACT) -> Pairs:
-    """All pairs of small pictures, grey values uint8 [pictures, 256], that show the same.
+def rows(small: np.ndarray) -> np.ndarray:
+    """What ``pairs`` compares: grey values and colours, uint8 [pictures, 448].
+
+    ``small``: the pictures at 16×16 pixels, of which each is a mean, uint8 [pictures, 16, 16, 3].
+    """
+    grey = np.rint(small @ np.array(_LUMA, np.float32)).astype(np.uint8)
+    blocks = small.reshape(-1, _COLOUR_SIDE, 2, _COLOUR_SIDE, 2, 3)
+    colours = np.rint(blocks.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint8)
+    return np.hstack([grey.reshape(-1, _GREY), colours.reshape(-1, 3 * _COLOUR_SIDE**2)])
+
+
+def pairs(pictures: np.ndarray, exact: int = _EXACT) -> Pairs:
+    """All pairs of pictures, ``rows``, that show the same.
 
     Of more than ``exact`` pictures not every pair is looked at. Some pictures are drawn as pivots,
     and only pairs near the same pivot are compared: of 60,000 pictures no pair was missed
     (docs/benchmarks.md).
     """
+    vectors, colours = np.split(pictures, [_GREY], axis=1)
     shown = np.flatnonzero(vectors.std(axis=1) >= _FLAT) if len(vectors) else np.empty(0, np.int64)
-    octets = np.ascontiguousarray(vectors[shown]).view(f"V{vectors.shape[1]}")[:, 0]
+    octets = np.ascontiguousarray(vectors[shown]).view(f"V{_GREY}")[:, 0]
     _, first, copies = np.unique(octets, return_index=True, return_inverse=True)
     again = np.flatnonzero(first[copies] != np.arange(len(shown)))
     same = Pairs(shown[first[copies[again]]], shown[again], np.ones(len(again), np.float32))
     near = _near(vectors, shown[np.sort(first)], exact)
-    return Pairs(*(np.concatenate(each) for each in zip(same, near, strict=True)))
+    found = Pairs(*(np.concatenate(each) for each in zip(same, near, strict=True)))
+    alike = _alike_in_colour(colours, found)
+    return Pairs(*(each[alike] for each in found))
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """The cosine of two pictures' grey values, of ``rows``, uint8 [448] each."""
+    first, second = units(np.stack([one, other])[:, :_GREY])
+    return float(first @ second)
+
+
+def _alike_in_colour(colours: np.ndarray, pairs: Pairs) -> np.ndarray:
+    """Which pairs have alike colours, bool [pairs]; a grey copy has those of its original."""
+    alike = np.empty(len(pairs.first), bool)
+    for begin in range(0, len(alike), _BLOCK):
+        block = slice(begin, begin + _BLOCK)
+        one, other = (colours[ends[block]] for ends in (pairs.first, pairs.second))
+        alike[block] = _colourless(one) | _colourless(other)
+        alike[block] |= np.einsum("ij,ij->i", units(one), units(other)) >= _LEAST_OF_COLOURS
+    return alike
+
+
+def _colourless(colours: np.ndarray) -> np.ndarray:
+    channels = colours.reshape(len(colours), -1, 3)
+    spread = channels.max(axis=2) - channels.min(axis=2)
+    colourless: np.ndarray = spread.mean(axis=1) < _COLOURLESS * 255
+    return colourless
 
 
 def units(vectors: np.ndarray) -> np.ndarray:
-    """Grey values as float32 [pictures, 256] of mean 0 and length 1."""
+    """Values as float32 [pictures, values] of mean 0 and length 1."""
     centred = vectors.astype(np.float32)
     centred -= centred.mean(axis=1, keepdims=True)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)

@@ -21,6 +21,8 @@ def read(status: Status, outputs: Outputs) -> str:
 def sentences(report: InspectionReport) -> list[str]:
     """What was set aside and what comes twice, a sentence each."""
     words = list(report.first_broken_files)
+    if report.compared is not None:
+        words.append(f"Near duplicates were looked for among {report.compared:,} images alone.")
     for name, split in report.splits.items():
         if split.quarantined:
             reasons = (f"{count:,} {reason}" for reason, count in split.quarantined.items())
@@ -29,6 +31,12 @@ def sentences(report: InspectionReport) -> list[str]:
             words.append(
                 f"{split.in_two_splits:,} images of the {name} split are in another split "
                 f"too: {'; '.join(report.first_in_two_splits[:3])}."
+            )
+        if split.near_in_two_splits:
+            words.append(
+                f"{split.near_in_two_splits:,} images of the {name} split show nearly the same as "
+                f"one of another split: {'; '.join(report.first_near_in_two_splits[:3])}. If they "
+                "are the same, the figures are too good: darkroom review shows them side by side."
             )
         if split.in_trained_groups:
             words.append(

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from darkroom.components.ingestion import groups, near_duplicates
-from darkroom.components.ingestion.near_duplicates import Pairs
-from darkroom.pipeline.review.images import SPLITS, Images, Progress
+from darkroom.pipeline.review.images import SPLITS, Images
 
 _USUAL = 0.1  # share of images above which something is this set's way, and no fault
 _DARK, _BRIGHT = 0.2, 0.75  # grey values that nearly no pixel exceeds, or all but some
@@ -16,7 +15,6 @@ _ONE_COLOUR = 0.01  # standard deviation
 _FEW_BITS = 3.0
 _GREY, _COLOURED = 0.004, 0.05  # mean distance of the channels
 _BLURRED, _NOISE = 0.015, 12.0  # sharpness
-_SIDE, _LEAST_COSINE = 32, 0.95  # by which doubles are compared once more, in colour
 _JUDGED = 24  # pixels of the short side: in smaller ones every edge is as sharp as noise
 _TINY = 1 / 4  # of the set's median side
 _LONG = 3.0  # times the short side, and twice the set's median
@@ -57,13 +55,13 @@ class Found(NamedTuple):
     notes: list[str]
 
 
-def find(images: Images, progress: Progress) -> Found:
+def find(images: Images) -> Found:
     """Faults of pixels, shapes, names, counts, and pictures that are there twice."""
     found = Found([], [])
     for each in images.damaged:
         suggested = Fault(each.path, each.split, each.label, "damaged", each.reason, "drop")
         found.faults.append(suggested)
-    found.faults.extend(_doubles(images, progress))
+    found.faults.extend(_doubles(images))
     for rule in _rules(images):
         share = rule.faulty.mean()
         if share > _USUAL:
@@ -125,16 +123,17 @@ def _rules(images: Images) -> Iterator[Rule]:
     yield Rule("extreme in shape", -ratio, ratio > max(_LONG, 2 * np.median(ratio)))
 
 
-def _doubles(images: Images, progress: Progress) -> Iterator[Fault]:
+def _doubles(images: Images) -> Iterator[Fault]:
     """Of every group that shows the same, all but the image that is held out the most."""
-    pairs = _alike_in_colour(images, near_duplicates.pairs(images.vectors()), progress)
+    small = images.small()
+    found = (each.tolist() for each in near_duplicates.pairs(small))
     exact: dict[bytes, int] = {}
     partners: dict[int, dict[int, float]] = defaultdict(dict)
     for row, each in enumerate(images.measured):
         first = exact.setdefault(each.content, row)
         if first != row:
             partners[first][row] = partners[row][first] = 2.0  # above any cosine
-    for first, second, cosine in zip(*(each.tolist() for each in pairs), strict=True):
+    for first, second, cosine in zip(*found, strict=True):
         partners[first].setdefault(second, cosine)
         partners[second].setdefault(first, cosine)
 
@@ -143,25 +142,11 @@ def _doubles(images: Images, progress: Progress) -> Iterator[Fault]:
         if images.measured[row].content == images.measured[head].content and row != head:
             partners[row][head] = 2.0
         elif row != head and head not in partners[row]:
-            one, other = near_duplicates.units(images.vectors([row, head]))
-            if float(one @ other) >= near_duplicates.LEAST_COSINE:
-                partners[row][head] = float(one @ other)
+            cosine = near_duplicates.cosine(small[row], small[head])
+            if cosine >= near_duplicates.LEAST_COSINE:
+                partners[row][head] = cosine
     doubles = [_double(images, row, partners[row]) for row in partners if heads[row] != row]
     yield from sorted(doubles, key=lambda f: (-_gravity(f), f.fault, f.path))
-
-
-def _alike_in_colour(images: Images, pairs: Pairs, progress: Progress) -> Pairs:
-    """Those that are no yellow and no grey shirt in the same light; of grey pictures all."""
-    rows = np.unique([pairs.first, pairs.second])
-    if not len(rows):
-        return pairs
-    blocks = images.resized(rows.tolist(), _SIDE, "RGB", progress)
-    units = near_duplicates.units(np.concatenate([b.reshape(len(b), -1) for b in blocks]))
-    ends = [np.searchsorted(rows, end) for end in (pairs.first, pairs.second)]
-    cosine = np.einsum("ij,ij->i", units[ends[0]], units[ends[1]])
-    grey = images.column("colour") < _GREY
-    kept = (cosine >= _LEAST_COSINE) | grey[pairs.first] | grey[pairs.second]
-    return Pairs(*(each[kept] for each in pairs))
 
 
 def _heads(images: Images, partners: Mapping[int, Iterable[int]]) -> dict[int, int]:

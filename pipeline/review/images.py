@@ -76,11 +76,10 @@ class Images(NamedTuple):
         """A measurement of all images, float64 [images]."""
         return np.array([getattr(each, name) for each in self.measured], float)
 
-    def vectors(self, rows: Iterable[int] | None = None) -> np.ndarray:
-        """The small grey pictures, of all images or those of rows, uint8 [images, 256]."""
-        chosen = self.measured if rows is None else [self.measured[row] for row in rows]
-        joined = b"".join(each.vector for each in chosen)
-        return np.frombuffer(joined, np.uint8).reshape(len(chosen), -1)
+    def small(self) -> np.ndarray:
+        """The rows of near_duplicates, uint8 [images, values]."""
+        joined = b"".join(each.small for each in self.measured)
+        return np.frombuffer(joined, np.uint8).reshape(len(self.measured), -1)
 
     def resized(
         self, rows: Sequence[int], side: int, mode: str, progress: Progress

@@ -26,7 +26,7 @@ class Measures(NamedTuple):
     entropy: float  # of the grey values, bits
     colour: float  # mean distance of a pixel's highest channel from its lowest
     content: bytes  # hash of the pixels; of those at 256 pixels where the image is larger
-    vector: bytes  # the small grey picture of near_duplicates
+    small: bytes  # a row of near_duplicates
 
 
 def measure(images: list[bytes]) -> list[Measures | str]:
@@ -62,7 +62,7 @@ def _measured(encoded: bytes) -> Measures:
     shares = levels[levels > 0]
     channels = [np.asarray(channel) for channel in image.split()]
     spread = np.maximum.reduce(channels) - np.minimum.reduce(channels)
-    small = grey.resize([near_duplicates.SIDE] * 2, Image.Resampling.BOX)
+    small = image.convert("RGB").resize([near_duplicates.SIDE] * 2, Image.Resampling.BOX)
     return Measures(
         height=height,
         width=width,
@@ -73,7 +73,7 @@ def _measured(encoded: bytes) -> Measures:
         entropy=float(-(shares * np.log2(shares)).sum()),
         colour=float(spread.mean()) / 255,
         content=content.digest(),
-        vector=small.tobytes(),
+        small=near_duplicates.rows(np.asarray(small)[np.newaxis]).tobytes(),
     )
 
 

@@ -45,7 +45,7 @@ class Review(NamedTuple):
 def review(source: Source, progress: Progress) -> Review:
     """Looks at all images of a folder; raises a DarkroomError where there are none."""
     seen = images.look(source, progress)
-    found, notes = faults.find(seen, progress)
+    found, notes = faults.find(seen)
     judged, more = _judged(seen, progress)
     decided = corrections.read(source.folder / corrections.CORRECTIONS_FILE).values()
     kept = frozenset(correction.path for correction in decided if correction.action == "keep")

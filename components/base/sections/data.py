@@ -73,7 +73,10 @@ class Records(Section):
     max_corrupt_fraction: float = Field(0.01, ge=0, le=1)
     """Share of images that may be unusable; they are set aside. With more, the run fails."""
     leaks: Literal["drop", "report", "fail"] = "drop"
-    """What to do where the same image is in two splits; drop: from train (or eval, if in test)."""
+    """What to do where the same image is in two splits; drop: from train (or eval, if in test).
+    Near duplicates are told of, and end the run with fail alone."""
+    max_near_duplicates: float | None = Field(None, ge=0, le=1)
+    """Share of images that another split may nearly have; empty: any. With more, the run fails."""
 
     @model_validator(mode="after")
     def _form_is_whole(self) -> "Records":
