@@ -58,6 +58,7 @@ class SchemaGenSettings(Settings):
     schema_text: str
     """The user's schema; empty: it is inferred."""
     multi_label: bool
+    target_keys: list[str] = []
 
 
 class FolderSettings(Settings):
@@ -138,7 +139,7 @@ class TrainerSettings(LongSettings):
 
 
 class RehearsalSettings(TransformSettings):
-    head: Literal["softmax", "binary", "multi-label"]
+    head: Literal["softmax", "binary", "multi-label", "regression"]
     batch_size: int
     """Of the training, which the train split has to fill once."""
     evaluation: sections.Evaluation

@@ -104,7 +104,8 @@ class _Sections:
 
     @cached_property
     def _examples(self) -> list[tuple[str, bytes]]:
-        classes = len(self._statistics["train"].classes)
+        # Of numbers each image has a label of its own.
+        classes = len(self._statistics["train"].classes) or _EXAMPLES
         return thumbnails.first_of_classes(self._files("train"), classes, _EXAMPLES, _OF_EACH_CLASS)
 
     def data(self) -> facts.Data:

@@ -149,7 +149,7 @@ class Training:
         facts = {
             "resumed_at": self._resumed_at,
             "searched": self._searched,
-            "constant_accuracy": self._splits[0].constant_accuracy(),
+            "constant_accuracy": self._constant_accuracy(),
         }
         return earlier.model_copy(update=facts)
 
@@ -209,7 +209,7 @@ class Training:
         curves.before = before = earlier.epochs
         part = self._clock and self._clock.part(share)
         diagnose = aside.module("training.diagnosis").diagnose
-        accuracy = self._splits[0].constant_accuracy()
+        accuracy = self._constant_accuracy()
         callbacks = [
             ReportEpochs("Trainer", f"{stage.name}, " if stage.name else "", clock=part),
             Diagnose("Trainer", partial(diagnose, constant_accuracy=accuracy)),
@@ -233,6 +233,10 @@ class Training:
             comparison = self._compared_with_scratch(fitted)
             joined = joined.model_copy(update={"comparison": comparison})
         return joined
+
+    def _constant_accuracy(self) -> float:
+        is_of_numbers = self._config.model.head == "regression"
+        return 0.0 if is_of_numbers else self._splits[0].constant_accuracy()
 
     def _built(self, config: TrainerSettings) -> keras.Model:
         with self._strategy.scope(), precision.computing(self._job.policy):
