@@ -30,7 +30,25 @@ _KEY = re.compile(r"([a-z_]+(?:\.\w+)*): ")  # that a sentence begins with
 _PATHS = (
     "root", "local_root", "data.path", "data.class_names", "data.schema_path", "model.weights",
 )  # fmt: skip
-_METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")  # of the networks of model.name
+# Of the networks of model.name, by what they learn.
+_METRICS = {
+    "class": ("val_accuracy", "val_loss", "accuracy", "loss"),
+    "number": ("val_mae", "val_loss", "mae", "loss"),
+}
+# Keys that mean something for one kind of target alone.
+_OF_TARGET = {
+    "class": (
+        *("data.label_key", "data.multi_label", "data.class_names"),
+        *("model.build_fn", "augmentation.mixup"),
+        *("augmentation.cutmix", "training.class_weights", "training.label_smoothing"),
+        *("training.focal_gamma", "evaluation.min_accuracy", "evaluation.min_class_recall"),
+        *("evaluation.max_accuracy_drop", "evaluation.metrics"),
+    ),
+    "number": (
+        *("training.interval", "evaluation.max_mae", "evaluation.min_r2"),
+        "evaluation.max_r2_drop",
+    ),
+}
 
 
 class Config(sections.Section):
@@ -90,7 +108,8 @@ class Config(sections.Section):
     def _sections_agree(self) -> "Config":
         """Raises the first sentence; a rule that is kept yields something false."""
         of_tuner = self._tuner_rules() if self.tuner.enabled else ()
-        rules = chain(self._model_rules(), self._training_rules(), self._data_rules(), of_tuner)
+        of_data = chain(self._target_rules(), self._data_rules())
+        rules = chain(self._model_rules(), self._training_rules(), of_data, of_tuner)
         for sentence in filter(None, rules):
             raise ValueError(sentence)
         searched = {key: getattr(self, key) for key in ("model", "augmentation", "training")}
@@ -150,8 +169,17 @@ class Config(sections.Section):
         yield (model.head == "multi-label" and not multi_label) and (
             "model.head: multi-label is for data.multi_label; set that to true"
         )
-        yield (multi_label and "model.head" in self.tuner.space) and (
-            "tuner.space.model.head: data.multi_label leaves nothing to choose"
+        numbers = self.data.target == "number"
+        yield ((multi_label or numbers) and "model.head" in self.tuner.searched) and (
+            f"tuner.space.model.head: data.{'target number' if numbers else 'multi_label'} leaves "
+            "nothing to choose"
+        )
+        yield (numbers and model.head not in ("softmax", "regression")) and (
+            f"model.head: {model.head} is for classes, and data.target is number: leave it out, "
+            "numbers have regression"
+        )
+        yield (model.head == "regression" and not numbers) and (
+            "model.head: regression is for data.target number; set that and data.target_keys"
         )
 
     def _training_rules(self) -> Iterator[object]:
@@ -169,7 +197,7 @@ class Config(sections.Section):
             "model.image_size is for the networks of model.name and backbone_fn; resize in "
             "model.build_fn instead"
         )
-        yield (own and training.loss != "crossentropy") and (
+        yield (own and training.loss not in (None, "crossentropy")) and (
             "training.loss is for the networks of model.name and backbone_fn; give compile() the "
             "loss in model.build_fn instead"
         )
@@ -177,7 +205,11 @@ class Config(sections.Section):
         incomparable = {"training.loss", "training.focal_gamma"} & self.tuner.searched
         yield (bool(incomparable) and self.tuner.objective.endswith("loss")) and (
             f"tuner.objective is {self.tuner.objective}, and {min(incomparable)} is searched: "
-            "losses of different kinds can't be compared. Set it to val_accuracy"
+            f"losses of different kinds can't be compared. Set it to {self._metrics[0]}"
+        )
+        yield (training.monitor not in self._metrics) and (
+            f"training.monitor: {training.monitor} is no metric of data.target "
+            f"{self.data.target}; there are {self._metrics[0]} and val_loss"
         )
         yield training.warmup_epochs >= training.epochs and (
             f"training.warmup_epochs is {training.warmup_epochs}, which leaves none of the "
@@ -226,10 +258,22 @@ class Config(sections.Section):
             "training.epochs that it is compared with"
         )
 
+    def _target_rules(self) -> Iterator[object]:
+        """What is for classes alone isn't taken for numbers, nor the other way round."""
+        [other] = _OF_TARGET.keys() - {self.data.target}
+        for key in _OF_TARGET[other]:
+            section, name = key.split(".")
+            value = getattr(getattr(self, section), name)
+            usual = type(getattr(self, section)).model_fields[name].default
+            yield (value != usual or key in self.tuner.searched) and (
+                f"{key} is for data.target {other}, and that is {self.data.target}: take it out"
+                + ("; of networks of yours a model.backbone_fn" * (key == "model.build_fn"))
+            )
+
     def _data_rules(self) -> Iterator[object]:
         for key in self.data.keep_features:
             yield key in features.OWN and f"data.keep_features: {key} is kept anyway; take it out"
-        thresholds.check(self.evaluation)
+        thresholds.check(self.evaluation, self.data.target == "number")
         yield (self.evaluation.split == "test" and self.data.splits.test is None) and (
             "evaluation.split is test: set data.splits.test to its files"
         )
@@ -241,7 +285,16 @@ class Config(sections.Section):
             yield self.training.strategy != "mirrored" and (
                 f"{of_folds}, on one machine: set training.strategy to mirrored, or take it out"
             )
-        sliceable = [*features.INSPECTED, *self.data.keep_features]
+            yield self.model.head == "regression" and (
+                "evaluation.folds is for classes, and model.head is regression: take it out"
+            )
+        numbers = [f"{features.TARGET_PREFIX}{key}" for key in self.data.target_keys]
+        for key in numbers:
+            yield self.evaluation.slices.get(key, [0.0]) == [] and (
+                f"evaluation.slices: {key}: expected the edges of ranges, such as [64, 256], found "
+                "none"
+            )
+        sliceable = [*features.INSPECTED, *self.data.keep_features, *numbers]
         for key in self.evaluation.slices:
             yield key not in sliceable and (
                 f"evaluation.slices: {key} is no feature; there are {', '.join(sliceable)}. Name "
@@ -269,9 +322,9 @@ class Config(sections.Section):
         yield (tuner.algorithm in ("random", "bayesian") and tuner.max_trials is None) and (
             f"tuner.max_trials: empty; {tuner.algorithm} needs a number of trials, such as 10"
         )
-        yield not (own or tuner.objective in _METRICS) and (
+        yield not (own or tuner.objective in self._metrics) and (
             f"tuner.objective: {tuner.objective} is no metric of the network; there are "
-            f"{', '.join(_METRICS)}.{closest(tuner.objective, list(_METRICS))}"
+            f"{', '.join(self._metrics)}.{closest(tuner.objective, list(self._metrics))}"
         )
         yield (tuner.folds is not None and goes_on) and (
             "tuner.carry_over: checkpoint goes on with a trial that was fitted on the whole train "
@@ -323,7 +376,7 @@ class Config(sections.Section):
         of_model = [f"model.{name}" for name in ("build_fn", "backbone_fn", "input_layer")]
         keys = ["preprocessing.image_fn", *of_model]
         paths = {key: operator.attrgetter(key)(self) for key in keys}
-        if "." in self.training.loss:
+        if "." in (self.training.loss or ""):
             paths["training.loss"] = self.training.loss
         return {key: path for key, path in paths.items() if path is not None}
 
@@ -331,7 +384,12 @@ class Config(sections.Section):
     def network(self) -> sections.Model:
         """The section ``model``, with what the network's outputs mean."""
         head = "multi-label" if self.data.multi_label else self.model.head
+        head = "regression" if self.data.target == "number" else head
         return self.model.model_copy(update={"head": head})
+
+    @property
+    def _metrics(self) -> tuple[str, ...]:
+        return _METRICS[self.data.target]
 
     @property
     def judged(self) -> sections.Evaluation:

@@ -51,7 +51,8 @@ def create_pipeline(
     examples = example_gen.outputs["examples"]
 
     # Count labels and what was seen, and hold that against the schema and against the last run.
-    statistics_gen = StatisticsGen(examples=examples, stats_options=statistics.options())
+    counted_keys = statistics.options(config.data.target_keys)
+    statistics_gen = StatisticsGen(examples=examples, stats_options=counted_keys)
     counts = statistics_gen.outputs["statistics"]
     schema_gen = SchemaGen(settings.of("SchemaGen"), statistics=counts)
     schema = schema_gen.outputs["schema"]

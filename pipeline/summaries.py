@@ -33,7 +33,8 @@ _CLASSES_SHOWN = 20  # that fit a screen; `darkroom status --json` has all
 _NAMED = 10  # of what was left out
 _FIRST = 3  # of the images that change in the same way
 _BEST_SHOWN = 5  # of a search's trials
-_SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy")  # of a scan of learning rates
+# Of a scan of learning rates.
+_SCANNED = ("loss", "val_loss", "accuracy", "val_accuracy", "mae", "val_mae")
 
 _MARKS = {
     "complete": "[green]✓[/]",
@@ -99,9 +100,11 @@ def _with_rate(rate: float | None, searched: Collection[str]) -> str:
 def _data(status: Status) -> Rows:
     rows: Rows = []
     for split, labels in status.examples.items():
-        ends = f"{min(labels.values()):,} to {max(labels.values()):,}" if labels else "none"
-        total = status.images[split]
-        rows.append((f"{split} split", f"{total:,} examples, {len(labels)} classes of {ends}"))
+        words = f"{status.images[split]:,} examples"
+        if labels:
+            ends = f"{min(labels.values()):,} to {max(labels.values()):,}"
+            words += f", {len(labels)} classes of {ends}"
+        rows.append((f"{split} split", words))
     if status.inspection is not None:
         inspection = InspectionReport.model_validate(status.inspection)
         rows += [("data", sentence) for sentence in ingestion.sentences(inspection)]
@@ -120,7 +123,8 @@ def _search(status: Status, trials: list[TrialRow]) -> Rows:
 
 
 def _training(status: Status) -> Rows:
-    names = [name for name in (results.ACCURACY, results.LOSS) if name in status.metrics]
+    shown = (results.ACCURACY, results.LOSS, results.MAE, results.R2)
+    names = [name for name in shown if name in status.metrics]
     rows: Rows = [("training", sentence) for sentence in status.diagnosis]
     rows.append(("metrics", _values(((n, status.metrics[n]) for n in names), " ")))
     rows.append(("folds", status.cross_validation and f"accuracy {status.cross_validation}"))
@@ -174,7 +178,7 @@ def of_ingest(
     """What is there now, and what was left out; ``following`` is the command that comes next."""
     images = {split: count for split, count in summary.images.items() if count}
     splits = {split: summary.labels[split] for split in images}
-    if len({label for labels in splits.values() for label in labels}) <= _CLASSES_SHOWN:
+    if 0 < len({label for labels in splits.values() for label in labels}) <= _CLASSES_SHOWN:
         console.print(tables.classes(splits))
         console.print()
     earlier = f"; {summary.earlier:,} were there" * bool(summary.earlier)
@@ -183,6 +187,9 @@ def of_ingest(
         folder = shlex.quote(str(target))
         test = " --set data.splits.test='test/*'" if "test" in splits else ""
         several = " --set data.multi_label=true" * summary.multi_label
+        if summary.numbers:
+            keys = shlex.quote(f"data.target_keys=[{', '.join(summary.numbers)}]")
+            several = f" --set data.target=number --set {keys}"
         following = f"darkroom run --config FILE --set data.path={folder}{test}{several}"
     rows: Rows = [
         ("images", ", ".join(f"{split} {count:,}" for split, count in images.items())),
@@ -248,7 +255,8 @@ def of_model(console: Console, model: "Description") -> None:
     names = ", ".join(model.classes[:_CLASSES_SHOWN])
     more = len(model.classes) - _CLASSES_SHOWN
     words = f"{len(model.classes)}: {names}" + f" and {more} more" * (more > 0)
-    rows: Rows = [("parameters", f"{model.parameters:,}"), ("classes", model.classes and words)]
+    word = "numbers" if model.facts.get("head") == "regression" else "classes"
+    rows: Rows = [("parameters", f"{model.parameters:,}"), (word, model.classes and words)]
     if facts := model.facts:
         epochs = f"{facts['epochs']} epochs on {facts['examples']:,} examples"
         rows += [

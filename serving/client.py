@@ -32,7 +32,7 @@ import urllib3
 from darkroom.serving import image_files, signatures
 from darkroom.serving.codecs import image_header
 from darkroom.serving.errors import Code
-from darkroom.serving.predictor import ImageError, Prediction, PredictionError, predictions
+from darkroom.serving.predictor import ImageError, Prediction, PredictionError, answers_of
 from darkroom.serving.protocols import hosts
 
 # Seconds before the second try; doubled for each after it, up to a most, less a random part of
@@ -217,9 +217,9 @@ class RestClient(Client):
         try:
             document = response.json()
             version = int(header) if header else None  # TensorFlow Serving doesn't tell
-            rows, names = document["predictions"], (signatures.CLASSES, signatures.SCORES)
-            classes, scores = ([row[name] for row in rows] for name in names)
-            return predictions(classes, scores, self.multi_label, version)
+            rows = document["predictions"]
+            outputs = {name: [row[name] for row in rows] for name in rows[0]}
+            return answers_of(outputs, self.multi_label, version)
         except (KeyError, TypeError, ValueError) as error:
             raise RequestFailed(Code.FAILED_PRECONDITION, _NOT_OURS.format(self.model)) from error
 
@@ -351,12 +351,12 @@ class GrpcClient(Client):
             elif code is Code.DEADLINE_EXCEEDED:
                 message = _LATE.format(self.address, self.timeout)
             raise RequestFailed(code, message) from error
-        names = signatures.CLASSES, signatures.SCORES
-        if not set(names) <= set(response.outputs):
-            raise RequestFailed(Code.FAILED_PRECONDITION, _NOT_OURS.format(self.model))
-        classes, scores = (tf.make_ndarray(response.outputs[name]).tolist() for name in names)
+        outputs = {name: tf.make_ndarray(one).tolist() for name, one in response.outputs.items()}
         version = response.model_spec.version.value
-        return predictions(classes, scores, self.multi_label, version)
+        try:
+            return answers_of(outputs, self.multi_label, version)
+        except KeyError as error:
+            raise RequestFailed(Code.FAILED_PRECONDITION, _NOT_OURS.format(self.model)) from error
 
 
 def _content(image: Image, place: int) -> bytes:

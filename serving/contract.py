@@ -15,12 +15,14 @@ class Contract:
 
     classes: tuple[str, ...] = ()  # in the order of the outputs; none where another wrote the model
     multi_label: bool = False  # whether an image has any number of them
+    numbers: bool = False  # whether these are the names of numbers, of which an image has each
 
     @classmethod
     def parse(cls, text: str | bytes) -> "Contract":
         """What a file says."""
         values = json.loads(text)
-        return cls(tuple(values.get("classes", ())), values.get("multi_label", False))
+        kinds = (values.get(key, False) for key in ("multi_label", "numbers"))
+        return cls(tuple(values.get("classes", ())), *kinds)
 
     @classmethod
     def read(cls, folder: Path) -> "Contract":
@@ -38,6 +40,12 @@ class Contract:
         """Why one evaluation can't judge this model and another; empty where it can."""
         if not other.classes:
             return "it doesn't say what its classes are"
+        if self.numbers != other.numbers:
+            its, ours = ("numbers", "classes")[:: 1 if other.numbers else -1]
+            return f"it says {its} of an image, and this model {ours}"
+        if self.numbers:
+            apart = set(self.classes) != set(other.classes)
+            return f"its numbers are {', '.join(other.classes)}" if apart else ""
         if self.multi_label != other.multi_label:
             its, ours = ("any number of classes", "one class")[:: 1 if other.multi_label else -1]
             return f"it gives an image {its}, and this model {ours}"

@@ -46,6 +46,7 @@ class TrainingFacts(TypedDict, total=False):
     policy: str  # Keras's dtype policy that it was trained in
     exported_epoch: int  # from 1
     temperature: float  # that its logits are divided by
+    deviations: list[float]  # of the numbers that it says, in which its metrics are
     metrics: dict[str, float]  # of that epoch
     settings: dict[str, object]  # the section training, and hyperparameters
 

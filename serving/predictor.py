@@ -1,7 +1,7 @@
 """Answers from a pushed model, in this process."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,17 +27,48 @@ class Prediction:
     version: int | None = None  # of the model, where it is known
 
 
+@dataclass(frozen=True)
+class Regression(Prediction):
+    """What a regression says of one image: ``classes`` are its names, ``scores`` the numbers."""
+
+    intervals: tuple[tuple[float, float], ...] = ()  # low and high ends, of each number
+
+
+Output = Sequence[Sequence[str | bytes | float]]  # [images, ...]
+
+
+def answers_of(
+    outputs: Mapping[str, Output], multi_label: bool, version: int | None
+) -> list[Prediction]:
+    """A Prediction of each image, of a model's outputs; raises KeyError where one is missing."""
+    if signatures.NUMBERS not in outputs:
+        names, scores = outputs[signatures.CLASSES], outputs[signatures.SCORES]
+        return predictions(names, scores, multi_label, version)
+    columns = (signatures.NAMES, signatures.NUMBERS, signatures.LOW, signatures.HIGH)
+    answers: list[Prediction] = []
+    for names, *numbers in zip(*(outputs[key] for key in columns), strict=True):
+        values, low, high = (tuple(map(float, each)) for each in numbers)
+        label = ", ".join(f"{value:.6g}" for value in values)
+        intervals = tuple(zip(low, high, strict=True))
+        answers.append(Regression(label, tuple(map(_text, names)), values, version, intervals))
+    return answers
+
+
+def _text(name: str | bytes | float) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
 def predictions(
-    classes: Sequence[Sequence[str | bytes]],
-    scores: Sequence[Sequence[float]],
+    classes: Output,
+    scores: Output,
     multi_label: bool,
     version: int | None,
 ) -> list[Prediction]:
     """Makes a Prediction of each image's classes and scores, [images, classes] both."""
     answers = []
     for names, values in zip(classes, scores, strict=True):
-        texts = [name.decode() if isinstance(name, bytes) else name for name in names]
-        pairs = sorted(zip(texts, values, strict=True), key=lambda pair: -pair[1])
+        texts = list(map(_text, names))
+        pairs = sorted(zip(texts, map(float, values), strict=True), key=lambda pair: -pair[1])
         sorted_names, sorted_values = zip(*pairs, strict=True)
         chosen = sorted(name for name, score in pairs if score > 0.5)
         label = signatures.LABEL_SEPARATOR.join(chosen) if multi_label else pairs[0][0]
@@ -86,6 +117,5 @@ class Predictor:
 
         readable = [pictures.for_the_graph(image) for image in images]
         answer = self._serve(**{signatures.IMAGE_BYTES: self._tf.constant(readable)})
-        classes = answer[signatures.CLASSES].numpy().tolist()
-        scores = answer[signatures.SCORES].numpy().tolist()
-        return predictions(classes, scores, self.multi_label, self.version)
+        outputs = {name: values.numpy().tolist() for name, values in answer.items()}
+        return answers_of(outputs, self.multi_label, self.version)

@@ -6,7 +6,7 @@ import pytest
 
 from darkroom.pipeline import answers
 from darkroom.pipeline.answers import Answer
-from darkroom.serving.predictor import Prediction
+from darkroom.serving.predictor import Prediction, Regression
 
 ANSWERS = [
     Answer("a,b.png", Prediction("dog", ("dog", "cät"), (0.75, 0.25), 3)),
@@ -44,3 +44,21 @@ def test_csv_has_a_column_for_each_class(capsys: pytest.CaptureFixture[str]) -> 
         ["c.png", "cät", "0.5", "3", "0.5", "0.5"],
     ]
     assert shown(capsys, "csv", several=False) == ""
+
+
+OF_NUMBERS = [
+    Answer("a.png", Regression("1.5, -2", ("x", "y"), (1.5, -2.0), 3, ((1.0, 2.0), (-3.0, -1.0)))),
+    Answer("b.png", Regression("0, 4", ("x", "y"), (0.0, 4.0), 3, ((-0.5, 0.5), (3.0, 5.0)))),
+]
+
+
+def test_numbers_come_with_their_intervals(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "text", OF_NUMBERS[0], several=False)
+    assert text == "a.png: x 1.5 (1 to 2)  y -2 (-3 to -1)\n"
+    line = json.loads(shown(capsys, "jsonl", OF_NUMBERS[0], several=False))
+    numbers = {"x": {"value": 1.5, "low": 1.0, "high": 2.0},
+               "y": {"value": -2.0, "low": -3.0, "high": -1.0}}  # fmt: skip
+    assert line == {"image": "a.png", "numbers": numbers, "version": 3}
+    head, *rows = csv.reader(io.StringIO(shown(capsys, "csv", *OF_NUMBERS, several=False)))
+    assert head == ["image", "version", "x", "x_low", "x_high", "y", "y_low", "y_high"]
+    assert rows[1] == ["b.png", "3", "0.0", "-0.5", "0.5", "4.0", "3.0", "5.0"]

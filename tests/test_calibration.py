@@ -1,3 +1,5 @@
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -74,3 +76,19 @@ def test_the_temperature_of_a_network(activation: str | None) -> None:
     assert calibration.temperature(network, examples, off) == 1.0
     assert calibration.images(off.training, COUNT) == 0
     assert export.gives_scores(network, "softmax") == (activation == "softmax")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_intervals_hold_for_the_share_that_is_asked_for_whatever_the_tails(seed: int) -> None:
+    errors = np.random.default_rng(seed).standard_t(1.5, (30_000, 2)) * [1.0, 100.0]
+    known, others = np.abs(errors[:5_000]), np.abs(errors[5_000:])
+    share = (others <= calibration.held(known, 0.9)).mean(axis=0)
+    assert (share > 0.88).all()
+    assert (share < 0.92).all()
+
+
+@given(st.integers(1, 30), st.floats(0.05, 0.95))
+def test_of_a_few_errors_the_interval_is_one_of_them(count: int, share: float) -> None:
+    errors = np.random.default_rng(count).permutation(np.arange(1.0, count + 1))[:, np.newaxis]
+    [radius] = calibration.held(errors, share)
+    assert radius == min(math.ceil((count + 1) * share), count)

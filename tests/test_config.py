@@ -96,7 +96,7 @@ def test_a_date_of_yaml_is_kept_as_text() -> None:
         ("training.warmup_epochs=6", ["warmup_epochs is 6", "end within it"]),
         ("tuner.algorithm=list", ["name the trials' values in tuner.trials"]),
         ("model.units=[-1]", ["model.units.0", "greater than or equal to 0"]),
-        ("model.head=sigmoid", ["model.head", "'binary' or 'multi-label'", "found 'sigmoid'"]),
+        ("model.head=sigmoid", ["model.head", "'multi-label' or 'regression'", "found 'sigmoid'"]),
         ("training.warmup_epochs=20", ["warmup_epochs is 20", "the 20 training.epochs"]),
         ("training={starts: 2, start_epochs: 30, epochs: 9}", ["start_epochs is 30", "than the 9"]),
         ("training={starts: 2}\nmodel={weights: a.keras}", ["for random weights; model.weights"]),
@@ -424,3 +424,55 @@ def test_a_test_split_judges_where_there_is_one() -> None:
 )
 def test_what_the_images_that_judge_chose_before(overrides: list[str], chosen: list[str]) -> None:
     assert load("digits", ["data.splits.test=null", *overrides]).judges_chose == chosen
+
+
+OF_NUMBERS = "data={bundled: digits, target: number, target_keys: [x, y]}"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data.target=number", "data.target is number and data.target_keys are []"),
+        ("data.target_keys=[x]", "data.target is class and data.target_keys are ['x']"),
+        (f"{OF_NUMBERS}\ndata.target_keys=[x, x]", "data.target_keys: expected each once"),
+        ("model.head=regression", "model.head: regression is for data.target number"),
+        (f"{OF_NUMBERS}\nmodel.head=binary", "binary is for classes, and data.target is number"),
+        (f"{OF_NUMBERS}\ndata.multi_label=true", "data.multi_label is for data.target class"),
+        (f"{OF_NUMBERS}\ndata.class_names=a", "data.class_names is for data.target class"),
+        (f"{OF_NUMBERS}\nmodel.build_fn=a.b", "of networks of yours a model.backbone_fn"),
+        (f"{OF_NUMBERS}\naugmentation.mixup=0.2", "augmentation.mixup is for data.target class"),
+        (f"{OF_NUMBERS}\naugmentation.cutmix=1", "augmentation.cutmix is for data.target class"),
+        (f"{OF_NUMBERS}\ntraining.class_weights=balanced", "class_weights is for data.target"),
+        (f"{OF_NUMBERS}\ntraining.label_smoothing=0.1", "label_smoothing is for data.target"),
+        (f"{OF_NUMBERS}\nevaluation.min_class_recall=0", "min_class_recall is for data.target"),
+        (f"{OF_NUMBERS}\nevaluation.metrics={{a: {{class_name: Recall}}}}", "evaluation.metrics"),
+        (f"{OF_NUMBERS}\ntraining.loss=crossentropy",
+         "model.head softmax, binary and multi-label, found regression: take one of MeanSquared"),
+        (f"{OF_NUMBERS}\ntraining.monitor=val_accuracy", "there are val_mae and val_loss"),
+        (f"{OF_NUMBERS}\nevaluation.thresholds=[{{metric: accuracy, min: 0}}]", "there are cover"),
+        (f"{OF_NUMBERS}\nevaluation.slices={{image/target/x: []}}", "expected the edges of ranges"),
+        (f"{OF_NUMBERS}\ntuner.enabled=true", "no metric of the network; there are val_mae"),
+        (f"{OF_NUMBERS}\ntuner={{enabled: true, objective: val_mae, algorithm: list, "
+         "trials: [{training.label_smoothing: 0.1}]}", "label_smoothing is for data.target class"),
+        ("training.monitor=val_mae", "there are val_accuracy and val_loss"),
+        ("training.interval=0.8", "training.interval is for data.target number"),
+        ("evaluation.max_mae=3", "evaluation.max_mae is for data.target number"),
+        ("evaluation.thresholds=[{metric: mae, max: 3}]", "no metric 'mae'"),
+    ],
+)  # fmt: skip
+def test_what_is_of_classes_is_not_of_numbers(override: str, words: str) -> None:
+    with pytest.raises(DarkroomError) as caught:
+        load(
+            "digits", ["tuner.enabled=false", "evaluation.min_accuracy=0.8", *override.split("\n")]
+        )
+    assert words in str(caught.value)
+
+
+def test_numbers_have_a_head_a_gate_and_losses_of_their_own() -> None:
+    usual = ["tuner.enabled=false", "evaluation.min_accuracy=0.8", OF_NUMBERS]
+    config = load("digits", [*usual, "evaluation.max_mae=2"])
+    assert config.network.head == "regression"
+    gate = config.evaluation.gate(of_numbers=True)
+    assert [(one.metric, one.min, one.max) for one in gate] == [("r2", 0.5, None), ("mae", None, 2)]
+    for loss in ("MeanSquaredError", "MeanAbsoluteError", "Huber", "LogCosh"):
+        assert load("digits", [*usual, f"training.loss={loss}"]).training.loss == loss

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,15 @@ def test_which_models_one_evaluation_judges() -> None:
     one = "it gives an image one class, and this model any number of classes"
     assert Contract(ours.classes, multi_label=True).obstacle(ours) == one
     assert ours.obstacle(Contract()) == "it doesn't say what its classes are"
+
+
+def test_numbers_are_compared_with_the_same_numbers_alone() -> None:
+    numbers = Contract(("x", "y"), numbers=True)
+    assert numbers.obstacle(Contract(("y", "x"), numbers=True)) == ""
+    assert numbers.obstacle(Contract(("x",), numbers=True)) == "its numbers are x"
+    words = "it says classes of an image, and this model numbers"
+    assert numbers.obstacle(Contract(("x", "y"))) == words
+    assert Contract(("x", "y")).obstacle(numbers) == (
+        "it says numbers of an image, and this model classes"
+    )
+    assert Contract.parse(json.dumps({"classes": ["x"], "numbers": True})).numbers

@@ -17,6 +17,7 @@ from darkroom.components.validation import artifacts, example_validator, schema_
 from darkroom.components.validation.statistics import SplitStatistics
 
 CLASSES = ("cat", "dog", "owl")
+ANGLE = f"{features.TARGET_PREFIX}angle"
 
 
 def images(
@@ -59,7 +60,8 @@ class House:
         self._runs += 1
         counted = self._artifact(standard_artifacts.ExampleStatistics, list(splits))
         for name, frame in splits.items():
-            proto = tfdv.generate_statistics_from_dataframe(frame, statistics.options())
+            targets = features.target_names(frame.columns)
+            proto = tfdv.generate_statistics_from_dataframe(frame, statistics.options(targets))
             path = Path(counted.uri) / f"Split-{name}" / "FeatureStats.pb"
             path.parent.mkdir(parents=True)
             path.write_bytes(proto.SerializeToString())
@@ -70,7 +72,7 @@ class House:
             {"schema": [written]},
             {
                 "custom_config": SchemaGenSettings(
-                    schema_text=schema_text, multi_label=False
+                    schema_text=schema_text, multi_label=False, target_keys=targets
                 ).model_dump_json()
             },
         )
@@ -230,3 +232,25 @@ def test_a_schema_of_other_labels(house: House) -> None:
     several = re.sub(r"shape \{[^}]*\}\s*\}", "", house.schema)
     text = house.complaint(several, train=images(), eval=images(seed=1))
     assert "image/class/text has no shape there, as where data.multi_label is true" in text
+
+
+def measured(angles: np.ndarray) -> pd.DataFrame:
+    frame = images(len(angles)).drop(columns=features.LABEL_KEY)
+    return frame.assign(**{ANGLE: angles})
+
+
+def test_numbers_have_ranges_and_drift(house: House) -> None:
+    angles = np.random.default_rng(0).uniform(-60, 60, (4, 300))
+    assert house.run(train=measured(angles[0]), eval=measured(angles[1])) == []
+    assert "image/target/angle" in house.schema
+    turned = measured(angles[3] / 3 + 40)
+    drift, *_ = house.run(train=turned, eval=measured(angles[2] / 3 + 40))
+    assert drift.startswith("image/target/angle of the train split (mean 39.8")
+    text = house.schema.replace("image/target/angle", "image/target/other")
+    words = "the schema lacks image/target/angle"
+    assert words in house.complaint(text, train=turned, eval=turned)
+
+
+def test_a_constant_number_ends_the_run(house: House) -> None:
+    words = house.complaint(train=measured(np.full(30, 7.0)), eval=measured(np.arange(30.0)))
+    assert words.startswith("angle is 7 in every image of the train split: there is nothing to")

@@ -8,7 +8,7 @@ from sklearn import metrics as sklearn
 
 from darkroom.components.evaluation import metric_names, metrics
 from darkroom.components.evaluation.artifacts import Bin
-from darkroom.components.evaluation.metrics import OF_CLASSES, OVERALL, Outcome
+from darkroom.components.evaluation.metrics import OF_CLASSES, OVERALL, Numbers, Outcome
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -144,5 +144,38 @@ def test_the_number_of_classes_decides_what_is_said() -> None:
 
 
 def test_each_name_has_its_metric() -> None:
-    assert tuple(OVERALL) == metric_names.OVERALL
-    assert tuple(OF_CLASSES) == metric_names.OF_CLASSES
+    assert tuple(OVERALL) == (*metric_names.OVERALL, *metric_names.OF_NUMBERS)
+    assert tuple(OF_CLASSES) == (*metric_names.OF_CLASSES, *metric_names.OF_NUMBERS)
+
+
+@settings(max_examples=50)
+@given(st.integers(2, 60), st.integers(1, 3), st.floats(-1e4, 1e4), st.integers(0, 2**32 - 1))
+def test_the_metrics_of_numbers_are_scikit_learns(
+    examples: int, outputs: int, middle: float, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    truth = middle + generator.standard_t(2, (examples, outputs))
+    said = truth + generator.normal(size=truth.shape)
+    outcome = Numbers(truth, said, said - 1, said + 1)
+    of_each = {
+        "mae": sklearn.mean_absolute_error(truth, said, multioutput="raw_values"),
+        "rmse": sklearn.root_mean_squared_error(truth, said, multioutput="raw_values"),
+        "r2": sklearn.r2_score(truth, said, multioutput="raw_values"),
+        "coverage": (np.abs(truth - said) <= 1).mean(axis=0),
+    }
+    assert of_each.keys() == set(metric_names.OF_NUMBERS)
+    for name, expected in of_each.items():
+        np.testing.assert_allclose(metrics.value(OF_CLASSES[name], outcome), expected, rtol=1e-6)
+        whole = metrics.value(OVERALL[name], outcome)
+        np.testing.assert_allclose(whole, expected.mean(), rtol=1e-6, atol=1e-9)
+    # An example that weighs two is there twice.
+    weights = generator.integers(0, 3, examples)
+    twice = outcome.part(np.repeat(np.arange(examples), weights))
+    if weights.sum() > 1 and np.ptp(twice.truth, axis=0).all():
+        [weighed] = OVERALL["r2"](outcome, weights[np.newaxis].astype(float))
+        np.testing.assert_allclose(weighed, metrics.value(OVERALL["r2"], twice), rtol=1e-5)
+
+
+def test_a_constant_number_has_no_r2() -> None:
+    same = np.ones((5, 1))
+    assert math.isnan(metrics.value(OVERALL["r2"], Numbers(same, same, same, same)))

@@ -98,6 +98,18 @@ def test_a_key_of_the_configuration_changes_those_that_use_it(
     assert {name for name, key in after.items() if key != before[name]} == CONFIGURATION[override]
 
 
+def test_what_is_a_number_reaches_the_nodes_that_use_it() -> None:
+    usual = ("tuner.enabled=false", "evaluation.min_accuracy=0.8")
+    numbers = "data={bundled: digits, splits: {test: test/*}, target: number, target_keys: [%s]}"
+    before, one, other = (keys(*usual, *data) for data in ((), (numbers % "x",), (numbers % "y",)))
+    differ = {name for name in before if before[name] != one[name]}
+    of_data = {"ImportExampleGen", "StatisticsGen", "SchemaGen", "Report"}
+    assert differ == {*of_data, "Rehearsal", "Trainer"}
+    assert {name for name in one if one[name] != other[name]} == of_data
+    interval = keys(*usual, numbers % "x", "training.interval=0.8")
+    assert {name for name in one if one[name] != interval[name]} == {"Trainer", "Report"}
+
+
 # --- of the code ---
 
 

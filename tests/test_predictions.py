@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from darkroom.components.base import features
 from darkroom.components.evaluation import predictions
+from darkroom.components.evaluation.metrics import Numbers
 from darkroom.serving import signatures
 
 CLASSES = np.array([[b"pear", b"apple"]], object)
@@ -109,3 +110,35 @@ def test_every_number_is_in_the_range_that_its_name_says(
 
 def test_what_is_no_number_is_in_no_range() -> None:
     assert predictions.ranges(np.array([np.nan]), [1.0]).tolist() == [b"no number"]
+
+
+def test_numbers_are_written_with_their_intervals_and_read_again(tmp_path: Path) -> None:
+    said = np.array([[1.0, 20.0], [2.0, 30.0]], np.float32)
+    names = np.array([[b"x", b"y"]] * 2, object)
+    of_model = {
+        signatures.NUMBERS: said,
+        signatures.NAMES: names,
+        signatures.LOW: said - 1,
+        signatures.HIGH: said + 2,
+    }
+    of_baseline = {**of_model, signatures.NUMBERS: said + 5}
+    values = batch(2, [b"", b""], [[0, 0], [0, 0]])[tfma.FEATURES_KEY]
+    del values[features.LABEL_KEY]
+    values |= {"image/target/y": np.array([[21.0], [29.5]]), "image/target/x": np.array([[1], [3]])}
+    both = {tfma.CANDIDATE_KEY: of_model, tfma.BASELINE_KEY: of_baseline}
+    path = tmp_path / "predictions.parquet"
+    edges = {"image/target/x": [2.0]}
+    written([{tfma.PREDICTIONS_KEY: both, tfma.FEATURES_KEY: values}], path, edges)
+    found = predictions.read(str(path), multi_label=False, slices=["image/target/x"])
+    assert found is not None
+    assert found.classes == ["x", "y"]
+    assert isinstance(found.outcome, Numbers)
+    assert found.outcome.truth.tolist() == [[3, 29.5], [1, 21]]  # by content
+    assert found.slices["image/target/x"].tolist() == ["2 or more", "below 2"]
+    assert found.outcome.scores.tolist() == [[2, 30], [1, 20]]
+    assert found.outcome.low.tolist() == [[1, 29], [0, 19]]
+    assert found.compared is not None
+    candidate, baseline, known = found.compared
+    assert known.all()
+    assert candidate.truth.tolist() == baseline.truth.tolist()
+    assert baseline.scores.tolist() == [[7, 35], [6, 25]]

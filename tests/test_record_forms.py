@@ -52,7 +52,7 @@ def reason(record: bytes, config: IngestionSettings) -> str:
 
 def test_an_encoded_image_stays_untouched() -> None:
     read = record_forms.read(example(i=b"\xff\xd8 whatever", l=b"cat"), data())
-    assert read == (b"\xff\xd8 whatever", (b"cat",), b"", {}, "")
+    assert read == (b"\xff\xd8 whatever", (b"cat",), {}, b"", {}, "")
     record = example(**{"i": b"x", "l": b"cat", "image/filename": b"a b.jpg"})
     assert record_forms.read(record, data()).filename == b"a b.jpg"
 
@@ -164,3 +164,22 @@ def test_names_are_read_from_their_file(tmp_path: Any) -> None:
 def test_tensorflow_writes_what_is_read() -> None:
     kinds = {k: kind for k, (kind, _) in tfrecord.decode_example(example(a=1, b=b"x")).items()}
     assert kinds == {"a": "int64", "b": "bytes"}
+
+
+def of_numbers(*names: str) -> IngestionSettings:
+    config = data().model_copy(update={"target": "number", "target_keys": list(names)})
+    return IngestionSettings.model_validate(config.model_dump())
+
+
+@pytest.mark.parametrize("value", [2.5, b"2.5", " 2.5 "])
+def test_numbers_may_be_written_in_any_kind(value: Any) -> None:
+    text = value.encode() if isinstance(value, str) else value
+    read = record_forms.read(example(i=b"x", angle=text, count=3), of_numbers("angle", "count"))
+    assert (read.labels, read.numbers) == ((), {"angle": 2.5, "count": 3.0})
+
+
+@pytest.mark.parametrize("value", [b"cat", b"nan", float("inf"), np.array([1.0, 2.0])])
+def test_what_is_not_one_finite_number_is_set_aside(value: Any) -> None:
+    record = example(i=b"x", angle=value)
+    assert reason(record, of_numbers("angle")) == "angle is not one finite number"
+    assert reason(record, of_numbers("other")) == "no other"

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.pipeline.ingest.splits import Grouped, assign, assign_groups, default_share, strata
+from darkroom.pipeline.ingest.splits import (
+    Grouped,
+    assign,
+    assign_groups,
+    default_share,
+    quantiles,
+    strata,
+)
 
 Shares = dict[str, float]
 LABELS = st.lists(st.sampled_from("abc"), max_size=60)
@@ -132,3 +139,23 @@ def test_a_groups_draw_does_not_depend_on_the_order() -> None:
     once = assign_groups(images, [], shares, 0, stratified=True)
     assert assign_groups(reversed(images), [], shares, 0, stratified=True) == once
     assert assign_groups(images, [], shares, 1, stratified=True) != once
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=10, max_size=200), st.integers(0, 5))
+def test_numbers_are_divided_by_tenths(numbers: list[float], seed: int) -> None:
+    labels = [f"{number}|{at}" for at, number in enumerate(numbers)]
+    strata = quantiles(labels)
+    counts = Counter(strata.values())
+    assert len(counts) == 10
+    assert max(counts.values()) - min(counts.values()) <= 1
+    order = sorted(labels, key=lambda label: float(label.split("|")[0]))
+    assert [strata[label] for label in order] == sorted(strata.values(), key=int)
+    new = [(f"{at:024x}", strata[label]) for at, label in enumerate(labels)]
+    splits = assign(new, [], {"eval": 0.2, "test": 0.0}, seed, stratified=True)
+    for stratum, count in counts.items():
+        held_out = sum(splits[content] == "eval" for content, own in new if own == stratum)
+        assert held_out == (max(1, int(0.2 * count + 0.5)) if count >= 3 else 0)
+
+
+def test_the_same_number_of_many_images_is_in_one_tenth() -> None:
+    assert len(set(quantiles(["1", "1", "1"]).values())) == 1

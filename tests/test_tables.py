@@ -239,3 +239,44 @@ def test_any_label_that_is_quoted_is_read(
         for name, label in zip(names, spelled, strict=True):
             file.write(json.dumps({"path": name, "label": label}) + "\n")
     assert list_images(root / "list.jsonl").files == found
+
+
+NUMBERS = "path,label,x,y\na.jpg,cat,1.5,-2\nb.jpg,dog,1e3,0\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make(tmp_path, "{a,b,c}.jpg")
+    return tmp_path
+
+
+def test_columns_of_numbers_stand_for_the_label(folder: Path) -> None:
+    path = folder / "list.csv"
+    path.write_text(NUMBERS)
+    listed = list_images(path, numbers=["x", "y"])
+    assert [file.label for file in listed.files] == ["1.5|-2", "1e3|0"]
+    assert [dict(file.columns) for file in listed.files] == [{"label": "cat"}, {"label": "dog"}]
+
+
+@pytest.mark.parametrize("cell", ["", "cat", "nan", "inf", "1,5", "1 2"])
+def test_what_is_no_number_is_refused(folder: Path, cell: str) -> None:
+    path = folder / "list.csv"
+    path.write_text(f'{NUMBERS}c.jpg,dog,"{cell}",1\n')
+    [(line, reason)] = list_images(path, numbers=["x"]).refused
+    assert line == "line 4, c.jpg"
+    assert reason == f"x is {cell!r}, expected a finite number"
+
+
+def test_numbers_that_say_nothing_are_a_sentence(folder: Path) -> None:
+    path = folder / "list.csv"
+    path.write_text(NUMBERS)
+    with pytest.raises(DarkroomError, match=r"--number X: there is no such column, found path"):
+        list_images(path, numbers=["X"])
+    with pytest.raises(DarkroomError, match="--number is a column of a table"):
+        list_images(folder, numbers=["x"])
+    path.write_text("path,x\na.jpg,1\nb.jpg,1.0\n")
+    with pytest.raises(DarkroomError, match="x is 1 of all 2 images: there is nothing to learn"):
+        list_images(path, numbers=["x"])
+    path.write_text("path,x\na.jpg,1\na.jpg,2\nb.jpg,3\n")
+    [(_, reason)] = list_images(path, numbers=["x"]).refused
+    assert reason == "listed with several numbers"

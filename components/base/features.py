@@ -1,11 +1,14 @@
 """Every feature key of the pipeline, once; a user's own are configuration."""
 
+from collections.abc import Iterable
+
 from darkroom.serving import signatures
 
 # The ecosystem's own keys (tf.Example of TensorFlow's image data sets).
 IMAGE_KEY = "image/encoded"
 LABEL_KEY = "image/class/text"
 FILENAME_KEY = "image/filename"
+TARGET_PREFIX = "image/target/"  # instead of a label: of each number, before its name
 # Of the TFRecords that darkroom ingest writes: the file's pixels, as its index has their hash.
 FILE_HASH_KEY = "image/file_hash"
 GROUP_KEY = "image/group"
@@ -39,11 +42,23 @@ RECORD_KEY = "quarantine/record"
 # multi-label data the numbers of an example's labels, sparse int64 [any].
 IMAGE = "image"
 LABEL = "label"
+# Of numbers the label is float32 [outputs], in standard deviations from the train split's mean.
+MEAN, DEVIATION = "label_mean", "label_deviation"
 LABEL_VOCABULARY = "labels"  # file name of the label vocabulary in the transform graph
 
 
 # How near to a level of grey floats must be to have been 8 bits once: float32 keeps 7 digits.
 LEVEL_TOLERANCE = 1e-3
+
+
+def target_keys(keys: Iterable[str]) -> list[str]:
+    """The keys among these of what is learnt: of numbers, in the order of outputs, or the label."""
+    return sorted(key for key in keys if key.startswith(TARGET_PREFIX)) or [LABEL_KEY]
+
+
+def target_names(keys: Iterable[str]) -> list[str]:
+    """The names of the numbers that are learnt, in the order of outputs; none of classes."""
+    return [key.removeprefix(TARGET_PREFIX) for key in target_keys(keys) if key != LABEL_KEY]
 
 
 def split_labels(text: str) -> list[str]:

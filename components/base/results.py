@@ -17,6 +17,7 @@ SEARCH_FILE = "Tuner/searches/current.json"
 # Metrics' names in the verdict.
 ACCURACY = "accuracy"
 LOSS = "loss"
+MAE, R2 = "mae", "r2"
 # Report's report: the page, the same as text, what both are made of, and a folder of pictures.
 REPORT_PAGE = "report.html"
 REPORT_TEXT = "report.md"

@@ -65,6 +65,7 @@ class SchemaGenSettings(Settings):
     schema_text: str
     """The user's schema; empty: it is inferred."""
     multi_label: bool
+    target_keys: list[str] = []
 
 
 class FolderSettings(Settings):
@@ -165,7 +166,7 @@ class CrossValidationSettings(TrainerSettings):
 
 
 class RehearsalSettings(TransformSettings):
-    head: Literal["softmax", "binary", "multi-label"]
+    head: Literal["softmax", "binary", "multi-label", "regression"]
     batch_size: int
     """Of the training, which the train split has to fill once."""
     evaluation: sections.Evaluation

@@ -143,6 +143,7 @@ class Evaluation(_Record):
     split: str
     examples: int = 0
     multi_label: bool = False
+    numbers: bool = False  # whether these are numbers' names instead
     classes: list[str] = []  # in the order of the label vocabulary
     blessed: bool = False
     reasons: list[str] = []  # why not blessed
@@ -152,6 +153,7 @@ class Evaluation(_Record):
     confidence: float = 0.95  # of the intervals
     confusion: list[list[int]] | None = None  # counts [true class, predicted class]
     calibration: list[Bin] = []
+    residuals: dict[str, list[tuple[float, float]]] = {}  # of some images what is true, and said
     mistakes: Sequence[Answer] = []  # the surest first
     uncertain: Sequence[Answer] = []  # the least certain first
     latency: Latency | None = None

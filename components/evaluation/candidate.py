@@ -30,7 +30,7 @@ from darkroom.serving.contract import Contract
 
 TIMED_IMAGES = 8  # that take turns in the requests that are timed
 # Metrics that have an interval whatever the thresholds: of the whole and of slices, of classes.
-_WITH_INTERVAL = ("accuracy", "recall")
+_WITH_INTERVAL = ("accuracy", "recall", *metric_names.OF_NUMBERS)
 
 
 class Candidate:
@@ -55,10 +55,14 @@ class Candidate:
             Contract.parse(remote.read(os.path.join(path, Contract.FILE)))
             for path in (model, *baselines)
         ]
-        self._multi_label = contracts[0].multi_label
+        self._multi_label, self._of_numbers = contracts[0].multi_label, contracts[0].numbers
         self._eval_config = tfma.utils.update_eval_config_with_defaults(
             tfma_metrics.eval_config(
-                evaluation, self._multi_label, *(contract.classes for contract in contracts)
+                evaluation,
+                self._multi_label,
+                contracts[0].classes,
+                contracts[1].classes if baselines else None,
+                of_numbers=self._of_numbers,
             ),
             has_baseline=bool(baselines),
             rubber_stamp=True,
@@ -128,6 +132,7 @@ class Candidate:
             split=evaluation.split,
             examples=len(read.outcome),
             multi_label=self._multi_label,
+            numbers=self._of_numbers,
             classes=read.classes,
             blessed=judgement.blessed,
             reasons=judgement.reasons,
@@ -136,7 +141,8 @@ class Candidate:
             metrics=list(self._rows(measurements, others)),
             confidence=evaluation.confidence,
             confusion=measurements.shown_confusion(),
-            calibration=list(metrics.calibration(read.outcome)),
+            calibration=[] if self._of_numbers else list(metrics.calibration(read.outcome)),
+            residuals=measurements.residuals(),
             mistakes=measurements.mistakes(),
             uncertain=measurements.uncertain(),
             latency=latency,
@@ -146,10 +152,12 @@ class Candidate:
 
     def _rows(self, measurements: Measurements, others: TfmaMetrics) -> Iterator[MetricRow]:
         classes = measurements.classes
-        overall = metric_names.meaningful(len(classes), self._multi_label)
+        overall = metric_names.meaningful(len(classes), self._multi_label, self._of_numbers)
+        of_each = metric_names.OF_NUMBERS if self._of_numbers else metric_names.OF_CLASSES
         own = self._evaluation.metrics
         groups = [(Group(), overall), *((group, overall) for group in measurements.slices())]
-        groups += [(Group(name), list(metric_names.OF_CLASSES)) for name in classes]
+        if not self._of_numbers or len(classes) > 1:
+            groups += [(Group(name), list(of_each)) for name in classes]
         for group, standard in groups:
             per_class = group.class_name is not None
             for name in [*standard, *(key for key in own if own[key].per_class == per_class)]:

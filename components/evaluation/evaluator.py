@@ -93,7 +93,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         A model that is judged on another split is evaluated on some of its images as well.
         """
-        accuracy = description.read_facts(Path(model)).get("metrics", {}).get("val_accuracy")
+        facts = description.read_facts(Path(model))
+        measures, deviations = facts.get("metrics", {}), facts.get("deviations", [])
+        accuracy = measures.get("val_mae" if deviations else "val_accuracy")
         of_eval = section.split == "eval"
         if accuracy is not None and not of_eval:
             section = sections.Evaluation(split="eval", confidence=section.confidence)
@@ -105,7 +107,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if accuracy is None or measured is None:
             return None
         are_all = of_eval or len(measured.predictions.outcome) < _COMPARED
-        return faults.Trained(accuracy, measured, are_all)
+        return faults.Trained(accuracy, measured, are_all, deviations)
 
 
 def _obstacle(model: str, baselines: list[str]) -> str:

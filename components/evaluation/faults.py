@@ -1,7 +1,7 @@
 """What speaks against a model whatever the thresholds, in sentences."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from darkroom.components.base import sections
 from darkroom.components.evaluation.artifacts import CrossValidation
 from darkroom.components.evaluation.measurements import Measurements, told_apart
 from darkroom.components.evaluation.metric_names import Group, quoted
+from darkroom.components.evaluation.metrics import Numbers
 
 # How far the exported model's accuracy may be from what Trainer measured on the same examples:
 # kernels of other batch sizes round otherwise, which turns an example or two.
@@ -27,9 +28,10 @@ _MIXED_UP = 0.3
 class Trained(NamedTuple):
     """What Trainer measured of a model after the exported epoch."""
 
-    accuracy: float  # on the whole eval split
+    accuracy: float  # on the whole eval split; of numbers the MAE, in deviations
     exported: Measurements  # of the exported model on that split, or on its first images
     are_all: bool
+    deviations: Sequence[float] = ()  # of numbers
 
 
 def no_numbers(evaluation: sections.Evaluation, measurements: Measurements) -> Iterator[str]:
@@ -40,8 +42,9 @@ def no_numbers(evaluation: sections.Evaluation, measurements: Measurements) -> I
         return
     bad = int((~np.isfinite(outcome.scores)).any(axis=1).sum())
     if bad:
+        what = "numbers" if outcome.of_numbers else "scores"
         yield (
-            f"the scores of {bad:,} of {len(outcome):,} images are no numbers (NaN): weights "
+            f"the {what} of {bad:,} of {len(outcome):,} images are no numbers (NaN): weights "
             "overflowed in training, or were damaged since"
         )
 
@@ -60,17 +63,25 @@ def not_as_trained(trained: Trained | None) -> Iterator[str]:
     examples = len(trained.exported.predictions.outcome) if trained else 0
     if trained is None or not examples:
         return
-    accuracy = trained.exported.measure("accuracy", Group(), with_interval=False).value
-    allowed = max(_PARITY, _PARITY_EXAMPLES / examples)
+    outcome = trained.exported.predictions.outcome
+    if isinstance(outcome, Numbers):
+        errors = (outcome.errors / trained.deviations).mean(axis=1)
+        name, accuracy = "MAE, in deviations,", float(errors.mean())
+        allowed = _PARITY * max(1.0, trained.accuracy)
+        by_chance = float(errors.std()) / math.sqrt(examples)
+    else:
+        name, allowed = "accuracy", max(_PARITY, _PARITY_EXAMPLES / examples)
+        accuracy = trained.exported.measure("accuracy", Group(), with_interval=False).value
+        by_chance = math.sqrt(trained.accuracy * (1 - trained.accuracy) / examples)
     if not trained.are_all:
-        allowed += _DEVIATIONS * math.sqrt(trained.accuracy * (1 - trained.accuracy) / examples)
+        allowed += _DEVIATIONS * by_chance
     if abs(accuracy - trained.accuracy) > allowed:
         ours, theirs = told_apart(accuracy, trained.accuracy)
         part, of_all = "", ""
         if not trained.are_all:
             part, of_all = f"the first {examples:,} images of ", " on all of it"
         yield (
-            f"the exported model's accuracy on {part}the eval split is {ours}, and Trainer "
+            f"the exported model's {name} on {part}the eval split is {ours}, and Trainer "
             f"measured {theirs}{of_all}: preprocessing or weights are not those of the training"
         )
 
@@ -79,6 +90,11 @@ def symptoms(measurements: Measurements) -> Iterator[str]:
     """What may be wrong with a model that isn't blessed: answers by chance, classes mixed up."""
     outcome, classes = measurements.predictions.outcome, measurements.classes
     if not len(outcome) or not np.isfinite(outcome.scores).all():
+        return
+    if outcome.of_numbers:
+        r2 = measurements.measure("r2", Group(), with_interval=False).value
+        if r2 < _CHANCE:
+            yield f"that is no better than always saying the mean: R² is {r2:.4g}"
         return
     if outcome.multi_label:
         auc = measurements.measure("auc", Group(), with_interval=False).value

@@ -106,6 +106,7 @@ class Gate:
         predictions = measurements.predictions
         self._same_classes = set(predictions.classes) == set(predictions.baseline_classes)
         self._multi_label = predictions.outcome.multi_label
+        self._of_numbers = predictions.outcome.of_numbers
 
     def judge(self, trained: faults.Trained | None) -> Judgement:
         """Holds the model against all thresholds, faults, and Trainer's accuracy where known.
@@ -115,10 +116,11 @@ class Gate:
         evaluation, measurements = self._evaluation, self._measurements
         judgement = Judgement(remarks=list(faults.other_classes(evaluation, measurements)))
         judgement.reasons += faults.no_numbers(evaluation, measurements)
-        for threshold in evaluation.gate():
+        for threshold in evaluation.gate(self._of_numbers):
             judgement.add(list(self._checks(threshold)))
-        judgement.add(list(self._not_forgotten()))
-        if evaluation.min_class_recall > 0:
+        if not self._of_numbers:
+            judgement.add(list(self._not_forgotten()))
+        if not self._of_numbers and evaluation.min_class_recall > 0:
             judgement.reasons += faults.never_predicted(measurements, below=_ENOUGH)
         judgement.reasons += faults.not_as_trained(trained)
         if judgement.reasons:
@@ -128,7 +130,8 @@ class Gate:
     def _checks(self, threshold: sections.Threshold) -> Iterator[Check]:
         measurements = self._measurements
         classes, slices = measurements.classes, measurements.predictions.slices
-        thresholds.require_metric(threshold, len(classes), self._multi_label)
+        kinds = self._multi_label, self._of_numbers
+        thresholds.require_metric(threshold, len(classes), *kinds)
         values = ((bound, getattr(threshold, bound)) for bound in _BOUNDS)
         limits = [(bound, value) for bound, value in values if value is not None]
         judged = False
@@ -267,7 +270,7 @@ class Gate:
         return self._tfma_metrics if name in self._evaluation.metrics else self._measurements
 
     def _confusions(self, name: str, group: Group) -> Iterator[str]:
-        if group.class_name is None or group.slice or self._multi_label:
+        if group.class_name is None or group.slice or self._multi_label or self._of_numbers:
             return
         classes, confusion = self._measurements.classes, self._measurements.confusion
         place = classes.index(group.class_name)

@@ -19,6 +19,9 @@ _MOST_CLASSES = 100  # up to this number of classes the confusion matrix is kept
 _SLICES = 100  # how many values of a feature, the most frequent ones, are slices
 _NAMED = 12  # images that are named as mistakes, and as uncertain
 
+_NO_SHARES = ("mae", "rmse", "r2")
+_DRAWN = 500  # examples of which residuals are drawn
+
 # The candidate alone, or it and the baseline on the classes that both know.
 Models = Literal["candidate", "both"]
 
@@ -103,7 +106,7 @@ class Measurements:
         if with_interval and not math.isnan(value):
             [drawn] = self._values(name, group, "candidate", _REPLICATES)
             ends = metrics.interval(drawn, self._confidence)
-            if value in (0, 1) and ends == (value, value):
+            if value in (0, 1) and ends == (value, value) and name not in _NO_SHARES:
                 # A bootstrap knows nothing of what never happened; for these examples without a
                 # single failure (or success) this is the binomial distribution's own bound.
                 bound = ((1 - self._confidence) / 2) ** (1 / self.examples(group))
@@ -157,10 +160,14 @@ class Measurements:
 
     def _count_support(self, part: Slice) -> np.ndarray:
         [outcome] = self._outcomes(part, "candidate")
-        return np.asarray(outcome.truth.sum(axis=0), int)
+        return outcome.support
 
     def mistakes(self) -> list[Answer]:
         outcome = self.predictions.outcome
+        if isinstance(outcome, metrics.Numbers):
+            # By the number that is furthest off, each by how far its values are apart.
+            apart = outcome.errors / np.maximum(outcome.truth.std(axis=0), np.finfo(float).tiny)
+            return self._answers(np.argsort(-apart.max(axis=1, initial=0), kind="stable"))
         wrong = np.flatnonzero((outcome.predicted != outcome.truth).any(axis=1))
         shown = np.abs(outcome.scores - outcome.truth) if outcome.multi_label else outcome.scores
         sure = shown.max(axis=1, initial=0)
@@ -169,6 +176,8 @@ class Measurements:
     def uncertain(self) -> list[Answer]:
         """The answers, right or wrong, that the model was least sure of."""
         outcome = self.predictions.outcome
+        if outcome.of_numbers:
+            return []  # all have intervals of the same width
         if outcome.multi_label:
             sure = np.abs(outcome.scores - 0.5).min(axis=1, initial=1)
         else:
@@ -182,6 +191,13 @@ class Measurements:
     def _answer(self, number: int) -> Answer:
         predictions, outcome = self.predictions, self.predictions.outcome
         scores, truth = outcome.scores[number], outcome.truth[number]
+        if outcome.of_numbers:
+            return Answer(
+                content_hash=int(predictions.contents[number]),
+                filename=predictions.filenames[number],
+                label=self._in_words(truth),
+                predicted=self._in_words(scores),
+            )
         predicted = [self.classes[i] for i in np.flatnonzero(outcome.predicted[number])]
         surest = np.abs(scores - truth).argmax() if outcome.multi_label else scores.argmax()
         return Answer(
@@ -193,9 +209,30 @@ class Measurements:
             true_score=float(scores[truth > 0].min(initial=1)),
         )
 
+    def _in_words(self, numbers: np.ndarray) -> str:
+        if len(numbers) == 1:
+            return f"{numbers[0]:.4g}"
+        pairs = zip(self.classes, numbers, strict=True)
+        return ", ".join(f"{name} {number:.4g}" for name, number in pairs)
+
     def shown_confusion(self) -> list[list[int]] | None:
-        is_shown = not self.predictions.outcome.multi_label and len(self.classes) <= _MOST_CLASSES
-        return self.confusion.tolist() if is_shown else None
+        outcome = self.predictions.outcome
+        if outcome.multi_label or outcome.of_numbers or len(self.classes) > _MOST_CLASSES:
+            return None
+        matrix: list[list[int]] = self.confusion.tolist()
+        return matrix
+
+    def residuals(self) -> dict[str, list[tuple[float, float]]]:
+        """Of some examples what is true and what was said, by the names of numbers."""
+        outcome = self.predictions.outcome
+        if not outcome.of_numbers:
+            return {}
+        rows = np.linspace(0, len(outcome) - 1, min(len(outcome), _DRAWN)).astype(int)
+        pairs = np.stack([outcome.truth, outcome.scores], axis=2)[rows]
+        return {
+            name: [(float(true), float(said)) for true, said in pairs[:, place]]
+            for place, name in enumerate(self.classes)
+        }
 
 
 def row(

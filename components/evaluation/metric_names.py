@@ -33,7 +33,8 @@ def top_accuracy(number: int) -> str:
     return f"top_{number}_accuracy"
 
 
-# What a threshold can name, of the whole and of each class.
+# What a threshold can name: of numbers, of the whole and of each; of classes, too.
+OF_NUMBERS = ("mae", "rmse", "r2", "coverage")
 OVERALL = (
     *("accuracy", "loss", "auc", "calibration_error"),
     *map(top_accuracy, TOP),
@@ -41,13 +42,14 @@ OVERALL = (
 )
 OF_CLASSES = (*AVERAGED, "auc")
 # All are from 0 to 1, the more the better, but for these.
-_LOWER_IS_BETTER = {"loss", "calibration_error"}
-_UNBOUNDED = {"loss"}
+_LOWER_IS_BETTER = {"loss", "calibration_error", "mae", "rmse"}
+_UNBOUNDED = {"loss", "mae", "rmse", "r2"}
+_NEITHER = {"coverage"}  # which should be what was asked for
 
 
 def is_better(name: str, difference: float) -> bool | None:
     """Whether a metric that changed by so much is better; None of a user's: nobody said which."""
-    if name not in OVERALL and name not in OF_CLASSES:
+    if name not in (*OVERALL, *OF_CLASSES, *OF_NUMBERS) or name in _NEITHER:
         return None
     return (difference < 0) == (name in _LOWER_IS_BETTER)
 
@@ -57,8 +59,10 @@ def can_be(name: str, limit: float) -> bool:
     return name in _UNBOUNDED or 0 <= limit <= 1
 
 
-def meaningful(classes: int, multi_label: bool) -> list[str]:
-    """The metrics of the whole that say something about this number of classes."""
+def meaningful(classes: int, multi_label: bool, of_numbers: bool = False) -> list[str]:
+    """The metrics of the whole that say something about this number of classes, or numbers."""
+    if of_numbers:
+        return list(OF_NUMBERS)
     left_out = {top_accuracy(number) for number in TOP if multi_label or number >= classes}
     if not multi_label:  # all the same as the accuracy
         left_out |= {"micro_precision", "micro_recall", "micro_f1"}

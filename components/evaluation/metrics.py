@@ -1,4 +1,4 @@
-"""The metrics of a classifier, exactly, from the scores of all examples: with NumPy alone.
+"""The metrics of a model, exactly, from what it said of all examples: with NumPy alone.
 
 Each is computed for many weightings of the examples at once, ``weights`` float64 [weightings,
 examples]: with all weights 1 it is the metric itself, with random ones its bootstrap. A metric of
@@ -20,6 +20,8 @@ _CHUNK = 2**26  # bytes of memory that replicates which are computed together ma
 
 class Outcome:
     """What a model said of examples, and what is true; float64 for products with weights."""
+
+    of_numbers = False
 
     def __init__(
         self,
@@ -60,6 +62,20 @@ class Outcome:
         hits: np.ndarray = self.predicted * self.truth
         return hits
 
+    @property
+    def support(self) -> np.ndarray:
+        """Examples of each class, int64 [classes]."""
+        return np.asarray(self.truth.sum(axis=0), int)
+
+    def known(self, classes: list[int]) -> np.ndarray:
+        """Which examples a model can be judged by that knows these classes: bool [examples]."""
+        known: np.ndarray = (self.truth[:, classes] > 0).any(axis=1) | self.multi_label
+        return known
+
+    def with_truth(self, truth: np.ndarray) -> "Outcome":
+        """The same answers, with what is true in another order of classes."""
+        return Outcome(truth, self.scores, self.multi_label, self.predicted)
+
     def part(self, examples: np.ndarray, classes: list[int] | None = None) -> "Outcome":
         """Takes some examples, bool [examples], and classes; other classes' answers stay wrong."""
         arrays = [array[examples] for array in (self.truth, self.scores, self.predicted)]
@@ -67,6 +83,38 @@ class Outcome:
             arrays = [array[:, classes] for array in arrays]
         truth, scores, predicted = arrays
         return Outcome(truth, scores, self.multi_label, predicted)
+
+
+class Numbers(Outcome):
+    """The same of numbers, each in its unit, with the ends of their intervals."""
+
+    of_numbers = True
+
+    def __init__(self, truth: np.ndarray, said: np.ndarray, low: np.ndarray, high: np.ndarray):
+        """Takes float64 arrays [examples, outputs]."""
+        super().__init__(truth, said, predicted=said)
+        self.low, self.high = low, high
+
+    @property
+    def support(self) -> np.ndarray:
+        """All examples have each number, int64 [outputs]."""
+        return np.full(self.truth.shape[1], len(self))
+
+    @cached_property
+    def errors(self) -> np.ndarray:
+        """How far what was said is from what is true, float64 [examples, outputs]."""
+        errors: np.ndarray = np.abs(self.scores - self.truth)
+        return errors
+
+    def known(self, classes: list[int]) -> np.ndarray:
+        return np.ones(len(self), bool)
+
+    def with_truth(self, truth: np.ndarray) -> "Numbers":
+        return Numbers(truth, self.scores, self.low, self.high)
+
+    def part(self, examples: np.ndarray, classes: list[int] | None = None) -> "Numbers":
+        arrays = [array[examples] for array in (self.truth, self.scores, self.low, self.high)]
+        return Numbers(*(array if classes is None else array[:, classes] for array in arrays))
 
 
 Metric = Callable[[Outcome, np.ndarray], np.ndarray]  # from weights, as said above
@@ -165,6 +213,41 @@ def _averaged(name: str, kind: str, outcome: Outcome, weights: np.ndarray) -> np
     return _divide((values * shares).sum(axis=1), shares.sum(axis=1))
 
 
+def _mae(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    assert isinstance(outcome, Numbers)
+    return _mean(outcome.errors, weights)
+
+
+def _rmse(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    assert isinstance(outcome, Numbers)
+    rmse: np.ndarray = np.sqrt(_mean(outcome.errors**2, weights))
+    return rmse
+
+
+def _r2(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    """The share of each number's variance that isn't left in the errors."""
+    assert isinstance(outcome, Numbers)
+    # From the middle of all, as the squares of large numbers leave no digits for their difference.
+    truth = (
+        outcome.truth - outcome.truth.mean(axis=0, keepdims=True) if len(outcome) else outcome.truth
+    )
+    variance = _mean(truth**2, weights) - _mean(truth, weights) ** 2
+    return 1 - _divide(_mean(outcome.errors**2, weights), variance)
+
+
+def _coverage(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    """The share of examples whose number lies within its interval."""
+    assert isinstance(outcome, Numbers)
+    inside = (outcome.low <= outcome.truth) & (outcome.truth <= outcome.high)
+    return _mean(inside * 1.0, weights)
+
+
+def _over_outputs(metric: Metric, outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    mean: np.ndarray = metric(outcome, weights).mean(axis=1)
+    return mean
+
+
+OF_NUMBERS: dict[str, Metric] = {"mae": _mae, "rmse": _rmse, "r2": _r2, "coverage": _coverage}
 OVERALL: dict[str, Metric] = {
     "accuracy": accuracy,
     "loss": loss,
@@ -172,12 +255,14 @@ OVERALL: dict[str, Metric] = {
     "calibration_error": calibration_error,
     **{top_accuracy(number): partial(_top_accuracy, number) for number in TOP},
     **{f"{kind}_{name}": partial(_averaged, name, kind) for kind in AVERAGES for name in AVERAGED},
+    **{name: partial(_over_outputs, metric) for name, metric in OF_NUMBERS.items()},
 }
 OF_CLASSES: dict[str, Metric] = {
     "precision": partial(_of_classes, "precision", 0),  # 0: it is never predicted
     "recall": partial(_of_classes, "recall", np.nan),  # NaN: it has no examples
     "f1": partial(_of_classes, "f1", 0),
     "auc": auc_of_classes,
+    **OF_NUMBERS,
 }
 
 
@@ -239,8 +324,11 @@ def _answers(outcome: Outcome) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return _divide(weights @ values, weights.sum(axis=1))
+    """Of [examples] float64 [weightings]; of [examples, outputs] [weightings, outputs]."""
+    sums = weights @ values
+    return _divide(sums, weights.sum(axis=1).reshape(-1, *[1] * (sums.ndim - 1)))
 
 
 def _divide(above: np.ndarray, below: np.ndarray, otherwise: float = np.nan) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.shape(below), otherwise, float), where=below != 0)
+    out = np.full(np.shape(above), otherwise, float)
+    return np.divide(above, below, out=out, where=below != 0)

@@ -20,5 +20,7 @@ def read(status: Status, outputs: Outputs) -> str:
     if not verdict.blessed:
         more = len(verdict.reasons) - 1
         word = f"not blessed: {verdict.reasons[0]}" + f" (and {more} more)" * bool(more)
-    accuracy = verdict.metrics.get(results.ACCURACY)  # none where there were no predictions
-    return word if accuracy is None else f"accuracy {accuracy:.4f}, {word}"
+    metrics = verdict.metrics  # none where there were no predictions
+    name = next((name for name in (results.ACCURACY, results.MAE) if name in metrics), None)
+    value = name and metrics[name]
+    return word if value is None else f"{name} {value:.4f}, {word}"

@@ -17,12 +17,14 @@ from tfx.dsl.io import fileio
 
 from darkroom.components.base import features
 from darkroom.components.compat import tfma as compat
-from darkroom.components.evaluation.metrics import Outcome
+from darkroom.components.evaluation.metrics import Numbers, Outcome
 from darkroom.serving import signatures
 
 _KEY = "predictions"  # among the outputs of TFMA's evaluators
-_CONTENT, _FILENAME, _LABEL = "content_hash", "filename", "label"
+_CONTENT, _FILENAME, _LABEL, _TRUTH = "content_hash", "filename", "label", "numbers"
 _SCORES = {tfma.CANDIDATE_KEY: "scores", tfma.BASELINE_KEY: "baseline_scores"}
+_UNCUT = "uncut/"  # before the key of a number of which there are ranges instead
+_ENDS = (signatures.LOW, signatures.HIGH)  # of numbers' intervals, beside the scores
 _CLASSES = {tfma.CANDIDATE_KEY: b"classes", tfma.BASELINE_KEY: b"baseline_classes"}
 
 
@@ -47,18 +49,16 @@ class Predictions:
     def compared(self) -> tuple[Outcome, Outcome, np.ndarray] | None:
         """Both models' outcomes on examples of classes that both know, and which: bool [examples].
 
-        An answer that only one could give is wrong. None where fewer than two classes are common.
+        An answer that only one could give is wrong. None where fewer than two classes are common,
+        or no number.
         """
-        if self.baseline is None or len(self.common) < 2:
+        if self.baseline is None or len(self.common) < 2 - self.outcome.of_numbers:
             return None
         ours = [self.classes.index(name) for name in self.common]
         theirs = [self.baseline_classes.index(name) for name in self.common]
-        known = (self.outcome.truth[:, ours] > 0).any(axis=1) | self.outcome.multi_label
+        known = self.outcome.known(ours)
         candidate, baseline = self.outcome.part(known, ours), self.baseline.part(known, theirs)
-        same = Outcome(
-            candidate.truth, baseline.scores, baseline.multi_label, baseline.predicted
-        )  # the truth in this order
-        return candidate, same, known
+        return candidate, baseline.with_truth(candidate.truth), known
 
 
 def cut(slices: dict[str, list[float]]) -> tfma.extractors.Extractor:
@@ -81,6 +81,7 @@ def _cut(extracts: tfma.Extracts, edges: dict[str, list[float]]) -> tfma.Extract
     values = dict(extracts[tfma.FEATURES_KEY])
     for key in edges:
         rows = np.asarray(values[key], object)
+        values[f"{_UNCUT}{key}"] = values[key]
         numbers = [_number(value) for value in rows.ravel()]
         values[key] = ranges(np.array(numbers, float), edges[key]).reshape(rows.shape)
     return {**extracts, tfma.FEATURES_KEY: values}
@@ -118,27 +119,42 @@ def _write_all(outputs: dict[str, beam.PCollection], path: str) -> beam.PCollect
 
 def _columns(extracts: tfma.Extracts, slices: tuple[str, ...]) -> pa.Table:
     outputs = extracts[tfma.PREDICTIONS_KEY]
-    if signatures.SCORES in outputs:  # TFMA names the models only where there are two
-        outputs = {tfma.CANDIDATE_KEY: outputs}
-    classes = {
-        name: [text(value) for value in of_model[signatures.CLASSES][0]]
-        for name, of_model in outputs.items()
-    }
+    if {signatures.SCORES, signatures.NUMBERS} & set(outputs):
+        outputs = {tfma.CANDIDATE_KEY: outputs}  # TFMA names the models only where there are two
     values = extracts[tfma.FEATURES_KEY]
+    targets = features.target_keys(values)
+    of_numbers = targets != [features.LABEL_KEY]
+    learnt = [values.get(f"{_UNCUT}{key}", values[key]) for key in targets]
+    named, said = signatures.CLASSES, signatures.SCORES
+    if of_numbers:
+        named, said = signatures.NAMES, signatures.NUMBERS
+    classes = {
+        name: [text(value) for value in of_model[named][0]] for name, of_model in outputs.items()
+    }
     columns: dict[str, Sequence[str] | np.ndarray | pa.Array] = {
         _CONTENT: np.asarray(values[features.CONTENT_KEY]).ravel().astype(np.int64),
         _FILENAME: ["".join(row) for row in _rows(values[features.FILENAME_KEY])],
         # The examples' own: a model may have its classes' names mixed up.
         _LABEL: [
-            signatures.LABEL_SEPARATOR.join(sorted(row))
-            for row in _rows(values[features.LABEL_KEY])
+            signatures.LABEL_SEPARATOR.join(row if of_numbers else sorted(row))
+            for row in map(_joined, *(_rows(each) for each in learnt))
         ],
         **{key: ["".join(row) for row in _rows(values[key])] for key in slices},
     }
+    if of_numbers:
+        numbers = [np.asarray(each, float).ravel() for each in learnt]
+        columns[_TRUTH] = pa.array(list(np.stack(numbers, axis=1)), pa.list_(pa.float64()))
     for name, of_model in outputs.items():
-        columns[_SCORES[name]] = pa.array(list(of_model[signatures.SCORES]), pa.list_(pa.float32()))
+        ends = {f"{_SCORES[name]}_{end}": of_model[end] for end in _ENDS if of_numbers}
+        for column, rows in {_SCORES[name]: of_model[said], **ends}.items():
+            rows = np.reshape(rows, (-1, len(classes[name])))
+            columns[column] = pa.array(list(rows), pa.list_(pa.float32()))
     metadata = {_CLASSES[name]: json.dumps(names).encode() for name, names in classes.items()}
     return pa.table(columns).replace_schema_metadata(metadata)
+
+
+def _joined(*rows: list[str]) -> list[str]:
+    return list(itertools.chain(*rows))
 
 
 def _rows(
@@ -178,11 +194,14 @@ def read(path: str, multi_label: bool, slices: Sequence[str] = ()) -> Prediction
     metadata = table.schema.metadata
     classes = {name: json.loads(metadata[key]) for name, key in _CLASSES.items() if key in metadata}
     labels = table[_LABEL].to_pylist()
-    outcomes = {}
+    outcomes: dict[str, Outcome] = {}
     for name, names in classes.items():
-        scores = table[_SCORES[name]].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        matrix = scores.astype(np.float64).reshape(len(labels), -1)
-        outcomes[name] = Outcome(_truth(labels, names, multi_label), matrix, multi_label)
+        said = _matrix(table, _SCORES[name])
+        if _TRUTH in table.column_names:
+            ends = (_matrix(table, f"{_SCORES[name]}_{end}") for end in _ENDS)
+            outcomes[name] = Numbers(_matrix(table, _TRUTH), said, *ends)
+        else:
+            outcomes[name] = Outcome(_truth(labels, names, multi_label), said, multi_label)
     return Predictions(
         classes=classes[tfma.CANDIDATE_KEY],
         outcome=outcomes[tfma.CANDIDATE_KEY],
@@ -193,6 +212,13 @@ def read(path: str, multi_label: bool, slices: Sequence[str] = ()) -> Prediction
         baseline_classes=classes.get(tfma.BASELINE_KEY, []),
         baseline=outcomes.get(tfma.BASELINE_KEY),
     )
+
+
+def _matrix(table: pa.Table, column: str) -> np.ndarray:
+    """A column of lists as float64 [examples, ...]."""
+    flat = table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    matrix: np.ndarray = flat.astype(np.float64).reshape(len(table), -1)
+    return matrix
 
 
 def _truth(labels: list[str], classes: list[str], multi_label: bool) -> np.ndarray:

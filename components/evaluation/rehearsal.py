@@ -43,7 +43,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         network = _stand_in(config, len(classes))
         # Beside the artifacts, where Beam's workers can read it; TFX removes it.
         model = os.path.join(self._get_tmp_dir(), "model")
-        export.save(export.ServingModel(network, transform, classes, config.head), model, images)
+        export.save(export.of_head(network, transform, classes, config.head), model, images)
         # Intervals would take TFMA as long as for the whole split, and can't fail otherwise.
         values = [t.model_copy(update={"judged_by": "value"}) for t in config.evaluation.thresholds]
         evaluation = config.evaluation.model_copy(update={"thresholds": values})
@@ -71,7 +71,9 @@ def _stand_in(config: RehearsalSettings, num_classes: int) -> keras.Model:
         [
             keras.Input((prepared.height, prepared.width, prepared.channels)),
             keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(outputs, "softmax" if head == "softmax" else "sigmoid"),
+            keras.layers.Dense(
+                outputs, {"softmax": "softmax", "regression": None}.get(head, "sigmoid")
+            ),
         ]
     )
 

@@ -25,12 +25,13 @@ def eval_config(
     multi_label: bool,
     classes: Sequence[str],
     baseline_classes: Sequence[str] | None = None,
+    of_numbers: bool = False,
 ) -> config_pb2.EvalConfig:
     """What TFMA computes: the number of examples, and what ``evaluation.metrics`` names."""
     model = config_pb2.ModelSpec(
         signature_name=signatures.EXAMPLES,
         preprocessing_function_names=[signatures.TRANSFORM],
-        prediction_key=signatures.SCORES,
+        prediction_key=signatures.NUMBERS if of_numbers else signatures.SCORES,
         label_key=features.LABEL,
     )
     name = json.dumps({"name": "example_count"})

@@ -9,10 +9,10 @@ from darkroom.components.evaluation import cost, metric_names
 from darkroom.components.evaluation.metric_names import Group, quoted
 
 
-def check(evaluation: Evaluation) -> None:
+def check(evaluation: Evaluation, of_numbers: bool = False) -> None:
     """Raises a ValueError where a threshold's metric or bounds, or a metric's name, are wrong."""
     for number, threshold in enumerate(evaluation.thresholds):
-        _check_metric(f"evaluation: thresholds.{number}", threshold, evaluation)
+        _check_metric(f"evaluation: thresholds.{number}", threshold, evaluation, of_numbers)
     standard = {*metric_names.OVERALL, *metric_names.OF_CLASSES, *cost.METRICS, "example_count"}
     taken = [name for name in evaluation.metrics if name in standard]
     if taken:
@@ -22,7 +22,9 @@ def check(evaluation: Evaluation) -> None:
         )
 
 
-def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> None:
+def _check_metric(
+    where: str, threshold: Threshold, evaluation: Evaluation, of_numbers: bool
+) -> None:
     name, own = threshold.metric, evaluation.metrics
     if name in own:
         if (threshold.class_name is not None) != own[name].per_class:
@@ -32,6 +34,8 @@ def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> N
             )
         return
     of_classes, overall = list(metric_names.OF_CLASSES), list(metric_names.OVERALL)
+    if of_numbers:
+        of_classes = overall = list(metric_names.OF_NUMBERS)
     known = sorted({*of_classes, *overall, *cost.METRICS, *own})
     if name not in known:
         raise ValueError(
@@ -57,9 +61,11 @@ def _check_metric(where: str, threshold: Threshold, evaluation: Evaluation) -> N
         )
 
 
-def require_metric(threshold: Threshold, classes: int, multi_label: bool) -> None:
+def require_metric(
+    threshold: Threshold, classes: int, multi_label: bool, of_numbers: bool = False
+) -> None:
     """Raises a DarkroomError where a metric says nothing about this number of classes."""
-    name, known = threshold.metric, metric_names.meaningful(classes, multi_label)
+    name, known = threshold.metric, metric_names.meaningful(classes, multi_label, of_numbers)
     if threshold.class_name is None and name in metric_names.OVERALL and name not in known:
         kind = "labels" if multi_label else "classes"
         raise DarkroomError(

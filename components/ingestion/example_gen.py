@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
 
 import apache_beam as beam
@@ -175,7 +175,7 @@ class _Inspect(beam.DoFn):
         inspections = inspect([image.encoded for _, image in readable])
         small: dict[str, list[leaks.Picture]] = defaultdict(list)
         for (record, image), inspection in zip(readable, inspections, strict=True):
-            label = _SEPARATOR.join(image.labels)
+            label = _SEPARATOR.join(image.labels or map(_text, image.numbers.values()))
             if isinstance(inspection, str):
                 refused.append((record, inspection, image.filename))
                 counts.drop(self._source, label)
@@ -232,7 +232,7 @@ def _example(image: record_forms.LabelledImage, inspection: Inspection) -> bytes
     return tfrecord.encode_example(
         {
             features.IMAGE_KEY: inspection.encoded,
-            features.LABEL_KEY: image.labels,
+            **_learnt(image),
             features.FILENAME_KEY: image.filename,
             features.FORMAT_KEY: inspection.header.format.encode(),
             features.HEIGHT_KEY: inspection.height,
@@ -247,6 +247,12 @@ def _example(image: record_forms.LabelledImage, inspection: Inspection) -> bytes
             **image.kept,
         }
     )
+
+
+def _learnt(image: record_forms.LabelledImage) -> dict[str, Sequence[bytes] | float]:
+    if image.numbers:
+        return {f"{features.TARGET_PREFIX}{key}": value for key, value in image.numbers.items()}
+    return {features.LABEL_KEY: image.labels}
 
 
 def _quarantined(record: _Record, reason: str, path: str) -> bytes:
@@ -289,7 +295,7 @@ def _check(report: InspectionReport, data: IngestionSettings) -> None:
                 f"The {name} split has no image left: of those in its files {why}. Check "
                 f"data.splits.{name}, mend the images, or set data.leaks to report."
             )
-        if split.emptied and not data.multi_label:
+        if split.emptied and data.target == "class" and not data.multi_label:
             classes = ", ".join(f"{label!r} ({n:,})" for label, n in split.emptied.items())
             raise DarkroomError(
                 f"The {name} split has no image left of {classes}: of its images {why}. Mend or "
@@ -348,6 +354,10 @@ def _union(arrays: Iterable[np.ndarray]) -> np.ndarray:
 def _contains(values: np.ndarray, value: int) -> bool:
     index = int(np.searchsorted(values, value))
     return index < len(values) and int(values[index]) == value
+
+
+def _text(number: float) -> bytes:
+    return f"{number:.9g}".encode()
 
 
 def _name(path: str, number: int, filename: bytes) -> str:

@@ -24,6 +24,7 @@ class LabelledImage(NamedTuple):
 
     encoded: bytes  # an image file
     labels: tuple[bytes, ...]  # names of its classes: one, or any number where data are multi-label
+    numbers: dict[str, float]  # what is measured of it, by the names of `data.target_keys`
     filename: bytes  # where it came from; may be empty
     # Text of `data.keep_features`, empty where an example has none; and its group, if it has one.
     kept: dict[str, bytes]
@@ -44,7 +45,12 @@ def read(record: bytes, data: IngestionSettings) -> LabelledImage:
     image = values.get(data.image_key, NO_FEATURE)
     if not len(image.values):
         raise ImageError("no image")
-    labels = _labels(values, data)
+    labels: tuple[bytes, ...] = ()
+    numbers: dict[str, float] = {}
+    if data.target == "number":
+        numbers = {key: _number(key, values.get(key, NO_FEATURE)) for key in data.target_keys}
+    else:
+        labels = _labels(values, data)
     if data.form == "encoded":
         if image.kind != "bytes":
             raise ImageError(f"{image.kind} values where an encoded image is expected")
@@ -60,7 +66,21 @@ def read(record: bytes, data: IngestionSettings) -> LabelledImage:
     group = stated.decode("utf-8", "replace")
     if not group and filename:
         group = groups.of_name(os.fsdecode(filename), os.fsdecode(labels[0]) if labels else "")
-    return LabelledImage(encoded, labels, filename, kept, group)
+    return LabelledImage(encoded, labels, numbers, filename, kept, group)
+
+
+def _number(key: str, feature: Feature) -> float:
+    """The one finite number of a target, which may be written as text."""
+    text = _as_text(feature).decode("utf-8", "replace").strip()
+    if not text:
+        raise ImageError(f"no {key}")
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or len(feature.values) > 1:
+        raise ImageError(f"{key} is not one finite number")
+    return number
 
 
 def _labels(values: dict[str, Feature], data: IngestionSettings) -> tuple[bytes, ...]:

@@ -3,7 +3,7 @@
 import functools
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -54,7 +54,8 @@ class ServingModel(tf.Module):
         self.contract = Contract(tuple(classes), head == "multi-label")
         self._classes = tf.constant(classes)
         spec = transform.raw_feature_spec()
-        self._raw_spec = {key: spec[key] for key in (features.IMAGE_KEY, features.LABEL_KEY)}
+        wanted = (features.IMAGE_KEY, *features.target_keys(spec))
+        self._raw_spec = {key: spec[key] for key in wanted}
         self._head, self._temperature = head, temperature
         self._gives_scores = gives_scores(model, head)
 
@@ -71,14 +72,14 @@ class ServingModel(tf.Module):
     def serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """From encoded images, string [batch], to classes and scores, [batch, num_classes] both."""
         raw = {features.IMAGE_KEY: image_bytes[:, tf.newaxis]}
-        return self._predict(self.preprocess(raw)[features.IMAGE])
+        return self._predict(self.preprocess(raw))
 
     @tf.function(autograph=False)
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """From serialised tf.Examples, string [batch], to the same; the label may be missing."""
         spec = {features.IMAGE_KEY: self._raw_spec[features.IMAGE_KEY]}
         raw = tf.io.parse_example(examples, spec)
-        return self._predict(self.preprocess(raw)[features.IMAGE])
+        return self._predict(self.preprocess(raw))
 
     @tf.function(autograph=False)
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -86,10 +87,66 @@ class ServingModel(tf.Module):
         raw = tf.io.parse_example(examples, self._raw_spec)
         return {features.LABEL: preprocessing.target(self.preprocess(raw), len(self._classes))}
 
-    def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = scores(self._network(images), self._head, self._gives_scores, self._temperature)
+    def _predict(self, transformed: preprocessing.Tensors) -> dict[str, tf.Tensor]:
+        outputs = self._network(transformed[features.IMAGE])
+        found = scores(outputs, self._head, self._gives_scores, self._temperature)
         classes = tf.repeat(self._classes[tf.newaxis], tf.shape(found)[0], axis=0)
         return {signatures.CLASSES: classes, signatures.SCORES: tf.cast(found, tf.float32)}
+
+
+class RegressionModel(ServingModel):
+    """The same of a network that says numbers: these in their own units, with intervals."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        transform: tft.TFTransformOutput,
+        names: list[str],
+        radii: Sequence[float],
+    ):
+        """``radii``: how far the intervals reach either way, [outputs], in standard deviations."""
+        super().__init__(model, transform, names, "regression")
+        self.contract = Contract(tuple(names), numbers=True)
+        self._radii = tf.constant(radii, tf.float32)
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """One more, where there is one number: TensorFlow Serving's Regress takes no other."""
+        examples = tf.TensorSpec([None], tf.string, signatures.REGRESS_INPUT)
+        is_one = len(self.contract.classes) == 1
+        regress = (
+            {signatures.REGRESS: self.regress.get_concrete_function(examples)} if is_one else {}
+        )
+        return {**super().signatures(), **regress}
+
+    @tf.function(autograph=False)
+    def regress(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """From serialised tf.Examples, string [batch], to the number alone, float32 [batch, 1]."""
+        return {signatures.NUMBERS: self.serve_examples(inputs)[signatures.NUMBERS]}
+
+    @tf.function(autograph=False)
+    def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """From serialised tf.Examples, string [batch], to the numbers in their units, for TFMA."""
+        transformed = self.preprocess(tf.io.parse_example(examples, self._raw_spec))
+        return {features.LABEL: _in_units(transformed[features.LABEL], transformed)}
+
+    def _predict(self, transformed: preprocessing.Tensors) -> dict[str, tf.Tensor]:
+        numbers = tf.cast(self._network(transformed[features.IMAGE]), tf.float32)
+        names = tf.repeat(self._classes[tf.newaxis], tf.shape(numbers)[0], axis=0)
+        return {
+            signatures.NAMES: names,
+            signatures.NUMBERS: _in_units(numbers, transformed),
+            signatures.LOW: _in_units(numbers - self._radii, transformed),
+            signatures.HIGH: _in_units(numbers + self._radii, transformed),
+        }
+
+    def deviations(self, image: bytes) -> list[float]:
+        """Of the train split's numbers, [outputs]; any image will do."""
+        values = self.preprocess({features.IMAGE_KEY: tf.constant([[image]])})
+        return [float(value) for value in values[features.DEVIATION][0]]
+
+
+def _in_units(deviations: tf.Tensor, transformed: preprocessing.Tensors) -> tf.Tensor:
+    return deviations * transformed[features.DEVIATION] + transformed[features.MEAN]
 
 
 def scores(outputs: tf.Tensor, head: str, are_scores: bool, temperature: float = 1.0) -> tf.Tensor:
@@ -123,6 +180,23 @@ def _columns(outputs: tf.Tensor, head: str, are_scores: bool) -> tf.Tensor:
     return tf.concat([first, outputs], axis=1)
 
 
+def of_head(
+    model: keras.Model,
+    transform: tft.TFTransformOutput,
+    names: list[str],
+    head: str,
+    temperature: float = 1.0,
+    radii: Sequence[float] = (),
+) -> ServingModel:
+    """What to export for ``model.head``; ``names`` are of classes, or of numbers.
+
+    ``radii``: as of ``RegressionModel``; none: intervals of no width.
+    """
+    if head == "regression":
+        return RegressionModel(model, transform, names, radii or [0.0] * len(names))
+    return ServingModel(model, transform, names, head, temperature)
+
+
 def save(
     serving_model: ServingModel,
     directory: str,
@@ -147,8 +221,8 @@ def save(
 
 
 def gives_scores(model: keras.Model, head: str) -> bool:
-    """Whether a network ends in a softmax or, of the other heads, a sigmoid."""
-    return _ends_in(model, "softmax" if head == "softmax" else "sigmoid")
+    """Whether a network ends in a softmax or, of other heads of classes, a sigmoid."""
+    return head != "regression" and _ends_in(model, "softmax" if head == "softmax" else "sigmoid")
 
 
 def _ends_in(layer: keras.Layer, activation: str) -> bool:

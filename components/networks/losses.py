@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from darkroom.components.base import sections, user_code
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.base.sections.training import of_other_heads
+from darkroom.components.base.sections.training import loss_of, of_other_heads
 
 
 def of(
@@ -20,8 +20,12 @@ def of(
 
     Raises a DarkroomError where it doesn't fit the head.
     """
-    name, smoothing = training.loss, training.label_smoothing
+    name, smoothing = loss_of(training.loss, head), training.label_smoothing
     of_one_class = head == "softmax"
+    if misfit := of_other_heads(name, head):
+        raise DarkroomError(f"{misfit}.")
+    if head == "regression" and "." not in name:
+        return getattr(keras.losses, name)()  # type: ignore[no-any-return]  # of numbers as they are
     if name == "crossentropy":
         return (SmoothedCrossentropy if of_one_class else SmoothedBinaryCrossentropy)(smoothing)
     if name == "focal":
@@ -30,8 +34,6 @@ def of(
         return Hinge(of_one_class)
     if "." in name:
         return _own(name, of_one_class)
-    if misfit := of_other_heads(name, head):
-        raise DarkroomError(f"{misfit}.")
     return OfKeras(name, of_one_class)
 
 

@@ -5,7 +5,8 @@ returns a compiled ``keras.Model`` from images [batch, height, width, channels],
 graph makes them, to logits [batch, num_classes], or to scores where the last layer has a softmax.
 
 ``config.model.head`` says what the outputs mean: ``softmax``, one of the classes; ``multi-label``,
-yes or no to each; ``binary``, one output [batch, 1], for the second of two classes.
+yes or no to each; ``binary``, one output [batch, 1], for the second of two classes;
+``regression``, an output for each number, in standard deviations from its mean.
 
 Hyperparameters that the search space names by configuration key arrive in ``config``; others are
 asked for with KerasTuner's ``hp.Float(...)``.
@@ -302,12 +303,16 @@ def dense(config: NetworkSettings, num_classes: int) -> keras.Model:
 def compiled(
     model: keras.Model, config: NetworkSettings, rates: Mapping[str, float] | None = None
 ) -> keras.Model:
-    """The model with the configured optimizer, cross-entropy from logits, and accuracy.
+    """The model with the configured optimizer and loss, and accuracy, or of numbers their MAE.
 
     ``rates``: shares of the learning rate, by the paths of variables that don't have all of it.
     """
     training = config.training
-    accuracy = _accuracy if config.model.head == "softmax" else _binary_accuracy
+    if config.model.head == "regression":
+        metric = keras.metrics.MeanAbsoluteError(name="mae")
+    else:
+        accuracy = _accuracy if config.model.head == "softmax" else _binary_accuracy
+        metric = keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")
     options: dict[str, object] = {}
     if training.optimizer == "sgd":
         options = {"momentum": training.momentum, "nesterov": training.nesterov}
@@ -323,7 +328,7 @@ def compiled(
     model.compile(
         optimizer=optimizer,
         loss=losses.of(training, config.model.head),
-        metrics=[keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")],
+        metrics=[metric],
         jit_compile=bool(training.jit_compile),
         steps_per_execution=_steps_per_execution(model, training),
     )

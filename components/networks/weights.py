@@ -73,7 +73,9 @@ def _by_name(
     """The classifier's weights, with the outputs of classes that the other one knows from there."""
     *hidden, kernel, bias = values
     own: list[np.ndarray] = classifier.get_weights()
-    if len(bias) == 1 == len(own[-1]):  # the one output is for the second of two classes
+    if (
+        len(bias) == 1 == len(own[-1]) and len(ours) == 2
+    ):  # the one output is for the second of two classes
         sign = -1 if list(ours) == [*reversed(theirs)] else 1
         return [*hidden, sign * kernel, sign * bias] if set(ours) == set(theirs) else own
     if (len(theirs), len(ours)) != (len(bias), len(own[-1])) or len(kernel) != len(own[-2]):

@@ -21,7 +21,7 @@ from darkroom.components.pushing import validation_server
 from darkroom.components.pushing.artifacts import Latency, Measured, ServingValidation
 from darkroom.serving import pushed_files
 from darkroom.serving.client import Client, GrpcClient, RequestFailed, RestClient
-from darkroom.serving.predictor import Prediction, Predictor
+from darkroom.serving.predictor import Prediction, Predictor, Regression
 
 # How far scores over the wire may be from this process's: kernels for other batch sizes differ in
 # the last bits of a float32.
@@ -122,6 +122,10 @@ def _largest_difference(own: Sequence[Prediction], served: Sequence[Prediction])
         if expected.keys() != received.keys():
             return float("inf")
         differences = [abs(expected[name] - received[name]) for name in expected]
+        if isinstance(ours, Regression):  # as shares of what they are, or may be
+            ends = zip(ours.scores, ours.intervals, strict=True)
+            sizes = [max(abs(number), high - low) or 1.0 for number, (low, high) in ends]
+            differences = [apart / size for apart, size in zip(differences, sizes, strict=True)]
         largest = max(largest, *differences)
     return largest
 

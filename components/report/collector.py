@@ -108,7 +108,8 @@ class _Sections:
 
     @cached_property
     def _examples(self) -> list[tuple[str, bytes]]:
-        classes = len(self._statistics["train"].classes)
+        # Of numbers each image has a label of its own.
+        classes = len(self._statistics["train"].classes) or _EXAMPLES
         return thumbnails.first_of_classes(self._files("train"), classes, _EXAMPLES, _OF_EACH_CLASS)
 
     def data(self) -> facts.Data:
@@ -196,7 +197,7 @@ class _Sections:
             for number, answer in enumerate(answers):
                 image, path = images.get(answer.content_hash), f"{name}-{number}"
                 answer.picture = self._picture(path, thumbnails.of_file, image) if image else None
-        if "model" in self._artifacts:
+        if "model" in self._artifacts and not evaluation.numbers:
             self._draw_heat_maps(evaluation, images)
         return evaluation
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from darkroom.components.evaluation.metric_names import OVERALL
+from darkroom.components.evaluation.metric_names import OF_NUMBERS, OVERALL
 from darkroom.components.report import views
 from darkroom.components.report.facts import Data, Evaluation, Facts, Search, Training
 
@@ -65,6 +65,7 @@ def _evaluation(evaluation: Evaluation | None) -> list[str]:
         f"### Evaluation on {text(examples)}",
         table(["result", "metric", "must be", "value", percent, "baseline"], thresholds, 3),
         table(["metric", "value", percent, "baseline", "change"], metrics, 1),
+        table(["number", *map(views.metric_name, OF_NUMBERS)], views.number_rows(evaluation), 1),
         table(
             ["class", "precision", "recall", "F1", "support"],
             classes,
@@ -82,11 +83,11 @@ def _data(data: Data | None) -> list[str]:
     splits = [f"version {version}"] if version else []
     for name, split in data["splits"].items():
         counts = split["classes"].values()
-        smallest, largest = min(counts, default=0), max(counts, default=0)
-        splits.append(
-            f"{name}: {views.count(split['images'])} images, {len(counts)} classes of "
-            f"{views.count(smallest)} to {views.count(largest)}"
-        )
+        words = f"{name}: {views.count(split['images'])} images"
+        if counts:
+            ends = f"{views.count(min(counts))} to {views.count(max(counts))}"
+            words += f", {len(counts)} classes of {ends}"
+        splits.append(words)
     anomalies = [f"anomaly: {anomaly}" for anomaly in data["anomalies"]]
     return [*splits, *(anomalies or ["no anomalies"])]
 

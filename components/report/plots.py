@@ -7,6 +7,7 @@ page may change them by CSS, as for a dark ground; where shades have a meaning t
 import base64
 import html
 import io
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +33,12 @@ _BLUE, _VERMILION, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 _COLOURS = (_BLUE, _VERMILION, _GREEN, _PURPLE)
 _STROKES = ("-", "--", "-.", ":")
 _HATCHES = ("", "////", "....", "xxxx")
-_CURVES = {"loss": "Loss", "accuracy": "Accuracy", "learning_rate": "Learning rate"}
+_CURVES = {
+    "loss": "Loss",
+    "accuracy": "Accuracy",
+    "mae": "MAE, in deviations",
+    "learning_rate": "Learning rate",
+}
 _GROUND, _INK, _FAINT = "#fbfaf8", "#33312e", "#d9d6d0"
 # Properties of CSS that stand for colours, on a page that has them.
 _PROPERTIES = {"ground": _GROUND, "ink": _INK, "faint": _FAINT, "first": _BLUE}
@@ -129,6 +135,23 @@ def confusion(matrix: Sequence[Sequence[int]] | None, classes: list[str]) -> str
         correct = np.trace(counts) / max(1, counts.sum())
         words = f"Confusion matrix of {many} classes: {correct:.1%} of the examples on its diagonal"
         return _svg(figure, words, properties={}) if many <= MOST_DRAWN else _png(figure, words)
+
+
+def residuals(name: str, pairs: Sequence[tuple[float, float]]) -> str:
+    """How far what was said of a number is from what is true, by that."""
+    true, said = np.asarray(pairs, float).reshape(-1, 2).T
+    off = said - true
+    with rc_context(_STYLE):
+        figure, plot = _figure(4.7, 3.6, left=0.75, bottom=0.52, top=0.42, right=0.3)
+        plot.scatter(true, off, s=9, color=_BLUE, alpha=0.5, linewidths=0)
+        plot.axhline(0, color=_INK, linewidth=1, linestyle=":")
+        plot.set(xlabel=f"true {_cut(name)}", ylabel="said less true")
+        plot.set_title(f"Residuals of {_cut(name)}", loc="left", fontsize=_TEXT, fontweight="bold")
+        low, middle, high = np.nanquantile(off, [0.05, 0.5, 0.95]) if len(off) else [math.nan] * 3
+        words = (
+            f"said less true from {low:.4g} to {high:.4g} in 9 of 10 images, {middle:.4g} in the"
+        )
+        return _svg(figure, f"Residuals of {name}: {words} median")
 
 
 def calibration(bins: Sequence[Bin]) -> str:

@@ -1,5 +1,6 @@
 """Small pictures for people: PNG files of images of any size and kind."""
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Set
 from pathlib import Path
@@ -39,8 +40,7 @@ def first_of_classes(
     found: dict[str, list[bytes]] = {}
     enough_classes, enough_images = min(classes, most), min(classes * of_each, most)
     for example in itertools.islice(_examples(paths), _SEARCHED):
-        texts = (text.decode("utf-8", "replace") for text in example[features.LABEL_KEY][1])
-        label = signatures.LABEL_SEPARATOR.join(texts)
+        label = signatures.LABEL_SEPARATOR.join(_texts(example))
         of_class = found.setdefault(label, [])
         if len(of_class) < of_each:
             of_class.append(example[features.IMAGE_KEY][1][0])
@@ -48,7 +48,22 @@ def first_of_classes(
             break
     # The first of every class before the second of any.
     ranked = [(rank, label, image) for label in found for rank, image in enumerate(found[label])]
-    return sorted((label, image) for _, label, image in sorted(ranked)[:most])
+    chosen = [(label, image) for _, label, image in sorted(ranked)[:most]]
+    return sorted(chosen, key=lambda pair: (_number(pair[0]), pair))
+
+
+def _texts(example: dict[str, tfrecord.Feature]) -> Iterator[str]:
+    for key in features.target_keys(example):
+        for value in example[key].values:
+            is_text = isinstance(value, bytes)
+            yield value.decode("utf-8", "replace") if is_text else f"{value:.4g}"
+
+
+def _number(label: str) -> float:
+    """By which labels of numbers are sorted; the same of all others."""
+    with contextlib.suppress(ValueError):
+        return float(label)
+    return 0.0
 
 
 def by_content(paths: list[Path], contents: Set[int]) -> dict[int, bytes]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeGuard
 
 from darkroom.components.evaluation.artifacts import Check, MetricRow
-from darkroom.components.evaluation.metric_names import is_better
+from darkroom.components.evaluation.metric_names import OF_NUMBERS, is_better
 from darkroom.components.report.facts import Data, Evaluation, Facts, Feature, Search, Serving
 from darkroom.components.runs.environment import Environment
 from darkroom.components.tuning import trial_table
@@ -18,8 +18,8 @@ from darkroom.components.tuning.tuner_results import TrialRow
 NOTHING = "–"
 _OF_ROWS = ("precision", "recall", "f1")
 # Metrics of a slice; nobody reads more columns than that.
-_OF_SLICES = ("accuracy", "macro_f1", "auc", "loss")
-_WRITTEN = {"auc": "AUC", "f1": "F1"}
+_OF_SLICES = ("accuracy", "macro_f1", "auc", "loss", *OF_NUMBERS)
+_WRITTEN = {"auc": "AUC", "f1": "F1", "mae": "MAE", "rmse": "RMSE", "r2": "R²"}
 # A threshold's bound in words, before its limit.
 _BOUNDS = {
     "min": "at least",
@@ -73,7 +73,8 @@ def key_numbers(facts: Facts) -> Iterator[tuple[str, str, str]]:
     evaluation = facts["evaluation"]
     if evaluation is not None:
         metrics = evaluation.whole
-        for row in (metrics[name] for name in ("accuracy", "macro_f1") if name in metrics):
+        shown = ("accuracy", "macro_f1", "mae", "r2", "coverage")
+        for row in (metrics[name] for name in shown if name in metrics):
             changed, _ = change(row)
             note = f"{changed} against the baseline"
             if changed == NOTHING:
@@ -128,12 +129,27 @@ def trial(row: Mapping[str, object]) -> TrialRow:
 
 
 def class_rows(evaluation: Evaluation) -> list[ClassRow]:
-    """A row for each class, in the order of ``ordered``."""
+    """A row for each class, in the order of ``ordered``; none of numbers."""
+    if evaluation.numbers:
+        return []
     by_class: dict[str, dict[str, MetricRow]] = {name: {} for name in ordered(evaluation.classes)}
     for row in evaluation.metrics:
         if row.class_name in by_class and not row.slice:
             by_class[row.class_name][row.metric] = row
     return [_class_row(name, metrics) for name, metrics in by_class.items()]
+
+
+def number_rows(evaluation: Evaluation) -> list[list[str]]:
+    """Of several numbers, for each its name and ``OF_NUMBERS``; of one the whole says it."""
+    if not evaluation.numbers or len(evaluation.classes) < 2:
+        return []
+    values = {
+        (row.class_name, row.metric): row.value for row in evaluation.metrics if not row.slice
+    }
+    return [
+        [name, *(number(values.get((name, metric))) for metric in OF_NUMBERS)]
+        for name in evaluation.classes
+    ]
 
 
 def average_rows(evaluation: Evaluation) -> list[ClassRow]:
@@ -161,25 +177,32 @@ def slice_metrics(evaluation: Evaluation) -> list[str]:
 
 
 def slice_rows(evaluation: Evaluation) -> list[tuple[list[str], bool | None]]:
-    """A row for each slice: name, examples, ``slice_metrics``, the accuracy's interval.
+    """A row for each slice: name, examples, ``slice_metrics``, the interval of ``main_metric``.
 
-    With each, whether that interval is wholly below the accuracy of all; None: there is none.
+    With each, whether that interval is wholly worse than the value of all; None: there is none.
     """
+    main = main_metric(evaluation)
     slices: dict[str, dict[str, MetricRow]] = {}
     for row in evaluation.metrics:
         if row.slice and not row.class_name:
             slices.setdefault(slice_name(row.slice), {})[row.metric] = row
-    nothing, columns = MetricRow(metric="accuracy"), slice_metrics(evaluation)
-    everywhere = evaluation.whole.get("accuracy", nothing).value
+    nothing, columns = MetricRow(metric=main), slice_metrics(evaluation)
+    everywhere = evaluation.whole.get(main, nothing).value
     rows = []
     for name, metrics in slices.items():
-        accuracy = metrics.get("accuracy", nothing)
-        high = accuracy.high
-        below = high < everywhere if _is_number(high) and _is_number(everywhere) else None
+        of_main = metrics.get(main, nothing)
+        best, below = of_main.low if evaluation.numbers else of_main.high, None
+        if _is_number(best) and _is_number(everywhere):
+            below = best > everywhere if evaluation.numbers else best < everywhere
         examples = max(row.examples for row in metrics.values())
         shown = [metrics.get(key, nothing).value for key in columns]
-        rows.append(([name, count(examples), *map(number, shown), interval(accuracy)], below))
+        rows.append(([name, count(examples), *map(number, shown), interval(of_main)], below))
     return rows
+
+
+def main_metric(evaluation: Evaluation) -> str:
+    """The metric by which slices are compared."""
+    return "mae" if evaluation.numbers else "accuracy"
 
 
 def slice_name(values: dict[str, str]) -> str:

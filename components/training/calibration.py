@@ -1,10 +1,16 @@
-"""A temperature for a trained network's logits, so that scores are right as often as they say.
+"""What is fitted after the training, on images that no weight was fitted on.
 
-Guo et al. 2017 (On Calibration of Modern Neural Networks): one number, fitted on images that no
-weight was fitted on, corrects most of a network's over- or underconfidence, and changes no class.
+A temperature for logits, so that scores are right as often as they say: Guo et al. 2017 (On
+Calibration of Modern Neural Networks): one number corrects most of a network's over- or
+underconfidence, and changes no class.
+
+Of numbers the width of intervals that hold for a wanted share of images, whatever the distribution:
+split conformal prediction (Lei et al. 2018, Distribution-Free Predictive Inference for Regression).
 """
 
 import functools
+import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -28,23 +34,52 @@ def images(training: sections.Training, count: int) -> int:
     return min(count, _MOST_IMAGES) if training.calibration == "temperature" else 0
 
 
+def radii(model: keras.Model, validation: dataset.Examples, config: NetworkSettings) -> list[float]:
+    """How far the intervals of ``training.interval`` reach either way, [outputs], in deviations."""
+    chosen = _some(validation, min(len(validation), _MOST_IMAGES))
+    said = _all_outputs(model, chosen, config, lambda outputs: outputs)
+    return held(np.abs(said - chosen.labels), config.training.interval)
+
+
+def held(errors: np.ndarray, share: float) -> list[float]:
+    """The least error of each output, of [count, outputs], that holds for a share of other images.
+
+    Of too few images to say so it is the largest.
+    """
+    place = min(math.ceil((len(errors) + 1) * share), len(errors)) - 1
+    return [float(value) for value in np.sort(errors, axis=0)[place]]
+
+
 def temperature(model: keras.Model, validation: dataset.Examples, config: NetworkSettings) -> float:
     """The most likely temperature for ``validation``'s labels; 1 without calibration."""
     count = images(config.training, len(validation))
     if not count:
         return 1.0
     head = config.model.head
-    chosen = validation.part(np.linspace(0, len(validation) - 1, count).astype(int))
-    are_scores = export.gives_scores(model, head)
+    chosen, are_scores = _some(validation, count), export.gives_scores(model, head)
+    logits = functools.partial(export.logits, head=head, are_scores=are_scores)
+    return fitted(_all_outputs(model, chosen, config, logits), chosen.labels)
+
+
+def _some(examples: dataset.Examples, count: int) -> dataset.Examples:
+    return examples.part(np.linspace(0, len(examples) - 1, count).astype(int))
+
+
+def _all_outputs(
+    model: keras.Model,
+    examples: dataset.Examples,
+    config: NetworkSettings,
+    make: Callable[[tf.Tensor], tf.Tensor],
+) -> np.ndarray:
+    """What ``make`` makes of the network's outputs, float64 [count, ...]."""
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def logits(inputs: tf.Tensor) -> tf.Tensor:
-        outputs = tf.cast(model(inputs, training=False), tf.float32)
-        return export.logits(outputs, head, are_scores)
+    def of_batch(inputs: tf.Tensor) -> tf.Tensor:
+        return make(tf.cast(model(inputs, training=False), tf.float32))
 
-    batches = dataset.batches(chosen, config.training.batch_size)
-    found = np.concatenate([logits(inputs).numpy() for inputs, _ in batches]).astype(float)
-    return fitted(found, chosen.labels)
+    batches = dataset.batches(examples, config.training.batch_size)
+    outputs: np.ndarray = np.concatenate([of_batch(inputs).numpy() for inputs, _ in batches])
+    return outputs.astype(float)
 
 
 def fitted(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -48,7 +48,9 @@ class ReportEpochs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = logs or {}
-        names = [name for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in logs]
+        of_train = ("loss", "accuracy", "mae")
+        of_eval = map("val_{}".format, of_train)
+        names = [name for name in (*of_train, *of_eval) if name in logs]
         self._metrics = ", " + ", ".join(f"{name} {logs[name]:.4f}" for name in names[-2:])
         self._report(1.0)
 

@@ -36,7 +36,7 @@ def read_training(status: Status, outputs: Outputs) -> str:
     status.diagnosis = advice(trained)
     status.augmentation = str(sheet) if sheet else None
     history, resumed = trained.history, trained.resumed_at
-    metric = next(m for m in ("val_accuracy", "val_loss") if m in history)
+    metric = next(m for m in ("val_accuracy", "val_mae", "val_loss") if m in history)
     words = f", the first {resumed} of them in an interrupted run" if resumed else ""
     if trained.searched and not resumed:
         words = f", the first {trained.searched} of them in the search"

@@ -153,7 +153,7 @@ class Training:
         facts = {
             "resumed_at": self._resumed_at,
             "searched": self._searched,
-            "constant_accuracy": self._splits[0].constant_accuracy(),
+            "constant_accuracy": self._constant_accuracy(),
         }
         return earlier.model_copy(update=facts)
 
@@ -215,7 +215,7 @@ class Training:
         curves.before = before = earlier.epochs
         part = self._clock and self._clock.part(share)
         diagnose = aside.module("training.diagnosis").diagnose
-        accuracy = self._splits[0].constant_accuracy()
+        accuracy = self._constant_accuracy()
         callbacks = [
             self._reporter(f"{stage.name}, " if stage.name else "", part),
             Diagnose(self._job.node, partial(diagnose, constant_accuracy=accuracy)),
@@ -242,6 +242,10 @@ class Training:
 
     def _reporter(self, words: str, part: clock.Clock | None = None) -> ReportEpochs:
         return ReportEpochs(self._job.node, f"{self._job.words}{words}", clock=part)
+
+    def _constant_accuracy(self) -> float:
+        is_of_numbers = self._config.model.head == "regression"
+        return 0.0 if is_of_numbers else self._splits[0].constant_accuracy()
 
     def _built(self, config: TrainerSettings) -> keras.Model:
         with self._strategy.scope(), precision.computing(self._job.policy):

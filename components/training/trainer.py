@@ -9,6 +9,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from darkroom.components.base import examples as base_examples
 from darkroom.components.base import progress, remote, results
+from darkroom.components.base.sections.training import loss_of
 from darkroom.components.base.settings import TrainerSettings
 from darkroom.components.networks import export
 from darkroom.components.training import (
@@ -64,23 +65,37 @@ def run_fn(fn_args: FnArgs) -> None:
     training, course = _train(job, splits, chief, os.path.join(root, multi_worker.FILE))
     course.write(job.run_folder)
     model = training.exported()
-    temperature = calibration.temperature(model, splits[1], config)
+    head, radii, temperature = config.model.head, [], 1.0
+    loss = loss_of(config.training.loss, head)
+    if head == "regression":
+        radii = calibration.radii(model, splits[1], config)
+    else:
+        temperature = calibration.temperature(model, splits[1], config)
+    samples = dataset.sample_images(fn_args.eval_files, count=8)
+    serving_model = export.of_head(model, transform, classes, head, temperature, radii)
     facts = {
         "network": model.name,
-        "head": config.model.head,
+        "head": head,
         "examples": len(train),
         "trainable": sum(math.prod(weight.shape) for weight in model.trainable_weights),
         "epochs": course.epochs,
         "exported_epoch": course.exported_epoch + 1,
         "policy": policy,
-        "temperature": temperature,
+        **_calibrated(serving_model, temperature, samples[0]),
         "metrics": {name: values[course.exported_epoch] for name, values in course.history.items()},
-        "settings": {**config.training.model_dump(), **best.named},
+        "settings": {**config.training.model_dump(), "loss": loss, **best.named},
     }
-    serving_model = export.ServingModel(model, transform, classes, config.model.head, temperature)
-    samples = dataset.sample_images(fn_args.eval_files, count=8)
     export.save(serving_model, fn_args.serving_model_dir, samples, facts)
     training.forget()
+
+
+def _calibrated(
+    serving_model: export.ServingModel, temperature: float, image: bytes
+) -> dict[str, object]:
+    """What the training's metrics, and the scores or numbers of the model, are to be read by."""
+    if isinstance(serving_model, export.RegressionModel):
+        return {"deviations": serving_model.deviations(image)}
+    return {"temperature": temperature}
 
 
 def _train(

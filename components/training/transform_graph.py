@@ -45,13 +45,13 @@ class TransformGraph:
     @functools.cached_property
     def target(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """From strings [batch] to ``preprocessing.target``; no image is decoded for it."""
-        outputs = self._outputs(features.LABEL_KEY)
+        outputs = self._outputs(*self._learnt)
         return lambda serialized: preprocessing.target(outputs(serialized), self._num_classes)
 
     @functools.cached_property
     def pair(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         """Both in one."""
-        outputs = self._outputs(features.IMAGE_KEY, features.LABEL_KEY)
+        outputs = self._outputs(features.IMAGE_KEY, *self._learnt)
 
         def pair(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             transformed = outputs(serialized)
@@ -72,9 +72,7 @@ class TransformGraph:
         """uint8 between the values of black and white, if one per channel; else float16."""
         levels = (tf.fill(self.shape, tf.cast(level, tf.uint8)) for level in (0, 255))
         ends = [
-            tfrecord.encode_example(
-                {features.IMAGE_KEY: tf.io.encode_png(each).numpy(), features.LABEL_KEY: b"none"}
-            )
+            tfrecord.encode_example({features.IMAGE_KEY: tf.io.encode_png(each).numpy()})
             for each in levels
         ]
         images = self.decode(tf.constant(ends)).numpy()
@@ -90,7 +88,13 @@ class TransformGraph:
 
     @property
     def _num_classes(self) -> int:
+        if self._learnt != [features.LABEL_KEY]:
+            return len(self._learnt)
         return int(self._transform.vocabulary_size_by_name(features.LABEL_VOCABULARY))
+
+    @property
+    def _learnt(self) -> list[str]:
+        return features.target_keys(self._transform.raw_feature_spec())
 
     def _outputs(self, *keys: str) -> Callable[[tf.Tensor], preprocessing.Tensors]:
         """What the graph makes of these features alone."""

@@ -31,19 +31,39 @@ def preprocessing_fn(inputs: Tensors, custom_config: Mapping[str, object]) -> Te
     Returns:
       ``image`` float32 [batch, height, width, channels] and ``label`` int64 [batch], the index
       in the label vocabulary of the training split, -1 if unknown;
-      of multi-label data sparse [batch, any].
+      of multi-label data sparse [batch, any]. Of numbers ``label`` is float32 [batch, outputs], in
+      standard deviations from the training split's mean, which come with it.
     """
     config = settings.TransformSettings.unpack(custom_config)
     encoded = tf.reshape(inputs[features.IMAGE_KEY], [-1])
-    labels = inputs[features.LABEL_KEY]
-    if isinstance(labels, tf.Tensor):
-        labels = tf.reshape(labels, [-1])
     shape = (config.preprocessing.height, config.preprocessing.width, config.preprocessing.channels)
     images = _decoder(config.preprocessing)(encoded)
     images = tf.ensure_shape(normalize(images, config.preprocessing), [None, *shape])
     return {
         features.IMAGE: with_image_fn(images, config.preprocessing),
-        features.LABEL: vocabulary.indices(labels),
+        **_label(inputs, tf.shape(encoded)[0]),
+    }
+
+
+def _label(inputs: Tensors, images: tf.Tensor) -> dict[str, tf.Tensor | tf.SparseTensor]:
+    keys = features.target_keys(inputs)
+    if keys == [features.LABEL_KEY]:
+        labels = inputs[features.LABEL_KEY]
+        if isinstance(labels, tf.Tensor):
+            labels = tf.reshape(labels, [-1])
+        return {features.LABEL: vocabulary.indices(labels)}
+    numbers = tf.concat([tf.reshape(inputs[key], [-1, 1]) for key in keys], axis=1)
+    mean = tft.mean(numbers, reduce_instance_dims=False)
+    deviation = tf.sqrt(tft.var(numbers, reduce_instance_dims=False))
+
+    def of_each(values: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.repeat(values[tf.newaxis], images, axis=0), [None, len(keys)])
+
+    return {
+        features.LABEL: (numbers - mean) / deviation,
+        # With images alone, too: what the network says is put back by them.
+        features.MEAN: of_each(mean),
+        features.DEVIATION: of_each(deviation),
     }
 
 
@@ -52,7 +72,8 @@ def target(transformed: Tensors, num_classes: int) -> tf.Tensor:
 
     Returns:
       int64 [batch], the index in the label vocabulary; of multi-label data float32
-      [batch, num_classes], 1 for each label that an image has, else 0.
+      [batch, num_classes], 1 for each label that an image has, else 0; of numbers float32
+      [batch, outputs].
     """
     label = transformed[features.LABEL]
     if isinstance(label, tf.Tensor):

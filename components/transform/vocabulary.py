@@ -26,7 +26,9 @@ def indices(labels: tf.Tensor | tf.SparseTensor) -> tf.Tensor | tf.SparseTensor:
 
 
 def class_names(transform: tft.TFTransformOutput) -> list[str]:
-    """The label vocabulary, in the order of the model's outputs."""
+    """The label vocabulary, or the names of the numbers, in the order of the model's outputs."""
+    if transform.vocabulary_file_by_name(features.LABEL_VOCABULARY) is None:
+        return features.target_names(transform.raw_feature_spec())
     vocabulary = transform.vocabulary_by_name(features.LABEL_VOCABULARY)
     return [name.decode("utf-8") for name in vocabulary]
 

@@ -155,7 +155,8 @@ class Search(keras_tuner.Tuner):
 
     def _begin(self) -> None:
         """Writes what trial processes need to know, having checked that there is such a metric."""
-        metrics = ["val_accuracy", "val_loss", "accuracy", "loss"]
+        own = "mae" if self.config.model.head == "regression" else "accuracy"
+        metrics = [f"val_{own}", "val_loss", own, "loss"]
         if self.config.model.build_fn is not None:
             metrics = self._metrics()
         train, _ = dataset.kept(self._examples, budget=0)

@@ -51,7 +51,10 @@ class Executor(example_validator.Executor):
         names = artifact_utils.decode_split_names(statistics.split_names)
         anomalies.split_names = statistics.split_names
         splits = {name: SplitStatistics.read(statistics.uri, name) for name in names}
-        _require_classes({name: split.classes for name, split in splits.items()})
+        if splits["train"].targets:
+            _require_numbers(splits)
+        else:
+            _require_classes({name: split.classes for name, split in splits.items()})
 
         schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema_artifact.uri))
         previous = _previous(existing(inputs.get("previous_statistics")), names)
@@ -106,6 +109,18 @@ def _require_classes(splits: dict[str, dict[str, int]]) -> None:
             f"The train split has a single class, {_quoted(list(train))}: there "
             "is nothing to tell apart. Check data.label_key, and that every class is there."
         )
+
+
+def _require_numbers(splits: dict[str, SplitStatistics]) -> None:
+    for name, split in splits.items():
+        if not split.images:
+            raise DarkroomError(f"The {name} split has no examples. Check data.splits.{name}.")
+    for name, numbers in splits["train"].targets.items():
+        if numbers.min == numbers.max:
+            raise DarkroomError(
+                f"{name} is {numbers.min:g} in every image of the train split: there is nothing to "
+                "learn. Check data.target_keys, and that images of other values are there."
+            )
 
 
 def _outside_domains(split: SplitStatistics, schema: schema_pb2.Schema) -> Iterator[str]:

@@ -44,6 +44,9 @@ def read_statistics(status: Status, outputs: Outputs) -> str:
     splits = statistics(outputs["statistics"])
     status.images = {name: split.images for name, split in splits.items()}
     status.examples = {name: split.classes for name, split in splits.items()}
+    if targets := splits["train"].targets:
+        ranges = (f"{name} {one.min:.4g} to {one.max:.4g}" for name, one in targets.items())
+        return f"{', '.join(ranges)} in train"
     of_train = status.examples["train"]
     ends = f" of {min(of_train.values()):,} to {max(of_train.values()):,}" if of_train else ""
     return f"{len(of_train)} classes{ends} in train"

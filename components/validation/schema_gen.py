@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import tensorflow_data_validation as tfdv
@@ -45,7 +45,8 @@ class Executor(schema_gen.Executor):
         text = config.schema_text
         artifacts.write_inferred(artifact, not text)
         if text:
-            tfdv.write_schema_text(_parse(text, config.multi_label), path)
+            targets = [f"{features.TARGET_PREFIX}{key}" for key in config.target_keys]
+            tfdv.write_schema_text(_parse(text, config.multi_label, targets), path)
             return
         # A shape would be that of the labels that the examples happen to have.
         options = {"infer_feature_shape": not config.multi_label, "exclude_splits": "[]"}
@@ -57,7 +58,8 @@ class Executor(schema_gen.Executor):
         tfdv.write_schema_text(inferred, path)
 
 
-def _parse(text: str, multi_label: bool) -> schema_pb2.Schema:
+def _parse(text: str, multi_label: bool, targets: Sequence[str] = ()) -> schema_pb2.Schema:
+    """``targets``: the features of the numbers that are learnt; none of classes."""
     try:
         schema = text_format.Parse(text, schema_pb2.Schema())
     except text_format.ParseError as error:
@@ -66,13 +68,14 @@ def _parse(text: str, multi_label: bool) -> schema_pb2.Schema:
             "darkroom schema prints one to start from."
         ) from None
     by_name = {feature.name: feature for feature in schema.feature}
-    missing = [key for key in (features.IMAGE_KEY, features.LABEL_KEY) if key not in by_name]
+    needed = [features.IMAGE_KEY, *(targets or [features.LABEL_KEY])]
+    missing = [key for key in needed if key not in by_name]
     if missing:
         raise DarkroomError(
             f"data.schema_path: the schema lacks {' and '.join(missing)}. "
             "darkroom schema prints a whole one."
         )
-    if by_name[features.LABEL_KEY].HasField("shape") == multi_label:
+    if not targets and by_name[features.LABEL_KEY].HasField("shape") == multi_label:
         raise DarkroomError(
             f"data.schema_path: {features.LABEL_KEY} has {'a' if multi_label else 'no'} shape "
             f"there, as where data.multi_label is {str(not multi_label).lower()}, and it is "
@@ -84,6 +87,8 @@ def _parse(text: str, multi_label: bool) -> schema_pb2.Schema:
 def _complete(schema: schema_pb2.Schema, splits: dict[str, SplitStatistics]) -> None:
     """Adds what keeps today's data valid and lets tomorrow's be held against them."""
     del schema.string_domain[:]  # each feature has its own
+    targets = features.target_keys(feature.name for feature in schema.feature)
+    numbers = [*features.FLOATS, *(key for key in targets if key != features.LABEL_KEY)]
     for feature in schema.feature:
         measured = [s.features[feature.name] for s in splits.values() if feature.name in s.features]
         if feature.name == features.LABEL_KEY:
@@ -94,7 +99,7 @@ def _complete(schema: schema_pb2.Schema, splits: dict[str, SplitStatistics]) -> 
             feature.annotation.tag.append(f"{MIN_PER_CLASS}=1")
         elif feature.name == features.FORMAT_KEY:
             _set_domain(feature, {n for one in measured for n in statistics.value_counts(one)})
-        elif feature.name in features.INTEGERS + features.FLOATS:
+        elif feature.name in (*features.INTEGERS, *numbers):
             low = min(one.num_stats.min for one in measured)
             high = max(one.num_stats.max for one in measured)
             if feature.name in features.INTEGERS:
@@ -102,14 +107,21 @@ def _complete(schema: schema_pb2.Schema, splits: dict[str, SplitStatistics]) -> 
             else:
                 # The next images differ a little; two digits, which people can read.
                 margin = _MARGIN * (high - low)
-                feature.float_domain.min = max(0.0, math.floor((low - margin) * 100) / 100)
-                feature.float_domain.max = math.ceil((high + margin) * 100) / 100
-        if feature.name in features.FLOATS:
+                least = 0.0 if feature.name in features.FLOATS else -math.inf
+                step = 100 if feature.name in features.FLOATS else _step(high - low)
+                feature.float_domain.min = max(least, math.floor((low - margin) * step) / step)
+                feature.float_domain.max = math.ceil((high + margin) * step) / step
+        if feature.name in numbers:
             for comparator in (feature.skew_comparator, feature.drift_comparator):
                 comparator.jensen_shannon_divergence.threshold = _DIVERGENCE_THRESHOLD
     image = schema.feature.add(name=features.IMAGE_KEY, type=schema_pb2.BYTES)
     image.presence.min_fraction, image.presence.min_count = 1.0, 1
     image.shape.dim.add(size=1)
+
+
+def _step(width: float) -> float:
+    """By what a number is multiplied to be whole where two digits of such a width count."""
+    return float(10.0 ** (1 - math.floor(math.log10(width)))) if width else 1.0
 
 
 def _set_domain(feature: schema_pb2.Feature, values: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """What StatisticsGen counts: labels, and what was seen in the images. Light to import."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
 TEXT = (features.LABEL_KEY, features.FORMAT_KEY)
 
 
-def options() -> "tfdv.StatsOptions":
-    """Statistics without reading the images' bytes from the examples."""
+def options(targets: Sequence[str] = ()) -> "tfdv.StatsOptions":
+    """Statistics without reading the images' bytes; ``targets`` are names of numbers to learn."""
     import tensorflow_data_validation as tfdv
 
-    integers, floats = features.INTEGERS, features.FLOATS
+    numbers = tuple(f"{features.TARGET_PREFIX}{name}" for name in targets)
+    integers, floats = features.INTEGERS, features.FLOATS + numbers
     kinds = {schema_pb2.BYTES: TEXT, schema_pb2.INT: integers, schema_pb2.FLOAT: floats}
     columns = [schema_pb2.Feature(name=key, type=kind) for kind in kinds for key in kinds[kind]]
     return tfdv.StatsOptions(
@@ -50,6 +52,12 @@ class SplitStatistics:
     def classes(self) -> dict[str, int]:
         label = self.features.get(features.LABEL_KEY)
         return {} if label is None else value_counts(label)
+
+    @property
+    def targets(self) -> dict[str, statistics_pb2.NumericStatistics]:
+        """Of the numbers that are learnt, by name; empty where classes are."""
+        names = features.target_names(self.features)
+        return {name: self.features[f"{features.TARGET_PREFIX}{name}"].num_stats for name in names}
 
     @cached_property
     def features(self) -> dict[str, statistics_pb2.FeatureNameStatistics]:

@@ -191,6 +191,10 @@ def _check_share(ctx: click.Context, param: click.Parameter, share: float | None
     "--multi-label", is_flag=True,
     help="an image has any number of labels: a manifest's label is none, or several, as in a|b",
 )  # fmt: skip
+@click.option(
+    "--number", "numbers", metavar="COLUMN", multiple=True,
+    help="of a table: what is to be learnt, instead of a label; several times for several numbers",
+)  # fmt: skip
 @_grouped
 @click.option(
     "--max-side", type=click.IntRange(min=_LEAST_SIDE), metavar="N",
@@ -217,6 +221,7 @@ def ingest(
     agreed: bool,
     corrected: Path | None,
     root: Path | None,
+    numbers: tuple[str, ...],
     **options: object,
 ) -> None:
     """Makes TFRecords of image files, in a train, an eval and a test split.
@@ -243,7 +248,7 @@ def ingest(
         summary = records.ingest(
             source,
             target,
-            options,
+            {**options, "numbers": list(numbers) or None},
             update,
             root=root,
             sync=sync,

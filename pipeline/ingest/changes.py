@@ -10,9 +10,10 @@ from pathlib import PurePath
 from typing import Literal, NamedTuple, get_args
 
 from darkroom.components.base import features
+from darkroom.components.base.errors import DarkroomError
 from darkroom.pipeline.ingest.corrections import Correction
 from darkroom.pipeline.ingest.index import Entry, Records
-from darkroom.pipeline.ingest.listing import SPLITS, Source
+from darkroom.pipeline.ingest.listing import SPLITS, Source, is_number
 from darkroom.serving import signatures
 
 Kind = Literal["added", "relabelled", "renamed", "replaced", "removed", "dropped", "joined"]
@@ -61,10 +62,18 @@ class Decisions:
     """Corrections by the content of their image, as another picture may get its path."""
 
     def __init__(
-        self, corrections: Mapping[str, Correction], known: Iterable[tuple[str, str]], multi: bool
+        self,
+        corrections: Mapping[str, Correction],
+        known: Iterable[tuple[str, str]],
+        multi: bool,
+        numbers: int = 0,
     ):
-        """``known``: pairs of path and content; of several with the same path the last counts."""
+        """``known``: pairs of path and content; of several with the same path the last counts.
+
+        ``numbers``: as of ``Listing``.
+        """
         self._contents, self._multi = dict(known) if corrections else {}, multi
+        self._numbers = numbers
         self._of: dict[str, Correction] = {}
         self.same: list[tuple[str, str]] = []  # pairs of contents
         self.unknown: list[str] = []  # paths
@@ -88,6 +97,13 @@ class Decisions:
         decided = self._of.get(content)
         if decided is None or decided.action != "relabel":
             return label
+        if self._numbers:
+            parts = decided.label.split(signatures.LABEL_SEPARATOR)
+            if len(parts) != self._numbers or not all(map(is_number, parts)):
+                raise DarkroomError(
+                    f"corrections.csv: {decided.path} is relabelled {decided.label!r}, expected "
+                    f"{self._numbers} finite number{'s, joined by |' * (self._numbers > 1)}."
+                )
         if self._multi:
             return signatures.LABEL_SEPARATOR.join(features.split_labels(decided.label))
         return decided.label

@@ -26,6 +26,7 @@ class Settings(BaseModel):
     test_share: float
     seed: int = 0
     multi_label: bool = False  # a label is any number of labels, as in a|b
+    numbers: list[str] | None = None  # columns whose numbers, joined by |, stand for the label
     group: str | None = None  # column of the table that says which images belong together
     group_pattern: str | None = None  # regular expression that finds that in a file's name
     max_side: int | None = None  # pixels of an image's longer side; None: however many it has

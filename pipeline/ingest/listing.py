@@ -1,5 +1,6 @@
 """What a source of labelled images has: the files, and what was understood on the way."""
 
+import math
 import os
 import re
 import unicodedata
@@ -49,6 +50,8 @@ class Listing:
     refused: list[tuple[str, str]] = field(default_factory=list)  # name and reason
     ignored: Counter[str] = field(default_factory=Counter)  # files that are no images, by suffix
     notes: list[str] = field(default_factory=list)  # what was left out or decided, in sentences
+    numbers: int = 0  # how many of them, joined by |, stand for each label
+    of_numbers: bool = False  # whether labels are such, joined by |
 
     def classes(self, multi_label: bool = False) -> Counter[str]:
         """How many images each class has, the most first."""
@@ -98,6 +101,14 @@ def _words(name: str) -> list[str]:
 def is_image(name: str) -> bool:
     """Whether a file is named as an image is."""
     return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def is_number(cell: str) -> bool:
+    """Whether a text is a finite number."""
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def text(name: str) -> str:

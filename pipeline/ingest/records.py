@@ -64,6 +64,7 @@ class Summary:
     images: dict[str, int] = field(default_factory=dict)  # of each split, all
     labels: dict[str, Counter[str]] = field(default_factory=dict)  # split → label → images
     changes: list[Change] = field(default_factory=list)
+    numbers: list[str] = field(default_factory=list)  # that images have instead of labels
     version: str = ""
     earlier: int = 0  # files that were ingested before
     duplicates: int = 0  # files whose picture is there already
@@ -110,7 +111,8 @@ def ingest(
     multi_label = bool(options["multi_label"] or (before and before.multi_label))
     own = corrections.read(corrected) if corrected else {}
     with archives.opened(source, target) as opened:
-        listing = list_images(opened, multi_label, root, lambda: _classes(target))
+        numbers = _numbers(options, before, multi_label)
+        listing = list_images(opened, multi_label, root, lambda: _classes(target), numbers)
         groups.name(source, listing, *(_grouped_by(key, options, before) for key in _GROUPED))
         target.mkdir(parents=True, exist_ok=True)
         try:
@@ -120,6 +122,15 @@ def ingest(
                 return ingestion.run({**options, "multi_label": multi_label}, own, sync, confirm)
         except files.Locked:
             raise DarkroomError(f"Another ingest into {target} is going on.") from None
+
+
+def _numbers(options: Options, before: Settings | None, multi_label: bool) -> list[str]:
+    """The columns of numbers to learn; none of classes."""
+    said = options.get("numbers")
+    numbers = said if isinstance(said, list) else (before and before.numbers) or []
+    if numbers and multi_label:
+        raise DarkroomError("--number and --multi-label exclude each other.")
+    return numbers
 
 
 def _classes(target: Path) -> set[str]:
@@ -175,6 +186,7 @@ class _Ingestion:
                 settings = self._next(settings, entries)
             self._write(workers, plan, added, changed, settings, own)
         summary = Summary(settings.multi_label, changes=changed, version=settings.version)
+        summary.numbers = settings.numbers or []
         summary.earlier, summary.duplicates = plan.earlier, plan.duplicates
         summary.refused, summary.ignored = refused, self._listing.ignored
         summary.notes = [*self._listing.notes, *plan.notes, *self._notes(plan, decisions, sync)]
@@ -214,7 +226,8 @@ class _Ingestion:
         seen = ((file.name, e.content) for file, e in looked_at if not isinstance(e, str))
         there = chain(self._before.left_out, self._before.entries)
         known = chain(seen, ((entry.path, entry.content) for entry in there))
-        return Decisions({**self._before.corrections, **own}, known, multi_label)
+        corrected = {**self._before.corrections, **own}
+        return Decisions(corrected, known, multi_label, self._listing.numbers)
 
     def _is_alone(self, looked_at: list[Looked]) -> bool:
         """Whether nothing but this source is in the target."""
@@ -308,7 +321,7 @@ def _count(summary: Summary, entries: list[Entry]) -> None:
     of_splits = Counter(entry.split for entry in entries)
     summary.images = {split: of_splits[split] for split in SPLITS}
     summary.labels = {split: Counter() for split in SPLITS}
-    for entry in entries:
+    for entry in entries if not summary.numbers else ():
         several = features.split_labels(entry.label) if summary.multi_label else [entry.label]
         summary.labels[entry.split].update(several)
     for label, count in sum(summary.labels.values(), Counter()).items():
@@ -407,7 +420,11 @@ def _divided(plan: Plan, settings: Settings) -> list[Added]:
         if entry.content not in plan.fixed
     ]
     labels = [file.label for file, _ in free] + [entry.label for entry in standing]
-    strata = splits.strata(labels) if settings.multi_label else {label: label for label in labels}
+    strata = {label: label for label in labels}
+    if settings.numbers:
+        strata = splits.quantiles(labels)
+    elif settings.multi_label:
+        strata = splits.strata(labels)
     drawn = shares, settings.seed, settings.method == "stratified"
     if _is_grouped(settings):
         of_free = (

@@ -8,7 +8,7 @@ import itertools
 import os
 import pickle
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from darkroom.pipeline.ingest import splits
 from darkroom.pipeline.ingest.changes import Added
 from darkroom.pipeline.ingest.index import Entry, Settings
 from darkroom.pipeline.ingest.listing import SPLITS, Source
+from darkroom.serving import signatures
 from darkroom.serving.codecs import pictures
 
 _SHARD_BYTES = 64 * 2**20  # what one Beam worker reads at a time
@@ -41,13 +42,15 @@ def add(
         for number, part in enumerate(parts.values()):
             name = f"{settings.runs:03}-{number:05}-of-{len(parts):05}.tfrecord"
             shards[folder / split / name] = part
-    for done in itertools.accumulate(workers.map(_write_shard, shards, shards.values())):
+    numbers = itertools.repeat(settings.numbers or [])
+    for done in itertools.accumulate(workers.map(_write_shard, shards, shards.values(), numbers)):
         progress("writing TFRecords", done, len(added))
 
 
 class _Mends(NamedTuple):
     after: dict[str, Entry | None]  # by content, of images that change; None: it goes
     contents: dict[str, set[str]]  # by path, also of images that don't change
+    numbers: list[str]  # as of ``Settings``
 
 
 def mend(
@@ -63,7 +66,7 @@ def mend(
 
     ``changed`` are images of the ``index`` by content: None for one that goes.
     """
-    mends = _Mends(dict(changed), defaultdict(set))
+    mends = _Mends(dict(changed), defaultdict(set), settings.numbers or [])
     affected = set()
     for entry in index:
         mends.contents[entry.path].add(entry.content)
@@ -84,25 +87,29 @@ def mend(
     return replaced
 
 
-def _write_shard(path: Path, part: list[Added]) -> int:
-    tfrecord.write(path, (_example(*pair) for pair in part))
+def _write_shard(path: Path, part: list[Added], numbers: Sequence[str] = ()) -> int:
+    tfrecord.write(path, (_example(*pair, numbers) for pair in part))
     return len(part)
 
 
-def _example(source: Source, entry: Entry) -> bytes:
+def _example(source: Source, entry: Entry, numbers: Sequence[str]) -> bytes:
     picture = pictures.for_the_graph(Path(source.path).read_bytes())
     return tfrecord.encode_example(
         {
             **{name: value.encode() for name, value in source.columns},
             features.IMAGE_KEY: picture,
-            **_named(entry),
+            **_named(entry, numbers),
         }
     )
 
 
-def _named(entry: Entry) -> dict[str, bytes]:
+def _named(entry: Entry, numbers: Sequence[str]) -> dict[str, bytes | float]:
+    learnt: dict[str, bytes | float] = {features.LABEL_KEY: entry.label.encode()}
+    if numbers:
+        values = map(float, entry.label.split(signatures.LABEL_SEPARATOR))
+        learnt = dict(zip(numbers, values, strict=True))
     return {
-        features.LABEL_KEY: entry.label.encode(),
+        **learnt,
         features.FILENAME_KEY: os.fsencode(entry.path),
         features.FILE_HASH_KEY: entry.content.encode(),
         **({features.GROUP_KEY: entry.group.encode()} if entry.group else {}),
@@ -121,7 +128,9 @@ def _mend_shard(path: Path, folder: Path, name: str) -> bool:
             continue
         is_affected = True
         if (entry := mends.after[content]) is not None:
-            records[entry.split].append(tfrecord.encode_example({**values, **_named(entry)}))
+            records[entry.split].append(
+                tfrecord.encode_example({**values, **_named(entry, mends.numbers)})
+            )
     if is_affected:
         for split, kept in records.items():
             tfrecord.write(folder / split / name, kept)

@@ -27,12 +27,14 @@ def list_images(
     multi_label: bool = False,
     root: Path | None = None,
     known: Callable[[], Collection[str]] = no_classes,
+    numbers: Collection[str] = (),
 ) -> Listing:
     """The images of a folder, or of a table; with ``multi_label``, of labels such as ``a|b``.
 
     A table's paths are relative to its folder, or to ``root``, and may not leave ``root`` (by
-    default the table's folder). ``known`` gives the classes that there were before. Raises a
-    DarkroomError where nothing is there, the labels aren't known or can't be right.
+    default the table's folder). ``known`` gives the classes that there were before; ``numbers``
+    are columns of a table that stand for the label, as numbers joined by |. Raises a DarkroomError
+    where nothing is there, the labels aren't known or can't be right.
     """
     if not source.exists():
         raise DarkroomError(
@@ -41,9 +43,11 @@ def list_images(
     if source.is_dir():
         if root:
             raise DarkroomError(f"{source}: --root is for the paths of a table, not for a folder.")
+        if numbers:
+            raise DarkroomError(f"{source}: --number is a column of a table, not of a folder.")
         listing = folders.read(source, multi_label)
     elif source.name.lower().endswith(tables.SUFFIXES):
-        listing = _table(source, multi_label, root)
+        listing = _table(source, multi_label, root, numbers)
     else:
         suffixes = ", ".join((*tables.SUFFIXES, *archives.SUFFIXES[:3]))
         expected = f"a folder, or a manifest whose name ends with .csv ({suffixes} are read too)"
@@ -52,16 +56,21 @@ def list_images(
     if not listing.files:
         first = some([f"{name}: {reason}" for name, reason in listing.refused])
         raise DarkroomError(f"{source}: none of its images can be used. {first}.")
-    _check_classes(source, listing, multi_label, known)
+    if numbers:
+        _check_numbers(source, listing, numbers)
+    else:
+        _check_classes(source, listing, multi_label, known)
     _check_heif(source, listing)
     return listing
 
 
-def _table(source: Path, multi_label: bool, root: Path | None) -> Listing:
-    table = tables.Table(source)
+def _table(source: Path, multi_label: bool, root: Path | None, numbers: Collection[str]) -> Listing:
+    table = tables.Table(source, numbers)
     listing = Listing(f"the labels in {source.name}", notes=table.notes)
     base = os.path.realpath(source.parent)
     locator = Locator(os.path.realpath(root) if root else base, base)
+    listing.of_numbers = bool(numbers)
+    listing.numbers = len(numbers)
     listing.files = table.sources(locator, multi_label, listing.refused)
     if not listing.files and not listing.refused:
         raise DarkroomError(f"{source}: the manifest lists no images.")
@@ -82,12 +91,26 @@ def _once(listing: Listing, multi_label: bool) -> list[Source]:
         several = sorted(labels[file.path])
         if len(several) > 1 and not multi_label:
             reason = "listed with several classes; --multi-label takes them"
+            if listing.numbers:
+                reason = "listed with several numbers"
+            if listing.of_numbers:
+                reason = "listed with several numbers"
             listing.refused.append((f"{file.name}, {some(several)}", reason))
         else:
             joined = signatures.LABEL_SEPARATOR.join(several)
             label = signatures.LABEL_SEPARATOR.join(features.split_labels(joined))
             files.append(file._replace(label=label if multi_label else file.label))
     return files[::-1]
+
+
+def _check_numbers(source: Path, listing: Listing, names: Collection[str]) -> None:
+    rows = [file.label.split(signatures.LABEL_SEPARATOR) for file in listing.files]
+    for name, column in zip(names, zip(*rows, strict=True), strict=True):
+        if len(rows) > 1 and len(set(map(float, column))) == 1:
+            raise DarkroomError(
+                f"{source}: {name} is {column[0]} of all {len(rows):,} images: there is nothing to "
+                "learn. Expected a column of different numbers."
+            )
 
 
 def _check_classes(

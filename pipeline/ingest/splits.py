@@ -7,6 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from darkroom.components.base import features
+from darkroom.serving import signatures
+
+_QUANTILES = 10
 
 
 def default_share(images: int) -> float:
@@ -134,6 +137,13 @@ def strata(labels: Collection[str]) -> dict[str, str]:
         text: min(labels, key=lambda label: (counts[label], label), default="")
         for text, labels in several.items()
     }
+
+
+def quantiles(labels: Collection[str]) -> dict[str, str]:
+    """Strata of numbers such as ``1.5`` or ``1.5|2``: tenths of all, by the first number."""
+    numbers = {text: float(text.split(signatures.LABEL_SEPARATOR)[0]) for text in labels}
+    places = {text: rank for rank, text in enumerate(sorted(labels, key=numbers.__getitem__))}
+    return {text: str(place * _QUANTILES // len(labels)) for text, place in places.items()}
 
 
 def draw(content: str, seed: int) -> bytes:

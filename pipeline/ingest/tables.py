@@ -7,14 +7,22 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from darkroom.components.base import features
 from darkroom.components.base.errors import DarkroomError, closest, not_installed
-from darkroom.pipeline.ingest.listing import SPLITS, Source, is_image, split_of, text, words
+from darkroom.pipeline.ingest.listing import (
+    SPLITS,
+    Source,
+    is_image,
+    is_number,
+    split_of,
+    text,
+    words,
+)
 from darkroom.pipeline.ingest.locator import Locator, NotUsable
 from darkroom.serving import signatures
 
@@ -48,17 +56,19 @@ class Columns(NamedTuple):
     label: str  # nothing where classes are columns of 0 and 1
     split: str = ""
     classes: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()  # instead of a label
 
     def own(self) -> set[str]:
         """All of them."""
-        return {self.path, self.label, self.split, *self.classes}
+        return {self.path, self.label, self.split, *self.classes, *self.numbers}
 
 
 class Table:
     """A table of images; raises a DarkroomError where it is none."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, numbers: Collection[str] = ()):
+        """``numbers``: columns of what is measured of an image, where it is no label."""
+        self.path, self._numbers = path, tuple(numbers)
         self.notes: list[str] = []
         kind = path.suffix.lower()
         self._form = "CSV in UTF-8" if kind in _TEXTS else kind[1:]
@@ -120,6 +130,9 @@ class Table:
         return Source(found.path, relative, label, split, others), found.searched
 
     def _label(self, cells: Cells, multi_label: bool) -> str:
+        if self.columns.numbers:
+            texts = ((name, cells.get(name, "").strip()) for name in self.columns.numbers)
+            return signatures.LABEL_SEPARATOR.join(_number(*pair) for pair in texts)
         labels = [cells.get(self.columns.label, "").strip()]
         if _plain(self.columns.label) == _BOXES:
             labels = _of_boxes(labels[0])
@@ -154,6 +167,16 @@ class Table:
             _, first = next(self._rows(), (0, ""))
             cells = {} if isinstance(first, str) else first
             path = next((name for name, cell in cells.items() if is_image(cell.strip())), "")
+        if self._numbers:
+            for name in self._numbers:
+                if name not in self.names:
+                    raise DarkroomError(
+                        f"{self.path}: --number {name}: there is no such column, found "
+                        f"{', '.join(self.names) or 'nothing'}.{closest(name, self.names)}"
+                    )
+            if path:
+                return self._checked(Columns(path, "", split, (), self._numbers))
+            label = self._numbers[0]
         if path and not label:
             others = [name for name in self.names if name not in (path, split)]
             classes, label = self._by_values(others)
@@ -234,6 +257,12 @@ class Table:
                     yield line, f"{counts}; a text with {self._between!r} in it needs quotes"
                 else:
                     yield line, {k: v for k, v in zip(self.names, row, strict=False) if k}
+
+
+def _number(name: str, cell: str) -> str:
+    if not is_number(cell):
+        raise NotUsable(f"{name} is {cell[:40]!r}, expected a finite number")
+    return cell
 
 
 def _json_lines(path: Path) -> Iterator[Line]:

@@ -102,7 +102,9 @@ def _read(config: Config, pattern: str) -> _Split:
 
 
 def labels(config: Config, example: Mapping[str, Feature]) -> list[str]:
-    """Of an example: one, or several of a multi-label set; none where it has none."""
+    """Of an example: one, or several of a multi-label set; none where it has none, or numbers."""
+    if config.data.target == "number":
+        return []
     values = example.get(config.data.label_key, tfrecord.NO_FEATURE).values
     texts = [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values]
     if config.data.multi_label:

@@ -43,6 +43,10 @@ _OF_ANY_NETWORK = {
 }
 
 
+# What may change a number, or means nothing to it.
+_OF_CLASSES = ("augmentation.", "training.label_smoothing", "training.class_weights")
+
+
 def chosen(config: Config, facts: Facts, machine: Machine) -> list[Choice]:
     """What the recipe sets of the keys that the user doesn't, by reason."""
     theirs = _set_keys(config)
@@ -60,6 +64,9 @@ def chosen(config: Config, facts: Facts, machine: Machine) -> list[Choice]:
     else:
         choices += _scratch(facts, machine, unweighted)
     decided = theirs | config.tuner.searched
+    if config.data.target == "number":  # labels aren't smoothed, and changed images may have others
+        keys = (key for choice in choices for key in choice.values)
+        decided |= {key for key in keys if key.startswith(_OF_CLASSES)}
     left = (
         Choice(why, {k: v for k, v in values.items() if k not in decided})
         for why, values in choices

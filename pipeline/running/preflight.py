@@ -178,9 +178,14 @@ def _check_first_record(config: Config, file: str) -> bool:
             "tf.Examples."
         ) from None
     data = config.data
+    learnt: list[tuple[str, str, tuple[str, ...]]] = [
+        ("label_key", data.label_key, ("bytes", "int64"))
+    ]
+    if data.target == "number":
+        learnt = [(f"target_keys.{at}", key, _ANY_KIND) for at, key in enumerate(data.target_keys)]
     expected: list[tuple[str, str, tuple[str, ...]]] = [
         ("image_key", data.image_key, _IMAGE_KINDS[data.form]),
-        ("label_key", data.label_key, ("bytes", "int64")),
+        *learnt,
         *((f"shape_keys.{at}", key, ("int64",)) for at, key in enumerate(data.shape_keys)),
         *((f"keep_features.{at}", key, _ANY_KIND) for at, key in enumerate(data.keep_features)),
     ]

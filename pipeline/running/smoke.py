@@ -35,14 +35,23 @@ _QUICK: dict[str, object] = {
     "tuner.initial_trials": 1,
     "tuner.carry_over": "values",
     # What comes of it is no model to be judged.
-    "evaluation.min_accuracy": 0.0,
-    "evaluation.min_class_recall": 0.0,
-    "evaluation.max_accuracy_drop": 1.0,
     "evaluation.thresholds": [],
     "serving.validation.requests": 5,
     "serving.validation.max_latency_p50_ms": None,
     "serving.validation.max_latency_p99_ms": None,
     "serving.validation.max_memory_mib": None,
+}
+_NOT_JUDGED: dict[str, dict[str, object]] = {
+    "class": {
+        "evaluation.min_accuracy": 0.0,
+        "evaluation.min_class_recall": 0.0,
+        "evaluation.max_accuracy_drop": 1.0,
+    },
+    "number": {
+        "evaluation.max_mae": None,
+        "evaluation.min_r2": None,
+        "evaluation.baseline": "none",
+    },
 }
 
 
@@ -54,7 +63,8 @@ def name(config: Config) -> str:
 def shrunk(config: Config) -> Config:
     """Writes the few images of each split, and gives the configuration that takes them."""
     folder = config.home / "few"
-    values: dict[str, object] = {**_QUICK, "data.path": str(folder), "data.bundled": None}
+    values = {**_QUICK, **_NOT_JUDGED[config.data.target]}
+    values |= {"data.path": str(folder), "data.bundled": None}
     for split, pattern in config.data.splits.patterns.items():
         _write(config, pattern, folder / split / "images.tfrecord")
         values[f"data.splits.{split}"] = f"{split}/*"

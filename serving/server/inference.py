@@ -95,9 +95,10 @@ def predict_call(
 
 
 def _takes_pictures(signature: SignatureDef) -> bool:
-    """Whether it is of darkroom's contract: from image files to classes and scores."""
+    """Whether it is of darkroom's contract: from image files to classes and scores, or numbers."""
     outputs = signature.outputs
-    is_ours = signatures.CLASSES in outputs and signatures.SCORES in outputs
+    ours = ((signatures.CLASSES, signatures.SCORES), (signatures.NAMES, signatures.NUMBERS))
+    is_ours = any(all(name in outputs for name in pair) for pair in ours)
     return is_ours and list(signature.inputs) == [signatures.IMAGE_BYTES]
 
 
@@ -293,6 +294,7 @@ def _feed_and_fetches(
     signature: SignatureDef, method: str, check_name: bool
 ) -> tuple[str, list[str]]:
     kind, outputs = _METHODS[method]
+    _check_kind(signature, method)
     # TensorFlow 2 saves every function as one that predicts.
     if check_name and signature.method_name != method:
         names = f"{method}. Was: {signature.method_name}"
@@ -314,6 +316,18 @@ def _feed_and_fetches(
             )
         raise ServingError(Code.FAILED_PRECONDITION, message)
     return signature.inputs[_INPUTS].name, fetches
+
+
+def _check_kind(signature: SignatureDef, method: str) -> None:
+    """Says what to ask instead of a regression of darkroom's, which TensorFlow Serving can't."""
+    if signatures.NAMES not in signature.outputs:
+        return
+    if method == CLASSIFY:
+        raise invalid("Classify was asked of a regression, which has numbers, no classes: Regress")
+    raise invalid(
+        f"Regress takes one number alone: set signature_name to {signatures.REGRESS}, which models "
+        "of one number have, or ask Predict for all of them"
+    )
 
 
 def _serialized(request: Input) -> np.ndarray:

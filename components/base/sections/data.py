@@ -60,6 +60,10 @@ class Records(Section):
     """Feature that holds the class: its name, or an integer."""
     multi_label: bool = False
     """Images have any number of labels, joined by | in the label feature."""
+    target: Literal["class", "number"] = "class"
+    """What is learnt of an image; number: what is measured of it, instead of its class."""
+    target_keys: list[str] = []
+    """number: the features that hold the numbers, one or several, such as columns of a manifest."""
     form: Literal["encoded", "uint8", "float32"] = "encoded"
     """encoded: image files; uint8, float32: pixels, row by row."""
     shape: list[int] | None = Field(None, min_length=2, max_length=3)
@@ -84,6 +88,13 @@ class Records(Section):
             raise ValueError("data.shape is for pixels: set data.form to uint8 or float32")
         if self.form != "encoded" and bool(self.shape) == bool(self.shape_keys):
             raise ValueError(f"data.form {self.form}: set either data.shape or data.shape_keys")
+        if (self.target == "number") != bool(self.target_keys):
+            raise ValueError(
+                f"data.target is {self.target} and data.target_keys are {self.target_keys}: set "
+                "target to number and target_keys to the features that hold the numbers, or neither"
+            )
+        if len(set(self.target_keys)) < len(self.target_keys):
+            raise ValueError(f"data.target_keys: expected each once, found {self.target_keys}")
         low, high = self.float_range
         if not low < high:
             raise ValueError(f"data.float_range: expected low before high, found {low}, {high}")

@@ -75,6 +75,13 @@ class Evaluation(Section):
     """Nor is one that recognises less of any class of at least 10 examples: it forgot the class."""
     max_accuracy_drop: float = Field(0.01, ge=0, le=1)
     """Nor is one whose accuracy is surely lower than the baseline's by more than this."""
+    max_mae: float | None = Field(None, ge=0)
+    """Of numbers: one with a larger mean absolute error is not blessed; empty: any."""
+    min_r2: float | None = Field(0.5, le=1)
+    """Of numbers: nor is one with a lower R², the share of their variance that it explains; empty:
+    any."""
+    max_r2_drop: float = Field(0.01, ge=0)
+    """Of numbers: nor is one whose R² is surely lower than the baseline's by more than this."""
     baseline: Literal["stable", "none"] = "stable"
     """The model to beat. stable: the stable pushed version; one that can't be compared with it is
     not blessed. none: none, so that any other may replace it."""
@@ -112,16 +119,22 @@ class Evaluation(Section):
                         f"thresholds.{number}.slice: {key} is not in evaluation.slices, {there}."
                         f"{closest(key, list(self.slices))}"
                     )
-        for one, other in itertools.permutations(self.gate(), 2):
+        both_targets = [*self.gate(), *self.gate(of_numbers=True)]
+        for one, other in itertools.permutations(both_targets, 2):
             both = [one.group == other.group, one.min is not None, other.max is not None]
             if all(both) and cast(float, one.min) > cast(float, other.max):
+                own = {"mae": "max_mae", "r2": "min_r2"}.get(one.metric, "min_accuracy")
                 raise ValueError(
-                    f"contradictory bounds in thresholds (or min_accuracy): no {one.metric} is at "
+                    f"contradictory bounds in thresholds (or {own}): no {one.metric} is at "
                     f"least {one.min:g} and at most {other.max:g}"
                 )
         return self
 
-    def gate(self) -> list[Threshold]:
-        """All thresholds, that of the accuracy first."""
+    def gate(self, of_numbers: bool = False) -> list[Threshold]:
+        """All thresholds, that of the accuracy first; of numbers those of MAE and R²."""
         first = Threshold(metric="accuracy", min=self.min_accuracy, max_drop=self.max_accuracy_drop)
-        return [first, *self.thresholds]
+        if not of_numbers:
+            return [first, *self.thresholds]
+        first = Threshold(metric="r2", min=self.min_r2, max_drop=self.max_r2_drop)
+        mae = [Threshold(metric="mae", max=self.max_mae)] if self.max_mae is not None else []
+        return [first, *mae, *self.thresholds]

@@ -23,9 +23,10 @@ class Model(Section):
     backbone_fn: str | None = None
     """Your own `build_backbone(config)` by dotted path, instead of `name`: from images to features
     [batch, rows, columns, channels], with weights of its own if it has any."""
-    head: Literal["softmax", "binary", "multi-label"] = "softmax"
+    head: Literal["softmax", "binary", "multi-label", "regression"] = "softmax"
     """softmax: one output for each class; binary: one sigmoid output for two classes; multi-label:
-    a sigmoid for each class, as follows from `data.multi_label`."""
+    a sigmoid for each class, as follows from `data.multi_label`; regression: an output for each
+    number, as follows from `data.target`."""
     input_layer: str | None = None
     """Your own Keras layer, by dotted path, with which the network of `name` begins."""
     filters: list[int | list[int]] = Field([32, 64], min_length=1)

@@ -7,29 +7,37 @@ from pydantic import Field, field_validator, model_validator
 from darkroom.components.base.errors import closest
 from darkroom.components.base.sections.section import Section
 
-# Losses by name, all but the first three of Keras: for one of several classes (True), for yes or no
-# to each of them (False), or for both (None).
-LOSSES: dict[str, bool | None] = {
-    **dict.fromkeys(("crossentropy", "focal", "hinge")),
-    **dict.fromkeys(("MeanSquaredError", "MeanAbsoluteError", "MeanSquaredLogarithmicError")),
-    **dict.fromkeys(("Huber", "LogCosh", "Poisson")),
-    **dict.fromkeys(("CategoricalCrossentropy", "CategoricalFocalCrossentropy"), True),
-    **dict.fromkeys(("CategoricalHinge", "KLDivergence", "CosineSimilarity"), True),
-    **dict.fromkeys(("BinaryCrossentropy", "BinaryFocalCrossentropy"), False),
-    **dict.fromkeys(("Hinge", "SquaredHinge"), False),
+_ONE_CLASS, _YES_OR_NO, _NUMBERS = ("softmax",), ("binary", "multi-label"), ("regression",)
+_CLASSES = _ONE_CLASS + _YES_OR_NO
+# The heads that a loss is for, by its name, all but the first three of Keras.
+LOSSES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("crossentropy", "focal", "hinge"), _CLASSES),
+    **dict.fromkeys(("MeanSquaredError", "MeanAbsoluteError"), _CLASSES + _NUMBERS),
+    **dict.fromkeys(("Huber", "LogCosh"), _CLASSES + _NUMBERS),
+    **dict.fromkeys(("MeanSquaredLogarithmicError", "Poisson"), _CLASSES),
+    **dict.fromkeys(("CategoricalCrossentropy", "CategoricalFocalCrossentropy"), _ONE_CLASS),
+    **dict.fromkeys(("CategoricalHinge", "KLDivergence", "CosineSimilarity"), _ONE_CLASS),
+    **dict.fromkeys(("BinaryCrossentropy", "BinaryFocalCrossentropy"), _YES_OR_NO),
+    **dict.fromkeys(("Hinge", "SquaredHinge"), _YES_OR_NO),
 }
 
 
-def of_other_heads(loss: str, head: str) -> str:
+def loss_of(loss: str | None, head: str) -> str:
+    """The loss that is set, or that of a head where none is."""
+    return loss or ("MeanSquaredError" if head in _NUMBERS else "crossentropy")
+
+
+def of_other_heads(loss: str | None, head: str) -> str:
     """Says that a loss is for other heads than ``head``; nothing where it is for that."""
-    wanted = LOSSES.get(loss)
-    if wanted is None or wanted == (head == "softmax"):
+    heads = LOSSES.get(loss or "", (head,))
+    if head in heads:
         return ""
-    heads = "softmax" if wanted else "binary and multi-label"
-    return (
-        f"training.loss: {loss} is for model.head {heads}, found {head}: crossentropy, focal and "
-        "hinge are for every head"
-    )
+    *others, last = heads
+    named = f"{', '.join(others)} and {last}" if others else last
+    remedy = "crossentropy, focal and hinge are for every head of classes"
+    if head in _NUMBERS:
+        remedy = f"take one of {', '.join(name for name in LOSSES if head in LOSSES[name])}"
+    return f"training.loss: {loss} is for model.head {named}, found {head}: {remedy}"
 
 
 class Training(Section):
@@ -58,9 +66,10 @@ class Training(Section):
     batch normalisation learns, keep theirs."""
     clip_norm: float | None = Field(None, gt=0)
     """Longest gradient of all weights together; what is longer is scaled down; empty: any."""
-    loss: str = "crossentropy"
+    loss: str | None = None
     """crossentropy, focal, hinge, a loss of Keras by its class's name, or your own of labels and
-    logits by dotted path: a function, or a class of Keras's losses."""
+    logits by dotted path: a function, or a class of Keras's losses. Empty: crossentropy, and of
+    numbers, which it sees in standard deviations, MeanSquaredError."""
     focal_gamma: float = Field(2.0, ge=0)
     """focal: how much less what is right anyway counts; 0: cross-entropy."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -84,13 +93,16 @@ class Training(Section):
     """Stop after this many epochs without a better `monitor`; empty: train all epochs."""
     min_delta: float = Field(0.0, ge=0)
     """How much better `monitor` must be to count."""
-    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
-    """What the best epoch is best at."""
+    monitor: Literal["val_loss", "val_accuracy", "val_mae"] = "val_loss"
+    """What the best epoch is best at; val_accuracy is of classes, val_mae of numbers."""
     export_epoch: Literal["best", "last"] = "best"
     """The epoch whose weights are exported."""
     calibration: Literal["temperature", "none"] = "temperature"
     """temperature: divide the exported network's logits by the number that makes its scores as
     often right on the eval split as they say; no image gets another class by it."""
+    interval: float = Field(0.9, gt=0, lt=1)
+    """regression: the share of numbers that lie within the interval that is given beside each;
+    its width is that which holds for so many of the eval split (conformal prediction)."""
     keep_every: int | None = Field(None, ge=1)
     """Keep the weights of every n-th epoch as .weights.h5 files beside the history."""
     starts: int = Field(1, ge=1)
@@ -126,8 +138,8 @@ class Training(Section):
 
     @field_validator("loss")
     @classmethod
-    def _is_a_loss(cls, name: str) -> str:
-        if name not in LOSSES and "." not in name:
+    def _is_a_loss(cls, name: str | None) -> str | None:
+        if name is not None and name not in LOSSES and "." not in name:
             raise ValueError(
                 f"expected {', '.join(LOSSES)}, or your own by dotted path, found {name!r}."
                 f"{closest(name, list(LOSSES))}"
@@ -149,7 +161,7 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _smooths_what_can_be(self) -> "Training":
-        if self.label_smoothing and self.loss not in ("crossentropy", "focal"):
+        if self.label_smoothing and self.loss not in (None, "crossentropy", "focal"):
             raise ValueError(
                 f"expected loss crossentropy or focal with label_smoothing, found {self.loss}"
             )
