@@ -9,7 +9,7 @@ from darkroom.serving import interrupts
 
 # Objects that come to be between two looks for those that refer to each other: with Python's own,
 # 700, a command that only imports spends a tenth of its time looking.
-_COLLECT_AFTER = 50_000
+_COLLECT_AFTER = 100_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
