@@ -42,7 +42,7 @@ _OF_TARGET = {
         *("model.build_fn", "augmentation.mixup"),
         *("augmentation.cutmix", "training.class_weights", "training.label_smoothing"),
         *("training.focal_gamma", "evaluation.min_accuracy", "evaluation.min_class_recall"),
-        *("evaluation.max_accuracy_drop", "evaluation.metrics"),
+        *("evaluation.max_accuracy_drop", "evaluation.metrics", "evaluation.folds"),
     ),
     "number": (
         *("training.interval", "evaluation.max_mae", "evaluation.min_r2"),
@@ -284,9 +284,6 @@ class Config(sections.Section):
             )
             yield self.training.strategy != "mirrored" and (
                 f"{of_folds}, on one machine: set training.strategy to mirrored, or take it out"
-            )
-            yield self.model.head == "regression" and (
-                "evaluation.folds is for classes, and model.head is regression: take it out"
             )
         numbers = [f"{features.TARGET_PREFIX}{key}" for key in self.data.target_keys]
         for key in numbers:

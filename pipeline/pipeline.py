@@ -120,11 +120,10 @@ def create_pipeline(
     infra_blessing = validator.outputs["blessing"] if validated else None
 
     # Hand what is blessed to the model server.
-    folder = PushDestination.Filesystem(base_directory=config.push_uri)
     pusher = Pusher(
         **judged,
         infra_blessing=infra_blessing,
-        push_destination=PushDestination(filesystem=folder),
+        push_destination=PushDestination(filesystem={"base_directory": config.push_uri}),
         custom_config=settings.of("Pusher").pack(),
     )
 

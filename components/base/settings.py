@@ -20,7 +20,7 @@ Value = bool | int | float | str  # a hyperparameter's value, as KerasTuner and 
 
 # Keys of the training section that no trial of a search reads.
 _OF_TRAINER = (
-    *("minutes", "calibration", "keep_every", "starts", "start_epochs"),
+    *("minutes", "calibration", "interval", "keep_every", "starts", "start_epochs"),
     *("warm_start_epochs", "warm_start_dropout", "warm_start_weight_decay"),
 )
 
