@@ -1,6 +1,7 @@
 """The sections of the configuration that say where nodes run: engines, clusters and databases.
 
-They change nothing of what a model is; the defaults are those of one machine.
+They change nothing of what a model is; the defaults are those of one machine. The platforms
+themselves are ``pipeline/airflow`` and ``kubeflow``, as CONTRIBUTING.md has it.
 """
 
 import contextlib

@@ -218,7 +218,8 @@ class RestClient(Client):
             document = response.json()
             version = int(header) if header else None  # TensorFlow Serving doesn't tell
             rows = document["predictions"]
-            outputs = {name: [row[name] for row in rows] for name in rows[0]}
+            names = rows[0] if rows else (signatures.CLASSES, signatures.SCORES)
+            outputs = {name: [row[name] for row in rows] for name in names}
             return answers_of(outputs, self.multi_label, version)
         except (KeyError, TypeError, ValueError) as error:
             raise RequestFailed(Code.FAILED_PRECONDITION, _NOT_OURS.format(self.model)) from error

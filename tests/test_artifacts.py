@@ -22,9 +22,9 @@ def test_the_file_of_an_evaluation(tmp_path: Path) -> None:
     assert Evaluation.read(SimpleNamespace(uri=str(tmp_path))) == evaluation
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert list(written) == [
-        "split", "examples", "multi_label", "classes", "blessed", "reasons", "remarks",
-        "thresholds", "metrics", "confidence", "confusion", "calibration", "mistakes", "uncertain",
-        "latency", "size_mib", "baseline",
+        "split", "examples", "multi_label", "numbers", "classes", "blessed", "reasons", "remarks",
+        "thresholds", "metrics", "confidence", "confusion", "calibration", "residuals", "mistakes",
+        "uncertain", "latency", "size_mib", "baseline", "cross_validation",
     ]  # fmt: skip
     [row], [held] = written["metrics"], written["thresholds"]
     assert list(row) == ["metric", "class", "slice", *VALUES, "examples"]

@@ -18,7 +18,7 @@ from tests.conftest import Project, command, darkroom, encoded, environment, pyt
 LIGHT = (
     "darkroom.pipeline.cli", "darkroom.pipeline.command_line", "darkroom.kubeflow.commands",
     "darkroom.pipeline.answers", "darkroom.serving.flags", "darkroom.serving.codecs.image_header",
-    "darkroom.serving.imports",
+    "darkroom.serving.imports", "darkroom.serving.interrupts",
     "darkroom.components.base.errors",
 )  # fmt: skip
 

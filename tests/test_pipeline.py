@@ -98,7 +98,7 @@ def test_a_first_run_ends_in_a_pushed_model(small: Project) -> None:
 def test_its_output_is_a_line_per_node_and_a_summary(small: Project) -> None:
     output = (small.folder / "first_run.txt").read_text(encoding="utf-8")
     lines = [line for line in output.splitlines() if not line.startswith("  trial ")]
-    assert len(lines) < 45
+    assert len(lines) < 46
     starts = [line.split()[1] for line in lines[1 : 1 + len(NODES)]]
     assert sorted(starts) == sorted(NODES)
     assert ["class", "train", "eval"] in [line.split() for line in lines]

@@ -72,14 +72,14 @@ class ServingModel(tf.Module):
     def serve_images(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """From encoded images, string [batch], to classes and scores, [batch, num_classes] both."""
         raw = {features.IMAGE_KEY: image_bytes[:, tf.newaxis]}
-        return self._predict(self.preprocess(raw))
+        return self._answer(self.preprocess(raw))
 
     @tf.function(autograph=False)
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """From serialised tf.Examples, string [batch], to the same; the label may be missing."""
         spec = {features.IMAGE_KEY: self._raw_spec[features.IMAGE_KEY]}
         raw = tf.io.parse_example(examples, spec)
-        return self._predict(self.preprocess(raw))
+        return self._answer(self.preprocess(raw))
 
     @tf.function(autograph=False)
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -87,9 +87,11 @@ class ServingModel(tf.Module):
         raw = tf.io.parse_example(examples, self._raw_spec)
         return {features.LABEL: preprocessing.target(self.preprocess(raw), len(self._classes))}
 
-    def _predict(self, transformed: preprocessing.Tensors) -> dict[str, tf.Tensor]:
-        outputs = self._network(transformed[features.IMAGE])
-        found = scores(outputs, self._head, self._gives_scores, self._temperature)
+    def _answer(self, transformed: preprocessing.Tensors) -> dict[str, tf.Tensor]:
+        return self._predict(transformed[features.IMAGE])
+
+    def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = scores(self._network(images), self._head, self._gives_scores, self._temperature)
         classes = tf.repeat(self._classes[tf.newaxis], tf.shape(found)[0], axis=0)
         return {signatures.CLASSES: classes, signatures.SCORES: tf.cast(found, tf.float32)}
 
@@ -129,7 +131,7 @@ class RegressionModel(ServingModel):
         transformed = self.preprocess(tf.io.parse_example(examples, self._raw_spec))
         return {features.LABEL: _in_units(transformed[features.LABEL], transformed)}
 
-    def _predict(self, transformed: preprocessing.Tensors) -> dict[str, tf.Tensor]:
+    def _answer(self, transformed: preprocessing.Tensors) -> dict[str, tf.Tensor]:
         numbers = tf.cast(self._network(transformed[features.IMAGE]), tf.float32)
         names = tf.repeat(self._classes[tf.newaxis], tf.shape(numbers)[0], axis=0)
         return {

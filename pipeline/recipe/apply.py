@@ -30,7 +30,7 @@ def applied(config: Config, say: Callable[[str], None]) -> Config:
             "Set the key otherwise, or recipe to none."
         ) from error
     gpus = f"{machine.gpus} GPUs" if machine.gpus else "no GPU"
-    classes = f"{seen.images:,} images of {len(seen.classes)} classes"
+    classes = f"{seen.images:,} images" + f" of {len(seen.classes)} classes" * bool(seen.classes)
     say(f"recipe  {classes}, {seen.height}×{seen.width}; {machine.cores} cores, {gpus}")
     for choice in choices:
         named = ", ".join(f"{key}={value}" for key, value in choice.values.items())
