@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Literal, NamedTuple, get_args
 
 from darkroom.components.base import features
-from darkroom.pipeline.ingest.corrections import Correction
+from darkroom.components.ingestion.corrections import Correction
 from darkroom.pipeline.ingest.index import Entry, Records
 from darkroom.pipeline.ingest.listing import SPLITS, Source
 from darkroom.serving import signatures
