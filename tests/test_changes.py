@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darkroom.components.ingestion.corrections import Correction
 from darkroom.pipeline.ingest import changes
 from darkroom.pipeline.ingest.changes import Decisions, Plan
-from darkroom.pipeline.ingest.corrections import Correction
 from darkroom.pipeline.ingest.index import Entry, Records
 from darkroom.pipeline.ingest.listing import SPLITS, Source
 

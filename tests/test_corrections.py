@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.pipeline.ingest import corrections
-from darkroom.pipeline.ingest.corrections import Correction
+from darkroom.components.ingestion import corrections
+from darkroom.components.ingestion.corrections import Correction
 
 _NAMES = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), min_size=1)
 

@@ -20,6 +20,7 @@ from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.settings import IngestionSettings
 from darkroom.components.ingestion import data_version, example_gen, leaks
+from darkroom.components.ingestion.findings import Fault, Findings
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.pipeline.config import load
 from darkroom.pipeline.running import preflight
@@ -344,6 +345,31 @@ def test_the_test_split_is_kept_whole(folder: Path) -> None:
     assert images(run.examples("test")) == pictures
     assert len(run.examples("train")) == 39
     assert len(run.examples("eval")) == 9
+
+
+def test_suspect_labels_are_a_gate(folder: Path) -> None:
+    limit = "data.max_suspect_labels=0.02"
+    with pytest.raises(DarkroomError, match=r"no review of its images as they are now.* review "):
+        Run(folder, limit)
+    patterns = ["train/*", "eval/*"]
+    faults = [Fault("2.jpg", "train", "a", "suspect label", 0.01, "relabel b")]
+    found = Findings(
+        data=data_version.identity(str(folder), patterns), images=50, labels_judged=True,
+        notes=["Labels weren't judged."], faults=faults,
+    )  # fmt: skip
+    found.write(folder)
+    run = Run(folder, limit)
+    assert run.artifact.get_string_custom_property(data_version.FOLDER_PROPERTY) == str(folder)
+    words = r"1 of 50 labels are suspect, .* \(1\.00%\).* 2\.jpg \(a: relabel b\)\."
+    with pytest.raises(DarkroomError, match=words):
+        Run(folder, "data.max_suspect_labels=0.01")
+    found.model_copy(update={"labels_judged": False}).write(folder)
+    with pytest.raises(DarkroomError, match="is set, but: Labels weren't judged"):
+        Run(folder, limit)
+    path = folder / "train" / "a.tfrecord"
+    tfrecord.write(path, list(tfrecord.read(path))[1:])  # other images than those of the review
+    with pytest.raises(DarkroomError, match="no review of its images as they are now"):
+        Run(folder, limit)
 
 
 def test_duplicates_and_contradicting_labels_are_counted(folder: Path) -> None:

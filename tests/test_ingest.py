@@ -23,8 +23,9 @@ import pytest
 from PIL import Image
 
 from darkroom.components.base import features, tfrecord
-from darkroom.pipeline.ingest import corrections, index, versions
-from darkroom.pipeline.ingest.corrections import Correction
+from darkroom.components.ingestion import corrections
+from darkroom.components.ingestion.corrections import Correction
+from darkroom.pipeline.ingest import index, versions
 from darkroom.pipeline.ingest.index import INDEX_FILE
 from darkroom.serving import files
 from tests.conftest import command, darkroom, encoded, environment

@@ -22,6 +22,7 @@ CONFIGURATION = {
     "data.label_key=other": {"ImportExampleGen", "Report"},
     "data.max_corrupt_fraction=0.5": {"ImportExampleGen", "Report"},
     "data.max_near_duplicates=0.5": {"ImportExampleGen", "Report"},
+    "data.max_suspect_labels=0.5": {"ImportExampleGen", "Report"},
     "data.splits.train=other/*": {"ImportExampleGen", "Report"},
     "data.splits.test=null": {
         *("ImportExampleGen", "Rehearsal", "Evaluator", "ServingValidator", "Report"),

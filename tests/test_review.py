@@ -13,8 +13,8 @@ import pytest
 
 from darkroom.components.base import features, tfrecord
 from darkroom.components.base.errors import DarkroomError
-from darkroom.pipeline.ingest import corrections
-from darkroom.pipeline.ingest.corrections import Correction
+from darkroom.components.ingestion import corrections
+from darkroom.components.ingestion.corrections import Correction
 from darkroom.pipeline.review import images, review
 from darkroom.pipeline.review.images import Source
 from tests import reviewed

@@ -15,8 +15,8 @@ from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.pipeline.ingest import corrections
-from darkroom.pipeline.ingest.corrections import Correction
+from darkroom.components.ingestion import corrections
+from darkroom.components.ingestion.corrections import Correction
 from darkroom.pipeline.review.faults import Fault
 from darkroom.pipeline.review.server import Server
 from tests import reviewed

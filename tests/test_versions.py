@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.ingestion.corrections import Correction
 from darkroom.pipeline.ingest import index, versions
 from darkroom.pipeline.ingest.changes import Change
-from darkroom.pipeline.ingest.corrections import Correction
 from darkroom.pipeline.ingest.index import Entry, Records, Settings
 from darkroom.serving import files
 

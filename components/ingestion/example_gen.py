@@ -1,6 +1,7 @@
 """The ImportExampleGen node: every image is looked at once; what can't be used is set aside."""
 
 import os
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, NamedTuple
@@ -23,8 +24,9 @@ from darkroom.components.base.errors import DarkroomError
 from darkroom.components.base.sections import Splits
 from darkroom.components.base.settings import IngestionSettings, Settings
 from darkroom.components.ingestion import data_version, input_files, leaks, record_forms
+from darkroom.components.ingestion.findings import SUSPECT, Findings
 from darkroom.components.ingestion.inspection import Inspection, inspect
-from darkroom.components.ingestion.inspection_counts import InspectionCounts, total
+from darkroom.components.ingestion.inspection_counts import NAMED, InspectionCounts, total
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.serving import signatures
 from darkroom.serving.codecs.pictures import ImageError
@@ -61,8 +63,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         patterns = _patterns(examples, properties)
         output = _proto(properties["output_config"], example_gen_pb2.Output())
         buckets = {split.name: split.hash_buckets for split in output.split_config.splits}
-        if version := data_version.read(properties["input_base"]):
-            examples.set_string_custom_property(data_version.PROPERTY, version)
+        _name_data(examples, properties["input_base"], patterns.values())
+        if data.max_suspect_labels is not None:
+            _check_labels(examples, data.max_suspect_labels)
         splits = [split for split in leaks.SPLITS if split in {**patterns, **buckets}]
         examples.split_names = artifact_utils.encode_split_names(splits)
         with self._make_beam_pipeline() as pipeline:
@@ -84,6 +87,38 @@ def _patterns(examples: types.Artifact, properties: Mapping[str, str]) -> dict[s
         examples.set_int_custom_property(utils.SPAN_PROPERTY_NAME, span)
         examples.set_string_custom_property(utils.FINGERPRINT_PROPERTY_NAME, fingerprint)
     return {name: os.path.join(folder, pattern) for name, pattern in patterns.items()}
+
+
+def _name_data(examples: types.Artifact, folder: str, patterns: Iterable[str]) -> None:
+    """Notes which images these are."""
+    if version := data_version.read(folder):
+        examples.set_string_custom_property(data_version.PROPERTY, version)
+    below = [pattern.removeprefix(f"{folder}/") for pattern in patterns]
+    identity = data_version.identity(folder, below)
+    examples.set_string_custom_property(data_version.FOLDER_PROPERTY, folder)
+    examples.set_string_custom_property(data_version.IDENTITY_PROPERTY, identity)
+
+
+def _check_labels(examples: types.Artifact, limit: float) -> None:
+    """Raises a DarkroomError where a review suspects too many labels, or judged none of them."""
+    folder = examples.get_string_custom_property(data_version.FOLDER_PROPERTY)
+    identity = examples.get_string_custom_property(data_version.IDENTITY_PROPERTY)
+    found = Findings.read(folder, identity)
+    if found is None:
+        raise DarkroomError(
+            f"data.max_suspect_labels is set, and {folder} has no review of its images as they are "
+            f"now. Make one: darkroom review {shlex.quote(folder)} --csv-only."
+        )
+    if not found.labels_judged:
+        raise DarkroomError(f"data.max_suspect_labels is set, but: {' '.join(found.notes)}")
+    if found.share(SUSPECT) > limit:
+        faults = found.open(SUSPECT)
+        first = (f"{each.path} ({each.label}: {each.suggestion})" for each in faults[:NAMED])
+        raise DarkroomError(
+            f"{len(faults):,} of {found.images:,} labels are suspect, more than "
+            f"data.max_suspect_labels allows ({limit:.2%}). Relabel them, or keep what is right, "
+            f"with darkroom review {shlex.quote(folder)}. The first are: {'; '.join(first)}."
+        )
 
 
 def _inspect_all(

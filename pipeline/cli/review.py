@@ -49,6 +49,7 @@ def review(
     """
     from rich.console import Console
 
+    from darkroom.components.ingestion.findings import SUSPECT
     from darkroom.pipeline import display, summaries
     from darkroom.pipeline.review import faults, server
     from darkroom.pipeline.review import review as reviewing
@@ -57,9 +58,10 @@ def review(
     with display.bar(Console(stderr=True)) as update:
         found = reviewing.review(source, update)
     summaries.of_review(command_line.console(), found, reviewing.write(found))
+    findings = found.findings()
     limits = {
-        "suspect labels": (found.share(reviewing.SUSPECT), max_suspect_labels),
-        "images in two splits": (found.share(*faults.IN_TWO_SPLITS), max_near_duplicates),
+        "suspect labels": (findings.share(SUSPECT), max_suspect_labels),
+        "images in two splits": (findings.share(*faults.IN_TWO_SPLITS), max_near_duplicates),
     }
     exceeded = False
     for name, (share, limit) in limits.items():

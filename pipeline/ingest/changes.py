@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, get_args
 
 from darkroom.components.base import features
 from darkroom.components.base.errors import DarkroomError
-from darkroom.pipeline.ingest.corrections import Correction
+from darkroom.components.ingestion.corrections import Correction
 from darkroom.pipeline.ingest.index import Entry, Records
 from darkroom.pipeline.ingest.listing import SPLITS, Source, is_number
 from darkroom.serving import signatures

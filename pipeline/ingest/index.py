@@ -8,9 +8,8 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.components.ingestion import data_version
-from darkroom.pipeline.ingest import corrections
-from darkroom.pipeline.ingest.corrections import Correction
+from darkroom.components.ingestion import corrections, data_version
+from darkroom.components.ingestion.corrections import Correction
 from darkroom.serving import files
 
 INDEX_FILE = "index.csv"

@@ -20,10 +20,11 @@ from typing import NamedTuple
 
 from darkroom.components.base import features, processes
 from darkroom.components.base.errors import DarkroomError
+from darkroom.components.ingestion import corrections
+from darkroom.components.ingestion.corrections import Correction
 from darkroom.pipeline.ingest import (
     archives,
     changes,
-    corrections,
     groups,
     index,
     shards,
@@ -31,7 +32,6 @@ from darkroom.pipeline.ingest import (
     versions,
 )
 from darkroom.pipeline.ingest.changes import Added, Change, Decisions, Looked, Plan
-from darkroom.pipeline.ingest.corrections import Correction
 from darkroom.pipeline.ingest.index import Entry, Records, Settings
 from darkroom.pipeline.ingest.listing import SPLITS, Listing, Source, plural, some
 from darkroom.pipeline.ingest.shards import Progress

@@ -14,9 +14,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.pipeline.ingest import corrections, index
+from darkroom.components.ingestion import corrections
+from darkroom.components.ingestion.corrections import CORRECTIONS_FILE
+from darkroom.pipeline.ingest import index
 from darkroom.pipeline.ingest.changes import Change
-from darkroom.pipeline.ingest.corrections import CORRECTIONS_FILE
 from darkroom.pipeline.ingest.index import Entry, Records, Settings
 from darkroom.pipeline.ingest.listing import SPLITS
 from darkroom.serving import files

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from darkroom.components.ingestion import groups, near_duplicates
+from darkroom.components.ingestion.findings import Fault
 from darkroom.pipeline.review.images import SPLITS, Images
 
 _USUAL = 0.1  # share of images above which something is this set's way, and no fault
@@ -24,20 +25,6 @@ _HELD_OUT = list(SPLITS)  # the last is held out the most
 
 EXACT, NEAR, ACROSS = "exact duplicate", "near duplicate", " in another split"
 IN_TWO_SPLITS = (EXACT + ACROSS, NEAR + ACROSS)
-
-
-class Fault(NamedTuple):
-    """What may be wrong with one image: a row of ``review.csv``."""
-
-    path: str
-    split: str
-    label: str
-    fault: str
-    value: float | str  # how far, or what was found
-    suggestion: str = ""  # keep, relabel LABEL, drop or same
-    other: str = ""  # path of the other image
-    other_split: str = ""
-    other_label: str = ""
 
 
 class Rule(NamedTuple):

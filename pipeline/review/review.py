@@ -8,15 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.pipeline.ingest import corrections
+from darkroom.components.ingestion import data_version, findings
+from darkroom.components.ingestion.findings import OUTLIER, SUSPECT, Fault, Findings
 from darkroom.pipeline.review import faults, features, images, suspects
-from darkroom.pipeline.review.faults import Fault
 from darkroom.pipeline.review.features import Space
 from darkroom.pipeline.review.images import Images, Progress, Source
 from darkroom.serving import files, signatures
 
 TABLE = "review.csv"  # in the folder of the records
-SUSPECT, OUTLIER = "suspect label", "outlier"
 _TRIED = 5000  # images by which features are chosen
 _FEWEST = 5  # images of a class whose labels are judged: one for each fold
 _FAR = 5.0  # deviations, of the logarithms of distances
@@ -30,16 +29,22 @@ class Review(NamedTuple):
     images: Images
     faults: list[Fault]
     notes: list[str]  # sentences
-    kept: frozenset[str] = frozenset()  # paths of images that people have found to be right
+    labels_judged: bool
 
-    def share(self, *kinds: str) -> float:
-        """Of all images, those that have a fault whose name begins with one of these.
-
-        Images that people have kept as they are have none.
-        """
-        faulty = {(f.split, f.path) for f in self.faults if f.fault.startswith(kinds)}
-        faulty = {(split, path) for split, path in faulty if path not in self.kept}
-        return len(faulty) / (len(self.images.paths) + len(self.images.damaged))
+    def findings(self) -> Findings:
+        """The same without the images, as runs read it."""
+        source = self.images.source
+        return Findings(
+            data=data_version.identity(str(source.folder), source.patterns.values()),
+            images=len(self.images.paths) + len(self.images.damaged),
+            labels_judged=self.labels_judged,
+            notes=self.notes,
+            faults=[
+                fault._replace(path=findings.text(fault.path), other=findings.text(fault.other))
+                for fault in self.faults
+            ],
+            kept=findings.kept(str(source.folder)),
+        )
 
 
 def review(source: Source, progress: Progress) -> Review:
@@ -47,13 +52,12 @@ def review(source: Source, progress: Progress) -> Review:
     seen = images.look(source, progress)
     found, notes = faults.find(seen)
     judged, more = _judged(seen, progress)
-    decided = corrections.read(source.folder / corrections.CORRECTIONS_FILE).values()
-    kept = frozenset(correction.path for correction in decided if correction.action == "keep")
-    return Review(seen, [*judged, *found], [*notes, *more], kept)
+    return Review(seen, [*(judged or []), *found], [*notes, *more], judged is not None)
 
 
 def write(review: Review) -> Path:
-    """Writes all faults beside the records; returns the file."""
+    """Writes all faults beside the records, as a table and for runs; returns the table."""
+    review.findings().write(review.images.source.folder)
     path = review.images.source.folder / TABLE
     with (
         files.replacing(path) as unfinished,
@@ -65,14 +69,14 @@ def write(review: Review) -> Path:
     return path
 
 
-def _judged(seen: Images, progress: Progress) -> tuple[list[Fault], list[str]]:
-    """Suspect labels and outliers."""
+def _judged(seen: Images, progress: Progress) -> tuple[list[Fault] | None, list[str]]:
+    """Suspect labels and outliers; None where labels can't be judged."""
     if any(signatures.LABEL_SEPARATOR in label for label in seen.labels):
-        return [], ["Labels weren't judged, and outliers not looked for: images have several."]
+        return None, ["Labels weren't judged, and outliers not looked for: images have several."]
     counts = Counter(seen.labels)
     classes = sorted(label for label, count in counts.items() if count >= _FEWEST)
     if len(classes) < 2:
-        return [], [f"Labels weren't judged: fewer than two classes have {_FEWEST} images."]
+        return None, [f"Labels weren't judged: fewer than two classes have {_FEWEST} images."]
     rows = np.array([row for row, label in enumerate(seen.labels) if counts[label] >= _FEWEST])
     labels = np.searchsorted(classes, [seen.labels[row] for row in rows])
     space, notes = _best_space(seen, rows, labels, progress)

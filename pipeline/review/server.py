@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import get_args
 
 from darkroom.components.base.errors import DarkroomError
-from darkroom.pipeline.ingest import corrections
-from darkroom.pipeline.ingest.corrections import Action, Correction
-from darkroom.pipeline.review.faults import Fault
+from darkroom.components.ingestion import corrections
+from darkroom.components.ingestion.corrections import Action, Correction
+from darkroom.components.ingestion.findings import Fault
 from darkroom.pipeline.review.images import Images
 
 _LOOPBACK = "127.0.0.1"

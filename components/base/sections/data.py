@@ -81,6 +81,9 @@ class Records(Section):
     Near duplicates are told of, and end the run with fail alone."""
     max_near_duplicates: float | None = Field(None, ge=0, le=1)
     """Share of images that another split may nearly have; empty: any. With more, the run fails."""
+    max_suspect_labels: float | None = Field(None, ge=0, le=1)
+    """Share of labels that darkroom review, run before, may suspect; empty: any. With more, the run
+    fails, as it does without a review of these images."""
 
     @model_validator(mode="after")
     def _form_is_whole(self) -> "Records":
