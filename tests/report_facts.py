@@ -64,6 +64,12 @@ def facts(folder: Path, classes: Sequence[str] = DIGITS, reached: int = len(SECT
                 "lost": 0,
                 "first_quarantined": [f"{classes[0]}.png: does not decode"],
             },
+            "review": {
+                "images": 178 * len(classes),
+                "faults": {"suspect label": 3, "near duplicate in another split": 1},
+                "notes": ["Labels were judged by pixels."],
+                "command": "darkroom review 'my records'",
+            },
             "anomalies": ["image/brightness differs"],
             "features": [
                 {"name": "image/height", "splits": {

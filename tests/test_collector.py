@@ -12,6 +12,7 @@ from PIL import Image
 from darkroom.components.base import features, results, tfrecord
 from darkroom.components.base.settings import ReportSettings
 from darkroom.components.evaluation.artifacts import Evaluation
+from darkroom.components.ingestion.findings import Fault, Findings
 from darkroom.components.pushing.artifacts import ServingValidation
 from darkroom.components.report import collector, component, files
 from darkroom.components.runs import lineage
@@ -64,6 +65,27 @@ def test_the_data(small: Project, found: dict[str, Any]) -> None:
     assert sum(count for _, _, count in brightness["histogram"]) == pytest.approx(1437)
     labels = [example["label"] for example in data["examples"]]
     assert labels == sorted([*"0123456789"] * 2)
+
+
+def test_what_a_review_of_the_same_images_found(tmp_path: Path) -> None:
+    folder = tmp_path / "my records"
+    folder.mkdir()
+    faults = [Fault(f"{n}.png", "train", "a", "suspect label", 0.1) for n in range(2)]
+    found = Findings(data="0001-a", images=9, labels_judged=True, notes=["A."], faults=faults)
+    found.write(folder)
+
+    def shown(**properties: str) -> Any:
+        values = {k: SimpleNamespace(string_value=v) for k, v in properties.items()}
+        return collector._review(SimpleNamespace(custom_properties=values))
+
+    assert shown(data_folder=str(folder), data_identity="0001-a") == {
+        "images": 9,
+        "faults": {"suspect label": 2},
+        "notes": ["A."],
+        "command": f"darkroom review '{folder}'",
+    }
+    assert shown(data_folder=str(folder), data_identity="0002-b") is None
+    assert shown() is None  # of an earlier darkroom
 
 
 def test_every_picture_is_there(small: Project, found: dict[str, Any]) -> None:

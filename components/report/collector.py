@@ -1,6 +1,7 @@
 """Collects what there is to say of a run, and draws the pictures that go with it."""
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -17,6 +18,7 @@ from darkroom.components.base.status import Status
 from darkroom.components.evaluation import cost
 from darkroom.components.evaluation.artifacts import Verdict
 from darkroom.components.ingestion import data_version
+from darkroom.components.ingestion.findings import Findings
 from darkroom.components.ingestion.inspection_report import InspectionReport
 from darkroom.components.pushing import outcome as pushing
 from darkroom.components.pushing.artifacts import ServingValidation
@@ -133,6 +135,7 @@ class _Sections:
                 for name, split in splits.items()
             },
             "inspection": inspection.model_dump(exclude_unset=True),
+            "review": _review(self._artifacts["examples"]),
             "anomalies": validation_artifacts.anomalies(anomalies) if anomalies else [],
             "features": [
                 {
@@ -239,6 +242,22 @@ class _Sections:
     def serving(self) -> facts.Serving:
         validation = ServingValidation.read(self._artifacts["infra_blessing"])
         return cast(facts.Serving, validation.as_json())
+
+
+def _review(examples: "Artifact") -> facts.Review | None:
+    names = (data_version.FOLDER_PROPERTY, data_version.IDENTITY_PROPERTY)
+    if not all(name in examples.custom_properties for name in names):  # of an earlier darkroom
+        return None
+    folder, identity = (examples.custom_properties[name].string_value for name in names)
+    found = Findings.read(folder, identity)
+    if found is None:
+        return None
+    return {
+        "images": found.images,
+        "faults": found.counts(),
+        "notes": found.notes,
+        "command": f"darkroom review {shlex.quote(folder)}",
+    }
 
 
 def _transformed(transform_graph: str, encoded: list[bytes]) -> np.ndarray:

@@ -54,12 +54,22 @@ class Feature(TypedDict):
     splits: dict[str, Distribution]
 
 
+class Review(TypedDict):
+    """What darkroom review found in the images of the run."""
+
+    images: int
+    faults: dict[str, int]  # images by what may be wrong, without those that people kept
+    notes: list[str]
+    command: str  # that opens its page
+
+
 class Data(TypedDict):
     """What ImportExampleGen, StatisticsGen and ExampleValidator say of the data."""
 
     version: str | None  # of the images, where darkroom ingest made them
     splits: dict[str, Split]
     inspection: dict[str, object]
+    review: Review | None  # where these images were reviewed
     anomalies: list[str]
     features: list[Feature]
     examples: list[dict[str, str]]  # picture and label
