@@ -223,7 +223,8 @@ class _Inspect(beam.DoFn):
                     continue
             split = self._split(inspection.content)
             counts.keep(split, inspection.content, label, image.group)
-            small[split].append(leaks.Picture(name, inspection.content, inspection.small))
+            known_as = image.filename.decode("utf-8", "replace") or name
+            small[split].append(leaks.Picture(known_as, inspection.content, inspection.small))
             yield split, _example(image, inspection)
         for split, seen in small.items():
             yield _SMALL, leaks.record(split, seen)
