@@ -320,7 +320,8 @@ def _feed_and_fetches(
 
 def _check_kind(signature: SignatureDef, method: str) -> None:
     """Says what to ask instead of a regression of darkroom's, which TensorFlow Serving can't."""
-    if signatures.NAMES not in signature.outputs:
+    own = signatures.NAMES, signatures.NUMBERS, signatures.LOW, signatures.HIGH
+    if not all(name in signature.outputs for name in own):
         return
     if method == CLASSIFY:
         raise invalid("Classify was asked of a regression, which has numbers, no classes: Regress")
