@@ -15,7 +15,7 @@ from tests.test_checkpoint import Killed
 
 SMALL = [
     *("preprocessing.height=8", "preprocessing.width=8", "preprocessing.channels=1"),
-    *("training.batch_size=15", "training.learning_rate=0.01", "evaluation.folds=3"),
+    *("training.batch_size=15", "training.learning_rate=0.02", "evaluation.folds=2"),
 ]
 
 
@@ -44,11 +44,11 @@ def patterns(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_what_can_be_learnt_is_recognised_in_every_fold(tmp_path: Path) -> None:
-    network = ("model.filters=[8]", "model.units=[]", "training.epochs=12")
+    network = ("model.filters=[8]", "model.units=[]", "training.epochs=5")
     found = validated(tmp_path / "kept", *patterns(90), *network)
     assert found.examples == 90
-    assert len(found.folds) == 3
-    # All answers together are right as often as those of the folds, which have 30 each.
+    assert len(found.folds) == 2
+    # All answers together are right as often as those of the folds, which have 45 each.
     assert found.accuracy.value == pytest.approx(np.mean(found.folds))
     assert found.accuracy.value > 0.9
     assert found.accuracy.low is not None
@@ -61,11 +61,12 @@ def test_what_can_be_learnt_is_recognised_in_every_fold(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*.npz")) == []  # nothing is left to go on with
 
 
+@pytest.mark.slow
 def test_no_model_has_seen_what_it_answers_for(tmp_path: Path) -> None:
     """Of noise with labels by lot a network learns its images by heart, and the others not."""
     generator = np.random.default_rng(0)
     images, labels = generator.normal(size=(120, 8, 8, 1)), generator.permutation(120) % 3
-    network = ("model.name=dense", "model.units=[256]", "training.epochs=30")
+    network = ("model.name=dense", "model.units=[256]", "training.epochs=10")
     found = validated(tmp_path, images, labels, *network)
     assert found.accuracy.value is not None
     assert found.accuracy.value < 0.6
@@ -81,7 +82,7 @@ def test_no_model_has_seen_what_it_answers_for(tmp_path: Path) -> None:
 
 
 def test_it_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = ("model.filters=[4]", "model.units=[]", "training.epochs=4")
+    network = ("model.filters=[4]", "model.units=[]", "training.epochs=2")
     whole = validated(tmp_path / "whole", *patterns(60), *network)
     answer, epochs = cross_validation._scores, []
 
@@ -105,10 +106,11 @@ def test_multi_label(tmp_path: Path) -> None:
     several = np.stack([labels == 0, labels == 1, labels < 2], axis=1).astype("float32")
     found = validated(
         tmp_path, images, several, "model.head=multi-label", "data.multi_label=true",
-        "model.filters=[8]", "model.units=[]", "training.epochs=12",
+        "model.filters=[8]", "model.units=[]", "training.epochs=8",
     )  # fmt: skip
     assert found.accuracy.value is not None
-    assert found.accuracy.value > 0.9
+    assert found.accuracy.value > 0.8  # of yes or no to each; always the usual one has 0.67
+    assert found.accuracy.value == pytest.approx(np.mean(found.folds))
 
 
 def test_groups_and_classes_that_fill_no_fold(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def cross_validated(
     policy = precision.chosen(config, job.build, train, _NODE, job.checkpoint_folder)
     job = job.model_copy(update={"policy": policy})
     scores = np.zeros([len(train), len(job.classes)])
-    of_folds, trainings = [], []
+    of_folds, trainings, multi_label = [], [], train.labels.ndim > 1
     for number, (fitted, held_out) in enumerate(folds.split(train, count, config.training.seed)):
         keras.backend.clear_session(free_memory=False)
         of_fold = f"fold {number + 1} of {count}"
@@ -101,9 +101,9 @@ def cross_validated(
         trainings.append(training)
         answers = _scores(training.exported(), train.part(held_out), evaluation, job)
         scores[held_out] = answers
-        outcome = Outcome(_truth(train.labels[held_out], len(job.classes)), answers)
+        truth = _truth(train.labels[held_out], len(job.classes))
+        outcome = Outcome(truth, answers, multi_label)
         of_folds.append(float(metrics.value(metrics.accuracy, outcome)))
-    multi_label = train.labels.ndim > 1
     outcome = Outcome(_truth(train.labels, len(job.classes)), scores, multi_label)
     rows = list(_rows(outcome, job.classes, settings.confidence))
     for training in trainings:
