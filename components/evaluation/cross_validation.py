@@ -13,7 +13,6 @@ from typing import ClassVar
 
 import keras
 import numpy as np
-import tensorflow as tf
 import tensorflow_transform as tft
 from tfx import types
 from tfx.dsl.components.base import base_executor, executor_spec
@@ -117,17 +116,13 @@ def _scores(
 ) -> np.ndarray:  # fmt: skip
     """Scores as the export would give them, float64 [count, num_classes]."""
     config = job.config
-    temperature = calibration.temperature(model, evaluation, config)
-    are_scores = export.gives_scores(model, config.model.head)
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def answer(inputs: tf.Tensor) -> tf.Tensor:
-        outputs = tf.cast(model(inputs, training=False), tf.float32)
-        return export.scores(outputs, config.model.head, are_scores, temperature)
-
-    batches = dataset.batches(held_out, config.training.batch_size)
-    answers: np.ndarray = np.concatenate([answer(inputs).numpy() for inputs, _ in batches])
-    return answers.astype(float)
+    scored = partial(
+        export.scores,
+        head=config.model.head,
+        are_scores=export.gives_scores(model, config.model.head),
+        temperature=calibration.temperature(model, evaluation, config),
+    )
+    return calibration.outputs_of(model, held_out, config, scored)
 
 
 def _truth(labels: np.ndarray, classes: int) -> np.ndarray:

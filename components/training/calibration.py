@@ -37,7 +37,7 @@ def images(training: sections.Training, count: int) -> int:
 def radii(model: keras.Model, validation: dataset.Examples, config: NetworkSettings) -> list[float]:
     """How far the intervals of ``training.interval`` reach either way, [outputs], in deviations."""
     chosen = _some(validation, min(len(validation), _MOST_IMAGES))
-    said = _all_outputs(model, chosen, config, lambda outputs: outputs)
+    said = outputs_of(model, chosen, config, lambda outputs: outputs)
     return held(np.abs(said - chosen.labels), config.training.interval)
 
 
@@ -58,14 +58,14 @@ def temperature(model: keras.Model, validation: dataset.Examples, config: Networ
     head = config.model.head
     chosen, are_scores = _some(validation, count), export.gives_scores(model, head)
     logits = functools.partial(export.logits, head=head, are_scores=are_scores)
-    return fitted(_all_outputs(model, chosen, config, logits), chosen.labels)
+    return fitted(outputs_of(model, chosen, config, logits), chosen.labels)
 
 
 def _some(examples: dataset.Examples, count: int) -> dataset.Examples:
     return examples.part(np.linspace(0, len(examples) - 1, count).astype(int))
 
 
-def _all_outputs(
+def outputs_of(
     model: keras.Model,
     examples: dataset.Examples,
     config: NetworkSettings,

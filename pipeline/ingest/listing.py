@@ -51,7 +51,6 @@ class Listing:
     ignored: Counter[str] = field(default_factory=Counter)  # files that are no images, by suffix
     notes: list[str] = field(default_factory=list)  # what was left out or decided, in sentences
     numbers: int = 0  # how many of them, joined by |, stand for each label
-    of_numbers: bool = False  # whether labels are such, joined by |
 
     def classes(self, multi_label: bool = False) -> Counter[str]:
         """How many images each class has, the most first."""

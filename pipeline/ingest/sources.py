@@ -69,7 +69,6 @@ def _table(source: Path, multi_label: bool, root: Path | None, numbers: Collecti
     listing = Listing(f"the labels in {source.name}", notes=table.notes)
     base = os.path.realpath(source.parent)
     locator = Locator(os.path.realpath(root) if root else base, base)
-    listing.of_numbers = bool(numbers)
     listing.numbers = len(numbers)
     listing.files = table.sources(locator, multi_label, listing.refused)
     if not listing.files and not listing.refused:
@@ -92,8 +91,6 @@ def _once(listing: Listing, multi_label: bool) -> list[Source]:
         if len(several) > 1 and not multi_label:
             reason = "listed with several classes; --multi-label takes them"
             if listing.numbers:
-                reason = "listed with several numbers"
-            if listing.of_numbers:
                 reason = "listed with several numbers"
             listing.refused.append((f"{file.name}, {some(several)}", reason))
         else:
