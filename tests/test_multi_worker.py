@@ -208,7 +208,9 @@ def test_the_losses_are_those_of_one_machine(run: Run, tmp_path: Path) -> None:
     said = [
         (f"{a:.4f}", f"{b:.4f}") for a, b in zip(history["loss"], history["val_loss"], strict=True)
     ]
-    assert lines == said
+    assert lines == [pair for pair in said if pair in lines]
+    # A kill may come between the chief's checkpoint of an epoch and the worker's line of it.
+    assert set(said) - set(lines) <= {said[first - 1], said[second - 1]}
 
     work = shared_work.Work.read(str(run.machines.artifacts / multi_worker.FILE))
     assert work is not None
