@@ -90,7 +90,7 @@ def test_it_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.Monk
         if len(epochs) == 1:
             raise Killed
         epochs.append(1)
-        return answer(*arguments)  # type: ignore[arg-type]
+        return answer(*arguments)  # type: ignore[arg-type]  # handed on as they came
 
     with monkeypatch.context() as patched:
         patched.setattr(cross_validation, "_scores", killed_in_the_second)

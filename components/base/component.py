@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, base_component
+from tfx.types import artifact_utils
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils
 
@@ -46,6 +47,12 @@ class Component(base_component.BaseComponent):
 
 class BeamComponent(Component, base_beam_component.BaseBeamComponent):
     """A component whose executor runs a Beam pipeline."""
+
+
+def file_patterns(examples: Sequence[types.Artifact], split: str) -> list[str]:
+    """Of all files of a split, as ``base.examples`` reads them."""
+    uris = artifact_utils.get_split_uris(list(examples), split)
+    return [io_utils.all_files_pattern(uri) for uri in uris]
 
 
 def note_source(artifact: types.Artifact, source: str | None) -> None:

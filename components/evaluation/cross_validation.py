@@ -16,12 +16,11 @@ import numpy as np
 import tensorflow_transform as tft
 from tfx import types
 from tfx.dsl.components.base import base_executor, executor_spec
-from tfx.types import artifact_utils, standard_artifacts
-from tfx.utils import io_utils
+from tfx.types import standard_artifacts
 
 from darkroom.components.base import examples as base_examples
 from darkroom.components.base import remote, results
-from darkroom.components.base.component import Artifacts, Component, Properties
+from darkroom.components.base.component import Artifacts, Component, Properties, file_patterns
 from darkroom.components.base.settings import CrossValidationSettings
 from darkroom.components.evaluation import metrics
 from darkroom.components.evaluation.artifacts import CrossValidation as Result
@@ -34,7 +33,6 @@ from darkroom.components.transform import vocabulary
 
 _NODE = "CrossValidation"
 _METRICS = ("accuracy", "loss", "macro_recall", "calibration_error")
-_DRAWS = 400  # of the bootstrap, as of Evaluator's intervals
 
 
 class Executor(base_executor.BaseExecutor):
@@ -45,9 +43,8 @@ class Executor(base_executor.BaseExecutor):
         settings = CrossValidationSettings.unpack(properties["custom_config"])
         [graph], [artifact] = inputs["transform_graph"], outputs["cross_validation"]
         transform = tft.TFTransformOutput(graph.uri)
-        uris = partial(artifact_utils.get_split_uris, inputs["examples"])
         train_files, eval_files = (
-            list(map(io_utils.all_files_pattern, uris(split))) for split in ("train", "eval")
+            file_patterns(inputs["examples"], split) for split in ("train", "eval")
         )
         data = train_files, eval_files, transform
         best = _best(inputs.get("hyperparameters"))
@@ -133,7 +130,7 @@ def _rows(outcome: Outcome, classes: list[str], confidence: float) -> Iterator[M
     """Metrics of all examples, and the recall of each class, with their intervals."""
 
     def measured(metric: metrics.Metric) -> tuple[np.ndarray, np.ndarray]:
-        [drawn] = metrics.replicates(metric, [outcome], _DRAWS)
+        [drawn] = metrics.replicates(metric, [outcome], metrics.REPLICATES)
         return metrics.value(metric, outcome), drawn
 
     for name in _METRICS:

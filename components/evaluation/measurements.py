@@ -13,8 +13,6 @@ from darkroom.components.evaluation.metric_names import Group, Slice
 from darkroom.components.evaluation.metrics import Outcome
 from darkroom.components.evaluation.predictions import Predictions
 
-# Draws of the bootstrap. The ends of a 95 % interval are then known to a twentieth of its width.
-_REPLICATES = 400
 _MOST_CLASSES = 100  # up to this number of classes the confusion matrix is kept
 _SLICES = 100  # how many values of a feature, the most frequent ones, are slices
 _NAMED = 12  # images that are named as mistakes, and as uncertain
@@ -104,7 +102,7 @@ class Measurements:
         [[value]] = self._values(name, group, "candidate")
         ends = (math.nan, math.nan)
         if with_interval and not math.isnan(value):
-            [drawn] = self._values(name, group, "candidate", _REPLICATES)
+            [drawn] = self._values(name, group, "candidate", metrics.REPLICATES)
             ends = metrics.interval(drawn, self._confidence)
             if value in (0, 1) and ends == (value, value) and name not in _NO_SHARES:
                 # A bootstrap knows nothing of what never happened; for these examples without a
@@ -120,7 +118,7 @@ class Measurements:
         [candidate], [baseline] = self._values(name, group, "both")
         ends = (math.nan, math.nan)
         if with_interval and not (math.isnan(candidate) or math.isnan(baseline)):
-            one, other = self._values(name, group, "both", _REPLICATES)
+            one, other = self._values(name, group, "both", metrics.REPLICATES)
             ends = metrics.interval(one - other, self._confidence)
         return Difference(float(candidate), float(baseline), *ends)
 

@@ -15,6 +15,8 @@ from darkroom.components.evaluation.metric_names import AVERAGED, AVERAGES, TOP,
 
 # Bins of the calibration error, as in Guo et al. 2017, https://arxiv.org/abs/1706.04599.
 _BINS = 10
+# Draws of the bootstrap. The ends of a 95 % interval are then known to a twentieth of its width.
+REPLICATES = 400
 _CHUNK = 2**26  # bytes of memory that replicates which are computed together may take
 
 

@@ -25,7 +25,8 @@ def of(
     if misfit := of_other_heads(name, head):
         raise DarkroomError(f"{misfit}.")
     if head == "regression" and "." not in name:
-        return getattr(keras.losses, name)()  # type: ignore[no-any-return]  # of numbers as they are
+        of_numbers: keras.losses.Loss = getattr(keras.losses, name)()
+        return of_numbers
     if name == "crossentropy":
         return (SmoothedCrossentropy if of_one_class else SmoothedBinaryCrossentropy)(smoothing)
     if name == "focal":

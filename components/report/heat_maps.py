@@ -45,7 +45,9 @@ class HeatMaps:
         Below 0 where a part speaks against the class. Raises ImageError where the image doesn't
         decode, KeyError for a class that the model doesn't know.
         """
-        image = self._small(encoded)
+        return self._heat(self._small(encoded), class_name)
+
+    def _heat(self, image: Image.Image, class_name: str) -> np.ndarray:
         blurred = image.filter(ImageFilter.GaussianBlur(_BLUR * max(image.size)))
         places = list(itertools.product(range(_CELLS - _WINDOW + 1), repeat=2))
         covered = [_covered(image, blurred, *place) for place in places]
@@ -60,8 +62,9 @@ class HeatMaps:
     def draw(self, answer: tuple[bytes, str], path: Path) -> None:
         """Writes the map of an image and a class over the image, without its colours."""
         encoded, class_name = answer
-        heat = self.of(encoded, class_name)
-        image = thumbnails.sized(self._small(encoded)).convert("L").convert("RGB")
+        small = self._small(encoded)
+        heat = self._heat(small, class_name)
+        image = thumbnails.sized(small).convert("L").convert("RGB")
         share = np.clip(heat / max(float(heat.max()), _STRONG), 0, 1)
         mask = Image.fromarray((share * 200).astype(np.uint8))
         mask = mask.resize(image.size, Image.Resampling.BICUBIC)

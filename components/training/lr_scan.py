@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar
 
 import keras
@@ -11,10 +10,9 @@ import numpy as np
 import tensorflow_transform as tft
 from matplotlib.figure import Figure
 from tfx.dsl.components.base import base_executor, executor_spec
-from tfx.types import artifact_utils, standard_artifacts
-from tfx.utils import io_utils
+from tfx.types import standard_artifacts
 
-from darkroom.components.base.component import Artifacts, Component, Properties
+from darkroom.components.base.component import Artifacts, Component, Properties, file_patterns
 from darkroom.components.base.settings import NetworkSettings, ScanSettings
 from darkroom.components.networks import models, parts
 from darkroom.components.training import dataset, devices, fitting, precision, transfer
@@ -36,9 +34,8 @@ class Executor(base_executor.BaseExecutor):
         config = ScanSettings.unpack(exec_properties["custom_config"])
         [graph] = input_dict["transform_graph"]
         transform = tft.TFTransformOutput(graph.uri)
-        uris = partial(artifact_utils.get_split_uris, input_dict["examples"])
         train, evaluation = (
-            list(map(io_utils.all_files_pattern, uris(split))) for split in ("train", "eval")
+            file_patterns(input_dict["examples"], split) for split in ("train", "eval")
         )
         splits = dataset.splits(train, evaluation, transform, config.training, "LearningRateScan")
         points = scan(config, vocabulary.class_names(transform), splits)
